@@ -1,0 +1,1 @@
+"""Results folder -> pandas -> tables, figures, summary; imports neither ray nor torch."""

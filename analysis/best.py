@@ -1,0 +1,193 @@
+"""Which schedule is best at each depth, whether other seeds confirm it, and what it cost to find out.
+
+The search picks the largest of many gains, so the gain on its own seed flatters the winner. The answer is the gain of
+the same schedule on seeds that the search has not seen (role `confirm`), with its spread over those seeds.
+Pure pandas on the tables of `analysis.results`; `python -m analysis.summary RUN` prints what these functions return.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import (
+    CONTROL_NAME,
+    LAYERS,
+    LOOP_STEPS,
+    MIN_WEIGHT,
+    ROLE,
+    SCHEDULE,
+    SECONDS_SAVED,
+    STATE,
+    STEPS_SAVED,
+    TEACHER_STEPS,
+    TRIAL,
+    Results,
+)
+from trainable import names
+
+RANK: Final = "rank"
+CONFIRMED: Final = "confirmed_gain"
+CONFIRMED_SD: Final = "confirmed_sd"
+CONFIRMED_N: Final = "confirmed_n"
+CONFIRMED_LOW: Final = "confirmed_low"
+CONFIRMED_HIGH: Final = "confirmed_high"
+CONFIRMED_STEPS_SAVED: Final = "confirmed_steps_saved"
+CONFIRMED_SECONDS_SAVED: Final = "confirmed_seconds_saved"
+BETTER: Final = "better"
+WORSE: Final = "worse"
+UNDECIDED: Final = "undecided"
+NO_CLAIM: Final = "no claim"
+
+_POINT = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
+_FOLD = "corpus.fold"  # with the seed, what a confirmation may change
+# 97.5 % points of Student's t for 1, 2, ... degrees of freedom; 1.96 above.
+# fmt: off
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+      2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
+# fmt: on
+
+
+def best(trials: pd.DataFrame, top: int | None = None) -> pd.DataFrame:
+    """The finished schedules of the search, best gain first within each depth; at most `top` a depth.
+
+    Columns: rank (1 is best of its depth), trial, model.layers, teacher.schedule, teacher.steps, teacher.min_weight,
+    gain (nats per token, on the search's seed), eval_loss, steps_saved, seconds_saved, and of the finished
+    confirmations of the same schedule: confirmed_gain (mean), confirmed_sd, confirmed_low and confirmed_high (95 %
+    interval of the mean), confirmed_n (how many seeds), confirmed_steps_saved and confirmed_seconds_saved (means; NaN
+    unless every seed reached its control's loss, for the mean of those that did would flatter).
+    """
+    done = trials[trials[STATE] == names.FINISHED]
+    found = done[(done[ROLE] == names.SEARCH) & np.isfinite(done[names.GAIN])]
+    ranked = found.sort_values([LAYERS, names.GAIN, TRIAL], ascending=[True, False, True])
+    ranked = ranked.assign(**{RANK: ranked.groupby(LAYERS).cumcount() + 1, "_same": _same(ranked)})
+    confirmed = ranked.merge(_confirmed(done[done[ROLE] == names.CONFIRM]), on="_same", how="left")
+    confirmed[CONFIRMED_N] = confirmed[CONFIRMED_N].fillna(0).astype("int64")
+    columns = [RANK, TRIAL, *_POINT, names.GAIN, names.EVAL_LOSS, STEPS_SAVED, SECONDS_SAVED, *_CONFIRMED]
+    table: pd.DataFrame = confirmed.loc[confirmed[RANK] <= (top or len(confirmed)), columns]
+    return table.reset_index(drop=True)
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """Of a row of `best`: better, worse, undecided (the 95 % interval holds 0), no claim (fewer than 2 seeds)."""
+    if row[CONFIRMED_N] < 2:
+        return NO_CLAIM
+    if row[CONFIRMED_LOW] > 0:
+        return BETTER
+    return WORSE if row[CONFIRMED_HIGH] < 0 else UNDECIDED
+
+
+def half_interval(sd: float, n: int) -> float:
+    """Half the width of the 95 % Student interval of a mean of `n` values with deviation `sd`; NaN for n < 2."""
+    if n < 2:
+        return math.nan
+    quantile = _T[n - 2] if n - 2 < len(_T) else 1.96
+    return float(quantile * sd / math.sqrt(n))
+
+
+def stopped(trials: pd.DataFrame) -> pd.DataFrame:
+    """What ASHA ended before its last step: model.layers, trial, the schedule, step and gain (at that step)."""
+    ended = trials[(trials[ROLE] == names.SEARCH) & (trials[STATE] == names.STOPPED)]
+    columns = [LAYERS, TRIAL, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, names.STEP, names.GAIN]
+    return ended.sort_values([LAYERS, names.STEP, TRIAL])[columns].reset_index(drop=True)
+
+
+def cost(trials: pd.DataFrame) -> pd.DataFrame:
+    """What the run spent, by role, index control, search, confirm, total.
+
+    Columns: trials, trial_steps (optimizer steps up to the last report; work that a crash lost is not in it),
+    full_trial_steps (the same trials all run to the end), train_seconds and eval_seconds (summed over trials).
+    """
+    kept = trials.assign(trials=1, trial_steps=trials[names.STEP], full_trial_steps=trials[LOOP_STEPS])
+    columns = ["trials", "trial_steps", "full_trial_steps", names.TRAIN_SECONDS, names.EVAL_SECONDS]
+    roles = [names.CONTROL, names.SEARCH, names.CONFIRM]
+    table = kept.groupby(ROLE)[columns].sum().reindex(roles, fill_value=0)
+    table.loc["total"] = table.sum()
+    return table.astype({"trials": "int64", "trial_steps": "int64", "full_trial_steps": "int64"})
+
+
+def grid_points(spec: Mapping[str, Any]) -> int:
+    """How many settings the full grid of run.json's `spec` has: every combination of the space, at every depth."""
+    return len(spec["layers"]) * math.prod(_choices(parameter) for parameter in spec["space"].values())
+
+
+def step_time(results: Results) -> pd.DataFrame:
+    """Seconds of a guided step against a plain one, by depth (index model.layers).
+
+    Of each guided trial, the report intervals in which the teacher taught to the end, against the very same steps of
+    its control: steps after the teacher has let go are plain and would hide its price, first steps are slow in both.
+    Columns: plain_seconds and guided_seconds (a step, median over trials), ratio (median over trials of guided/plain),
+    ratio_low and ratio_high (least and greatest of them), trials (how many guided trials). Trials share the machine
+    with others, so the ratio of one trial is noisy.
+    """
+    paired = _paired_seconds(results.curves).groupby([TRIAL, LAYERS], as_index=False).sum()
+    paired["plain"] = paired["plain_seconds"] / paired["steps"]
+    paired["guided"] = paired["guided_seconds"] / paired["steps"]
+    ratio = (paired["guided"] / paired["plain"]).groupby(paired[LAYERS])
+    table = paired.groupby(LAYERS)[["plain", "guided"]].median().add_suffix("_seconds")
+    return table.assign(ratio=ratio.median(), ratio_low=ratio.min(), ratio_high=ratio.max(), trials=ratio.size())
+
+
+_CONFIRMED = [
+    CONFIRMED,
+    CONFIRMED_SD,
+    CONFIRMED_LOW,
+    CONFIRMED_HIGH,
+    CONFIRMED_N,
+    CONFIRMED_STEPS_SAVED,
+    CONFIRMED_SECONDS_SAVED,
+]
+
+
+def _choices(parameter: Any) -> int:
+    """Values of one parameter: a list, {"values": list}, or {"low", "high", "step"} with both ends."""
+    if isinstance(parameter, list):
+        return len(parameter)
+    if "values" in parameter:
+        return len(parameter["values"])
+    return int((parameter["high"] - parameter["low"]) / parameter["step"] + 1e-9) + 1
+
+
+def _same(trials: pd.DataFrame) -> pd.Series:
+    """A key that trials share when all their settings but seed and fold are equal."""
+    settings = [name for name in map(str, trials.columns) if "." in name and name != _FOLD]
+    keys = ["|".join(map(str, row)) for row in trials[settings].itertuples(index=False)]
+    return pd.Series(keys, trials.index, dtype="str")
+
+
+def _confirmed(trials: pd.DataFrame) -> pd.DataFrame:
+    trials = trials[np.isfinite(trials[names.GAIN])]
+    groups = trials.assign(_same=_same(trials)).groupby("_same")
+    rows = [{"_same": key, **_confirmation(group)} for key, group in groups]
+    return pd.DataFrame(rows, columns=["_same", *_CONFIRMED]).astype(
+        {"_same": "str", **dict.fromkeys(_CONFIRMED, "float64")}
+    )
+
+
+def _confirmation(group: pd.DataFrame) -> dict[str, float]:
+    mean, sd, n = group[names.GAIN].mean(), group[names.GAIN].std(ddof=1), len(group)
+    half = half_interval(sd, n)
+    return {
+        CONFIRMED: mean,
+        CONFIRMED_SD: sd,
+        CONFIRMED_LOW: mean - half,
+        CONFIRMED_HIGH: mean + half,
+        CONFIRMED_N: n,
+        CONFIRMED_STEPS_SAVED: group[STEPS_SAVED].mean(skipna=False),
+        CONFIRMED_SECONDS_SAVED: group[SECONDS_SAVED].mean(skipna=False),
+    }
+
+
+def _paired_seconds(curves: pd.DataFrame) -> pd.DataFrame:
+    """One row a taught interval between reports: trial, model.layers, steps, guided_seconds, plain_seconds."""
+    before = curves.groupby(TRIAL)[[names.STEP, names.TRAIN_SECONDS]].shift()
+    spent = curves.assign(steps=curves[names.STEP] - before[names.STEP])
+    spent["seconds"] = curves[names.TRAIN_SECONDS] - before[names.TRAIN_SECONDS]
+    is_control = spent[ROLE] == names.CONTROL
+    taught = (spent[names.STEP] <= spent[TEACHER_STEPS]) | (spent[MIN_WEIGHT] > 0)
+    same = [CONTROL_NAME, names.STEP, "steps"]
+    plain = spent.loc[is_control, [*same, "seconds"]].rename(columns={"seconds": "plain_seconds"})
+    guided = spent.loc[~is_control & taught].rename(columns={"seconds": "guided_seconds"}).dropna(subset=["steps"])
+    return guided.merge(plain, on=same)[[TRIAL, LAYERS, "steps", "guided_seconds", "plain_seconds"]]

@@ -1,0 +1,236 @@
+"""A run folder as two tables: one row a trial, one row a report.
+
+The ledgers under `trials/` are the truth. `load` builds the tables from them, always; the parquet files are a copy
+for other tools, and are read only where somebody kept them without the ledgers. Columns: results/README.md.
+
+    >>> from analysis.results import load
+    >>> trials, curves = load("results/schedule_search/my_run")
+
+`python -m analysis.summary results/schedule_search/my_run` writes trials.parquet and curves.parquet again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from trainable import names
+from trainable.errors import InputError
+from trainable.files import atomic_file, read_json
+from trainable.ledger import read_lines
+
+# Columns that only the trials table has. The last report's own values keep their names from trainable.names.
+TRIAL: Final = "trial"
+ROLE: Final = "role"
+CONTROL_NAME: Final = "control"
+STATE: Final = "state"
+REASON: Final = "reason"
+SECONDS_PER_STEP: Final = "seconds_per_step"
+STEPS_TO_CONTROL: Final = "steps_to_control"
+STEPS_SAVED: Final = "steps_saved"
+SECONDS_TO_CONTROL: Final = "seconds_to_control"
+SECONDS_SAVED: Final = "seconds_saved"
+
+# Settings that every study varies, by their dotted keys.
+LAYERS: Final = "model.layers"
+SCHEDULE: Final = "teacher.schedule"
+TEACHER_STEPS: Final = "teacher.steps"
+MIN_WEIGHT: Final = "teacher.min_weight"
+SEED: Final = "seed"
+LOOP_STEPS: Final = "loop.steps"
+
+WHO: Final = [TRIAL, ROLE, CONTROL_NAME, STATE, REASON]
+LAST_REPORT: Final = [
+    names.STEP,
+    names.EVAL_LOSS,
+    names.EVAL_LOSS_SE,
+    names.GAIN,
+    names.TRAIN_SECONDS,
+    names.EVAL_SECONDS,
+    names.TOKENS,
+]
+DERIVED: Final = [
+    names.TOKENS_PER_SECOND,
+    SECONDS_PER_STEP,
+    names.PEAK_MEMORY_MIB,
+    STEPS_TO_CONTROL,
+    STEPS_SAVED,
+    SECONDS_TO_CONTROL,
+    SECONDS_SAVED,
+]
+# What a curve is grouped and coloured by.
+CURVE_GROUPS: Final = [TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, SEED]
+
+Curves = dict[str, pd.DataFrame]
+
+
+class Results(NamedTuple):
+    """`trials`: one row a trial. `curves`: one row a report. Columns and units: results/README.md."""
+
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What the folder of one trial says, as read."""
+
+    who: dict[str, str]
+    settings: dict[str, Any]
+    reports: pd.DataFrame
+
+
+def load(run: str | Path) -> Results:
+    """The tables of a run folder, fresh from its ledgers; a run without a report gives tables without rows.
+
+    Where `trials/` was not kept, the parquet files are read instead.
+    Raises InputError for a folder that is not a run, and for a damaged file, which it names.
+    """
+    run = Path(run)
+    tables = (run / names.TRIALS_TABLE, run / names.CURVES_TABLE)
+    if not (run / names.TRIALS_FOLDER).is_dir() and all(path.is_file() for path in tables):
+        return Results(*(pd.read_parquet(path) for path in tables))
+    return build(run)
+
+
+def build(run: Path) -> Results:
+    """The tables of a run folder from its ledgers alone. Raises InputError as `load` does."""
+    settings = flatten(read_run(run)["spec"]["base"])
+    found = sorted((run / names.TRIALS_FOLDER).glob(f"*/{names.TRIAL_FILE}"))
+    read = [_read_trial(path.parent) for path in found]
+    trials = _trials_table(read, settings)
+    return Results(trials, _curves_table(read, trials))
+
+
+def write(run: Path) -> Results:
+    """Build the tables from the ledgers, write trials.parquet and curves.parquet (each atomically), return them."""
+    results = build(run)
+    for name, table in ((names.TRIALS_TABLE, results.trials), (names.CURVES_TABLE, results.curves)):
+        with atomic_file(run / name) as stream:
+            table.to_parquet(stream, index=False)
+    return results
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """run.json of a run folder. Raises InputError if the folder is not a run or the file is damaged."""
+    path = Path(run) / names.RUN_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{run} is not a run folder, for it has no {names.RUN_FILE}: give one such as results/<study>/<run>."
+        )
+    record = read_json(path)
+    spec = record.get("spec") if isinstance(record, dict) else None
+    if not isinstance(spec, dict) or not isinstance(spec.get("base"), dict):
+        raise InputError(f"{path} has no settings under spec.base: restore it from a copy.")
+    return dict(record)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"layers": 1}, "seed": 0} -> {"model.layers": 1, "seed": 0}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def reach(curve: pd.DataFrame, target: float) -> tuple[float, float]:
+    """(step, train_seconds) at which a curve first comes down to `target` nats per token; NaN, NaN if it never does.
+
+    Straight line between the evaluation that first is at or below the target and the one before it. A loss curve is
+    convex, so it lies below that line: the answer errs late, never early, and by less than one evaluation interval.
+    """
+    curve = curve[np.isfinite(curve[names.EVAL_LOSS])]
+    loss, point = curve[names.EVAL_LOSS].to_numpy(), curve[[names.STEP, names.TRAIN_SECONDS]].to_numpy(dtype=float)
+    below = np.flatnonzero(loss <= target)
+    if len(below) == 0:
+        return np.nan, np.nan
+    after, before = below[0], max(below[0] - 1, 0)
+    share = 1.0 if after == before else (loss[before] - target) / (loss[before] - loss[after])
+    step, seconds = point[before] + share * (point[after] - point[before])
+    return float(step), float(seconds)
+
+
+def _read_trial(folder: Path) -> _Trial:
+    facts = _read_facts(folder / names.TRIAL_FILE)
+    status_file = folder / names.STATUS_FILE
+    status = read_json(status_file) if status_file.is_file() else {"state": names.RUNNING, "reason": ""}
+    who = [facts["name"], facts["role"], facts["control"], status["state"], status["reason"]]
+    return _Trial(dict(zip(WHO, who, strict=True)), flatten(facts["config"]), _read_reports(folder / names.LEDGER_FILE))
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    facts = read_json(path)
+    needed = {"name", "role", "control", "config"}
+    if not isinstance(facts, dict) or not needed <= facts.keys():
+        raise InputError(f"{path} should have {', '.join(sorted(needed))}: restore it from a copy.")
+    return facts
+
+
+def _read_reports(path: Path) -> pd.DataFrame:
+    """The reports of a ledger by step. A step written twice (a retried trial) counts once, as last written."""
+    rows = read_lines(path)
+    for number, row in enumerate(rows, start=1):
+        if not _is_report(row):
+            raise InputError(f"line {number} of {path} is not a report: mend or delete it; the rest can be read.")
+    frame = pd.DataFrame(rows, columns=list(names.REPORT_COLUMNS)).drop_duplicates(names.STEP, keep="last")
+    return frame.sort_values(names.STEP, ignore_index=True).astype("float64").astype({names.STEP: "int64"})
+
+
+def _is_report(row: Mapping[str, Any]) -> bool:
+    values = [row[key] for key in names.REPORT_COLUMNS if key in row]
+    return isinstance(row.get(names.STEP), int) and all(isinstance(value, int | float | None) for value in values)
+
+
+def _trials_table(read: list[_Trial], settings: dict[str, Any]) -> pd.DataFrame:
+    # The settings of the run go first as a row and come out again, so that an empty table has all columns and types.
+    frame = pd.DataFrame([settings, *(trial.settings for trial in read)]).iloc[1:].reset_index(drop=True)
+    who = pd.DataFrame([trial.who for trial in read], columns=WHO, dtype="str")
+    last = pd.DataFrame([_last_report(trial.reports) for trial in read], columns=LAST_REPORT, dtype="float64")
+    last[names.STEP] = last[names.STEP].fillna(0).astype("int64")
+    return pd.concat([who, frame, last, _derived(read, last)], axis=1)
+
+
+def _last_report(reports: pd.DataFrame) -> dict[str, float]:
+    return {} if reports.empty else {name: float(reports[name].iloc[-1]) for name in LAST_REPORT}
+
+
+def _derived(read: list[_Trial], last: pd.DataFrame) -> pd.DataFrame:
+    finals = {trial.who[TRIAL]: trial.reports.iloc[-1] for trial in read if _is_finished(trial)}
+    rows = [_against(trial.reports, finals.get(trial.who[CONTROL_NAME])) for trial in read]
+    frame = pd.DataFrame(rows, columns=DERIVED, dtype="float64")
+    frame[names.TOKENS_PER_SECOND] = last[names.TOKENS] / last[names.TRAIN_SECONDS].where(last[names.TRAIN_SECONDS] > 0)
+    frame[SECONDS_PER_STEP] = last[names.TRAIN_SECONDS] / last[names.STEP].where(last[names.STEP] > 0)
+    frame[names.PEAK_MEMORY_MIB] = [trial.reports[names.PEAK_MEMORY_MIB].max() for trial in read]
+    return frame
+
+
+def _is_finished(trial: _Trial) -> bool:
+    return trial.who[STATE] == names.FINISHED and not trial.reports.empty
+
+
+def _against(reports: pd.DataFrame, final: Any) -> dict[str, float]:
+    """When a trial reached the loss its control ended with (`final`: the control's last report, None if unfinished)."""
+    if final is None:
+        return {}
+    step, seconds = reach(reports, final[names.EVAL_LOSS])
+    return {
+        STEPS_TO_CONTROL: step,
+        STEPS_SAVED: final[names.STEP] - step,
+        SECONDS_TO_CONTROL: seconds,
+        SECONDS_SAVED: final[names.TRAIN_SECONDS] - seconds,
+    }
+
+
+def _curves_table(read: list[_Trial], trials: pd.DataFrame) -> pd.DataFrame:
+    labelled = [trial.reports.assign(**{TRIAL: trial.who[TRIAL]}) for trial in read]
+    empty = pd.DataFrame({TRIAL: pd.Series(dtype="str"), **_no_reports()})
+    reports = pd.concat([frame for frame in labelled if not frame.empty] or [empty], ignore_index=True)
+    table = reports.merge(trials[CURVE_GROUPS], on=TRIAL, how="left")
+    return table[[*CURVE_GROUPS, *names.REPORT_COLUMNS]]
+
+
+def _no_reports() -> dict[str, pd.Series]:
+    return {name: pd.Series(dtype="int64" if name == names.STEP else "float64") for name in names.REPORT_COLUMNS}

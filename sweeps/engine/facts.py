@@ -1,0 +1,60 @@
+"""Where a result comes from: versions, commit, hardware. Kept with each run, and free of secrets."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("ray", "torch", "transformers", "tokenizers", "datasets", "optuna", "pandas", "numpy", "pyarrow")
+
+
+def provenance() -> dict[str, Any]:
+    """{"versions", "git_commit", "hardware"} of this machine and checkout."""
+    versions = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+    return {"versions": versions, "git_commit": git_commit(), "hardware": hardware(), "command": command()}
+
+
+def command() -> list[str]:
+    """The command line, as typed."""
+    return ["python", *sys.argv]
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout this file lies in, with "+changes" where files differ; None outside of git."""
+    root = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """Of the driver's machine."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpus": os.cpu_count(),
+        "cpu": _cpu_name(),
+        "memory_gib": round(memory, 1),
+        "gpus": gpus,
+        "system": platform.platform(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

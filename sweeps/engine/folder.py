@@ -1,0 +1,132 @@
+"""The run folder: made once, locked by one driver at a time, read back on resumption.
+
+Its ledgers are the truth; Tune's own files below `tune/` are never read.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sweeps.engine.spec import Sweep
+from trainable import names
+from trainable.errors import InputError
+from trainable.files import read_json, write_json
+from trainable.ledger import Row, read_reports
+from trainable.trial import TrialPlan
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`results/<study>/<run>/`, an absolute path."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, results: Path, study: str) -> "RunFolder":
+        """A new folder named by the time; never an existing one."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        for attempt in range(100):
+            path = results.expanduser().resolve() / study / (f"{stamp}-{attempt}" if attempt else stamp)
+            try:
+                path.mkdir(parents=True)
+                return cls(path)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise InputError(
+                    f"results folder {path} cannot be made ({error.strerror}): give --results DIR."
+                ) from None
+        raise InputError(f"{results / study} has a hundred runs of this second: try again.")
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run. Raises InputError if `path` is none."""
+        path = path.expanduser().resolve()
+        if not (path / names.RUN_FILE).is_file():
+            raise InputError(
+                f"{path} is not a run: it has no {names.RUN_FILE}; give a folder such as results/STUDY/RUN."
+            )
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run against a second driver; the lock falls with the process."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"run {self.path} is in use by another process: wait for it to end.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def read_run(self) -> dict[str, Any]:
+        """run.json."""
+        run: dict[str, Any] = read_json(self.path / names.RUN_FILE)
+        return run
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        """Replace run.json."""
+        write_json(self.path / names.RUN_FILE, run)
+
+    def sweep(self) -> Sweep:
+        """The spec of the run."""
+        return Sweep.from_dict(self.read_run()["spec"])
+
+    def trial(self, name: str) -> Path:
+        """The folder of a trial."""
+        return self.path / names.TRIALS_FOLDER / name
+
+    def open_trial(self, plan: TrialPlan) -> None:
+        """Write the plan before the trial runs, so that a killed driver's trials are known."""
+        write_json(self.trial(plan.name) / names.TRIAL_FILE, plan.to_dict())
+
+    def status(self, name: str) -> tuple[str, str]:
+        """(state, reason) as last written; running if nothing was."""
+        path = self.trial(name) / names.STATUS_FILE
+        if not path.exists():
+            return names.RUNNING, ""
+        status = read_json(path)
+        return status["state"], status["reason"]
+
+    def close_trial(self, plan: TrialPlan, state: str, reason: str = "") -> None:
+        """Write how a trial ended; drop its checkpoint unless it is to be kept."""
+        write_json(self.trial(plan.name) / names.STATUS_FILE, {"state": state, "reason": reason})
+        if state != names.FAILED and not plan.config.loop.keep_checkpoint:
+            (self.trial(plan.name) / names.CHECKPOINT_FILE).unlink(missing_ok=True)
+
+    def trials(self) -> list[tuple[TrialPlan, str, list[Row]]]:
+        """(plan, state, reports) of every trial that was begun, oldest first."""
+        files = sorted(self.path.glob(f"{names.TRIALS_FOLDER}/*/{names.TRIAL_FILE}"), key=lambda p: p.stat().st_mtime)
+        plans = [TrialPlan.from_dict(read_json(file)) for file in files]
+        return [(p, self.status(p.name)[0], read_reports(self.trial(p.name) / names.LEDGER_FILE)) for p in plans]
+
+    def new_attempt(self) -> str:
+        """Name of the next of Tune's own folders below `tune/`."""
+        taken = [int(m[1]) for p in self.path.glob("tune/*") if (m := re.fullmatch(r"attempt-(\d+)", p.name))]
+        return f"attempt-{max(taken, default=0) + 1}"
+
+
+def check_disk(path: Path, needed_bytes: int) -> None:
+    """Raise InputError unless the file system of `path` has room."""
+    free = shutil.disk_usage(path).free
+    if free < needed_bytes:
+        raise InputError(
+            f"{path} has {free / 2**20:.0f} MiB free but the run needs about {needed_bytes / 2**20:.0f} MiB: "
+            "free some space or give --results DIR."
+        )
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError unless files can be made in `path`."""
+    if not os.access(path, os.W_OK):
+        raise InputError(f"{path} cannot be written to: change its permissions or give --results DIR.")

@@ -1,0 +1,179 @@
+"""The driver: prepare -> Ray -> Tune -> tables, figures, summary. Starting and resuming are the same path.
+
+The ledgers in the run folder say what has been done; every attempt is a new Tuner whose searcher is told of them, so
+nothing depends on Tune's own state files, and a resumed run never repeats a finished trial.
+"""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import RayError
+from ray.tune.schedulers import FIFOScheduler
+from rich.console import Console
+
+from analysis.summary import print_summary, rebuild
+from sweeps.engine.asha import DepthAsha
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.progress import LiveProgress
+from sweeps.engine.search import PairedSearch
+from sweeps.engine.spec import Sweep
+from trainable import names
+from trainable.prepare import prepare_run
+from trainable.train import RunData
+from trainable.trial import checksums, data_key, make_trainable, table_key
+
+ATTEMPTS = 3  # of Tune at one run, should it break off by itself
+RESTARTS = 2  # of a trial whose worker dies
+INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and with what the trials run."""
+
+    address: str | None = None  # of a Ray cluster to join; None: RAY_ADDRESS, or a Ray of our own
+    cpus_per_trial: float = 1
+    gpus_per_trial: float | None = None  # None: 1 where the cluster has GPUs, else 0
+    cpus: int | None = None  # of a Ray of our own; None: all
+    dashboard_host: str = "127.0.0.1"
+
+
+def run_sweep(folder: RunFolder, sweep: Sweep, machine: Machine, console: Console, facts: dict[str, Any]) -> int:
+    """Run what is left of a sweep; the exit status: 0, 1 if trials failed, 130 if interrupted.
+
+    `facts` are added to run.json: the command, versions, hardware.
+    """
+    started = time.time()
+    with folder.locked():
+        data, data_facts = prepare_run(sweep.base, say=lambda text: console.print(f"  {text}", highlight=False))
+        write_run_file(folder, sweep, data_facts | facts)
+        start_ray(machine, console)
+        try:
+            complete = run_trials(folder, sweep, data, machine, console)
+        finally:
+            ray.shutdown()
+        return conclude(folder, complete, started, console)
+
+
+def start_ray(machine: Machine, console: Console) -> None:
+    """Join the cluster at `address`, or start a Ray of our own with its dashboard on localhost."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reaches out to the network otherwise
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a token file would lock out `ray status` and later clusters
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # its kills can end a whole sweep
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the ledgers are the log
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": {"HF_HUB_OFFLINE": "1"}}}
+    address = machine.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        context = ray.init(address=address, **common)
+    else:
+        context = _start_own(machine, common)
+    where = f"http://{context.dashboard_url}" if context.dashboard_url else "none (it did not start)"
+    console.print(f"Ray dashboard: {where}")
+
+
+def _start_own(machine: Machine, common: dict[str, Any]) -> Any:
+    settings = {"num_cpus": machine.cpus, "dashboard_host": machine.dashboard_host, **common}
+    try:
+        return ray.init(address="local", include_dashboard=True, **settings)
+    except Exception:  # the dashboard's start has been seen to fail on a busy machine; the sweep does not need it
+        ray.shutdown()
+        return ray.init(address="local", include_dashboard=False, **settings)
+
+
+def run_trials(folder: RunFolder, sweep: Sweep, data: RunData, machine: Machine, console: Console) -> bool:
+    """Let Tune run what is left; whether it all ended. Tries again, from the ledgers, should Tune itself break off."""
+    assert data.table is not None
+    gpus = machine.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+    blocks, tables = {data_key(sweep.base): (data.train, data.eval)}, {table_key(sweep.base): data.table}
+    trainable = make_trainable(folder.path, blocks, tables, machine.cpus_per_trial, gpus)
+    for attempt in range(1, ATTEMPTS + 1):
+        asha = DepthAsha(sweep.asha, sweep.base.loop.steps, folder.path / names.RUNGS_FILE) if sweep.asha else None
+        search = PairedSearch(sweep, folder, checksums(blocks, tables), asha.has_stopped if asha else _never)
+        try:
+            with LiveProgress(console, trials=sweep.trials, ended=search.ended) as progress:
+                make_tuner(folder, trainable, search, asha, progress, reuse_actors=gpus == 0).fit()
+            return search.exhausted
+        except (tune.TuneError, RayError) as error:
+            if attempt == ATTEMPTS:
+                raise
+            console.print(f"Tune broke off ({str(error).splitlines()[0]}); going on from the ledgers.")
+    raise AssertionError("unreachable")
+
+
+def make_tuner(
+    folder: RunFolder,
+    trainable: Any,
+    search: PairedSearch,
+    asha: DepthAsha | None,
+    progress: LiveProgress,
+    *,
+    reuse_actors: bool,
+) -> tune.Tuner:
+    """A Tuner over what the ledgers do not have yet. Reused actors save imports; on GPUs they would keep CUDA state."""
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            scheduler=asha or FIFOScheduler(),
+            num_samples=-1,  # the searcher says when it is done
+            reuse_actors=reuse_actors,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=folder.new_attempt(),
+            storage_path=str(folder.path / "tune"),
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[progress],
+            verbose=0,
+        ),
+    )
+
+
+def write_run_file(folder: RunFolder, sweep: Sweep, facts: dict[str, Any]) -> None:
+    """run.json; a resumed run keeps its date and first facts."""
+    known = folder.read_run() if (folder.path / names.RUN_FILE).exists() else {}
+    created = known.get("created", datetime.now(UTC).isoformat(timespec="seconds"))
+    head = {"schema": 1, "study": sweep.study, "run": folder.path.name, "created": created}
+    folder.write_run({**facts, **known, **head, "spec": sweep.to_dict()})
+
+
+def conclude(folder: RunFolder, complete: bool, started: float, console: Console) -> int:
+    """Write tables, figures and summary, print the summary, and choose the exit status."""
+    run = folder.read_run()
+    spent = run.get("wall_seconds", 0.0) + time.time() - started
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    folder.write_run(run | {"ended": ended, "wall_seconds": spent})
+    rebuild(folder.path)
+    print_summary(folder.path, console)
+    states = [state for _, state, _ in folder.trials()]
+    if not complete:
+        console.print(f"Interrupted; nothing is lost. Go on with: {resume_command(folder)}")
+        return INTERRUPTED
+    return 1 if names.FAILED in states else 0
+
+
+def resume_command(folder: RunFolder) -> str:
+    """What to type to go on with a run."""
+    path = folder.path
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"python {sys.argv[0]} --resume {shown}"
+
+
+def _name(trial: Any) -> str:
+    return str(trial.config["name"])
+
+
+def _never(name: str) -> bool:
+    return False

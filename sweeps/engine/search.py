@@ -1,0 +1,272 @@
+"""Which trial comes next: controls first, then guided trials in turn over depths, then the winners on fresh seeds.
+
+Each depth has its own Optuna study (TPE; random search and the grid go through it too), so the searcher learns within a depth
+and every depth gets the same number of guided trials. What a study knows is told from the ledgers on resumption; a
+trial that ASHA stopped is told as pruned, never as finished with its early value.
+"""
+
+import random
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.samplers import TPESampler
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.space import points
+from sweeps.engine.spec import Sweep, control_plan, control_plans, guided_plan
+from trainable import names
+from trainable.config import override
+from trainable.trial import TrialPlan
+
+_ATTEMPTS = 20  # at a proposal the depth has not had yet, before one is taken from the shuffled grid
+_RANDOM_TRIALS = 4  # of a depth before TPE begins to model
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(kw_only=True)
+class Record:
+    """What is known of a trial: its plan, how it stands, its reports by step."""
+
+    plan: TrialPlan
+    state: str = names.RUNNING
+    gains: dict[int, float] = field(default_factory=dict)  # step -> gain
+
+    @property
+    def ended(self) -> bool:
+        """It will report no more."""
+        return self.state != names.RUNNING
+
+    @property
+    def last_step(self) -> int:
+        """Of its reports; -1 without any."""
+        return max(self.gains, default=-1)
+
+
+class DepthSearch:
+    """The search for one depth's best schedule: `num_samples` different guided trials."""
+
+    def __init__(self, sweep: Sweep, layers: int):
+        self.layers = layers
+        self.records: dict[str, Record] = {}
+        self._sweep = sweep
+        self._distributions = {key: p.distribution() for key, p in sweep.space.items()}
+        seed = sweep.search_seed * 1000 + layers
+        self._study = optuna.create_study(study_name=f"{layers} layers", direction="maximize", sampler=_tpe(seed))
+        self._unasked = points(sweep.space)
+        if sweep.search != "grid":
+            random.Random(seed).shuffle(self._unasked)
+        self._open: dict[str, optuna.Trial] = {}  # proposed, not ended
+
+    @property
+    def remaining(self) -> int:
+        """Trials still to propose."""
+        return self._sweep.num_samples - len(self.records)
+
+    @property
+    def ended(self) -> bool:
+        """All proposed and all ended."""
+        return self.remaining <= 0 and all(record.ended for record in self.records.values())
+
+    def propose(self) -> TrialPlan:
+        """A schedule this depth has not had: TPE's, or the next of the (shuffled) grid."""
+        for _ in range(_ATTEMPTS if self._sweep.search == "optuna" else 0):
+            trial = self._study.ask(self._distributions)
+            plan = self._plan(trial.params)
+            if plan.name not in self.records:
+                return self._open_trial(trial, Record(plan=plan))
+            self._tell_again(trial, self.records[plan.name])
+        fresh = next(p for p in self._unasked if self._plan(p).name not in self.records)
+        return self._open_trial(self._ask_for(fresh), Record(plan=self._plan(fresh)))
+
+    def resume(self, record: Record) -> None:
+        """Take over a trial of an earlier driver: ended, or to go on."""
+        self._open_trial(self._ask_for(self._parameters(record.plan)), record)
+        if record.ended:
+            self.tell(record)
+
+    def tell(self, record: Record) -> None:
+        """Let the study learn how a trial ended."""
+        trial = self._open.pop(record.plan.name)
+        for step, gain in sorted(record.gains.items()):
+            trial.report(gain, step)
+        if record.state == names.FINISHED:
+            self._study.tell(trial, record.gains[record.last_step])
+        else:
+            self._study.tell(trial, state=TrialState.PRUNED if record.state == names.STOPPED else TrialState.FAIL)
+
+    def best(self) -> TrialPlan | None:
+        """The finished trial of largest final gain; None if none finished."""
+        finished = [r for r in self.records.values() if r.state == names.FINISHED]
+        return max(finished, key=lambda r: r.gains[r.last_step]).plan if finished else None
+
+    def _plan(self, parameters: Mapping[str, Any]) -> TrialPlan:
+        changes = {**parameters, "model.layers": self.layers}
+        return guided_plan(self._sweep.base, names.SEARCH, changes)
+
+    def _parameters(self, plan: TrialPlan) -> dict[str, Any]:
+        return {key: getattr(plan.config.teacher, key.removeprefix("teacher.")) for key in self._distributions}
+
+    def _tell_again(self, trial: optuna.Trial, known: Record) -> None:
+        """A schedule proposed twice costs no training: the study hears the value it had, or that there is none yet."""
+        if known.state == names.FINISHED:
+            self._study.tell(trial, known.gains[known.last_step])
+        else:
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _ask_for(self, parameters: dict[str, Any]) -> optuna.Trial:
+        """A trial of the study with the parameters given."""
+        self._study.enqueue_trial(parameters)
+        return self._study.ask(self._distributions)
+
+    def _open_trial(self, trial: optuna.Trial, record: Record) -> TrialPlan:
+        self._open[record.plan.name] = trial
+        self.records[record.plan.name] = record
+        return record.plan
+
+
+class PairedSearch(Searcher):  # type: ignore[misc]
+    """The whole sweep's order of trials, as Tune asks for it."""
+
+    def __init__(self, sweep: Sweep, folder: RunFolder, checksums: Mapping[str, str], stopped: Callable[[str], bool]):
+        super().__init__(metric=names.GAIN, mode="max")
+        self._sweep = sweep
+        self._folder = folder
+        self._checksums = checksums
+        self._stopped = stopped  # has ASHA stopped the trial of this name?
+        self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
+        self._others: dict[str, Record] = {}  # controls and confirmations, by name
+        self._running: dict[str, str] = {}  # Tune's trial id -> name
+        self._resumed: list[Record] = []
+        self.exhausted = False  # every trial of the sweep has been given out and has ended
+        for plan, state, reports in folder.trials():
+            self._take_over(Record(plan=plan, state=state, gains={r[names.STEP]: r[names.GAIN] for r in reports}))
+
+    # --- what Tune calls ---
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config; None while it waits for others to end; FINISHED when no more will come."""
+        plan = self._next()
+        if plan is None and not self._running:
+            self.exhausted = True
+            return str(Searcher.FINISHED)
+        if plan is None:  # until a trial ends, whose end may bring new ones
+            return None
+        self._running[trial_id] = plan.name
+        self._folder.open_trial(plan)
+        return {"name": plan.name, "plan": plan.to_dict(), "checksums": dict(self._checksums)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Book a report."""
+        self._record(self._running[trial_id]).gains[result[names.STEP]] = result[names.GAIN]
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Book an end: finished, stopped by ASHA, failed; or interrupted, and then the trial is left to a resumption."""
+        record = self._record(self._running.pop(trial_id))
+        if result is not None:  # Tune does not tell the report at which ASHA stopped a trial otherwise
+            record.gains[result[names.STEP]] = result[names.GAIN]
+        record.state, reason = self._how_it_ended(record, error)
+        if not record.ended:
+            return
+        self._folder.close_trial(record.plan, record.state, reason)
+        if record.plan.role == names.SEARCH:
+            self._depths[record.plan.config.model.layers].tell(record)
+
+    def _how_it_ended(self, record: Record, error: bool) -> tuple[str, str]:
+        state, reason = self._folder.status(record.plan.name)
+        if state == names.FAILED:  # the trial said so itself
+            return state, reason
+        if error:
+            return names.FAILED, "its worker died (killed, or out of memory) more often than it may be restarted"
+        if record.last_step >= record.plan.config.loop.steps:
+            return names.FINISHED, ""
+        if self._stopped(record.plan.name):
+            return names.STOPPED, f"stopped by ASHA at step {record.last_step}"
+        return names.RUNNING, ""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledgers are the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed sweep is a new searcher told of the ledgers."""
+
+    # --- the order ---
+
+    def _next(self) -> TrialPlan | None:
+        return (
+            self._next_resumed()
+            or self._next_control(self._sweep.base.seed)
+            or self._next_guided()
+            or self._next_confirmation()
+            or next((plan for seed in self._sweep.confirm_seeds if (plan := self._next_control(seed))), None)
+        )
+
+    def _next_resumed(self) -> TrialPlan | None:
+        for record in self._resumed:
+            if record.plan.role == names.CONTROL or self._has_control(record.plan):
+                self._resumed.remove(record)
+                return record.plan
+        return None
+
+    def _next_control(self, seed: int) -> TrialPlan | None:
+        return next((self._begin(p) for p in control_plans(self._sweep, seed) if p.name not in self._others), None)
+
+    def _next_guided(self) -> TrialPlan | None:
+        """Of the depth that has had the fewest, among those whose control has finished."""
+        ready = [d for d in self._depths.values() if d.remaining and self._has_depth_control(d)]
+        return max(ready, key=lambda depth: depth.remaining).propose() if ready else None
+
+    def _next_confirmation(self) -> TrialPlan | None:
+        """The best schedule of a depth whose search has ended, on the next fresh seed whose control has finished."""
+        for depth in self._depths.values():
+            best = depth.best() if depth.ended else None
+            for seed in self._sweep.confirm_seeds if best else ():
+                plan = guided_plan(best.config, names.CONFIRM, {"seed": seed})
+                if plan.name not in self._others and self._has_control(plan):
+                    return self._begin(plan)
+        return None
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        records = [*self._others.values(), *(r for depth in self._depths.values() for r in depth.records.values())]
+        return sum(record.ended for record in records)
+
+    # --- what is known ---
+
+    def _begin(self, plan: TrialPlan) -> TrialPlan:
+        self._others[plan.name] = Record(plan=plan)
+        return plan
+
+    def _record(self, name: str) -> Record:
+        for depth in self._depths.values():
+            if name in depth.records:
+                return depth.records[name]
+        return self._others[name]
+
+    def _has_control(self, plan: TrialPlan) -> bool:
+        control = self._others.get(plan.control)
+        return control is not None and control.state == names.FINISHED
+
+    def _has_depth_control(self, depth: DepthSearch) -> bool:
+        control = control_plan(override(self._sweep.base, {"model.layers": depth.layers}))
+        return self._has_control(control)
+
+    def _take_over(self, record: Record) -> None:
+        if record.plan.role == names.SEARCH:
+            self._depths[record.plan.config.model.layers].resume(record)
+        else:
+            self._others[record.plan.name] = record
+        if not record.ended:
+            self._resumed.append(record)
+
+
+def _tpe(seed: int) -> TPESampler:
+    """TPE over all parameters jointly; running trials count as poor ones, so that parallel proposals spread."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(multivariate=True, constant_liar=True, n_startup_trials=_RANDOM_TRIALS, seed=seed)

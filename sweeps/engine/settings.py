@@ -1,0 +1,34 @@
+"""What is fixed unless a study says otherwise: one setting a model size, everything in it but depth and teacher."""
+
+from trainable.config import CorpusConfig, LoopConfig, ModelConfig, OptimizerConfig, TokensConfig, TrialConfig
+
+# A laptop's: a trial in about half a minute on one core.
+TINY = TrialConfig(
+    corpus=CorpusConfig(eval_rows=600),
+    tokens=TokensConfig(tokenizer="train:4096", context=128),
+    model=ModelConfig(name="tiny"),
+    optimizer=OptimizerConfig(lr=3e-3, warmup_steps=10),
+    loop=LoopConfig(steps=120, batch_blocks=16, eval_every=20, checkpoint_every=20),
+)
+
+# The published study's hyper-parameters on one GPU: 32 x 1024 tokens a step, one epoch of 1 M rows.
+SMALL_LLAMA2 = TrialConfig(
+    corpus=CorpusConfig(train_rows=1_000_000, eval_rows=200_000),
+    tokens=TokensConfig(tokenizer="train:32000", context=1024),
+    model=ModelConfig(name="small-llama2"),
+    optimizer=OptimizerConfig(lr=5e-4, warmup_steps=100),
+    loop=LoopConfig(
+        steps=588,
+        batch_blocks=4,
+        accumulation=8,
+        eval_every=30,
+        eval_batch_blocks=8,
+        checkpoint_every=90,
+        precision="bfloat16",
+    ),
+)
+
+
+def setting_of(model: str) -> TrialConfig:
+    """The setting of a preset; a model of the user's own (a folder) trains like the published one."""
+    return TINY if model == "tiny" else SMALL_LLAMA2

@@ -1,0 +1,110 @@
+"""The split: the published permutation, a partition, no leak."""
+
+import numpy as np
+import pytest
+
+from trainable.config import CorpusConfig
+from trainable.errors import InputError
+from trainable.split import rows_digest, split_rows, teacher_rows
+
+
+@pytest.mark.parametrize("rows", [10, 101, 1001])
+@pytest.mark.parametrize("fraction", [0.2, 0.37])
+def test_single_split_is_that_of_datasets(rows: int, fraction: float) -> None:
+    datasets = pytest.importorskip("datasets")
+    published = datasets.Dataset.from_dict({"row": range(rows)}).train_test_split(test_size=fraction, seed=42)
+    split = split_rows(rows, CorpusConfig(test_fraction=fraction))
+    assert split.train.tolist() == published["train"]["row"][:]
+    assert split.eval.tolist() == published["test"]["row"][:]
+
+
+@pytest.mark.parametrize("rows", [10, 101, 1001])
+def test_folds_are_fifths_of_the_rows_that_datasets_shuffles(rows: int) -> None:
+    datasets = pytest.importorskip("datasets")
+    shuffled = datasets.Dataset.from_dict({"row": range(rows)}).shuffle(seed=42)["row"][:]
+    size = rows // 5
+    for fold in range(5):
+        split = split_rows(rows, CorpusConfig(folds=5, fold=fold))
+        assert split.eval.tolist() == shuffled[fold * size : (fold + 1) * size]
+        assert split.train.tolist() == shuffled[: fold * size] + shuffled[(fold + 1) * size :]
+
+
+@pytest.mark.parametrize("rows", [10, 13, 1001])
+@pytest.mark.parametrize("folds", [None, 2, 5])
+@pytest.mark.parametrize("limit", [None, 4])
+def test_no_row_trains_and_validates(rows: int, folds: int | None, limit: int | None) -> None:
+    for fold in range(folds or 1):
+        split = split_rows(rows, CorpusConfig(folds=folds, fold=fold, train_rows=limit))
+        assert not set(split.train_split) & set(split.eval)
+        assert set(split.train) <= set(split.train_split)
+        assert sorted([*split.train_split, *split.eval]) == list(range(rows))
+        assert len(split.train) == (limit or len(split.train_split)) == len(set(split.train))
+
+
+def test_each_row_validates_in_one_fold_but_for_the_remainder() -> None:
+    evals = [split_rows(103, CorpusConfig(folds=5, fold=fold)).eval for fold in range(5)]
+    assert len(set(np.concatenate(evals))) == 100
+
+
+def test_limits_take_the_first_rows_of_a_single_split() -> None:
+    whole = split_rows(100, CorpusConfig())
+    limited = split_rows(100, CorpusConfig(train_rows=7, eval_rows=3))
+    assert limited.train.tolist() == whole.train[:7].tolist()
+    assert limited.eval.tolist() == whole.eval[:3].tolist()
+    assert limited.train_split.tolist() == whole.train_split.tolist()
+
+
+def test_limited_folds_take_the_first_rows_of_each_training_fold_as_published() -> None:
+    shuffled = np.random.default_rng(42).permutation(103)
+    folds = shuffled[:100].reshape(5, 20)
+    limited = split_rows(103, CorpusConfig(folds=5, fold=1, train_rows=10))
+    expected = [*folds[0][:3], *folds[2][:3], *folds[3][:2], *folds[4][:2]]
+    assert limited.train.tolist() == expected
+    assert len(split_rows(103, CorpusConfig(folds=5, fold=1, train_rows=83)).train) == 83
+
+
+def test_limited_folds_do_not_share_one_training_set() -> None:
+    trains = [set(split_rows(1000, CorpusConfig(folds=5, fold=fold, train_rows=100)).train) for fold in range(5)]
+    for first in range(5):
+        for second in range(first):
+            assert len(trains[first] & trains[second]) <= 75
+
+
+def test_teacher_rows_are_the_students_the_training_split_or_every_row() -> None:
+    split = split_rows(100, CorpusConfig(train_rows=7))
+    assert teacher_rows(split, "student") is split.train
+    assert len(teacher_rows(split, "train_split")) == 80
+    assert sorted(teacher_rows(split, "all")) == list(range(100))
+    assert not set(teacher_rows(split, "train_split")) & set(split.eval)
+
+
+@pytest.mark.parametrize(
+    ("rows", "config", "sentence"),
+    [
+        (
+            100,
+            CorpusConfig(train_rows=81),
+            "train_rows needs 81 rows but the training split has 80 of",
+        ),
+        (100, CorpusConfig(eval_rows=21), "eval_rows needs 21 rows but the validation split has 20"),
+        (1, CorpusConfig(), "train_rows needs 1 rows but the training split has 0"),
+        (3, CorpusConfig(folds=5), "eval_rows needs 1 rows but the validation split has 0"),
+    ],
+)
+def test_too_few_rows_are_told_with_needed_and_found(rows: int, config: CorpusConfig, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        split_rows(rows, config)
+
+
+def test_another_seed_gives_another_split() -> None:
+    assert rows_digest(split_rows(50, CorpusConfig()).train) != rows_digest(
+        split_rows(50, CorpusConfig(split_seed=1)).train
+    )
+
+
+def test_row_numbers_cannot_be_written() -> None:
+    for config in (CorpusConfig(train_rows=5), CorpusConfig(folds=5, train_rows=5)):
+        split = split_rows(50, config)
+        for rows_R in (split.train, split.eval, split.train_split, split.every):
+            with pytest.raises(ValueError, match="read-only"):
+                rows_R[0] = 0

@@ -1,0 +1,111 @@
+"""Folders that are built once and trusted only whole: a manifest, written last, holds size and checksum of each file.
+
+Why: tokenising 74 M rows takes the better part of an hour, many trials want the result, and a build can be killed at
+any time. Two processes that want the same folder build it once (file lock); a damaged folder is built again.
+"""
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from trainable.errors import InputError
+from trainable.files import publish, read_json, sha256_of_file, write_json
+
+Manifest = dict[str, Any]
+
+MANIFEST_FILE = "manifest.json"
+CACHE_VARIABLE = "BIGRAM_CACHE"
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where prepared text, tokenizers and tokens are kept: $BIGRAM_CACHE, or ~/.cache/bigram-guided."""
+    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/bigram-guided").expanduser().absolute()
+
+
+def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
+    """The manifest of `folder`, which `build` fills first if it is missing or damaged.
+
+    `build` gets an empty folder, writes files into it and returns what the manifest should say beside the files.
+    Raises InputError if the cache cannot be written, and whatever `build` raises; neither leaves anything behind.
+    """
+    if (manifest := _whole(folder)) is not None:
+        return manifest
+    with _writing(folder), FileLock(folder.with_name(f"{folder.name}.lock")):
+        manifest = _whole(folder)  # another process may have built it while this one waited
+        return manifest if manifest is not None else _build(folder, build)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder, each of whose files has the size and the SHA-256 that it says, else InputError."""
+    manifest = read_json(folder / MANIFEST_FILE)
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict):
+        raise InputError(f"{folder / MANIFEST_FILE} lists no files: delete {folder} so that it is built again.")
+    for name, expected in files.items():
+        if _stamp(folder / name, expected) != expected:
+            raise InputError(f"{folder / name} is damaged: delete {folder} so that it is built again.")
+    assert isinstance(manifest, dict)
+    return manifest
+
+
+def _stamp(path: Path, expected: Any) -> dict[str, Any] | None:
+    """Size and checksum of a file; no checksum where the size is already wrong."""
+    try:
+        size = path.stat().st_size
+        if isinstance(expected, dict) and expected.get("bytes") == size:
+            return {"bytes": size, "sha256": sha256_of_file(path)}
+    except OSError:
+        pass
+    return None
+
+
+def _whole(folder: Path) -> Manifest | None:
+    if not folder.exists():
+        return None
+    try:
+        return read_manifest(folder)
+    except InputError as error:
+        _log.warning("%s It is built again now.", error)
+        return None
+
+
+def _build(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
+    for abandoned in folder.parent.glob(f".{folder.name}.*.tmp"):  # of killed builds: we hold the lock
+        shutil.rmtree(abandoned, ignore_errors=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        manifest = build(temporary)
+        manifest["files"] = {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+            for path in sorted(temporary.iterdir())
+        }
+        write_json(temporary / MANIFEST_FILE, manifest)
+        if folder.exists():
+            shutil.rmtree(folder)
+        publish(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with the disk into a sentence."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write {folder} ({error.strerror or error}): "
+            f"free some space, or set {CACHE_VARIABLE} to a folder with space that you can write to."
+        ) from error

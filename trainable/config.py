@@ -1,0 +1,269 @@
+"""What a trial is made of, as frozen dataclasses: data, model, teacher, optimizer, loop.
+
+A search space speaks the same dotted keys as this tree (`teacher.steps`, `model.layers`, `seed`), and `override`
+is the one way to change a field; an unknown key raises. `to_dict` and `from_dict` round-trip through JSON.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from trainable.errors import InputError
+
+Schedule = Literal["none", "linear", "exponential", "reciprocal", "step"]
+Smoothing = Literal[
+    "mle", "add_k", "jelinek_mercer", "witten_bell", "absolute_discount", "kneser_ney", "modified_kneser_ney"
+]
+TeacherRows = Literal["student", "train_split", "all"]
+Packing = Literal["packed", "as_published"]
+Precision = Literal["float32", "bfloat16", "float16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise InputError(message) unless `condition` holds."""
+    if not condition:
+        raise InputError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Which rows of text, and how they are split."""
+
+    source: str = "builtin"  # "builtin", a path on disk, or a Hugging Face hub id
+    revision: str | None = None  # of a hub id
+    column: str = "text"
+    train_rows: int | None = None  # first rows of the training split; None: all
+    eval_rows: int | None = None  # first rows of the validation split; None: all
+    test_fraction: float = 0.2  # of all rows, for a single split
+    split_seed: int = 42
+    folds: int | None = None  # None: one split; k: k contiguous folds of the shuffled rows
+    fold: int = 0  # which fold validates
+
+    def __post_init__(self) -> None:
+        for name in ("train_rows", "eval_rows"):
+            rows = getattr(self, name)
+            require(
+                rows is None or rows > 0, f"corpus.{name} is {rows}: give a positive number of rows, or none for all."
+            )
+        require(
+            0 < self.test_fraction < 1,
+            f"corpus.test_fraction is {self.test_fraction}: give a fraction between 0 and 1, such as 0.2.",
+        )
+        require(self.split_seed >= 0, f"corpus.split_seed is {self.split_seed}: give a seed of at least 0.")
+        if self.folds is not None:
+            require(self.folds >= 2, f"corpus.folds is {self.folds}: give at least 2 folds, or none for one split.")
+            require(
+                0 <= self.fold < self.folds,
+                f"corpus.fold is {self.fold} of {self.folds} folds: give a fold from 0 to {self.folds - 1}.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensConfig:
+    """How text becomes blocks of token ids."""
+
+    tokenizer: str = "train:4096"  # a folder with tokenizer.json, a hub id, or "train:<vocabulary size>"
+    context: int = 128  # tokens in a block
+    packing: Packing = "packed"
+
+    def __post_init__(self) -> None:
+        require(self.context >= 2, f"tokens.context is {self.context}: a block needs at least 2 tokens.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The student."""
+
+    name: str = "tiny"  # "tiny", "small-llama2", or a folder with config.json
+    layers: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.layers >= 1, f"model.layers is {self.layers}: give at least 1 layer.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """The bigram table and how long it teaches."""
+
+    schedule: Schedule = "none"
+    steps: int = 0  # scheduling steps T: the weight is exactly `min_weight` from step T on
+    min_weight: float = 0.0  # the floor, in [0, 1]
+    tau: float | None = None  # decay constant in steps; None: 1 % is left at T
+    smoothing: Smoothing = "mle"
+    smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
+    rows: TeacherRows = "student"  # which rows are counted
+
+    def __post_init__(self) -> None:
+        require(0 <= self.min_weight <= 1, f"teacher.min_weight is {self.min_weight}: give a weight between 0 and 1.")
+        require(self.tau is None or self.tau > 0, f"teacher.tau is {self.tau}: give a positive number of steps.")
+        if self.schedule != "none":
+            require(
+                self.steps >= 1,
+                f"teacher.steps is {self.steps} for the {self.schedule} schedule: give at least 1 scheduling step.",
+            )
+        if self.smoothing_strength is not None:
+            require(
+                self.smoothing_strength > 0,
+                f"teacher.smoothing_strength is {self.smoothing_strength}: give a positive number.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW with warm-up and cosine decay to zero."""
+
+    lr: float = 3e-3  # peak
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    clip_norm: float = 1.0  # of the whole gradient
+    warmup_steps: int = 10
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, f"optimizer.lr is {self.lr}: give a positive learning rate.")
+        for name in ("beta1", "beta2"):
+            beta = getattr(self, name)
+            require(0 <= beta < 1, f"optimizer.{name} is {beta}: give a number in [0, 1).")
+        require(self.eps > 0, f"optimizer.eps is {self.eps}: give a positive number.")
+        require(self.weight_decay >= 0, f"optimizer.weight_decay is {self.weight_decay}: give at least 0.")
+        require(self.clip_norm > 0, f"optimizer.clip_norm is {self.clip_norm}: give a positive norm.")
+        require(self.warmup_steps >= 0, f"optimizer.warmup_steps is {self.warmup_steps}: give at least 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long, in what batches, on what."""
+
+    steps: int = 120  # optimizer steps
+    batch_blocks: int = 16  # blocks in a micro-batch
+    accumulation: int = 1  # micro-batches in an optimizer step
+    eval_every: int = 20  # steps between evaluations; each is reported
+    eval_batch_blocks: int = 32
+    checkpoint_every: int = 20  # steps between checkpoints, a multiple of eval_every
+    keep_checkpoint: bool = False  # when the trial has ended
+    precision: Precision = "float32"  # of autocast; weights are float32
+    device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_blocks", "accumulation", "eval_every", "eval_batch_blocks"):
+            value = getattr(self, name)
+            require(value >= 1, f"loop.{name} is {value}: give at least 1.")
+        require(
+            self.checkpoint_every >= 1 and self.checkpoint_every % self.eval_every == 0,
+            f"loop.checkpoint_every is {self.checkpoint_every}: give a multiple of loop.eval_every ({self.eval_every}).",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """Everything that decides what one trial computes."""
+
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    tokens: TokensConfig = field(default_factory=TokensConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    seed: int = 0  # fixes initial weights and the order of batches
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, f"seed is {self.seed}: give a seed of at least 0.")
+        require(
+            self.teacher.steps <= self.loop.steps,
+            f"teacher.steps is {self.teacher.steps} but loop.steps is {self.loop.steps}: "
+            "give scheduling steps that fit in the run.",
+        )
+
+
+def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
+    """A copy of `config` with dotted keys changed, e.g. {"teacher.steps": 40, "seed": 1}.
+
+    All changes to one part are made at once, so that rules between fields see the final values.
+    Raises InputError for an unknown key, a value of the wrong type, or a value out of range.
+    """
+    tree = to_dict(config)
+    for key, value in changes.items():
+        _set(tree, key, value)
+    return from_dict(tree)
+
+
+def flatten(config: TrialConfig) -> dict[str, Any]:
+    """{"corpus.source": "builtin", ..., "seed": 0}: every leaf under its dotted key."""
+    flat: dict[str, Any] = {}
+    for name, value in to_dict(config).items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{leaf}": leaf_value for leaf, leaf_value in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def to_dict(config: TrialConfig) -> dict[str, Any]:
+    """Nested dict of plain values, fit for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(tree: Mapping[str, Any]) -> TrialConfig:
+    """The inverse of `to_dict`. Missing fields take their defaults; unknown fields and wrong types raise InputError."""
+    config = _build(TrialConfig, tree, prefix="")
+    assert isinstance(config, TrialConfig)
+    return config
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    known = [f"{n}.{leaf}" for n, sub in tree.items() if isinstance(sub, dict) for leaf in sub]
+    known += [n for n, sub in tree.items() if not isinstance(sub, dict)]
+    if key not in known:
+        raise InputError(_unknown(key, known))
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        tree = tree[parent]
+    tree[leaf] = value
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else f" Known settings: {', '.join(sorted(known))}."
+    return f"there is no setting {key!r}.{hint}"
+
+
+def _build(cls: type, tree: Mapping[str, Any], prefix: str) -> Any:
+    if not isinstance(tree, Mapping):
+        raise InputError(f"setting {prefix.rstrip('.')!r} should be a group of settings, not {tree!r}.")
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key not in hints:
+            raise InputError(_unknown(prefix + key, [prefix + name for name in hints]))
+        hint = hints[key]
+        values[key] = (
+            _build(hint, value, f"{prefix}{key}.")
+            if dataclasses.is_dataclass(hint)
+            else _checked(prefix + key, value, hint)
+        )
+    return cls(**values)
+
+
+def _checked(key: str, value: Any, hint: Any) -> Any:
+    """`value` if it is of type `hint` (an int passes for a float), else InputError."""
+    if typing.get_origin(hint) is Literal:
+        choices = get_args(hint)
+        if value in choices:
+            return value
+        raise InputError(f"{key} is {value!r}: choose one of {', '.join(map(str, choices))}.")
+    kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    for kind in kinds:
+        if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if type(value) is kind:
+            return value
+    wanted = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
+    raise InputError(f"{key} is {value!r} ({type(value).__name__}): give {wanted}.")

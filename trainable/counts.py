@@ -1,0 +1,212 @@
+"""How often each token follows each other token: exact, additive bigram counts.
+
+Additive means that counts of a whole minus counts of a fold are the counts of the rest, so one pass over the tokens
+serves every fold. A pair is one number, prev * V + next; sorting those numbers and measuring the runs counts them at
+some 100 M tokens a second, in chunks, so that memory does not grow with the stream.
+
+Shapes: N tokens, K distinct bigrams, M keys of two counts together, V vocabulary, B blocks, T tokens in a block.
+"""
+# ruff: noqa: N802  (shapes in names)
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.errors import InputError
+
+Ids = NDArray[np.integer[Any]]
+
+CHUNK_TOKENS = 1 << 24  # tokens sorted at once by one thread: 64 MiB of uint32 keys
+LARGEST_UINT32_VOCABULARY = 65_535  # V * V still fits
+
+
+@dataclass(frozen=True, eq=False)
+class BigramCounts:
+    """Distinct bigrams and how often each occurred.
+
+    keys_K: prev * vocab_size + next, ascending and distinct; uint32 up to V = 65,535, else uint64.
+    counts_K: int64, all positive.
+    """
+
+    keys_K: NDArray[np.unsignedinteger[Any]]
+    counts_K: NDArray[np.int64]
+    vocab_size: int
+
+    @classmethod
+    def empty(cls, vocab_size: int) -> "BigramCounts":
+        """No bigrams: the zero of the sum."""
+        return cls(np.zeros(0, key_dtype(vocab_size)), np.zeros(0, np.int64), vocab_size)
+
+    @property
+    def total(self) -> int:
+        """Bigrams counted, repeats included."""
+        return int(self.counts_K.sum())
+
+    @property
+    def prev_K(self) -> NDArray[np.int64]:
+        """The context of each bigram."""
+        return (self.keys_K // self.keys_K.dtype.type(self.vocab_size)).astype(np.int64)
+
+    @property
+    def next_K(self) -> NDArray[np.int64]:
+        """The token that follows in each bigram."""
+        return (self.keys_K % self.keys_K.dtype.type(self.vocab_size)).astype(np.int64)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, BigramCounts)
+            and self.vocab_size == other.vocab_size
+            and np.array_equal(self.keys_K, other.keys_K)
+            and np.array_equal(self.counts_K, other.counts_K)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __add__(self, other: "BigramCounts") -> "BigramCounts":
+        """Counts of both. Raises InputError if the vocabularies differ."""
+        self._check_same_vocabulary(other)
+        keys_M = np.concatenate([self.keys_K, other.keys_K])
+        order_M = np.argsort(keys_M, kind="stable")  # finds the two ascending runs and merges them: linear
+        keys_M = keys_M[order_M]
+        starts_K = _run_starts(keys_M)
+        counts_M = np.concatenate([self.counts_K, other.counts_K])[order_M]
+        counts_K = np.add.reduceat(counts_M, starts_K) if len(starts_K) else counts_M
+        return BigramCounts(keys_M[starts_K], counts_K, self.vocab_size)
+
+    def __sub__(self, other: "BigramCounts") -> "BigramCounts":
+        """Counts of the rest; bigrams with none left drop out.
+
+        Raises InputError if the vocabularies differ or if `other` is not contained in these counts.
+        """
+        self._check_same_vocabulary(other)
+        at_K = np.searchsorted(self.keys_K, other.keys_K)
+        beyond = len(at_K) > 0 and at_K[-1] == len(self.keys_K)
+        contained = not beyond and np.array_equal(self.keys_K[at_K], other.keys_K)
+        counts_K = self.counts_K.copy()
+        if contained:
+            counts_K[at_K] -= other.counts_K  # keys are distinct: no index repeats
+        if not contained or (counts_K < 0).any():
+            raise InputError(
+                "cannot subtract bigram counts that are not part of the whole: "
+                "count the fold from rows that the total was counted from, with the same tokenizer."
+            )
+        left = counts_K > 0
+        return BigramCounts(self.keys_K[left], counts_K[left], self.vocab_size)
+
+    def _check_same_vocabulary(self, other: "BigramCounts") -> None:
+        if self.vocab_size != other.vocab_size:
+            raise InputError(
+                f"bigram counts over {self.vocab_size} and {other.vocab_size} tokens cannot be combined: "
+                "count both with the same tokenizer."
+            )
+
+
+def count_stream(
+    stream_N: Ids, vocab_size: int, *, first_context: int, chunk_tokens: int = CHUNK_TOKENS, threads: int = 1
+) -> BigramCounts:
+    """Count (first_context -> stream[0]) and every (stream[i] -> stream[i + 1]): N bigrams in N tokens.
+
+    Where every row ends in eos and `first_context` is eos, the counts of rows joined end to end are the sum of the
+    counts of each row alone, so folds can be added and subtracted. `stream_N` may be memory-mapped; working memory is
+    about 20 bytes for each token of a chunk and thread (300 MiB a thread), whatever the length.
+    Raises InputError for a token id outside the vocabulary.
+    """
+    _check_ids(np.array([first_context]), vocab_size)
+    bounds = [len(stream_N) * i // threads for i in range(threads + 1)]
+
+    def count_span(span: tuple[int, int]) -> BigramCounts:
+        chunks = _stream_chunks(stream_N, vocab_size, first_context, *span, chunk_tokens)
+        return add_all(chunks, vocab_size)
+
+    with ThreadPoolExecutor(threads) as pool:  # numpy releases the GIL where it sorts and compares
+        return add_all(pool.map(count_span, pairwise(bounds)), vocab_size)
+
+
+def count_blocks(ids_BxT: Ids, lengths_B: Ids, vocab_size: int, *, chunk_tokens: int = CHUNK_TOKENS) -> BigramCounts:
+    """Count the bigrams inside the first lengths_B[b] tokens of each block; none across blocks, none with padding.
+
+    Raises InputError for a counted token id outside the vocabulary, or a length beyond the block.
+    """
+    blocks, context = ids_BxT.shape
+    if blocks and not (lengths_B.min() >= 0 and lengths_B.max() <= context):
+        raise InputError(f"a block of {context} tokens has a length outside 0 to {context}: prepare the blocks again.")
+    step = max(1, chunk_tokens // max(1, context))
+    spans = pairwise([*range(0, blocks, step), blocks])
+    return add_all((_count_padded(ids_BxT[i:j], lengths_B[i:j], vocab_size) for i, j in spans), vocab_size)
+
+
+def add_all(parts: Iterable[BigramCounts], vocab_size: int) -> BigramCounts:
+    """The sum of any number of counts, merged in pairs of like age so that each bigram is copied log2(parts) times."""
+    stack: list[tuple[int, BigramCounts]] = []  # a binary counter: levels strictly fall from bottom to top
+    for part in parts:
+        level = 0
+        while stack and stack[-1][0] == level:
+            part = stack.pop()[1] + part
+            level += 1
+        stack.append((level, part))
+    total = BigramCounts.empty(vocab_size)
+    while stack:
+        total = stack.pop()[1] + total
+    return total
+
+
+def key_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """The narrowest of uint32 and uint64 that holds every prev * V + next."""
+    return np.dtype(np.uint32 if vocab_size <= LARGEST_UINT32_VOCABULARY else np.uint64)
+
+
+def _stream_chunks(
+    stream_N: Ids, vocab_size: int, first_context: int, begin: int, end: int, chunk_tokens: int
+) -> Iterator[BigramCounts]:
+    """Counts of the bigrams that end in stream_N[begin:end], chunk by chunk."""
+    for start in range(begin, end, chunk_tokens):
+        next_n = stream_N[start : min(start + chunk_tokens, end)]
+        before = stream_N[start - 1] if start else first_context
+        _check_ids(next_n, vocab_size)
+        _check_ids(np.array([before]), vocab_size)  # another thread may not have come to it yet
+        prev_n = np.empty(len(next_n), key_dtype(vocab_size))
+        prev_n[0], prev_n[1:] = before, next_n[:-1]
+        yield _count_pairs(prev_n, next_n, vocab_size)
+
+
+def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts:
+    inside_BxT = np.arange(1, ids_BxT.shape[1]) < lengths_B[:, None]  # the second token of the pair is no padding
+    prev_n, next_n = ids_BxT[:, :-1][inside_BxT], ids_BxT[:, 1:][inside_BxT]
+    _check_ids(prev_n, vocab_size)
+    _check_ids(next_n, vocab_size)
+    return _count_pairs(prev_n, next_n, vocab_size)
+
+
+def _count_pairs(prev_N: Ids, next_N: Ids, vocab_size: int) -> BigramCounts:
+    """Sort the keys and measure the runs. Overwrites `prev_N` where it already has the type of a key."""
+    dtype = key_dtype(vocab_size)
+    keys_N = prev_N.astype(dtype, copy=False)
+    keys_N *= dtype.type(vocab_size)
+    np.add(keys_N, next_N, out=keys_N, casting="unsafe")  # ids are checked: nothing is lost
+    keys_N.sort()
+    starts_K = _run_starts(keys_N)
+    return BigramCounts(keys_N[starts_K], np.diff(starts_K, append=len(keys_N)), vocab_size)
+
+
+def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.int64]:
+    """Where each run of equal keys begins."""
+    first_N = np.ones(len(keys_N), np.bool_)
+    np.not_equal(keys_N[1:], keys_N[:-1], out=first_N[1:])
+    return np.flatnonzero(first_N)
+
+
+def _check_ids(ids_N: Ids, vocab_size: int) -> None:
+    if not len(ids_N):
+        return
+    lowest = 0 if ids_N.dtype.kind == "u" else ids_N.min()  # unsigned ids need no second pass
+    for worst in (int(ids_N.max()), int(lowest)):
+        if not 0 <= worst < vocab_size:
+            raise InputError(
+                f"token id {worst} is outside the vocabulary of {vocab_size} tokens: "
+                "prepare the tokens again with the tokenizer of this run."
+            )

@@ -1,0 +1,50 @@
+"""Plain validation loss: one-hot cross-entropy, teacher off, on fixed blocks. The one number that arms are compared by."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import LlamaForCausalLM
+
+from trainable.batches import Batch, eval_batches
+from trainable.loss import IGNORE_INDEX
+from trainable.model import hidden_states, output_matrix
+from trainable.tokens import TokenBlocks
+
+
+class Evaluation(NamedTuple):
+    loss: float  # nats per token
+    standard_error: float  # over blocks; NaN for a single block
+
+
+@torch.inference_mode()
+def evaluate(model: LlamaForCausalLM, blocks: TokenBlocks, batch_blocks: int, autocast: torch.autocast) -> Evaluation:
+    """Mean cross-entropy over all targets of `blocks`, with its standard error over blocks."""
+    model.eval()
+    losses_B, counts_B = [], []
+    with autocast:
+        for batch in eval_batches(blocks, batch_blocks, model.device):
+            losses_B.append(_loss_per_block(model, batch))
+            counts_B.append((batch.target_BxT != IGNORE_INDEX).sum(1))
+    model.train()
+    return summarise(torch.cat(losses_B).double().cpu().numpy(), torch.cat(counts_B).cpu().numpy())
+
+
+def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
+    """Ratio estimate of the mean loss per token, and its standard error with blocks as the sampled units."""
+    blocks, tokens = len(loss_B), count_B.sum()
+    mean = float(loss_B.sum() / tokens)
+    if blocks < 2:
+        return Evaluation(mean, math.nan)
+    residual_B = loss_B - mean * count_B
+    return Evaluation(mean, float(np.sqrt(blocks / (blocks - 1) * (residual_B**2).sum()) / tokens))
+
+
+def _loss_per_block(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+    logits_BxTxV = F.linear(hidden_states(model, batch.context_BxT), output_matrix(model))
+    loss_BxT = F.cross_entropy(
+        logits_BxTxV.float().flatten(0, 1), batch.target_BxT.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
+    )
+    return loss_BxT.view(batch.target_BxT.shape).sum(1)

@@ -1,0 +1,58 @@
+"""Metric, time and column names, once, so that trials, the searcher, the ledger and pandas speak of the same things."""
+
+from typing import Final
+
+# One report of a trial: the keys of a ledger row, the columns of curves.parquet, the tags in TensorBoard.
+STEP: Final = "step"  # optimizer steps done; 0 is before the first
+EVAL_LOSS: Final = "eval_loss"  # plain cross-entropy on the validation blocks, nats per token
+EVAL_LOSS_SE: Final = "eval_loss_se"  # its standard error over validation blocks
+GAIN: Final = "gain"  # control's eval_loss - own eval_loss at the same step, nats per token; 0 for a control
+TRAIN_LOSS: Final = "train_loss"  # mean guided loss since the last report, nats per token; null at step 0
+TEACHER_WEIGHT: Final = "teacher_weight"  # w(t) of the next step, in [0, 1]
+LEARNING_RATE: Final = "learning_rate"  # of the next step
+TOKENS: Final = "tokens"  # target tokens trained on so far
+TOKENS_PER_SECOND: Final = "tokens_per_second"  # of training steps since the last report; null at step 0
+TRAIN_SECONDS: Final = "train_seconds"  # spent in training steps so far
+EVAL_SECONDS: Final = "eval_seconds"  # spent in evaluations so far
+PEAK_MEMORY_MIB: Final = "peak_memory_mib"  # of the trial's process so far (of the GPU on CUDA)
+TIMESTAMP: Final = "timestamp"  # of the report, seconds since the epoch
+
+REPORT_COLUMNS: Final = (
+    STEP,
+    EVAL_LOSS,
+    EVAL_LOSS_SE,
+    GAIN,
+    TRAIN_LOSS,
+    TEACHER_WEIGHT,
+    LEARNING_RATE,
+    TOKENS,
+    TOKENS_PER_SECOND,
+    TRAIN_SECONDS,
+    EVAL_SECONDS,
+    PEAK_MEMORY_MIB,
+    TIMESTAMP,
+)
+
+# What a trial is for.
+CONTROL: Final = "control"  # no teacher; the other side of every pair
+SEARCH: Final = "search"  # a guided trial that the searcher proposed and ASHA may stop
+CONFIRM: Final = "confirm"  # the best schedule of a depth again, on seeds the search has not seen
+
+# How a trial ended.
+RUNNING: Final = "running"
+FINISHED: Final = "finished"  # ran all its steps
+STOPPED: Final = "stopped"  # ASHA ended it at a rung
+FAILED: Final = "failed"  # an error ended it; status.json has the reason
+
+# Files of a run folder.
+RUN_FILE: Final = "run.json"
+TRIALS_FOLDER: Final = "trials"
+TRIAL_FILE: Final = "trial.json"
+LEDGER_FILE: Final = "metrics.jsonl"
+STATUS_FILE: Final = "status.json"
+CHECKPOINT_FILE: Final = "checkpoint.pt"
+RUNGS_FILE: Final = "asha.jsonl"
+TRIALS_TABLE: Final = "trials.parquet"
+CURVES_TABLE: Final = "curves.parquet"
+SUMMARY_FILE: Final = "summary.md"
+FIGURES_FOLDER: Final = "figures"

@@ -1,0 +1,146 @@
+"""From a config to everything a run reads: corpus -> split -> tokenizer -> blocks -> counts -> teacher table.
+
+Each product is cached under a fingerprint of what shapes it, so preparing again costs a check. Free of Ray: this is
+also how a run starts on a machine without it.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainable.bigram import BigramTable, cross_entropy
+from trainable.bigram_file import load_table, save_table
+from trainable.cache import Manifest, built_once, cache_folder
+from trainable.config import TeacherConfig, TrialConfig
+from trainable.corpus import Corpus, open_corpus
+from trainable.counts import BigramCounts, count_blocks, count_stream
+from trainable.files import fingerprint
+from trainable.smoothing import estimate
+from trainable.split import split_rows, teacher_rows
+from trainable.tokenizer import TextTokenizer, corpus_tokenizer
+from trainable.tokens import TokenBlocks, token_blocks
+from trainable.train import RunData
+
+TABLE_FORMAT = 1  # raise when the same settings give another table
+TABLE_FILE = "table.bigram"
+
+
+def prepare_run(
+    config: TrialConfig, cache: Path | None = None, say: Callable[[str], None] = lambda text: None
+) -> tuple[RunData, dict[str, Any]]:
+    """The data of a run with its teacher's table, and the facts about them for the record.
+
+    `say` hears a line a product. Raises InputError for anything wrong with corpus, tokenizer or settings.
+    """
+    cache = cache or cache_folder()
+    corpus = open_corpus(config.corpus)
+    split = split_rows(corpus.rows, config.corpus)
+    say(f"corpus {corpus.name}: {corpus.rows:,} rows" + (" (a demonstration)" if corpus.demonstration else ""))
+    tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, split.train, cache)
+    train = token_blocks(corpus, split.train, tokenizer, config.tokens, cache, label="training rows")
+    held_out = token_blocks(corpus, split.eval, tokenizer, config.tokens, cache, label="validation rows")
+    say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
+    counted = train
+    if config.teacher.rows != "student":
+        rows_R = teacher_rows(split, config.teacher.rows)
+        counted = token_blocks(corpus, rows_R, tokenizer, config.tokens, cache, label="teacher's rows")
+    table = teacher_table(config.teacher, counted, tokenizer, cache)
+    facts = _facts(config, corpus, tokenizer, train, held_out, table)
+    say(
+        f"teacher {table.smoothing} on {table.rows} rows: {len(table.values):,} bigrams of "
+        f"{table.counted_tokens:,} tokens; its own validation loss {_shown(facts['teacher']['eval_loss'])}"
+    )
+    return RunData(train=train, eval=held_out, table=table), facts
+
+
+def teacher_table(teacher: TeacherConfig, blocks: TokenBlocks, tokenizer: TextTokenizer, cache: Path) -> BigramTable:
+    """The bigram table of `blocks` under the teacher's smoothing, from the cache or counted now."""
+    shaping = [TABLE_FORMAT, blocks.fingerprint, teacher.smoothing, teacher.smoothing_strength, teacher.rows]
+    folder = cache / "tables" / fingerprint(shaping)
+
+    def build(into: Path) -> Manifest:
+        table = estimate(
+            count(blocks),
+            teacher.smoothing,
+            teacher.smoothing_strength,
+            tokenizer_fingerprint=tokenizer.fingerprint,
+            rows=teacher.rows,
+        )
+        save_table(table, into / TABLE_FILE)
+        return {"shaping": shaping}
+
+    built_once(folder, build)
+    return load_table(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
+
+
+def count(blocks: TokenBlocks) -> BigramCounts:
+    """All bigrams of the blocks' text; padding is not counted."""
+    if blocks.lengths_B is not None:
+        return count_blocks(blocks.ids_BxT, blocks.lengths_B, blocks.vocab_size)
+    return count_stream(
+        blocks.stream_N, blocks.vocab_size, first_context=blocks.eos_id, threads=min(4, os.cpu_count() or 1)
+    )
+
+
+def teacher_loss(table: BigramTable, blocks: TokenBlocks) -> float | None:
+    """What the teacher itself scores on validation blocks, nats per token; None where it gives a target no chance."""
+    ids_BxT = blocks.ids_BxT
+    prev_BxT, next_BxT = ids_BxT[:, :-1], ids_BxT[:, 1:]
+    if blocks.lengths_B is not None:
+        real_BxT = np.arange(1, ids_BxT.shape[1]) < blocks.lengths_B[:, None]
+        prev_BxT, next_BxT = prev_BxT[real_BxT], next_BxT[real_BxT]
+    loss = cross_entropy(table, prev_BxT.ravel(), next_BxT.ravel())
+    return loss if np.isfinite(loss) else None
+
+
+def _facts(
+    config: TrialConfig,
+    corpus: Corpus,
+    tokenizer: TextTokenizer,
+    train: TokenBlocks,
+    held_out: TokenBlocks,
+    table: BigramTable,
+) -> dict[str, Any]:
+    return {
+        "corpus": {
+            "source": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            "rows": corpus.rows,
+            "train_rows": train.rows,
+            "eval_rows": held_out.rows,
+            "empty_rows": train.empty_rows + held_out.empty_rows,
+            "demonstration": corpus.demonstration,
+        },
+        "tokenizer": {
+            "spec": config.tokens.tokenizer,
+            "fingerprint": tokenizer.fingerprint,
+            "vocab_size": tokenizer.vocab_size,
+        },
+        "tokens": {
+            "train_tokens": len(train.stream_N),
+            "eval_tokens": len(held_out.stream_N),
+            "train_blocks": len(train.ids_BxT),
+            "eval_blocks": len(held_out.ids_BxT),
+            "fingerprints": [train.fingerprint, held_out.fingerprint],
+        },
+        "teacher": {
+            "rows": table.rows,
+            "smoothing": table.smoothing,
+            "bigrams": len(table.values),
+            "counted_tokens": table.counted_tokens,
+            "checksum": table.checksum,
+            "eval_loss": teacher_loss(table, held_out),
+        },
+    }
+
+
+def _blocks_line(name: str, blocks: TokenBlocks) -> str:
+    empty = f", {blocks.empty_rows:,} empty rows dropped" if blocks.empty_rows else ""
+    return f"{name} {blocks.rows:,} rows -> {len(blocks.ids_BxT):,} blocks of {blocks.ids_BxT.shape[1]}{empty}"
+
+
+def _shown(loss: float | None) -> str:
+    return "infinite (mle gives unseen pairs no chance)" if loss is None else f"{loss:.4f}"

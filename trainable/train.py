@@ -1,0 +1,223 @@
+"""One run from first step to last: evaluate -> checkpoint -> report -> step. Free of Ray.
+
+Interrupted and resumed equals uninterrupted, bit for bit on a CPU with the same number of threads: batches and
+schedules are functions of the step, and everything else lies in the checkpoint.
+"""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaForCausalLM
+
+from trainable import names
+from trainable.batches import Batch, make_batch, step_order
+from trainable.bigram import BigramTable
+from trainable.checkpoint import RunState, load_checkpoint, save_checkpoint
+from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, to_dict
+from trainable.errors import InputError
+from trainable.evaluate import Evaluation, evaluate
+from trainable.files import fingerprint
+from trainable.loss import IGNORE_INDEX, Guidance, Teacher, guided_loss
+from trainable.model import build_model, hidden_states, output_matrix
+from trainable.schedules import learning_rate, teacher_weight
+from trainable.tokens import TokenBlocks
+
+Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes a control to know
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """What a run reads: two sets of blocks, and the teacher's table (None for a control)."""
+
+    train: TokenBlocks
+    eval: TokenBlocks
+    table: BigramTable | None = None
+
+
+def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], checkpoint: Path | None = None) -> None:
+    """Train `config.loop.steps` optimizer steps, reporting at step 0, every `eval_every` steps and at the end.
+
+    Starts from `checkpoint` where that file exists, and keeps it up to date. Raises TrainingDiverged on a non-finite
+    loss, InputError for settings that do not fit the machine or each other.
+    """
+    loop = config.loop
+    device = pick_device(loop)
+    autocast = torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=loop.precision != "float32")
+    scaler = torch.amp.GradScaler(device.type, enabled=loop.precision == "float16" and device.type == "cuda")
+    model = build_model(
+        config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=config.seed
+    ).to(device)
+    optimizer = make_optimizer(model, config.optimizer)
+    teacher = make_teacher(config, data, device)
+    run_id = fingerprint(to_dict(config))
+    state = RunState()
+    if checkpoint is not None and checkpoint.exists():
+        state, parts = load_checkpoint(checkpoint, run_id)
+        model.load_state_dict(parts["model"])
+        optimizer.load_state_dict(parts["optimizer"])
+        scaler.load_state_dict(parts["scaler"])
+
+    while True:
+        last = state.step == loop.steps
+        weight = teacher_weight(state.step, config.teacher)
+        lr = learning_rate(state.step, config.optimizer, loop.steps)
+
+        # --- checkpoint: before the evaluation, so that a run resumed here evaluates and reports again ---
+        if checkpoint is not None and state.step and (last or state.step % loop.checkpoint_every == 0):
+            save_checkpoint(
+                checkpoint,
+                run_id,
+                state,
+                model=model.state_dict(),
+                optimizer=optimizer.state_dict(),
+                scaler=scaler.state_dict(),
+            )
+
+        # --- evaluate, report ---
+        if last or state.step % loop.eval_every == 0:
+            started = time.perf_counter()
+            evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast)
+            state.eval_seconds += time.perf_counter() - started
+            report(make_report(state, evaluation, weight, lr, device))
+            state.recent_loss, state.recent_steps, state.recent_tokens, state.recent_seconds = 0.0, 0, 0, 0.0
+        if last:
+            return
+
+        # --- step ---
+        started = time.perf_counter()
+        micro_batches = step_batches(data.train, state.step, loop, config.seed, device)
+        targets = sum(int((batch.target_BxT != IGNORE_INDEX).sum()) for batch in micro_batches)
+        guidance = guide_step(teacher, model, micro_batches, weight)
+        step_loss = torch.zeros((), device=device)
+        for batch in micro_batches:
+            with autocast:
+                loss = batch_loss(model, batch, guidance) / targets
+            scaler.scale(loss).backward()
+            step_loss += loss.detach()
+        if guidance is not None:
+            guidance.close(output_matrix(model))
+        loss_value = step_loss.item()
+        check_finite(loss_value, state.step, lr, weight)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        count_step(state, loss_value, targets, time.perf_counter() - started)
+
+
+def pick_device(loop: LoopConfig) -> torch.device:
+    """The device asked for; "auto" takes CUDA where there is one."""
+    if loop.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("loop.device is cuda but PyTorch finds no CUDA device here: use auto or cpu.")
+    use_cuda = loop.device == "cuda" or (loop.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def make_optimizer(model: LlamaForCausalLM, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW; matrices decay, norms do not."""
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    betas = (config.beta1, config.beta2)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+
+
+def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Teacher | None:
+    """The teacher at work, or None for a control."""
+    if config.teacher.schedule == "none":
+        return None
+    if data.table is None:
+        raise InputError(f"schedule {config.teacher.schedule} needs a bigram table, and the run was given none.")
+    if data.table.vocab_size != data.train.vocab_size:
+        raise InputError(
+            f"the bigram table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
+            "count the table with the tokenizer of the blocks."
+        )
+    return Teacher(data.table, device)
+
+
+def step_batches(blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int, device: torch.device) -> list[Batch]:
+    """The micro-batches of an optimizer step."""
+    order = step_order(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
+    return [make_batch(blocks, numbers_B, device) for numbers_B in order.reshape(loop.accumulation, -1)]
+
+
+def guide_step(
+    teacher: Teacher | None, model: LlamaForCausalLM, batches: list[Batch], weight: float
+) -> Guidance | None:
+    """What the teacher says in this step; None once its weight is 0, when a guided step is a plain one."""
+    if teacher is None or weight == 0:
+        return None
+    contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
+    return teacher.guide(output_matrix(model), contexts_N.cpu().numpy(), weight)
+
+
+def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
+    """Summed guided loss of a micro-batch, in nats."""
+    hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
+    return guided_loss(
+        hidden_NxD, output_matrix(model), batch.context_BxT.flatten(), batch.target_BxT.flatten(), guidance
+    )
+
+
+def check_finite(loss: float, step: int, lr: float, weight: float) -> None:
+    """Raise TrainingDiverged unless the loss is finite."""
+    if not math.isfinite(loss):
+        raise TrainingDiverged(
+            f"loss is {loss} at step {step} (learning rate {lr:.3g}, teacher weight {weight:.3g}): "
+            "lower optimizer.lr or optimizer.clip_norm, or raise optimizer.warmup_steps."
+        )
+
+
+def count_step(state: RunState, loss: float, targets: int, seconds: float) -> None:
+    """Book one optimizer step."""
+    state.step += 1
+    state.tokens += targets
+    state.train_seconds += seconds
+    state.recent_loss += loss
+    state.recent_steps += 1
+    state.recent_tokens += targets
+    state.recent_seconds += seconds
+
+
+def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: float, device: torch.device) -> Report:
+    """One report under the project's names; what is not known yet is NaN."""
+    return {
+        names.STEP: state.step,
+        names.EVAL_LOSS: evaluation.loss,
+        names.EVAL_LOSS_SE: evaluation.standard_error,
+        names.TRAIN_LOSS: state.recent_loss / state.recent_steps if state.recent_steps else math.nan,
+        names.TEACHER_WEIGHT: weight,
+        names.LEARNING_RATE: lr,
+        names.TOKENS: state.tokens,
+        names.TOKENS_PER_SECOND: state.recent_tokens / state.recent_seconds if state.recent_seconds else math.nan,
+        names.TRAIN_SECONDS: state.train_seconds,
+        names.EVAL_SECONDS: state.eval_seconds,
+        names.PEAK_MEMORY_MIB: peak_memory_mib(device),
+        names.TIMESTAMP: time.time(),
+    }
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Largest memory so far: allocated on the GPU, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

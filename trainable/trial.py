@@ -1,0 +1,186 @@
+"""The Ray Tune trainable: one trial in one worker. The only module of trainable/ that imports Ray.
+
+A trial belongs to a run folder and writes there, in `trials/<name>/`, what must not be lost: its settings, its ledger,
+its checkpoint, its status. Tune decides when trials run and stop; it is not trusted with data. Token blocks and bigram
+tables arrive through the object store, one copy a node, read-only.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.tune.trainable import wrap_function
+
+from trainable import names
+from trainable.bigram import BigramTable
+from trainable.config import TrialConfig, from_dict, to_dict
+from trainable.errors import InputError
+from trainable.files import fingerprint, write_json
+from trainable.ledger import append_row, read_reports
+from trainable.tensorboard import TensorBoardLog
+from trainable.tokens import TokenBlocks
+from trainable.train import Report, RunData, TrainingDiverged, train
+
+BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
+TablesByKey = dict[str, BigramTable]  # by table_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlan:
+    """One trial of a run: what it is called, what it is for, and its settings."""
+
+    name: str  # readable and unique in the run, e.g. linear-T240-min0.05-L2-s0
+    role: str  # names.CONTROL, names.SEARCH or names.CONFIRM
+    control: str  # name of the trial its gain is taken against; its own name for a control
+    config: TrialConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for trial.json and for Tune."""
+        return {"name": self.name, "role": self.role, "control": self.control, "config": to_dict(self.config)}
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> "TrialPlan":
+        """The inverse of `to_dict`."""
+        return cls(**{**tree, "config": from_dict(tree["config"])})
+
+
+def data_key(config: TrialConfig) -> str:
+    """Which token blocks a trial reads: equal keys, equal blocks."""
+    tree = to_dict(config)
+    return fingerprint([tree["corpus"], tree["tokens"]])
+
+
+def table_key(config: TrialConfig) -> str:
+    """Which bigram table a trial learns from."""
+    teacher = config.teacher
+    return fingerprint([data_key(config), teacher.smoothing, teacher.smoothing_strength, teacher.rows])
+
+
+def make_trainable(
+    run: Path,
+    blocks: BlocksByKey,
+    tables: TablesByKey,
+    cpus: float,
+    gpus: float,
+) -> Any:
+    """The trainable for a Tuner. Puts blocks (training, validation; by data_key) and tables (by table_key) once each.
+
+    Each trial uses `cpus` threads and `gpus` of a GPU (a fraction lets trials share one).
+    """
+    function = tune.with_parameters(run_trial, run=str(run), cpus=cpus, blocks=blocks, tables=tables)
+
+    class GuidedTrial(wrap_function(function)):  # type: ignore[misc]
+        def __repr__(self) -> str:  # what the dashboard calls the actor
+            return str(self.config["name"]) if self.config else "GuidedTrial"
+
+    return tune.with_resources(GuidedTrial, {"cpu": cpus, "gpu": gpus})
+
+
+def run_trial(
+    tune_config: dict[str, Any],
+    *,
+    run: str,
+    cpus: float,
+    blocks: BlocksByKey,
+    tables: TablesByKey,
+) -> None:
+    """Train one trial to its end, reporting to its ledger first and then to Tune."""
+    torch.set_num_threads(max(1, int(cpus)))
+    plan = TrialPlan.from_dict(tune_config["plan"])
+    folder = trial_folder(run, plan.name)
+    write_json(folder / names.STATUS_FILE, {"state": names.RUNNING, "reason": ""})
+    reporter = _Reporter(plan, folder, control_losses(Path(run), plan))
+    try:
+        data = _data_of(plan.config, tune_config["checksums"], blocks, tables)
+        train(plan.config, data, reporter, folder / names.CHECKPOINT_FILE)
+    except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
+        write_json(folder / names.STATUS_FILE, {"state": names.FAILED, "reason": str(error)})
+    finally:
+        reporter.close()
+
+
+def trial_folder(run: str | Path, name: str) -> Path:
+    """Where a trial writes. Raises InputError where the run folder cannot be seen."""
+    root = Path(run)
+    if not (root / names.RUN_FILE).is_file():
+        raise InputError(
+            f"run folder {run} cannot be seen from node {ray.util.get_node_ip_address()}: "
+            "put results/ on a file system that all nodes share."
+        )
+    folder = root / names.TRIALS_FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def control_losses(run: Path, plan: TrialPlan) -> dict[int, float] | None:
+    """{step: eval_loss} of the plan's control; None for a control."""
+    if plan.role == names.CONTROL:
+        return None
+    reports = read_reports(run / names.TRIALS_FOLDER / plan.control / names.LEDGER_FILE)
+    return {row[names.STEP]: row[names.EVAL_LOSS] for row in reports}
+
+
+def checksums(blocks: BlocksByKey, tables: TablesByKey) -> dict[str, str]:
+    """SHA-256 of each set of blocks and each table by its key: the driver's, for trials to check theirs by."""
+    sums = {key: _blocks_checksum(*pair) for key, pair in blocks.items()}
+    return sums | {key: table.checksum for key, table in tables.items()}
+
+
+def _blocks_checksum(train_blocks: TokenBlocks, eval_blocks: TokenBlocks) -> str:
+    return fingerprint(
+        [hashlib.sha256(stream.data).hexdigest() for stream in (train_blocks.stream_N, eval_blocks.stream_N)]
+    )
+
+
+def _data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:
+    """The blocks and, for a guided trial, the table of a config, after checking that they are what the driver meant."""
+    key = data_key(config)
+    if _blocks_checksum(*blocks[key]) != expected[key]:
+        raise InputError("the token blocks in the object store are not those the driver put there: resume the run.")
+    train_blocks, eval_blocks = blocks[key]
+    if config.teacher.schedule == "none":
+        return RunData(train=train_blocks, eval=eval_blocks)
+    table = tables[table_key(config)]
+    if table.checksum != expected[table_key(config)]:
+        raise InputError("the bigram table in the object store is not the one the driver put there: resume the run.")
+    return RunData(train=train_blocks, eval=eval_blocks, table=table)
+
+
+class _Reporter:
+    """Adds the gain, then tells ledger, TensorBoard and Tune, in this order."""
+
+    def __init__(self, plan: TrialPlan, folder: Path, control: dict[int, float] | None):
+        self._plan = plan
+        self._folder = folder
+        self._control = control
+        self._row: Report | None = None
+        self._board: TensorBoardLog | None = None
+
+    def __call__(self, report: Report) -> None:
+        row = {name: (report | {names.GAIN: self._gain(report)})[name] for name in names.REPORT_COLUMNS}
+        append_row(self._folder / names.LEDGER_FILE, row)
+        if self._board is None:
+            self._board = TensorBoardLog(self._folder, first_step=row[names.STEP])
+        self._board.write(row)
+        self._row = row
+        tune.report(row)
+
+    def close(self) -> None:
+        """Also runs when Tune ends the trial inside `tune.report`."""
+        if self._board is not None:
+            self._board.close(self._plan.config, self._row)
+
+    def _gain(self, report: Report) -> float:
+        if self._control is None:
+            return 0.0
+        step = report[names.STEP]
+        if step not in self._control:
+            raise InputError(
+                f"control {self._plan.control} has no evaluation at step {step}: its ledger is incomplete; resume "
+                "the run to finish it."
+            )
+        return float(self._control[step] - report[names.EVAL_LOSS])
