@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from analysis.results import (
     CONTROL_NAME,
@@ -43,11 +44,6 @@ NO_CLAIM: Final = "no claim"
 
 _POINT = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
 _FOLD = "corpus.fold"  # with the seed, what a confirmation may change
-# 97.5 % points of Student's t for 1, 2, ... degrees of freedom; 1.96 above.
-# fmt: off
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-      2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
-# fmt: on
 
 
 def best(trials: pd.DataFrame, top: int | None = None) -> pd.DataFrame:
@@ -83,8 +79,7 @@ def half_interval(sd: float, n: int) -> float:
     """Half the width of the 95 % Student interval of a mean of `n` values with deviation `sd`; NaN for n < 2."""
     if n < 2:
         return math.nan
-    quantile = _T[n - 2] if n - 2 < len(_T) else 1.96
-    return float(quantile * sd / math.sqrt(n))
+    return float(t.ppf(0.975, n - 1) * sd / math.sqrt(n))
 
 
 def stopped(trials: pd.DataFrame) -> pd.DataFrame:
@@ -110,7 +105,13 @@ def cost(trials: pd.DataFrame) -> pd.DataFrame:
 
 def grid_points(spec: Mapping[str, Any]) -> int:
     """How many settings the full grid of run.json's `spec` has: every combination of the space, at every depth."""
-    return len(spec["layers"]) * math.prod(_choices(parameter) for parameter in spec["space"].values())
+    return len(spec["layers"]) * math.prod(map(len, spec["space"].values()))
+
+
+def at_edge(row: Mapping[str, Any], space: Mapping[str, list[Any]]) -> list[str]:
+    """Dotted keys of numbers that a schedule has at an end of their range, zero apart: the best may lie beyond."""
+    ranges = {key: values for key, values in space.items() if len(values) > 1 and not isinstance(values[0], str)}
+    return [key for key, values in ranges.items() if row[key] in (values[0], values[-1]) and row[key] != 0]
 
 
 def step_time(results: Results) -> pd.DataFrame:
@@ -139,15 +140,6 @@ _CONFIRMED = [
     CONFIRMED_STEPS_SAVED,
     CONFIRMED_SECONDS_SAVED,
 ]
-
-
-def _choices(parameter: Any) -> int:
-    """Values of one parameter: a list, {"values": list}, or {"low", "high", "step"} with both ends."""
-    if isinstance(parameter, list):
-        return len(parameter)
-    if "values" in parameter:
-        return len(parameter["values"])
-    return int((parameter["high"] - parameter["low"]) / parameter["step"] + 1e-9) + 1
 
 
 def _same(trials: pd.DataFrame) -> pd.Series:

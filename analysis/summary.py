@@ -243,7 +243,16 @@ def _best_schedules(run: _Run) -> Section:
         "loss (straight line between evaluations); confirmed ones are means, given only where every seed got there.",
     )
     rows = tuple(_best_row(row) for _, row in top.iterrows())
+    notes += tuple(_edges(run))
     return Section("Best schedules", notes, (Table(headings, rows),) if rows else ())
+
+
+def _edges(run: _Run) -> Iterator[str]:
+    """A sentence for each depth whose best schedule the space may have cut short."""
+    for row in run.ranked[run.ranked[RANK] == 1].to_dict("records"):
+        if edges := ranking.at_edge(row, run.record["spec"]["space"]):
+            keys = " and ".join(edges)
+            yield f"{plural(row[LAYERS])}: the best has {keys} at the end of its range; a wider space may hold better."
 
 
 def _best_row(row: Any) -> tuple[str, ...]:

@@ -32,19 +32,18 @@ def schedule_search(options: Options) -> Sweep:
         "teacher.min_weight": Range(*options.min_weight),
     }
     grace_period = options.grace_period or -(-longest // base.loop.eval_every) * base.loop.eval_every
-    sweep = Sweep(
+    return Sweep(
         study="schedule_search",
         question=QUESTION,
         base=base,
         layers=options.layers,
         space=space,
         search=options.search,
-        num_samples=options.num_samples or 6,
+        num_samples=8 if options.num_samples is None else options.num_samples,
         search_seed=options.search_seed,
-        confirm_seeds=(1, 2) if options.confirm_seeds is None else options.confirm_seeds,
+        confirm_seeds=(1, 2, 3) if options.confirm_seeds is None else options.confirm_seeds,
         asha=AshaSpec(grace_period=grace_period, reduction_factor=options.reduction_factor) if options.asha else None,
     )
-    return sweep
 
 
 def schedule_range(loop: LoopConfig) -> tuple[int, int, int]:

@@ -66,9 +66,9 @@ def spec(**changes: Any) -> dict[str, Any]:
         "question": "Which schedule of a bigram teacher lowers the validation loss most, at each depth?",
         "layers": [1, 2],
         "space": {
-            "teacher.schedule": {"values": ["linear", "exponential", "reciprocal", "step"]},
-            "teacher.steps": {"low": 20, "high": 80, "step": 20},
-            "teacher.min_weight": {"low": 0.0, "high": 0.2, "step": 0.05},
+            "teacher.schedule": ["linear", "exponential", "reciprocal", "step"],
+            "teacher.steps": [20, 40, 60, 80],
+            "teacher.min_weight": [0.0, 0.05, 0.1, 0.15, 0.2],
         },
         "search": "optuna",
         "num_samples": 10,

@@ -6,7 +6,6 @@ tables arrive through the object store, one copy a node, read-only.
 """
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +16,17 @@ from ray.tune.trainable import wrap_function
 
 from trainable import names
 from trainable.bigram import BigramTable
-from trainable.config import TrialConfig, from_dict, to_dict
+from trainable.config import TrialConfig
 from trainable.errors import InputError
 from trainable.files import fingerprint, write_json
 from trainable.ledger import append_row, read_reports
+from trainable.plan import TrialPlan, data_key, table_key
 from trainable.tensorboard import TensorBoardLog
 from trainable.tokens import TokenBlocks
 from trainable.train import Report, RunData, TrainingDiverged, train
 
 BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
 TablesByKey = dict[str, BigramTable]  # by table_key
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialPlan:
-    """One trial of a run: what it is called, what it is for, and its settings."""
-
-    name: str  # readable and unique in the run, e.g. linear-T240-min0.05-L2-s0
-    role: str  # names.CONTROL, names.SEARCH or names.CONFIRM
-    control: str  # name of the trial its gain is taken against; its own name for a control
-    config: TrialConfig
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for trial.json and for Tune."""
-        return {"name": self.name, "role": self.role, "control": self.control, "config": to_dict(self.config)}
-
-    @classmethod
-    def from_dict(cls, tree: dict[str, Any]) -> "TrialPlan":
-        """The inverse of `to_dict`."""
-        return cls(**{**tree, "config": from_dict(tree["config"])})
-
-
-def data_key(config: TrialConfig) -> str:
-    """Which token blocks a trial reads: equal keys, equal blocks."""
-    tree = to_dict(config)
-    return fingerprint([tree["corpus"], tree["tokens"]])
-
-
-def table_key(config: TrialConfig) -> str:
-    """Which bigram table a trial learns from."""
-    teacher = config.teacher
-    return fingerprint([data_key(config), teacher.smoothing, teacher.smoothing_strength, teacher.rows])
 
 
 def make_trainable(

@@ -19,7 +19,7 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 from sweeps.engine.spec import AshaSpec
 from trainable import names
 from trainable.ledger import append_row, read_lines
-from trainable.trial import TrialPlan
+from trainable.plan import TrialPlan
 
 _TRIAL, _LAYERS, _STOP = "trial", "layers", "stop"
 

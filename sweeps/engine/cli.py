@@ -16,6 +16,7 @@ from trainable.errors import InputError
 from trainable.split import split_rows
 
 USAGE_ERROR = 2
+LOG_WIDTH = 120  # of tables where the output is not a terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Options:
     """schedule types to search"""
     schedule_steps: tuple[int, int, int] | None = None
     """shortest, longest, increment of the scheduling steps"""
-    min_weight: tuple[float, float, float] = (0.0, 0.3, 0.05)
+    min_weight: tuple[float, float, float] = (0.0, 0.5, 0.05)
     """lowest, highest, increment of the floor"""
     smoothing: Smoothing = "mle"
     """of the bigram teacher"""
@@ -103,7 +104,7 @@ MakeSweep = Callable[[Options], Sweep]
 def main(make_sweep: MakeSweep, description: str, arguments: Sequence[str] | None = None) -> int:
     """Parse, check, run. Returns the exit status: 0; 1 where trials failed; 2 for bad input; 130 if interrupted."""
     options = tyro.cli(Options, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
-    console = Console(stderr=False)
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=True)
     try:
         return _run(make_sweep, options, console)
     except InputError as error:

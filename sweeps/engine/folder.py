@@ -20,7 +20,7 @@ from trainable import names
 from trainable.errors import InputError
 from trainable.files import read_json, write_json
 from trainable.ledger import Row, read_reports
-from trainable.trial import TrialPlan
+from trainable.plan import TrialPlan
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from trainable import names
-from trainable.trial import TrialPlan
+from trainable.plan import TrialPlan
 
 
 class LiveProgress(tune.Callback):  # type: ignore[misc]

@@ -25,9 +25,10 @@ from sweeps.engine.progress import LiveProgress
 from sweeps.engine.search import PairedSearch
 from sweeps.engine.spec import Sweep
 from trainable import names
+from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run
 from trainable.train import RunData
-from trainable.trial import checksums, data_key, make_trainable, table_key
+from trainable.trial import checksums, make_trainable
 
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
 RESTARTS = 2  # of a trial whose worker dies
@@ -68,6 +69,7 @@ def start_ray(machine: Machine, console: Console) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a token file would lock out `ray status` and later clusters
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # its kills can end a whole sweep
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the ledgers are the log
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes, which verbose=0 does not silence
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": {"HF_HUB_OFFLINE": "1"}}}
     address = machine.address or os.environ.get("RAY_ADDRESS")

@@ -21,7 +21,7 @@ from sweeps.engine.space import points
 from sweeps.engine.spec import Sweep, control_plan, control_plans, guided_plan
 from trainable import names
 from trainable.config import override
-from trainable.trial import TrialPlan
+from trainable.plan import TrialPlan
 
 _ATTEMPTS = 20  # at a proposal the depth has not had yet, before one is taken from the shuffled grid
 _RANDOM_TRIALS = 4  # of a depth before TPE begins to model

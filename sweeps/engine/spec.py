@@ -11,7 +11,7 @@ from sweeps.engine.space import Range, Space, describe, from_description, points
 from trainable import names
 from trainable.config import TeacherConfig, TrialConfig, from_dict, override, to_dict
 from trainable.errors import InputError
-from trainable.trial import TrialPlan
+from trainable.plan import TrialPlan
 
 Search = Literal["optuna", "random", "grid"]
 
