@@ -108,7 +108,7 @@ def grid_points(spec: Mapping[str, Any]) -> int:
     return len(spec["layers"]) * math.prod(map(len, spec["space"].values()))
 
 
-def at_edge(row: Mapping[str, Any], space: Mapping[str, list[Any]]) -> list[str]:
+def at_edge(row: Mapping[Any, Any], space: Mapping[str, list[Any]]) -> list[str]:
     """Dotted keys of numbers that a schedule has at an end of their range, zero apart: the best may lie beyond."""
     ranges = {key: values for key, values in space.items() if len(values) > 1 and not isinstance(values[0], str)}
     return [key for key, values in ranges.items() if row[key] in (values[0], values[-1]) and row[key] != 0]

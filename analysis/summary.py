@@ -236,7 +236,7 @@ def _best_schedules(run: _Run) -> Section:
         *("layers", "schedule", "T", "floor", "gain (search seed)", "confirmed gain, mean ± sd (n)"),
         *("steps saved, search / confirmed", "seconds saved, search / confirmed"),
     )
-    notes = (
+    notes: tuple[str, ...] = (
         f"The {TOP} best of each depth among the search's finished trials. The gain on the search's seed is the "
         "largest of many and flatters the winner; the confirmed gain is on other seeds, and is the one to quote.",
         "Saved: steps and training seconds before the end of the control at which the trial had the control's final "
@@ -250,7 +250,7 @@ def _best_schedules(run: _Run) -> Section:
 def _edges(run: _Run) -> Iterator[str]:
     """A sentence for each depth whose best schedule the space may have cut short."""
     for row in run.ranked[run.ranked[RANK] == 1].to_dict("records"):
-        if edges := ranking.at_edge(row, run.record["spec"]["space"]):
+        if edges := ranking.at_edge(dict(row), run.record["spec"]["space"]):
             keys = " and ".join(edges)
             yield f"{plural(row[LAYERS])}: the best has {keys} at the end of its range; a wider space may hold better."
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sweeps.engine.cli import Options, base_config, main
 from sweeps.engine.settings import setting_of
-from sweeps.engine.space import Choice, Range
+from sweeps.engine.space import Choice, Parameter, Range
 from sweeps.engine.spec import AshaSpec, Sweep
 from trainable.config import LoopConfig
 
@@ -26,7 +26,7 @@ def schedule_search(options: Options) -> Sweep:
         options = smallest(options)
     base = base_config(options, setting_of(options.model))
     shortest, longest, increment = options.schedule_steps or schedule_range(base.loop)
-    space = {
+    space: dict[str, Parameter] = {
         "teacher.schedule": Choice(options.schedules),
         "teacher.steps": Range(shortest, longest, increment),
         "teacher.min_weight": Range(*options.min_weight),

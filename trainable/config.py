@@ -156,7 +156,7 @@ class LoopConfig:
             require(value >= 1, f"loop.{name} is {value}: give at least 1.")
         require(
             self.checkpoint_every >= 1 and self.checkpoint_every % self.eval_every == 0,
-            f"loop.checkpoint_every is {self.checkpoint_every}: give a multiple of loop.eval_every ({self.eval_every}).",
+            f"loop.checkpoint_every is {self.checkpoint_every}: give a multiple of eval_every ({self.eval_every}).",
         )
 
 

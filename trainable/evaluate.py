@@ -1,4 +1,4 @@
-"""Plain validation loss: one-hot cross-entropy, teacher off, on fixed blocks. The one number that arms are compared by."""
+"""Plain validation loss: one-hot cross-entropy, teacher off, on fixed blocks. What arms are compared by."""
 
 import math
 from typing import NamedTuple

@@ -15,7 +15,7 @@ _SCALARS = tuple(n for n in names.REPORT_COLUMNS if n not in (names.STEP, names.
 
 
 class TensorBoardLog:
-    """Event file of one attempt at a trial; rows of an earlier attempt from `first_step` on are hidden by TensorBoard."""
+    """Event file of one attempt at a trial; TensorBoard hides an earlier attempt's rows from `first_step` on."""
 
     def __init__(self, folder: Path, first_step: int):
         self._writer = SummaryWriter(str(folder), purge_step=first_step)

@@ -103,7 +103,7 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
         for batch in micro_batches:
             with autocast:
                 loss = batch_loss(model, batch, guidance) / targets
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             step_loss += loss.detach()
         if guidance is not None:
             guidance.close(output_matrix(model))

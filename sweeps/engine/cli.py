@@ -1,5 +1,6 @@
 """The command line that every study has: options in, exit status out; a user's mistake is one sentence, no traceback."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from trainable.errors import InputError
 from trainable.split import split_rows
 
 USAGE_ERROR = 2
+NAMES = ("builtin", "tiny", "small-llama2")  # never taken for files
 LOG_WIDTH = 120  # of tables where the output is not a terminal
 
 
@@ -115,10 +117,10 @@ def main(make_sweep: MakeSweep, description: str, arguments: Sequence[str] | Non
 def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
     """The control's config: the model's setting with the options applied."""
     changes: dict[str, Any] = {
-        "corpus.source": options.corpus,
+        "corpus.source": _absolute(options.corpus),
         "corpus.column": options.column,
         "tokens.packing": options.packing,
-        "model.name": options.model,
+        "model.name": _absolute(options.model),
         "teacher.smoothing": options.smoothing,
         "teacher.rows": options.teacher_rows,
         "seed": options.seed,
@@ -126,11 +128,17 @@ def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
     optional = {
         "corpus.train_rows": options.train_rows,
         "corpus.eval_rows": options.eval_rows,
-        "tokens.tokenizer": options.tokenizer,
+        "tokens.tokenizer": options.tokenizer and _absolute(options.tokenizer),
         "loop.steps": options.steps,
     }
     changes |= {key: value for key, value in optional.items() if value is not None}
     return override(setting, changes | dict(map(_assignment, options.set)))
+
+
+def _absolute(name: str) -> str:
+    """A path that exists, made absolute, for workers run in other folders; any other name as it is."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() and name not in NAMES else name
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -25,6 +25,7 @@ from sweeps.engine.progress import LiveProgress
 from sweeps.engine.search import PairedSearch
 from sweeps.engine.spec import Sweep
 from trainable import names
+from trainable.errors import InputError
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run
 from trainable.train import RunData
@@ -144,8 +145,14 @@ def make_tuner(
 
 
 def write_run_file(folder: RunFolder, sweep: Sweep, facts: dict[str, Any]) -> None:
-    """run.json; a resumed run keeps its date and first facts."""
+    """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed."""
     known = folder.read_run() if (folder.path / names.RUN_FILE).exists() else {}
+    for part, key in (("corpus", "fingerprint"), ("tokenizer", "fingerprint"), ("teacher", "checksum")):
+        if known and known[part][key] != facts[part][key]:
+            raise InputError(
+                f"the {part} of run {folder.path} is no longer what its trials used ({known[part][key]}, now "
+                f"{facts[part][key]}): restore it, or start a new run."
+            )
     created = known.get("created", datetime.now(UTC).isoformat(timespec="seconds"))
     head = {"schema": 1, "study": sweep.study, "run": folder.path.name, "created": created}
     folder.write_run({**facts, **known, **head, "spec": sweep.to_dict()})

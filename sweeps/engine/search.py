@@ -224,7 +224,9 @@ class PairedSearch(Searcher):  # type: ignore[misc]
         """The best schedule of a depth whose search has ended, on the next fresh seed whose control has finished."""
         for depth in self._depths.values():
             best = depth.best() if depth.ended else None
-            for seed in self._sweep.confirm_seeds if best else ():
+            if best is None:
+                continue
+            for seed in self._sweep.confirm_seeds:
                 plan = guided_plan(best.config, names.CONFIRM, {"seed": seed})
                 if plan.name not in self._others and self._has_control(plan):
                     return self._begin(plan)

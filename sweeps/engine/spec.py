@@ -119,7 +119,7 @@ def control_plans(sweep: Sweep, seed: int) -> Iterator[TrialPlan]:
 def trial_name(config: TrialConfig) -> str:
     """`linear-T240-min0.05-L2-s0`, or `none-L2-s0` for a control."""
     teacher = config.teacher
-    schedule = [teacher.schedule]
+    schedule: list[str] = [teacher.schedule]
     if teacher.schedule != "none":
         schedule += [f"T{teacher.steps}", f"min{teacher.min_weight:g}"]
         schedule += [f"tau{teacher.tau:g}"] if teacher.tau is not None else []
