@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sweeps.engine.cli import Options, base_config, main
 from sweeps.engine.settings import setting_of
-from sweeps.engine.space import Choice, Parameter, Range
+from sweeps.engine.space import Choice, Parameter, Range, Space, points
 from sweeps.engine.spec import AshaSpec, Sweep
 from trainable.config import LoopConfig
 
@@ -39,11 +39,18 @@ def schedule_search(options: Options) -> Sweep:
         layers=options.layers,
         space=space,
         search=options.search,
-        num_samples=8 if options.num_samples is None else options.num_samples,
+        num_samples=guided_trials(options, space),
         search_seed=options.search_seed,
         confirm_seeds=(1, 2, 3) if options.confirm_seeds is None else options.confirm_seeds,
         asha=AshaSpec(grace_period=grace_period, reduction_factor=options.reduction_factor) if options.asha else None,
     )
+
+
+def guided_trials(options: Options, space: Space) -> int:
+    """At each depth: as asked; 8 by default, or the whole grid."""
+    if options.num_samples is not None:
+        return options.num_samples
+    return len(points(space)) if options.search == "grid" else 8
 
 
 def schedule_range(loop: LoopConfig) -> tuple[int, int, int]:
