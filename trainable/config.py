@@ -6,6 +6,7 @@ is the one way to change a field; an unknown key raises. `to_dict` and `from_dic
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -241,12 +242,9 @@ def _build(cls: type, tree: Mapping[str, Any], prefix: str) -> Any:
     for key, value in tree.items():
         if key not in hints:
             raise InputError(_unknown(prefix + key, [prefix + name for name in hints]))
-        hint = hints[key]
-        values[key] = (
-            _build(hint, value, f"{prefix}{key}.")
-            if dataclasses.is_dataclass(hint)
-            else _checked(prefix + key, value, hint)
-        )
+        hint: Any = hints[key]
+        is_group = dataclasses.is_dataclass(hint)
+        values[key] = _build(hint, value, f"{prefix}{key}.") if is_group else _checked(prefix + key, value, hint)
     return cls(**values)
 
 
@@ -262,6 +260,7 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
         return None
     for kind in kinds:
         if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            require(math.isfinite(value), f"{key} is {value}: give a finite number.")
             return float(value)
         if type(value) is kind:
             return value

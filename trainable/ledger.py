@@ -18,8 +18,8 @@ Row = dict[str, Any]
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Append one JSON line and fsync it; NaN is written as null."""
-    line = json.dumps({key: None if _is_nan(value) else value for key, value in row.items()}, allow_nan=False)
+    """Append one JSON line and fsync it; NaN and infinities, which JSON has no words for, are written as null."""
+    line = json.dumps({key: None if _not_finite(value) else value for key, value in row.items()}, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b") as stream:
         _cut_half_line(stream)
@@ -64,5 +64,5 @@ def _cut_half_line(stream: Any) -> None:
     stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

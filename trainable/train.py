@@ -49,7 +49,7 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
     """Train `config.loop.steps` optimizer steps, reporting at step 0, every `eval_every` steps and at the end.
 
     Starts from `checkpoint` where that file exists, and keeps it up to date. Raises TrainingDiverged on a non-finite
-    loss, InputError for settings that do not fit the machine or each other.
+    training or validation loss, InputError for settings that do not fit the machine or each other.
     """
     loop = config.loop
     device = pick_device(loop)
@@ -89,6 +89,7 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
             started = time.perf_counter()
             evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast)
             state.eval_seconds += time.perf_counter() - started
+            check_finite("validation loss", evaluation.loss, state.step, lr, weight)
             report(make_report(state, evaluation, weight, lr, device))
             state.recent_loss, state.recent_steps, state.recent_tokens, state.recent_seconds = 0.0, 0, 0, 0.0
         if last:
@@ -108,7 +109,7 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
         if guidance is not None:
             guidance.close(output_matrix(model))
         loss_value = step_loss.item()
-        check_finite(loss_value, state.step, lr, weight)
+        check_finite("training loss", loss_value, state.step, lr, weight)
         for group in optimizer.param_groups:
             group["lr"] = lr
         scaler.unscale_(optimizer)
@@ -177,11 +178,11 @@ def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None)
     )
 
 
-def check_finite(loss: float, step: int, lr: float, weight: float) -> None:
+def check_finite(name: str, loss: float, step: int, lr: float, weight: float) -> None:
     """Raise TrainingDiverged unless the loss is finite."""
     if not math.isfinite(loss):
         raise TrainingDiverged(
-            f"loss is {loss} at step {step} (learning rate {lr:.3g}, teacher weight {weight:.3g}): "
+            f"{name} is {loss} at step {step} (learning rate {lr:.3g}, teacher weight {weight:.3g}): "
             "lower optimizer.lr or optimizer.clip_norm, or raise optimizer.warmup_steps."
         )
 

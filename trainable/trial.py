@@ -43,10 +43,14 @@ def make_trainable(
     function = tune.with_parameters(run_trial, run=str(run), cpus=cpus, blocks=blocks, tables=tables)
 
     class GuidedTrial(wrap_function(function)):  # type: ignore[misc]
-        def __repr__(self) -> str:  # what the dashboard calls the actor
-            return str(self.config["name"]) if self.config else "GuidedTrial"
+        def __repr__(self) -> str:  # what the dashboard calls the actor, from its first trial on
+            return str(self.config["name"])
 
-    return tune.with_resources(GuidedTrial, {"cpu": cpus, "gpu": gpus})
+        @classmethod
+        def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+            return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": gpus}])
+
+    return GuidedTrial
 
 
 def run_trial(
@@ -60,6 +64,7 @@ def run_trial(
     """Train one trial to its end, reporting to its ledger first and then to Tune."""
     torch.set_num_threads(max(1, int(cpus)))
     plan = TrialPlan.from_dict(tune_config["plan"])
+    print(f"trial {plan.name}", flush=True)  # in the actor's log: a reused actor keeps the name of its first trial
     folder = trial_folder(run, plan.name)
     write_json(folder / names.STATUS_FILE, {"state": names.RUNNING, "reason": ""})
     reporter = _Reporter(plan, folder, control_losses(Path(run), plan))

@@ -1,0 +1,135 @@
+"""The whole path on a real Ray: from the command line to tables, and through kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.results import load
+from trainable import names
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+SCRIPT = str(Path(__file__).resolve().parents[1] / "sweeps" / "schedule_search.py")
+
+
+def command(results: Path, *words: str) -> list[str]:
+    return [sys.executable, SCRIPT, "--smoke-test", "--results", str(results), *words]
+
+
+def sweep(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(results, *words), capture_output=True, text=True, timeout=300, check=False)
+
+
+def only_run(results: Path) -> Path:
+    (run,) = (results / "schedule_search").iterdir()
+    return run
+
+
+def ledgers(run: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in run.glob("trials/*/metrics.jsonl")}
+
+
+def states(run: Path) -> dict[str, str]:
+    return {path.parent.name: json.loads(path.read_text())["state"] for path in run.glob("trials/*/status.json")}
+
+
+def losses(run: Path) -> pd.Series:
+    return load(run).curves.set_index(["trial", names.STEP])[names.EVAL_LOSS]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """(run folder, what was printed) of a smoke test that ran to its end."""
+    results = tmp_path_factory.mktemp("results")
+    done = sweep(results)
+    assert done.returncode == 0, done.stderr + done.stdout
+    yield only_run(results), done.stdout
+
+
+def test_the_main_job_leaves_tables_pictures_summary_and_tensorboard_logs(finished: tuple[Path, str]) -> None:
+    run, printed = finished
+    for name in ("run.json", "trials.parquet", "curves.parquet", "summary.md", "asha.jsonl"):
+        assert (run / name).stat().st_size > 0, name
+    assert {path.name for path in (run / "figures").iterdir()} == {
+        "curves.png",
+        "curves_tail.png",
+        "gain_by_schedule.png",
+    }
+    assert len(list(run.glob("trials/*/events.out.tfevents*"))) >= 5
+    for phrase in ("Ray dashboard: http://127.0.0.1:", "Best schedules", "Stopped by ASHA", "tensorboard --logdir"):
+        assert phrase in printed, printed
+
+
+def test_gain_is_the_controls_loss_minus_the_own_at_every_step(finished: tuple[Path, str]) -> None:
+    trials, curves = load(finished[0])
+    control_of = trials.set_index("trial")["control"]
+    loss = curves.set_index(["trial", names.STEP])[names.EVAL_LOSS]
+    for row in curves.itertuples():
+        assert row.gain == pytest.approx(loss[control_of[row.trial], row.step] - row.eval_loss, abs=1e-12)
+    first = curves[curves.step == 0].set_index("trial")
+    assert (first.gain == 0).all(), "a pair starts from the same weights"
+
+
+def test_resuming_a_finished_run_runs_nothing_and_changes_no_number(finished: tuple[Path, str]) -> None:
+    run, _ = finished
+    before, numbers = ledgers(run), losses(run)
+    done = sweep(run.parents[1], "--resume", str(run))
+    assert done.returncode == 0, done.stderr
+    assert ledgers(run) == before
+    pd.testing.assert_series_equal(losses(run), numbers)
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_driver_that_dies_is_resumed_without_loss(finished: tuple[Path, str], tmp_path: Path, kill: int) -> None:
+    driver = subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(lambda: names.FINISHED in (found := states_of(tmp_path)) and names.RUNNING in found, driver)
+    os.kill(driver.pid, kill)
+    printed, _ = driver.communicate(timeout=60)
+    run = only_run(tmp_path)
+    if kill == signal.SIGINT:
+        assert driver.returncode == 130
+        assert f"--resume {run}" in printed.replace("\n", "")
+    before = {name: ledger for name, ledger in ledgers(run).items() if states(run)[name] == names.FINISHED}
+
+    done = sweep(tmp_path, "--resume", str(run))
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert set(states(run).values()) <= {names.FINISHED, names.STOPPED}
+    after = ledgers(run)
+    assert {name: after[name] for name in before} == before, "a finished trial was run again"
+    trials = load(run).trials
+    assert trials.role.value_counts().to_dict() == {names.CONTROL: 2, names.SEARCH: 2, names.CONFIRM: 1}
+    whole, resumed = losses(finished[0]), losses(run)
+    common = whole.index.intersection(resumed.index)
+    assert len(common) >= 10
+    pd.testing.assert_series_equal(whole[common], resumed[common], check_exact=True)
+
+
+def states_of(results: Path) -> set[str]:
+    return {state for path in results.glob("schedule_search/*") for state in states(path).values()}
+
+
+def wait_until(condition: object, driver: subprocess.Popen[str], seconds: float = 120) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert driver.poll() is None, "the sweep ended before it could be killed"
+        assert time.monotonic() < deadline, "nothing has finished"
+        time.sleep(0.02)
+
+
+def test_a_trial_that_diverges_is_named_with_its_reason_and_the_exit_status_is_1(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "--set", "optimizer.lr=1e30", "optimizer.clip_norm=1e30")
+    assert done.returncode == 1, done.stdout
+    run = only_run(tmp_path)
+    failed = load(run).trials.query("state == 'failed'")
+    assert len(failed) > 0
+    assert failed.reason.str.contains(r"at step \d+ .*learning rate .*teacher weight").all()
+    assert "learning rate" in done.stdout
