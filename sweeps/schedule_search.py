@@ -31,7 +31,9 @@ def schedule_search(options: Options) -> Sweep:
         "teacher.steps": Range(shortest, longest, increment),
         "teacher.min_weight": Range(*options.min_weight),
     }
-    grace_period = options.grace_period or -(-longest // base.loop.eval_every) * base.loop.eval_every
+    grace_period = options.grace_period
+    if grace_period is None:
+        grace_period = -(-longest // base.loop.eval_every) * base.loop.eval_every
     return Sweep(
         study="schedule_search",
         question=QUESTION,

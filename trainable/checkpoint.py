@@ -50,7 +50,10 @@ def load_checkpoint(path: Path, config_fingerprint: str) -> tuple[RunState, dict
     payload, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != bytes(digest):
         raise InputError(f"checkpoint {path} is damaged (its checksum does not match): delete it to train again.")
-    parts = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    try:
+        parts = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle.UnpicklingError and others: whatever it is, it is no checkpoint of ours
+        raise InputError(f"{path} is no checkpoint ({type(error).__name__}): delete it to train again.") from None
     if parts.pop("config") != config_fingerprint:
         raise InputError(f"checkpoint {path} is of a run with other settings: delete it to train again.")
     return RunState(**parts.pop("state")), parts

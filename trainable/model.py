@@ -40,13 +40,12 @@ def llama_config(config: ModelConfig, vocab_size: int, context: int) -> LlamaCon
         settings = {"vocab_size": vocab_size, "max_position_embeddings": context} | PRESETS[config.name]
     else:
         settings = _read_folder(Path(config.name), vocab_size, context)
-    llama = LlamaConfig(**(settings | {"num_hidden_layers": config.layers}))
-    if llama.hidden_size % llama.num_attention_heads:
+    try:
+        return LlamaConfig(**(settings | {"num_hidden_layers": config.layers}))
+    except Exception as error:  # transformers' own validators, e.g. heads that do not divide the width
         raise InputError(
-            f"{config.name}: hidden_size {llama.hidden_size} is not divisible by num_attention_heads "
-            f"{llama.num_attention_heads}: mend its config.json."
-        )
-    return llama
+            f"model {config.name} cannot be built ({error.__cause__ or error}): mend its config.json."
+        ) from None
 
 
 def build_model(config: ModelConfig, *, vocab_size: int, context: int, seed: int) -> LlamaForCausalLM:

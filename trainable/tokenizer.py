@@ -26,6 +26,7 @@ from trainable.split import Rows, rows_digest
 
 TRAINING_ROWS = 200_000  # a vocabulary needs no more, and the trainer's memory grows with the distinct words
 SMALLEST, LARGEST = 512, 1_000_000  # vocabulary sizes; the alphabet alone is 256 bytes
+SMALLEST_TRAINED = 256 + 3  # of a corpus without repeated pairs: bytes and special tokens
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"  # ids 0, 1, 2 of a trained tokenizer: bos and eos as in Llama
 _EOS_NAMES = (EOS, "<|endoftext|>", "<|end_of_text|>", "<eos>", "[EOS]", "<|eot_id|>", "<|im_end|>")
 _BOS_NAMES = (BOS, "<|begin_of_text|>", "<bos>", "[BOS]", "<|startoftext|>")
@@ -70,6 +71,14 @@ def load_tokenizer(
     require(is_hub_id(spec), f"{spec!r} does not exist: set tokens.tokenizer to a folder, a hub id, or train:4096.")
     path_on_disk = hub_file(spec, "tokenizer.json")
     return _from_files(path_on_disk, hub_file(spec, "tokenizer_config.json", optional=True), spec)
+
+
+def known_vocab_size(spec: str) -> int:
+    """The least vocabulary size that `spec` is sure to have, after the checks of `load_tokenizer`; nothing is trained."""
+    if spec.startswith("train:"):
+        _size(spec)
+        return SMALLEST_TRAINED
+    return load_tokenizer(spec, lambda: iter(()), "", Path()).vocab_size
 
 
 def _size(spec: str) -> int:

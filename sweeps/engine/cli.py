@@ -1,5 +1,6 @@
 """The command line that every study has: options in, exit status out; a user's mistake is one sentence, no traceback."""
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeps.engine.spec import Search, Sweep, control_plans
-from trainable.config import Packing, Schedule, Smoothing, TeacherRows, TrialConfig, override
+from trainable.config import Packing, Schedule, Smoothing, TeacherRows, TrialConfig, override, require
 from trainable.corpus import open_corpus
 from trainable.errors import InputError
 from trainable.split import split_rows
+from trainable.tokenizer import known_vocab_size
 
 USAGE_ERROR = 2
 NAMES = ("builtin", "tiny", "small-llama2")  # never taken for files
@@ -112,6 +114,9 @@ def main(make_sweep: MakeSweep, description: str, arguments: Sequence[str] | Non
     except InputError as error:
         Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         return USAGE_ERROR
+    except KeyboardInterrupt:  # while trials run, the driver handles it
+        console.print("Interrupted outside of the trials; the same command goes on with what is prepared.")
+        return 128 + signal.SIGINT  # as shells have it
 
 
 def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
@@ -162,7 +167,8 @@ def _run(make_sweep: MakeSweep, options: Options, console: Console) -> int:
         sweep = folder.sweep()
     else:
         sweep = make_sweep(options)
-        check_corpus(sweep)
+        check_inputs(sweep.base)
+    check_resources(options)
     show_plan(sweep, console)
     if options.dry_run:
         return 0
@@ -180,12 +186,28 @@ def _run(make_sweep: MakeSweep, options: Options, console: Console) -> int:
         folder = RunFolder.create(options.results, sweep.study)
     check_writable(folder.path)
     console.print(f"Run folder: {folder.path}")
-    return run_sweep(folder, sweep, machine, console, provenance())
+    try:
+        return run_sweep(folder, sweep, machine, console, provenance())
+    finally:
+        folder.drop_unused()
 
 
-def check_corpus(sweep: Sweep) -> None:
-    """Open the corpus and split it, so that a wrong path or too few rows cost nothing."""
-    split_rows(open_corpus(sweep.base.corpus).rows, sweep.base.corpus)
+def check_inputs(base: TrialConfig) -> None:
+    """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing."""
+    vocab_size = known_vocab_size(base.tokens.tokenizer)
+    if base.model.name not in NAMES:  # a folder: reading it imports torch
+        from trainable.model import llama_config
+
+        llama_config(base.model, vocab_size, base.tokens.context)
+    split_rows(open_corpus(base.corpus).rows, base.corpus)
+
+
+def check_resources(options: Options) -> None:
+    """Refuse what no machine has."""
+    require(options.cpus_per_trial > 0, f"--cpus-per-trial is {options.cpus_per_trial:g}: give a positive number.")
+    require(options.cpus is None or options.cpus > 0, f"--cpus is {options.cpus}: give at least 1.")
+    gpus = options.gpus_per_trial
+    require(gpus is None or gpus >= 0, f"--gpus-per-trial is {gpus}: give 0, a fraction, or a whole number.")
 
 
 def show_plan(sweep: Sweep, console: Console) -> None:

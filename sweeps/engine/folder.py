@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ from trainable.errors import InputError
 from trainable.files import read_json, write_json
 from trainable.ledger import Row, read_reports
 from trainable.plan import TrialPlan
+
+_LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,18 @@ class RunFolder:
             )
         return cls(path)
 
+    def drop_unused(self) -> None:
+        """Remove the folder if the run never got as far as run.json, and nothing else is in it."""
+        if (self.path / names.RUN_FILE).exists():
+            return
+        (self.path / _LOCK_FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: not ours to remove
+            self.path.rmdir()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run against a second driver; the lock falls with the process."""
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self.path / _LOCK_FILE)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -26,6 +26,7 @@ from sweeps.engine.search import PairedSearch
 from sweeps.engine.spec import Sweep
 from trainable import names
 from trainable.errors import InputError
+from trainable.model import llama_config
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run
 from trainable.train import RunData
@@ -55,9 +56,10 @@ def run_sweep(folder: RunFolder, sweep: Sweep, machine: Machine, console: Consol
     started = time.time()
     with folder.locked():
         data, data_facts = prepare_run(sweep.base, say=lambda text: console.print(f"  {text}", highlight=False))
+        llama_config(sweep.base.model, data.train.vocab_size, sweep.base.tokens.context)  # fits the tokenizer
         write_run_file(folder, sweep, data_facts | facts)
-        start_ray(machine, console)
         try:
+            start_ray(machine, console)
             complete = run_trials(folder, sweep, data, machine, console)
         finally:
             ray.shutdown()
@@ -75,11 +77,29 @@ def start_ray(machine: Machine, console: Console) -> None:
     common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": {"HF_HUB_OFFLINE": "1"}}}
     address = machine.address or os.environ.get("RAY_ADDRESS")
     if address:
-        context = ray.init(address=address, **common)
+        context = _join(address, common)
     else:
         context = _start_own(machine, common)
+        _check_room(machine)
     where = f"http://{context.dashboard_url}" if context.dashboard_url else "none (it did not start)"
     console.print(f"Ray dashboard: {where}")
+
+
+def _join(address: str, common: dict[str, Any]) -> Any:
+    try:
+        return ray.init(address=address, **common)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise InputError(f"no Ray cluster at {address} ({reason}): give --address HOST:PORT of a running one.") from error
+
+
+def _check_room(machine: Machine) -> None:
+    """Raise InputError where no trial would ever start."""
+    has = ray.cluster_resources()
+    for kind, wanted in (("CPU", machine.cpus_per_trial), ("GPU", machine.gpus_per_trial or 0)):
+        if wanted > has.get(kind, 0):
+            option = f"--{kind.lower()}s-per-trial"
+            raise InputError(f"a trial asks for {wanted:g} {kind}s but Ray has {has.get(kind, 0):g}: lower {option}.")
 
 
 def _start_own(machine: Machine, common: dict[str, Any]) -> Any:

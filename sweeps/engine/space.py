@@ -22,6 +22,10 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise InputError("a choice in the search space is empty: give at least one value.")
+        if len(set(self.values)) != len(self.values):
+            raise InputError(
+                f"a choice in the search space repeats a value ({', '.join(self.values)}): give each once."
+            )
 
     def distribution(self) -> BaseDistribution:
         """For Optuna."""

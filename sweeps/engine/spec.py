@@ -14,6 +14,7 @@ from trainable.errors import InputError
 from trainable.plan import TrialPlan
 
 Search = Literal["optuna", "random", "grid"]
+_NAMED = ("teacher.schedule", "teacher.steps", "teacher.min_weight", "teacher.tau")  # what `trial_name` tells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Sweep:
         _check_seeds(self)
         if self.asha is not None:
             _check_asha(self, self.asha)
-        override(self.base, {"teacher.schedule": "linear", "teacher.steps": longest_schedule(self)})  # fits the run
+        _check_space(self)
 
     @property
     def trials(self) -> int:
@@ -151,6 +152,20 @@ def _check_search(sweep: Sweep) -> None:
             f"the longest schedule has {longest_schedule(sweep)} steps but the run {sweep.base.loop.steps}: "
             "shorten the schedules or lengthen the run."
         )
+
+
+def _check_space(sweep: Sweep) -> None:
+    """Each value by itself makes a guided trial that fits the run, and trials that differ have different names."""
+    guided = {"teacher.schedule": "linear", "teacher.steps": longest_schedule(sweep)}
+    for key, parameter in sweep.space.items():
+        for value in parameter.grid():
+            config = override(sweep.base, guided | {key: value})
+            if config.teacher.schedule == "none":
+                raise InputError("the search space has schedule none, which is the control: leave it out.")
+        if key not in _NAMED:
+            raise InputError(f"the search space varies {key}, which trial names do not tell: vary {', '.join(_NAMED)}.")
+    if "teacher.schedule" not in sweep.space:
+        raise InputError("the search space has no teacher.schedule: give at least one schedule type.")
 
 
 def _check_seeds(sweep: Sweep) -> None:

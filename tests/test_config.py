@@ -1,0 +1,214 @@
+"""Settings: dotted keys, types and ranges are checked, and every mistake is named."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainable.config import TeacherConfig, TrialConfig, flatten, from_dict, override, to_dict
+from trainable.errors import InputError
+
+CHANGED: dict[str, Any] = {
+    "corpus.source": "rows.txt",
+    "corpus.train_rows": 7,
+    "corpus.folds": 5,
+    "corpus.fold": 4,
+    "tokens.packing": "as_published",
+    "teacher.schedule": "reciprocal",
+    "teacher.steps": 30,
+    "teacher.tau": 2.5,
+    "teacher.smoothing": "add_k",
+    "teacher.smoothing_strength": 0.1,
+    "optimizer.lr": 0.25,
+    "loop.steps": 40,
+    "loop.keep_checkpoint": True,
+    "seed": 3,
+}
+
+
+def test_settings_survive_json() -> None:
+    for config in (TrialConfig(), override(TrialConfig(), CHANGED)):
+        assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_missing_settings_take_their_defaults() -> None:
+    assert from_dict({}) == TrialConfig()
+    assert from_dict({"teacher": {"min_weight": 0.5}}) == TrialConfig(teacher=TeacherConfig(min_weight=0.5))
+
+
+def test_every_leaf_can_be_flattened_and_set_again() -> None:
+    config = override(TrialConfig(), CHANGED)
+    flat = flatten(config)
+    assert {key: flat[key] for key in CHANGED} == CHANGED
+    assert override(TrialConfig(), flat) == config
+    leaves = sum(
+        len(dataclasses.fields(part)) if dataclasses.is_dataclass(part) else 1
+        for part in (getattr(config, field.name) for field in dataclasses.fields(config))
+    )
+    assert len(flat) == leaves
+    assert not any(isinstance(value, dict) for value in flat.values())
+
+
+def test_override_leaves_the_original_and_all_other_settings_alone() -> None:
+    config = TrialConfig()
+    changed = override(config, {"teacher.min_weight": 0.25})
+    assert config == TrialConfig()
+    differing = {key for key, value in flatten(changed).items() if value != flatten(config)[key]}
+    assert differing == {"teacher.min_weight"}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"teacher.schedule": "linear", "teacher.steps": 40},
+        {"loop.steps": 1000, "teacher.steps": 1000},
+        {"loop.eval_every": 7, "loop.checkpoint_every": 14},
+        {"corpus.fold": 9, "corpus.folds": 10},
+    ],
+)
+def test_override_makes_all_changes_at_once(changes: dict[str, Any], reverse: bool) -> None:
+    """Each change alone would break a rule between two settings in one order or the other."""
+    items = list(changes.items())
+    config = override(TrialConfig(), dict(items[::-1] if reverse else items))
+    assert {key: flatten(config)[key] for key in changes} == changes
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("teacher.step", "teacher.steps"),
+        ("teachr.steps", "teacher.steps"),
+        ("optimizer.learning_rate", "optimizer"),
+        ("loop.batch_block", "loop.batch_blocks"),
+        ("sed", "seed"),
+    ],
+)
+def test_unknown_setting_names_a_near_miss(key: str, near: str) -> None:
+    with pytest.raises(InputError, match=f"no setting '{key}'.*{near}"):
+        override(TrialConfig(), {key: 1})
+
+
+def test_unknown_setting_far_from_all_lists_them() -> None:
+    with pytest.raises(InputError, match=r"Known settings: .*teacher.steps"):
+        override(TrialConfig(), {"zzzzzz": 1})
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"teachr": {}}, "'teachr'.*'teacher'"),
+        ({"teacher": {"stepz": 3}}, "'teacher.stepz'.*'teacher.steps'"),
+        ({"teacher": 3}, "'teacher' should be a group of settings, not 3"),
+        ({"teacher": None}, "'teacher' should be a group"),
+        ({"seed": {}}, "seed is {}"),
+    ],
+)
+def test_tree_of_another_shape_is_refused(tree: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_dict(tree)
+
+
+def test_group_cannot_be_set_whole() -> None:
+    with pytest.raises(InputError, match="no setting 'teacher'"):
+        override(TrialConfig(), {"teacher": {"steps": 3}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed", 1.0, r"1.0 \(float\): give int"),
+        ("seed", True, r"True \(bool\): give int"),
+        ("seed", "1", r"'1' \(str\): give int"),
+        ("seed", None, r"None \(NoneType\): give int"),
+        ("corpus.source", 3, r"3 \(int\): give str"),
+        ("corpus.train_rows", "many", "give int or none"),
+        ("optimizer.lr", "fast", "give float"),
+        ("optimizer.lr", True, "give float"),
+        ("teacher.tau", [1], "give float or none"),
+        ("loop.keep_checkpoint", 1, "give bool"),
+        ("teacher.schedule", "linaer", "choose one of none, linear, exponential, reciprocal, step"),
+        ("teacher.schedule", None, "choose one of none, linear"),
+        ("teacher.smoothing", "good_turing", "choose one of mle, add_k"),
+        ("teacher.rows", ["all"], "choose one of student, train_split, all"),
+        ("tokens.packing", "", "choose one of packed, as_published"),
+        ("loop.precision", "fp16", "choose one of float32, bfloat16, float16"),
+        ("loop.device", "tpu", "choose one of auto, cpu, cuda"),
+    ],
+)
+def test_wrong_type_or_choice_is_refused_by_name(key: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=f"{key} is .*{message}"):
+        override(TrialConfig(), {key: value})
+
+
+def test_int_passes_for_a_float_and_none_for_an_optional() -> None:
+    config = override(TrialConfig(), {"optimizer.lr": 1, "corpus.train_rows": None, "teacher.tau": 2})
+    assert type(config.optimizer.lr) is float
+    assert type(config.teacher.tau) is float
+    assert config.corpus.train_rows is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("key", ["optimizer.lr", "optimizer.eps", "teacher.tau", "teacher.min_weight"])
+def test_numbers_that_are_not_finite_are_refused(key: str, value: float) -> None:
+    """They could not be written as JSON either."""
+    with pytest.raises(InputError, match=f"{key} is "):
+        override(TrialConfig(), {key: value})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"corpus.train_rows": 0},
+        {"corpus.eval_rows": -1},
+        {"corpus.test_fraction": 0.0},
+        {"corpus.test_fraction": 1.0},
+        {"corpus.split_seed": -1},
+        {"corpus.folds": 1},
+        {"corpus.fold": 5, "corpus.folds": 5},
+        {"corpus.fold": -1, "corpus.folds": 5},
+        {"tokens.context": 1},
+        {"model.layers": 0},
+        {"teacher.min_weight": -0.1},
+        {"teacher.min_weight": 1.1},
+        {"teacher.tau": 0.0},
+        {"teacher.steps": 0, "teacher.schedule": "linear"},
+        {"teacher.smoothing_strength": 0.0},
+        {"teacher.steps": 121},
+        {"optimizer.lr": 0.0},
+        {"optimizer.beta1": 1.0},
+        {"optimizer.beta2": -0.1},
+        {"optimizer.eps": 0.0},
+        {"optimizer.weight_decay": -0.1},
+        {"optimizer.clip_norm": 0.0},
+        {"optimizer.warmup_steps": -1},
+        {"loop.steps": 0},
+        {"loop.batch_blocks": 0},
+        {"loop.accumulation": 0},
+        {"loop.eval_every": 0},
+        {"loop.eval_batch_blocks": 0},
+        {"loop.checkpoint_every": 0},
+        {"loop.checkpoint_every": 30},
+        {"seed": -1},
+    ],
+    ids=lambda changes: " ".join(f"{key}={value}" for key, value in changes.items()),
+)
+def test_out_of_range_is_refused_by_name_and_value(changes: dict[str, Any]) -> None:
+    key, value = next(iter(changes.items()))
+    with pytest.raises(InputError, match=f"{key} is {value}") as caught:
+        override(TrialConfig(), changes)
+    assert str(caught.value).endswith(".")
+
+
+@given(st.floats(0, 1), st.integers(1, 120), st.sampled_from(["linear", "exponential", "reciprocal", "step"]))
+def test_all_of_the_range_is_allowed(min_weight: float, steps: int, schedule: str) -> None:
+    changes = {"teacher.min_weight": min_weight, "teacher.steps": steps, "teacher.schedule": schedule}
+    assert override(TrialConfig(), changes).teacher.min_weight == min_weight
+
+
+def test_settings_cannot_be_changed_in_place() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrialConfig().seed = 1  # type: ignore[misc]
