@@ -25,13 +25,13 @@ def test_create_never_reuses_a_folder(tmp_path: Path) -> None:
 
 def test_results_that_are_a_file_are_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
-    with pytest.raises(InputError, match="cannot be made .*: give --results DIR"):
+    with pytest.raises(InputError, match=r"cannot be made .*: give --results DIR"):
         RunFolder.create(tmp_path / "results", "study")
 
 
 @pytest.mark.parametrize("name", ["absent", "."])
 def test_folder_without_run_file_is_no_run(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="is not a run: it has no run.json"):
+    with pytest.raises(InputError, match=r"is not a run: it has no run\.json"):
         RunFolder.open(tmp_path / name)
 
 

@@ -226,7 +226,7 @@ def test_driver_killed_at_any_point_loses_nothing_and_repeats_nothing(tmp_path: 
     whole.run()
     expected = states(whole.folder, names.FINISHED)
     assert len(expected) == whole.sweep.trials
-    for kill in range(0, 5 * len(expected) + 1, 1 if search == "optuna" else 5):
+    for kill in range(0, 5 * len(expected) + 1, 2 if search == "optuna" else 5):
         tune = simulated(tmp_path / f"{kill}", slots, **changes)
         tune.run(events=kill)
         done = set(states(tune.folder, names.FINISHED))

@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from analysis.results import load
+from sweeps.engine.folder import RunFolder
 from trainable import names
+from trainable.prepare import prepare_run
+from trainable.train import Report, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -46,12 +50,12 @@ def losses(run: Path) -> pd.Series:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """(run folder, what was printed) of a smoke test that ran to its end."""
     results = tmp_path_factory.mktemp("results")
     done = sweep(results)
     assert done.returncode == 0, done.stderr + done.stdout
-    yield only_run(results), done.stdout
+    return only_run(results), done.stdout
 
 
 def test_the_main_job_leaves_tables_pictures_summary_and_tensorboard_logs(finished: tuple[Path, str]) -> None:
@@ -76,6 +80,37 @@ def test_gain_is_the_controls_loss_minus_the_own_at_every_step(finished: tuple[P
         assert row.gain == pytest.approx(loss[control_of[row.trial], row.step] - row.eval_loss, abs=1e-12)
     first = curves[curves.step == 0].set_index("trial")
     assert (first.gain == 0).all(), "a pair starts from the same weights"
+
+
+def test_trials_of_a_sweep_are_the_runs_that_train_makes_by_itself(finished: tuple[Path, str]) -> None:
+    folder = RunFolder.open(finished[0])
+    data, _ = prepare_run(folder.sweep().base)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for plan, _, reports in folder.trials():
+            own: list[Report] = []
+            train(plan.config, data, own.append)
+            assert [r[names.EVAL_LOSS] for r in own] == [r[names.EVAL_LOSS] for r in reports], plan.name
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_hparams_and_scalars_of_each_trial_can_be_read_by_tensorboard(finished: tuple[Path, str]) -> None:
+    for trial in (finished[0] / "trials").iterdir():
+        events = EventAccumulator(str(trial)).Reload()
+        assert {names.EVAL_LOSS, names.GAIN} <= set(events.Tags()["scalars"])
+        assert any("hparams" in name for name in events.summary_metadata), trial.name
+
+
+def test_tunes_own_boxes_and_lines_are_not_printed(finished: tuple[Path, str]) -> None:
+    assert not [word for word in ("Configuration for experiment", "View detailed results") if word in finished[1]]
+
+
+def test_more_cpus_a_trial_than_there_are_is_refused_at_once(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "--cpus", "1", "--cpus-per-trial", "2")
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: a trial asks for 2 CPUs but Ray has 1: lower --cpus-per-trial."
 
 
 def test_resuming_a_finished_run_runs_nothing_and_changes_no_number(finished: tuple[Path, str]) -> None:

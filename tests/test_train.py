@@ -6,6 +6,7 @@ Legitimate only where a change is meant to alter what is trained (initial weight
 say so in the commit. A change for speed or beauty must leave the curves as they are.
 """
 
+import contextlib
 import json
 import math
 import tempfile
@@ -59,10 +60,8 @@ def reports_of(
             raise Killed
         reports.append({key: value for key, value in report.items() if key not in TIMES})
 
-    try:
+    with contextlib.suppress(Killed):
         train(config, data, book, checkpoint)
-    except Killed:
-        pass
     return reports
 
 

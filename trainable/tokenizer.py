@@ -74,7 +74,7 @@ def load_tokenizer(
 
 
 def known_vocab_size(spec: str) -> int:
-    """The least vocabulary size that `spec` is sure to have, after the checks of `load_tokenizer`; nothing is trained."""
+    """The least vocabulary size that `spec` is sure to have, after all checks; nothing is trained."""
     if spec.startswith("train:"):
         _size(spec)
         return SMALLEST_TRAINED

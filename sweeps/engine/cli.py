@@ -1,4 +1,4 @@
-"""The command line that every study has: options in, exit status out; a user's mistake is one sentence, no traceback."""
+"""The command line that every study has: options in, exit status out; a user's mistake is one sentence."""
 
 import signal
 import sys

@@ -90,7 +90,9 @@ def _join(address: str, common: dict[str, Any]) -> Any:
         return ray.init(address=address, **common)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(f"no Ray cluster at {address} ({reason}): give --address HOST:PORT of a running one.") from error
+        raise InputError(
+            f"no Ray cluster at {address} ({reason}): give --address HOST:PORT of a running one."
+        ) from error
 
 
 def _check_room(machine: Machine) -> None:

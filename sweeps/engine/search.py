@@ -1,7 +1,7 @@
 """Which trial comes next: controls first, then guided trials in turn over depths, then the winners on fresh seeds.
 
-Each depth has its own Optuna study (TPE; random search and the grid go through it too), so the searcher learns within a depth
-and every depth gets the same number of guided trials. What a study knows is told from the ledgers on resumption; a
+Each depth has its own Optuna study (TPE; random search and the grid go through it too), so the searcher learns within
+a depth and every depth gets the same number of guided trials. On resumption a study is told what the ledgers know; a
 trial that ASHA stopped is told as pruned, never as finished with its early value.
 """
 
@@ -165,7 +165,7 @@ class PairedSearch(Searcher):  # type: ignore[misc]
         self._record(self._running[trial_id]).gains[result[names.STEP]] = result[names.GAIN]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Book an end: finished, stopped by ASHA, failed; or interrupted, and then the trial is left to a resumption."""
+        """Book an end: finished, stopped by ASHA, failed; or interrupted, and left to a resumption."""
         record = self._record(self._running.pop(trial_id))
         if result is not None:  # Tune does not tell the report at which ASHA stopped a trial otherwise
             record.gains[result[names.STEP]] = result[names.GAIN]

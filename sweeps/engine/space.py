@@ -23,9 +23,7 @@ class Choice:
         if not self.values:
             raise InputError("a choice in the search space is empty: give at least one value.")
         if len(set(self.values)) != len(self.values):
-            raise InputError(
-                f"a choice in the search space repeats a value ({', '.join(self.values)}): give each once."
-            )
+            raise InputError(f"a choice repeats a value ({', '.join(self.values)}): give each once.")
 
     def distribution(self) -> BaseDistribution:
         """For Optuna."""
