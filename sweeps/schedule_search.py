@@ -49,10 +49,10 @@ def schedule_search(options: Options) -> Sweep:
 
 
 def guided_trials(options: Options, space: Space) -> int:
-    """At each depth: as asked; 8 by default, or the whole grid."""
+    """At each depth: as asked; 6 by default, or the whole grid."""
     if options.num_samples is not None:
         return options.num_samples
-    return len(points(space)) if options.search == "grid" else 8
+    return len(points(space)) if options.search == "grid" else 6
 
 
 def schedule_range(loop: LoopConfig) -> tuple[int, int, int]:

@@ -48,8 +48,8 @@ def test_dry_run_shows_the_plan_and_runs_nothing(workplace: Path, capsys: pytest
     plan = capsys.readouterr().out
     assert "depths 1, 3" in plan
     assert "none-L1-s0, none-L3-s0, none-L1-s1" in plan
-    assert "5 of 165 schedules at each depth by optuna, judged by ASHA at step 60" in plan
-    assert "at most 24 trials, 2,880 trial-steps (the full grid: 39,840)" in plan
+    assert "5 of 165 schedules at each depth by optuna, judged by ASHA at step 48" in plan
+    assert "at most 24 trials, 2,304 trial-steps (the full grid: 31,872)" in plan
     assert sorted(path.name for path in workplace.iterdir()) == ["small.txt"]
 
 
@@ -179,6 +179,12 @@ def test_mistake_is_told_in_one_sentence_and_leaves_no_run(
     assert reason in told
     assert not list(workplace.glob("results/*/*"))
     assert mistake != "hub out of reach" or seconds < 2.5
+
+
+@pytest.mark.parametrize("mistake", ["tokenizer size", "tokenizer folder", "model too narrow", "missing corpus"])
+def test_dry_run_opens_what_the_options_name(mistake: str, workplace: Path) -> None:
+    arguments, _ = MISTAKES[mistake]
+    assert call(*arguments(workplace), "--dry-run") == USAGE_ERROR
 
 
 @pytest.mark.parametrize(

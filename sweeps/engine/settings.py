@@ -4,11 +4,11 @@ from trainable.config import CorpusConfig, LoopConfig, ModelConfig, OptimizerCon
 
 # A laptop's: a trial in some 15 seconds on one core.
 TINY = TrialConfig(
-    corpus=CorpusConfig(eval_rows=400),
+    corpus=CorpusConfig(eval_rows=250),
     tokens=TokensConfig(tokenizer="train:4096", context=128),
     model=ModelConfig(name="tiny"),
     optimizer=OptimizerConfig(lr=3e-3, warmup_steps=10),
-    loop=LoopConfig(steps=120, batch_blocks=8, eval_every=20, checkpoint_every=20),
+    loop=LoopConfig(steps=96, batch_blocks=8, eval_every=16, checkpoint_every=16),
 )
 
 # The published study's hyper-parameters on one GPU: 32 x 1024 tokens a step, one epoch of 1 M rows.
