@@ -209,3 +209,12 @@ def test_interrupt_before_the_trials_exits_with_130(capsys: pytest.CaptureFixtur
 
     assert main(interrupted, "", []) == 130  # type: ignore[arg-type]
     assert "Interrupted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1:99999999"])
+def test_a_cluster_that_does_not_answer_is_named_at_once(
+    address: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*SMALL, "--address", address, "--results", "results") == USAGE_ERROR
+    assert f"no Ray cluster at {address}" in capsys.readouterr().err
+    assert not list((workplace / "results" / "schedule_search").glob("*"))

@@ -5,6 +5,7 @@ nothing depends on Tune's own state files, and a resumed run never repeats a fin
 """
 
 import os
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def run_sweep(folder: RunFolder, sweep: Sweep, machine: Machine, console: Consol
     `facts` are added to run.json: the command, versions, hardware.
     """
     started = time.time()
+    check_address(machine.address or os.environ.get("RAY_ADDRESS"))
     with folder.locked():
         data, data_facts = prepare_run(sweep.base, say=lambda text: console.print(f"  {text}", highlight=False))
         llama_config(sweep.base.model, data.train.vocab_size, sweep.base.tokens.context)  # fits the tokenizer
@@ -71,6 +73,17 @@ def run_sweep(folder: RunFolder, sweep: Sweep, machine: Machine, console: Consol
         finally:
             ray.shutdown()
         return conclude(folder, complete, started, console)
+
+
+def check_address(address: str | None) -> None:
+    """Raise InputError where nothing listens at HOST:PORT; `ray.init` alone would try for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:  # none, "auto", or a URL: Ray's own to judge
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"no Ray cluster at {address} ({error}): give --address HOST:PORT of a running one.") from None
 
 
 def start_ray(machine: Machine, console: Console) -> None:
