@@ -4,7 +4,8 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,16 @@ _PACKAGES = ("ray", "torch", "transformers", "tokenizers", "datasets", "optuna",
 
 def provenance() -> dict[str, Any]:
     """{"versions", "git_commit", "hardware"} of this machine and checkout."""
-    versions = {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
-    return {"versions": versions, "git_commit": git_commit(), "hardware": hardware(), "command": command()}
+    return {"versions": versions(), "git_commit": git_commit(), "hardware": hardware(), "command": command()}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that are installed (a machine that only trains may lack some)."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def command() -> list[str]:
