@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_leaves
 from trainable.bigram import BigramTable
 from trainable.config import Smoothing
 from trainable.counts import count_stream
-from trainable.loss import IGNORE_INDEX, Teacher, _teacher_term, guided_loss
+from trainable.loss import Teacher, guided_loss
+from trainable.output_layer import CHUNK, IGNORE_INDEX, chunked_cross_entropy
 from trainable.smoothing import estimate
 
 V = 13
@@ -214,13 +215,42 @@ def test_guided_loss_with_weight_zero_is_plain_cross_entropy() -> None:
     assert_equal(by_guided_loss(c, table_of("witten_bell"), 0.0), plain_cross_entropy(c), 1e-12)
 
 
-def test_guided_loss_without_guidance_is_exactly_plain_cross_entropy() -> None:
+def test_guided_loss_without_guidance_is_plain_cross_entropy() -> None:
     c = case()
     expected = plain_cross_entropy(c)
     c.reset()
     loss = guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, None)
     loss.backward()
-    assert_equal((loss.detach(), *c.gradients()), expected, 0.0)
+    assert_equal((loss.detach(), *c.gradients()), expected, 1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 39, 40, 41])
+def test_size_of_the_chunks_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CHUNK, "cpu", chunk)
+    table, c = exact(table_of("witten_bell")), case()
+    c.target_N[::3] = IGNORE_INDEX
+    assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-10)
+
+
+def test_logits_of_any_size_neither_overflow_nor_lose_the_loss() -> None:
+    """The loss comes from log-probabilities: 1e4 nats would underflow a probability."""
+    c = case()
+    c.hidden_NxD = (c.hidden_NxD.detach() * 1e4).requires_grad_()
+    expected = plain_cross_entropy(c)
+    assert expected[0] > 1e4
+    c.reset()
+    loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N, 0.0)
+    loss.backward()
+    assert_equal((loss.detach(), *c.gradients()), expected, 1e-12)
+
+
+def test_backward_runs_once() -> None:
+    """Gradients are scaled in place, so a second time would be wrong: it must not pass in silence."""
+    c = case()
+    loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N, 0.0)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("smoothing", METHODS)
@@ -305,21 +335,24 @@ def shapes_made() -> Iterator[set[tuple[int, ...]]]:
         yield mode.seen
 
 
-def test_teacher_makes_no_tensor_of_tokens_or_contexts_by_vocabulary() -> None:
-    vocab_size, positions = 101, 300
+def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the teacher nor by the output layer, whose logits exist for a chunk of positions only."""
+    vocab_size, positions, chunk = 101, 300, 2 * D
+    monkeypatch.setitem(CHUNK, "cpu", chunk)
     table = table_of("witten_bell", length=2000, vocab_size=vocab_size)
     c = case(positions=positions, rows=vocab_size, vocab_size=vocab_size, dtype=torch.float32)
     contexts = len(c.context_N.unique())
     assert len({vocab_size, positions, contexts, D}) == 4
     with shapes_made() as shapes:
         guidance = Teacher(table, CPU).guide(c.output_VxD, c.context_N.numpy(), 0.5)
-        _teacher_term(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, guidance).backward()
+        guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, guidance).backward()
         guidance.close(c.output_VxD)
     assert (contexts, D) in shapes  # the mode did see what was made
+    assert (chunk, vocab_size) in shapes
     largest = max(positions, vocab_size) * D
     too_large = {shape for shape in shapes if len(shape) > 1 and np.prod(shape) > largest}
     assert not too_large
-    assert not {shape for shape in shapes if len(shape) > 1 and shape[0] > 1 and shape[-1] == vocab_size}
+    assert not {shape for shape in shapes if len(shape) > 1 and shape[0] > chunk and shape[-1] == vocab_size}
 
 
 def test_the_watch_for_large_tensors_sees_a_dense_target() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.loss import IGNORE_INDEX
+from trainable.output_layer import IGNORE_INDEX
 from trainable.tokens import TokenBlocks
 
 

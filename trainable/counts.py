@@ -4,7 +4,8 @@ Additive means that counts of a whole minus counts of a fold are the counts of t
 serves every fold. A pair is one number, prev * V + next; sorting those numbers and measuring the runs counts them at
 some 100 M tokens a second, in chunks, so that memory does not grow with the stream.
 
-Shapes: N tokens, K distinct bigrams, M keys of two counts together, V vocabulary, B blocks, T tokens in a block.
+Shapes: N tokens, n of them in a chunk, K distinct bigrams, M keys of two counts together, S of them shared,
+V vocabulary, B blocks, T tokens in a block.
 """
 # ruff: noqa: N802  (shapes in names)
 
@@ -70,13 +71,17 @@ class BigramCounts:
     def __add__(self, other: "BigramCounts") -> "BigramCounts":
         """Counts of both. Raises InputError if the vocabularies differ."""
         self._check_same_vocabulary(other)
+        if not len(self.keys_K) or not len(other.keys_K):
+            return self if len(self.keys_K) else other
         keys_M = np.concatenate([self.keys_K, other.keys_K])
         order_M = np.argsort(keys_M, kind="stable")  # finds the two ascending runs and merges them: linear
         keys_M = keys_M[order_M]
-        starts_K = _run_starts(keys_M)
         counts_M = np.concatenate([self.counts_K, other.counts_K])[order_M]
-        counts_K = np.add.reduceat(counts_M, starts_K) if len(starts_K) else counts_M
-        return BigramCounts(keys_M[starts_K], counts_K, self.vocab_size)
+        first_M = _is_first(keys_M)
+        keys_K, counts_K = keys_M[first_M], counts_M[first_M]
+        second_S = np.flatnonzero(~first_M)  # of the bigrams in both; the i-th has i + 1 places too many before it
+        counts_K[second_S - np.arange(1, len(second_S) + 1)] += counts_M[second_S]
+        return BigramCounts(keys_K, counts_K, self.vocab_size)
 
     def __sub__(self, other: "BigramCounts") -> "BigramCounts":
         """Counts of the rest; bigrams with none left drop out.
@@ -164,14 +169,15 @@ def _stream_chunks(
     stream_N: Ids, vocab_size: int, first_context: int, begin: int, end: int, chunk_tokens: int
 ) -> Iterator[BigramCounts]:
     """Counts of the bigrams that end in stream_N[begin:end], chunk by chunk."""
+    buffer_n = np.empty(min(chunk_tokens, end - begin), key_dtype(vocab_size))  # one for all chunks: fresh pages cost
     for start in range(begin, end, chunk_tokens):
         next_n = stream_N[start : min(start + chunk_tokens, end)]
         before = stream_N[start - 1] if start else first_context
         _check_ids(next_n, vocab_size)
         _check_ids(np.array([before]), vocab_size)  # another thread may not have come to it yet
-        prev_n = np.empty(len(next_n), key_dtype(vocab_size))
-        prev_n[0], prev_n[1:] = before, next_n[:-1]
-        yield _count_pairs(prev_n, next_n, vocab_size)
+        keys_n = buffer_n[: len(next_n)]
+        keys_n[0], keys_n[1:] = before, next_n[:-1]
+        yield _count_pairs(keys_n, next_n, vocab_size)
 
 
 def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts:
@@ -189,15 +195,15 @@ def _count_pairs(prev_N: Ids, next_N: Ids, vocab_size: int) -> BigramCounts:
     keys_N *= dtype.type(vocab_size)
     np.add(keys_N, next_N, out=keys_N, casting="unsafe")  # ids are checked: nothing is lost
     keys_N.sort()
-    starts_K = _run_starts(keys_N)
+    starts_K = np.flatnonzero(_is_first(keys_N))
     return BigramCounts(keys_N[starts_K], np.diff(starts_K, append=len(keys_N)), vocab_size)
 
 
-def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.int64]:
-    """Where each run of equal keys begins."""
+def _is_first(keys_N: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.bool_]:
+    """Which keys begin a run of equal ones."""
     first_N = np.ones(len(keys_N), np.bool_)
     np.not_equal(keys_N[1:], keys_N[:-1], out=first_N[1:])
-    return np.flatnonzero(first_N)
+    return first_N
 
 
 def _check_ids(ids_N: Ids, vocab_size: int) -> None:

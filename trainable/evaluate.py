@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
 from trainable.batches import Batch, eval_batches
-from trainable.loss import IGNORE_INDEX
 from trainable.model import hidden_states, output_matrix
+from trainable.output_layer import IGNORE_INDEX
 from trainable.tokens import TokenBlocks
 
 
@@ -43,8 +43,10 @@ def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
 
 
 def _loss_per_block(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    logits_BxTxV = F.linear(hidden_states(model, batch.context_BxT), output_matrix(model))
-    loss_BxT = F.cross_entropy(
-        logits_BxTxV.float().flatten(0, 1), batch.target_BxT.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
-    )
-    return loss_BxT.view(batch.target_BxT.shape).sum(1)
+    """[B]; logits exist for one block at a time."""
+    hidden_BxTxD = hidden_states(model, batch.context_BxT)
+    losses = [
+        F.cross_entropy(F.linear(hidden_TxD, output_matrix(model)).float(), target_T, reduction="sum")
+        for hidden_TxD, target_T in zip(hidden_BxTxD, batch.target_BxT, strict=True)
+    ]
+    return torch.stack(losses)

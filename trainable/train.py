@@ -24,8 +24,9 @@ from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, to_dict
 from trainable.errors import InputError
 from trainable.evaluate import Evaluation, evaluate
 from trainable.files import fingerprint
-from trainable.loss import IGNORE_INDEX, Guidance, Teacher, guided_loss
+from trainable.loss import Guidance, Teacher, guided_loss
 from trainable.model import build_model, hidden_states, output_matrix
+from trainable.output_layer import IGNORE_INDEX
 from trainable.schedules import learning_rate, teacher_weight
 from trainable.tokens import TokenBlocks
 

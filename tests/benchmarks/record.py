@@ -34,7 +34,9 @@ class Row:
     reached: bool | None  # None without a target
 
 
-def alternate(a: Callable[[], float], b: Callable[[], float], repeats: int = REPEATS) -> tuple[list[float], list[float]]:
+def alternate(
+    a: Callable[[], float], b: Callable[[], float], repeats: int = REPEATS
+) -> tuple[list[float], list[float]]:
     """Measure A, B, A, B, ...; each call returns its own measurement."""
     pairs = [(a(), b()) for _ in range(repeats)]
     return [first for first, _ in pairs], [second for _, second in pairs]
@@ -71,7 +73,7 @@ def compare(
 
 
 def keep(name: str, rows: list[Row]) -> None:
-    """Print the rows and write them, beside machine, versions, commit and command, to results/benchmarks/<name>.json."""
+    """Print the rows; write them, with machine, versions, commit and command, to results/benchmarks/<name>.json."""
     table = Table("case", "ours", "against", "unit", "ratio", "lowest to highest", "target")
     for row in rows:
         spread = f"{row.ratio_low:.3g} to {row.ratio_high:.3g}"
