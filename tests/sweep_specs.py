@@ -64,6 +64,11 @@ def no_stop(name: str) -> bool:
     return False
 
 
+def two_slots() -> int:
+    """Of a machine that runs two trials at once."""
+    return 2
+
+
 @dataclass(kw_only=True)
 class SimulatedTune:
     """Asks the searcher for trials, `slots` at a time, runs them in turn, and can break off after any event."""
@@ -79,7 +84,7 @@ class SimulatedTune:
 
     def run(self, events: int = 10**6) -> PairedSearch:
         """Run to the end, or until `events` reports and ends have happened: then the driver dies."""
-        search = PairedSearch(self.sweep, self.folder, {}, self.stopped.__contains__)
+        search = PairedSearch(self.sweep, self.folder, {}, self.stopped.__contains__, lambda: self.slots)
         running: dict[str, tuple[TrialPlan, int]] = {}  # Tune's id -> plan, next step
         number = 0
         while True:

@@ -4,6 +4,7 @@ B blocks of a micro-batch   T tokens of a block less one: the context of each ta
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +29,14 @@ def step_order(step: int, blocks: int, blocks_per_step: int, seed: int) -> np.nd
     order = np.empty(blocks_per_step, dtype=np.int64)
     for epoch in np.unique(wanted // blocks):
         here = wanted // blocks == epoch
-        order[here] = np.random.default_rng((seed, int(epoch))).permutation(blocks)[wanted[here] % blocks]
+        order[here] = _epoch_order(blocks, seed, int(epoch))[wanted[here] % blocks]
     return order
+
+
+@lru_cache(maxsize=2)  # a step may lie in two epochs; made anew each step, it would cost more than the step
+def _epoch_order(blocks: int, seed: int, epoch: int) -> np.ndarray:
+    """A permutation of the blocks; 4 bytes each, for every trial has its own."""
+    return np.random.default_rng((seed, epoch)).permutation(np.arange(blocks, dtype=np.uint32))
 
 
 def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device) -> Batch:

@@ -98,27 +98,12 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
 
         # --- step ---
         started = time.perf_counter()
-        micro_batches = step_batches(data.train, state.step, loop, config.seed, device)
-        targets = sum(int((batch.target_BxT != IGNORE_INDEX).sum()) for batch in micro_batches)
-        guidance = guide_step(teacher, model, micro_batches, weight)
-        step_loss = torch.zeros((), device=device)
-        for batch in micro_batches:
-            with autocast:
-                loss = batch_loss(model, batch, guidance) / targets
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            step_loss += loss.detach()
-        if guidance is not None:
-            guidance.close(output_matrix(model))
-        loss_value = step_loss.item()
-        check_finite("training loss", loss_value, state.step, lr, weight)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        count_step(state, loss_value, targets, time.perf_counter() - started)
+        batches = step_batches(data.train, state.step, loop, config.seed, device)
+        targets = sum(int((batch.target_BxT != IGNORE_INDEX).sum()) for batch in batches)
+        loss = backward(model, teacher, batches, targets, weight, autocast, scaler)
+        check_finite("training loss", loss, state.step, lr, weight)
+        update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
+        count_step(state, loss, targets, time.perf_counter() - started)
 
 
 def pick_device(loop: LoopConfig) -> torch.device:
@@ -161,14 +146,32 @@ def step_batches(blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int, de
     return [make_batch(blocks, numbers_B, device) for numbers_B in order.reshape(loop.accumulation, -1)]
 
 
-def guide_step(
-    teacher: Teacher | None, model: LlamaForCausalLM, batches: list[Batch], weight: float
-) -> Guidance | None:
-    """What the teacher says in this step; None once its weight is 0, when a guided step is a plain one."""
-    if teacher is None or weight == 0:
-        return None
-    contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
-    return teacher.guide(output_matrix(model), contexts_N.cpu().numpy(), weight)
+def backward(
+    model: LlamaForCausalLM,
+    teacher: Teacher | None,
+    batches: list[Batch],
+    targets: int,
+    weight: float,
+    autocast: torch.autocast,
+    scaler: torch.amp.GradScaler,
+) -> float:
+    """Gradients of one optimizer step, over all its micro-batches; returns the mean loss over its `targets`, in nats.
+
+    Once the teacher's weight is 0, a guided step is a plain one.
+    """
+    guidance = None
+    if teacher is not None and weight > 0:
+        contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
+        guidance = teacher.guide(output_matrix(model), contexts_N.cpu().numpy(), weight)
+    step_loss = torch.zeros((), device=model.device)
+    for batch in batches:
+        with autocast:
+            loss = batch_loss(model, batch, guidance) / targets
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        step_loss += loss.detach()
+    if guidance is not None:
+        guidance.close(output_matrix(model))
+    return step_loss.item()
 
 
 def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
@@ -177,6 +180,23 @@ def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None)
     return guided_loss(
         hidden_NxD, output_matrix(model), batch.context_BxT.flatten(), batch.target_BxT.flatten(), guidance
     )
+
+
+def update(
+    model: LlamaForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    lr: float,
+    clip_norm: float,
+) -> None:
+    """Clip the gradients, step, and drop them."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def check_finite(name: str, loss: float, step: int, lr: float, weight: float) -> None:

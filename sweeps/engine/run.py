@@ -92,6 +92,9 @@ def start_ray(machine: Machine, console: Console) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a token file would lock out `ray status` and later clusters
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # its kills can end a whole sweep
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the ledgers are the log
+    # Tune lets a custom searcher have one trial pending, so workers would start one after the other; ours holds back
+    # by itself what would be proposed too early.
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "64")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes, which verbose=0 does not silence
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
@@ -143,7 +146,13 @@ def run_trials(folder: RunFolder, sweep: Sweep, data: RunData, machine: Machine,
     trainable = make_trainable(folder.path, blocks, tables, machine.cpus_per_trial, gpus)
     for attempt in range(1, ATTEMPTS + 1):
         asha = DepthAsha(sweep.asha, sweep.base.loop.steps, folder.path / names.RUNGS_FILE) if sweep.asha else None
-        search = PairedSearch(sweep, folder, checksums(blocks, tables), asha.has_stopped if asha else _never)
+        search = PairedSearch(
+            sweep,
+            folder,
+            checksums(blocks, tables),
+            stopped=asha.has_stopped if asha else _never,
+            slots=lambda: count_slots(machine.cpus_per_trial, gpus),
+        )
         try:
             with LiveProgress(console, trials=sweep.trials, ended=search.ended) as progress:
                 make_tuner(folder, trainable, search, asha, progress, reuse_actors=gpus == 0).fit()
@@ -153,6 +162,13 @@ def run_trials(folder: RunFolder, sweep: Sweep, data: RunData, machine: Machine,
                 raise
             console.print(f"Tune broke off ({str(error).splitlines()[0]}); going on from the ledgers.")
     raise AssertionError("unreachable")
+
+
+def count_slots(cpus: float, gpus: float) -> int:
+    """How many trials of these needs the cluster can run at once, as it stands now."""
+    has = ray.cluster_resources()
+    slots = [int(has.get(kind, 0) / wanted) for kind, wanted in (("CPU", cpus), ("GPU", gpus)) if wanted > 0]
+    return max(1, min(slots))
 
 
 def make_tuner(

@@ -132,12 +132,20 @@ class DepthSearch:
 class PairedSearch(Searcher):  # type: ignore[misc]
     """The whole sweep's order of trials, as Tune asks for it."""
 
-    def __init__(self, sweep: Sweep, folder: RunFolder, checksums: Mapping[str, str], stopped: Callable[[str], bool]):
+    def __init__(
+        self,
+        sweep: Sweep,
+        folder: RunFolder,
+        checksums: Mapping[str, str],
+        stopped: Callable[[str], bool],
+        slots: Callable[[], int],
+    ):
         super().__init__(metric=names.GAIN, mode="max")
         self._sweep = sweep
         self._folder = folder
         self._checksums = checksums
         self._stopped = stopped  # has ASHA stopped the trial of this name?
+        self._slots = slots  # how many trials can run at once; the cluster may grow
         self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
         self._others: dict[str, Record] = {}  # controls and confirmations, by name
         self._running: dict[str, str] = {}  # Tune's trial id -> name
@@ -150,6 +158,8 @@ class PairedSearch(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; None while it waits for others to end; FINISHED when no more will come."""
+        if len(self._running) > self._slots():  # one waits already: what is proposed late has learnt more
+            return None
         plan = self._next()
         if plan is None and not self._running:
             self.exhausted = True

@@ -1,67 +1,335 @@
-"""What a guided optimizer step costs beside a plain one: the same model, batches and machine, measured in turn.
+"""What a guided optimizer step costs: against a plain one, against dense targets, in memory, and as the work grows.
 
-    python tests/benchmarks/guided_step.py [--repeats 7]
+    python tests/benchmarks/guided_step.py [--repeats 7] [--threads 1] [--only PART ...]
 
-Built-in corpus, `tiny` model, one thread (a trial's share of the main job). Each measurement is the mean of a short
-run of `train` with its evaluations left out; plain and guided alternate, and the ratio is taken pair by pair.
+Parts: plain (a guided step against our own plain step), dense (against the published way, dense targets built on the
+host, and the good dense way, rows of a dense table on the device), memory (peak of a step against a loop that holds all
+logits), growth (tokens a step, contexts, vocabulary, counted tokens). One thread is a trial's share of the main job.
+Every measurement alternates the two on one student, step by step. On a GPU the published shapes run instead.
 """
 
 import argparse
+import json
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from time import perf_counter
 
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
-from record import Row, compare, keep
+import torch.nn.functional as F
+from record import RESULTS, Row, alternate, compare, keep
+from student import LossOf, Student, config_of, default_corpus, resized
+from torch import Tensor
 
-from sweeps.engine.settings import TINY
+from sweeps.engine.settings import SMALL_LLAMA2
+from trainable.batches import Batch
+from trainable.bigram import BigramTable
 from trainable.config import TrialConfig, override
-from trainable.names import TRAIN_SECONDS
+from trainable.counts import count_stream
+from trainable.output_layer import IGNORE_INDEX
 from trainable.prepare import prepare_run
-from trainable.train import Report, RunData, train
+from trainable.smoothing import estimate
+from trainable.train import RunData
 
-GUIDED = {"teacher.schedule": "linear", "teacher.min_weight": 0.5}  # the teacher never ends
-
-
-def milliseconds(config: TrialConfig, data: RunData) -> float:
-    """Of one optimizer step: the run less its first step, which also allocates."""
-    seconds: list[float] = []
-
-    def book(report: Report) -> None:
-        seconds.append(report[TRAIN_SECONDS])
-
-    train(config, data, book)
-    _, first, last = seconds
-    return (last - first) / (config.loop.steps - config.loop.eval_every) * 1000
+WEIGHT = 0.5
 
 
-def measure(vocabulary: int, layers: int, blocks: int, steps: int, repeats: int) -> Row:
-    """One case: `blocks` blocks of 128 tokens a step."""
-    changes = {
-        "tokens.tokenizer": f"train:{vocabulary}",
-        "corpus.eval_rows": 20,
-        "model.layers": layers,
-        "loop.steps": 2 * steps,
-        "loop.eval_every": steps,
-        "loop.checkpoint_every": steps,
-        "loop.batch_blocks": min(blocks, 32),
-        "loop.accumulation": max(1, blocks // 32),
+# --- the students ---
+
+
+def student_config(vocabulary: int, width: int = 128, layers: int = 1) -> TrialConfig:
+    """Books up to the rows that a vocabulary wants; `tiny`, or a Llama of another width."""
+    corpus = default_corpus()
+    rows = None if vocabulary > 8192 or corpus == "builtin" else 100_000
+    model = "tiny" if width == 128 else model_folder(width)
+    tokenizer = f"train:{vocabulary}"
+    return config_of(
+        corpus, corpus__train_rows=rows, tokens__tokenizer=tokenizer, model__name=model, model__layers=layers
+    )
+
+
+def model_folder(width: int) -> str:
+    """A Llama of `width` with the proportions of `tiny`, as a user would give it."""
+    folder = Path(tempfile.mkdtemp())
+    shape = {
+        "model_type": "llama",
+        "vocab_size": 32_000,
+        "hidden_size": width,
+        "intermediate_size": int(width * 2.6875),
+        "num_attention_heads": width // 32,
+        "num_key_value_heads": width // 32,
     }
-    plain = override(TINY, changes)
-    guided = override(plain, {**GUIDED, "teacher.steps": 1})
-    data, _ = prepare_run(plain)
-    pairs = [(milliseconds(guided, data), milliseconds(plain, data)) for _ in range(repeats)]
-    ours, against = map(list, zip(*pairs, strict=True))
-    target = 1.05 if blocks * 128 >= 16_384 else 1.10
-    case = f"V {vocabulary}, {layers} layer{'s' * (layers > 1)}, {blocks * 128} tokens a step"
-    return compare(case, ours, against, "ms a step", at_most=target)
+    (folder / "config.json").write_text(json.dumps(shape))
+    return str(folder)
+
+
+def vocabularies() -> list[int]:
+    """32,000 needs more text than the built-in corpus has."""
+    return [4096, 8192] if default_corpus() == "builtin" else [4096, 8192, 32_000]
+
+
+# --- guided against plain ---
+
+
+def steps_of(step: Callable[[], float], tokens: int) -> Callable[[], float]:
+    """Milliseconds of a step, as the mean of a few where steps are short."""
+    count = max(1, 8192 // tokens)
+    return lambda: mean(step() for _ in range(count)) * 1000
+
+
+def against_plain(config: TrialConfig, data: RunData, tokens: int, repeats: int, name: str) -> Row:
+    """One case; the first steps of both, which also allocate, do not count."""
+    student = Student(resized(config, tokens), data)
+    student.guided(), student.plain()
+    ours, against = alternate(steps_of(student.guided, tokens), steps_of(student.plain, tokens), repeats)
+    limit = None if tokens < 4096 else 1.05 if tokens >= 16_384 else 1.10
+    if student.device.type == "cuda":
+        limit = 1.03
+    return compare(f"guided / plain: {name}, {tokens:,} tokens a step", ours, against, "ms a step", at_most=limit)
+
+
+def plain_cases(repeats: int) -> Iterator[Row]:
+    """The laptop's students, and two of vocabulary 32,000."""
+    for vocabulary in vocabularies()[:2]:
+        for layers, sizes in ((1, (1024, 4096, 16_384)), (2, (4096,)), (3, (4096,))):
+            config = student_config(vocabulary, layers=layers)
+            data, _ = prepare_run(config)
+            name = f"V {vocabulary}, D 128, {layers} layer{'s' * (layers > 1)}"
+            yield from (against_plain(config, data, tokens, repeats, name) for tokens in sizes)
+    for width, sizes in ((256, (4096, 16_384)), (1024, (4096,))):
+        if 32_000 in vocabularies():
+            config = student_config(32_000, width)
+            data, _ = prepare_run(config)
+            name = f"V 32000, D {width}, 1 layer"
+            yield from (against_plain(config, data, tokens, repeats, name) for tokens in sizes)
+
+
+def published_cases(repeats: int) -> Iterator[Row]:
+    """The published shapes, for a GPU: 32 x 1024 tokens a step."""
+    for layers in (1, 3, 6):
+        changes = {"corpus.source": default_corpus(), "corpus.eval_rows": 20, "model.layers": layers}
+        config = override(SMALL_LLAMA2, changes | {"loop.eval_every": 30, "corpus.train_rows": 1_000_000})
+        data, _ = prepare_run(config)
+        yield against_plain(config, data, 32 * 1024, repeats, f"small-llama2, {layers} layers")
+
+
+# --- against dense targets ---
+
+
+def dense_table(table: BigramTable) -> np.ndarray:
+    """P [V, V] float32, whole."""
+    return np.stack([table.row(context).astype(np.float32) for context in range(table.vocab_size)])
+
+
+def soft_cross_entropy(student: Student, hidden_NxD: Tensor, target_NxV: Tensor) -> Tensor:
+    return F.cross_entropy(F.linear(hidden_NxD, student.output), target_NxV, reduction="sum")
+
+
+def published_way(student: Student, P_VxV: np.ndarray) -> LossOf:
+    """The target of every micro-batch made in numpy on the host, then moved to the device."""
+
+    def loss_of(hidden_NxD: Tensor, batch: Batch) -> Tensor:
+        context_N, target_N = batch.context_BxT.flatten().cpu().numpy(), batch.target_BxT.flatten().cpu().numpy()
+        hard_NxV = np.zeros((len(target_N), len(P_VxV)), np.float32)
+        hard_NxV[np.arange(len(target_N)), target_N] = 1
+        soft_NxV = WEIGHT * P_VxV[context_N] + (1 - WEIGHT) * hard_NxV
+        return soft_cross_entropy(student, hidden_NxD, torch.from_numpy(soft_NxV).to(student.device))
+
+    return loss_of
+
+
+def good_dense_way(student: Student, P_VxV: np.ndarray) -> LossOf:
+    """Rows of a dense table that lies on the device, and the hard target scattered into them."""
+    device_VxV = torch.from_numpy(P_VxV).to(student.device)
+
+    def loss_of(hidden_NxD: Tensor, batch: Batch) -> Tensor:
+        soft_NxV = device_VxV[batch.context_BxT.flatten()].mul_(WEIGHT)
+        target_Nx1 = batch.target_BxT.reshape(-1, 1)
+        soft_NxV.scatter_add_(1, target_Nx1, torch.full_like(target_Nx1, 1 - WEIGHT, dtype=soft_NxV.dtype))
+        return soft_cross_entropy(student, hidden_NxD, soft_NxV)
+
+    return loss_of
+
+
+def dense_cases(repeats: int) -> Iterator[Row]:
+    """At 4,096 tokens a step: steps a second, and the teacher's memory."""
+    for vocabulary in vocabularies():
+        width = 128 if vocabulary < 32_000 else 256
+        student = Student(resized(student_config(vocabulary, width), 4096))
+        P_VxV = dense_table(student.teacher.table)
+        name = f"V {vocabulary}, D {width}, 4,096 tokens a step"
+        for way, loss_of, limit in (
+            ("the published way", published_way(student, P_VxV), 5.0),
+            ("good dense", good_dense_way(student, P_VxV), 1.0 if vocabulary >= 8192 else None),
+        ):
+            dense = partial(student.with_loss, loss_of)
+            student.guided(), dense()
+            pairs = alternate(student.guided, dense, repeats)
+            ours, against = ([1 / seconds for seconds in side] for side in pairs)
+            yield compare(f"guided / {way}: {name}", ours, against, "steps/s", at_least=limit)
+        ours_mib, dense_mib = teacher_mib(student), (P_VxV.nbytes + 4096 * P_VxV.shape[1] * 4) / 2**20
+        limit = 0.1 if vocabulary >= 8192 else None
+        yield compare(f"teacher's memory / good dense: {name}", [ours_mib], [dense_mib], "MiB", at_most=limit)
+
+
+def teacher_mib(student: Student) -> float:
+    """The table's arrays, and all that one step makes of them (by size of the arrays, not by measurement)."""
+    table = student.teacher.table
+    arrays = [table.indptr, table.indices, table.values, table.backoff_V, table.base_V]
+    contexts_N = torch.cat([batch.context_BxT.flatten() for batch in student.batches()]).cpu().numpy()
+    guidance = student.teacher.guide(student.output, contexts_N, WEIGHT)
+    sparse = guidance.sparse_VxC
+    matrix = sparse.values().nbytes + sparse.col_indices().nbytes + sparse.crow_indices().nbytes
+    made = guidance.expected_CxD.nbytes * 2 + guidance.row_V.nbytes + matrix * 2  # E with its gradient, P and P^T
+    return (sum(array.nbytes for array in arrays) + made) / 2**20
+
+
+# --- memory of a step ---
+
+
+def all_logits(student: Student) -> LossOf:
+    """What a bare loop does: all logits of the micro-batch, then cross-entropy."""
+
+    def loss_of(hidden_NxD: Tensor, batch: Batch) -> Tensor:
+        logits_NxV = F.linear(hidden_NxD, student.output)
+        return F.cross_entropy(
+            logits_NxV.float(), batch.target_BxT.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
+        )
+
+    return loss_of
+
+
+def peak_of(way: str, width: int, threads: int) -> tuple[float, float]:
+    """(peak MiB above what the process had before the model, seconds of a step), in a process of its own."""
+    torch.set_num_threads(threads)
+    config = resized(student_config(32_000, width), 4096)
+    data, _ = prepare_run(config)
+    before = _resident_mib("VmRSS")
+    student = Student(config, data)
+    step = student.guided if way == "guided" else lambda: student.with_loss(all_logits(student))
+    seconds = [step() for _ in range(3)]
+    if student.device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20, min(seconds)
+    return _resident_mib("VmHWM") - before, min(seconds)
+
+
+def _resident_mib(field: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 1024
+
+
+def memory_cases(repeats: int, threads: int) -> Iterator[Row]:
+    """Guided, chunked output layer, against plain with all logits; 4,096 tokens in one micro-batch."""
+    context = multiprocessing.get_context("spawn")
+    for width in (256, 1024) if 32_000 in vocabularies() else ():
+
+        def measure(way: str, width: int = width) -> tuple[float, float]:
+            with context.Pool(1) as pool:
+                return pool.apply(peak_of, (way, width, threads))
+
+        pairs = [(measure("guided"), measure("all logits")) for _ in range(repeats)]
+        name = f"V 32000, D {width}, 4,096 tokens"
+        mib = [[side[0] for side in both] for both in zip(*pairs, strict=True)]
+        seconds = [[side[1] for side in both] for both in zip(*pairs, strict=True)]
+        yield compare(f"peak memory, guided / plain with all logits: {name}", *mib, "MiB", at_most=0.6)
+        yield compare(f"time, guided / plain with all logits: {name}", *seconds, "s a step", at_most=1.0)
+
+
+# --- growth ---
+
+
+def teacher_milliseconds(student: Student, repeats: int) -> tuple[list[float], int]:
+    """Of all the teacher does in a step (E, its gradient closed), and the distinct contexts of the step."""
+    contexts_N = torch.cat([batch.context_BxT.flatten() for batch in student.batches()]).cpu().numpy()
+    student.output.grad = torch.zeros_like(student.output)
+
+    def once() -> float:
+        started = perf_counter()
+        guidance = student.teacher.guide(student.output, contexts_N, WEIGHT)
+        guidance.expected_CxD.grad = torch.zeros_like(guidance.expected_CxD)
+        guidance.close(student.output)
+        return (perf_counter() - started) * 1000
+
+    once()
+    return [once() for _ in range(repeats)], len(np.unique(contexts_N))
+
+
+def table_of_first(data: RunData, tokens: int) -> BigramTable:
+    """The teacher of the first `tokens` training tokens."""
+    blocks = data.train
+    counts = count_stream(blocks.stream_N[:tokens], blocks.vocab_size, first_context=blocks.eos_id)
+    return estimate(counts, "mle", tokenizer_fingerprint="", rows="student")
+
+
+def growth_cases(repeats: int) -> Iterator[Row]:
+    """The teacher's milliseconds beside a plain step's; the ratio is its share."""
+    for vocabulary in vocabularies():
+        width = 128 if vocabulary < 32_000 else 256
+        config = student_config(vocabulary, width)
+        data, _ = prepare_run(config)
+        sizes = [1_000_000, 10_000_000, len(data.train.stream_N)] if vocabulary == 32_000 else [None]
+        for counted in sizes:
+            table = data.table if counted is None else table_of_first(data, counted)
+            for tokens in (2048, 4096, 8192, 16_384, 32_768):
+                student = Student(resized(config, tokens), RunData(train=data.train, eval=data.eval, table=table))
+                teacher, contexts = teacher_milliseconds(student, repeats)
+                plain = [student.plain() * 1000 for _ in range(2 if tokens * vocabulary > 2**28 else 4)]
+                of = f"{table.counted_tokens / 1e6:.0f} M tokens counted, {tokens:,} tokens a step"
+                name = f"teacher's share: V {vocabulary}, D {width}, {of}, {contexts:,} contexts"
+                yield compare(name, teacher, [median(plain[1:])] * repeats, "ms a step")
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """The teacher's milliseconds and its share of a plain step, over tokens a step."""
+    shares = [row for row in rows if row.case.startswith("teacher's share")]
+    if not shares:
+        return
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    lines: dict[str, list[Row]] = {}
+    for row in shares:
+        vocabulary, width, rest = row.case.split(": ")[1].split(", ", 2)
+        lines.setdefault(f"{vocabulary}, {width}, {rest.split(', ')[0]}", []).append(row)
+    for label, series in lines.items():
+        tokens = [int(row.case.split(" tokens a step")[0].split(", ")[-1].replace(",", "")) for row in series]
+        left.plot(tokens, [row.ours for row in series], marker="o", label=label)
+        right.plot(tokens, [100 * row.ratio for row in series], marker="o", label=label)
+    left.set(xscale="log", yscale="log", xlabel="tokens a step", ylabel="teacher, ms a step")
+    right.set(xscale="log", xlabel="tokens a step", ylabel="teacher / plain step, %", ylim=0)
+    left.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
 
 
 def main() -> None:
-    """Run all cases and keep them."""
+    """Run the parts and keep them."""
+    parts = ("plain", "dense", "memory", "growth")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7, help="pairs a case (7)")
-    repeats = parser.parse_args().repeats
-    torch.set_num_threads(1)
-    cases = [(v, 1, blocks) for v in (4096, 8192) for blocks in (8, 32, 128)]  # depth only lowers the ratio
-    keep("guided_step", [measure(v, n, blocks, max(1, 32 // blocks) * 2, repeats) for v, n, blocks in cases])
+    parser.add_argument("--threads", type=int, default=1, help="threads of a step (1)")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="parts to run (all)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    gpu = torch.cuda.is_available()
+    cases = {
+        "plain": lambda: published_cases(options.repeats) if gpu else plain_cases(options.repeats),
+        "dense": lambda: dense_cases(options.repeats),
+        "memory": lambda: memory_cases(options.repeats, options.threads),
+        "growth": lambda: growth_cases(options.repeats),
+    }
+    rows = []
+    for part in options.only:
+        for row in cases[part]():
+            print(f"{row.case}: {row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})", flush=True)
+            rows.append(row)
+    keep("guided_step", rows)
+    plot(rows, RESULTS / "guided_step.png")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,222 @@
+"""What ASHA and TPE save against the full grid, and what they lose: trial-steps, and the gain of the schedule chosen.
+
+    python tests/benchmarks/asha_savings.py                    # the books: the grid (10 minutes), a search, replays
+    python tests/benchmarks/asha_savings.py --corpus builtin
+    python tests/benchmarks/asha_savings.py --grid results/schedule_search/<run>  # run before, with the same options
+
+One depth, 48 schedules, a third of them for the search. The grid runs to the end by the real command line, and its best
+schedule again on fresh seeds: the standard deviation of those gains is what a choice may lose. A trial's curve is a
+function of its settings, so searches of other search seeds need no training: the real searcher and the real ASHA are
+told the grid's curves, two trials at a time and one given out ahead, as Tune does it. One search is run for real too,
+to show that its curves are the grid's, and that the replay tells the truth.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median, stdev
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+from record import Row, compare, keep
+
+from analysis.results import load
+from sweeps.engine.asha import DepthAsha
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.search import PairedSearch
+from sweeps.engine.space import points
+from sweeps.engine.spec import AshaSpec, Search, Sweep, longest_schedule
+from trainable import names
+from trainable.files import write_json
+from trainable.plan import TrialPlan
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOKS = ROOT.parent / "shared" / "data" / "books" / "books.parquet"
+SETTING = (
+    "--layers 1 --train-rows 20000 --eval-rows 500 --steps 96 --schedules linear exponential reciprocal "
+    "--schedule-steps 12 48 12 --min-weight 0 0.6 0.2"
+)
+SLOTS = 2
+SHARE_LIMIT = 0.35  # of the grid's trial-steps
+
+Report = dict[str, Any]
+Curves = dict[str, list[Report]]  # of each trial by name: step, eval_loss, gain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a search did: each trial's last step, and the schedule that it chose."""
+
+    steps: dict[str, int]
+    chosen: str
+
+    @property
+    def trial_steps(self) -> int:
+        return sum(self.steps.values())
+
+
+# ---- real runs, by the command line --------------------------------------------------------------------------------
+
+
+def run_study(results: Path, words: list[str]) -> Path:
+    """Run the main study with these options; its run folder."""
+    before = set(results.glob("*/*"))
+    command = [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), "--results", str(results), *words]
+    subprocess.run(command, check=True)
+    (run,) = set(results.glob("*/*")) - before
+    return run
+
+
+def outcome_of(run: Path) -> Outcome:
+    """Of a real run: its controls and guided trials of the search's seed, and the finished trial of largest gain."""
+    trials = load(run).trials
+    own = trials[trials["seed"] == RunFolder.open(run).sweep().base.seed]
+    ended = own[(own["role"] == names.SEARCH) & (own["state"] == names.FINISHED)]
+    return Outcome(
+        steps={row.trial: int(row.step) for row in own.itertuples()},
+        chosen=str(ended.loc[ended[names.GAIN].idxmax(), "trial"]),
+    )
+
+
+def curves_of(run: Path) -> Curves:
+    """The reports of each trial of a real run."""
+    columns = [names.STEP, names.EVAL_LOSS, names.GAIN]
+    return {str(name): rows[columns].to_dict("records") for name, rows in load(run).curves.groupby("trial")}
+
+
+def confirmed_gains(run: Path) -> list[float]:
+    """Final gains of the best schedule on seeds that did not choose it."""
+    trials: pd.DataFrame = load(run).trials
+    return [float(gain) for gain in trials.loc[trials["role"] == names.CONFIRM, names.GAIN]]
+
+
+# ---- searches replayed over the grid's curves ----------------------------------------------------------------------
+
+
+def search_spec(grid: Sweep, search: Search, search_seed: int) -> Sweep:
+    """A third of the grid's schedules, with ASHA as the study would set it."""
+    every = grid.base.loop.eval_every
+    return replace(
+        grid,
+        search=search,
+        num_samples=len(points(grid.space)) // 3,
+        search_seed=search_seed,
+        confirm_seeds=(),
+        asha=AshaSpec(grace_period=-(-longest_schedule(grid) // every) * every),
+    )
+
+
+def replay(sweep: Sweep, curves: Curves, path: Path) -> Outcome:
+    """The sweep with recorded curves in place of training: SLOTS trials advance in turn, one more is given out."""
+    assert sweep.asha is not None
+    path.mkdir()
+    write_json(path / names.RUN_FILE, {"spec": sweep.to_dict()})
+    asha = DepthAsha(sweep.asha, sweep.base.loop.steps, path / names.RUNGS_FILE)
+    search = PairedSearch(sweep, RunFolder.open(path), {}, asha.has_stopped, lambda: SLOTS)
+    given: dict[str, tuple[TrialPlan, list[Report]]] = {}  # Tune's id -> plan, reports to come; oldest first
+    steps: dict[str, int] = {}
+    while not search.exhausted:
+        while len(given) <= SLOTS and isinstance(config := search.suggest(f"id{len(steps)}"), dict):
+            plan = TrialPlan.from_dict(config["plan"])
+            given[f"id{len(steps)}"], steps[plan.name] = (plan, list(curves[plan.name])), 0
+        for trial_id, (plan, reports) in list(given.items())[:SLOTS]:
+            report = reports.pop(0)
+            steps[plan.name] = report[names.STEP]
+            if advance(search, asha, trial_id, plan, report):
+                del given[trial_id]
+    best = search._depths[sweep.layers[0]].best()
+    assert best is not None
+    return Outcome(steps=steps, chosen=best.name)
+
+
+def advance(search: PairedSearch, asha: DepthAsha, trial_id: str, plan: TrialPlan, report: Report) -> bool:
+    """Tell both of a report as Tune does; whether the trial has ended."""
+    trial: Any = SimpleNamespace(config={"plan": plan.to_dict()})
+    last = report[names.STEP] == plan.config.loop.steps
+    if not last and asha.on_trial_result(None, trial, report) == "CONTINUE":
+        search.on_trial_result(trial_id, report)
+        return False
+    search.on_trial_complete(trial_id, report)
+    return True
+
+
+def replays(grid: Sweep, curves: Curves, search: Search, seeds: int) -> list[Outcome]:
+    """Searches of several search seeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [replay(search_spec(grid, search, seed), curves, Path(folder) / f"{seed}") for seed in range(seeds)]
+
+
+# ---- the answer ----------------------------------------------------------------------------------------------------
+
+
+def rows_of(grid_run: Path, real_run: Path, seeds: int) -> list[Row]:
+    """Trial-steps against the grid's; regret of each search seed against one seed standard deviation of the gain."""
+    grid, curves, sweep = outcome_of(grid_run), curves_of(grid_run), RunFolder.open(grid_run).sweep()
+    searched = RunFolder.open(real_run).sweep()
+    assert (searched.base, searched.space) == (sweep.base, sweep.space), "the grid was run with other options"
+    real, spread = outcome_of(real_run), stdev(confirmed_gains(grid_run))
+    gain = {name: reports[-1][names.GAIN] for name, reports in curves.items()}
+    found = replays(sweep, curves, "optuna", seeds)
+    blind = replays(sweep, curves, "random", seeds)
+    say_whether_true(real, found[0], curves_of(real_run), curves)
+    print(f"grid's best: {grid.chosen} {gain[grid.chosen]:+.4f}; searches chose {[o.chosen for o in found]}")
+
+    def regret(outcome: Outcome) -> float:
+        return float(gain[grid.chosen] - gain[outcome.chosen])
+
+    def share(case: str, outcomes: list[Outcome], limit: float | None = SHARE_LIMIT) -> Row:
+        whole = [float(grid.trial_steps)] * len(outcomes)
+        return compare(case, [float(o.trial_steps) for o in outcomes], whole, "trial-steps", at_most=limit)
+
+    def lost(case: str, outcomes: list[Outcome], limit: float | None = 1.0) -> Row:
+        return compare(case, [regret(o) for o in outcomes], [spread] * len(outcomes), "nats", at_most=limit)
+
+    return [
+        share(f"TPE with ASHA, {seeds} search seeds, of the full grid", found),
+        share("  search seed 0, run for real", [real]),
+        lost("gain lost to the grid's best, of one seed sd", found),
+        lost("  search seed 0, run for real", [real]),
+        *(lost(f"  search seed {seed}", [outcome]) for seed, outcome in enumerate(found)),
+        lost(f"random search with ASHA, {seeds} search seeds, of one seed sd", blind, None),
+        share("  of the full grid", blind, None),
+    ]
+
+
+def say_whether_true(real: Outcome, replayed: Outcome, ran: Curves, recorded: Curves) -> None:
+    """How far the real search is from its replay: losses of the same trials, the trials proposed, where they ended."""
+    apart = [
+        abs(a[names.EVAL_LOSS] - b[names.EVAL_LOSS])
+        for name in ran.keys() & recorded.keys()
+        for a, b in zip(ran[name], recorded[name], strict=False)
+    ]
+    both = real.steps.keys() & replayed.steps.keys()
+    alike = sum(real.steps[name] == replayed.steps[name] for name in both)
+    print(
+        f"real search and grid: losses of the same trials differ by {max(apart):.2g} nats at most, {median(apart):.2g}"
+    )
+    print(f"real search and replay: {len(both)} of {len(real.steps)} trials the same, {alike} with the same last step")
+
+
+def main() -> None:
+    """Run the grid unless it is given, and one search; replay; keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", default=str(BOOKS) if BOOKS.exists() else "builtin", help="books, else builtin")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="where the runs go (results)")
+    parser.add_argument("--grid", type=Path, help="a grid run before, in place of a new one")
+    parser.add_argument("--search-seeds", type=int, default=10, help="searches replayed (10)")
+    parser.add_argument("more", nargs="*", help="further options of both runs, after --")
+    options = parser.parse_args()
+    words = ["--corpus", options.corpus, *SETTING.split(), *options.more]
+    grid_words = ["--search", "grid", "--no-asha", "--confirm-seeds", "1", "2", "3", "4"]
+    grid_run = options.grid or run_study(options.results, [*words, *grid_words])
+    samples = search_spec(RunFolder.open(grid_run).sweep(), "optuna", 0).num_samples
+    real_run = run_study(options.results, [*words, "--num-samples", str(samples), "--confirm-seeds"])
+    keep("asha_savings", rows_of(grid_run, real_run, options.search_seeds))
+
+
+if __name__ == "__main__":
+    main()

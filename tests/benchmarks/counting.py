@@ -1,0 +1,255 @@
+"""Counting bigrams: ours against a Python loop, numpy, scipy and polars; how it grows; how much memory it takes.
+
+    python tests/benchmarks/counting.py [--corpus PATH] [--repeats 7] [--tokens N] [--longest 1_000_000_000]
+
+Text is prepared once by the project's own code (V 32,000, kept in the cache; the books are some 43 M tokens). Every way
+starts from the same stream of ids, finds the same bigrams, and makes its own keys. polars, no dependency of the
+project, runs in a process of its own, since its threads are fixed when it is imported: pip install polars.
+The long stream is not stored: it is the text over and over, made a slice at a time, once with the same ids (the bigrams
+stay the same) and once with the rarer half of the ids permuted in each pass (some 0.8 M new bigrams a pass, about as
+many as new text would bring). Working memory is bounded, the result is not: it grows with the distinct bigrams.
+"""
+
+import argparse
+import importlib.util
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from record import Row, alternate, compare, keep
+from scipy.sparse import coo_array
+from student import default_corpus
+
+from trainable.cache import cache_folder
+from trainable.config import CorpusConfig, TokensConfig
+from trainable.corpus import BUILTIN, open_corpus
+from trainable.counts import count_stream
+from trainable.tokenizer import corpus_tokenizer
+from trainable.tokens import TokenBlocks, load_blocks, token_blocks
+
+Ids = NDArray[np.unsignedinteger[Any]]
+Way = Callable[[Ids, int], int]  # (stream, vocabulary size) -> distinct bigrams
+
+LOOP_TOKENS = 2_000_000  # for the Python loop; a short stream flatters it: fewer bigrams, better caching
+MEMORY_REPEATS = 2  # memory hardly varies
+SHORTER = 10  # the long stream is compared with a tenth of it
+
+
+def ours(stream_N: Ids, vocab_size: int, threads: int = 1) -> int:
+    """The project's way; the first token is only a context, as in the other ways."""
+    counts = count_stream(stream_N[1:], vocab_size, first_context=int(stream_N[0]), threads=threads)
+    return len(counts.keys_K)
+
+
+def python_loop(stream_N: Ids, vocab_size: int) -> int:
+    """The published way: a dict of dicts, one pair at a time."""
+    ids = stream_N.tolist()
+    counts: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for i in range(len(ids) - 1):
+        counts[ids[i]][ids[i + 1]] += 1
+    return sum(map(len, counts.values()))
+
+
+def numpy_unique(stream_N: Ids, vocab_size: int) -> int:
+    """All keys at once."""
+    return len(np.unique(keys_of(stream_N, vocab_size), return_counts=True)[0])
+
+
+def scipy_matrix(stream_N: Ids, vocab_size: int) -> int:
+    """A sparse matrix of ones, duplicates summed."""
+    at = (stream_N[:-1].astype(np.int32), stream_N[1:].astype(np.int32))
+    matrix = coo_array((np.ones(len(at[0]), np.int32), at), shape=(vocab_size, vocab_size)).tocsr()
+    matrix.sum_duplicates()
+    return int(matrix.nnz)
+
+
+def polars_group_by(stream_N: Ids, vocab_size: int) -> int:
+    """A hash of keys."""
+    import polars
+
+    return polars.DataFrame({"key": keys_of(stream_N, vocab_size)}).group_by("key").len().height
+
+
+def polars_sort(stream_N: Ids, vocab_size: int) -> int:
+    """Our method in polars' words: sort the keys and measure the runs."""
+    import polars
+
+    return len(polars.Series("key", keys_of(stream_N, vocab_size)).sort().rle())
+
+
+def keys_of(stream_N: Ids, vocab_size: int) -> NDArray[np.uint32]:
+    """prev * V + next of each bigram."""
+    keys_N = stream_N[:-1].astype(np.uint32)
+    keys_N *= np.uint32(vocab_size)
+    keys_N += stream_N[1:]
+    return keys_N
+
+
+def rate(way: Way, stream_N: Ids, vocab_size: int) -> float:
+    """M tokens/s."""
+    began = perf_counter()
+    way(stream_N, vocab_size)
+    return len(stream_N) / (perf_counter() - began) / 1e6
+
+
+def rate_in_folder(way: Way, folder: Path, tokens: int) -> float:
+    """M tokens/s of the first tokens in a folder of blocks: for a process that has nothing yet."""
+    blocks = load_blocks(folder)
+    return rate(way, np.array(blocks.stream_N[:tokens]), blocks.vocab_size)
+
+
+def own_process(polars_threads: int, tasks: int | None = None) -> ProcessPoolExecutor:
+    """A fresh process whose polars has so many threads."""
+    variable = ("POLARS_MAX_THREADS", str(polars_threads))
+    return ProcessPoolExecutor(1, get_context("spawn"), os.putenv, variable, max_tasks_per_child=tasks)
+
+
+def speed_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
+    """One core each: ours against the loop, numpy and scipy."""
+    whole = partial(rate, ours, stream_N, vocab_size)
+    loop = partial(rate, python_loop, stream_N[:LOOP_TOKENS], vocab_size)
+    loop()  # warm
+    unit = "M tokens/s"
+    yield compare("against a Python loop, 1 thread", *alternate(whole, loop, repeats), unit, at_least=80)
+    for name, way in {"numpy unique": numpy_unique, "scipy coo to csr": scipy_matrix}.items():
+        theirs = partial(rate, way, stream_N, vocab_size)
+        yield compare(f"against {name}, 1 thread", *alternate(whole, theirs, repeats), unit, at_least=1.0)
+    both = partial(rate, partial(ours, threads=2), stream_N, vocab_size)
+    yield compare("2 threads against 1", *alternate(both, whole, repeats), unit)
+
+
+def polars_cases(stream_N: Ids, blocks: TokenBlocks, repeats: int) -> Iterator[Row]:
+    """As many threads for polars as for ours."""
+    for threads in (1, 2):
+        with own_process(threads) as process:
+            for name, way in {"polars group_by": polars_group_by, "polars sort and rle": polars_sort}.items():
+
+                def theirs(way: Way = way, process: ProcessPoolExecutor = process) -> float:
+                    return process.submit(rate_in_folder, way, blocks.path, len(stream_N)).result()
+
+                theirs()  # imports
+                mine = partial(rate, partial(ours, threads=threads), stream_N, blocks.vocab_size)
+                case = f"against {name}, {threads} thread{'s' * (threads > 1)}"
+                yield compare(case, *alternate(mine, theirs, repeats), "M tokens/s", at_least=1.0)
+
+
+def growth_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
+    """Four times the tokens take at most 1.25 x four times as long."""
+    whole = partial(rate, ours, stream_N, vocab_size)
+    for part in (4, 2):
+        some_N = stream_N[: len(stream_N) // part]
+        case = f"growth: {len(stream_N) / 1e6:.0f} M tokens against {len(some_N) / 1e6:.0f} M"
+        measured = alternate(whole, partial(rate, ours, some_N, vocab_size), repeats)
+        yield compare(case, *measured, "M tokens/s", at_least=0.8)
+
+
+class Repeated:
+    """The stream over and over, as far as `count_stream` looks at an array; `varied`: other ids in each pass."""
+
+    def __init__(self, stream_N: Ids, vocab_size: int, tokens: int, varied: bool):
+        self.stream_N, self.vocab_size, self.tokens, self.varied = stream_N, vocab_size, tokens, varied
+
+    def __len__(self) -> int:
+        return self.tokens
+
+    def __getitem__(self, at: int | slice) -> Any:
+        if not isinstance(at, slice):
+            return self[at : at + 1][0]
+        start, stop, _ = at.indices(self.tokens)
+        taken_n = np.empty(stop - start, self.stream_N.dtype)
+        done = 0
+        while done < len(taken_n):
+            turn, offset = divmod(start + done, len(self.stream_N))
+            part_n = self.stream_N[offset : offset + len(taken_n) - done]
+            np.take(self.ids_of(turn), part_n, out=taken_n[done : done + len(part_n)], mode="clip")
+            done += len(part_n)
+        return taken_n
+
+    def ids_of(self, turn: int) -> Ids:
+        """The id that stands for each id in one pass."""
+        ids_V = np.arange(self.vocab_size, dtype=self.stream_N.dtype)
+        if self.varied:
+            np.random.default_rng(turn).shuffle(ids_V[self.vocab_size // 2 :])  # BPE ids rise as tokens get rarer
+        return ids_V
+
+
+def peak_of(folder: Path, tokens: int, varied: bool) -> tuple[float, int]:
+    """(extra MiB at the peak of counting so many tokens, distinct bigrams), in a process that did nothing else."""
+    blocks = load_blocks(folder)
+    stream_N: Any = Repeated(np.array(blocks.stream_N), blocks.vocab_size, tokens, varied)
+    before = resident_mib("VmRSS")
+    counts = count_stream(stream_N, blocks.vocab_size, first_context=blocks.eos_id)
+    return resident_mib("VmHWM") - before, len(counts.keys_K)
+
+
+def resident_mib(field: str) -> float:
+    """Of this process, by Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def memory_cases(blocks: TokenBlocks, longest: int) -> Iterator[Row]:
+    """The peak of a long stream against that of a tenth of it, one thread."""
+    for varied in (False, True):
+        bigrams: dict[int, int] = {}
+
+        def peak(tokens: int, varied: bool = varied, bigrams: dict[int, int] = bigrams) -> float:
+            with own_process(1, tasks=1) as process:
+                mib, bigrams[tokens] = process.submit(peak_of, blocks.path, tokens, varied).result()
+            return mib
+
+        measured = alternate(partial(peak, longest), partial(peak, longest // SHORTER), MEMORY_REPEATS)
+        found = " and ".join(f"{bigrams[tokens] / 1e6:.1f}" for tokens in (longest, longest // SHORTER))
+        case = f"memory: {longest / 1e6:g} M tokens against {longest / SHORTER / 1e6:g} M; {found} M bigrams"
+        yield compare(case, *measured, "MiB extra", at_most=None if varied else 1.5)
+
+
+def check(stream_N: Ids, vocab_size: int, ways: list[Way]) -> None:
+    """Every way finds the same bigrams."""
+    found = {way(stream_N, vocab_size) for way in ways}
+    assert len(found) == 1, found
+
+
+def prepared(source: str) -> TokenBlocks:
+    """All rows of the corpus as tokens, V 32,000."""
+    corpus = open_corpus(CorpusConfig(source=source))
+    if source == BUILTIN:
+        print("the books are not here: built-in text, a small stream and vocabulary; give --corpus for real figures.")
+    rows_R = np.arange(corpus.rows)
+    config = TokensConfig(tokenizer="train:32000", context=1024)
+    tokenizer = corpus_tokenizer(config.tokenizer, corpus, rows_R, cache_folder())
+    return token_blocks(corpus, rows_R, tokenizer, config, cache_folder())
+
+
+def main() -> None:
+    """Run all cases and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", default=default_corpus(), help="a parquet or text file (the books, else built in)")
+    parser.add_argument("--repeats", type=int, default=7, help="pairs a case (7)")
+    parser.add_argument("--tokens", type=int, default=None, help="only the first tokens of the stream (all)")
+    parser.add_argument("--longest", type=int, default=1_000_000_000, help="tokens whose memory is measured (1e9)")
+    arguments = parser.parse_args()
+    blocks = prepared(arguments.corpus)
+    stream_N, vocab_size = np.array(blocks.stream_N[: arguments.tokens]), blocks.vocab_size
+    ways: list[Way] = [ours, partial(ours, threads=2), python_loop, numpy_unique, scipy_matrix]
+    rows = list(speed_cases(stream_N, vocab_size, arguments.repeats))
+    if importlib.util.find_spec("polars"):
+        rows += polars_cases(stream_N, blocks, arguments.repeats)
+        ways += [polars_group_by, polars_sort]
+    else:
+        print("polars is not installed (pip install polars): its rows are left out.")
+    check(stream_N[:100_000], vocab_size, ways)
+    rows += growth_cases(stream_N, vocab_size, arguments.repeats)
+    keep("counting", [*rows, *memory_cases(blocks, arguments.longest)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""A student at hand for measurements: the loop's own steps (trainable/train.py), one at a time, with any loss."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sweeps.engine.settings import TINY
+from trainable.batches import Batch
+from trainable.config import TrialConfig, override
+from trainable.loss import Teacher
+from trainable.model import build_model, hidden_states, output_matrix
+from trainable.output_layer import IGNORE_INDEX
+from trainable.prepare import prepare_run
+from trainable.train import RunData, backward, make_optimizer, pick_device, step_batches, update
+
+BOOKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "books" / "books.parquet"
+LossOf = Callable[[Tensor, Batch], Tensor]  # (hidden states [N, D], batch) -> summed loss
+
+
+def config_of(corpus: str, **changes: Any) -> TrialConfig:
+    """The laptop's setting on `corpus`; changes are dotted keys with __ for the dot."""
+    dotted = {key.replace("__", "."): value for key, value in changes.items()}
+    return override(TINY, {"corpus.source": corpus, "corpus.eval_rows": 20} | dotted)
+
+
+def default_corpus() -> str:
+    """The books where they are (a 32,000-token vocabulary needs much text), else the built-in text."""
+    return str(BOOKS) if BOOKS.exists() else "builtin"
+
+
+class Student:
+    """A model with its optimizer and data, and steps of it timed."""
+
+    def __init__(self, config: TrialConfig, data: RunData | None = None):
+        self.config = config
+        self.data = data or prepare_run(config)[0]
+        assert self.data.table is not None
+        self.device = pick_device(config.loop)
+        precision = config.loop.precision
+        self.autocast = torch.autocast(self.device.type, getattr(torch, precision), enabled=precision != "float32")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
+        vocab_size, context = self.data.train.vocab_size, config.tokens.context
+        self.model = build_model(config.model, vocab_size=vocab_size, context=context, seed=0).to(self.device)
+        self.optimizer = make_optimizer(self.model, config.optimizer)
+        self.teacher = Teacher(self.data.table, self.device)
+        self.taken = 0
+
+    def plain(self) -> float:
+        """Seconds of a plain optimizer step."""
+        return self._step(None, 0.0)
+
+    def guided(self) -> float:
+        """Seconds of a guided optimizer step, as the loop takes it."""
+        return self._step(self.teacher, 0.5)
+
+    def with_loss(self, loss_of: LossOf) -> float:
+        """Seconds of a step with another loss."""
+        return self._timed(lambda batches, targets: self._backward_by(loss_of, batches, targets))
+
+    def _step(self, teacher: Teacher | None, weight: float) -> float:
+        return self._timed(
+            lambda batches, targets: backward(self.model, teacher, batches, targets, weight, self.autocast, self.scaler)
+        )
+
+    def _backward_by(self, loss_of: LossOf, batches: list[Batch], targets: int) -> None:
+        for batch in batches:
+            with self.autocast:
+                loss = loss_of(hidden_states(self.model, batch.context_BxT).flatten(0, 1), batch)
+            (loss / targets).backward()  # type: ignore[no-untyped-call]
+
+    def _timed(self, backward_of: Callable[[list[Batch], int], Any]) -> float:
+        self._wait()
+        started = time.perf_counter()
+        batches = self.batches()
+        backward_of(batches, sum(int((batch.target_BxT != IGNORE_INDEX).sum()) for batch in batches))
+        update(self.model, self.optimizer, self.scaler, self.config.optimizer.lr, self.config.optimizer.clip_norm)
+        self._wait()
+        self.taken += 1
+        return time.perf_counter() - started
+
+    def batches(self) -> list[Batch]:
+        """Of the next step."""
+        return step_batches(self.data.train, self.taken, self.config.loop, 0, self.device)
+
+    @property
+    def output(self) -> torch.nn.Parameter:
+        """W [V, D]."""
+        return output_matrix(self.model)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def loop_of(tokens: int, config: TrialConfig, micro_batch: int = 32) -> dict[str, int]:
+    """Settings that make a step of about `tokens` tokens: micro-batches of at most `micro_batch` blocks."""
+    blocks = max(1, tokens // config.tokens.context)
+    size = min(blocks, micro_batch)
+    return {"loop.batch_blocks": size, "loop.accumulation": blocks // size}
+
+
+def resized(config: TrialConfig, tokens: int) -> TrialConfig:
+    """The same with another number of tokens a step."""
+    return override(config, loop_of(tokens, config))
