@@ -169,6 +169,13 @@ def test_smoothed_tables_use_the_shared_vector() -> None:
         assert table.base_V.std() > 0.01
 
 
+@pytest.mark.parametrize("panel", [1, 2, 4])
+def test_width_of_the_panels_does_not_matter(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainable.loss.PANEL", panel)
+    table, c = exact(table_of("modified_kneser_ney")), case()
+    assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-10)
+
+
 @pytest.mark.parametrize("smoothing", METHODS)
 def test_contexts_never_seen_are_taught_the_shared_vector(smoothing: Smoothing) -> None:
     table, c = exact(table_of(smoothing)), case()

@@ -40,6 +40,7 @@ Way = Callable[[Ids, int], int]  # (stream, vocabulary size) -> distinct bigrams
 
 LOOP_TOKENS = 2_000_000  # for the Python loop; a short stream flatters it: fewer bigrams, better caching
 MEMORY_REPEATS = 2  # memory hardly varies
+PIECE_TOKENS = 1 << 20  # of the long stream, made at once
 SHORTER = 10  # the long stream is compared with a tenth of it
 
 
@@ -168,8 +169,8 @@ class Repeated:
         done = 0
         while done < len(taken_n):
             turn, offset = divmod(start + done, len(self.stream_N))
-            part_n = self.stream_N[offset : offset + len(taken_n) - done]
-            np.take(self.ids_of(turn), part_n, out=taken_n[done : done + len(part_n)], mode="clip")
+            part_n = self.stream_N[offset : offset + min(PIECE_TOKENS, len(taken_n) - done)]
+            taken_n[done : done + len(part_n)] = self.ids_of(turn)[part_n]
             done += len(part_n)
         return taken_n
 
