@@ -9,22 +9,53 @@ batches and initial weights of a pair, and everything in `sweeps/engine/settings
 """
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sweeps.engine.cli import Options, base_config, main
 from sweeps.engine.settings import setting_of
 from sweeps.engine.space import Choice, Parameter, Range, Space, points
-from sweeps.engine.spec import AshaSpec, Sweep
-from trainable.config import LoopConfig
+from sweeps.engine.spec import AshaSpec, Search, Sweep
+from trainable.config import LoopConfig, Schedule, override
 
 QUESTION = "Which schedule of a bigram teacher lowers the validation loss most, at each depth?"
 
 
-def schedule_search(options: Options) -> Sweep:
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Options):
+    """What every study understands, and the search."""
+
+    # --- search ---
+    layers: tuple[int, ...] = (1, 2)
+    """depths to search, each by itself"""
+    schedules: tuple[Schedule, ...] = ("linear", "exponential", "reciprocal")
+    """schedule types to search"""
+    schedule_steps: tuple[int, int, int] | None = None
+    """shortest, longest, increment of the scheduling steps"""
+    min_weight: tuple[float, float, float] = (0.0, 0.5, 0.05)
+    """lowest, highest, increment of the floor"""
+    search: Search = "optuna"
+    """optuna (TPE), random, or grid (every schedule of the space)"""
+    num_samples: int | None = None
+    """guided trials at each depth"""
+    seed: int = 0
+    """weights and batches of the search"""
+    confirm_seeds: tuple[int, ...] | None = None
+    """fresh seeds for the best schedule of each depth"""
+    search_seed: int = 0
+    """of the searcher"""
+    asha: bool = True
+    """stop guided trials that fall behind, after the longest schedule has ended"""
+    grace_period: int | None = None
+    """step of ASHA's first rung"""
+    reduction_factor: int = 2
+    """of ASHA: 1 in so many goes on"""
+
+
+def schedule_search(options: SearchOptions) -> Sweep:
     """The sweep that the options describe."""
     if options.smoke_test:
-        options = smallest(options)
-    base = base_config(options, setting_of(options.model))
+        options = replace(options, layers=(1,), num_samples=2, confirm_seeds=(1,))
+    base = override(base_config(options, setting_of(options.model)), {"seed": options.seed})
     shortest, longest, increment = options.schedule_steps or schedule_range(base.loop)
     space: dict[str, Parameter] = {
         "teacher.schedule": Choice(options.schedules),
@@ -48,7 +79,7 @@ def schedule_search(options: Options) -> Sweep:
     )
 
 
-def guided_trials(options: Options, space: Space) -> int:
+def guided_trials(options: SearchOptions, space: Space) -> int:
     """At each depth: as asked; 6 by default, or the whole grid."""
     if options.num_samples is not None:
         return options.num_samples
@@ -61,27 +92,5 @@ def schedule_range(loop: LoopConfig) -> tuple[int, int, int]:
     return loop.eval_every, longest, max(1, loop.eval_every // 2)
 
 
-def smallest(options: Options) -> Options:
-    """The whole path in little: 2 guided trials at one depth, one fresh seed, 12 steps."""
-    return replace(
-        options,
-        train_rows=2000,
-        eval_rows=100,
-        tokenizer="train:1024",
-        layers=(1,),
-        steps=12,
-        num_samples=2,
-        confirm_seeds=(1,),
-        set=(
-            "tokens.context=32",
-            "loop.batch_blocks=4",
-            "loop.eval_every=3",
-            "loop.checkpoint_every=3",
-            "optimizer.warmup_steps=2",
-            *options.set,
-        ),
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main(schedule_search, __doc__))
+    sys.exit(main(schedule_search, SearchOptions, __doc__))

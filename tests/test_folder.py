@@ -46,7 +46,7 @@ with RunFolder.open(Path({str(tmp_path)!r})).locked(): pass"
 
 
 def test_spec_is_read_back(tmp_path: Path) -> None:
-    assert new_run(tmp_path, SWEEP).sweep().to_dict() == SWEEP.to_dict()
+    assert new_run(tmp_path, SWEEP).spec().to_dict() == SWEEP.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_gain_is_the_controls_loss_minus_the_own_at_every_step(finished: tuple[P
 
 def test_trials_of_a_sweep_are_the_runs_that_train_makes_by_itself(finished: tuple[Path, str]) -> None:
     folder = RunFolder.open(finished[0])
-    data, _ = prepare_run(folder.sweep().base)
+    data, _ = prepare_run(folder.spec().base)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

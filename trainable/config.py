@@ -19,6 +19,7 @@ Schedule = Literal["none", "linear", "exponential", "reciprocal", "step"]
 Smoothing = Literal[
     "mle", "add_k", "jelinek_mercer", "witten_bell", "absolute_discount", "kneser_ney", "modified_kneser_ney"
 ]
+TeacherKind = Literal["bigram", "shuffled", "unigram", "uniform"]
 TeacherRows = Literal["student", "train_split", "all"]
 Packing = Literal["packed", "as_published"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -95,6 +96,7 @@ class TeacherConfig:
     steps: int = 0  # scheduling steps T: the weight is exactly `min_weight` from step T on
     min_weight: float = 0.0  # the floor, in [0, 1]
     tau: float | None = None  # decay constant in steps; None: 1 % is left at T
+    kind: TeacherKind = "bigram"  # shuffled (rows permuted), unigram and uniform know less: what a sceptic asks for
     smoothing: Smoothing = "mle"
     smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
     rows: TeacherRows = "student"  # which rows are counted

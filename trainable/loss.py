@@ -65,7 +65,8 @@ class Teacher:
         base_V = self.base_V.to(dtype)
         backoff_C = None
         sparse_CxV, sparse_VxC = self._rows(contexts_C, dtype)
-        expected_CxD = torch.cat([sparse_CxV @ panel.contiguous() for panel in output_VxD.split(PANEL, dim=1)], dim=1)
+        panels = torch.split(output_VxD, PANEL, dim=1)
+        expected_CxD = torch.cat([sparse_CxV @ panel.contiguous() for panel in panels], dim=1)
         if self.table.backoff_V[contexts_C].any():
             backoff_C = torch.tensor(self.table.backoff_V[contexts_C], dtype=dtype, device=self.device)
             expected_CxD.addr_(backoff_C, base_V @ output_VxD)

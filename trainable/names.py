@@ -35,6 +35,7 @@ REPORT_COLUMNS: Final = (
 
 # What a trial is for.
 CONTROL: Final = "control"  # no teacher; the other side of every pair
+ARM: Final = "arm"  # a guided trial that a study names
 SEARCH: Final = "search"  # a guided trial that the searcher proposed and ASHA may stop
 CONFIRM: Final = "confirm"  # the best schedule of a depth again, on seeds the search has not seen
 

@@ -15,13 +15,15 @@ class TrialPlan:
     """One trial of a run: what it is called, what it is for, and its settings."""
 
     name: str  # readable and unique in the run, e.g. linear-T240-min0.05-L2-s0
-    role: str  # names.CONTROL, names.SEARCH or names.CONFIRM
+    role: str  # names.CONTROL, names.ARM, names.SEARCH or names.CONFIRM
     control: str  # name of the trial its gain is taken against; its own name for a control
     config: TrialConfig
+    arm: str = ""  # what a table calls it: trials that differ only in seed, fold or depth share it
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for trial.json and for Tune."""
-        return {"name": self.name, "role": self.role, "control": self.control, "config": to_dict(self.config)}
+        head = {"name": self.name, "role": self.role, "control": self.control, "arm": self.arm}
+        return head | {"config": to_dict(self.config)}
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "TrialPlan":
@@ -38,4 +40,4 @@ def data_key(config: TrialConfig) -> str:
 def table_key(config: TrialConfig) -> str:
     """Which bigram table a trial learns from."""
     teacher = config.teacher
-    return fingerprint([data_key(config), teacher.smoothing, teacher.smoothing_strength, teacher.rows])
+    return fingerprint([data_key(config), teacher.kind, teacher.smoothing, teacher.smoothing_strength, teacher.rows])

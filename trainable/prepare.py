@@ -5,27 +5,39 @@ also how a run starts on a machine without it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainable.bigram import BigramTable, cross_entropy
+from trainable.bigram import BigramTable, cross_entropy, shuffled
 from trainable.bigram_file import load_table, save_table
 from trainable.cache import Manifest, built_once, cache_folder
 from trainable.config import TeacherConfig, TrialConfig
 from trainable.corpus import Corpus, open_corpus
 from trainable.counts import BigramCounts, count_blocks, count_stream
 from trainable.files import fingerprint
-from trainable.smoothing import estimate
+from trainable.plan import data_key, table_key
+from trainable.smoothing import estimate, uniform, unigram
 from trainable.split import split_rows, teacher_rows
 from trainable.tokenizer import TextTokenizer, corpus_tokenizer
 from trainable.tokens import TokenBlocks, token_blocks
 from trainable.train import RunData
 
-TABLE_FORMAT = 1  # raise when the same settings give another table
+BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
+TablesByKey = dict[str, BigramTable]  # by table_key
+TABLE_FORMAT = 2  # raise when the same settings give another table
 TABLE_FILE = "table.bigram"
+SHUFFLE_SEED = 0
+
+
+class Prepared(NamedTuple):
+    """What the trials of a sweep read."""
+
+    blocks: BlocksByKey
+    tables: TablesByKey
+    facts: dict[str, Any]  # for the record
 
 
 def prepare_run(
@@ -56,24 +68,58 @@ def prepare_run(
     return RunData(train=train, eval=held_out, table=table), facts
 
 
+def prepare_runs(
+    configs: Iterable[TrialConfig], cache: Path | None = None, say: Callable[[str], None] = lambda text: None
+) -> Prepared:
+    """The data of several runs, each set of blocks and each table once.
+
+    The facts are those of the first config, with all tables listed under "tables". Raises InputError as `prepare_run`.
+    """
+    distinct = {table_key(config): config for config in reversed(list(configs))}
+    blocks: BlocksByKey = {}
+    tables: TablesByKey = {}
+    facts: dict[str, Any] = {}
+    listed: dict[str, Any] = {}
+    for key, config in reversed(distinct.items()):
+        data, facts_here = prepare_run(config, cache, say)
+        assert data.table is not None
+        blocks.setdefault(data_key(config), (data.train, data.eval))
+        tables[key] = data.table
+        facts = facts or facts_here
+        listed[key] = facts_here["teacher"] | {"blocks": data_key(config)}
+    return Prepared(blocks, tables, facts | {"tables": listed})
+
+
 def teacher_table(teacher: TeacherConfig, blocks: TokenBlocks, tokenizer: TextTokenizer, cache: Path) -> BigramTable:
     """The bigram table of `blocks` under the teacher's smoothing, from the cache or counted now."""
-    shaping = [TABLE_FORMAT, blocks.fingerprint, teacher.smoothing, teacher.smoothing_strength, teacher.rows]
+    shaping = [
+        TABLE_FORMAT,
+        blocks.fingerprint,
+        teacher.kind,
+        teacher.smoothing,
+        teacher.smoothing_strength,
+        teacher.rows,
+    ]
     folder = cache / "tables" / fingerprint(shaping)
 
     def build(into: Path) -> Manifest:
-        table = estimate(
-            count(blocks),
-            teacher.smoothing,
-            teacher.smoothing_strength,
-            tokenizer_fingerprint=tokenizer.fingerprint,
-            rows=teacher.rows,
-        )
-        save_table(table, into / TABLE_FILE)
+        save_table(make_table(teacher, blocks, tokenizer.fingerprint), into / TABLE_FILE)
         return {"shaping": shaping}
 
     built_once(folder, build)
     return load_table(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
+
+
+def make_table(teacher: TeacherConfig, blocks: TokenBlocks, tokenizer: str) -> BigramTable:
+    """The teacher of the kind asked for; `tokenizer` is its fingerprint."""
+    if teacher.kind == "uniform":
+        return uniform(blocks.vocab_size, tokenizer_fingerprint=tokenizer)
+    counts = count(blocks)
+    if teacher.kind == "unigram":
+        return unigram(counts, tokenizer_fingerprint=tokenizer, rows=teacher.rows)
+    strength = teacher.smoothing_strength
+    table = estimate(counts, teacher.smoothing, strength, tokenizer_fingerprint=tokenizer, rows=teacher.rows)
+    return shuffled(table, SHUFFLE_SEED) if teacher.kind == "shuffled" else table
 
 
 def count(blocks: TokenBlocks) -> BigramCounts:

@@ -15,18 +15,15 @@ from ray import tune
 from ray.tune.trainable import wrap_function
 
 from trainable import names
-from trainable.bigram import BigramTable
 from trainable.config import TrialConfig
 from trainable.errors import InputError
 from trainable.files import fingerprint, write_json
 from trainable.ledger import append_row, read_reports
 from trainable.plan import TrialPlan, data_key, table_key
+from trainable.prepare import BlocksByKey, TablesByKey
 from trainable.tensorboard import TensorBoardLog
 from trainable.tokens import TokenBlocks
 from trainable.train import Report, RunData, TrainingDiverged, train
-
-BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
-TablesByKey = dict[str, BigramTable]  # by table_key
 
 
 def make_trainable(

@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from sweeps.engine.comparison import Comparison
 from sweeps.engine.spec import Sweep
 from trainable import names
 from trainable.errors import InputError
@@ -22,6 +23,7 @@ from trainable.files import read_json, write_json
 from trainable.ledger import Row, read_reports
 from trainable.plan import TrialPlan
 
+Spec = Sweep | Comparison
 _LOCK_FILE = ".lock"
 
 
@@ -88,9 +90,10 @@ class RunFolder:
         """Replace run.json."""
         write_json(self.path / names.RUN_FILE, run)
 
-    def sweep(self) -> Sweep:
-        """The spec of the run."""
-        return Sweep.from_dict(self.read_run()["spec"])
+    def spec(self) -> Spec:
+        """What the run is to do."""
+        tree = self.read_run()["spec"]
+        return Comparison.from_dict(tree) if tree.get("kind") == "comparison" else Sweep.from_dict(tree)
 
     def trial(self, name: str) -> Path:
         """The folder of a trial."""

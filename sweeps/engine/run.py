@@ -8,29 +8,33 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.exceptions import RayError
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from rich.console import Console
 
 from analysis.summary import print_summary, rebuild
 from sweeps.engine.asha import DepthAsha
-from sweeps.engine.folder import RunFolder
+from sweeps.engine.comparison import Comparison
+from sweeps.engine.folder import RunFolder, Spec
+from sweeps.engine.listed import ListedTrials
+from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.search import PairedSearch
-from sweeps.engine.spec import Sweep
 from trainable import names
+from trainable.config import TrialConfig
 from trainable.errors import InputError
 from trainable.model import llama_config
-from trainable.plan import data_key, table_key
-from trainable.prepare import prepare_run
-from trainable.train import RunData
+from trainable.plan import data_key
+from trainable.prepare import Prepared, prepare_runs
 from trainable.trial import checksums, make_trainable
 
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
@@ -56,23 +60,35 @@ class Machine:
     dashboard_host: str = "127.0.0.1"
 
 
-def run_sweep(folder: RunFolder, sweep: Sweep, machine: Machine, console: Console, facts: dict[str, Any]) -> int:
-    """Run what is left of a sweep; the exit status: 0, 1 if trials failed, 130 if interrupted.
+def run_sweep(folder: RunFolder, spec: Spec, machine: Machine, console: Console, facts: dict[str, Any]) -> int:
+    """Run what is left of a sweep or a comparison; the exit status: 0, 1 if trials failed, 130 if interrupted.
 
     `facts` are added to run.json: the command, versions, hardware.
     """
     started = time.time()
     check_address(machine.address or os.environ.get("RAY_ADDRESS"))
     with folder.locked():
-        data, data_facts = prepare_run(sweep.base, say=lambda text: console.print(f"  {text}", highlight=False))
-        llama_config(sweep.base.model, data.train.vocab_size, sweep.base.tokens.context)  # fits the tokenizer
-        write_run_file(folder, sweep, data_facts | facts)
+        prepared = prepare_runs(configs_of(spec), say=lambda text: console.print(f"  {text}", highlight=False))
+        check_models(spec, prepared)
+        write_run_file(folder, spec, prepared.facts | facts)
         try:
             start_ray(machine, console)
-            complete = run_trials(folder, sweep, data, machine, console)
+            complete = run_trials(folder, spec, prepared, machine, console)
         finally:
             ray.shutdown()
         return conclude(folder, complete, started, console)
+
+
+def configs_of(spec: Spec) -> list[TrialConfig]:
+    """Settings whose data the trials read; a search varies nothing that shapes them."""
+    return [plan.config for plan in spec.plans] if isinstance(spec, Comparison) else [spec.base]
+
+
+def check_models(spec: Spec, prepared: Prepared) -> None:
+    """Raise InputError where a model does not fit the tokenizer."""
+    for config in configs_of(spec):
+        vocab_size = prepared.blocks[data_key(config)][0].vocab_size
+        llama_config(config.model, vocab_size, config.tokens.context)
 
 
 def check_address(address: str | None) -> None:
@@ -136,32 +152,37 @@ def _start_own(machine: Machine, common: dict[str, Any]) -> Any:
         return ray.init(address="local", include_dashboard=False, **settings)
 
 
-def run_trials(folder: RunFolder, sweep: Sweep, data: RunData, machine: Machine, console: Console) -> bool:
+def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machine, console: Console) -> bool:
     """Let Tune run what is left; whether it all ended. Tries again, from the ledgers, should Tune itself break off."""
-    assert data.table is not None
     gpus = machine.gpus_per_trial
     if gpus is None:
         gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-    blocks, tables = {data_key(sweep.base): (data.train, data.eval)}, {table_key(sweep.base): data.table}
-    trainable = make_trainable(folder.path, blocks, tables, machine.cpus_per_trial, gpus)
+    trainable = make_trainable(folder.path, prepared.blocks, prepared.tables, machine.cpus_per_trial, gpus)
+    sums = checksums(prepared.blocks, prepared.tables)
+    slots = partial(count_slots, machine.cpus_per_trial, gpus)
     for attempt in range(1, ATTEMPTS + 1):
-        asha = DepthAsha(sweep.asha, sweep.base.loop.steps, folder.path / names.RUNGS_FILE) if sweep.asha else None
-        search = PairedSearch(
-            sweep,
-            folder,
-            checksums(blocks, tables),
-            stopped=asha.has_stopped if asha else _never,
-            slots=lambda: count_slots(machine.cpus_per_trial, gpus),
-        )
+        order, scheduler = order_of(spec, folder, sums, slots)
         try:
-            with LiveProgress(console, trials=sweep.trials, ended=search.ended) as progress:
-                make_tuner(folder, trainable, search, asha, progress, reuse_actors=gpus == 0).fit()
-            return search.exhausted
+            with LiveProgress(console, trials=spec.trials, ended=order.ended) as progress:
+                make_tuner(folder, trainable, order, scheduler, progress, reuse_actors=gpus == 0).fit()
+            return order.exhausted
         except (tune.TuneError, RayError) as error:
             if attempt == ATTEMPTS:
                 raise
             console.print(f"Tune broke off ({str(error).splitlines()[0]}); going on from the ledgers.")
     raise AssertionError("unreachable")
+
+
+def order_of(
+    spec: Spec, folder: RunFolder, sums: dict[str, str], slots: Callable[[], int]
+) -> tuple[PairedTrials, TrialScheduler]:
+    """Which trial comes next, and which is stopped early."""
+    if isinstance(spec, Comparison):
+        return ListedTrials(spec, folder, sums, _never, slots), FIFOScheduler()
+    if spec.asha is None:
+        return PairedSearch(spec, folder, sums, _never, slots), FIFOScheduler()
+    asha = DepthAsha(spec.asha, spec.base.loop.steps, folder.path / names.RUNGS_FILE)
+    return PairedSearch(spec, folder, sums, asha.has_stopped, slots), asha
 
 
 def count_slots(cpus: float, gpus: float) -> int:
@@ -174,8 +195,8 @@ def count_slots(cpus: float, gpus: float) -> int:
 def make_tuner(
     folder: RunFolder,
     trainable: Any,
-    search: PairedSearch,
-    asha: DepthAsha | None,
+    order: PairedTrials,
+    scheduler: TrialScheduler,
     progress: LiveProgress,
     *,
     reuse_actors: bool,
@@ -184,8 +205,8 @@ def make_tuner(
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=search,
-            scheduler=asha or FIFOScheduler(),
+            search_alg=order,
+            scheduler=scheduler,
             num_samples=-1,  # the searcher says when it is done
             reuse_actors=reuse_actors,
             trial_name_creator=_name,
@@ -202,18 +223,28 @@ def make_tuner(
     )
 
 
-def write_run_file(folder: RunFolder, sweep: Sweep, facts: dict[str, Any]) -> None:
+def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None:
     """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed."""
     known = folder.read_run() if (folder.path / names.RUN_FILE).exists() else {}
-    for part, key in (("corpus", "fingerprint"), ("tokenizer", "fingerprint"), ("teacher", "checksum")):
-        if known and known[part][key] != facts[part][key]:
-            raise InputError(
-                f"the {part} of run {folder.path} is no longer what its trials used ({known[part][key]}, now "
-                f"{facts[part][key]}): restore it, or start a new run."
-            )
+    for part, was, now in changed(known, facts) if known else ():
+        raise InputError(
+            f"the {part} of run {folder.path} is no longer what its trials used ({was}, now {now}): restore it, or "
+            "start a new run."
+        )
     created = known.get("created", datetime.now(UTC).isoformat(timespec="seconds"))
-    head = {"schema": 1, "study": sweep.study, "run": folder.path.name, "created": created}
-    folder.write_run({**facts, **known, **head, "spec": sweep.to_dict()})
+    head = {"schema": 1, "study": spec.study, "run": folder.path.name, "created": created}
+    folder.write_run({**facts, **known, **head, "spec": spec.to_dict()})
+
+
+def changed(known: dict[str, Any], facts: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(part, checksum it had, checksum it has) of data that are not what they were."""
+    for part in ("corpus", "tokenizer"):
+        if known[part]["fingerprint"] != facts[part]["fingerprint"]:
+            yield part, known[part]["fingerprint"], facts[part]["fingerprint"]
+    for key, table in facts["tables"].items():
+        was = known["tables"].get(key, {"checksum": "not there"})
+        if was["checksum"] != table["checksum"]:
+            yield "teacher", was["checksum"], table["checksum"]
 
 
 def conclude(folder: RunFolder, complete: bool, started: float, console: Console) -> int:

@@ -8,15 +8,14 @@ trial that ASHA stopped is told as pruned, never as finished with its early valu
 import random
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
-from ray.tune.search import Searcher
 
 from sweeps.engine.folder import RunFolder
+from sweeps.engine.pairs import PairedTrials, Record
 from sweeps.engine.space import points
 from sweeps.engine.spec import Sweep, control_plan, control_plans, guided_plan
 from trainable import names
@@ -26,25 +25,6 @@ from trainable.plan import TrialPlan
 _ATTEMPTS = 20  # at a proposal the depth has not had yet, before one is taken from the shuffled grid
 _RANDOM_TRIALS = 4  # of a depth before TPE begins to model
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-@dataclass(kw_only=True)
-class Record:
-    """What is known of a trial: its plan, how it stands, its reports by step."""
-
-    plan: TrialPlan
-    state: str = names.RUNNING
-    gains: dict[int, float] = field(default_factory=dict)  # step -> gain
-
-    @property
-    def ended(self) -> bool:
-        """It will report no more."""
-        return self.state != names.RUNNING
-
-    @property
-    def last_step(self) -> int:
-        """Of its reports; -1 without any."""
-        return max(self.gains, default=-1)
 
 
 class DepthSearch:
@@ -129,8 +109,8 @@ class DepthSearch:
         return record.plan
 
 
-class PairedSearch(Searcher):  # type: ignore[misc]
-    """The whole sweep's order of trials, as Tune asks for it."""
+class PairedSearch(PairedTrials):
+    """A search at each depth: its controls, its guided trials, its winner on fresh seeds."""
 
     def __init__(
         self,
@@ -140,95 +120,31 @@ class PairedSearch(Searcher):  # type: ignore[misc]
         stopped: Callable[[str], bool],
         slots: Callable[[], int],
     ):
-        super().__init__(metric=names.GAIN, mode="max")
+        super().__init__(folder, checksums, stopped, slots)
         self._sweep = sweep
-        self._folder = folder
-        self._checksums = checksums
-        self._stopped = stopped  # has ASHA stopped the trial of this name?
-        self._slots = slots  # how many trials can run at once; the cluster may grow
         self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
-        self._others: dict[str, Record] = {}  # controls and confirmations, by name
-        self._running: dict[str, str] = {}  # Tune's trial id -> name
-        self._resumed: list[Record] = []
-        self.exhausted = False  # every trial of the sweep has been given out and has ended
-        for plan, state, reports in folder.trials():
-            self._take_over(Record(plan=plan, state=state, gains={r[names.STEP]: r[names.GAIN] for r in reports}))
-
-    # --- what Tune calls ---
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config; None while it waits for others to end; FINISHED when no more will come."""
-        if len(self._running) > self._slots():  # one waits already: what is proposed late has learnt more
-            return None
-        plan = self._next()
-        if plan is None and not self._running:
-            self.exhausted = True
-            return str(Searcher.FINISHED)
-        if plan is None:  # until a trial ends, whose end may bring new ones
-            return None
-        self._running[trial_id] = plan.name
-        self._folder.open_trial(plan)
-        return {"name": plan.name, "plan": plan.to_dict(), "checksums": dict(self._checksums)}
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Book a report."""
-        self._record(self._running[trial_id]).gains[result[names.STEP]] = result[names.GAIN]
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Book an end: finished, stopped by ASHA, failed; or interrupted, and left to a resumption."""
-        record = self._record(self._running.pop(trial_id))
-        if result is not None:  # Tune does not tell the report at which ASHA stopped a trial otherwise
-            record.gains[result[names.STEP]] = result[names.GAIN]
-        record.state, reason = self._how_it_ended(record, error)
-        if not record.ended:
-            return
-        self._folder.close_trial(record.plan, record.state, reason)
-        if record.plan.role == names.SEARCH:
-            self._depths[record.plan.config.model.layers].tell(record)
-
-    def _how_it_ended(self, record: Record, error: bool) -> tuple[str, str]:
-        state, reason = self._folder.status(record.plan.name)
-        if state == names.FAILED:  # the trial said so itself
-            return state, reason
-        if error:
-            return names.FAILED, "its worker died (killed, or out of memory) more often than it may be restarted"
-        if record.last_step >= record.plan.config.loop.steps:
-            return names.FINISHED, ""
-        if self._stopped(record.plan.name):
-            return names.STOPPED, f"stopped by ASHA at step {record.last_step}"
-        return names.RUNNING, ""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledgers are the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a resumed sweep is a new searcher told of the ledgers."""
-
-    # --- the order ---
+        self.take_over()
 
     def _next(self) -> TrialPlan | None:
         return (
-            self._next_resumed()
-            or self._next_control(self._sweep.base.seed)
+            self._next_control(self._sweep.base.seed)
             or self._next_guided()
             or self._next_confirmation()
             or next((plan for seed in self._sweep.confirm_seeds if (plan := self._next_control(seed))), None)
         )
 
-    def _next_resumed(self) -> TrialPlan | None:
-        for record in self._resumed:
-            if record.plan.role == names.CONTROL or self._has_control(record.plan):
-                self._resumed.remove(record)
-                return record.plan
-        return None
-
     def _next_control(self, seed: int) -> TrialPlan | None:
-        return next((self._begin(p) for p in control_plans(self._sweep, seed) if p.name not in self._others), None)
+        return next((self._begin(p) for p in control_plans(self._sweep, seed) if p.name not in self._records), None)
 
     def _next_guided(self) -> TrialPlan | None:
         """Of the depth that has had the fewest, among those whose control has finished."""
-        ready = [d for d in self._depths.values() if d.remaining and self._has_depth_control(d)]
-        return max(ready, key=lambda depth: depth.remaining).propose() if ready else None
+        ready = [d for d in self._depths.values() if d.remaining and self._has_control(d)]
+        if not ready:
+            return None
+        depth = max(ready, key=lambda depth: depth.remaining)
+        plan = depth.propose()
+        self._records[plan.name] = depth.records[plan.name]
+        return plan
 
     def _next_confirmation(self) -> TrialPlan | None:
         """The best schedule of a depth whose search has ended, on the next fresh seed whose control has finished."""
@@ -238,43 +154,22 @@ class PairedSearch(Searcher):  # type: ignore[misc]
                 continue
             for seed in self._sweep.confirm_seeds:
                 plan = guided_plan(best.config, names.CONFIRM, {"seed": seed})
-                if plan.name not in self._others and self._has_control(plan):
+                if plan.name not in self._records and self._may_start(plan):
                     return self._begin(plan)
         return None
 
-    @property
-    def ended(self) -> int:
-        """How many trials have ended."""
-        records = [*self._others.values(), *(r for depth in self._depths.values() for r in depth.records.values())]
-        return sum(record.ended for record in records)
-
-    # --- what is known ---
-
-    def _begin(self, plan: TrialPlan) -> TrialPlan:
-        self._others[plan.name] = Record(plan=plan)
-        return plan
-
-    def _record(self, name: str) -> Record:
-        for depth in self._depths.values():
-            if name in depth.records:
-                return depth.records[name]
-        return self._others[name]
-
-    def _has_control(self, plan: TrialPlan) -> bool:
-        control = self._others.get(plan.control)
-        return control is not None and control.state == names.FINISHED
-
-    def _has_depth_control(self, depth: DepthSearch) -> bool:
+    def _has_control(self, depth: DepthSearch) -> bool:
         control = control_plan(override(self._sweep.base, {"model.layers": depth.layers}))
-        return self._has_control(control)
+        record = self._records.get(control.name)
+        return record is not None and record.state == names.FINISHED
 
-    def _take_over(self, record: Record) -> None:
+    def _on_taken_over(self, record: Record) -> None:
         if record.plan.role == names.SEARCH:
             self._depths[record.plan.config.model.layers].resume(record)
-        else:
-            self._others[record.plan.name] = record
-        if not record.ended:
-            self._resumed.append(record)
+
+    def _on_ended(self, record: Record) -> None:
+        if record.plan.role == names.SEARCH:
+            self._depths[record.plan.config.model.layers].tell(record)
 
 
 def _tpe(seed: int) -> TPESampler:

@@ -1,6 +1,14 @@
 """What is fixed unless a study says otherwise: one setting a model size, everything in it but depth and teacher."""
 
-from trainable.config import CorpusConfig, LoopConfig, ModelConfig, OptimizerConfig, TokensConfig, TrialConfig
+from trainable.config import (
+    CorpusConfig,
+    LoopConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TokensConfig,
+    TrialConfig,
+    override,
+)
 
 # A laptop's: a trial in some 15 seconds on one core.
 TINY = TrialConfig(
@@ -29,6 +37,29 @@ SMALL_LLAMA2 = TrialConfig(
 )
 
 
-def setting_of(model: str) -> TrialConfig:
+# The same on the published study's data, cut as it cut them.
+PUBLISHED = override(SMALL_LLAMA2, {"corpus.source": "bookcorpus", "tokens.packing": "as_published"})
+
+# A quarter of the published study's steps: 240 scheduling steps of 588 are 60 of 147.
+LAPTOP = override(
+    TINY, {"loop.steps": 147, "loop.eval_every": 7, "loop.checkpoint_every": 21, "optimizer.warmup_steps": 25}
+)
+
+# What --smoke-test changes in any of them: the whole path in little.
+SMOKE = {
+    "corpus.train_rows": 2000,
+    "corpus.eval_rows": 100,
+    "tokens.tokenizer": "train:1024",
+    "tokens.context": 32,
+    "loop.steps": 12,
+    "loop.batch_blocks": 4,
+    "loop.accumulation": 1,
+    "loop.eval_every": 3,
+    "loop.checkpoint_every": 3,
+    "optimizer.warmup_steps": 2,
+}
+
+
+def setting_of(model: str | None) -> TrialConfig:
     """The setting of a preset; a model of the user's own (a folder) trains like the published one."""
-    return TINY if model == "tiny" else SMALL_LLAMA2
+    return TINY if model in (None, "tiny") else SMALL_LLAMA2

@@ -65,6 +65,7 @@ class Sweep:
         """Plain values, for run.json."""
         asha = self.asha and {"grace_period": self.asha.grace_period, "reduction_factor": self.asha.reduction_factor}
         return {
+            "kind": "search",
             "study": self.study,
             "question": self.question,
             "base": to_dict(self.base),
@@ -82,7 +83,7 @@ class Sweep:
         """The inverse of `to_dict`."""
         return cls(
             **{
-                **tree,
+                **{key: value for key, value in tree.items() if key != "kind"},
                 "base": from_dict(tree["base"]),
                 "layers": tuple(tree["layers"]),
                 "space": from_description(tree["space"]),
@@ -102,13 +103,14 @@ def control_plan(config: TrialConfig) -> TrialPlan:
     """The control of a config: the same in everything, with no teacher."""
     control = override(config, {f"teacher.{k}": v for k, v in vars(TeacherConfig()).items()})
     name = trial_name(control)
-    return TrialPlan(name=name, role=names.CONTROL, control=name, config=control)
+    return TrialPlan(name=name, role=names.CONTROL, control=name, config=control, arm="none")
 
 
 def guided_plan(base: TrialConfig, role: str, changes: Mapping[str, Any]) -> TrialPlan:
     """A guided trial of `base` with dotted keys changed, paired with its control."""
     config = override(base, changes)
-    return TrialPlan(name=trial_name(config), role=role, control=control_plan(config).name, config=config)
+    control = control_plan(config).name
+    return TrialPlan(name=trial_name(config), role=role, control=control, config=config, arm=schedule_name(config))
 
 
 def control_plans(sweep: Sweep, seed: int) -> Iterator[TrialPlan]:
@@ -119,13 +121,17 @@ def control_plans(sweep: Sweep, seed: int) -> Iterator[TrialPlan]:
 
 def trial_name(config: TrialConfig) -> str:
     """`linear-T240-min0.05-L2-s0`, or `none-L2-s0` for a control."""
-    teacher = config.teacher
-    schedule: list[str] = [teacher.schedule]
-    if teacher.schedule != "none":
-        schedule += [f"T{teacher.steps}", f"min{teacher.min_weight:g}"]
-        schedule += [f"tau{teacher.tau:g}"] if teacher.tau is not None else []
     fold = [f"f{config.corpus.fold}"] if config.corpus.folds else []
-    return "-".join([*schedule, f"L{config.model.layers}", *fold, f"s{config.seed}"])
+    return "-".join([schedule_name(config), f"L{config.model.layers}", *fold, f"s{config.seed}"])
+
+
+def schedule_name(config: TrialConfig) -> str:
+    """`linear-T240-min0.05`, or `none`."""
+    teacher = config.teacher
+    if teacher.schedule == "none":
+        return teacher.schedule
+    tau = [f"tau{teacher.tau:g}"] if teacher.tau is not None else []
+    return "-".join([teacher.schedule, f"T{teacher.steps}", f"min{teacher.min_weight:g}", *tau])
 
 
 def _check_layers(layers: tuple[int, ...]) -> None:

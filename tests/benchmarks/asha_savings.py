@@ -74,7 +74,7 @@ def run_study(results: Path, words: list[str]) -> Path:
 def outcome_of(run: Path) -> Outcome:
     """Of a real run: its controls and guided trials of the search's seed, and the finished trial of largest gain."""
     trials = load(run).trials
-    own = trials[trials["seed"] == RunFolder.open(run).sweep().base.seed]
+    own = trials[trials["seed"] == RunFolder.open(run).spec().base.seed]
     ended = own[(own["role"] == names.SEARCH) & (own["state"] == names.FINISHED)]
     return Outcome(
         steps={row.trial: int(row.step) for row in own.itertuples()},
@@ -155,8 +155,8 @@ def replays(grid: Sweep, curves: Curves, search: Search, seeds: int) -> list[Out
 
 def rows_of(grid_run: Path, real_run: Path, seeds: int) -> list[Row]:
     """Trial-steps against the grid's; regret of each search seed against one seed standard deviation of the gain."""
-    grid, curves, sweep = outcome_of(grid_run), curves_of(grid_run), RunFolder.open(grid_run).sweep()
-    searched = RunFolder.open(real_run).sweep()
+    grid, curves, sweep = outcome_of(grid_run), curves_of(grid_run), RunFolder.open(grid_run).spec()
+    searched = RunFolder.open(real_run).spec()
     assert (searched.base, searched.space) == (sweep.base, sweep.space), "the grid was run with other options"
     real, spread = outcome_of(real_run), stdev(confirmed_gains(grid_run))
     gain = {name: reports[-1][names.GAIN] for name, reports in curves.items()}
@@ -213,7 +213,7 @@ def main() -> None:
     words = ["--corpus", options.corpus, *SETTING.split(), *options.more]
     grid_words = ["--search", "grid", "--no-asha", "--confirm-seeds", "1", "2", "3", "4"]
     grid_run = options.grid or run_study(options.results, [*words, *grid_words])
-    samples = search_spec(RunFolder.open(grid_run).sweep(), "optuna", 0).num_samples
+    samples = search_spec(RunFolder.open(grid_run).spec(), "optuna", 0).num_samples
     real_run = run_study(options.results, [*words, "--num-samples", str(samples), "--confirm-seeds"])
     keep("asha_savings", rows_of(grid_run, real_run, options.search_seeds))
 

@@ -1,0 +1,37 @@
+"""Experiments 1 to 3 of the published study: does a bigram teacher help early, and must it leave?
+
+    python sweeps/early_stage.py                     # laptop scale, built-in corpus: 5 minutes
+    python sweeps/early_stage.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
+    python sweeps/early_stage.py --scale published   # small-llama2, BookCorpus
+
+What varies: no teacher; linear over 100 steps to a floor of 0.05 held to the end; linear over 100 steps to 0. What is
+fixed: 3 layers, data, batches, initial weights of a pair.
+"""
+
+import sys
+
+from sweeps.engine.cli import main
+from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
+from sweeps.engine.study import StudyOptions, linear, seeds_of, study_base
+from trainable.config import TrialConfig
+
+QUESTION = "Does a bigram teacher help early in pre-training, and must it leave for good?"
+
+
+def early_stage(options: StudyOptions) -> Comparison:
+    """Control, a floor that stays, and a teacher that ends; 3 seeds."""
+    base = study_base(options, {"model.layers": 3})
+    units = grid(base, {"seed": seeds_of(options, 3)})
+    return Comparison(study="early_stage", question=QUESTION, base=base, plans=paired_plans(units, arms))
+
+
+def arms(unit: TrialConfig) -> list[Arm]:
+    """Experiments 2 and 3."""
+    return [
+        linear(100, unit, floor=0.05, name="linear 100, floor 0.05"),
+        linear(100, unit, name="linear 100, floor 0"),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(early_stage, StudyOptions, __doc__))

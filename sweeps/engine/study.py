@@ -1,0 +1,78 @@
+"""What the named studies share: their options, the two scales, schedules in proportion, the schedule they take as best.
+
+The published study ran 588 steps; a study says its schedules in those steps, and `in_proportion` shortens them for
+shorter runs. 60 of 147 steps are to a laptop what 240 of 588 were to the published study.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sweeps.engine.cli import Options, base_config
+from sweeps.engine.comparison import Arm
+from sweeps.engine.settings import LAPTOP, PUBLISHED
+from trainable.config import Schedule, TrialConfig, override
+from trainable.errors import InputError
+
+PUBLISHED_STEPS = 588
+Scale = Literal["laptop", "published"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(Options):
+    """What every study understands, its scale, seeds, and the schedule that stands for the teacher."""
+
+    # --- study ---
+    scale: Scale = "laptop"
+    """laptop: minutes on two cores; published: small-llama2, BookCorpus, the published sizes"""
+    seeds: tuple[int, ...] | None = None
+    """weights and batches: every arm runs on each"""
+    schedule: Schedule = "linear"
+    """type of the schedule, where the study does not vary it"""
+    schedule_steps: int | None = None
+    """its scheduling steps (default: 240 of 588, in proportion)"""
+    min_weight: float = 0.0
+    """its floor"""
+
+
+def study_base(
+    options: StudyOptions, changes: Mapping[str, Any], at: Mapping[Scale, Mapping[str, Any]] | None = None
+) -> TrialConfig:
+    """What a study fixes: its scale's setting, its own changes, those of its scale, then the user's options."""
+    setting = LAPTOP if options.scale == "laptop" else PUBLISHED
+    return base_config(options, override(setting, {**changes, **(at or {}).get(options.scale, {})}))
+
+
+def seeds_of(options: StudyOptions, default: int) -> tuple[int, ...]:
+    """The seeds asked for, or the first `default` ones; one in a smoke test."""
+    if options.seeds is None:
+        return tuple(range(1 if options.smoke_test else default))
+    if not options.seeds or len(set(options.seeds)) != len(options.seeds) or min(options.seeds) < 0:
+        raise InputError(
+            f"--seeds is {list(options.seeds)}: give different seeds of at least 0, such as --seeds 0 1 2."
+        )
+    return options.seeds
+
+
+def in_proportion(steps: int, config: TrialConfig) -> int:
+    """Steps of the published 588, in proportion to the run; at least 1."""
+    return max(1, round(steps * config.loop.steps / PUBLISHED_STEPS))
+
+
+def linear(published_steps: int, config: TrialConfig, floor: float = 0.0, name: str | None = None) -> Arm:
+    """The published study's schedule, called by its published steps."""
+    return schedule(name or f"linear {published_steps}", "linear", in_proportion(published_steps, config), floor)
+
+
+def schedule(name: str, kind: Schedule, steps: int, floor: float = 0.0, **more: Any) -> Arm:
+    """An arm of one schedule; `more` are further keys under teacher."""
+    keys = {"schedule": kind, "steps": steps, "min_weight": floor, **more}
+    return Arm(name, {f"teacher.{key}": value for key, value in keys.items()})
+
+
+def best_schedule(options: StudyOptions, config: TrialConfig, name: str | None = None, steps: int | None = None) -> Arm:
+    """The schedule that stands for the teacher: the options', else linear over 240 of 588 steps, the published best."""
+    steps = steps or options.schedule_steps or in_proportion(240, config)
+    if options.schedule == "none":
+        raise InputError("--schedule none is the control, which every study has: give another schedule.")
+    return schedule(name or f"{options.schedule} {steps}", options.schedule, steps, options.min_weight)

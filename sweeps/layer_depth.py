@@ -1,0 +1,31 @@
+"""Does depth change what the teacher is worth?
+
+    python sweeps/layer_depth.py                     # laptop scale, built-in corpus: 8 minutes
+    python sweeps/layer_depth.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
+    python sweeps/layer_depth.py --scale published   # small-llama2, BookCorpus
+
+What varies: 1 to 5 layers; at each the control and, beyond the published study, the best schedule. What is fixed: rows
+(1 M to train, 0.2 M to validate at published scale), steps.
+"""
+
+import sys
+
+from sweeps.engine.cli import main
+from sweeps.engine.comparison import Comparison, grid, paired_plans
+from sweeps.engine.study import StudyOptions, best_schedule, seeds_of, study_base
+
+QUESTION = "What is the teacher worth at each depth, and what is depth worth without it?"
+
+
+def layer_depth(options: StudyOptions) -> Comparison:
+    """Control and best schedule at five depths; 1 seed (--seeds 0 1 2 for intervals)."""
+    base = study_base(options, {})
+    plans = paired_plans(
+        grid(base, {"model.layers": range(1, 6), "seed": seeds_of(options, 1)}),
+        lambda unit: [best_schedule(options, unit)],
+    )
+    return Comparison(study="layer_depth", question=QUESTION, base=base, plans=plans)
+
+
+if __name__ == "__main__":
+    sys.exit(main(layer_depth, StudyOptions, __doc__))

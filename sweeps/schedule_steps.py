@@ -1,0 +1,30 @@
+"""How long should the teacher stay?
+
+    python sweeps/schedule_steps.py                     # laptop scale, built-in corpus: 5 minutes
+    python sweeps/schedule_steps.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
+    python sweeps/schedule_steps.py --scale published   # small-llama2, BookCorpus
+
+What varies: linear over 240, 300, 360 of 588 steps. What is fixed: 2 layers, floor 0.
+"""
+
+import sys
+
+from sweeps.engine.cli import main
+from sweeps.engine.comparison import Comparison, grid, paired_plans
+from sweeps.engine.study import StudyOptions, linear, seeds_of, study_base
+
+QUESTION = "How many scheduling steps help most?"
+
+
+def schedule_steps(options: StudyOptions) -> Comparison:
+    """Control and three lengths; 3 seeds."""
+    base = study_base(options, {"model.layers": 2})
+    plans = paired_plans(
+        grid(base, {"seed": seeds_of(options, 3)}),
+        lambda unit: [linear(steps, unit) for steps in (240, 300, 360)],
+    )
+    return Comparison(study="schedule_steps", question=QUESTION, base=base, plans=plans)
+
+
+if __name__ == "__main__":
+    sys.exit(main(schedule_steps, StudyOptions, __doc__))

@@ -1,0 +1,41 @@
+"""How should the teacher leave: in a line, exponentially, or as 1/t?
+
+    python sweeps/schedule_types.py                     # laptop scale, built-in corpus: 6 minutes
+    python sweeps/schedule_types.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
+    python sweeps/schedule_types.py --scale published   # small-llama2, BookCorpus
+
+What varies: the type of the schedule over the whole run (588 published steps), floor 0; exponential and reciprocal also
+as published, exp(-t) and 1/(1 + t), which are over after a few steps. What is fixed: 1 layer.
+"""
+
+import sys
+
+from sweeps.engine.cli import main
+from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
+from sweeps.engine.study import PUBLISHED_STEPS, StudyOptions, in_proportion, linear, schedule, seeds_of, study_base
+from trainable.config import TrialConfig
+
+QUESTION = "Which type of schedule helps most when it lasts the whole run?"
+
+
+def schedule_types(options: StudyOptions) -> Comparison:
+    """Five schedules over the whole run; 3 seeds."""
+    base = study_base(options, {"model.layers": 1})
+    units = grid(base, {"seed": seeds_of(options, 3)})
+    return Comparison(study="schedule_types", question=QUESTION, base=base, plans=paired_plans(units, arms))
+
+
+def arms(unit: TrialConfig) -> list[Arm]:
+    """Each type with 1 % left at the end, and the published forms."""
+    whole = in_proportion(PUBLISHED_STEPS, unit)
+    return [
+        linear(PUBLISHED_STEPS, unit),
+        schedule("exponential 588", "exponential", whole),
+        schedule("reciprocal 588", "reciprocal", whole),
+        schedule("exponential 588, as published", "exponential", whole, tau=1.0),
+        schedule("reciprocal 588, as published", "reciprocal", whole, tau=1.0),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(schedule_types, StudyOptions, __doc__))

@@ -1,0 +1,52 @@
+"""Does the head start last? The same comparison at 1, 2, 4 and 8 times the steps.
+
+    python sweeps/training_budget.py                     # laptop scale, built-in corpus: 15 minutes
+    python sweeps/training_budget.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
+    python sweeps/training_budget.py --scale published   # small-llama2, BookCorpus
+
+What varies: the budget, each with its own warm-up and cosine; no teacher, the best schedule with its steps scaled with
+the run, and the same unscaled. What is fixed: 1 layer; fresh data each step as long as the corpus lasts (the summary
+says how many epochs were seen).
+"""
+
+import sys
+
+from sweeps.engine.cli import main
+from sweeps.engine.comparison import Arm, Comparison, paired_plans
+from sweeps.engine.study import Scale, StudyOptions, best_schedule, seeds_of, study_base
+from trainable.config import TrialConfig, override
+
+QUESTION = "Does the head start last when the budget grows?"
+
+
+BUDGETS = (1, 2, 4, 8)
+SMALLEST: dict[Scale, dict[str, int]] = {
+    "laptop": {"loop.steps": 72, "loop.eval_every": 6, "loop.checkpoint_every": 6, "optimizer.warmup_steps": 12},
+    "published": {},
+}
+
+
+def training_budget(options: StudyOptions) -> Comparison:
+    """Control, scaled and unscaled schedule at four budgets; 3 seeds."""
+    base = study_base(options, {"model.layers": 1}, SMALLEST)
+    unscaled = best_schedule(options, base, name="unscaled")
+    budgets = BUDGETS[:2] if options.smoke_test else BUDGETS
+    units = [budget(base, times, seed) for times in budgets for seed in seeds_of(options, 3)]
+
+    def arms(unit: TrialConfig) -> list[Arm]:
+        steps = unscaled.changes["teacher.steps"] * (unit.loop.steps // base.loop.steps)
+        return [best_schedule(options, unit, name="scaled", steps=steps), unscaled]
+
+    return Comparison(study="training_budget", question=QUESTION, base=base, plans=paired_plans(units, arms))
+
+
+def budget(base: TrialConfig, times: int, seed: int) -> TrialConfig:
+    """A run `times` as long: warm-up, evaluations and checkpoints grow with it."""
+    keys = ("loop.steps", "loop.eval_every", "loop.checkpoint_every", "optimizer.warmup_steps")
+    parts = {"loop": base.loop, "optimizer": base.optimizer}
+    longer = {key: times * getattr(parts[key.split(".")[0]], key.split(".")[1]) for key in keys}
+    return override(base, {**longer, "seed": seed})
+
+
+if __name__ == "__main__":
+    sys.exit(main(training_budget, StudyOptions, __doc__))
