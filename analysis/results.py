@@ -25,6 +25,7 @@ from trainable.ledger import read_lines
 # Columns that only the trials table has. The last report's own values keep their names from trainable.names.
 TRIAL: Final = "trial"
 ROLE: Final = "role"
+ARM: Final = "arm"
 CONTROL_NAME: Final = "control"
 STATE: Final = "state"
 REASON: Final = "reason"
@@ -41,8 +42,15 @@ TEACHER_STEPS: Final = "teacher.steps"
 MIN_WEIGHT: Final = "teacher.min_weight"
 SEED: Final = "seed"
 LOOP_STEPS: Final = "loop.steps"
+FOLD: Final = "corpus.fold"
+FOLDS: Final = "corpus.folds"
+EVAL_ROWS: Final = "corpus.eval_rows"
 
-WHO: Final = [TRIAL, ROLE, CONTROL_NAME, STATE, REASON]
+# The tables of runs that others published, kept as text (analysis.published_runs).
+TRIALS_CSV: Final = "trials.csv"
+CURVES_CSV: Final = "curves.csv"
+
+WHO: Final = [TRIAL, ROLE, ARM, CONTROL_NAME, STATE, REASON]
 LAST_REPORT: Final = [
     names.STEP,
     names.EVAL_LOSS,
@@ -62,7 +70,10 @@ DERIVED: Final = [
     SECONDS_SAVED,
 ]
 # What a curve is grouped and coloured by.
-CURVE_GROUPS: Final = [TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, SEED]
+CURVE_GROUPS: Final = [
+    *(TRIAL, ROLE, ARM, CONTROL_NAME, STATE, LAYERS),
+    *(SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, SEED, FOLD, LOOP_STEPS),
+]
 
 Curves = dict[str, pd.DataFrame]
 
@@ -86,13 +97,18 @@ class _Trial:
 def load(run: str | Path) -> Results:
     """The tables of a run folder, fresh from its ledgers; a run without a report gives tables without rows.
 
-    Where `trials/` was not kept, the parquet files are read instead.
+    Where `trials/` was not kept, the parquet files are read instead, or trials.csv and curves.csv.
     Raises InputError for a folder that is not a run, and for a damaged file, which it names.
     """
     run = Path(run)
+    if (run / names.TRIALS_FOLDER).is_dir():
+        return build(run)
     tables = (run / names.TRIALS_TABLE, run / names.CURVES_TABLE)
-    if not (run / names.TRIALS_FOLDER).is_dir() and all(path.is_file() for path in tables):
+    if all(path.is_file() for path in tables):
         return Results(*(pd.read_parquet(path) for path in tables))
+    tables = (run / TRIALS_CSV, run / CURVES_CSV)
+    if all(path.is_file() for path in tables):
+        return Results(*map(_read_csv, tables))
     return build(run)
 
 
@@ -153,11 +169,25 @@ def reach(curve: pd.DataFrame, target: float) -> tuple[float, float]:
     return float(step), float(seconds)
 
 
+def _read_csv(path: Path) -> pd.DataFrame:
+    """A table kept as text. An empty field is "" in a column of text, NaN in one of numbers; nothing else is missing.
+
+    A column of numbers that is empty throughout is one of numbers still, so the columns of text are named here.
+    """
+    try:
+        heading = pd.read_csv(path, nrows=0)
+        text = [name for name in (*WHO, SCHEDULE) if name in heading]
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=[""])
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is damaged ({error}): restore it from a copy.") from None
+    return table.fillna(dict.fromkeys(text, ""))
+
+
 def _read_trial(folder: Path) -> _Trial:
     facts = _read_facts(folder / names.TRIAL_FILE)
     status_file = folder / names.STATUS_FILE
     status = read_json(status_file) if status_file.is_file() else {"state": names.RUNNING, "reason": ""}
-    who = [facts["name"], facts["role"], facts["control"], status["state"], status["reason"]]
+    who = [facts["name"], facts["role"], facts.get("arm", ""), facts["control"], status["state"], status["reason"]]
     return _Trial(dict(zip(WHO, who, strict=True)), flatten(facts["config"]), _read_reports(folder / names.LEDGER_FILE))
 
 

@@ -14,7 +14,7 @@ import pytest
 from small_corpus import small_sentences
 
 from sweeps.engine.cli import USAGE_ERROR, main
-from sweeps.schedule_search import schedule_search
+from sweeps.schedule_search import SearchOptions, schedule_search
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCRIPT = str(PROJECT / "sweeps" / "schedule_search.py")
@@ -33,7 +33,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(*arguments: str) -> int:
-    return main(schedule_search, "The study.", list(arguments))
+    return main(schedule_search, SearchOptions, "The study.", list(arguments))
 
 
 def test_help_needs_neither_ray_nor_torch_and_takes_a_moment() -> None:

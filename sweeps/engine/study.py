@@ -45,13 +45,12 @@ def study_base(
 
 def seeds_of(options: StudyOptions, default: int) -> tuple[int, ...]:
     """The seeds asked for, or the first `default` ones; one in a smoke test."""
-    if options.seeds is None:
+    seeds = options.seeds
+    if seeds is None:
         return tuple(range(1 if options.smoke_test else default))
-    if not options.seeds or len(set(options.seeds)) != len(options.seeds) or min(options.seeds) < 0:
-        raise InputError(
-            f"--seeds is {list(options.seeds)}: give different seeds of at least 0, such as --seeds 0 1 2."
-        )
-    return options.seeds
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise InputError(f"--seeds is {list(seeds)}: give different seeds of at least 0, such as --seeds 0 1 2.")
+    return seeds
 
 
 def in_proportion(steps: int, config: TrialConfig) -> int:
@@ -71,8 +70,12 @@ def schedule(name: str, kind: Schedule, steps: int, floor: float = 0.0, **more: 
 
 
 def best_schedule(options: StudyOptions, config: TrialConfig, name: str | None = None, steps: int | None = None) -> Arm:
-    """The schedule that stands for the teacher: the options', else linear over 240 of 588 steps, the published best."""
-    steps = steps or options.schedule_steps or in_proportion(240, config)
+    """The schedule that stands for the teacher: the options', else linear over 240 of 588 steps, the published best.
+
+    `steps` are those of a study that has its own. Schedules in proportion are called by their published steps.
+    """
     if options.schedule == "none":
         raise InputError("--schedule none is the control, which every study has: give another schedule.")
-    return schedule(name or f"{options.schedule} {steps}", options.schedule, steps, options.min_weight)
+    own = steps or options.schedule_steps
+    called = name or f"{options.schedule} {own or 240}"
+    return schedule(called, options.schedule, own or in_proportion(240, config), options.min_weight)

@@ -1,0 +1,126 @@
+"""Sections of a comparison's report: what each arm is worth, in words and as a table, and the cost."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from analysis import best as ranking
+from analysis.arms import HIGH, LOSS_SD, LOW, SD, STEPS_SAVED, N, compare_arms, verdict
+from analysis.best import BETTER, NO_CLAIM, UNDECIDED, WORSE
+from analysis.document import DASH, Section, Table, number, signed
+from analysis.figures import plural
+from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE
+from analysis.sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
+from trainable import names
+
+VERDICTS: Final = {
+    BETTER: "better than the control",
+    WORSE: "worse than the control",
+    UNDECIDED: "undecided, for the interval holds 0",
+    NO_CLAIM: "no claim from one unit",
+}
+
+
+def arm_sections(run: Run) -> list[Section]:
+    """The setting, what each arm is worth, and the cost."""
+    tuned = run.record["spec"]["tuned"]
+    compared = compare_arms(run.results, tuned)
+    return [setting(run, tuple(_teachers(run))), _verdict(run, compared), _arms(run, compared, tuned), _cost(run)]
+
+
+def _teachers(run: Run) -> Iterator[str]:
+    """A line a table: what it is, what it was counted on, how good it is by itself."""
+    for table in run.record["tables"].values():
+        loss = table["eval_loss"]
+        own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
+        counted = f"counted on {table['rows']} rows" if table["rows"] != "none" else "counted on nothing"
+        leak = f" {LEAK}" if table["rows"] == "all" else ""
+        yield f"Teacher {table['smoothing']}, {counted}: {table['bigrams']:,} bigrams; own validation loss {own}.{leak}"
+
+
+def _verdict(run: Run, compared: pd.DataFrame) -> Section:
+    lines = [_answer(row, compared) for row in compared.to_dict("records") if row[ROLE] != names.CONTROL]
+    if not lines:
+        lines = ["No guided arm has finished beside its control." if _guided(run) else "No teacher in this study."]
+    if len(lines) > 2:
+        lines.append("Several arms are compared with one control: expect one in twenty intervals to miss by chance.")
+    if run.record["corpus"]["demonstration"]:
+        lines.append("Measured on the demonstration text alone: no claim about other text.")
+    return Section("Verdict", tuple(lines))
+
+
+def _guided(run: Run) -> bool:
+    return len(run.record["spec"]["arms"]) > 1
+
+
+def _answer(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
+    """One sentence an arm and group."""
+    said = f"{_group(row, compared)}{row[ARM]}: {VERDICTS[verdict(row)]}; gain {signed(row[names.GAIN])}"
+    if verdict(row) == NO_CLAIM:
+        return f"{said}."
+    interval = f"95 % interval {signed(row[LOW])} to {signed(row[HIGH])}"
+    return f"{said} (sd {row[SD]:.4f} over {row[N]} units; {interval})."
+
+
+def _group(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
+    """What tells a row's group from the others, "" where there is one group."""
+    parts = {
+        LAYERS: plural(int(row[LAYERS])),
+        LOOP_STEPS: f"{row[LOOP_STEPS]:.0f} steps",
+        EVAL_ROWS: f"{number(row[EVAL_ROWS], ',.0f')} validation rows",
+    }
+    shown = [text for key, text in parts.items() if compared[key].nunique(dropna=False) > 1]
+    return f"{', '.join(shown)}: " if shown else ""
+
+
+def _arms(run: Run, compared: pd.DataFrame, tuned: str | None) -> Section:
+    headings = ("group", "arm", *([tuned] if tuned else []), "units", "validation loss ± sd", "gain ± sd")
+    rows = tuple(_arm_row(row, compared, tuned) for row in compared.to_dict("records"))
+    notes = [
+        "gain: the control's validation loss minus the arm's in the same unit, mean over units; 95 % interval: "
+        + (_fold_note(run) if run.settings[FOLDS] else "Student's, over seeds."),
+        "steps saved: before the end of the control, where every unit reached its control's final loss.",
+    ]
+    if tuned:
+        notes.append(f"Each arm, the control too, has the {tuned} with its lowest mean validation loss.")
+    table = Table((*headings, "95 % interval", "steps saved"), rows)
+    return Section("Arms", tuple(notes), (table,) if rows else ())
+
+
+def _fold_note(run: Run) -> str:
+    folds = run.results.trials[FOLD].nunique()
+    return f"Nadeau and Bengio's corrected t over {folds} folds; python -m analysis.kfold_table has the other tests."
+
+
+def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None) -> tuple[str, ...]:
+    control = row[ROLE] == names.CONTROL
+    interval = f"{signed(row[LOW])} to {signed(row[HIGH])}"
+    return (
+        _group(row, compared).rstrip(": ") or "all",
+        row[ARM],
+        *([f"{row[tuned]:g}"] if tuned else []),
+        str(row[N]),
+        f"{row[names.EVAL_LOSS]:.4f} ± {number(row[LOSS_SD], '.4f')}",
+        DASH if control else f"{signed(row[names.GAIN])} ± {number(row[SD], '.4f')}",
+        DASH if control or verdict(row) == NO_CLAIM else interval,
+        DASH if control else number(row[STEPS_SAVED], ".0f"),
+    )
+
+
+def _cost(run: Run) -> Section:
+    spent = ranking.cost(run.results.trials)
+    spent = spent[spent["trials"] > 0]
+    rows = tuple(
+        (
+            str(role),
+            str(int(row["trials"])),
+            f"{int(row['trial_steps']):,}",
+            f"{row[names.TRAIN_SECONDS]:,.1f}",
+            f"{row[names.EVAL_SECONDS]:,.1f}",
+        )
+        for role, row in spent.iterrows()
+    )
+    table = Table(("role", "trials", "trial-steps", "training s", "evaluation s"), rows)
+    lines = (wall_clock(run.record), peak_memory(run))
+    return Section("Cost", lines, (table, *step_time_table(run.results)))

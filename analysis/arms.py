@@ -1,0 +1,110 @@
+"""What each arm of a comparison is worth: its gain over the control in the same units, with an interval.
+
+Units are seeds (Student's interval of the mean) or folds (Nadeau and Bengio's, for folds share their training data).
+Where a setting was tuned in every arm, each arm takes the value with its lowest mean validation loss, the control too;
+that choice is made on the same units, which flatters every arm a little, and all of them alike.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis import best as ranking
+from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE, SEED, STATE, TRIAL, Results, reach
+from analysis.statistics import nadeau_bengio, student_interval
+from trainable import names
+
+GROUP: Final = [LAYERS, LOOP_STEPS, EVAL_ROWS]  # arms are compared within these
+UNIT: Final = [SEED, FOLD]
+N: Final = "n"
+SD: Final = "gain_sd"
+LOW: Final = "gain_low"
+HIGH: Final = "gain_high"
+STEPS_SAVED: Final = "steps_saved"
+LOSS_SD: Final = "eval_loss_sd"
+
+
+def compare_arms(results: Results, tuned: str | None = None) -> pd.DataFrame:
+    """One row an arm and group (depth, budget, validation rows), in the order of the trials.
+
+    Columns: model.layers, loop.steps, corpus.eval_rows, arm, role, the tuned setting (if any), n (units), eval_loss and
+    eval_loss_sd (over units), gain, gain_sd, gain_low, gain_high (95 % interval of the mean; NaN for fewer than 2
+    units), steps_saved (mean; NaN unless every unit reached its control's loss). Losses in nats per token.
+    """
+    paired = pair(results, tuned)
+    groups = paired.groupby([*GROUP, ARM], sort=False, dropna=False)
+    rows = [dict(zip([*GROUP, ARM], map(_plain, key), strict=True)) | _row(part, tuned) for key, part in groups]
+    return pd.DataFrame(rows).sort_values(GROUP, kind="stable", ignore_index=True) if rows else pd.DataFrame()
+
+
+def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
+    """Finished trials with their gain over the control of the same group and unit, and the steps it saved."""
+    trials = results.trials
+    done = trials[(trials[STATE] == names.FINISHED) & np.isfinite(trials[names.EVAL_LOSS])].copy()
+    done[FOLD] = done[FOLD].where(done[FOLDS].notna(), 0)
+    if tuned is not None:
+        done = _at_its_best(done, tuned)
+    controls = done[done[ROLE] == names.CONTROL]
+    columns = [*GROUP, *UNIT, names.EVAL_LOSS, names.STEP]
+    merged = done.merge(controls[columns], on=[*GROUP, *UNIT], suffixes=("", "_control"))
+    merged[names.GAIN] = merged[f"{names.EVAL_LOSS}_control"] - merged[names.EVAL_LOSS]
+    curves = dict(iter(results.curves.groupby(TRIAL)))
+    reached = [reach(curves[row[TRIAL]], row[f"{names.EVAL_LOSS}_control"])[0] for _, row in merged.iterrows()]
+    merged[STEPS_SAVED] = merged[f"{names.STEP}_control"] - np.array(reached, dtype=float)
+    return merged
+
+
+def verdict(row: Mapping[Any, Any]) -> str:
+    """Of a row of `compare_arms`: better, worse, undecided (the 95 % interval holds 0), no claim (fewer than 2 units)."""
+    if not np.isfinite(row[LOW]):
+        return ranking.NO_CLAIM
+    if row[LOW] > 0:
+        return ranking.BETTER
+    return ranking.WORSE if row[HIGH] < 0 else ranking.UNDECIDED
+
+
+def _at_its_best(trials: pd.DataFrame, tuned: str) -> pd.DataFrame:
+    """Of each group and arm, the trials at the value of `tuned` with the lowest mean loss over all units."""
+    return pd.concat(list(_best_values(trials, tuned))).sort_index() if len(trials) else trials
+
+
+def _best_values(trials: pd.DataFrame, tuned: str) -> Iterator[pd.DataFrame]:
+    for _, arm in trials.groupby([*GROUP, ARM], sort=False, dropna=False):
+        values = arm.groupby(tuned)[names.EVAL_LOSS].agg(["mean", "size"])
+        complete = values[values["size"] == values["size"].max()]
+        yield arm[arm[tuned] == complete["mean"].idxmin()]
+
+
+def _row(part: pd.DataFrame, tuned: str | None) -> dict[str, Any]:
+    gains = part[names.GAIN].to_numpy(dtype=float)
+    low, high = _interval(part, gains)
+    return {
+        ROLE: part[ROLE].iloc[0],
+        **({tuned: part[tuned].iloc[0]} if tuned else {}),
+        N: len(part),
+        names.EVAL_LOSS: part[names.EVAL_LOSS].mean(),
+        LOSS_SD: part[names.EVAL_LOSS].std(ddof=1),
+        names.GAIN: gains.mean(),
+        SD: float(np.std(gains, ddof=1)) if len(gains) > 1 else np.nan,
+        LOW: low,
+        HIGH: high,
+        STEPS_SAVED: part[STEPS_SAVED].mean(skipna=False),
+    }
+
+
+def _interval(part: pd.DataFrame, gains: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean gain: over folds, seeds averaged within each, or over seeds."""
+    by_fold = part.groupby(FOLD)[names.GAIN].mean()
+    if len(by_fold) < 2:
+        return student_interval(gains)
+    test_share = 1 / (part[FOLDS].iloc[0] - 1)
+    if part["corpus.train_rows"].notna().all() and part[EVAL_ROWS].notna().all():
+        test_share = part[EVAL_ROWS].iloc[0] / part["corpus.train_rows"].iloc[0]
+    corrected = nadeau_bengio(by_fold.to_numpy(dtype=float), test_share)
+    return corrected.low, corrected.high
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

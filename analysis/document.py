@@ -1,0 +1,79 @@
+"""A report as data, apart from how it is shown: sections of lines and tables, as Markdown and in the terminal."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+DASH: Final = "-"  # what a table shows for nothing
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows of text, fit for Markdown and for the terminal."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title, lines of text (points of a list), and tables below them."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+def markdown(title: str, sections: Iterable[Section], pictures: Iterable[str]) -> str:
+    """The text of a report; pictures are paths relative to it."""
+    parts = [f"# {title}\n", *map(_section_markdown, sections)]
+    return "\n".join([*parts, *(f"![{path.split('/')[-1]}]({path})\n" for path in pictures)])
+
+
+def print_sections(sections: Iterable[Section], console: Console) -> None:
+    """The same in the terminal."""
+    for section in sections:
+        console.print(f"\n[bold]{escape(section.title)}[/bold]")
+        for line in section.lines:
+            console.print(f"  {escape(line)}", highlight=False)
+        for table in section.tables:
+            console.print(_rich_table(table))
+
+
+def _section_markdown(section: Section) -> str:
+    lines = "".join(f"- {line}\n" for line in section.lines)
+    tables = "".join(f"\n{_table_markdown(table)}" for table in section.tables)
+    return f"## {section.title}\n\n{lines}{tables}"
+
+
+def _table_markdown(table: Table) -> str:
+    rows = [table.headings, ("---",) * len(table.headings), *table.rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+
+
+def _rich_table(table: Table) -> RichTable:
+    drawn = RichTable(*map(escape, table.headings), header_style="bold", box=None, collapse_padding=True)
+    for row in table.rows:
+        drawn.add_row(*map(escape, row))
+    return drawn
+
+
+def signed(value: Any) -> str:
+    """ "+0.1234", or a dash."""
+    return number(value, "+.4f")
+
+
+def number(value: Any, form: str) -> str:
+    """A number in a format, or a dash for none."""
+    return format(value, form) if value is not None and np.isfinite(value) else DASH
+
+
+def clip(text: str, length: int = 160) -> str:
+    """One line of at most `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 3] + "..."

@@ -1,0 +1,180 @@
+"""Sections of a search's report: the verdict of each depth, the best schedules, what ASHA stopped, the cost."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from analysis import best as ranking
+from analysis.best import (
+    BETTER,
+    CONFIRMED,
+    CONFIRMED_HIGH,
+    CONFIRMED_LOW,
+    CONFIRMED_N,
+    CONFIRMED_SD,
+    CONFIRMED_SECONDS_SAVED,
+    CONFIRMED_STEPS_SAVED,
+    RANK,
+    UNDECIDED,
+    WORSE,
+)
+from analysis.document import DASH, Section, Table, number, signed
+from analysis.figures import describe, plural
+from analysis.results import (
+    LAYERS,
+    MIN_WEIGHT,
+    ROLE,
+    SCHEDULE,
+    SECONDS_SAVED,
+    STEPS_SAVED,
+    TEACHER_STEPS,
+    TRIAL,
+)
+from analysis.sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
+from trainable import names
+
+VERDICTS: Final = {
+    BETTER: "guided is better",
+    WORSE: "guided is worse, although it won the search",
+    UNDECIDED: "undecided, for the interval holds 0",
+}
+TOP: Final = 3  # schedules shown a depth
+
+
+def search_sections(run: Run) -> list[Section]:
+    """The setting, what a search found, and what it cost."""
+    ranked = ranking.best(run.results.trials)
+    teachers = (_teacher_line(run.record["teacher"]), _leak_line(run))
+    found = [_verdict(run, ranked), _best_schedules(run, ranked), _stopped(run)]
+    return [setting(run, teachers), *found, _cost(run)]
+
+
+def _verdict(run: Run, ranked: pd.DataFrame) -> Section:
+    winners: dict[int, Any] = {row[LAYERS]: row for row in ranked[ranked[RANK] == 1].to_dict("records")}
+    depths = sorted({*run.record["spec"]["layers"], *winners})
+    planned = len(run.record["spec"]["confirm_seeds"])
+    lines = [LEAK] if "all" in _counted_rows(run) else []
+    lines += [f"{plural(depth)}: {_answer(winners.get(depth), planned)}" for depth in depths]
+    if run.record["corpus"]["demonstration"]:
+        lines.append("Measured on the demonstration text alone: no claim about other text.")
+    return Section("Verdict", tuple(lines))
+
+
+def _answer(row: Mapping[str, Any] | None, planned: int) -> str:
+    """The answer of one depth, from its best row (None: no trial has finished) and the number of planned seeds."""
+    if row is None:
+        return "no guided trial has finished, so there is no answer yet."
+    n = row[CONFIRMED_N]
+    if n == 0:
+        return f"{describe(row)}: gain {signed(row[names.GAIN])} on the seed that chose it; no claim from one seed."
+    if n == 1:
+        return f"{describe(row)}: gain {signed(row[CONFIRMED])} on one new seed; no claim from one seed."
+    seeds = f"{n} seeds" if n >= planned else f"{n} of {planned} planned seeds"
+    return (
+        f"{VERDICTS[ranking.verdict(row)]}. {describe(row)}: confirmed gain {signed(row[CONFIRMED])} "
+        f"(sd {row[CONFIRMED_SD]:.4f} over {seeds} that did not choose it; 95 % interval "
+        f"{signed(row[CONFIRMED_LOW])} to {signed(row[CONFIRMED_HIGH])})."
+    )
+
+
+def _best_schedules(run: Run, ranked: pd.DataFrame) -> Section:
+    top = ranked[ranked[RANK] <= TOP]
+    headings = (
+        *("layers", "schedule", "T", "floor", "gain (search seed)", "confirmed gain, mean ± sd (n)"),
+        *("steps saved, search / confirmed", "seconds saved, search / confirmed"),
+    )
+    notes: tuple[str, ...] = (
+        f"The {TOP} best of each depth among the search's finished trials. The gain on the search's seed is the "
+        "largest of many and flatters the winner; the confirmed gain is on other seeds, and is the one to quote.",
+        "Saved: steps and training seconds before the end of the control at which the trial had the control's final "
+        "loss (straight line between evaluations); confirmed ones are means, given only where every seed got there.",
+    )
+    rows = tuple(_best_row(row) for _, row in top.iterrows())
+    notes += tuple(_edges(run, ranked))
+    return Section("Best schedules", notes, (Table(headings, rows),) if rows else ())
+
+
+def _edges(run: Run, ranked: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each depth whose best schedule the space may have cut short."""
+    for row in ranked[ranked[RANK] == 1].to_dict("records"):
+        if edges := ranking.at_edge(dict(row), run.record["spec"]["space"]):
+            keys = " and ".join(edges)
+            yield f"{plural(row[LAYERS])}: the best has {keys} at the end of its range; a wider space may hold better."
+
+
+def _best_row(row: Any) -> tuple[str, ...]:
+    schedule = (str(row[LAYERS]), row[SCHEDULE], str(row[TEACHER_STEPS]), f"{row[MIN_WEIGHT]:g}")
+    confirmed = f"{signed(row[CONFIRMED])} ± {number(row[CONFIRMED_SD], '.4f')} ({row[CONFIRMED_N]})"
+    steps = f"{number(row[STEPS_SAVED], '.0f')} / {number(row[CONFIRMED_STEPS_SAVED], '.0f')}"
+    seconds = f"{number(row[SECONDS_SAVED], '.1f')} / {number(row[CONFIRMED_SECONDS_SAVED], '.1f')}"
+    return (*schedule, signed(row[names.GAIN]), confirmed if row[CONFIRMED_N] else DASH, steps, seconds)
+
+
+def _stopped(run: Run) -> Section:
+    ended = ranking.stopped(run.results.trials)
+    searched = (run.results.trials[ROLE] == names.SEARCH).sum()
+    asha = run.record["spec"]["asha"]
+    lines = [
+        f"{len(ended)} of {searched} search trials." if asha else "ASHA was off: every trial was to run to its end."
+    ]
+    if asha:
+        lines += list(_judged_too_early(run, asha["grace_period"]))
+    rows = tuple((row[TRIAL], str(row[names.STEP]), signed(row[names.GAIN])) for _, row in ended.iterrows())
+    return Section("Stopped by ASHA", tuple(lines), (Table(("trial", "at step", "gain then"), rows),) if rows else ())
+
+
+def _judged_too_early(run: Run, grace_period: int) -> Iterator[str]:
+    trials = run.results.trials
+    longest = trials.loc[trials[ROLE] == names.SEARCH, TEACHER_STEPS].max()
+    if longest > grace_period:
+        yield (
+            f"Its first rung (step {grace_period}) is before the longest schedule ends (step {longest}): trials were "
+            "judged while their teacher was still on, when guided trials are often behind."
+        )
+
+
+def _cost(run: Run) -> Section:
+    spent = ranking.cost(run.results.trials).drop(index=names.ARM)
+    rows = tuple(_cost_row(str(role), row) for role, row in spent.iterrows())
+    headings = ("role", "trials", "trial-steps", "all run to the end", "share", "training s", "evaluation s")
+    lines = [wall_clock(run.record), _full_grid(run, spent["trial_steps"][names.SEARCH]), peak_memory(run)]
+    return Section("Cost", tuple(lines), (Table(headings, rows), *step_time_table(run.results)))
+
+
+def _cost_row(role: str, row: Any) -> tuple[str, ...]:
+    steps, full = int(row["trial_steps"]), int(row["full_trial_steps"])
+    share = f"{steps / full:.0%}" if full else DASH
+    seconds = (f"{row[name]:,.1f}" for name in (names.TRAIN_SECONDS, names.EVAL_SECONDS))
+    return (role, str(int(row["trials"])), f"{steps:,}", f"{full:,}", share, *seconds)
+
+
+def _full_grid(run: Run, spent: int) -> str:
+    points = ranking.grid_points(run.record["spec"])
+    full = points * run.settings["loop.steps"]
+    return f"The full grid ({points} settings) would take {full:,} trial-steps; the search took {spent:,}."
+
+
+def _teacher_line(teacher: Mapping[str, Any] | None) -> str:
+    if teacher is None:
+        return "Teacher: none."
+    size = f"Teacher: {teacher['bigrams']:,} bigrams, smoothing {teacher['smoothing']}; its own validation loss "
+    if teacher["eval_loss"] is None:
+        return size + "is not finite or not recorded (an unsmoothed table gives unseen pairs no probability)."
+    return size + f"is {teacher['eval_loss']:.4f} nats per token."
+
+
+def _counted_rows(run: Run) -> set[str]:
+    """Which rows the teachers of this run were counted on (values of teacher.rows)."""
+    trials = run.results.trials
+    guided = set(trials.loc[trials[ROLE] != names.CONTROL, "teacher.rows"])
+    return guided | ({run.record["teacher"]["rows"]} if run.record["teacher"] else set())
+
+
+def _leak_line(run: Run) -> str:
+    rows = _counted_rows(run)
+    if "all" in rows:
+        return LEAK
+    counted = {"student": "the rows the student trains on", "train_split": "all rows of the training split"}
+    which = " or ".join(counted[name] for name in sorted(rows)) or "nothing"
+    return f"No leak: the teacher counted {which}; none of the validation rows were counted."

@@ -1,0 +1,154 @@
+"""Sections that every report has: question, setting, failures, cost, what was not controlled, where things are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from analysis import best as ranking
+from analysis.document import Section, Table, clip, number
+from analysis.results import LOOP_STEPS, REASON, ROLE, STATE, STEPS_SAVED, TRIAL, Results
+from trainable import names
+
+LEAK: Final = "LEAK PROBE: the teacher has counted the validation rows too; no gain here says that a teacher helps."
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the sections are written from."""
+
+    folder: Path
+    record: dict[str, Any]  # run.json
+    results: Results
+    settings: dict[str, Any]  # of the base, by dotted keys
+    figures: tuple[str, ...]  # file names below figures/
+
+
+def question(run: Run) -> Section:
+    """What was asked, and what the words mean."""
+    return Section(
+        "Question",
+        (
+            run.record["spec"]["question"],
+            "The teacher is a bigram table whose weight in the loss falls from 1 to a floor over T scheduling steps.",
+            "gain = validation loss of the control (same depth, seed and batches, no teacher) minus the trial's own, "
+            "at the same step, in nats per token: positive means that guided is better.",
+        ),
+    )
+
+
+def setting(run: Run, teachers: Sequence[str]) -> Section:
+    """Data, training, machine; `teachers` are the lines about what taught."""
+    corpus, tokens, settings = run.record["corpus"], run.record["tokens"], run.settings
+    blocks = settings["loop.batch_blocks"] * settings["loop.accumulation"]
+    steps = sorted(set(run.results.trials[LOOP_STEPS])) or [settings[LOOP_STEPS]]
+    epochs = ", ".join(f"{n * blocks / tokens['train_blocks']:.2f}" for n in steps)
+    lines = [
+        f"Corpus: {corpus['source']}, {corpus['train_rows']:,} training and {corpus['eval_rows']:,} validation rows.",
+        f"Tokens: {tokens['train_tokens']:,} to train on, {tokens['eval_tokens']:,} to validate on; "
+        f"vocabulary {run.record['tokenizer']['vocab_size']:,}, context {settings['tokens.context']}.",
+        f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
+        f"evaluated every {settings['loop.eval_every']} steps.",
+        *teachers,
+        f"Machine: {_pairs(run.record['hardware'])}. Made with {_pairs(run.record['versions'])}; "
+        f"git commit {run.record['git_commit'] or 'unknown'}.",
+    ]
+    if corpus["demonstration"]:
+        lines.insert(
+            0, "Only the built-in demonstration text: it shows that everything works, not how language behaves."
+        )
+    return Section("Setting", tuple(lines))
+
+
+def _pairs(facts: Mapping[str, Any]) -> str:
+    """ "cpus 2, gpus H200 + H200": what is known, lists joined."""
+    shown = {key: " + ".join(map(str, value)) if isinstance(value, list) else value for key, value in facts.items()}
+    return ", ".join(f"{key} {value}" for key, value in shown.items() if value not in (None, ""))
+
+
+def failed(run: Run) -> Section:
+    """Trials that failed, with their reasons, and those that have not ended."""
+    trials = run.results.trials
+    failed = trials[trials[STATE] == names.FAILED]
+    unfinished = trials.loc[trials[STATE] == names.RUNNING, TRIAL]
+    lines = [f"{len(failed)} failed, {len(unfinished)} not ended."]
+    if len(unfinished):
+        lines.append(f"Not ended (running, or cut short): {', '.join(unfinished)}.")
+    rows = tuple((row[TRIAL], str(row[names.STEP]), clip(row[REASON])) for _, row in failed.iterrows())
+    tables = (Table(("trial", "last step", "reason"), rows),) if rows else ()
+    return Section("Failed and unfinished trials", tuple(lines), tables)
+
+
+def peak_memory(run: Run) -> str:
+    """Of a trial, by role."""
+    trials = run.results.trials
+    peaks = trials.groupby(trials[ROLE] == names.CONTROL)[names.PEAK_MEMORY_MIB].max()
+    control, guided = (number(peaks.get(is_control), ",.0f") for is_control in (True, False))
+    return f"Peak memory of a trial: {control} MiB control, {guided} MiB guided."
+
+
+def step_time_table(results: Results) -> tuple[Table, ...]:
+    """Guided against plain steps, by depth; none without guided trials."""
+    headings = ("layers", "plain ms a step", "guided ms a step", "guided / plain", "least to greatest", "trials")
+    rows = tuple(
+        (
+            str(depth),
+            f"{1000 * row['plain_seconds']:.1f}",
+            f"{1000 * row['guided_seconds']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}",
+            str(int(row["trials"])),
+        )
+        for depth, row in ranking.step_time(results).iterrows()
+    )
+    return (Table(headings, rows),) if rows else ()
+
+
+def not_controlled(run: Run) -> Section:
+    """What a reader should hold against the result."""
+    lines = [
+        *([] if run.record["spec"].get("tuned") else [_untuned(run)]),
+        f"One corpus, one split, one tokenizer, one width. "
+        "A gain early in training may fade in a longer run: nothing here says how it does.",
+        "Seeds change initial weights and the order of batches, not the validation blocks: "
+        "the intervals do not cover the choice of text.",
+        "Trials may have shared the machine: seconds are noisier than steps.",
+        *_early_controls(run),
+    ]
+    return Section("Not controlled", tuple(lines))
+
+
+def _untuned(run: Run) -> str:
+    return f"Learning rate {run.settings['optimizer.lr']:g} for both arms: tuned for neither."
+
+
+def _early_controls(run: Run) -> Iterator[str]:
+    """Controls that were at their final loss before the end make steps saved look better than they are."""
+    trials = run.results.trials
+    early = trials[(trials[ROLE] == names.CONTROL) & (trials[STEPS_SAVED] >= 1)]
+    for _, row in early.iterrows():
+        yield (
+            f"{row[TRIAL]} first had its final loss {row[STEPS_SAVED]:.0f} steps before its end: "
+            "steps and seconds saved against it are that much too large."
+        )
+
+
+def where(run: Run) -> Section:
+    """Tables, pictures, logs."""
+    return Section(
+        "Where things are",
+        (
+            f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
+            f"In Python: from analysis.results import load; trials, curves = load({str(run.folder)!r})",
+            f"Pictures: {names.FIGURES_FOLDER}/{', '.join(run.figures)}",
+            f"TensorBoard: tensorboard --logdir {run.folder / names.TRIALS_FOLDER}",
+            f"All of it again: python -m analysis.summary {run.folder}",
+        ),
+    )
+
+
+def wall_clock(record: Mapping[str, Any]) -> str:
+    """Of the whole run."""
+    if "wall_seconds" not in record:
+        return "Wall clock: the run has not ended (or was cut short)."
+    return f"Wall clock: {record['wall_seconds']:,.0f} s ({record['wall_seconds'] / 60:.1f} min)."

@@ -1,0 +1,147 @@
+"""Paired statistics against scipy, independent formulas and the published five folds."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.statistics import nadeau_bengio, paired_t, student_interval, wilcoxon, wilcoxon_floor
+
+NONE = [4.4371, 4.4340, 4.4403, 4.4550, 4.4235]
+LINEAR_240 = [4.3962, 4.4027, 4.4018, 4.4095, 4.4106]
+PUBLISHED = list(np.subtract(NONE, LINEAR_240))
+
+GAINS = st.lists(st.floats(-1, 1).map(lambda x: round(x, 3)), min_size=3, max_size=8, unique=True)
+
+
+def t4_two_sided_p(t: float) -> float:
+    """Student's distribution with 4 degrees of freedom has an algebraic form."""
+    u = t * t / 4
+    return 1 - 2 * (3 / 8) * abs(t) / math.sqrt(1 + u) * (1 - u / (3 * (1 + u)))
+
+
+def test_published_folds_have_the_published_mean_and_deviation() -> None:
+    found = paired_t(PUBLISHED)
+    sd = found.mean / found.statistic * math.sqrt(5)
+    assert (round(found.mean, 4), round(sd, 4)) == (0.0338, 0.0128)
+
+
+def test_published_interval_is_the_one_for_a_ratio_of_one_quarter() -> None:
+    found = nadeau_bengio(PUBLISHED, 1 / 4)
+    assert (round(found.low, 3), round(found.high, 3), round(found.p, 3)) == (0.010, 0.058, 0.017)
+
+
+def test_published_smaller_p_is_the_one_for_the_rows_that_were_used() -> None:
+    found = nadeau_bengio(PUBLISHED, 200_000 / 1_000_000)
+    assert (round(found.low, 3), round(found.high, 3), round(found.p, 3)) == (0.011, 0.056, 0.014)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.2, 0.25, 1.0])
+def test_nadeau_bengio_p_agrees_with_the_algebraic_distribution_at_five_folds(ratio: float) -> None:
+    found = nadeau_bengio(PUBLISHED, ratio)
+    gains = np.array(PUBLISHED)
+    mean = gains.sum() / 5
+    statistic = mean / math.sqrt((1 / 5 + ratio) * ((gains - mean) ** 2).sum() / 4)
+    assert found.statistic == pytest.approx(statistic, rel=1e-12)
+    assert found.df == 4
+    assert found.p == pytest.approx(t4_two_sided_p(statistic), rel=1e-9)
+
+
+@given(GAINS, st.floats(0, 2))
+def test_nadeau_bengio_is_scipys_t_shrunk_by_the_correction(gains: list[float], ratio: float) -> None:
+    k = len(gains)
+    plain = stats.ttest_1samp(gains, 0)
+    shrunk = plain.statistic / math.sqrt(1 + k * ratio)
+    found = nadeau_bengio(gains, ratio)
+    assert found.statistic == pytest.approx(shrunk, rel=1e-9, abs=1e-12)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(shrunk), k - 1), rel=1e-9)
+
+
+@given(GAINS, st.floats(0, 2))
+def test_the_interval_ends_where_p_is_one_in_twenty(gains: list[float], ratio: float) -> None:
+    found = nadeau_bengio(gains, ratio)
+    for end in (found.low, found.high):
+        assert nadeau_bengio(list(np.subtract(gains, end)), ratio).p == pytest.approx(0.05, abs=1e-6)
+
+
+@given(GAINS)
+def test_paired_t_is_scipys(gains: list[float]) -> None:
+    found, expected = paired_t(gains), stats.ttest_rel(gains, np.zeros(len(gains)))
+    assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-9, abs=1e-12)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-9, abs=1e-12)
+
+
+@given(GAINS)
+def test_student_interval_is_scipys(gains: list[float]) -> None:
+    expected = stats.t.interval(0.95, len(gains) - 1, loc=np.mean(gains), scale=stats.sem(gains))
+    assert student_interval(gains) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def signed_rank_p(gains: list[float]) -> float:
+    """By counting: of all 2^k choices of signs, how many are at least as far from the middle."""
+    ranks = stats.rankdata(np.abs(gains))
+    middle = ranks.sum() / 2
+    seen = abs(ranks[np.array(gains) > 0].sum() - middle)
+    signs = itertools.product([0, 1], repeat=len(gains))
+    return float(np.mean([abs(np.dot(sign, ranks) - middle) >= seen - 1e-9 for sign in signs]))
+
+
+@given(GAINS.map(lambda gains: [gain for gain in gains if gain] or [1.0]))
+@settings(deadline=None)
+def test_wilcoxon_counts_signs(gains: list[float]) -> None:
+    assert wilcoxon(gains).p == pytest.approx(signed_rank_p(gains))
+
+
+def test_wilcoxon_is_exact_with_ties_too() -> None:
+    gains = [0.1, 0.1, 0.1, -0.2, 0.3]
+    assert wilcoxon(gains).p == pytest.approx(signed_rank_p(gains))
+
+
+def test_wilcoxon_sees_ties_through_the_noise_of_binary_fractions() -> None:
+    assert 0.3 - 0.2 != 0.2 - 0.1
+    assert wilcoxon([0.3 - 0.2, 0.2 - 0.1, -0.4]).statistic == wilcoxon([0.1, 0.1, -0.4]).statistic
+
+
+@pytest.mark.parametrize("k", range(2, 9))
+def test_wilcoxon_cannot_go_below_its_floor(k: int) -> None:
+    found = wilcoxon([0.01 * (i + 1) for i in range(k)])
+    assert found.p == pytest.approx(found.floor) == pytest.approx(2 / 2**k)
+    assert found.pairs == k
+
+
+def test_wilcoxon_at_five_folds_stays_above_one_in_twenty() -> None:
+    assert wilcoxon(PUBLISHED) == pytest.approx((5, 0.0, 0.0625, 0.0625))
+    assert wilcoxon_floor(5) == 0.0625
+
+
+def test_pairs_without_a_difference_are_left_out_and_raise_the_floor() -> None:
+    assert wilcoxon([0.1, 0.2, 0.0]).floor == wilcoxon_floor(2) == 0.5
+    assert wilcoxon([0.0, 0.0]) == (0, 0.0, 1.0, 1.0)
+
+
+def test_one_value_has_a_mean_and_nothing_else() -> None:
+    found = nadeau_bengio([0.03], 0.25)
+    assert found.mean == 0.03
+    assert all(math.isnan(value) for value in (found.statistic, found.p, found.low, found.high))
+    assert all(map(math.isnan, student_interval([0.03])))
+
+
+def test_gains_without_spread_are_certain_or_say_nothing() -> None:
+    assert paired_t([0.5, 0.5]) == (0.5, math.inf, 1, 0.0, 0.5, 0.5)
+    assert math.isnan(paired_t([0.0, 0.0]).p)
+
+
+@pytest.mark.parametrize("gains", [[], [0.1, math.nan], [0.1, math.inf]])
+def test_missing_gains_are_refused(gains: list[float]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        paired_t(gains)
+
+
+@pytest.mark.parametrize("ratio", [-0.1, math.nan, math.inf])
+def test_an_impossible_ratio_is_refused(ratio: float) -> None:
+    with pytest.raises(ValueError, match="test_over_train"):
+        nadeau_bengio(PUBLISHED, ratio)
