@@ -24,8 +24,9 @@ VERDICTS: Final = {
 
 def arm_sections(run: Run) -> list[Section]:
     """The setting, what each arm is worth, and the cost."""
-    tuned = run.record["spec"]["tuned"]
-    compared = compare_arms(run.results, tuned)
+    spec = run.record["spec"]
+    tuned = spec["tuned"]
+    compared = compare_arms(run.results, spec["arms"], tuned)
     return [setting(run, tuple(_teachers(run))), _verdict(run, compared), _arms(run, compared, tuned), _cost(run)]
 
 

@@ -5,7 +5,7 @@ Where a setting was tuned in every arm, each arm takes the value with its lowest
 that choice is made on the same units, which flatters every arm a little, and all of them alike.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,8 +26,8 @@ STEPS_SAVED: Final = "steps_saved"
 LOSS_SD: Final = "eval_loss_sd"
 
 
-def compare_arms(results: Results, tuned: str | None = None) -> pd.DataFrame:
-    """One row an arm and group (depth, budget, validation rows), in the order of the trials.
+def compare_arms(results: Results, arms: Sequence[str], tuned: str | None = None) -> pd.DataFrame:
+    """One row an arm and group (depth, budget, validation rows), in the order of `arms`.
 
     Columns: model.layers, loop.steps, corpus.eval_rows, arm, role, the tuned setting (if any), n (units), eval_loss and
     eval_loss_sd (over units), gain, gain_sd, gain_low, gain_high (95 % interval of the mean; NaN for fewer than 2
@@ -36,6 +36,7 @@ def compare_arms(results: Results, tuned: str | None = None) -> pd.DataFrame:
     paired = pair(results, tuned)
     groups = paired.groupby([*GROUP, ARM], sort=False, dropna=False)
     rows = [dict(zip([*GROUP, ARM], map(_plain, key), strict=True)) | _row(part, tuned) for key, part in groups]
+    rows.sort(key=lambda row: arms.index(row[ARM]))
     return pd.DataFrame(rows).sort_values(GROUP, kind="stable", ignore_index=True) if rows else pd.DataFrame()
 
 
@@ -57,7 +58,7 @@ def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
 
 
 def verdict(row: Mapping[Any, Any]) -> str:
-    """Of a row of `compare_arms`: better, worse, undecided (the 95 % interval holds 0), no claim (fewer than 2 units)."""
+    """Of a row of `compare_arms`: better, worse, undecided (the interval holds 0), no claim (fewer than 2 units)."""
     if not np.isfinite(row[LOW]):
         return ranking.NO_CLAIM
     if row[LOW] > 0:

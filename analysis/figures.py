@@ -128,7 +128,7 @@ def draw_curves(lines: pd.DataFrame, marks: pd.DataFrame) -> Figure:
             _mark_teacher_end(axes, mark, here)
         middle = (here[names.EVAL_LOSS].min() + here[names.EVAL_LOSS].max()) / 2
         axes.set_ylim(middle - span / 2, middle + span / 2)
-    _legend(figure, _curve_handles(lines, marks))
+    legend_below(figure, _curve_handles(lines, marks))
     return figure
 
 
@@ -155,7 +155,7 @@ def draw_gains(points: pd.DataFrame, marks: pd.DataFrame) -> Figure:
             axes.set_xticks(sorted(points[TEACHER_STEPS].unique()))
     if panels:
         _floor_bar(figure, list(panels.values()), norm, sorted(points[MIN_WEIGHT].unique()))
-    _legend(figure, _gain_handles(points, marks))
+    legend_below(figure, _gain_handles(points, marks))
     return figure
 
 
@@ -175,7 +175,7 @@ def _panels(layers: Iterable[int], x_label: str, y_label: str, same_y: bool = Fa
     figure = Figure(figsize=(max(3.1 * columns + 0.7, 5.2), 2.7 * rows + 1.1), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=same_y).ravel()
     for axes in grid:
-        _dress(axes)
+        dress(axes)
     for number, axes in enumerate(grid):
         axes.set_visible(number < max(len(depths), 1))
         axes.set_ylabel(y_label if number % columns == 0 else "", fontsize=9, color=TEXT_COLOUR)
@@ -190,7 +190,8 @@ def _panels(layers: Iterable[int], x_label: str, y_label: str, same_y: bool = Fa
     return figure, dict(zip(depths, grid, strict=False))
 
 
-def _dress(axes: Axes) -> None:
+def dress(axes: Axes) -> None:
+    """Light grid, no frame, small ticks."""
     axes.grid(color=GRID_COLOUR, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -224,12 +225,12 @@ def _curve_handles(lines: pd.DataFrame, marks: pd.DataFrame) -> list[Line2D]:
     kinds, guided = set(lines[KIND]), set(lines.loc[lines[KIND] == "guided", SCHEDULE])
     handles = []
     if "control" in kinds:
-        handles.append(_handle("control (no teacher)", color=CONTROL_COLOUR, linewidth=2))
+        handles.append(handle("control (no teacher)", color=CONTROL_COLOUR, linewidth=2))
     if "best" in kinds:
-        handles.append(_handle("best schedule of this depth", color=BEST_COLOUR, linewidth=2.2))
+        handles.append(handle("best schedule of this depth", color=BEST_COLOUR, linewidth=2.2))
     if (marks[TEACHER_STEPS] >= lines[names.STEP].min()).any():
-        handles.append(_handle("its teacher is at the floor", color=BEST_COLOUR, linewidth=1, linestyle=DOTTED))
-    handles += [_handle(name, color=COLOURS[name], linewidth=1) for name in COLOURS if name in guided]
+        handles.append(handle("its teacher is at the floor", color=BEST_COLOUR, linewidth=1, linestyle=DOTTED))
+    handles += [handle(name, color=COLOURS[name], linewidth=1) for name in COLOURS if name in guided]
     if (lines[STATE] == names.STOPPED).any():
         handles.append(_marker("o", "stopped by ASHA", color=CONTROL_COLOUR, markerfacecolor="white", markersize=4))
     return handles
@@ -272,14 +273,15 @@ def _gain_handles(points: pd.DataFrame, marks: pd.DataFrame) -> list[Line2D]:
 
 
 def _marker(marker: str, label: str, **look: Any) -> Line2D:
-    return _handle(label, **{"marker": marker, "linestyle": "", "markersize": 6} | look)
+    return handle(label, **{"marker": marker, "linestyle": "", "markersize": 6} | look)
 
 
-def _handle(label: str, **look: Any) -> Line2D:
+def handle(label: str, **look: Any) -> Line2D:
+    """An entry of a legend."""
     return Line2D([], [], label=label, **look)
 
 
-def _legend(figure: Figure, handles: list[Line2D]) -> None:
+def legend_below(figure: Figure, handles: list[Line2D]) -> None:
     """A legend below the panels, in as many columns (at most 4) as the figure is wide enough for."""
     look: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "fontsize": 8, "labelcolor": TEXT_COLOUR}
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]

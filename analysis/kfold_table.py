@@ -14,14 +14,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 import tyro
 from rich.console import Console
 
-from analysis.document import DASH, Section, Table, markdown, number, print_sections, signed
+from analysis.document import Section, Table, markdown, number, print_sections, signed
 from analysis.results import (
     ARM,
     CONTROL_NAME,
@@ -49,6 +49,7 @@ from trainable.errors import InputError
 
 Format = Literal["terminal", "csv", "markdown", "latex"]
 TRAIN_ROWS: Final = "corpus.train_rows"
+TEACHER_ROWS: Final = "teacher.rows"
 
 # Columns of `kfold_rows`; losses and their standard errors in nats per token.
 SEEDS: Final = "seeds"  # pairs averaged in the fold
@@ -64,10 +65,10 @@ _MEANS: Final = [
     *(STEPS_TO_CONTROL, STEPS_SAVED, CONTROL_STEPS, SECONDS_TO_CONTROL, SECONDS_SAVED, CONTROL_SECONDS),
     *(FOLDS, TRAIN_ROWS, EVAL_ROWS, LOOP_STEPS),
 ]
-ROW_COLUMNS: Final = [ARM, FOLD, SEEDS, *_MEANS[:5], GAIN_SE, *_MEANS[5:]]
+ROW_COLUMNS: Final = [ARM, FOLD, SEEDS, *_MEANS[:5], GAIN_SE, *_MEANS[5:], TEACHER_ROWS]
 
 WHY: Final = "why"
-_WHO: Final = [TRIAL, ROLE, ARM, CONTROL_NAME, STATE, REASON]
+_TEXT: Final = [TRIAL, ROLE, ARM, CONTROL_NAME, STATE, REASON, TEACHER_ROWS]
 _NUMBERS: Final = [
     *(FOLDS, FOLD, TRAIN_ROWS, EVAL_ROWS, LOOP_STEPS, SEED, names.EVAL_LOSS, names.EVAL_LOSS_SE, names.STEP),
     *(names.TRAIN_SECONDS, STEPS_TO_CONTROL, STEPS_SAVED, SECONDS_TO_CONTROL, SECONDS_SAVED),
@@ -158,9 +159,11 @@ def kfold_statistics(rows: pd.DataFrame) -> list[KfoldStatistics]:
     return [_statistics(str(arm), group) for arm, group in rows.groupby(ARM, sort=False)]
 
 
-def _fold_row(pairs: pd.DataFrame) -> dict[str, float]:
-    means = pairs[_MEANS].mean(skipna=False).to_dict()
-    return means | {SEEDS: len(pairs), GAIN_SE: pairs[names.GAIN].std(ddof=1) / math.sqrt(len(pairs))}
+def _fold_row(pairs: pd.DataFrame) -> dict[str, Any]:
+    means: dict[str, Any] = pairs[_MEANS].mean(skipna=False).to_dict()
+    error = pairs[names.GAIN].std(ddof=1) / math.sqrt(len(pairs))
+    counted = ", ".join(sorted(set(map(str, pairs[TEACHER_ROWS]))))
+    return means | {SEEDS: len(pairs), GAIN_SE: error, TEACHER_ROWS: counted}
 
 
 def _statistics(arm: str, rows: pd.DataFrame) -> KfoldStatistics:
@@ -218,7 +221,7 @@ def _pairs(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _of_folds(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials of folds, with every column that is read. Raises InputError if there are none, or none is guided."""
-    absent = {name: "" for name in _WHO if name not in trials} | {n: np.nan for n in _NUMBERS if n not in trials}
+    absent = {name: "" for name in _TEXT if name not in trials} | {n: np.nan for n in _NUMBERS if n not in trials}
     trials = trials.assign(**absent)
     trials = trials[trials[FOLDS].notna() & trials[FOLD].notna()].astype(dict.fromkeys(_NUMBERS, "float64"))
     if trials.empty:
@@ -286,14 +289,16 @@ def kfold_sections(rows: pd.DataFrame, outs: pd.DataFrame) -> list[Section]:
     """A section an arm: the verdict and what to know of it, the folds, the tests."""
     said = {one.arm: one for one in kfold_statistics(rows)}
     arms = dict.fromkeys([*rows[ARM], *outs[ARM]])
-    return [_section(arm, said.get(arm), rows[rows[ARM] == arm], outs[outs[ARM] == arm]) for arm in arms]
+    return [_section(arm, said.get(arm), rows[rows[ARM] == arm], outs[outs[ARM] == arm], len(said)) for arm in arms]
 
 
-def _section(arm: str, found: KfoldStatistics | None, rows: pd.DataFrame, outs: pd.DataFrame) -> Section:
+def _section(arm: str, found: KfoldStatistics | None, rows: pd.DataFrame, outs: pd.DataFrame, arms: int) -> Section:
     title = f"{arm} against no teacher, by fold"
     if found is None:
         return Section(title, ("no claim: no fold is complete.", *_left_out_lines(outs)))
     lines = [_answer(found), *_notes(found, rows), *_left_out_lines(outs)]
+    if arms > 1 and found.folds > 1:
+        lines.append(f"One of {arms} arms: no p here is corrected for that; one interval in twenty misses by chance.")
     return Section(title, tuple(lines), (_fold_table(rows), _test_table(found)))
 
 
@@ -308,16 +313,29 @@ def _answer(found: KfoldStatistics) -> str:
 
 def _notes(found: KfoldStatistics, rows: pd.DataFrame) -> Iterator[str]:
     yield _units(rows[SEEDS])
+    yield from _teacher(rows[TEACHER_ROWS])
     if found.folds > 1:
         yield _ratio(found, rows)
         yield (
-            f"Folds share training data, so the plain paired t is too sure of itself; Wilcoxon's p cannot go below "
+            "Folds share training data, so the plain paired t is too sure of itself; Wilcoxon's p cannot go below "
             f"{found.signed_rank.floor:.4g} at {found.signed_rank.pairs} pairs."
         )
     if found.reached < found.folds and rows[CONTROL_STEPS].notna().all():
         yield f"The control's final loss was reached in {found.reached} of {found.folds} folds: no mean of the others."
     if rows[LOOP_STEPS].nunique(dropna=False) > 1:
         yield f"Folds differ in {LOOP_STEPS}: {rows[LOOP_STEPS].min():g} to {rows[LOOP_STEPS].max():g}."
+    yield from _errors(rows)
+
+
+def _teacher(counted: pd.Series) -> Iterator[str]:
+    """What a leak would do is said first where there is one."""
+    if counted.str.contains(r"\ball\b").any():
+        yield "LEAK PROBE: the teacher has counted the validation rows too; no gain here says that a teacher helps."
+    if (counted == "").any():
+        yield f"Which rows the teacher counted is not recorded ({TEACHER_ROWS}): it may have seen validation rows."
+
+
+def _errors(rows: pd.DataFrame) -> Iterator[str]:
     if rows[[CONTROL_SE, GUIDED_SE]].notna().any(axis=None):
         yield "se of a loss: over validation blocks, which both sides share, so they do not add up to that of the gain."
     if rows[GAIN_SE].notna().any():
@@ -335,9 +353,12 @@ def _ratio(found: KfoldStatistics, rows: pd.DataFrame) -> str:
     said = f"n_test/n_train = {found.test_over_train:.4g}"
     if found.rows_known:
         return f"{said}: {rows[EVAL_ROWS].max():,.0f} validation and {rows[TRAIN_ROWS].min():,.0f} training rows."
+    said = f"{said}: 1/(k - 1), as if all rows were used"
     if rows[TRAIN_ROWS].notna().any():
-        return f"{said}: 1/(k - 1), for {EVAL_ROWS} is not set; the training rows were limited, so p is too small."
-    return f"{said}: 1/(k - 1), as if all rows were used, for {TRAIN_ROWS} is not set."
+        return f"{said}, for {EVAL_ROWS} is not set; training rows were limited, so p is too small."
+    if rows[EVAL_ROWS].notna().any():
+        return f"{said}, for {TRAIN_ROWS} is not set; validation rows were limited, so p is if anything too large."
+    return f"{said}."
 
 
 def _left_out_lines(outs: pd.DataFrame) -> Iterator[str]:
@@ -372,7 +393,7 @@ def _steps(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return number(value, ",.0f" if abs(value) >= 100 else ",.1f")
+    return number(value, ",.1f")
 
 
 _COLUMNS: Final[list[tuple[str, str, Callable[[float], str]]]] = [
@@ -383,33 +404,30 @@ _COLUMNS: Final[list[tuple[str, str, Callable[[float], str]]]] = [
     ("gain", names.GAIN, signed),
     ("gain se", GAIN_SE, _loss),
     ("steps to control", STEPS_TO_CONTROL, _steps),
-    ("of steps", CONTROL_STEPS, _steps),
+    ("control steps", CONTROL_STEPS, _steps),
     ("seconds to control", SECONDS_TO_CONTROL, _seconds),
-    ("of seconds", CONTROL_SECONDS, _seconds),
+    ("control seconds", CONTROL_SECONDS, _seconds),
 ]
 
 
 def _test_table(found: KfoldStatistics) -> Table:
-    rank = found.signed_rank
-    rows = [("mean gain (sd)", f"{signed(found.gain_mean)} ({_loss(found.gain_sd)})", "", "")]
+    rows = [("mean gain", f"{signed(found.gain_mean)} (sd {_loss(found.gain_sd)})", "", "")]
     if found.folds > 1:
+        rank = found.signed_rank
         rows += [
             _t_row("Nadeau-Bengio corrected t", found.corrected),
             _t_row("plain paired t", found.paired),
-            ("Wilcoxon signed rank W", f"{rank.statistic:g}", f"{rank.p:.3g} (floor {rank.floor:.3g})", ""),
+            ("Wilcoxon signed rank", f"W = {rank.statistic:g}", f"{rank.p:.3g} (floor {rank.floor:.3g})", ""),
         ]
-    steps, seconds = _saved(found.steps_saved, found.steps_saved_sd, _steps), None
-    seconds = _saved(found.seconds_saved, found.seconds_saved_sd, _seconds)
-    rows += [
-        ("steps to the control's final loss", _of(found.steps_to_control, found.control_steps, _steps) + steps, "", ""),
-        (
-            "training seconds to it",
-            _of(found.seconds_to_control, found.control_seconds, _seconds) + seconds,
-            "",
-            "",
-        ),
-    ]
+    steps = (found.steps_to_control, found.control_steps, found.steps_saved, found.steps_saved_sd)
+    seconds = (found.seconds_to_control, found.control_seconds, found.seconds_saved, found.seconds_saved_sd)
+    rows.append(("steps to the control's final loss", _time(*map(_steps, steps)), "", ""))
+    rows.append(("training seconds to it", _time(*map(_seconds, seconds)), "", ""))
     return Table(("over folds", "value", "p", "95 % interval"), tuple(rows))
+
+
+def _time(reached: str, control: str, saved: str, sd: str) -> str:
+    return f"{reached} against {control}; saved {saved} (sd {sd})"
 
 
 def _t_row(name: str, test: TTest) -> tuple[str, str, str, str]:
@@ -420,33 +438,24 @@ def _interval(test: TTest) -> str:
     return f"{signed(test.low)} to {signed(test.high)}"
 
 
-def _of(value: float, whole: float, write: Callable[[float], str]) -> str:
-    return f"{write(value)} of {write(whole)}"
-
-
-def _saved(mean: float, sd: float, write: Callable[[float], str]) -> str:
-    return f", saved {write(mean)} (sd {write(sd)})" if math.isfinite(mean) else ""
-
-
 # ---- drawing ---------------------------------------------------------------------------------------------------------
 
 
 def kfold_csv(rows: pd.DataFrame) -> str:
     """Tidy numbers: arm, fold (empty: over folds), quantity, value. Quantities: ROW_COLUMNS, then the statistics."""
-    values = [name for name in ROW_COLUMNS if name not in (ARM, FOLD)]
-    folds = rows.melt([ARM, FOLD], values, var_name="quantity").rename(columns={FOLD: "fold"})
-    over = [
-        {ARM: one.arm, "quantity": key, "value": value} for one in kfold_statistics(rows) for key, value in _flat(one)
-    ]
-    table = pd.concat([folds.astype({"fold": "Int64", "value": "float64"}), pd.DataFrame(over)], ignore_index=True)
-    return table[[ARM, "fold", "quantity", "value"]].to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    values = [name for name in ROW_COLUMNS if name not in (ARM, FOLD, TEACHER_ROWS)]
+    folds = [(row[ARM], row[FOLD], name, row[name]) for row in rows.to_dict("records") for name in values]
+    over = [(one.arm, None, name, value) for one in kfold_statistics(rows) for name, value in _flat(one)]
+    table = pd.DataFrame([*folds, *over], columns=[ARM, "fold", "quantity", "value"])
+    text = table.astype({"fold": "Int64", "value": "float64"}).to_csv(None, index=False, float_format="%.10g")
+    return str(text)
 
 
 def _flat(found: KfoldStatistics) -> Iterator[tuple[str, float]]:
-    """corrected_p, corrected_low, ..., every number by its own name."""
+    """Every number by its own name: gain_mean, corrected_p, corrected_low, ..."""
     for name, value in vars(found).items():
-        if isinstance(value, tuple):
-            yield from ((f"{name}_{part}", float(number)) for part, number in value._asdict().items())  # type: ignore[attr-defined]
+        if isinstance(value, TTest | SignedRank):
+            yield from ((f"{name}_{part}", float(one)) for part, one in value._asdict().items())
         elif not isinstance(value, str):
             yield name, float(value)
 

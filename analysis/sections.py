@@ -108,7 +108,7 @@ def not_controlled(run: Run) -> Section:
     """What a reader should hold against the result."""
     lines = [
         *([] if run.record["spec"].get("tuned") else [_untuned(run)]),
-        f"One corpus, one split, one tokenizer, one width. "
+        "One corpus, one split, one tokenizer, one width. "
         "A gain early in training may fade in a longer run: nothing here says how it does.",
         "Seeds change initial weights and the order of batches, not the validation blocks: "
         "the intervals do not cover the choice of text.",
