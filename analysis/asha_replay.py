@@ -20,7 +20,7 @@ import heapq
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -136,7 +136,7 @@ def lead(results: Results) -> pd.DataFrame:
     """
     trials, curves = results
     guided = trials.loc[(trials[STATE] == names.FINISHED) & (trials[ROLE] != names.CONTROL), TRIAL]
-    rows = curves[curves[TRIAL].isin(guided) & np.isfinite(curves[names.GAIN])]
+    rows = curves[curves[TRIAL].isin(guided) & np.isfinite(curves[names.GAIN]) & (curves[names.STEP] > 0)]
     rows = rows.assign(**{AHEAD: rows[names.GAIN] > 0})
     by_step = rows.groupby(names.STEP).agg(
         **{names.GAIN: (names.GAIN, "mean"), AHEAD: (AHEAD, "sum"), TRIALS: (TRIAL, "count")}
@@ -181,7 +181,7 @@ def _ended_at(group: Group, bracket: Bracket, slots: int, rng: np.random.Generat
     curves = [group.curves[i] for i in rng.permutation(len(group.curves))]
     pace = dict(zip([curve.name for curve in curves], rng.uniform(1, 1 + PACE_SPREAD, len(curves)), strict=True))
     waiting, ended = iter(curves), {}
-    running = [_report(curve, 0, 0.0, pace) for curve, _ in zip(waiting, range(slots), strict=False)]
+    running = [_report(curve, 0, 0.0, pace) for curve in islice(waiting, slots)]
     heapq.heapify(running)
     while running:
         now, name, number, curve = heapq.heappop(running)
@@ -309,7 +309,7 @@ def main(
     print(render(table, format), end="")
     path = save(draw(table, _longest_schedules(loaded)), figure or results[0] / names.FIGURES_FOLDER / FIGURE)
     for folder, one in zip(results, loaded, strict=True):
-        print(f"{folder}: guided on average {'; '.join(lead_lines(one))}.", file=sys.stderr)
+        print(f"{folder}: guided on average {'; '.join(lead_lines(one))}.", *_left_out(one), sep="\n", file=sys.stderr)
     print(f"Figure: {path}", file=sys.stderr)
 
 
@@ -324,6 +324,13 @@ def _check(results: tuple[Path, ...], grace: tuple[int, ...], factor: tuple[int,
     for said, is_wrong in wrong.items():
         if is_wrong:
             raise InputError(f"{said}.")
+
+
+def _left_out(results: Results) -> list[str]:
+    """What to say of a run in which ASHA was on: trials it stopped cannot be replayed, and the worst are missing."""
+    stopped = int((results.trials[STATE] == names.STOPPED).sum())
+    said = f"  {stopped} trials were stopped and are left out: replayed over the others, ASHA saves less than it would."
+    return [said] if stopped else []
 
 
 def _nothing(results: tuple[Path, ...], controls: bool) -> str:

@@ -267,10 +267,10 @@ def read_study(folder: Path) -> Results:
     runs = [read_run(path) for path in sorted((folder / "runs").iterdir()) if path.is_dir()]
     controls = {run.name: _control_of(run, runs) for run in runs}
     curves = {run.name: _with_gain(run, controls[run.name]) for run in runs}
-    trials = pd.DataFrame([_trial_row(run, controls[run.name], curves[run.name]) for run in runs])
-    trials = trials.reindex(columns=TRIAL_COLUMNS)
+    rows = [_trial_row(run, controls[run.name], curves[run.name]) for run in runs]
+    trials = pd.DataFrame(rows, columns=TRIAL_COLUMNS).astype(dict.fromkeys((*WHO, SCHEDULE), "str"))
     reports = [curve.assign(**{TRIAL: name}) for name, curve in curves.items() if not curve.empty]
-    joined = pd.concat(reports or [pd.DataFrame(columns=[TRIAL])], ignore_index=True)
+    joined = pd.concat(reports or [pd.DataFrame(columns=[TRIAL], dtype="str")], ignore_index=True)
     return Results(trials, trials[CURVE_GROUPS].merge(joined, on=TRIAL).reindex(columns=CURVE_COLUMNS))
 
 

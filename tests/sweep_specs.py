@@ -7,7 +7,10 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from sweeps.engine.folder import RunFolder
+from sweeps.engine.comparison import Comparison
+from sweeps.engine.folder import RunFolder, Spec
+from sweeps.engine.listed import ListedTrials
+from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.search import PairedSearch
 from sweeps.engine.space import Choice, Range
 from sweeps.engine.spec import AshaSpec, Sweep
@@ -43,7 +46,7 @@ def small_sweep(base: dict[str, Any] | None = None, **changes: Any) -> Sweep:
     )
 
 
-def new_run(folder: Path, sweep: Sweep) -> RunFolder:
+def new_run(folder: Path, sweep: Spec) -> RunFolder:
     """A run folder with run.json, as the driver makes it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / names.RUN_FILE, {"spec": sweep.to_dict()})
@@ -74,7 +77,7 @@ class SimulatedTune:
     """Asks the searcher for trials, `slots` at a time, runs them in turn, and can break off after any event."""
 
     folder: RunFolder
-    sweep: Sweep
+    sweep: Any  # a Sweep or a Comparison
     loss: Loss = made_up_loss
     slots: int = 2
     stopped: dict[str, int] = field(default_factory=dict)  # name -> step at which ASHA stops it
@@ -82,9 +85,10 @@ class SimulatedTune:
     given: list[TrialPlan] = field(default_factory=list)  # in the order they were given out
     started: dict[str, list[str]] = field(default_factory=dict)  # name -> trials finished when it was given out
 
-    def run(self, events: int = 10**6) -> PairedSearch:
-        """Run to the end, or until `events` reports and ends have happened: then the driver dies."""
-        search = PairedSearch(self.sweep, self.folder, {}, self.stopped.__contains__, lambda: self.slots)
+    def run(self, events: int = 10**6) -> Any:
+        """Run to the end, or until `events` reports and ends have happened: then the driver dies. Returns the order."""
+        order = ListedTrials if isinstance(self.sweep, Comparison) else PairedSearch
+        search = order(self.sweep, self.folder, {}, self.stopped.__contains__, lambda: self.slots)
         running: dict[str, tuple[TrialPlan, int]] = {}  # Tune's id -> plan, next step
         number = 0
         while True:
@@ -114,7 +118,7 @@ class SimulatedTune:
         rows = self.folder.trial(plan.name) / names.LEDGER_FILE
         return rows.read_text().count("\n") * EVERY if rows.exists() else 0
 
-    def _advance(self, search: PairedSearch, trial_id: str, plan: TrialPlan, step: int) -> bool:
+    def _advance(self, search: PairedTrials, trial_id: str, plan: TrialPlan, step: int) -> bool:
         """One report, and the end where it comes; whether it came."""
         if plan.name in self.failing and step == EVERY:
             status = {"state": names.FAILED, "reason": "loss is nan"}

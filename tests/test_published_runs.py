@@ -372,7 +372,7 @@ def test_a_study_without_runs_has_tables_without_rows(tmp_path: Path) -> None:
 def test_a_damaged_table_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "trials.csv").write_text("trial\na\n")
     (tmp_path / "curves.csv").write_bytes(b'\xff\xfe"')
-    with pytest.raises(InputError, match="curves.csv is damaged"):
+    with pytest.raises(InputError, match=r"curves\.csv is damaged"):
         load(tmp_path)
 
 

@@ -22,7 +22,7 @@ from trainable.errors import InputError
 
 Ids = NDArray[np.integer[Any]]
 
-CHUNK_TOKENS = 1 << 26  # tokens sorted at once by one thread: 256 MiB of uint32 keys; merging chunks costs a third
+CHUNK_TOKENS = 1 << 26  # sorted at once, by all threads: 256 MiB of uint32 keys; merging chunks costs a third
 LARGEST_UINT32_VOCABULARY = 65_535  # V * V still fits
 
 
@@ -115,14 +115,14 @@ def count_stream(
 
     Where every row ends in eos and `first_context` is eos, the counts of rows joined end to end are the sum of the
     counts of each row alone, so folds can be added and subtracted. `stream_N` may be memory-mapped; working memory is
-    5 bytes for each token of a chunk and thread and 20 for each bigram (some 0.5 GiB a thread), whatever the length.
+    5 bytes for each of `chunk_tokens` and 20 for each bigram (some 0.5 GiB), whatever the length and the threads.
     Raises InputError for a token id outside the vocabulary.
     """
     _check_ids(np.array([first_context]), vocab_size)
     bounds = [len(stream_N) * i // threads for i in range(threads + 1)]
 
     def count_span(span: tuple[int, int]) -> BigramCounts:
-        chunks = _stream_chunks(stream_N, vocab_size, first_context, *span, chunk_tokens)
+        chunks = _stream_chunks(stream_N, vocab_size, first_context, *span, max(1, chunk_tokens // threads))
         return add_all(chunks, vocab_size)
 
     with ThreadPoolExecutor(threads) as pool:  # numpy releases the GIL where it sorts and compares

@@ -6,8 +6,9 @@ Text is prepared once by the project's own code (V 32,000, kept in the cache; th
 starts from the same stream of ids, finds the same bigrams, and makes its own keys. polars, no dependency of the
 project, runs in a process of its own, since its threads are fixed when it is imported: pip install polars.
 The long stream is not stored: it is the text over and over, made a slice at a time, once with the same ids (the bigrams
-stay the same) and once with the rarer half of the ids permuted in each pass (some 0.8 M new bigrams a pass, about as
-many as new text would bring). Working memory is bounded, the result is not: it grows with the distinct bigrams.
+stay the same) and once with the rarer half of the ids permuted in each pass (some 0.6 M new bigrams a pass of the
+books; new text would probably bring more). The result is not bounded: it grows with the distinct bigrams.
+The books fit into one chunk (trainable/counts.py), so that only the memory cases merge chunks.
 """
 
 import argparse

@@ -99,7 +99,7 @@ def peak_of(source: str, rows: int) -> float:
 
 
 def memory_cases(source: str, few: int, many: int) -> Iterator[Row]:
-    """The peak does not grow with the rows, but for some 40 bytes a row number and the pages of the mapped spool."""
+    """Some 100 bytes a row were added: row numbers and mapped pages of tokens, by the code; not told apart here."""
 
     def peak(rows: int) -> float:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:

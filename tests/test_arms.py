@@ -1,0 +1,134 @@
+"""What an arm is worth: paired within its unit, each arm at its own best setting, with the interval its units allow."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import best as ranking
+from analysis.arms import compare_arms, pair, verdict
+from analysis.results import Results
+from analysis.statistics import nadeau_bengio, student_interval
+from trainable import names
+
+ARMS = ["none", "linear", "step"]
+
+
+def results_of(rows: list[dict[str, Any]]) -> Results:
+    """Trials of the given arm, loss and settings; each curve falls in a straight line from 9 over 100 steps."""
+    defaults = {"state": names.FINISHED, "model.layers": 1, "loop.steps": 100, "corpus.eval_rows": 50.0, "seed": 0}
+    folds = {"corpus.folds": np.nan, "corpus.fold": 0, "corpus.train_rows": 200.0, "optimizer.lr": 1e-3}
+    trials = pd.DataFrame([{**defaults, **folds, **row} for row in rows])
+    trials["trial"] = [f"t{i}" for i in range(len(trials))]
+    trials["role"] = np.where(trials["arm"] == "none", names.CONTROL, names.ARM)
+    trials["step"] = 100
+    steps = np.array([0, 50, 100])
+    curves = pd.concat(
+        pd.DataFrame(
+            {
+                "trial": row["trial"],
+                "step": steps,
+                "eval_loss": 9 + (row["eval_loss"] - 9) * steps / 100,
+                "train_seconds": steps / 10,
+            }
+        )
+        for _, row in trials.iterrows()
+    )
+    return Results(trials, curves)
+
+
+def seeds(arm: str, losses: list[float], **settings: Any) -> list[dict[str, Any]]:
+    return [{"arm": arm, "eval_loss": loss, "seed": seed, **settings} for seed, loss in enumerate(losses)]
+
+
+def test_gain_is_the_controls_loss_less_the_arms_in_the_same_unit() -> None:
+    results = results_of(seeds("none", [5.0, 7.0, 6.0]) + seeds("linear", [4.9, 6.7, 5.8]))
+    row = compare_arms(results, ARMS).iloc[1]
+    assert row["arm"] == "linear" and row["n"] == 3
+    assert row["gain"] == pytest.approx(0.2) and row["gain_sd"] == pytest.approx(0.1)
+    assert (row["gain_low"], row["gain_high"]) == pytest.approx(student_interval([0.1, 0.3, 0.2]))
+
+
+def test_steps_saved_are_those_after_every_unit_has_its_controls_final_loss() -> None:
+    reached = results_of(seeds("none", [5.0]) + seeds("linear", [1.0]))
+    assert compare_arms(reached, ARMS).iloc[1]["steps_saved"] == pytest.approx(50)  # 9 - 8 t / 100 = 5 at t = 50
+    one_did_not = results_of(seeds("none", [5.0, 5.0]) + seeds("linear", [1.0, 6.0]))
+    assert math.isnan(compare_arms(one_did_not, ARMS).iloc[1]["steps_saved"])
+
+
+def test_each_arm_and_the_control_take_their_own_best_setting() -> None:
+    """Against an untuned control the arm would gain 0.5; against the tuned one it gains 0.1."""
+    results = results_of(
+        seeds("none", [6.0, 6.0], **{"optimizer.lr": 1e-3})
+        + seeds("none", [5.6, 5.4], **{"optimizer.lr": 3e-3})
+        + seeds("linear", [5.5, 5.3], **{"optimizer.lr": 1e-3})
+        + seeds("linear", [5.2, 8.0], **{"optimizer.lr": 3e-3})
+    )
+    compared = compare_arms(results, ARMS, "optimizer.lr")
+    assert list(compared["optimizer.lr"]) == [3e-3, 1e-3]
+    assert compared.iloc[1]["gain"] == pytest.approx(0.1)
+
+
+def test_setting_at_which_a_unit_is_missing_is_not_taken_for_the_best() -> None:
+    results = results_of(
+        seeds("none", [5.0, 5.0]) + seeds("linear", [4.9, 4.9]) + seeds("linear", [4.0], **{"optimizer.lr": 3e-3})
+    )
+    assert compare_arms(results, ARMS, "optimizer.lr").iloc[1]["optimizer.lr"] == 1e-3
+
+
+def test_folds_have_the_corrected_interval_with_seeds_averaged_within_them() -> None:
+    losses = [4.9, 4.7, 4.8, 4.75, 4.85]
+    rows = [
+        {"arm": arm, "eval_loss": loss, "seed": seed, "corpus.folds": 5.0, "corpus.fold": fold}
+        for seed in (0, 1)
+        for fold, base in enumerate(losses)
+        for arm, loss in (("none", 5.0), ("linear", base + 0.01 * seed))
+    ]
+    row = compare_arms(results_of(rows), ARMS).iloc[1]
+    expected = nadeau_bengio([5.0 - loss - 0.005 for loss in losses], 50 / 200)
+    assert (row["gain_low"], row["gain_high"]) == pytest.approx((expected.low, expected.high))
+    assert row["n"] == 10
+
+
+def test_groups_are_compared_within_themselves_and_in_the_order_of_the_arms() -> None:
+    results = results_of(
+        seeds("step", [4.0])
+        + seeds("none", [5.0])
+        + seeds("none", [3.0], **{"model.layers": 2})
+        + seeds("linear", [2.9], **{"model.layers": 2})
+        + seeds("linear", [4.5])
+    )
+    compared = compare_arms(results, ARMS)
+    assert list(zip(compared["model.layers"], compared["arm"], strict=True)) == [
+        (1, "none"),
+        (1, "linear"),
+        (1, "step"),
+        (2, "none"),
+        (2, "linear"),
+    ]
+    assert list(compared["gain"].round(6)) == [0, 0.5, 1.0, 0, 0.1]
+
+
+def test_trials_that_failed_or_lost_their_control_are_left_out() -> None:
+    rows = seeds("none", [5.0, 5.0]) + seeds("linear", [4.0, 4.0])
+    rows[1]["state"] = names.FAILED
+    assert list(pair(results_of(rows))["seed"]) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.1, 0.2, ranking.BETTER),
+        (-0.2, -0.1, ranking.WORSE),
+        (-0.1, 0.1, ranking.UNDECIDED),
+        (math.nan, math.nan, ranking.NO_CLAIM),
+    ],
+)
+def test_verdict_is_where_the_interval_lies(low: float, high: float, said: str) -> None:
+    assert verdict({"gain_low": low, "gain_high": high}) == said
+
+
+def test_run_without_a_finished_trial_has_no_arms() -> None:
+    assert compare_arms(results_of([{"arm": "none", "eval_loss": 5.0, "state": names.RUNNING}]), ARMS).empty
