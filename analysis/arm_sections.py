@@ -111,7 +111,6 @@ def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None) 
 
 def _cost(run: Run) -> Section:
     spent = ranking.cost(run.results.trials)
-    spent = spent[spent["trials"] > 0]
     rows = tuple(
         (
             str(role),

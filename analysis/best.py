@@ -90,14 +90,15 @@ def stopped(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(trials: pd.DataFrame) -> pd.DataFrame:
-    """What the run spent, by role, index control, arm, search, confirm, total.
+    """What the run spent, by role: index control, then search and confirm or (in a comparison) arm, then total.
 
     Columns: trials, trial_steps (optimizer steps up to the last report; work that a crash lost is not in it),
     full_trial_steps (the same trials all run to the end), train_seconds and eval_seconds (summed over trials).
     """
     kept = trials.assign(trials=1, trial_steps=trials[names.STEP], full_trial_steps=trials[LOOP_STEPS])
     columns = ["trials", "trial_steps", "full_trial_steps", names.TRAIN_SECONDS, names.EVAL_SECONDS]
-    roles = [names.CONTROL, names.ARM, names.SEARCH, names.CONFIRM]
+    guided = [names.ARM] if (trials[ROLE] == names.ARM).any() else [names.SEARCH, names.CONFIRM]
+    roles = [names.CONTROL, *guided]
     table = kept.groupby(ROLE)[columns].sum().reindex(roles, fill_value=0)
     table.loc["total"] = table.sum()
     return table.astype({"trials": "int64", "trial_steps": "int64", "full_trial_steps": "int64"})

@@ -68,6 +68,7 @@ NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WE
 # Okabe and Ito's, which colour-blind readers tell apart; with line styles once they are used up.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 STYLES: Final = ("-", "--")
+RING: Final[dict[str, Any]] = dict(marker="o", linestyle="", markersize=6, markerfacecolor="white", markeredgewidth=1.5)
 
 
 def draw_all(run: Path, results: Results) -> list[Path]:
@@ -285,8 +286,7 @@ def _draw_arm(axes: Axes, line: pd.DataFrame, look: dict[str, Any]) -> None:
         axes.fill_between(steps, line[LOW], line[HIGH], color=look["color"], alpha=0.14, linewidth=0)
     ends = line[ENDS].iloc[0]
     if steps[0] <= ends <= steps[-1]:
-        ring = {"markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.5, "zorder": 4}
-        axes.plot(ends, np.interp(ends, steps, mean), "o", color=look["color"], **ring)
+        axes.plot(ends, np.interp(ends, steps, mean), color=look["color"], zorder=4, **RING)
 
 
 def _title(key: tuple[Any, ...], lines: pd.DataFrame) -> str:
@@ -304,8 +304,7 @@ def _handles(lines: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Line
     handles = [handle(text[arm], **look) for arm, look in looks.items()]
     first, last = (lines.groupby([*PANEL, ARM], dropna=False)[names.STEP].transform(end) for end in ("min", "max"))
     if lines[ENDS].between(first, last).any():
-        ring = {"marker": "o", "linestyle": "", "markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.5}
-        handles.append(handle("its teacher ends here", color=CONTROL_COLOUR, **ring))
+        handles.append(handle("its teacher ends here", color=CONTROL_COLOUR, **RING))
     if (lines[UNITS] > 1).any():
         handles.append(handle("band: lowest to highest unit", color=CONTROL_COLOUR, linewidth=6, alpha=0.2))
     return handles

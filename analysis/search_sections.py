@@ -135,7 +135,7 @@ def _judged_too_early(run: Run, grace_period: int) -> Iterator[str]:
 
 
 def _cost(run: Run) -> Section:
-    spent = ranking.cost(run.results.trials).drop(index=names.ARM)
+    spent = ranking.cost(run.results.trials)
     rows = tuple(_cost_row(str(role), row) for role, row in spent.iterrows())
     headings = ("role", "trials", "trial-steps", "all run to the end", "share", "training s", "evaluation s")
     lines = [wall_clock(run.record), _full_grid(run, spent["trial_steps"][names.SEARCH]), peak_memory(run)]

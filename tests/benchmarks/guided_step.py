@@ -301,9 +301,15 @@ def plot(rows: list[Row], path: Path) -> None:
         tokens = [int(row.case.split(" tokens a step")[0].split(", ")[-1].replace(",", "")) for row in series]
         left.plot(tokens, [row.ours for row in series], marker="o", label=label)
         right.plot(tokens, [100 * row.ratio for row in series], marker="o", label=label)
-    left.set(xscale="log", yscale="log", xlabel="tokens a step", ylabel="teacher, ms a step")
-    right.set(xscale="log", xlabel="tokens a step", ylabel="teacher / plain step, %", ylim=0)
-    left.legend(fontsize="small")
+    left.set(yscale="log", ylabel="teacher, ms a step")
+    right.set(ylabel="teacher / plain step, %", ylim=0)
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(tokens, [f"{count:,}" for count in tokens])
+        axes.set_xlabel("tokens a step")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    right.legend(fontsize="small", frameon=False)
     figure.savefig(path, dpi=120)
 
 
