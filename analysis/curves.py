@@ -68,7 +68,9 @@ NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WE
 # Okabe and Ito's, which colour-blind readers tell apart; with line styles once they are used up.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 STYLES: Final = ("-", "--")
-RING: Final[dict[str, Any]] = dict(marker="o", linestyle="", markersize=6, markerfacecolor="white", markeredgewidth=1.5)
+RING: Final[dict[str, Any]] = {
+    "marker": "o", "linestyle": "", "markersize": 6, "markerfacecolor": "white", "markeredgewidth": 1.5,
+}  # fmt: skip
 
 
 def draw_all(run: Path, results: Results) -> list[Path]:

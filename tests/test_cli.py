@@ -207,7 +207,7 @@ def test_interrupt_before_the_trials_exits_with_130(capsys: pytest.CaptureFixtur
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    assert main(interrupted, "", []) == 130  # type: ignore[arg-type]
+    assert main(interrupted, SearchOptions, "", []) == 130  # type: ignore[arg-type]
     assert "Interrupted" in capsys.readouterr().out
 
 
