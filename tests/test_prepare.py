@@ -7,7 +7,8 @@ import pytest
 from small_corpus import small_config, small_sentences
 
 from trainable.bigram import BigramTable
-from trainable.prepare import prepare_run
+from trainable.plan import data_key, table_key
+from trainable.prepare import prepare_run, prepare_runs
 from trainable.split import split_rows
 
 SECRET = "xylophone quartz xylophone quartz xylophone."
@@ -81,3 +82,59 @@ def test_empty_rows_are_counted_and_said(tmp_path: Path) -> None:
     _, facts = prepare_run(config, tmp_path / "cache", said.append)
     assert facts["corpus"]["empty_rows"] == 3
     assert "empty rows dropped" in " ".join(said)
+
+
+def table_of_kind(folder: Path, kind: str) -> BigramTable:
+    data, _ = prepare_run(small_config(folder, {"teacher.kind": kind}), folder / "cache")
+    assert data.table is not None
+    return data.table
+
+
+def test_the_sceptics_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
+    """Uniform rows are equal and flat, unigram rows equal; shuffled rows are the bigram's own, of other contexts."""
+    tables = {kind: table_of_kind(tmp_path, kind) for kind in ("bigram", "shuffled", "unigram", "uniform")}
+    seen = np.flatnonzero(np.diff(tables["bigram"].indptr))
+    rows = {kind: np.array([table.row(c) for c in seen]) for kind, table in tables.items()}
+    for kind, row_CxV in rows.items():
+        np.testing.assert_allclose(row_CxV.sum(1), 1, atol=1e-6, err_msg=kind)
+    assert np.ptp(rows["uniform"]) < 1e-9
+    assert np.ptp(rows["unigram"], axis=0).max() < 1e-9 and np.ptp(rows["unigram"][0]) > 0.01
+    assert not np.allclose(rows["shuffled"], rows["bigram"])
+    entropies = {k: np.sort(-(r * np.log(np.where(r > 0, r, 1))).sum(1)) for k, r in rows.items()}
+    np.testing.assert_allclose(entropies["shuffled"], entropies["bigram"], atol=1e-9)
+    assert len({table.checksum for table in tables.values()}) == 4
+
+
+def test_several_runs_share_their_blocks_and_have_a_table_each(tmp_path: Path) -> None:
+    configs = [
+        small_config(tmp_path, changes)
+        for changes in (
+            {},
+            {"seed": 3, "model.layers": 2, "optimizer.lr": 1e-2},
+            {"teacher.smoothing": "witten_bell"},
+            {"corpus.folds": 3, "corpus.fold": 1},
+        )
+    ]
+    lines: list[str] = []
+    prepared = prepare_runs(configs, tmp_path / "cache", lines.append)
+    assert len(set(lines)) == len(lines), "what several runs share is said once"
+    assert set(prepared.blocks) == {data_key(config) for config in configs} and len(prepared.blocks) == 2
+    assert set(prepared.tables) == {table_key(config) for config in configs} and len(prepared.tables) == 3
+    alone, facts = prepare_run(configs[0], tmp_path / "cache")
+    assert alone.table is not None
+    assert prepared.tables[table_key(configs[0])].checksum == alone.table.checksum
+    assert prepared.facts["corpus"] == facts["corpus"]
+    assert {key: table["checksum"] for key, table in prepared.facts["tables"].items()} == {
+        key: table.checksum for key, table in prepared.tables.items()
+    }
+
+
+def test_the_teacher_of_a_fold_has_not_counted_that_fold(tmp_path: Path) -> None:
+    """Tables of k folds: each counts the tokens of the others' rows only."""
+    configs = [small_config(tmp_path, {"corpus.folds": 3, "corpus.fold": fold}) for fold in range(3)]
+    prepared = prepare_runs(configs, tmp_path / "cache")
+    for config in configs:
+        train, _ = prepared.blocks[data_key(config)]
+        assert prepared.tables[table_key(config)].counted_tokens == len(train.stream_N)
+        rows = split_rows(600, config.corpus)
+        assert not set(rows.train) & set(rows.eval)

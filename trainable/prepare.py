@@ -80,8 +80,15 @@ def prepare_runs(
     tables: TablesByKey = {}
     facts: dict[str, Any] = {}
     listed: dict[str, Any] = {}
+    heard: dict[str, None] = {}
+
+    def say_once(text: str) -> None:
+        if text not in heard:
+            say(text)
+        heard[text] = None
+
     for key, config in reversed(distinct.items()):
-        data, facts_here = prepare_run(config, cache, say)
+        data, facts_here = prepare_run(config, cache, say_once)
         assert data.table is not None
         blocks.setdefault(data_key(config), (data.train, data.eval))
         tables[key] = data.table
