@@ -22,7 +22,7 @@ from statistics import median
 
 from record import Row, compare, keep
 
-from sweeps.engine.cli import Options
+from sweeps.schedule_search import SearchOptions
 from sweeps.schedule_search import schedule_search
 from trainable import names
 from trainable.ledger import read_reports
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of the job, some 3 minutes each (3)")
     parser.add_argument("job", nargs="*", help="options of the job, after --, such as -- --smoke-test; none: as typed")
     options = parser.parse_args()
-    prepare_run(schedule_search(Options()).base)
+    prepare_run(schedule_search(SearchOptions()).base)
     keep("sweep_overhead", rows_of([measure(options.job) for _ in range(options.repeats)]))
 
 
