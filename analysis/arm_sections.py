@@ -11,7 +11,7 @@ from analysis.best import BETTER, NO_CLAIM, UNDECIDED, WORSE
 from analysis.document import DASH, Section, Table, number, signed
 from analysis.figures import plural
 from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE
-from analysis.sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.sections import Run, peak_memory, setting, step_time_table, wall_clock
 from trainable import names
 
 VERDICTS: Final = {
@@ -36,7 +36,7 @@ def _teachers(run: Run) -> Iterator[str]:
         loss = table["eval_loss"]
         own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
         counted = f"counted on {table['rows']} rows" if table["rows"] != "none" else "counted on nothing"
-        leak = f" {LEAK}" if table["rows"] == "all" else ""
+        leak = " It has counted the validation rows too: a probe of that leak." if table["rows"] == "all" else ""
         yield f"Teacher {table['smoothing']}, {counted}: {table['bigrams']:,} bigrams; own validation loss {own}.{leak}"
 
 

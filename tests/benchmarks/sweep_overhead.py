@@ -22,8 +22,7 @@ from statistics import median
 
 from record import Row, compare, keep
 
-from sweeps.schedule_search import SearchOptions
-from sweeps.schedule_search import schedule_search
+from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
 from trainable.ledger import read_reports
 from trainable.prepare import prepare_run
