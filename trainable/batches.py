@@ -36,7 +36,9 @@ def step_order(step: int, blocks: int, blocks_per_step: int, seed: int) -> np.nd
 @lru_cache(maxsize=2)  # a step may lie in two epochs; made anew each step, it would cost more than the step
 def _epoch_order(blocks: int, seed: int, epoch: int) -> np.ndarray:
     """A permutation of the blocks; 4 bytes each, for every trial has its own."""
-    return np.random.default_rng((seed, epoch)).permutation(np.arange(blocks, dtype=np.uint32))
+    order = np.arange(blocks, dtype=np.uint32)
+    np.random.default_rng((seed, epoch)).shuffle(order)
+    return order
 
 
 def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device) -> Batch:
