@@ -111,6 +111,7 @@ def not_controlled(run: Run) -> Section:
         *([] if run.record["spec"].get("tuned") else [_untuned(run)]),
         "One corpus, one split, one tokenizer, one width. "
         "A gain early in training may fade in a longer run: nothing here says how it does.",
+        *_not_published(run),
         "Seeds change initial weights and the order of batches, not the validation blocks: "
         "the intervals do not cover the choice of text.",
         "Trials may have shared the machine: seconds are noisier than steps.",
@@ -121,6 +122,13 @@ def not_controlled(run: Run) -> Section:
 
 def _untuned(run: Run) -> str:
     return f"Learning rate {run.settings['optimizer.lr']:g} for both arms: tuned for neither."
+
+
+def _not_published(run: Run) -> Iterator[str]:
+    """A comparison repeats a published study; say so where its size was not the published one."""
+    name = run.settings["model.name"]
+    if run.record["spec"].get("kind") == "comparison" and name != "small-llama2":
+        yield f"The published size (small-llama2, 588 steps of 32,768 tokens, BookCorpus) was not run: this is {name}."
 
 
 def _early_controls(run: Run) -> Iterator[str]:
