@@ -1,6 +1,6 @@
 """Experiments 1 to 3 of the published study: does a bigram teacher help early, and must it leave?
 
-    python sweeps/early_stage.py                     # laptop scale, built-in corpus: 5 minutes
+    python sweeps/early_stage.py                     # laptop scale, built-in corpus
     python sweeps/early_stage.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/early_stage.py --scale published   # small-llama2, BookCorpus
 

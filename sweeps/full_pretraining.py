@@ -1,8 +1,8 @@
 """Does a head start matter in a whole pre-training? One epoch of the training split.
 
-    python sweeps/full_pretraining.py                     # laptop scale, built-in corpus: 6 minutes
+    python sweeps/full_pretraining.py                     # laptop scale, built-in corpus
     python sweeps/full_pretraining.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/full_pretraining.py --scale published   # small-llama2, BookCorpus: about 60 times schedule_types
+    python sweeps/full_pretraining.py --scale published   # small-llama2, BookCorpus
 
 What varies: no teacher, and the best schedule. What is fixed: 6 layers, every row of the training split; 34,856 steps
 at published scale (warm-up 1000, an evaluation and a checkpoint every 3000), 280 on a laptop, about one epoch of the

@@ -1,6 +1,6 @@
 """Does the gain hold on other text? Five folds, the teacher of each counted without that fold.
 
-    python sweeps/kfold.py                     # laptop scale, built-in corpus: 4 minutes
+    python sweeps/kfold.py                     # laptop scale, built-in corpus
     python sweeps/kfold.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/kfold.py --scale published   # small-llama2, BookCorpus
 

@@ -1,6 +1,6 @@
 """Does depth change what the teacher is worth?
 
-    python sweeps/layer_depth.py                     # laptop scale, built-in corpus: 8 minutes
+    python sweeps/layer_depth.py                     # laptop scale, built-in corpus
     python sweeps/layer_depth.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/layer_depth.py --scale published   # small-llama2, BookCorpus
 

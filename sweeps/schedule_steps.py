@@ -1,6 +1,6 @@
 """How long should the teacher stay?
 
-    python sweeps/schedule_steps.py                     # laptop scale, built-in corpus: 5 minutes
+    python sweeps/schedule_steps.py                     # laptop scale, built-in corpus
     python sweeps/schedule_steps.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/schedule_steps.py --scale published   # small-llama2, BookCorpus
 

@@ -1,6 +1,6 @@
 """How should the teacher leave: in a line, exponentially, or as 1/t?
 
-    python sweeps/schedule_types.py                     # laptop scale, built-in corpus: 6 minutes
+    python sweeps/schedule_types.py                     # laptop scale, built-in corpus
     python sweeps/schedule_types.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/schedule_types.py --scale published   # small-llama2, BookCorpus
 

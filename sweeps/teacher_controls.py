@@ -1,6 +1,6 @@
 """What a sceptic asks: is it the bigrams, or would any soft target do?
 
-    python sweeps/teacher_controls.py                     # laptop scale, built-in corpus: 25 minutes
+    python sweeps/teacher_controls.py                     # laptop scale, built-in corpus
     python sweeps/teacher_controls.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/teacher_controls.py --scale published   # small-llama2, BookCorpus
 

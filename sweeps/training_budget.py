@@ -1,6 +1,6 @@
 """Does the head start last? The same comparison at 1, 2, 4 and 8 times the steps.
 
-    python sweeps/training_budget.py                     # laptop scale, built-in corpus: 15 minutes
+    python sweeps/training_budget.py                     # laptop scale, built-in corpus
     python sweeps/training_budget.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/training_budget.py --scale published   # small-llama2, BookCorpus
 

@@ -1,6 +1,6 @@
 """Does the size of the validation set change what is measured?
 
-    python sweeps/validation_size.py                     # laptop scale, built-in corpus: 2 minutes
+    python sweeps/validation_size.py                     # laptop scale, built-in corpus
     python sweeps/validation_size.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/validation_size.py --scale published   # small-llama2, BookCorpus
 
