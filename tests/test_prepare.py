@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from small_corpus import small_config, small_sentences
 
+from trainable import teacher
 from trainable.bigram import BigramTable
+from trainable.config import override
+from trainable.corpus import open_corpus
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run, prepare_runs
+from trainable.smoothing import estimate
 from trainable.split import split_rows
+from trainable.teacher import count
+from trainable.tokenizer import corpus_tokenizer, train_bpe
+from trainable.tokens import token_blocks
 
 SECRET = "xylophone quartz xylophone quartz xylophone."
 
@@ -138,3 +145,53 @@ def test_the_teacher_of_a_fold_has_not_counted_that_fold(tmp_path: Path) -> None
         assert prepared.tables[table_key(config)].counted_tokens == len(train.stream_N)
         rows = split_rows(600, config.corpus)
         assert not set(rows.train) & set(rows.eval)
+
+
+def shared_tokenizer(folder: Path) -> str:
+    """A folder with a tokenizer that all folds share."""
+    texts = folder / "tokenizer"
+    texts.mkdir()
+    train_bpe(iter(small_sentences()), 512).save(str(texts / "tokenizer.json"))
+    return str(texts)
+
+
+@pytest.mark.parametrize("packing", ["packed", "as_published"])
+@pytest.mark.parametrize("limit", [None, 150])
+def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting_each_fold_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str, limit: int | None
+) -> None:
+    rows = 400 if packing == "as_published" and limit is None else limit
+    changes = {"corpus.folds": 3, "tokens.tokenizer": shared_tokenizer(tmp_path), "tokens.packing": packing}
+    configs = [small_config(tmp_path, {**changes, "corpus.train_rows": rows, "corpus.fold": i}) for i in range(3)]
+    configs += [override(config, {"teacher.smoothing": "witten_bell"}) for config in configs]
+    counted: list[int] = []
+    monkeypatch.setattr(teacher, "count", lambda blocks: counted.append(blocks.rows) or count(blocks))
+    prepared = prepare_runs(configs, tmp_path / "cache")
+
+    separate = packing == "packed" or limit is None  # 75 rows are no whole string of 200: then each fold by itself
+    assert counted == ([(rows or 600) // (2 if rows else 3)] * 3 if separate else [150] * 3)
+    for config in configs:
+        table = prepared.tables[table_key(config)]
+        train, _ = prepared.blocks[data_key(config)]
+        alone = estimate(
+            count(train),
+            config.teacher.smoothing,
+            None,
+            tokenizer_fingerprint=table.tokenizer_fingerprint,
+            rows=config.teacher.rows,
+        )
+        assert table.checksum == alone.checksum
+
+
+def test_the_blocks_of_a_fold_are_those_of_its_rows_tokenised_at_once(tmp_path: Path) -> None:
+    changes = {"corpus.folds": 3, "corpus.fold": 1, "corpus.train_rows": 300, "tokens.tokenizer": "train:512"}
+    config = small_config(tmp_path, changes)
+    data, facts = prepare_run(config, tmp_path / "cache")
+    corpus = open_corpus(config.corpus)
+    rows_R = split_rows(corpus.rows, config.corpus).train
+    tokenizer = corpus_tokenizer("train:512", corpus, rows_R, tmp_path / "cache")
+    whole = token_blocks(corpus, rows_R, tokenizer, config.tokens, tmp_path / "cache")
+    np.testing.assert_array_equal(data.train.ids_BxT, whole.ids_BxT)
+    np.testing.assert_array_equal(data.train.stream_N, whole.stream_N)
+    assert data.train.checksum == whole.checksum
+    assert facts["corpus"]["train_rows"] == 300

@@ -5,7 +5,7 @@ import pytest
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
-from trainable.split import rows_digest, split_rows, teacher_rows
+from trainable.split import rows_digest, split_rows, teacher_parts
 
 
 @pytest.mark.parametrize("rows", [10, 101, 1001])
@@ -72,10 +72,20 @@ def test_limited_folds_do_not_share_one_training_set() -> None:
 
 def test_teacher_rows_are_the_students_the_training_split_or_every_row() -> None:
     split = split_rows(100, CorpusConfig(train_rows=7))
-    assert teacher_rows(split, "student") is split.train
-    assert len(teacher_rows(split, "train_split")) == 80
-    assert sorted(teacher_rows(split, "all")) == list(range(100))
-    assert not set(teacher_rows(split, "train_split")) & set(split.eval)
+    assert teacher_parts(split, "student") is split.train_parts
+    assert len(np.concatenate(teacher_parts(split, "train_split"))) == 80
+    assert sorted(np.concatenate(teacher_parts(split, "all"))) == list(range(100))
+    assert not set(np.concatenate(teacher_parts(split, "train_split"))) & set(split.eval)
+
+
+@pytest.mark.parametrize("limit", [None, 400])
+def test_k_folds_train_on_k_parts_in_common_and_the_remainder(limit: int | None) -> None:
+    splits = [split_rows(1003, CorpusConfig(folds=5, fold=fold, train_rows=limit)) for fold in range(5)]
+    parts = [{rows_digest(part_R) for part_R in split.train_parts} for split in splits]
+    remainder = {rows_digest(splits[0].train_parts[-1])} if limit is None else set()
+    assert {len(own) for own in parts} == {4 + len(remainder)}
+    assert len(set.union(*parts)) == 5 + len(remainder)
+    assert set.intersection(*parts) == remainder
 
 
 @pytest.mark.parametrize(
@@ -105,6 +115,6 @@ def test_another_seed_gives_another_split() -> None:
 def test_row_numbers_cannot_be_written() -> None:
     for config in (CorpusConfig(train_rows=5), CorpusConfig(folds=5, train_rows=5)):
         split = split_rows(50, config)
-        for rows_R in (split.train, split.eval, split.train_split, split.every):
+        for rows_R in (split.train, split.eval, split.train_split, *split.every_parts):
             with pytest.raises(ValueError, match="read-only"):
                 rows_R[0] = 0

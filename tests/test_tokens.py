@@ -22,7 +22,7 @@ from trainable.corpus import Corpus, open_corpus
 from trainable.errors import InputError
 from trainable.split import split_rows
 from trainable.tokenizer import TextTokenizer, corpus_tokenizer
-from trainable.tokens import TokenBlocks, load_blocks, token_blocks
+from trainable.tokens import TokenBlocks, joined_blocks, load_blocks, token_blocks
 
 PROJECT = Path(__file__).resolve().parents[1]
 Packing = Literal["packed", "as_published"]
@@ -347,7 +347,7 @@ def test_two_processes_that_want_the_same_blocks_build_them_once(
 
 def test_too_few_tokens_for_a_block_are_told(make: Callable[..., TokenBlocks], order: NDArray[np.int64]) -> None:
     with pytest.raises(InputError, match=r"the validation rows give \d+ tokens, fewer than one block of 1,000"):
-        make(context=1000, rows_R=order[:3], label="validation rows")
+        joined_blocks([make(context=1000, rows_R=order[:3])], Path(), "validation rows")
 
 
 def test_progress_is_silent_without_a_terminal(

@@ -4,32 +4,23 @@ Each product is cached under a fingerprint of what shapes it, so preparing again
 also how a run starts on a machine without it.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from trainable.bigram import BigramTable, cross_entropy, shuffled
-from trainable.bigram_file import load_table, save_table
-from trainable.cache import Manifest, built_once, cache_folder
-from trainable.config import TeacherConfig, TrialConfig
+from trainable.bigram import BigramTable
+from trainable.cache import cache_folder
+from trainable.config import TrialConfig
 from trainable.corpus import Corpus, open_corpus
-from trainable.counts import BigramCounts, count_blocks, count_stream
-from trainable.files import fingerprint
 from trainable.plan import data_key, table_key
-from trainable.smoothing import estimate, uniform, unigram
-from trainable.split import split_rows, teacher_rows
+from trainable.split import Parts, split_rows, teacher_parts
+from trainable.teacher import Counter, teacher_loss, teacher_table
 from trainable.tokenizer import TextTokenizer, corpus_tokenizer
-from trainable.tokens import TokenBlocks, token_blocks
+from trainable.tokens import TokenBlocks, joined_blocks, separable, token_blocks
 from trainable.train import RunData
 
 BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
 TablesByKey = dict[str, BigramTable]  # by table_key
-TABLE_FORMAT = 2  # raise when the same settings give another table
-TABLE_FILE = "table.bigram"
-SHUFFLE_SEED = 0
 
 
 class Prepared(NamedTuple):
@@ -41,25 +32,34 @@ class Prepared(NamedTuple):
 
 
 def prepare_run(
-    config: TrialConfig, cache: Path | None = None, say: Callable[[str], None] = lambda text: None
+    config: TrialConfig,
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    counter: Counter | None = None,
 ) -> tuple[RunData, dict[str, Any]]:
     """The data of a run with its teacher's table, and the facts about them for the record.
 
-    `say` hears a line a product. Raises InputError for anything wrong with corpus, tokenizer or settings.
+    `say` hears a line a product; a `counter` that several runs share counts for each only what no other had counted.
+    Raises InputError for anything wrong with corpus, tokenizer or settings.
     """
     cache = cache or cache_folder()
     corpus = open_corpus(config.corpus)
     split = split_rows(corpus.rows, config.corpus)
     say(f"corpus {corpus.name}: {corpus.rows:,} rows" + (" (a demonstration)" if corpus.demonstration else ""))
     tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, split.train, cache)
-    train = token_blocks(corpus, split.train, tokenizer, config.tokens, cache, label="training rows")
-    held_out = token_blocks(corpus, split.eval, tokenizer, config.tokens, cache, label="validation rows")
+
+    def tokenised(parts: Parts, label: str) -> list[TokenBlocks]:
+        rows = separable(parts, config.tokens)
+        return [token_blocks(corpus, rows_R, tokenizer, config.tokens, cache, label=label) for rows_R in rows]
+
+    train_parts = tokenised(split.train_parts, "training rows")
+    train = joined_blocks(train_parts, cache, "training rows")
+    held_out = joined_blocks(tokenised((split.eval,), "validation rows"), cache, "validation rows")
     say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
-    counted = train
+    counted = train_parts
     if config.teacher.rows != "student":
-        rows_R = teacher_rows(split, config.teacher.rows)
-        counted = token_blocks(corpus, rows_R, tokenizer, config.tokens, cache, label="teacher's rows")
-    table = teacher_table(config.teacher, counted, tokenizer, cache)
+        counted = tokenised(teacher_parts(split, config.teacher.rows), "teacher's rows")
+    table = teacher_table(config.teacher, counted, tokenizer, cache, counter or Counter())
     facts = _facts(config, corpus, tokenizer, train, held_out, table)
     say(
         f"teacher {table.smoothing} on {table.rows} rows: {len(table.values):,} bigrams of "
@@ -81,6 +81,7 @@ def prepare_runs(
     facts: dict[str, Any] = {}
     listed: dict[str, Any] = {}
     heard: dict[str, None] = {}
+    counter = Counter()
 
     def say_once(text: str) -> None:
         if text not in heard:
@@ -88,65 +89,13 @@ def prepare_runs(
         heard[text] = None
 
     for key, config in reversed(distinct.items()):
-        data, facts_here = prepare_run(config, cache, say_once)
+        data, facts_here = prepare_run(config, cache, say_once, counter)
         assert data.table is not None
         blocks.setdefault(data_key(config), (data.train, data.eval))
         tables[key] = data.table
         facts = facts or facts_here
         listed[key] = facts_here["teacher"] | {"blocks": data_key(config)}
     return Prepared(blocks, tables, facts | {"tables": listed})
-
-
-def teacher_table(teacher: TeacherConfig, blocks: TokenBlocks, tokenizer: TextTokenizer, cache: Path) -> BigramTable:
-    """The bigram table of `blocks` under the teacher's smoothing, from the cache or counted now."""
-    shaping = [
-        TABLE_FORMAT,
-        blocks.fingerprint,
-        teacher.kind,
-        teacher.smoothing,
-        teacher.smoothing_strength,
-        teacher.rows,
-    ]
-    folder = cache / "tables" / fingerprint(shaping)
-
-    def build(into: Path) -> Manifest:
-        save_table(make_table(teacher, blocks, tokenizer.fingerprint), into / TABLE_FILE)
-        return {"shaping": shaping}
-
-    built_once(folder, build)
-    return load_table(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
-
-
-def make_table(teacher: TeacherConfig, blocks: TokenBlocks, tokenizer: str) -> BigramTable:
-    """The teacher of the kind asked for; `tokenizer` is its fingerprint."""
-    if teacher.kind == "uniform":
-        return uniform(blocks.vocab_size, tokenizer_fingerprint=tokenizer)
-    counts = count(blocks)
-    if teacher.kind == "unigram":
-        return unigram(counts, tokenizer_fingerprint=tokenizer, rows=teacher.rows)
-    strength = teacher.smoothing_strength
-    table = estimate(counts, teacher.smoothing, strength, tokenizer_fingerprint=tokenizer, rows=teacher.rows)
-    return shuffled(table, SHUFFLE_SEED) if teacher.kind == "shuffled" else table
-
-
-def count(blocks: TokenBlocks) -> BigramCounts:
-    """All bigrams of the blocks' text; padding is not counted."""
-    if blocks.lengths_B is not None:
-        return count_blocks(blocks.ids_BxT, blocks.lengths_B, blocks.vocab_size)
-    return count_stream(
-        blocks.stream_N, blocks.vocab_size, first_context=blocks.eos_id, threads=min(4, os.cpu_count() or 1)
-    )
-
-
-def teacher_loss(table: BigramTable, blocks: TokenBlocks) -> float | None:
-    """What the teacher itself scores on validation blocks, nats per token; None where it gives a target no chance."""
-    ids_BxT = blocks.ids_BxT
-    prev_BxT, next_BxT = ids_BxT[:, :-1], ids_BxT[:, 1:]
-    if blocks.lengths_B is not None:
-        real_BxT = np.arange(1, ids_BxT.shape[1]) < blocks.lengths_B[:, None]
-        prev_BxT, next_BxT = prev_BxT[real_BxT], next_BxT[real_BxT]
-    loss = cross_entropy(table, prev_BxT.ravel(), next_BxT.ravel())
-    return loss if np.isfinite(loss) else None
 
 
 def _facts(

@@ -7,6 +7,7 @@ that results can be compared with published ones. Shapes: R row numbers, in the 
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,27 @@ from numpy.typing import NDArray
 from trainable.config import CorpusConfig, TeacherRows, require
 
 Rows = NDArray[np.int64]
+Parts = tuple[Rows, ...]  # in the order of their use; folds have parts in common, which are tokenised and counted once
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Row numbers (from 0, in the order of the file), in the order of their use. No row is in both halves."""
 
-    train: Rows  # what the student trains on: corpus.train_rows of train_split
-    eval: Rows  # what it is validated on: corpus.eval_rows of the validation split
-    train_split: Rows  # the whole training split
-    every: Rows  # every row of the corpus, validation included
+    eval: Rows  # what the student is validated on: corpus.eval_rows of the validation split
+    train_parts: Parts  # what it trains on: corpus.train_rows of the training split
+    train_split_parts: Parts  # the whole training split
+    every_parts: Parts  # every row of the corpus, validation included
+
+    @cached_property
+    def train(self) -> Rows:
+        """Of all train_parts."""
+        return _joined(self.train_parts)
+
+    @cached_property
+    def train_split(self) -> Rows:
+        """Of all train_split_parts."""
+        return _joined(self.train_split_parts)
 
 
 def split_rows(rows: int, config: CorpusConfig) -> Split:
@@ -39,7 +51,12 @@ def split_rows(rows: int, config: CorpusConfig) -> Split:
         eval_R, *parts = _folds(every_R, config.folds, config.fold)
     _require_rows("train_rows", config.train_rows, sum(map(len, parts)), rows)
     _require_rows("eval_rows", config.eval_rows, len(eval_R), rows)
-    return Split(_limited(parts, config.train_rows), eval_R[: config.eval_rows], _joined(parts), every_R)
+    return Split(
+        eval=eval_R[: config.eval_rows],
+        train_parts=_filled(_limited(parts, config.train_rows)),
+        train_split_parts=_filled(parts),
+        every_parts=_filled([eval_R, *parts]),
+    )
 
 
 def rows_digest(rows_R: Rows) -> str:
@@ -47,9 +64,9 @@ def rows_digest(rows_R: Rows) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows_R, "<i8").data).hexdigest()
 
 
-def teacher_rows(split: Split, which: TeacherRows) -> Rows:
+def teacher_parts(split: Split, which: TeacherRows) -> Parts:
     """The rows that the teacher is counted on; "all" has seen the validation rows and is a probe of that leak."""
-    return {"student": split.train, "train_split": split.train_split, "all": split.every}[which]
+    return {"student": split.train_parts, "train_split": split.train_split_parts, "all": split.every_parts}[which]
 
 
 def _fraction(every_R: Rows, fraction: float) -> list[Rows]:
@@ -65,21 +82,26 @@ def _folds(every_R: Rows, folds: int, fold: int) -> list[Rows]:
     return [parts.pop(fold), *parts, every_R[folds * size :]]
 
 
-def _limited(parts: list[Rows], limit: int | None) -> Rows:
+def _limited(parts: list[Rows], limit: int | None) -> list[Rows]:
     """The first rows of the training split; of folds, the first rows of *each*, as published.
 
     First rows of the whole would be the same rows for every fold but one: k folds would share one training set.
     """
     if limit is None or len(parts) == 1:
-        return _joined(parts)[:limit]
+        return [part_R[:limit] for part_R in parts]
     *folds, _ = parts
     base, extra = divmod(min(limit, sum(map(len, folds))), len(folds))
     taken = [fold_R[: base + (i < extra)] for i, fold_R in enumerate(folds)]
     left_over = limit - sum(map(len, taken))
-    return _joined([*taken, parts[-1][:left_over]])
+    return [*taken, parts[-1][:left_over]]
 
 
-def _joined(parts: list[Rows]) -> Rows:
+def _filled(parts: list[Rows]) -> Parts:
+    """Without those that have no row, the remainder of the folds for one."""
+    return tuple(part_R for part_R in parts if len(part_R))
+
+
+def _joined(parts: Parts) -> Rows:
     if len(parts) == 1:
         return parts[0]
     joined_R = np.concatenate(parts)

@@ -8,8 +8,13 @@ Two ways to pack (`tokens.packing`):
   as_published  each 200 rows joined with "", tokenised as one string with the tokenizer's own special tokens, and cut
                 every T; the last block of the 200 is padded, so a quarter of the published blocks is short. `lengths_B`
                 says how many tokens of each block are real: pads cannot always be told by their id, which may be eos.
+
+The training rows of k folds have parts in common. Each part is tokenised once, with a tokenizer that the folds share,
+and its tokens are laid end to end with those of the others: the same stream as of all rows at once.
 """
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +28,9 @@ from trainable.config import TokensConfig, require
 from trainable.corpus import Corpus
 from trainable.errors import InputError
 from trainable.files import fingerprint
-from trainable.packing import LENGTHS_FILE, STREAM_FILE, Packed, pack, pack_as_published
+from trainable.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, Packed, pack, pack_as_published
 from trainable.progress import progress_bar
-from trainable.split import Rows, rows_digest
+from trainable.split import Parts, Rows, rows_digest
 from trainable.tokenizer import TextTokenizer
 
 _PLAIN_FIELDS = ("eos_id", "pad_id", "vocab_size", "rows", "empty_rows", "fingerprint", "checksum", "path")
@@ -67,11 +72,11 @@ def token_blocks(
     label: str = "rows",
     progress: bool | None = None,
 ) -> TokenBlocks:
-    """The given rows as blocks, from `cache` or made now.
+    """The given rows as blocks, from `cache` or made now; too few rows are no block at all.
 
     label: what the rows are for, in messages and in the progress bar; progress: None shows it on a terminal.
     Memory of a build: some 40 bytes a row number and a few batches of text; as_published holds the text of the rows.
-    Raises InputError if a row cannot be read, a token id exceeds the vocabulary, or the rows do not fill one block.
+    Raises InputError if a row cannot be read, or a token id exceeds the vocabulary.
     """
     shaping = _shaping(corpus, rows_R, tokenizer, config)
     folder = cache / "tokens" / fingerprint(shaping)
@@ -80,10 +85,30 @@ def token_blocks(
         method = pack if config.packing == "packed" else partial(pack_as_published, context=config.context)
         with progress_bar(f"tokenising {label}", len(rows_R), progress) as advance:
             packed = method(corpus, rows_R, tokenizer, into, advance)
-        _require_block(packed, config.context, label)
         return {"format": FORMAT, "label": label, "shaping": shaping, **_sizes(packed, tokenizer, len(rows_R))}
 
     return _mapped(folder, built_once(folder, build))
+
+
+def joined_blocks(parts: Sequence[TokenBlocks], cache: Path, label: str) -> TokenBlocks:
+    """The tokens of all parts, end to end, as blocks; from `cache` or joined now.
+
+    Raises InputError if they do not fill one block of `tokens.context`.
+    """
+    whole = parts[0] if len(parts) == 1 else _joined(parts, cache)
+    tokens, context = len(whole.stream_N), whole.ids_BxT.shape[1]
+    require(
+        tokens >= context,
+        f"the {label} give {tokens:,} tokens, fewer than one block of {context:,}: "
+        "give more rows or a smaller tokens.context.",
+    )
+    return whole
+
+
+def separable(parts: Parts, config: TokensConfig) -> Parts:
+    """The parts, or all rows as one part where as_published would join rows across the border of two."""
+    whole_strings = all(len(part_R) % PUBLISHED_ROWS == 0 for part_R in parts[:-1])
+    return parts if config.packing == "packed" or whole_strings else (np.concatenate(parts),)
 
 
 def load_blocks(folder: Path) -> TokenBlocks:
@@ -119,12 +144,22 @@ def _sizes(packed: Packed, tokenizer: TextTokenizer, rows: int) -> Manifest:
     }
 
 
-def _require_block(packed: Packed, context: int, label: str) -> None:
-    require(
-        packed.tokens >= context,
-        f"the {label} give {packed.tokens:,} tokens, fewer than one block of {context:,}: "
-        "give more rows or a smaller tokens.context.",
-    )
+def _joined(parts: Sequence[TokenBlocks], cache: Path) -> TokenBlocks:
+    shaping = {"format": FORMAT, "context": parts[0].ids_BxT.shape[1], "parts": [part.fingerprint for part in parts]}
+    folder = cache / "tokens" / fingerprint(shaping)
+
+    def build(into: Path) -> Manifest:
+        for name in (STREAM_FILE, LENGTHS_FILE) if parts[0].lengths_B is not None else (STREAM_FILE,):
+            with open(into / name, "wb") as whole:
+                for part in parts:
+                    with open(part.path / name, "rb") as stream:
+                        shutil.copyfileobj(stream, whole)
+        sums = {name: sum(getattr(part, name) for part in parts) for name in ("rows", "empty_rows")}
+        same = {name: getattr(parts[0], name) for name in ("eos_id", "pad_id", "vocab_size")}
+        tokens = sum(len(part.stream_N) for part in parts)
+        return {"shaping": shaping, "tokens": tokens, "dtype": parts[0].stream_N.dtype.str, **sums, **same}
+
+    return _mapped(folder, built_once(folder, build))
 
 
 def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
@@ -142,6 +177,8 @@ def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
 
 def _read_only(path: Path, dtype: str, size: int) -> NDArray[Any]:
     """A plain array: np.memmap would be copied into a pickle, where a plain array can be passed by reference."""
+    if size == 0:  # which cannot be mapped
+        return np.zeros(0, dtype)
     return np.memmap(path, dtype, mode="r", shape=(size,)).view(np.ndarray)
 
 
