@@ -10,9 +10,8 @@ fixed: 3 layers, data, batches, initial weights of a pair.
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, linear, seeds_of, study_base
+from sweeps.engine.study import StudyOptions, linear, run_study, seeds_of, study_base
 from trainable.config import TrialConfig
 
 QUESTION = "Does a bigram teacher help early in pre-training, and must it leave for good?"
@@ -34,4 +33,4 @@ def arms(unit: TrialConfig) -> list[Arm]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(early_stage, StudyOptions, __doc__))
+    sys.exit(run_study(early_stage, __doc__))

@@ -11,9 +11,8 @@ built-in text. Interrupt it at will: `--resume`.
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import Scale, StudyOptions, best_schedule, seeds_of, study_base
+from sweeps.engine.study import Scale, StudyOptions, best_schedule, run_study, seeds_of, study_base
 
 QUESTION = "What is left of the head start after a whole epoch?"
 
@@ -42,4 +41,4 @@ def full_pretraining(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(main(full_pretraining, StudyOptions, __doc__))
+    sys.exit(run_study(full_pretraining, __doc__))

@@ -11,9 +11,8 @@ trains its own on its own training rows; give a folder to share one. `python -m 
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, best_schedule, seeds_of, study_base
+from sweeps.engine.study import StudyOptions, best_schedule, run_study, seeds_of, study_base
 
 QUESTION = "Does the gain hold on text that neither teacher nor student has seen, fold by fold?"
 
@@ -32,4 +31,4 @@ def kfold(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(main(kfold, StudyOptions, __doc__))
+    sys.exit(run_study(kfold, __doc__))

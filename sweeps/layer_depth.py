@@ -10,9 +10,8 @@ What varies: 1 to 5 layers; at each the control and, beyond the published study,
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, best_schedule, seeds_of, study_base
+from sweeps.engine.study import StudyOptions, best_schedule, run_study, seeds_of, study_base
 
 QUESTION = "What is the teacher worth at each depth, and what is depth worth without it?"
 
@@ -28,4 +27,4 @@ def layer_depth(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(main(layer_depth, StudyOptions, __doc__))
+    sys.exit(run_study(layer_depth, __doc__))

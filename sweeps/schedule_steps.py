@@ -9,9 +9,8 @@ What varies: linear over 240, 300, 360 of 588 steps. What is fixed: 2 layers, fl
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, linear, seeds_of, study_base
+from sweeps.engine.study import StudyOptions, linear, run_study, seeds_of, study_base
 
 QUESTION = "How many scheduling steps help most?"
 
@@ -27,4 +26,4 @@ def schedule_steps(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(main(schedule_steps, StudyOptions, __doc__))
+    sys.exit(run_study(schedule_steps, __doc__))

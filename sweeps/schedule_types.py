@@ -10,9 +10,17 @@ as published, exp(-t) and 1/(1 + t), which are over after a few steps. What is f
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
-from sweeps.engine.study import PUBLISHED_STEPS, StudyOptions, in_proportion, linear, schedule, seeds_of, study_base
+from sweeps.engine.study import (
+    PUBLISHED_STEPS,
+    StudyOptions,
+    in_proportion,
+    linear,
+    run_study,
+    schedule,
+    seeds_of,
+    study_base,
+)
 from trainable.config import TrialConfig
 
 QUESTION = "Which type of schedule helps most when it lasts the whole run?"
@@ -38,4 +46,4 @@ def arms(unit: TrialConfig) -> list[Arm]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(schedule_types, StudyOptions, __doc__))
+    sys.exit(run_study(schedule_types, __doc__))

@@ -12,9 +12,8 @@ What is fixed: 1 layer. For `train_split` to differ from `student`, give --train
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, best_schedule, seeds_of, study_base
+from sweeps.engine.study import StudyOptions, best_schedule, run_study, seeds_of, study_base
 from trainable.config import TrialConfig
 
 QUESTION = "Is it what bigrams know that helps, or would any soft target do?"
@@ -47,4 +46,4 @@ def teacher_controls(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(main(teacher_controls, StudyOptions, __doc__))
+    sys.exit(run_study(teacher_controls, __doc__))

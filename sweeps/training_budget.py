@@ -11,9 +11,8 @@ says how many epochs were seen).
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Arm, Comparison, paired_plans
-from sweeps.engine.study import Scale, StudyOptions, best_schedule, seeds_of, study_base
+from sweeps.engine.study import Scale, StudyOptions, best_schedule, run_study, seeds_of, study_base
 from trainable.config import TrialConfig, override
 
 QUESTION = "Does the head start last when the budget grows?"
@@ -49,4 +48,4 @@ def budget(base: TrialConfig, times: int, seed: int) -> TrialConfig:
 
 
 if __name__ == "__main__":
-    sys.exit(main(training_budget, StudyOptions, __doc__))
+    sys.exit(run_study(training_budget, __doc__))

@@ -10,9 +10,8 @@ no teacher.
 
 import sys
 
-from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, seeds_of, study_base
+from sweeps.engine.study import StudyOptions, run_study, seeds_of, study_base
 
 QUESTION = "How far does the validation loss move with the size of the validation set?"
 
@@ -27,4 +26,4 @@ def validation_size(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(main(validation_size, StudyOptions, __doc__))
+    sys.exit(run_study(validation_size, __doc__))

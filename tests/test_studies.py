@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 from analysis.results import load
 from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison
-from sweeps.engine.study import StudyOptions
+from sweeps.engine.study import StudyOptions, chosen, run_study
 from trainable import names
 from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError
@@ -176,3 +176,19 @@ def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monke
     summary = (run / names.SUMMARY_FILE).read_text()
     assert all(f"| {arm} |" in summary for arm in planned.arms)
     assert {path.name for path in (run / names.FIGURES_FOLDER).iterdir()} >= {"curves.png", "curves_tail.png"}
+
+
+def test_a_study_runs_the_arms_asked_for_beside_all_controls() -> None:
+    whole = study("teacher_controls")
+    some = chosen(whole, ["bigram", "uniform"])
+    assert some.arms == ["none", "uniform", "bigram"]
+    assert [p for p in some.plans if p.role == names.CONTROL] == [p for p in whole.plans if p.role == names.CONTROL]
+    assert chosen(whole, []).plans == whole.plans
+
+
+def test_an_arm_that_a_study_does_not_have_is_named_with_those_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    from sweeps.kfold import kfold
+
+    assert run_study(kfold, "Folds.", ["--dry-run", "--arms", "trigram"]) == 2
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert "error: --arms: kfold has no arm 'trigram': give some of 'linear 240'." in told

@@ -4,12 +4,12 @@ The published study ran 588 steps; a study says its schedules in those steps, an
 shorter runs. 60 of 147 steps are to a laptop what 240 of 588 were to the published study.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sweeps.engine.cli import Options, base_config
-from sweeps.engine.comparison import Arm
+from sweeps.engine.cli import Options, base_config, main
+from sweeps.engine.comparison import NO_TEACHER, Arm, Comparison
 from sweeps.engine.settings import LAPTOP, PUBLISHED
 from trainable.config import Schedule, TrialConfig, override
 from trainable.errors import InputError
@@ -33,6 +33,27 @@ class StudyOptions(Options):
     """its scheduling steps (default: 240 of 588, in proportion)"""
     min_weight: float = 0.0
     """its floor"""
+    arms: tuple[str, ...] = ()
+    """only these arms of the study, beside the control (default: all)"""
+
+
+def run_study(
+    study: Callable[[StudyOptions], Comparison], description: str | None, arguments: Sequence[str] | None = None
+) -> int:
+    """The command line of a study; returns the exit status (see `main`)."""
+    return main(lambda options: chosen(study(options), options.arms), StudyOptions, description, arguments)
+
+
+def chosen(comparison: Comparison, arms: Sequence[str]) -> Comparison:
+    """The comparison with these arms alone; all of them if none are named."""
+    known = [arm for arm in comparison.arms if arm != NO_TEACHER]
+    for arm in arms:
+        if arm not in known:
+            raise InputError(
+                f"--arms: {comparison.study} has no arm {arm!r}: give some of {', '.join(map(repr, known))}."
+            )
+    kept = tuple(plan for plan in comparison.plans if not arms or plan.arm in (NO_TEACHER, *arms))
+    return replace(comparison, plans=kept)
 
 
 def study_base(
