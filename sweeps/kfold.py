@@ -13,7 +13,8 @@ import sys
 
 from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, best_schedule, seeds_of, study_base
+from sweeps.engine.study import TeacherOptions, best_schedule, seeds_of, study_base
+from trainable.errors import InputError
 
 QUESTION = "Does the gain hold on text that neither teacher nor student has seen, fold by fold?"
 
@@ -21,15 +22,17 @@ QUESTION = "Does the gain hold on text that neither teacher nor student has seen
 FOLDS = 5
 
 
-def kfold(options: StudyOptions) -> Comparison:
+def kfold(options: TeacherOptions) -> Comparison:
     """Control and best schedule on five folds; 1 seed, for folds are the units."""
     base = study_base(options, {"model.layers": 1, "corpus.folds": FOLDS})
+    if base.corpus.folds is None:
+        raise InputError("corpus.folds is none, but the study is over folds: give at least 2, such as corpus.folds=5.")
     plans = paired_plans(
-        grid(base, {"corpus.fold": range(FOLDS), "seed": seeds_of(options, 1)}),
+        grid(base, {"corpus.fold": range(base.corpus.folds), "seed": seeds_of(options, 1)}),
         lambda unit: [best_schedule(options, unit)],
     )
     return Comparison(study="kfold", question=QUESTION, base=base, plans=plans)
 
 
 if __name__ == "__main__":
-    sys.exit(main(kfold, StudyOptions, __doc__))
+    sys.exit(main(kfold, TeacherOptions, __doc__))

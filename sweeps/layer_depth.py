@@ -12,12 +12,12 @@ import sys
 
 from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, best_schedule, seeds_of, study_base
+from sweeps.engine.study import TeacherOptions, best_schedule, seeds_of, study_base
 
 QUESTION = "What is the teacher worth at each depth, and what is depth worth without it?"
 
 
-def layer_depth(options: StudyOptions) -> Comparison:
+def layer_depth(options: TeacherOptions) -> Comparison:
     """Control and best schedule at five depths; 1 seed (--seeds 0 1 2 for intervals)."""
     base = study_base(options, {})
     plans = paired_plans(
@@ -28,4 +28,4 @@ def layer_depth(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(main(layer_depth, StudyOptions, __doc__))
+    sys.exit(main(layer_depth, TeacherOptions, __doc__))

@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 from analysis.results import load
 from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison
-from sweeps.engine.study import StudyOptions
+from sweeps.engine.study import TeacherOptions
 from trainable import names
 from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError
@@ -32,7 +32,7 @@ STUDIES: dict[str, tuple[int, int, set[int]]] = {
 
 
 def study(name: str, **options: Any) -> Comparison:
-    made = getattr(importlib.import_module(f"sweeps.{name}"), name)(StudyOptions(**options))
+    made = getattr(importlib.import_module(f"sweeps.{name}"), name)(TeacherOptions(**options))
     assert isinstance(made, Comparison)
     return made
 
@@ -163,7 +163,7 @@ def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monke
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     module = importlib.import_module(f"sweeps.{name}")
     arguments = ["--smoke-test", "--results", str(tmp_path / "results")]
-    assert main(getattr(module, name), StudyOptions, "Study.", arguments) == 0
+    assert main(getattr(module, name), TeacherOptions, "Study.", arguments) == 0
     (run,) = (tmp_path / "results" / name).iterdir()
     trials, curves = load(run)
     planned = study(name, smoke_test=True)

@@ -17,6 +17,7 @@ from trainable.cache import Manifest, built_once, cache_folder
 from trainable.config import TeacherConfig, TrialConfig
 from trainable.corpus import Corpus, open_corpus
 from trainable.counts import BigramCounts, count_blocks, count_stream
+from trainable.errors import InputError
 from trainable.files import fingerprint
 from trainable.plan import data_key, table_key
 from trainable.smoothing import estimate, uniform, unigram
@@ -54,6 +55,7 @@ def prepare_run(
     tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, split.train, cache)
     train = token_blocks(corpus, split.train, tokenizer, config.tokens, cache, label="training rows")
     held_out = token_blocks(corpus, split.eval, tokenizer, config.tokens, cache, label="validation rows")
+    _require_batch(config, train)
     say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
     counted = train
     if config.teacher.rows != "student":
@@ -147,6 +149,16 @@ def teacher_loss(table: BigramTable, blocks: TokenBlocks) -> float | None:
         prev_BxT, next_BxT = prev_BxT[real_BxT], next_BxT[real_BxT]
     loss = cross_entropy(table, prev_BxT.ravel(), next_BxT.ravel())
     return loss if np.isfinite(loss) else None
+
+
+def _require_batch(config: TrialConfig, train: TokenBlocks) -> None:
+    """Raise InputError where an optimizer step is more than an epoch: it would repeat blocks within a batch."""
+    wanted, found = config.loop.batch_blocks * config.loop.accumulation, len(train.ids_BxT)
+    if wanted > found:
+        raise InputError(
+            f"a step takes loop.batch_blocks x loop.accumulation = {wanted:,} blocks but the training rows of "
+            f"{config.corpus.source} give {found:,}: lower loop.batch_blocks, or give more rows."
+        )
 
 
 def _facts(

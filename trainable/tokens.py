@@ -80,7 +80,7 @@ def token_blocks(
         method = pack if config.packing == "packed" else partial(pack_as_published, context=config.context)
         with progress_bar(f"tokenising {label}", len(rows_R), progress) as advance:
             packed = method(corpus, rows_R, tokenizer, into, advance)
-        _require_block(packed, config.context, label)
+        _require_block(packed, config.context, f"{label} of {corpus.name}")
         return {"format": FORMAT, "label": label, "shaping": shaping, **_sizes(packed, tokenizer, len(rows_R))}
 
     return _mapped(folder, built_once(folder, build))
