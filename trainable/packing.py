@@ -30,7 +30,7 @@ STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
 GATHER_TOKENS = 1 << 20  # moved at once: 8 MiB of indices
 ENCODE_BYTES = 1 << 22  # of text given to the tokenizer at once, which holds some 100 bytes for each token
 PIECE_CHARACTERS = 1 << 16  # of a row longer than ENCODE_BYTES: a word of millions of letters would take hours
-PIECES_AT_ONCE = 32
+PIECES_AT_ONCE = 16
 PUBLISHED_ROWS = 200  # rows joined into one string
 PUBLISHED_BATCHES = 64  # strings tokenised at once
 

@@ -1,6 +1,5 @@
 """The command line that every study has: options in, exit status out; a user's mistake is one sentence."""
 
-import math
 import os
 import signal
 import sys
@@ -174,7 +173,7 @@ def _absolute(name: Any) -> Any:
     if not isinstance(name, str) or name in NAMES or not name:
         return name
     path = user_path(name)
-    return str(path.resolve()) if path.exists() else name
+    return str(Path.cwd() / path) if path.exists() else name  # a link keeps its name, whose ending tells the kind
 
 
 def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Console) -> int:
@@ -219,8 +218,8 @@ def spec_of(folder: RunFolder) -> Spec:
         if isinstance(error, InputError) and "is damaged" in str(error):
             raise
         raise InputError(
-            f"{folder.path / names.RUN_FILE} is not of this version of the program ({error}): resume the run with the "
-            "version that its git_commit names, or start a new one."
+            f"{folder.path / names.RUN_FILE} is not of this version of the program ({error}): resume it with the "
+            "version that its git_commit names, or start a new run."
         ) from None
 
 
@@ -268,15 +267,12 @@ def check_device(spec: Spec, options: Options) -> None:
 
 def check_resources(options: Options) -> None:
     """Refuse what no machine has, and what Ray does not share out."""
-    for name, least in (("cpus_per_trial", 0), ("gpus_per_trial", None)):
-        wanted = getattr(options, name)
-        if wanted is None:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        possible = math.isfinite(wanted) and (wanted > 0 or (wanted == 0 and least is None))
-        require(possible, f"{option} is {wanted:g}: give a positive number.")
-        whole = wanted <= 1 or float(wanted).is_integer()
-        require(whole, f"{option} is {wanted:g}: above 1, give a whole number, for Ray shares only one by fractions.")
+    gpus = 0.0 if options.gpus_per_trial is None else options.gpus_per_trial
+    require(options.cpus_per_trial > 0, f"--cpus-per-trial is {options.cpus_per_trial:g}: give a positive number.")
+    require(gpus >= 0, f"--gpus-per-trial is {gpus:g}: give 0, a fraction, or a whole number.")
+    for option, wanted in (("--cpus-per-trial", options.cpus_per_trial), ("--gpus-per-trial", gpus)):
+        shared = wanted <= 1 or float(wanted).is_integer()
+        require(shared, f"{option} is {wanted:g}: give a whole number or a fraction of one, as Ray shares them out.")
     cpus = options.cpus
     if cpus is None:
         return
