@@ -152,7 +152,7 @@ def test_guided_loss_is_cross_entropy_with_the_dense_soft_target(smoothing: Smoo
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_guided_loss_is_cross_entropy_with_the_dense_soft_target_of_any_shape(data: st.DataObject) -> None:
     """Any method, table, vocabulary, width, spare output rows, weight, padding, number of micro-batches and chunk."""
     seed, vocab_size = data.draw(st.integers(0, 2**32)), data.draw(st.integers(EOS + 2, 40))

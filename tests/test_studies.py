@@ -131,7 +131,7 @@ def test_validation_size_trains_the_same_and_validates_on_five_times_the_rows() 
         ({"schedule": "none"}, "the control"),
         ({"seeds": (1, 1)}, "different seeds"),
         ({"seeds": ()}, "different seeds"),
-        ({"seeds": (-1,)}, "different seeds"),
+        ({"seeds": (-1,)}, "give a seed from 0"),
         ({"schedule_steps": 500}, "fit in the run"),
         ({"min_weight": 1.5}, "between 0 and 1"),
     ],
