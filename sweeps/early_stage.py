@@ -33,4 +33,4 @@ def arms(unit: TrialConfig) -> list[Arm]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(early_stage, __doc__))
+    sys.exit(run_study(early_stage, StudyOptions, __doc__))

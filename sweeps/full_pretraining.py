@@ -12,7 +12,7 @@ built-in text. Interrupt it at will: `--resume`.
 import sys
 
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import Scale, StudyOptions, best_schedule, run_study, seeds_of, study_base
+from sweeps.engine.study import Scale, TeacherOptions, best_schedule, run_study, seeds_of, study_base
 
 QUESTION = "What is left of the head start after a whole epoch?"
 
@@ -30,10 +30,12 @@ RUN: dict[Scale, dict[str, int | None]] = {
 BEST: dict[Scale, int] = {"laptop": 60, "published": 240}  # a head start, whatever the length of the run
 
 
-def full_pretraining(options: StudyOptions) -> Comparison:
+def full_pretraining(options: TeacherOptions) -> Comparison:
     """Control and best schedule, once."""
     base = study_base(options, {"model.layers": 6}, RUN)
-    steps = min(options.schedule_steps or BEST[options.scale], base.loop.steps)
+    steps = options.schedule_steps
+    if steps is None:
+        steps = min(BEST[options.scale], base.loop.steps)
     plans = paired_plans(
         grid(base, {"seed": seeds_of(options, 1)}), lambda unit: [best_schedule(options, unit, steps=steps)]
     )
@@ -41,4 +43,4 @@ def full_pretraining(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(full_pretraining, __doc__))
+    sys.exit(run_study(full_pretraining, TeacherOptions, __doc__))

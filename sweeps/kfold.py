@@ -12,7 +12,8 @@ trains its own on its own training rows; give a folder to share one. `python -m 
 import sys
 
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, best_schedule, run_study, seeds_of, study_base
+from sweeps.engine.study import TeacherOptions, best_schedule, run_study, seeds_of, study_base
+from trainable.errors import InputError
 
 QUESTION = "Does the gain hold on text that neither teacher nor student has seen, fold by fold?"
 
@@ -20,15 +21,17 @@ QUESTION = "Does the gain hold on text that neither teacher nor student has seen
 FOLDS = 5
 
 
-def kfold(options: StudyOptions) -> Comparison:
+def kfold(options: TeacherOptions) -> Comparison:
     """Control and best schedule on five folds; 1 seed, for folds are the units."""
     base = study_base(options, {"model.layers": 1, "corpus.folds": FOLDS})
+    if base.corpus.folds is None:
+        raise InputError("corpus.folds is none, but the study is over folds: give at least 2, such as corpus.folds=5.")
     plans = paired_plans(
-        grid(base, {"corpus.fold": range(FOLDS), "seed": seeds_of(options, 1)}),
+        grid(base, {"corpus.fold": range(base.corpus.folds), "seed": seeds_of(options, 1)}),
         lambda unit: [best_schedule(options, unit)],
     )
     return Comparison(study="kfold", question=QUESTION, base=base, plans=plans)
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(kfold, __doc__))
+    sys.exit(run_study(kfold, TeacherOptions, __doc__))

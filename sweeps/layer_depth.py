@@ -11,12 +11,12 @@ What varies: 1 to 5 layers; at each the control and, beyond the published study,
 import sys
 
 from sweeps.engine.comparison import Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, best_schedule, run_study, seeds_of, study_base
+from sweeps.engine.study import TeacherOptions, best_schedule, run_study, seeds_of, study_base
 
 QUESTION = "What is the teacher worth at each depth, and what is depth worth without it?"
 
 
-def layer_depth(options: StudyOptions) -> Comparison:
+def layer_depth(options: TeacherOptions) -> Comparison:
     """Control and best schedule at five depths; 1 seed (--seeds 0 1 2 for intervals)."""
     base = study_base(options, {})
     plans = paired_plans(
@@ -27,4 +27,4 @@ def layer_depth(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(layer_depth, __doc__))
+    sys.exit(run_study(layer_depth, TeacherOptions, __doc__))

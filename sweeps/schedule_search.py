@@ -16,6 +16,7 @@ from sweeps.engine.settings import setting_of
 from sweeps.engine.space import Choice, Parameter, Range, Space, points
 from sweeps.engine.spec import AshaSpec, Search, Sweep
 from trainable.config import LoopConfig, Schedule, override
+from trainable.errors import InputError
 
 QUESTION = "Which schedule of a bigram teacher lowers the validation loss most, at each depth?"
 
@@ -47,12 +48,13 @@ class SearchOptions(Options):
     """stop guided trials that fall behind, after the longest schedule has ended"""
     grace_period: int | None = None
     """step of ASHA's first rung"""
-    reduction_factor: int = 2
-    """of ASHA: 1 in so many goes on"""
+    reduction_factor: int | None = None
+    """of ASHA: 1 in so many goes on (default: 2)"""
 
 
 def schedule_search(options: SearchOptions) -> Sweep:
     """The sweep that the options describe."""
+    check_options(options)
     if options.smoke_test:
         options = replace(options, layers=(1,), num_samples=2, confirm_seeds=(1,))
     base = override(base_config(options, setting_of(options.model)), {"seed": options.seed})
@@ -63,6 +65,7 @@ def schedule_search(options: SearchOptions) -> Sweep:
         "teacher.min_weight": Range(*options.min_weight),
     }
     grace_period = options.grace_period
+    factor = 2 if options.reduction_factor is None else options.reduction_factor
     if grace_period is None:
         grace_period = -(-longest // base.loop.eval_every) * base.loop.eval_every
     return Sweep(
@@ -75,8 +78,17 @@ def schedule_search(options: SearchOptions) -> Sweep:
         num_samples=guided_trials(options, space),
         search_seed=options.search_seed,
         confirm_seeds=(1, 2, 3) if options.confirm_seeds is None else options.confirm_seeds,
-        asha=AshaSpec(grace_period=grace_period, reduction_factor=options.reduction_factor) if options.asha else None,
+        asha=AshaSpec(grace_period=grace_period, reduction_factor=factor) if options.asha else None,
     )
+
+
+def check_options(options: SearchOptions) -> None:
+    """Refuse options that would have no effect."""
+    for name in ("grace_period", "reduction_factor"):
+        if not options.asha and getattr(options, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} is ASHA's, but --no-asha was given: leave one of them out.")
+    if options.search == "grid" and options.num_samples is not None:
+        raise InputError("--num-samples with --search grid, which runs every schedule: leave it out, or use random.")
 
 
 def guided_trials(options: SearchOptions, space: Space) -> int:

@@ -26,4 +26,4 @@ def schedule_steps(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(schedule_steps, __doc__))
+    sys.exit(run_study(schedule_steps, StudyOptions, __doc__))

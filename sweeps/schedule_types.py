@@ -46,4 +46,4 @@ def arms(unit: TrialConfig) -> list[Arm]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(schedule_types, __doc__))
+    sys.exit(run_study(schedule_types, StudyOptions, __doc__))

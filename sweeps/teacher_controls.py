@@ -13,7 +13,7 @@ What is fixed: 1 layer. For `train_split` to differ from `student`, give --train
 import sys
 
 from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
-from sweeps.engine.study import StudyOptions, best_schedule, run_study, seeds_of, study_base
+from sweeps.engine.study import TeacherOptions, best_schedule, run_study, seeds_of, study_base
 from trainable.config import TrialConfig
 
 QUESTION = "Is it what bigrams know that helps, or would any soft target do?"
@@ -31,10 +31,10 @@ TEACHERS: dict[str, dict[str, str]] = {
 RATES = (1 / 3, 1.0, 3.0)  # times the setting's learning rate
 
 
-def teacher_controls(options: StudyOptions) -> Comparison:
+def teacher_controls(options: TeacherOptions) -> Comparison:
     """Seven teachers and none, three learning rates, 3 seeds."""
     base = study_base(options, {"model.layers": 1})
-    rates = [round(base.optimizer.lr * factor, 6) for factor in (RATES[1:2] if options.smoke_test else RATES)]
+    rates = [float(f"{base.optimizer.lr * factor:.4g}") for factor in (RATES[1:2] if options.smoke_test else RATES)]
     units = grid(base, {"optimizer.lr": rates, "seed": seeds_of(options, 3)})
 
     def arms(unit: TrialConfig) -> list[Arm]:
@@ -46,4 +46,4 @@ def teacher_controls(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(teacher_controls, __doc__))
+    sys.exit(run_study(teacher_controls, TeacherOptions, __doc__))

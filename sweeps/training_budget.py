@@ -12,7 +12,7 @@ says how many epochs were seen).
 import sys
 
 from sweeps.engine.comparison import Arm, Comparison, paired_plans
-from sweeps.engine.study import Scale, StudyOptions, best_schedule, run_study, seeds_of, study_base
+from sweeps.engine.study import Scale, TeacherOptions, best_schedule, run_study, seeds_of, study_base
 from trainable.config import TrialConfig, override
 
 QUESTION = "Does the head start last when the budget grows?"
@@ -25,7 +25,7 @@ SMALLEST: dict[Scale, dict[str, int]] = {
 }
 
 
-def training_budget(options: StudyOptions) -> Comparison:
+def training_budget(options: TeacherOptions) -> Comparison:
     """Control, scaled and unscaled schedule at four budgets; 3 seeds."""
     base = study_base(options, {"model.layers": 1}, SMALLEST)
     unscaled = best_schedule(options, base, name="unscaled")
@@ -48,4 +48,4 @@ def budget(base: TrialConfig, times: int, seed: int) -> TrialConfig:
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(training_budget, __doc__))
+    sys.exit(run_study(training_budget, TeacherOptions, __doc__))

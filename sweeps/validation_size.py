@@ -26,4 +26,4 @@ def validation_size(options: StudyOptions) -> Comparison:
 
 
 if __name__ == "__main__":
-    sys.exit(run_study(validation_size, __doc__))
+    sys.exit(run_study(validation_size, StudyOptions, __doc__))

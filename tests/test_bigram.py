@@ -153,6 +153,26 @@ def test_every_row_is_a_distribution_however_small_the_corpus(smoothing, tokens)
 
 
 @pytest.mark.parametrize("smoothing", METHODS)
+@given(data=st.data())
+@settings(max_examples=40)
+def test_every_row_is_a_distribution_whatever_the_vocabulary_and_the_strength(smoothing, data):
+    """Stored values and the share of the shared vector, contexts never seen included: those have it alone."""
+    size = data.draw(st.integers(EOS + 1, 30))
+    tokens = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=60))
+    largest = {"add_k": 1e3, "jelinek_mercer": 1.0}.get(smoothing)
+    strength = None if largest is None else data.draw(st.floats(1e-6, largest))
+    table = estimate(counted(tokens, size), smoothing, strength, **IDS)
+    sums_V = np.bincount(np.repeat(np.arange(size), np.diff(table.indptr)), table.values, size)
+    np.testing.assert_allclose(sums_V + table.backoff_V * table.base_V.sum(dtype=np.float64), 1, atol=1e-6)
+    p_VxV = dense(table)
+    assert p_VxV.min() >= 0
+    assert p_VxV.max() <= 1 + 1e-6
+    unseen = np.setdiff1d(np.arange(size), [EOS, *tokens[:-1]])
+    assert (table.backoff_V[unseen] == 1).all()
+    assert (np.diff(table.indptr)[unseen] == 0).all()
+
+
+@pytest.mark.parametrize("smoothing", METHODS)
 def test_long_rows_sum_to_one_as_stored(smoothing):
     tokens = np.random.default_rng(1).zipf(1.2, 200_000) % 3000
     table = estimate(counted(tokens, 3000), smoothing, **IDS)

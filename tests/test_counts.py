@@ -47,6 +47,13 @@ def test_keys_are_ascending_and_distinct_and_every_token_is_counted_once(tokens)
     assert counts.counts_K.dtype == np.int64
 
 
+@given(stream, st.integers(1, 9), st.integers(1, 3))
+def test_a_row_sums_to_how_often_its_context_stood_before_a_token(tokens, chunk_tokens, threads):
+    counts = counted(tokens, chunk_tokens=chunk_tokens, threads=threads)
+    sums_V = np.bincount(counts.prev_K, counts.counts_K, V)
+    assert sums_V.tolist() == np.bincount([EOS, *tokens][: len(tokens)], minlength=V).tolist()
+
+
 @given(rows)
 def test_counts_of_rows_joined_are_the_sum_of_the_counts_of_each_row(row_list):
     joined = counted([t for r in row_list for t in r])

@@ -6,7 +6,7 @@ N positions, V tokens, D width. The reference makes the [N, V] target that the p
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -30,6 +30,7 @@ D = 5
 EOS = 2
 CPU = torch.device("cpu")
 METHODS: list[Smoothing] = ["mle", "witten_bell", "modified_kneser_ney"]
+ALL: tuple[Smoothing, ...] = get_args(Smoothing)
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -88,12 +89,17 @@ class Case:
 
 
 def case(
-    seed: int = 0, positions: int = 40, rows: int = V, dtype: torch.dtype = torch.float64, vocab_size: int = V
+    seed: int = 0,
+    positions: int = 40,
+    rows: int = V,
+    dtype: torch.dtype = torch.float64,
+    vocab_size: int = V,
+    width: int = D,
 ) -> Case:
     generator = torch.Generator().manual_seed(seed)
     return Case(
-        torch.randn(positions, D, generator=generator, dtype=torch.float64).to(dtype).requires_grad_(),
-        torch.nn.Parameter(torch.randn(rows, D, generator=generator, dtype=torch.float64).to(dtype)),
+        torch.randn(positions, width, generator=generator, dtype=torch.float64).to(dtype).requires_grad_(),
+        torch.nn.Parameter(torch.randn(rows, width, generator=generator, dtype=torch.float64).to(dtype)),
         torch.randint(0, vocab_size, (positions,), generator=generator),
         torch.randint(0, vocab_size, (positions,), generator=generator),
     )
@@ -145,13 +151,40 @@ def test_guided_loss_is_cross_entropy_with_the_dense_soft_target(smoothing: Smoo
     assert_equal(by_guided_loss(c, table, weight), by_dense_target(c, table, weight), 1e-10)
 
 
-@given(st.sampled_from(METHODS), st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 200), st.floats(1e-6, 1))
-@settings(max_examples=60, deadline=None)
-def test_guided_loss_is_cross_entropy_with_the_dense_soft_target_for_any_table(
-    smoothing: Smoothing, seed: int, positions: int, length: int, weight: float
-) -> None:
-    table, c = exact(table_of(smoothing, seed, length)), case(seed, positions)
-    assert_equal(by_guided_loss(c, table, weight), by_dense_target(c, table, weight), 1e-10)
+@given(st.data())
+@settings(max_examples=50)
+def test_guided_loss_is_cross_entropy_with_the_dense_soft_target_of_any_shape(data: st.DataObject) -> None:
+    """Any method, table, vocabulary, width, spare output rows, weight, padding, number of micro-batches and chunk."""
+    seed, vocab_size = data.draw(st.integers(0, 2**32)), data.draw(st.integers(EOS + 2, 40))
+    table = exact(table_of(data.draw(st.sampled_from(ALL)), seed, data.draw(st.integers(1, 200)), vocab_size))
+    positions, rows = data.draw(st.integers(1, 30)), vocab_size + data.draw(st.integers(0, 5))
+    c = case(seed, positions, rows, vocab_size=vocab_size, width=data.draw(st.integers(1, 9)))
+    padded = data.draw(st.lists(st.booleans(), min_size=positions, max_size=positions))
+    c.target_N[torch.tensor(padded)] = IGNORE_INDEX
+    weight, parts = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 5))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CHUNK, "cpu", data.draw(st.integers(1, 31)))
+        found = by_guided_loss(c, table, weight, parts)
+    assert_equal(found, by_dense_target(c, table, weight), 1e-10)
+    assert (found[1][torch.tensor(padded)] == 0).all()
+
+
+def test_guided_loss_of_tied_embeddings_has_the_gradient_of_the_dense_soft_target() -> None:
+    """The output matrix is the embedding as well: both uses add to its one gradient."""
+    table, c = exact(table_of("witten_bell")), case()
+    shared = c.output_VxD
+
+    def hidden() -> Tensor:
+        return F.embedding(c.context_N, shared).tanh()
+
+    soft_NxV = 0.7 * dense(table)[c.context_N] + 0.3 * F.one_hot(c.target_N, V).double()
+    F.cross_entropy(hidden() @ shared.t(), soft_NxV, reduction="sum").backward()
+    assert shared.grad is not None
+    expected, shared.grad = shared.grad.clone(), None
+    guidance = Teacher(table, CPU).guide(shared, c.context_N.numpy(), 0.7)
+    guided_loss(hidden(), shared, c.context_N, c.target_N, guidance).backward()
+    guidance.close(shared)
+    torch.testing.assert_close(shared.grad, expected, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("smoothing", METHODS)

@@ -86,5 +86,5 @@ def test_a_folder_without_a_readable_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nor a folder with config\.json"):
         llama_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="is not JSON"):
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
         llama_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)

@@ -104,7 +104,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"layers": (2, 2)}, "give different depths"),
     ({"confirm_seeds": (1, 0)}, "not confirmed by the seed that chose it"),
     ({"confirm_seeds": (1, 1)}, "give different seeds"),
-    ({"confirm_seeds": (-1,)}, "seeds of at least 0"),
+    ({"confirm_seeds": (-1,)}, "is -1: give a seed from 0"),
     ({"space": SPACE | {"teacher.min_weight": Range(0.5, 1.5, 0.5)}}, "give weights between 0 and 1"),
     ({"space": SPACE | {"teacher.min_weight": Range(-0.5, 0.5, 0.5)}}, "give weights between 0 and 1"),
     ({"base": {"teacher.schedule": "linear", "teacher.steps": 5}}, "a sweep's base is its control"),

@@ -1,7 +1,11 @@
 """The split: the published permutation, a partition, no leak."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
@@ -29,21 +33,47 @@ def test_folds_are_fifths_of_the_rows_that_datasets_shuffles(rows: int) -> None:
         assert split.train.tolist() == shuffled[: fold * size] + shuffled[(fold + 1) * size :]
 
 
-@pytest.mark.parametrize("rows", [10, 13, 1001])
-@pytest.mark.parametrize("folds", [None, 2, 5])
-@pytest.mark.parametrize("limit", [None, 4])
-def test_no_row_trains_and_validates(rows: int, folds: int | None, limit: int | None) -> None:
-    for fold in range(folds or 1):
-        split = split_rows(rows, CorpusConfig(folds=folds, fold=fold, train_rows=limit))
-        assert not set(split.train_split) & set(split.eval)
-        assert set(split.train) <= set(split.train_split)
-        assert sorted([*split.train_split, *split.eval]) == list(range(rows))
-        assert len(split.train) == (limit or len(split.train_split)) == len(set(split.train))
+@st.composite
+def splits(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
+    """(rows of the corpus, settings of a single split or of k folds, with limits that there are rows for)"""
+    rows, folds = draw(st.integers(2, 300)), draw(st.none() | st.integers(2, 12))
+    fraction = draw(st.floats(0.01, 0.99))
+    held_out = rows // folds if folds else int(np.ceil(fraction * rows))
+    assume(0 < held_out < rows)
+    settings = {
+        "test_fraction": fraction,
+        "split_seed": draw(st.integers(0, 2**32 - 1)),
+        "folds": folds,
+        "train_rows": draw(st.none() | st.integers(1, rows - held_out)),
+        "eval_rows": draw(st.none() | st.integers(1, held_out)),
+    }
+    return rows, settings
 
 
-def test_each_row_validates_in_one_fold_but_for_the_remainder() -> None:
-    evals = [split_rows(103, CorpusConfig(folds=5, fold=fold)).eval for fold in range(5)]
-    assert len(set(np.concatenate(evals))) == 100
+@given(splits())
+def test_every_fold_is_a_partition_within_its_limits_and_no_validation_row_trains(
+    case: tuple[int, dict[str, Any]],
+) -> None:
+    rows, settings = case
+    whole = settings | {"train_rows": None, "eval_rows": None}
+    for fold in range(settings["folds"] or 1):
+        every, split = (split_rows(rows, CorpusConfig(**s, fold=fold)) for s in (whole, settings))
+        assert sorted([*every.train, *every.eval]) == sorted(np.concatenate(split.every_parts)) == list(range(rows))
+        assert split.train_split.tolist() == every.train.tolist()
+        assert set(split.train) <= set(every.train)
+        assert set(split.eval) <= set(every.eval)
+        assert len(split.train) == len(set(split.train)) == (settings["train_rows"] or len(every.train))
+        assert len(split.eval) == len(set(split.eval)) == (settings["eval_rows"] or len(every.eval))
+        for which in ("student", "train_split"):
+            assert not set(np.concatenate(teacher_parts(split, which))) & set(every.eval)
+
+
+@given(st.integers(2, 12), st.integers(0, 200), st.integers(0, 2**32 - 1))
+def test_each_row_validates_in_one_fold_but_for_the_remainder(folds: int, more_rows: int, seed: int) -> None:
+    rows = folds + more_rows
+    configs = [CorpusConfig(folds=folds, fold=fold, split_seed=seed) for fold in range(folds)]
+    evals = np.concatenate([split_rows(rows, config).eval for config in configs])
+    assert len(evals) == len(set(evals)) == rows - rows % folds
 
 
 def test_limits_take_the_first_rows_of_a_single_split() -> None:

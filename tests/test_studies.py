@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 from analysis.results import load
 from sweeps.engine.cli import main
 from sweeps.engine.comparison import Comparison
-from sweeps.engine.study import StudyOptions, chosen, run_study
+from sweeps.engine.study import TeacherOptions, chosen, run_study
 from trainable import names
 from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError
@@ -32,7 +32,7 @@ STUDIES: dict[str, tuple[int, int, set[int]]] = {
 
 
 def study(name: str, **options: Any) -> Comparison:
-    made = getattr(importlib.import_module(f"sweeps.{name}"), name)(StudyOptions(**options))
+    made = getattr(importlib.import_module(f"sweeps.{name}"), name)(TeacherOptions(**options))
     assert isinstance(made, Comparison)
     return made
 
@@ -131,7 +131,7 @@ def test_validation_size_trains_the_same_and_validates_on_five_times_the_rows() 
         ({"schedule": "none"}, "the control"),
         ({"seeds": (1, 1)}, "different seeds"),
         ({"seeds": ()}, "different seeds"),
-        ({"seeds": (-1,)}, "different seeds"),
+        ({"seeds": (-1,)}, "give a seed from 0"),
         ({"schedule_steps": 500}, "fit in the run"),
         ({"min_weight": 1.5}, "between 0 and 1"),
     ],
@@ -163,7 +163,7 @@ def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monke
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     module = importlib.import_module(f"sweeps.{name}")
     arguments = ["--smoke-test", "--results", str(tmp_path / "results")]
-    assert main(getattr(module, name), StudyOptions, "Study.", arguments) == 0
+    assert main(getattr(module, name), TeacherOptions, "Study.", arguments) == 0
     (run,) = (tmp_path / "results" / name).iterdir()
     trials, curves = load(run)
     planned = study(name, smoke_test=True)
@@ -189,6 +189,6 @@ def test_a_study_runs_the_arms_asked_for_beside_all_controls() -> None:
 def test_an_arm_that_a_study_does_not_have_is_named_with_those_it_has(capsys: pytest.CaptureFixture[str]) -> None:
     from sweeps.kfold import kfold
 
-    assert run_study(kfold, "Folds.", ["--dry-run", "--arms", "trigram"]) == 2
+    assert run_study(kfold, TeacherOptions, "Folds.", ["--dry-run", "--arms", "trigram"]) == 2
     told = capsys.readouterr().err.replace("\n", " ")
     assert "error: --arms: kfold has no arm 'trigram': give some of 'linear 240'." in told

@@ -346,8 +346,10 @@ def test_two_processes_that_want_the_same_blocks_build_them_once(
 
 
 def test_too_few_tokens_for_a_block_are_told(make: Callable[..., TokenBlocks], order: NDArray[np.int64]) -> None:
-    with pytest.raises(InputError, match=r"the validation rows give \d+ tokens, fewer than one block of 1,000"):
-        joined_blocks([make(context=1000, rows_R=order[:3])], Path(), "validation rows")
+    with pytest.raises(
+        InputError, match=r"the validation rows of rows.jsonl give \d+ tokens, fewer than one block of 1,000"
+    ):
+        joined_blocks([make(context=1000, rows_R=order[:3])], Path(), "validation rows of rows.jsonl")
 
 
 def test_progress_is_silent_without_a_terminal(

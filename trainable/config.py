@@ -24,12 +24,19 @@ TeacherRows = Literal["student", "train_split", "all"]
 Packing = Literal["packed", "as_published"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "cuda"]
+LARGEST_SEED = 2**32 - 1  # what numpy's and PyTorch's generators both take
+MOST_LAYERS = 1000  # a slip of the keyboard costs a sentence, not the machine's memory
 
 
 def require(condition: bool, message: str) -> None:
     """Raise InputError(message) unless `condition` holds."""
     if not condition:
         raise InputError(message)
+
+
+def require_seed(name: str, seed: int) -> None:
+    """Raise InputError unless every random generator takes the seed."""
+    require(0 <= seed <= LARGEST_SEED, f"{name} is {seed}: give a seed from 0 to {LARGEST_SEED}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +63,10 @@ class CorpusConfig:
             0 < self.test_fraction < 1,
             f"corpus.test_fraction is {self.test_fraction}: give a fraction between 0 and 1, such as 0.2.",
         )
-        require(self.split_seed >= 0, f"corpus.split_seed is {self.split_seed}: give a seed of at least 0.")
-        if self.folds is not None:
+        require_seed("corpus.split_seed", self.split_seed)
+        if self.folds is None:
+            require(self.fold == 0, f"corpus.fold is {self.fold} but corpus.folds is none: give corpus.folds too.")
+        else:
             require(self.folds >= 2, f"corpus.folds is {self.folds}: give at least 2 folds, or none for one split.")
             require(
                 0 <= self.fold < self.folds,
@@ -85,7 +94,23 @@ class ModelConfig:
     layers: int = 1
 
     def __post_init__(self) -> None:
-        require(self.layers >= 1, f"model.layers is {self.layers}: give at least 1 layer.")
+        require(
+            1 <= self.layers <= MOST_LAYERS,
+            f"model.layers is {self.layers}: give at least 1 layer, up to {MOST_LAYERS}.",
+        )
+
+
+def check_strength(smoothing: str, strength: float) -> None:
+    """Raise InputError unless the smoothing method has a strength, and `strength` is in its range."""
+    require(
+        smoothing in ("add_k", "jelinek_mercer"),
+        f"teacher.smoothing_strength is {strength}, but {smoothing} has no strength: leave it out.",
+    )
+    largest, wanted = (1, "a weight in (0, 1]") if smoothing == "jelinek_mercer" else (math.inf, "a positive number")
+    require(
+        0 < strength <= largest and math.isfinite(strength),
+        f"teacher.smoothing_strength is {strength} for {smoothing}: give {wanted}.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,16 +129,14 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         require(0 <= self.min_weight <= 1, f"teacher.min_weight is {self.min_weight}: give a weight between 0 and 1.")
         require(self.tau is None or self.tau > 0, f"teacher.tau is {self.tau}: give a positive number of steps.")
+        require(self.steps >= 0, f"teacher.steps is {self.steps}: give at least 0 scheduling steps.")
         if self.schedule != "none":
             require(
                 self.steps >= 1,
                 f"teacher.steps is {self.steps} for the {self.schedule} schedule: give at least 1 scheduling step.",
             )
         if self.smoothing_strength is not None:
-            require(
-                self.smoothing_strength > 0,
-                f"teacher.smoothing_strength is {self.smoothing_strength}: give a positive number.",
-            )
+            check_strength(self.smoothing, self.smoothing_strength)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,12 +199,23 @@ class TrialConfig:
     seed: int = 0  # fixes initial weights and the order of batches
 
     def __post_init__(self) -> None:
-        require(self.seed >= 0, f"seed is {self.seed}: give a seed of at least 0.")
+        require_seed("seed", self.seed)
         require(
             self.teacher.steps <= self.loop.steps,
             f"teacher.steps is {self.teacher.steps} but loop.steps is {self.loop.steps}: "
             "give scheduling steps that fit in the run.",
         )
+        self._check_fit()
+
+    def _check_fit(self) -> None:
+        """All that is longer than the run at once: a user who shortens the run has to mend all of it."""
+        steps, every, warmup = self.loop.steps, self.loop.eval_every, self.optimizer.warmup_steps
+        parts = {"loop.eval_every": every, "optimizer.warmup_steps": warmup}
+        if beyond := [f"{key} is {value}" for key, value in parts.items() if value > steps]:
+            mended = {"loop.eval_every": min(every, steps), "loop.checkpoint_every": min(every, steps)}
+            mended["optimizer.warmup_steps"] = min(warmup, steps)
+            shown = " ".join(f"{key}={value}" for key, value in mended.items())
+            raise InputError(f"{' and '.join(beyond)} but loop.steps is {steps}: give more steps, or --set {shown}.")
 
 
 def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
@@ -205,6 +239,48 @@ def flatten(config: TrialConfig) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def from_text(key: str, text: str) -> Any:
+    """The value that a user wrote for a dotted key, of the type of that key where it can be read as one.
+
+    Raises InputError for an unknown key; what cannot be read is left as text, for `override` to refuse.
+    """
+    hints = _hints()
+    if key not in hints:
+        raise InputError(_unknown(key, list(hints)))
+    hint = hints[key]
+    kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in kinds and text.lower() == "none":
+        return None
+    if bool in kinds:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return _number(text) if int in kinds or float in kinds else text
+
+
+def _number(text: str) -> int | float | str:
+    """1e3 is a whole number."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if not number.is_integer():
+        return number
+    try:
+        return int(text)
+    except ValueError:
+        return int(number)
+
+
+def _hints() -> dict[str, Any]:
+    """{dotted key: its type}"""
+    hints: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(TrialConfig).items():
+        if dataclasses.is_dataclass(hint):
+            hints |= {f"{name}.{leaf}": kind for leaf, kind in typing.get_type_hints(hint).items()}
+        else:
+            hints[name] = hint
+    return hints
 
 
 def to_dict(config: TrialConfig) -> dict[str, Any]:
@@ -266,5 +342,13 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
             return float(value)
         if type(value) is kind:
             return value
-    wanted = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
-    raise InputError(f"{key} is {value!r} ({type(value).__name__}): give {wanted}.")
+    raise InputError(f"{key} is {value!r}: give {' or '.join(_KINDS[kind] for kind in kinds)}.")
+
+
+_KINDS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    type(None): "none",
+}

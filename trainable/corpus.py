@@ -21,6 +21,7 @@ from trainable.config import CorpusConfig, require
 from trainable.errors import InputError
 from trainable.files import fingerprint, sha256_of_file
 from trainable.hub import is_hub_id
+from trainable.paths import user_path
 from trainable.rows import RowSource
 from trainable.rows_datasets import SAVED_MARKS, open_hub, open_saved
 from trainable.rows_lines import open_jsonl, open_text
@@ -87,8 +88,12 @@ def _row_source(config: CorpusConfig) -> RowSource:
     if config.source == BUILTIN:
         require(config.column == "text", f"the built-in corpus has no column {config.column!r}: use the column 'text'.")
         return _open_builtin()
-    path = Path(config.source).expanduser()
+    path = user_path(config.source)
     if config.source and path.exists():
+        require(
+            config.revision is None,
+            f"corpus.revision is {config.revision!r} but {config.source} is on disk: leave it out, or give a hub id.",
+        )
         return _open_folder(path, config.column) if path.is_dir() else _open_file(path, config.column)
     is_path = path.suffix.lower() in SUFFIXES or not is_hub_id(config.source)
     require(
@@ -99,13 +104,14 @@ def _row_source(config: CorpusConfig) -> RowSource:
 
 def _open_file(path: Path, column: str) -> RowSource:
     suffix = path.suffix.lower()
+    require(path.is_file(), f"{path} is a pipe or a device, which can be read only once: {_KNOWN}.")
     try:
         if suffix == ".parquet":
             return open_parquet([path], column)
         if suffix in (".jsonl", ".json"):
             return open_jsonl(path, column)
         if suffix == ".txt":
-            return open_text(path)
+            return open_text(path, column)
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror or error}): check its permissions.") from error
     raise InputError(f"{path} has the unknown ending {suffix!r}: {_KNOWN}.")

@@ -9,7 +9,7 @@ Shapes: R row numbers, N tokens, B blocks, T tokens in a block.
 """
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from trainable.config import require
 from trainable.corpus import Corpus
+from trainable.pieces import pieces
 from trainable.progress import Advance
 from trainable.rows import TEXT
 from trainable.split import Rows
@@ -28,6 +29,8 @@ from trainable.tokenizer import TextTokenizer
 STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
 GATHER_TOKENS = 1 << 20  # moved at once: 8 MiB of indices
 ENCODE_BYTES = 1 << 22  # of text given to the tokenizer at once, which holds some 100 bytes for each token
+PIECE_CHARACTERS = 1 << 16  # of a row longer than ENCODE_BYTES: a word of millions of letters would take hours
+PIECES_AT_ONCE = 16
 PUBLISHED_ROWS = 200  # rows joined into one string
 PUBLISHED_BATCHES = 64  # strings tokenised at once
 
@@ -127,10 +130,23 @@ def _indices(starts_R: NDArray[np.int64], lengths_R: NDArray[np.uint32]) -> NDAr
 
 def _encode(tokenizer: TextTokenizer, texts: list[str]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """(all ids with an eos after each row, tokens of each row)"""
+    if len(texts) == 1 and len(texts[0].encode()) > ENCODE_BYTES:
+        ids_n = _encode_long(tokenizer, texts[0])
+        return ids_n, np.array([len(ids_n)], np.uint32)
     encodings = tokenizer.encoder.encode_batch_fast(texts, add_special_tokens=False)
     ids = [[*encoding.ids, tokenizer.eos_id] for encoding in encodings]
     lengths = np.fromiter(map(len, ids), np.uint32, len(ids))
     return _checked(chain.from_iterable(ids), tokenizer.vocab_size, int(lengths.sum())), lengths
+
+
+def _encode_long(tokenizer: TextTokenizer, text: str) -> NDArray[np.uint32]:
+    """The ids of one row of many megabytes, some pieces at a time, and an eos."""
+    parts = [np.array([tokenizer.eos_id], np.uint32)]
+    remaining = pieces(text, PIECE_CHARACTERS)
+    while some := list(islice(remaining, PIECES_AT_ONCE)):
+        encodings = tokenizer.encoder.encode_batch_fast(some, add_special_tokens=False)
+        parts[-1:-1] = [_checked(encoding.ids, tokenizer.vocab_size) for encoding in encodings]
+    return np.concatenate(parts)
 
 
 def _checked(ids: Any, vocab_size: int, count: int = -1) -> NDArray[np.uint32]:
@@ -150,7 +166,7 @@ def _is_empty(texts: pa.Array) -> pa.Array:
 
 
 def _portions(texts: pa.Array) -> Iterator[list[str]]:
-    """The texts in parts of about ENCODE_BYTES: documents can be long, and tokens take far more memory than text."""
+    """The texts in parts of at most ENCODE_BYTES, or one longer row: tokens take far more memory than text."""
     ends = np.cumsum(pc.binary_length(texts).to_numpy(zero_copy_only=False), dtype=np.int64)
     first = 0
     while first < len(texts):

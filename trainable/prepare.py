@@ -12,6 +12,7 @@ from trainable.bigram import BigramTable
 from trainable.cache import cache_folder
 from trainable.config import TrialConfig
 from trainable.corpus import Corpus, open_corpus
+from trainable.errors import InputError
 from trainable.plan import data_key, table_key
 from trainable.split import Parts, split_rows, teacher_parts
 from trainable.teacher import Counter, teacher_loss, teacher_table
@@ -53,8 +54,9 @@ def prepare_run(
         return [token_blocks(corpus, rows_R, tokenizer, config.tokens, cache, label=label) for rows_R in rows]
 
     train_parts = tokenised(split.train_parts, "training rows")
-    train = joined_blocks(train_parts, cache, "training rows")
-    held_out = joined_blocks(tokenised((split.eval,), "validation rows"), cache, "validation rows")
+    train = joined_blocks(train_parts, cache, f"training rows of {corpus.name}")
+    held_out = joined_blocks(tokenised((split.eval,), "validation rows"), cache, f"validation rows of {corpus.name}")
+    _require_batch(config, train)
     say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
     counted = train_parts
     if config.teacher.rows != "student":
@@ -96,6 +98,16 @@ def prepare_runs(
         facts = facts or facts_here
         listed[key] = facts_here["teacher"] | {"blocks": data_key(config)}
     return Prepared(blocks, tables, facts | {"tables": listed})
+
+
+def _require_batch(config: TrialConfig, train: TokenBlocks) -> None:
+    """Raise InputError where an optimizer step is more than an epoch: it would repeat blocks within a batch."""
+    wanted, found = config.loop.batch_blocks * config.loop.accumulation, len(train.ids_BxT)
+    if wanted > found:
+        raise InputError(
+            f"a step takes loop.batch_blocks x loop.accumulation = {wanted:,} blocks but the training rows of "
+            f"{config.corpus.source} give {found:,}: lower loop.batch_blocks, or give more rows."
+        )
 
 
 def _facts(

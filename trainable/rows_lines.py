@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import pyarrow as pa
 
+from trainable.config import require
 from trainable.errors import InputError
 from trainable.files import fingerprint
 from trainable.rows import TEXT, RowSource
@@ -23,8 +24,9 @@ BATCH_CHARACTERS = 1 << 24  # a batch ends here even if it has few rows: documen
 Parse = Callable[[str, int], str | None]  # (line, row number from 1) -> text of the row
 
 
-def open_text(path: Path) -> RowSource:
+def open_text(path: Path, column: str = "text") -> RowSource:
     """The lines of a text file. Raises InputError that names the row for a file that is not UTF-8 text."""
+    require(column == "text", f"{path} is plain text and has no column {column!r}: leave corpus.column out.")
     return _open_lines(path, lambda line, row: line, "text")
 
 

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.bigram import BigramTable, column_dtype
-from trainable.config import Smoothing
+from trainable.config import Smoothing, check_strength
 from trainable.counts import BigramCounts
 from trainable.errors import InputError
 
@@ -256,11 +256,7 @@ def _strength(smoothing: Smoothing, strength: float | None) -> float | None:
         raise InputError(f"teacher.smoothing is {smoothing!r}: choose one of {', '.join(_METHODS)}.")
     if strength is None:
         return DEFAULT_STRENGTH.get(smoothing)
-    if smoothing not in DEFAULT_STRENGTH:
-        raise InputError(f"teacher.smoothing_strength is {strength}, but {smoothing} has no strength: leave it out.")
-    if not 0 < strength < float("inf") or (smoothing == "jelinek_mercer" and strength > 1):
-        wanted = "a weight in (0, 1]" if smoothing == "jelinek_mercer" else "a positive number"
-        raise InputError(f"teacher.smoothing_strength is {strength} for {smoothing}: give {wanted}.")
+    check_strength(smoothing, strength)
     return strength
 
 

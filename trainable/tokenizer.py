@@ -22,9 +22,14 @@ from trainable.corpus import Corpus
 from trainable.errors import InputError
 from trainable.files import fingerprint, read_json
 from trainable.hub import hub_file, is_hub_id
+from trainable.paths import user_path
+from trainable.pieces import pieces_of
 from trainable.split import Rows, rows_digest
 
 TRAINING_ROWS = 200_000  # a vocabulary needs no more, and the trainer's memory grows with the distinct words
+TRAINING_CHARACTERS = 1 << 24  # nor more than a quarter of a million sentences, however long the rows
+TRAINING_WORD = 128  # characters without a space; the trainer's time grows with the square of the longest word
+_TRAINING = (TRAINING_ROWS, TRAINING_CHARACTERS, TRAINING_WORD)
 SMALLEST, LARGEST = 512, 1_000_000  # vocabulary sizes; the alphabet alone is 256 bytes
 SMALLEST_TRAINED = 256 + 3  # of a corpus without repeated pairs: bytes and special tokens
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"  # ids 0, 1, 2 of a trained tokenizer: bos and eos as in Llama
@@ -64,7 +69,7 @@ def load_tokenizer(
     """
     if spec.startswith("train:"):
         return _trained(_size(spec), training_texts, training_fingerprint, cache)
-    path = Path(spec).expanduser()
+    path = user_path(spec)
     if spec and path.exists():
         folder = path.parent if path.name == "tokenizer.json" else path
         return _from_files(folder / "tokenizer.json", folder / "tokenizer_config.json", spec)
@@ -92,15 +97,20 @@ def _size(spec: str) -> int:
 
 
 def _trained(size: int, texts: Callable[[], Iterator[str]], seen: str, cache: Path) -> TextTokenizer:
-    folder = cache / "tokenizers" / fingerprint(["bpe", size, seen, TRAINING_ROWS, tokenizers.__version__])
+    folder = cache / "tokenizers" / fingerprint(["bpe", size, seen, *_TRAINING, tokenizers.__version__])
 
     def build(folder: Path) -> Manifest:
-        encoder = train_bpe(islice(texts(), TRAINING_ROWS), size)
+        encoder = train_bpe(_training_pieces(texts()), size)
         encoder.save(str(folder / "tokenizer.json"))
         return {"asked_size": size, "size": encoder.get_vocab_size(), "training_fingerprint": seen}
 
     built_once(folder, build)
     return _from_files(folder / "tokenizer.json", None, f"train:{size}")
+
+
+def _training_pieces(texts: Iterator[str]) -> Iterator[str]:
+    """What is trained on, in pieces that begin before a space: the vocabulary is that of the whole rows."""
+    return pieces_of(islice(texts, TRAINING_ROWS), TRAINING_WORD, TRAINING_CHARACTERS)
 
 
 def train_bpe(texts: Iterator[str], size: int) -> Tokenizer:
@@ -128,6 +138,7 @@ def _from_files(path: Path | None, config_path: Path | None, spec: str) -> TextT
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"{path} is not a whole tokenizer file ({error}): {_FOLDER_HINT}.") from error
     config = read_json(config_path) if config_path is not None and config_path.is_file() else {}
+    require(isinstance(config, dict), f"{config_path} is no JSON object: save the tokenizer again.")
     return _wrapped(encoder, config, spec)
 
 
@@ -142,9 +153,15 @@ def _wrapped(encoder: Tokenizer, config: dict[str, Any], spec: str) -> TextToken
         )
     bos_id = _special_id(encoder, config.get("bos_token"), _BOS_NAMES)
     pad_id = _special_id(encoder, config.get("pad_token"), _PAD_NAMES)
+    vocab_size = max(encoder.get_vocab().values()) + 1
+    require(
+        vocab_size <= LARGEST,
+        f"tokenizer {spec!r} has ids up to {vocab_size - 1:,}: the model needs a row for each, so at most {LARGEST:,} "
+        "can be used; number its tokens from 0.",
+    )
     digest = fingerprint([json.loads(encoder.to_str()), eos_id, bos_id, pad_id])
     encoder.encode_special_tokens = True
-    return TextTokenizer(encoder, max(encoder.get_vocab().values()) + 1, eos_id, bos_id, pad_id, digest)
+    return TextTokenizer(encoder, vocab_size, eos_id, bos_id, pad_id, digest)
 
 
 def _special_id(encoder: Tokenizer, named: Any, known: tuple[str, ...]) -> int | None:

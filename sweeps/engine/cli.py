@@ -1,8 +1,9 @@
 """The command line that every study has: options in, exit status out; a user's mistake is one sentence."""
 
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,9 +16,12 @@ from sweeps.engine.comparison import Comparison
 from sweeps.engine.folder import RunFolder, Spec, check_writable
 from sweeps.engine.plan_lines import show_plan
 from sweeps.engine.settings import SMOKE
-from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, override, require
+from sweeps.engine.spec import Sweep
+from trainable import names
+from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, flatten, from_text, override, require
 from trainable.corpus import open_corpus
 from trainable.errors import InputError
+from trainable.paths import user_path
 from trainable.split import split_rows
 from trainable.tokenizer import known_vocab_size
 
@@ -33,8 +37,8 @@ class Options:
     # --- data ---
     corpus: str | None = None
     """builtin (docstrings: a demonstration), a path (parquet, jsonl, txt, save_to_disk folder), or a hub id"""
-    column: str = "text"
-    """text column of the corpus"""
+    column: str | None = None
+    """text column of the corpus (default: text)"""
     train_rows: int | None = None
     """rows to train on, from the training split"""
     eval_rows: int | None = None
@@ -54,7 +58,7 @@ class Options:
     teacher_rows: TeacherRows | None = None
     """rows the teacher is counted on; all is a leak probe"""
     set: tuple[str, ...] = ()
-    """any other setting of a trial, e.g. --set optimizer.lr=1e-3 loop.accumulation=2"""
+    """any other setting of trainable/config.py, e.g. --set optimizer.lr=1e-3 loop.accumulation=2"""
 
     # --- where ---
     results: Path = Path("results")
@@ -89,9 +93,10 @@ def main(
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Parse, check, run. Returns the exit status: 0; 1 where trials failed; 2 for bad input; 130 if interrupted."""
-    options = tyro.cli(options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
     console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=True)
     try:
+        arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
+        options = tyro.cli(options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
         return _run(study, options, console)
     except InputError as error:
         Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
@@ -101,51 +106,87 @@ def main(
         return 128 + signal.SIGINT  # as shells have it
 
 
+def each_option_once(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the values of several --set behind one. Raises InputError for another option given twice.
+
+    The parser would take the last and drop the others in silence.
+    """
+    given: dict[str, list[str]] = {}
+    option = ""  # what stands before the first option
+    for argument in arguments:
+        if argument.startswith("--") and argument != "--":
+            option, equals, value = argument.partition("=")
+            option = option.replace("_", "-")
+            if option in given and option != "--set":
+                raise InputError(f"{option} is given twice: give it once.")
+            given.setdefault(option, []).extend([value] if equals else [])
+        else:
+            given.setdefault(option, []).append(argument)
+    return [word for option, values in given.items() for word in ([option] if option else []) + values]
+
+
 def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
     """The control's config: the setting with the options applied."""
-    named = {
-        "corpus.source": options.corpus and _absolute(options.corpus),
+    named = {key: value for key, value in named_settings(options).items() if value is not None}
+    free = free_settings(options)
+    if both := named.keys() & free.keys():
+        raise InputError(f"{sorted(both)[0]} is given by its own option and by --set: leave one of them out.")
+    setting = override(setting, SMOKE) if options.smoke_test else setting
+    given = {key: _absolute(value) if key in _PLACES else value for key, value in (named | free).items()}
+    return override(setting, given)
+
+
+_PLACES = ("corpus.source", "tokens.tokenizer", "model.name")
+
+
+def named_settings(options: Options) -> dict[str, Any]:
+    """{dotted key: value} of the settings that have an option of their own; None where it was not given."""
+    return {
+        "corpus.source": options.corpus,
+        "corpus.column": options.column,
         "corpus.train_rows": options.train_rows,
         "corpus.eval_rows": options.eval_rows,
-        "tokens.tokenizer": options.tokenizer and _absolute(options.tokenizer),
+        "tokens.tokenizer": options.tokenizer,
         "tokens.packing": options.packing,
-        "model.name": options.model and _absolute(options.model),
+        "model.name": options.model,
         "loop.steps": options.steps,
         "teacher.smoothing": options.smoothing,
         "teacher.rows": options.teacher_rows,
     }
-    given = {key: value for key, value in named.items() if value is not None}
-    setting = override(setting, SMOKE) if options.smoke_test else setting
-    return override(setting, {"corpus.column": options.column, **given, **dict(map(_assignment, options.set))})
 
 
-def _absolute(name: str) -> str:
+def free_settings(options: Options) -> dict[str, Any]:
+    """{dotted key: value} of --set."""
+    given: dict[str, Any] = {}
+    for text in options.set:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text!r}: write key=value, such as optimizer.lr=1e-3.")
+        if key in given:
+            raise InputError(f"--set gives {key} twice: give it once.")
+        given[key] = from_text(key, value)
+    return given
+
+
+def _absolute(name: Any) -> Any:
     """A path that exists, made absolute, for workers run in other folders; any other name as it is."""
-    path = Path(name).expanduser()
-    return str(path.resolve()) if path.exists() and name not in NAMES else name
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """("optimizer.lr", 0.001) of "optimizer.lr=1e-3"."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"--set {text!r}: write key=value, such as optimizer.lr=1e-3.")
-    for read in (int, float):
-        try:
-            return key, read(value)
-        except ValueError:
-            continue
-    return key, {"none": None, "true": True, "false": False}.get(value, value)
+    if not isinstance(name, str) or name in NAMES or not name:
+        return name
+    path = user_path(name)
+    return str(Path.cwd() / path) if path.exists() else name  # a link keeps its name, whose ending tells the kind
 
 
 def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Console) -> int:
     if options.resume is not None:
-        folder = RunFolder.open(options.resume)
-        spec = folder.spec()
+        folder = RunFolder.open(user_path(options.resume))
+        spec = spec_of(folder)
     else:
         spec = study(options)
+        check_effects(spec, free_settings(options))
         check_inputs(spec)
+        user_path(options.results)
     check_resources(options)
+    check_device(spec, options)
     show_plan(spec, console)
     if options.dry_run:
         return 0
@@ -169,6 +210,36 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         folder.drop_unused()
 
 
+def spec_of(folder: RunFolder) -> Spec:
+    """What a run is to do. Raises InputError for a run.json of another version."""
+    try:
+        return folder.spec()
+    except (KeyError, TypeError, AttributeError, InputError) as error:
+        if isinstance(error, InputError) and "is damaged" in str(error):
+            raise
+        raise InputError(
+            f"{folder.path / names.RUN_FILE} is not of this version of the program ({error}): resume it with the "
+            "version that its git_commit names, or start a new run."
+        ) from None
+
+
+def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
+    """Refuse settings of --set that the study decides itself, for they would change nothing."""
+    for key in given:
+        if isinstance(spec, Sweep):
+            lost = key in spec.space or key in ("model.layers", "seed")
+        else:
+            plans = [plan for plan in spec.plans if plan.role != names.CONTROL or not key.startswith("teacher.")]
+            values = {flatten(plan.config)[key] for plan in plans}
+            several = len(values) > 1 and key in ("model.layers", "corpus.fold", "seed")
+            lost = several or flatten(spec.base)[key] not in values
+        if lost:
+            raise InputError(
+                f"--set {key} would change nothing, for study {spec.study} decides it: leave it out, or give the "
+                "study's own option (see --help)."
+            )
+
+
 def check_inputs(spec: Spec) -> None:
     """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing."""
     base = spec.base
@@ -182,9 +253,31 @@ def check_inputs(spec: Spec) -> None:
         split_rows(rows, corpus)
 
 
+def check_device(spec: Spec, options: Options) -> None:
+    """Refuse loop.device cuda where no worker will find one; a cluster may have what this machine lacks."""
+    if spec.base.loop.device != "cuda" or options.address or os.environ.get("RAY_ADDRESS"):
+        return
+    import torch
+
+    require(
+        torch.cuda.is_available(),
+        "loop.device is cuda but PyTorch finds no CUDA device here: use auto or cpu.",
+    )
+
+
 def check_resources(options: Options) -> None:
-    """Refuse what no machine has."""
+    """Refuse what no machine has, and what Ray does not share out."""
+    gpus = 0.0 if options.gpus_per_trial is None else options.gpus_per_trial
     require(options.cpus_per_trial > 0, f"--cpus-per-trial is {options.cpus_per_trial:g}: give a positive number.")
-    require(options.cpus is None or options.cpus > 0, f"--cpus is {options.cpus}: give at least 1.")
-    gpus = options.gpus_per_trial
-    require(gpus is None or gpus >= 0, f"--gpus-per-trial is {gpus}: give 0, a fraction, or a whole number.")
+    require(gpus >= 0, f"--gpus-per-trial is {gpus:g}: give 0, a fraction, or a whole number.")
+    for option, wanted in (("--cpus-per-trial", options.cpus_per_trial), ("--gpus-per-trial", gpus)):
+        shared = wanted <= 1 or float(wanted).is_integer()
+        require(shared, f"{option} is {wanted:g}: give a whole number or a fraction of one, as Ray shares them out.")
+    cpus = options.cpus
+    if cpus is None:
+        return
+    require(cpus > 0, f"--cpus is {cpus}: give at least 1.")
+    require(
+        options.cpus_per_trial <= cpus,
+        f"--cpus-per-trial is {options.cpus_per_trial:g} but --cpus {cpus}: no trial would ever start; raise --cpus.",
+    )

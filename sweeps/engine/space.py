@@ -3,6 +3,7 @@
 Ranges are finite on purpose: the same space serves the grid, random search and TPE, and trial names stay readable.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -11,6 +12,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from trainable.errors import InputError
+
+MOST_VALUES = 10_000  # of a range
+MOST_POINTS = 100_000  # of a space: the grid is made, and kept
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,15 @@ class Range:
     step: float
 
     def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.low, self.high, self.step))):
+            raise InputError(f"range {self.low}..{self.high} by {self.step} is not finite: give finite numbers.")
         if self.step <= 0 or self.high < self.low:
             raise InputError(f"range {self.low}..{self.high} by {self.step} is empty: give low <= high and a step > 0.")
+        if (self.high - self.low) / self.step > MOST_VALUES:
+            raise InputError(
+                f"range {self.low}..{self.high} by {self.step} has more than {MOST_VALUES:,} values: "
+                "give a larger step."
+            )
 
     def _last(self) -> int:
         return int((self.high - self.low) / self.step + 1e-9)
@@ -70,7 +81,10 @@ Space = Mapping[str, Parameter]
 
 
 def points(space: Space) -> list[dict[str, Any]]:
-    """The full grid: every combination of values, as {dotted key: value}."""
+    """The full grid: every combination of values, as {dotted key: value}. Raises InputError for one too large."""
+    size = math.prod(len(parameter.grid()) for parameter in space.values())
+    if size > MOST_POINTS:
+        raise InputError(f"the space has {size:,} schedules: give larger increments, for at most {MOST_POINTS:,}.")
     return [dict(zip(space, values, strict=True)) for values in product(*(p.grid() for p in space.values()))]
 
 

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from sweeps.engine.space import Range, Space, describe, from_description, points
 from trainable import names
-from trainable.config import TeacherConfig, TrialConfig, from_dict, override, to_dict
+from trainable.config import ModelConfig, TeacherConfig, TrialConfig, from_dict, override, require_seed, to_dict
 from trainable.errors import InputError
 from trainable.plan import TrialPlan
 
 Search = Literal["optuna", "random", "grid"]
+LARGEST_SEARCH_SEED = 4_000_000  # each depth's searcher has a seed of its own, in its thousand
 _NAMED = ("teacher.schedule", "teacher.steps", "teacher.min_weight", "teacher.tau")  # what `trial_name` tells
 
 
@@ -137,11 +138,14 @@ def schedule_name(config: TrialConfig) -> str:
 def _check_layers(layers: tuple[int, ...]) -> None:
     if not layers or len(set(layers)) != len(layers) or min(layers) < 1:
         raise InputError(f"layers are {list(layers)}: give different depths of at least 1, such as --layers 1 2.")
+    ModelConfig(layers=max(layers))
 
 
 def _check_search(sweep: Sweep) -> None:
     if sweep.base.teacher.schedule != "none":
         raise InputError(f"the base config has schedule {sweep.base.teacher.schedule}: a sweep's base is its control.")
+    if not 0 <= sweep.search_seed <= LARGEST_SEARCH_SEED:
+        raise InputError(f"search_seed is {sweep.search_seed}: give a seed from 0 to {LARGEST_SEARCH_SEED}.")
     if sweep.num_samples < 1:
         raise InputError(f"num_samples is {sweep.num_samples}: give at least 1 guided trial at each depth.")
     floor = sweep.space.get("teacher.min_weight")
@@ -168,18 +172,27 @@ def _check_space(sweep: Sweep) -> None:
             config = override(sweep.base, guided | {key: value})
             if config.teacher.schedule == "none":
                 raise InputError("the search space has schedule none, which is the control: leave it out.")
+        if len({_shown(value) for value in parameter.grid()}) < len(parameter.grid()):
+            raise InputError(f"values of {key} differ in no digit that trial names show (six): give larger steps.")
         if key not in _NAMED:
             raise InputError(f"the search space varies {key}, which trial names do not tell: vary {', '.join(_NAMED)}.")
     if "teacher.schedule" not in sweep.space:
         raise InputError("the search space has no teacher.schedule: give at least one schedule type.")
 
 
+def _shown(value: Any) -> str:
+    """As a trial's name tells it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _check_seeds(sweep: Sweep) -> None:
     seeds = (sweep.base.seed, *sweep.confirm_seeds)
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+    for seed in sweep.confirm_seeds:
+        require_seed("a seed of the confirmation", seed)
+    if len(set(seeds)) != len(seeds):
         raise InputError(
             f"the search uses seed {sweep.base.seed} and confirmation {list(sweep.confirm_seeds)}: "
-            "give different seeds of at least 0, for a schedule is not confirmed by the seed that chose it."
+            "give different seeds, for a schedule is not confirmed by the seed that chose it."
         )
 
 

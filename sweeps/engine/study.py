@@ -6,12 +6,12 @@ shorter runs. 60 of 147 steps are to a laptop what 240 of 588 were to the publis
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sweeps.engine.cli import Options, base_config, main
 from sweeps.engine.comparison import NO_TEACHER, Arm, Comparison
 from sweeps.engine.settings import LAPTOP, PUBLISHED
-from trainable.config import Schedule, TrialConfig, override
+from trainable.config import Schedule, TrialConfig, override, require_seed
 from trainable.errors import InputError
 
 PUBLISHED_STEPS = 588
@@ -20,28 +20,41 @@ Scale = Literal["laptop", "published"]
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions(Options):
-    """What every study understands, its scale, seeds, and the schedule that stands for the teacher."""
+    """What every study understands, its scale, and seeds."""
 
     # --- study ---
     scale: Scale = "laptop"
     """laptop: minutes on two cores; published: small-llama2, BookCorpus, the published sizes"""
     seeds: tuple[int, ...] | None = None
     """weights and batches: every arm runs on each"""
-    schedule: Schedule = "linear"
-    """type of the schedule, where the study does not vary it"""
-    schedule_steps: int | None = None
-    """its scheduling steps (default: 240 of 588, in proportion)"""
-    min_weight: float = 0.0
-    """its floor"""
     arms: tuple[str, ...] = ()
     """only these arms of the study, beside the control (default: all)"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions(StudyOptions):
+    """Of studies that do not vary the schedule: the one that stands for the teacher."""
+
+    # --- teacher ---
+    schedule: Schedule = "linear"
+    """type of the schedule"""
+    schedule_steps: int | None = None
+    """its scheduling steps (default: 240 of 588, in proportion)"""
+    min_weight: float = 0.0
+    """its floor"""
+
+
+AnyStudyOptions = TypeVar("AnyStudyOptions", bound=StudyOptions)
+
+
 def run_study(
-    study: Callable[[StudyOptions], Comparison], description: str | None, arguments: Sequence[str] | None = None
+    study: Callable[[AnyStudyOptions], Comparison],
+    options_type: type[AnyStudyOptions],
+    description: str | None,
+    arguments: Sequence[str] | None = None,
 ) -> int:
     """The command line of a study; returns the exit status (see `main`)."""
-    return main(lambda options: chosen(study(options), options.arms), StudyOptions, description, arguments)
+    return main(lambda options: chosen(study(options), options.arms), options_type, description, arguments)
 
 
 def chosen(comparison: Comparison, arms: Sequence[str]) -> Comparison:
@@ -69,8 +82,10 @@ def seeds_of(options: StudyOptions, default: int) -> tuple[int, ...]:
     seeds = options.seeds
     if seeds is None:
         return tuple(range(1 if options.smoke_test else default))
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise InputError(f"--seeds is {list(seeds)}: give different seeds of at least 0, such as --seeds 0 1 2.")
+    for seed in seeds:
+        require_seed("a seed of --seeds", seed)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"--seeds is {list(seeds)}: give different seeds, such as --seeds 0 1 2.")
     return seeds
 
 
@@ -90,13 +105,16 @@ def schedule(name: str, kind: Schedule, steps: int, floor: float = 0.0, **more: 
     return Arm(name, {f"teacher.{key}": value for key, value in keys.items()})
 
 
-def best_schedule(options: StudyOptions, config: TrialConfig, name: str | None = None, steps: int | None = None) -> Arm:
+def best_schedule(
+    options: TeacherOptions, config: TrialConfig, name: str | None = None, steps: int | None = None
+) -> Arm:
     """The schedule that stands for the teacher: the options', else linear over 240 of 588 steps, the published best.
 
     `steps` are those of a study that has its own. Schedules in proportion are called by their published steps.
     """
     if options.schedule == "none":
         raise InputError("--schedule none is the control, which every study has: give another schedule.")
-    own = steps or options.schedule_steps
-    called = name or f"{options.schedule} {own or 240}"
-    return schedule(called, options.schedule, own or in_proportion(240, config), options.min_weight)
+    own = options.schedule_steps if steps is None else steps
+    called = name or f"{options.schedule} {240 if own is None else own}"
+    chosen = in_proportion(240, config) if own is None else own
+    return schedule(called, options.schedule, chosen, options.min_weight)

@@ -1,0 +1,694 @@
+"""What a user can get wrong, typed at the real entry points: told in a sentence, before Ray, and nothing left behind.
+
+A case is a command line, what it needs on disk, and three fragments of the sentence it must be answered with: what is
+wrong, where, and what to do. To add one, add a line to a table.
+"""
+
+import json
+import os
+import runpy
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_corpus import small_sentences
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from sweeps.engine import run
+from sweeps.engine.cli import USAGE_ERROR
+from trainable import names
+
+PROJECT = Path(__file__).resolve().parents[1]
+SMALL = {"--corpus": "small.txt", "--tokenizer": "train:512", "--train-rows": "400", "--eval-rows": "100"}
+KEYS = {"--train-rows": "corpus.train_rows", "--eval-rows": "corpus.eval_rows"}
+SEARCH = "schedule_search"
+
+
+class Case(NamedTuple):
+    """A mistake and its answer."""
+
+    words: str  # of the command line; what SMALL has and they lack is added for a study
+    what: str
+    where: str
+    mend: str
+    make: Callable[[Path], object] = lambda folder: None  # writes what the words name
+    script: str = SEARCH  # of sweeps/, or a module analysis.*
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small corpus, a cache of its own, no colours, no cluster, and no Ray."""
+
+    def no_ray(*_: object) -> None:
+        raise AssertionError("Ray would have been started")
+
+    (tmp_path / "small.txt").write_text("".join(f"{line}\n" for line in small_sentences()), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(run, "start_ray", no_ray)
+    return tmp_path
+
+
+# ---- what the cases need on disk -----------------------------------------------------------------------------------
+
+
+def text(content: bytes, name: str = "bad.txt") -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def parquet(**columns: Any) -> Callable[[Path], object]:
+    return lambda folder: pq.write_table(pa.table(columns), folder / "bad.parquet")
+
+
+def damaged_parquet(folder: Path) -> None:
+    parquet(text=[f"row {i} {i * 7919}" for i in range(2000)])(folder)
+    content = bytearray((folder / "bad.parquet").read_bytes())
+    content[200 : len(content) // 2] = b"\xff" * (len(content) // 2 - 200)
+    (folder / "bad.parquet").write_bytes(content)
+
+
+def unreadable(folder: Path) -> None:
+    (folder / "bad.txt").symlink_to("/proc/self/mem")  # root may read any file, but nobody address 0 of a process
+
+
+def tokenizer(vocabulary: dict[str, int], config: object = None, bos: int | None = None) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        (folder / "words").mkdir()
+        encoder = Tokenizer(models.WordLevel(vocabulary, unk_token=next(iter(vocabulary))))
+        encoder.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        if bos is not None:
+            encoder.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
+        encoder.save(str(folder / "words" / "tokenizer.json"))
+        if config is not None:
+            (folder / "words" / "tokenizer_config.json").write_text(json.dumps(config))
+
+    return write
+
+
+WORDS = {"<unk>": 0, "<s>": 1, "</s>": 2, "the": 3, "a": 4}
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 4096,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 2048,
+}
+
+
+def model(without: str = "", **changes: Any) -> Callable[[Path], object]:
+    settings = {key: value for key, value in (LLAMA | changes).items() if key != without}
+    return raw_model(json.dumps(settings))
+
+
+def raw_model(content: str) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        (folder / "llama").mkdir()
+        (folder / "llama" / "config.json").write_text(content)
+
+    return write
+
+
+def run_file(content: object) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        (folder / "run").mkdir()
+        told = content if isinstance(content, str) else json.dumps(content)
+        (folder / "run" / names.RUN_FILE).write_text(told)
+
+    return write
+
+
+# ---- the cases -----------------------------------------------------------------------------------------------------
+
+RUN = {
+    "no steps": Case("--steps 0", "loop.steps is 0", "loop.steps", "give at least 1"),
+    "fewer than no steps": Case("--steps -5", "loop.steps is -5", "loop.steps", "give at least 1"),
+    "run shorter than its intervals": Case("--steps 5", "but loop.steps is 5", "loop.eval_every is 16", "give more"),
+    "steps and again in --set": Case("--steps 96 --set loop.steps=192", "by its own option and", "loop.steps", "leave"),
+    "option twice": Case("--steps 96 --steps 192", "given twice", "--steps", "give it once"),
+    "setting twice": Case("--set seed=1 --set seed=2", "gives seed twice", "--set", "give it once"),
+    "no rows to train on": Case("--train-rows 0", "is 0", "corpus.train_rows", "give a positive number"),
+    "fewer than no rows": Case("--train-rows -1", "is -1", "corpus.train_rows", "give a positive number"),
+    "no rows to validate on": Case("--eval-rows 0", "is 0", "corpus.eval_rows", "give a positive number"),
+    "too many rows to train on": Case("--train-rows 5000", "needs 5,000", "corpus.train_rows", "give a larger corpus"),
+    "too many rows to validate on": Case("--eval-rows 130", "needs 130", "corpus.eval_rows", "give a larger corpus"),
+    "no CPU": Case("--cpus-per-trial 0", "is 0", "--cpus-per-trial", "give a positive number"),
+    "CPUs that are no number": Case("--cpus-per-trial nan", "is nan", "--cpus-per-trial", "give a positive number"),
+    "endless CPUs": Case("--cpus-per-trial inf", "is inf", "--cpus-per-trial", "give a whole number"),
+    "one CPU and a half": Case("--cpus-per-trial 1.5", "is 1.5", "--cpus-per-trial", "give a whole number"),
+    "more CPUs a trial than Ray has": Case("--cpus 1 --cpus-per-trial 2", "but --cpus 1", "--cpus-per-trial", "raise"),
+    "no CPU for Ray": Case("--cpus 0", "is 0", "--cpus", "give at least 1"),
+    "less than no GPU": Case("--gpus-per-trial -1", "is -1", "--gpus-per-trial", "give 0, a fraction, or"),
+    "one GPU and a half": Case("--gpus-per-trial 1.5", "is 1.5", "--gpus-per-trial", "give a whole number"),
+    "results are a file": Case("--results taken", "cannot be made", "taken", "give --results", text(b"", "taken")),
+    "results in nobody's home": Case("--results ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),
+    "resume of no run": Case("--resume .", "is not a run", "run.json", "give a folder such as"),
+    "resume of nothing": Case("--resume nowhere", "is not a run", "nowhere", "give a folder such as"),
+    "resume in nobody's home": Case("--resume ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),
+    "resume of a damaged run": Case("--resume run", "is damaged", "run.json", "restore it", run_file("{")),
+    "resume of a list": Case("--resume run", "not of this version", "run.json", "start a new run", run_file([])),
+    "resume without a spec": Case(
+        "--resume run", "not of this version", "run.json", "start a new run", run_file({"schema": 1})
+    ),
+    "resume of another version": Case(
+        "--resume run", "not of this version", "run.json", "start a new run", run_file({"spec": {"kind": "tournament"}})
+    ),
+}
+
+SETTINGS = {
+    "--set without a value": Case("--set optimizer.lr", "'optimizer.lr'", "--set", "write key=value"),
+    "unknown setting": Case("--set optimizer.lrr=1", "no setting", "'optimizer.lrr'", "Did you mean 'optimizer.lr'?"),
+    "unknown group": Case("--set typo.key=1", "no setting", "'typo.key'", "Known settings: corpus.column"),
+    "whole group": Case("--set optimizer=1", "no setting", "'optimizer'", "Did you mean"),
+    **{
+        f"{key}={value}": Case(f"--set {key}={value}", f"is {shown or value}", key, mend)
+        for key, value, mend, shown in [
+            ("corpus.train_rows", "few", "give a whole number or none", "'few'"),
+            ("corpus.eval_rows", "1.5", "give a whole number or none", ""),
+            ("corpus.test_fraction", "0", "between 0 and 1", "0.0"),
+            ("corpus.test_fraction", "1", "between 0 and 1", "1.0"),
+            ("corpus.test_fraction", "nan", "give a finite number", ""),
+            ("corpus.split_seed", "-1", "give a seed from 0", ""),
+            ("corpus.folds", "1", "at least 2 folds", ""),
+            ("corpus.fold", "3", "give corpus.folds too", ""),
+            ("corpus.revision", "main", "give a hub id", "'main'"),
+            ("tokens.context", "1", "at least 2 tokens", ""),
+            ("tokens.context", "-8", "at least 2 tokens", ""),
+            ("tokens.context", "long", "give a whole number", "'long'"),
+            ("tokens.packing", "tight", "choose one of packed", "'tight'"),
+            ("model.layers", "0", "give at least 1 layer", ""),
+            ("teacher.steps", "-3", "at least 0", ""),
+            ("teacher.steps", "500", "fit in the run", ""),
+            ("teacher.min_weight", "1.5", "between 0 and 1", ""),
+            ("teacher.tau", "0", "give a positive number", "0.0"),
+            ("teacher.kind", "trigram", "choose one of bigram", "'trigram'"),
+            ("teacher.smoothing", "good_turing", "choose one of mle", "'good_turing'"),
+            ("teacher.smoothing_strength", "0.5", "leave it out", ""),
+            ("teacher.rows", "most", "choose one of student", "'most'"),
+            ("optimizer.lr", "0", "give a positive learning rate", "0.0"),
+            ("optimizer.lr", "-1", "give a positive learning rate", "-1.0"),
+            ("optimizer.lr", "nan", "give a finite number", ""),
+            ("optimizer.lr", "fast", "give a number", "'fast'"),
+            ("optimizer.lr", "", "give a number", "''"),
+            ("optimizer.beta1", "1", "give a number in [0, 1)", "1.0"),
+            ("optimizer.beta2", "-0.1", "give a number in [0, 1)", ""),
+            ("optimizer.eps", "0", "give a positive number", "0.0"),
+            ("optimizer.weight_decay", "-0.1", "give at least 0", ""),
+            ("optimizer.clip_norm", "0", "give a positive norm", "0.0"),
+            ("optimizer.clip_norm", "inf", "give a finite number", ""),
+            ("optimizer.warmup_steps", "-1", "give at least 0", ""),
+            ("optimizer.warmup_steps", "97", "give more steps, or --set", ""),
+            ("loop.steps", "1.5", "give a whole number", ""),
+            ("loop.batch_blocks", "0", "give at least 1", ""),
+            ("loop.accumulation", "0", "give at least 1", ""),
+            ("loop.eval_every", "0", "give at least 1", ""),
+            ("loop.eval_batch_blocks", "0", "give at least 1", ""),
+            ("loop.checkpoint_every", "17", "a multiple of eval_every (16)", ""),
+            ("loop.keep_checkpoint", "maybe", "give true or false", "'maybe'"),
+            ("loop.precision", "int8", "choose one of float32", "'int8'"),
+            ("loop.device", "tpu", "choose one of auto", "'tpu'"),
+            ("seed", "-1", "give a seed from 0", ""),
+            ("seed", "none", "give a whole number", "'none'"),
+        ]
+    },
+    "fold beyond the last": Case("--set corpus.folds=3 corpus.fold=3", "is 3 of 3", "corpus.fold", "from 0 to 2"),
+    "more folds than rows": Case("--set corpus.folds=601", "has 0 of", "corpus.eval_rows", "change the split"),
+    "strength over 1": Case(
+        "--smoothing jelinek_mercer --set teacher.smoothing_strength=2", "is 2.0", "smoothing_strength", "weight in (0"
+    ),
+    "evaluations rarer than the run is long": Case(
+        "--set loop.eval_every=97 loop.checkpoint_every=97", "is 97", "loop.eval_every", "give more steps, or --set"
+    ),
+    "context longer than the text": Case("--set tokens.context=100000", "fewer than one block", "small.txt", "tokens."),
+    "batch larger than an epoch": Case("--set loop.batch_blocks=1e9", "1,000,000,000", "batch_blocks", "or give more"),
+    "depth in --set": Case("--set model.layers=3", "would change nothing", "model.layers", "the study's own option"),
+    "seed in --set": Case("--set seed=3", "would change nothing", "--set seed", "the study's own option"),
+    "floor in --set": Case("--set teacher.min_weight=0.3", "would change nothing", "min_weight", "study's own option"),
+    "base with a teacher": Case(
+        "--set teacher.schedule=linear teacher.steps=5", "has schedule linear", "the base config", "is its control"
+    ),
+}
+
+SPEC = {
+    "no layers": Case("--layers 0", "[0]", "layers", "depths of at least 1"),
+    "less than no layers": Case("--layers -1", "[-1]", "layers", "depths of at least 1"),
+    "no depths": Case("--layers", "[]", "layers", "such as --layers 1 2"),
+    "depth twice": Case("--layers 1 1", "[1, 1]", "layers", "give different depths"),
+    "a million layers": Case("--layers 1000000", "is 1000000", "model.layers", "up to 1000"),
+    "no samples": Case("--num-samples 0", "is 0", "num_samples", "give at least 1"),
+    "more samples than schedules": Case("--num-samples 999", "only 165 different", "num_samples", "--num-samples 165"),
+    "samples of a whole grid": Case("--search grid --num-samples 5", "every schedule", "--num-samples", "leave it out"),
+    "no schedules": Case("--schedules", "is empty", "search space", "give at least one"),
+    "schedule twice": Case("--schedules linear linear", "repeats a value", "linear, linear", "give each once"),
+    "control as schedule": Case("--schedules none linear", "which is the control", "search space", "leave it out"),
+    "schedule past the run": Case(
+        "--schedule-steps 20 200 20", "has 200 steps", "longest schedule", "lengthen the run"
+    ),
+    "range upside down": Case("--schedule-steps 40 20 10", "is empty", "range 40..20 by 10", "give low <= high"),
+    "range without a step": Case("--schedule-steps 20 40 0", "is empty", "range 20..40 by 0", "a step > 0"),
+    "schedule of no steps": Case("--schedule-steps 0 40 20", "is 0", "teacher.steps", "at least 1 scheduling step"),
+    "floor over 1": Case("--min-weight 0 1.5 0.5", "0.0..1.5", "floor's range", "give weights between 0 and 1"),
+    "floor below 0": Case("--min-weight -0.5 0.5 0.5", "-0.5..0.5", "floor's range", "give weights between 0 and 1"),
+    "floor that is no number": Case("--min-weight nan 0.5 0.1", "is not finite", "range nan..0.5", "give finite"),
+    "step that is no number": Case("--min-weight 0 1 nan", "is not finite", "by nan", "give finite numbers"),
+    "range of a billion values": Case("--min-weight 0 1 1e-9", "more than 10,000", "by 1e-09", "give a larger step"),
+    "space of a million schedules": Case(
+        "--schedule-steps 1 48 1 --min-weight 0 1 0.001", "144,144 schedules", "the space", "give larger increments"
+    ),
+    "floors of the same name": Case(
+        "--min-weight 0.1 0.1000003 1e-7", "differ in no digit", "teacher.min_weight", "give larger steps"
+    ),
+    "first rung inside the schedule": Case(
+        "--grace-period 20", "inside the longest", "ASHA's first rung", "at least 48"
+    ),
+    "first rung at 0": Case("--grace-period 0", "inside the longest", "ASHA's first rung", "at least 48"),
+    "rung between evaluations": Case("--grace-period 70", "not evaluation steps", "ASHA's rungs", "a multiple of"),
+    "rung past the run": Case("--grace-period 500", "nothing could be stopped", "ASHA's first rung", "give an earlier"),
+    "all go on": Case("--reduction-factor 1", "is 1", "ASHA's reduction factor", "give at least 2"),
+    "rung without ASHA": Case("--no-asha --grace-period 48", "--no-asha", "--grace-period", "leave one of them out"),
+    "negative seed": Case("--seed -1", "is -1", "seed", "give a seed from 0"),
+    "seed beyond 32 bits": Case("--seed 4294967296", "is 4294967296", "seed", "to 4294967295"),
+    "negative searcher's seed": Case("--search-seed -1", "is -1", "search_seed", "give a seed from 0"),
+    "large searcher's seed": Case("--search-seed 5000000", "is 5000000", "search_seed", "to 4000000"),
+    "confirmed by its own seed": Case(
+        "--seed 1 --confirm-seeds 1", "uses seed 1", "confirmation [1]", "give different"
+    ),
+    "confirmed twice": Case("--confirm-seeds 1 1", "uses seed 0", "confirmation [1, 1]", "give different"),
+    "confirmed by a negative seed": Case("--confirm-seeds -1", "is -1", "the confirmation", "give a seed from 0"),
+}
+
+CORPUS = {
+    "missing corpus": Case("--corpus nowhere.parquet", "does not exist", "'nowhere.parquet'", "an existing file"),
+    "corpus without a name": Case("--corpus ''", "does not exist", "''", "an existing file"),
+    "corpus in nobody's home": Case("--corpus ~nobody-here/a.txt", "no such user", "~nobody-here/a.txt", "correct it"),
+    "corpus of a name too long": Case(f"--corpus {'a' * 5000}.txt", "name too long", "'aaaa", "correct it"),
+    "corpus on the hub without network": Case("--corpus nobody/nothing", "HF_HUB_OFFLINE", "nobody/nothing", "or run"),
+    "corpus of another kind": Case(
+        "--corpus bad.csv", "unknown ending '.csv'", "bad.csv", "give a .parquet", text(b"a", "bad.csv")
+    ),
+    "folder without a corpus": Case("--corpus .", "no parquet files", "holds no", "give a .parquet"),
+    "pipe": Case("--corpus bad.txt", "is a pipe", "bad.txt", "give a .parquet", lambda f: os.mkfifo(f / "bad.txt")),
+    "unreadable": Case("--corpus bad.txt", "cannot read", "bad.txt", "check its permissions", unreadable),
+    "empty text": Case("--corpus bad.txt", "has no rows", "bad.txt", "give a corpus with text", text(b"")),
+    "one row": Case("--corpus bad.txt", "has 0 of the corpus's 1", "train", "give a larger corpus", text(b"one row\n")),
+    "blank rows": Case("--corpus bad.txt", "give 0 tokens", "bad.txt", "give more rows", text(b" \n\n" * 500)),
+    "too few words": Case(
+        "--corpus bad.txt --train-rows 8 --eval-rows 2",
+        "fewer than one block of 128",
+        "bad.txt",
+        "give more rows",
+        text(b"a word\n" * 10),
+    ),
+    "binary": Case(
+        "--corpus bad.txt", "NUL byte in row 1", "bad.txt", "give a UTF-8 text", text(bytes(range(256)) * 99)
+    ),
+    "null byte": Case(
+        "--corpus bad.txt", "NUL byte in row 2", "bad.txt", "give a UTF-8 text", text(b"fine\nnot\0fine\n")
+    ),
+    "Latin-1": Case(
+        "--corpus bad.txt", "is not UTF-8", "row 2 of", "convert the file", text(b"fine\nfa\xe7ade\n" * 300)
+    ),
+    "UTF-16": Case(
+        "--corpus bad.txt", "NUL byte in row 1", "bad.txt", "give a UTF-8 text", text("text\n".encode("utf-16"))
+    ),
+    "column of a text file": Case("--column body", "has no column 'body'", "small.txt", "leave corpus.column out"),
+    "column of the built-in text": Case(
+        "--corpus builtin --column body", "no column 'body'", "built-in", "use the column"
+    ),
+    "jsonl with a damaged line": Case(
+        "--corpus bad.jsonl",
+        "is not a JSON object",
+        "row 2 of",
+        "one JSON object a line",
+        text(b'{"text": "a"}\n{"text": "b\n' * 300, "bad.jsonl"),
+    ),
+    "jsonl with a damaged line far below": Case(
+        "--corpus bad.jsonl",
+        "is not a JSON object",
+        "row 500 of",
+        "one JSON object a line",
+        text(b'{"text": "a b c"}\n' * 499 + b"{\n" + b'{"text": "a"}\n' * 99, "bad.jsonl"),
+    ),
+    "jsonl of a list": Case(
+        "--corpus bad.json",
+        "is not a JSON object",
+        "row 1 of",
+        "one JSON object a line",
+        text(b'[{"text": "a"}]\n', "bad.json"),
+    ),
+    "jsonl without such a column": Case(
+        "--corpus bad.jsonl", "no column 'text'", "row 1 of", "one of 'body'", text(b'{"body": "a"}\n', "bad.jsonl")
+    ),
+    "jsonl of numbers": Case(
+        "--corpus bad.jsonl", "holds no text", "row 1 of", "a column of strings", text(b'{"text": 3}\n', "bad.jsonl")
+    ),
+    "jsonl of NaN": Case(
+        "--corpus bad.jsonl", "holds no text", "row 1 of", "a column of strings", text(b'{"text": NaN}\n', "bad.jsonl")
+    ),
+    "jsonl of null": Case(
+        "--corpus bad.jsonl",
+        "give 0 tokens",
+        "bad.jsonl",
+        "give more rows",
+        text(b'{"text": null}\n' * 600, "bad.jsonl"),
+    ),
+    "parquet that is none": Case(
+        "--corpus bad.parquet", "is not a whole parquet", "bad.parquet", "download", text(b"PAR1", "bad.parquet")
+    ),
+    "parquet damaged in the middle": Case("--corpus bad.parquet", "is not", "bad.parquet", ":", damaged_parquet),
+    "parquet without such a column": Case(
+        "--corpus bad.parquet", "no column 'text'", "bad.parquet", "one of 'title'", parquet(title=["a"])
+    ),
+    "parquet of numbers": Case(
+        "--corpus bad.parquet", "holds int64, not text", "bad.parquet", "a column of strings", parquet(text=[1, 2])
+    ),
+    "parquet of NaN": Case(
+        "--corpus bad.parquet",
+        "holds double, not text",
+        "bad.parquet",
+        "a column of strings",
+        parquet(text=[float("nan")] * 9),
+    ),
+    "parquet of untyped nulls": Case(
+        "--corpus bad.parquet", "holds null, not text", "bad.parquet", "a column of strings", parquet(text=[None] * 9)
+    ),
+    "parquet of null texts": Case(
+        "--corpus bad.parquet",
+        "give 0 tokens",
+        "bad.parquet",
+        "give more rows",
+        parquet(text=pa.array([None] * 600, pa.string())),
+    ),
+    "parquet of bytes": Case(
+        "--corpus bad.parquet",
+        "holds binary, not text",
+        "bad.parquet",
+        "a column of strings",
+        parquet(text=[b"\xff"] * 9),
+    ),
+    "parquet without rows": Case(
+        "--corpus bad.parquet",
+        "has no rows",
+        "bad.parquet",
+        "give a corpus with text",
+        parquet(text=pa.array([], pa.string())),
+    ),
+    "damaged saved data set": Case(
+        "--corpus .", "is not a whole saved", "workplace", "save it again", text(b"{", "state.json")
+    ),
+}
+
+TOKENIZER = {
+    "no size": Case("--tokenizer train:", "'train:'", "tokens.tokenizer", "give a vocabulary size"),
+    "size in words": Case("--tokenizer train:abc", "'train:abc'", "tokens.tokenizer", "give a vocabulary size"),
+    "size below the alphabet": Case("--tokenizer train:100", "'train:100'", "tokens.tokenizer", "from 512"),
+    "size beyond reason": Case("--tokenizer train:1000001", "'train:1000001'", "tokens.tokenizer", "to 1000000"),
+    "missing tokenizer": Case("--tokenizer ./none", "does not exist", "'./none'", "set tokens.tokenizer to"),
+    "tokenizer in nobody's home": Case("--tokenizer ~nobody-here/t", "no such user", "~nobody-here/t", "correct it"),
+    "folder without tokenizer.json": Case("--tokenizer .", "has no tokenizer.json", "tokenizer '", "save the fast"),
+    "damaged tokenizer.json": Case(
+        "--tokenizer .", "is not a whole", "tokenizer.json", "save the fast", text(b'{"model": ', "tokenizer.json")
+    ),
+    "tokenizer.json of something else": Case(
+        "--tokenizer .", "is not a whole", "tokenizer.json", "save the fast", text(b'{"a": 1}', "tokenizer.json")
+    ),
+    "damaged tokenizer_config.json": Case(
+        "--tokenizer words",
+        "no JSON object",
+        "tokenizer_config.json",
+        "save the tokenizer",
+        tokenizer(WORDS, config=[1]),
+    ),
+    "tokenizer without an end of text": Case(
+        "--tokenizer words", "no end-of-text token", "words", "as eos_token", tokenizer({"<unk>": 0, "a": 1})
+    ),
+    "tokenizer of two million ids": Case(
+        "--tokenizer words", "ids up to 2,000,000", "words", "number its tokens", tokenizer(WORDS | {"b": 2_000_000})
+    ),
+    "ids outside the vocabulary": Case(
+        "--tokenizer words --packing as_published",
+        "gave token id 99",
+        "has 5 tokens",
+        "check its tokenizer.json",
+        tokenizer(WORDS, bos=99),
+    ),
+}
+
+MODEL = {
+    "missing model": Case("--model llama", "neither tiny nor small-llama2", "'llama'", "nor a folder with config.json"),
+    "model in nobody's home": Case("--model ~nobody-here/m", "no such user", "~nobody-here/m", "correct it"),
+    "model without config": Case("--model .", "neither tiny", "workplace", "nor a folder with config.json"),
+    "model of damaged JSON": Case("--model llama", "is damaged", "config.json", "restore it", raw_model("{")),
+    "model of a list": Case("--model llama", "model_type", "config.json", "only 'llama'", raw_model("[1]")),
+    "model of another kind": Case("--model llama", "'gpt2'", "config.json", "only 'llama'", model(model_type="gpt2")),
+    "model with a misspelt key": Case(
+        "--model llama", "'hiden_size'", "config.json", "did you mean 'hidden_size'?", model(hiden_size=64)
+    ),
+    "model without a width": Case(
+        "--model llama", "no hidden_size", "config.json", "give a whole number", model(without="hidden_size")
+    ),
+    "model of a width in words": Case(
+        "--model llama", "hidden_size 'wide'", "config.json", "give a whole number", model(hidden_size="wide")
+    ),
+    "model without heads": Case(
+        "--model llama", "num_attention_heads 0", "config.json", "at least 1", model(num_attention_heads=0)
+    ),
+    "heads that do not divide": Case(
+        "--model llama", "not a multiple", "llama", "mend its config.json", model(hidden_size=30)
+    ),
+    "groups that do not divide": Case(
+        "--model llama", "not a multiple", "key_value_heads 3", "mend its config.json", model(num_key_value_heads=3)
+    ),
+    "unknown activation": Case("--model llama", "'gelu2'", "llama", "mend its config.json", model(hidden_act="gelu2")),
+    "unknown rope": Case(
+        "--model llama", "'odd'", "llama", "mend its config.json", model(rope_scaling={"rope_type": "odd"})
+    ),
+    "padding outside the vocabulary": Case(
+        "--model llama", "adding_idx", "llama", "mend its config.json", model(pad_token_id=5000)
+    ),
+    "vocabulary of the tokenizer larger than the model's": Case(
+        "--model llama --set tokens.context=32",
+        "vocab_size 300",
+        "config.json",
+        "raise vocab_size",
+        model(vocab_size=300),
+    ),
+    "context longer than the model's": Case(
+        "--model llama --set tokens.context=4096",
+        "max_position_embeddings 2048",
+        "config.json",
+        "lower tokens.context",
+        model(),
+    ),
+}
+
+STUDIES = {
+    "no seeds": Case("--seeds", "[]", "--seeds", "such as --seeds 0 1 2", script="layer_depth"),
+    "seed twice": Case("--seeds 1 1", "[1, 1]", "--seeds", "give different seeds", script="layer_depth"),
+    "negative study seed": Case("--seeds -1", "is -1", "--seeds", "give a seed from 0", script="schedule_types"),
+    "control as the teacher": Case("--schedule none", "is the control", "--schedule", "another", script="kfold"),
+    "teacher of no steps": Case("--schedule-steps 0", "is 0", "teacher.steps", "at least 1", script="layer_depth"),
+    "teacher longer than the run": Case(
+        "--schedule-steps 500", "is 500", "teacher.steps", "fit in", script="full_pretraining"
+    ),
+    "study's floor over 1": Case(
+        "--min-weight 1.5", "is 1.5", "min_weight", "between 0 and 1", script="training_budget"
+    ),
+    "study's depths in --set": Case(
+        "--set model.layers=3", "change nothing", "model.layers", "leave", script="layer_depth"
+    ),
+    "study's fold in --set": Case("--set corpus.fold=2", "change nothing", "corpus.fold", "leave", script="kfold"),
+    "study's seed in --set": Case("--set seed=7", "change nothing", "--set seed", "leave", script="early_stage"),
+    "teacher of a study without": Case(
+        "--set teacher.tau=3", "change nothing", "teacher.tau", "leave", script="validation_size"
+    ),
+    "folds of none": Case("--set corpus.folds=none", "is none", "corpus.folds", "give at least 2", script="kfold"),
+    "validation set five times too large": Case(
+        "", "needs 500 rows", "corpus.eval_rows", "lower", script="validation_size"
+    ),
+    "strength of an arm without": Case(
+        "--smoothing add_k --set teacher.smoothing_strength=0.1",
+        "no strength",
+        "modified_kneser_ney",
+        "leave",
+        script="teacher_controls",
+    ),
+    "study of no steps": Case("--steps 0", "is 0", "loop.steps", "give at least 1", script="schedule_steps"),
+}
+
+ANALYSES = ("summary", "report", "curves", "schedule_report", "asha_replay", "kfold_table")
+ANALYSIS = {
+    **{
+        f"{a} of no run": Case(".", "not a run folder", "run.json", "give one", script=f"analysis.{a}")
+        for a in ANALYSES
+    },
+    **{
+        f"{a} of nothing": Case("no/run", "not a run folder", "no/run", "give one", script=f"analysis.{a}")
+        for a in ANALYSES
+    },
+    **{
+        f"{a} of a damaged run": Case(
+            "run", "is damaged", "run.json", "restore it", run_file("{"), script=f"analysis.{a}"
+        )
+        for a in ANALYSES
+    },
+    **{
+        f"{a} of a list": Case("run", "spec", "run.json", "restore it", run_file([1]), script=f"analysis.{a}")
+        for a in ANALYSES
+    },
+    **{
+        f"{a} of a file": Case("small.txt", "not a run folder", "small.txt", "give one", script=f"analysis.{a}")
+        for a in ANALYSES
+    },
+    "curves of nothing": Case("", "at least one", "RESULTS", "give", script="analysis.curves"),
+    "published runs that are none": Case(
+        ".", "holds no study", "runs/", "give the published", script="analysis.published_runs"
+    ),
+    "published runs in a file": Case(
+        "small.txt", "is not a folder", "small.txt", "give", script="analysis.published_runs"
+    ),
+}
+
+CASES = RUN | SETTINGS | SPEC | CORPUS | TOKENIZER | MODEL | STUDIES | ANALYSIS
+
+
+def command(case: Case) -> list[str]:
+    words = shlex.split(case.words)
+    if "." in case.script:
+        return words
+    given = {word.partition("=")[0] for word in words}
+    return words + [
+        word for option, value in SMALL.items() if not {option, KEYS.get(option)} & given for word in (option, value)
+    ]
+
+
+def status_of(case: Case, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Exit status of `python sweeps/SCRIPT.py ...` or `python -m analysis.X ...`, in this process."""
+    monkeypatch.setattr(sys, "argv", [case.script, *command(case)])
+    monkeypatch.delitem(sys.modules, case.script, raising=False)  # runpy warns of a module that it runs again
+    module = case.script if "." in case.script else f"sweeps.{case.script}"
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(module, run_name="__main__")
+    return end.value.code
+
+
+def left_behind(folder: Path, before: set[Path]) -> set[Path]:
+    """What is new but for finished caches and locks."""
+    new = {path for path in folder.rglob("*") if path.is_file()} - before
+    cache = folder / "cache"
+    return {p for p in new if cache not in p.parents or ".tmp" in str(p.relative_to(cache))} | set(
+        folder.glob("results/*/*")
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_mistake_is_told_in_one_sentence_and_leaves_nothing(
+    name: str, workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[name]
+    case.make(workplace)
+    before = {path for path in workplace.rglob("*") if path.is_file()}
+    status = status_of(case, monkeypatch)
+    told = capsys.readouterr().err
+    assert status == USAGE_ERROR, told
+    assert told.startswith("error: ") or case.script.startswith("analysis."), told
+    assert told.count("\n") == 1 and told.rstrip()[-1] in ".?", told
+    for part, fragment in (("what", case.what), ("where", case.where), ("what to do", case.mend)):
+        fragment = str(workplace) if fragment == "workplace" else fragment
+        assert fragment in told, f"{part}: {told}"
+    assert not left_behind(workplace, before)
+
+
+# ---- what the parser of the command line refuses by itself ---------------------------------------------------------
+
+WRONG_KIND = {
+    "--steps ten": "ten",
+    "--train-rows 1.5": "1.5",
+    "--eval-rows all": "all",
+    "--packing tight": "tight",
+    "--smoothing good_turing": "good_turing",
+    "--teacher-rows most": "most",
+    "--cpus two": "two",
+    "--cpus-per-trial one": "one",
+    "--gpus-per-trial half": "half",
+    "--layers 1 two": "two",
+    "--schedules cubic": "cubic",
+    "--schedule-steps 20 40": "--schedule-steps",
+    "--min-weight low high step": "low",
+    "--search magic": "magic",
+    "--num-samples few": "few",
+    "--seed x": "--seed",
+    "--confirm-seeds x": "--confirm-seeds",
+    "--search-seed x": "--search-seed",
+    "--grace-period early": "early",
+    "--reduction-factor half": "half",
+    "--asha yes": "yes",
+    "--dry-run yes": "yes",
+    "--corpus": "--corpus",
+    "--stpes 10": "--steps",
+    "nonsense": "nonsense",
+}
+
+
+@pytest.mark.parametrize("words", WRONG_KIND)
+def test_value_of_a_wrong_kind_is_named_and_exits_with_2(
+    words: str, workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["schedule_search.py", *shlex.split(words)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(PROJECT / "sweeps" / "schedule_search.py"), run_name="__main__")
+    told = capsys.readouterr().err
+    assert end.value.code == USAGE_ERROR
+    assert WRONG_KIND[words] in told
+    assert "Traceback" not in told
+    assert [path.name for path in workplace.iterdir()] == ["small.txt"]
+
+
+@pytest.mark.parametrize("words", ["--schedule linear", "--schedule-steps 40", "--min-weight 0.1"])
+@pytest.mark.parametrize("script", ["early_stage", "schedule_types", "schedule_steps", "validation_size"])
+def test_study_that_varies_the_schedule_has_no_option_for_it(
+    script: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, *words.split()])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(PROJECT / "sweeps" / f"{script}.py"), run_name="__main__")
+    assert end.value.code == USAGE_ERROR
+    assert "Unrecognized" in capsys.readouterr().err
+
+
+# ---- what only looks like a mistake --------------------------------------------------------------------------------
+
+
+def plan_of(words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What --dry-run shows of an accepted command line, in one line."""
+    case = Case(f"{words} --dry-run", "", "", "")
+    assert status_of(case, monkeypatch) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_several_set_options_all_count(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of("--set loop.accumulation=3 --set loop.batch_blocks=2 --set=tokens.context=64", capsys, monkeypatch)
+    assert "96 steps of 6 x 64 tokens" in plan
+
+
+def test_whole_numbers_may_be_written_with_an_exponent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "; 200 steps of" in plan_of("--set loop.steps=2e2", capsys, monkeypatch)
+
+
+def test_linked_corpus_is_known_by_the_name_of_the_link(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the cache of the hub, where the files themselves are called by their digests."""
+    (workplace / "small.txt").rename(workplace / "0123abc")
+    (workplace / "link.txt").symlink_to(workplace / "0123abc")
+    assert "link.txt" in plan_of("--corpus link.txt", capsys, monkeypatch)
