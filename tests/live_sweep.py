@@ -214,6 +214,24 @@ def agents(processes: set[int]) -> set[int]:
     return {pid for pid in processes if re.fullmatch(r"ray::\w+Agent", command_line(pid))}
 
 
+def pss_mib(pid: int) -> float:
+    """Proportional set size of a process: a page that n processes share counts 1/n. 0 for one that is no more."""
+    try:
+        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def shared_mib(pid: int) -> float:
+    """Shared memory that a process has touched: of a raylet, what its object store has used. 0 for one that is gone."""
+    try:
+        found = re.search(r"^RssShmem:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
+
+
 def wait_until_gone(processes: set[int]) -> None:
     """Assert that none of these processes stays; Ray's die a moment after their driver."""
     deadline = time.monotonic() + PATIENCE

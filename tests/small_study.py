@@ -1,6 +1,7 @@
 """A study as a user writes one, of trials that take seconds: what the tests of faults run and disturb."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeps.engine.cli import Options, base_config, main
@@ -33,18 +34,19 @@ class SmallOptions(Options):
 
 
 def small_study(options: SmallOptions) -> Comparison:
-    """Schedules that differ by a step."""
+    """Schedules that differ in their floor."""
     base = base_config(options, override(TrialConfig(), SETTING))
-    arms = [_linear(f"linear {n}", base.loop.steps - n) for n in range(options.arms)]
+    steps = base.loop.steps
+    arms = [_linear(f"linear {n}", steps, {"teacher.min_weight": n / options.arms}) for n in range(options.arms)]
     if options.greedy is not None:
         too_much = {"model.name": options.greedy, "loop.batch_blocks": GREEDY_BLOCKS}
-        arms.append(_linear("greedy", base.loop.steps, too_much))
+        arms.append(_linear("greedy", steps, too_much))
     plans = paired_plans(grid(base, {"seed": options.seeds}), lambda unit: arms)
     return Comparison(study="small_study", question="Does a run survive?", base=base, plans=plans)
 
 
-def _linear(name: str, steps: int, more: dict[str, str | int] | None = None) -> Arm:
-    return Arm(name, {"teacher.schedule": "linear", "teacher.steps": steps, **(more or {})})
+def _linear(name: str, steps: int, more: Mapping[str, str | float]) -> Arm:
+    return Arm(name, {"teacher.schedule": "linear", "teacher.steps": steps, **more})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A killed process leaves no word, and Ray passes on no signal, so the cause is pi
 there was one, from the kernel's count of processes that it killed for want of memory, from what Ray says of the node.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from sweeps.engine.pairs import PairedTrials
 
 _VM_EVENTS = Path("/proc/vmstat")  # Linux
+_TUNES_LOG = "ray.tune.execution.tune_controller"
 _KILLED = "its worker was killed (SIGKILL or a crash; the kernel has not said that memory ran out here)"
 _OUT_OF_MEMORY = (
     "its worker was killed because memory ran out (SIGKILL by the kernel; run fewer trials at once with a larger "
@@ -29,6 +31,7 @@ class WorkerDeaths(tune.Callback):  # type: ignore[misc]
         self._console = console
         self._restarts = restarts
         self._oom_kills = kernel_oom_kills()
+        logging.getLogger(_TUNES_LOG).setLevel(logging.CRITICAL)  # a traceback for each death; error.txt has it too
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks; nothing here is part of a run's state."""
