@@ -41,5 +41,5 @@ def test_trials_of_a_dead_node_go_on_elsewhere_with_the_same_losses(
         cluster.remove_node(node, allow_graceful=False)
         assert sweep.end() == 0, sweep.printed
     wait_until_gone(lost)
-    assert "the node of its worker died; goes on from its last checkpoint" in sweep.printed
+    assert "the node of its worker died or cannot be reached; goes on from its last checkpoint" in sweep.printed
     same_losses(sweep.run, undisturbed)

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from live_sweep import SMALL_STUDY, LiveSweep, ledgers, losses
-from ray.exceptions import ActorDiedError, RayTaskError
+from live_sweep import SMALL_STUDY, LiveSweep, last_step, ledgers, losses
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from analysis.results import load
-from sweeps.engine.deaths import death_reason, kernel_oom_kills
+from sweeps.engine.deaths import death_reason
 from sweeps.engine.run import RESTARTS
 from trainable import names
 from trainable.files import write_json
 
 CGROUP = Path(f"/sys/fs/cgroup/memory/no-memory-{os.getpid()}")  # version 1
-LOST = "none-L1-s1"  # the control whose worker dies once too often
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ class Outcome:
     run: Path
     status: int
     printed: str
-    survivor: str  # the trial whose worker was killed once
+    lost: str  # the control whose worker died once too often
+    survivor: str  # the other control, whose worker was killed once
     by_kernel: bool  # whether the kernel itself killed for want of memory, or a SIGKILL stood for it
 
 
@@ -67,12 +67,14 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     folder = tmp_path_factory.mktemp("deaths")
     words = ("--arms", "1", "--greedy", str(wide_model(folder)))
     with LiveSweep(SMALL_STUDY, folder, *words) as sweep:
-        sweep.wait_for_trial(names.CONTROL)
-        by_kernel = [run_out_of_memory(sweep, LOST) for _ in range(RESTARTS + 1)]
-        survivor = sweep.wait_for_trial(names.ARM, after_step=40)
+        lost = sweep.wait_for_trial(names.CONTROL, after_step=40)
+        by_kernel = [run_out_of_memory(sweep, lost)]
+        (survivor,) = {"none-L1-s0", "none-L1-s1"} - {lost}
+        sweep.wait_for(lambda: last_step(sweep.run, survivor) >= 40, f"{survivor} was half-way")
         sweep.kill_worker(survivor)
+        by_kernel += [run_out_of_memory(sweep, lost) for _ in range(RESTARTS)]
         status = sweep.end()
-        yield Outcome(sweep.run, status, sweep.printed, survivor, all(by_kernel))
+        yield Outcome(sweep.run, status, sweep.printed, lost, survivor, all(by_kernel))
     with suppress(OSError):
         CGROUP.rmdir()
 
@@ -98,14 +100,14 @@ def test_killed_worker_goes_on_from_its_checkpoint_with_the_same_losses(outcome:
 
 @live
 def test_refused_allocation_fails_the_trial_and_says_how_much_was_asked(outcome: Outcome) -> None:
-    greedy = trial(outcome, "greedy-L1-s0")
+    greedy = trial(outcome, outcome.survivor.replace("none", "greedy"))
     assert greedy["state"] == names.FAILED
     assert re.search(r"^RuntimeError: .*you tried to allocate \d{13} bytes.*, after 2 restarts$", greedy["reason"])
 
 
 @live
 def test_worker_killed_once_too_often_fails_its_trial_with_the_cause(outcome: Outcome) -> None:
-    lost = trial(outcome, LOST)
+    lost = trial(outcome, outcome.lost)
     cause = "because memory ran out" if outcome.by_kernel else "was killed"
     assert lost["state"] == names.FAILED
     assert cause in lost["reason"] and lost["reason"].endswith("after 2 restarts")
@@ -114,16 +116,17 @@ def test_worker_killed_once_too_often_fails_its_trial_with_the_cause(outcome: Ou
 @live
 def test_guided_trials_of_a_failed_control_are_named_and_do_not_wait(outcome: Outcome) -> None:
     text = (outcome.run / names.SUMMARY_FILE).read_text()
-    assert f"Not run, for their control {LOST} failed: linear-0-L1-s1, greedy-L1-s1." in text
+    guided = ", ".join(outcome.lost.replace("none", arm) for arm in ("linear-0", "greedy"))
+    assert f"Not run, for their control {outcome.lost} failed: {guided}." in text
     assert "2 failed, 0 not ended." in text
 
 
 @live
 def test_sweep_goes_on_and_its_exit_status_says_that_trials_failed(outcome: Outcome) -> None:
     assert outcome.status == 1
-    assert trial(outcome, "none-L1-s0")["state"] == names.FINISHED
+    assert trial(outcome, outcome.survivor.replace("none", "linear-0"))["state"] == names.FINISHED
     assert (outcome.run / names.CURVES_TABLE).exists()
-    assert "greedy-L1-s0" in outcome.printed and LOST in outcome.printed
+    assert re.search(rf"{outcome.lost} +failed", outcome.printed)
     assert "Traceback" not in outcome.printed
 
 
@@ -142,5 +145,6 @@ def test_a_worker_that_says_nothing_was_killed_and_memory_is_blamed_only_with_ev
     assert "was killed" in death_reason(None, out_of_memory=False)
 
 
-def test_the_kernels_count_of_kills_for_want_of_memory_is_read() -> None:
-    assert kernel_oom_kills() >= 0
+def test_a_worker_that_cannot_be_reached_is_told_from_one_that_was_killed() -> None:
+    said = "the node of its worker died or cannot be reached"
+    assert death_reason(ActorUnavailableError("RPC error: Socket closed", b"0" * 16), out_of_memory=True) == said

@@ -1,4 +1,4 @@
-"""Workers that die: what killed them, in one sentence; each restart is told, and the last death closes the trial.
+"""Workers that die: what killed them, in one sentence; each restart is told, and the last death explains the failure.
 
 A killed process leaves no word, and Ray passes on no signal, so the cause is pieced together: from the exception where
 there was one, from the kernel's count of processes that it killed for want of memory, from what Ray says of the node.
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorUnavailableError, RayTaskError
 from rich.console import Console
 
 from sweeps.engine.pairs import PairedTrials
@@ -43,9 +43,8 @@ class WorkerDeaths(tune.Callback):  # type: ignore[misc]
         self._say(f"  {trial.config['name']:<34} {self._reason(trial)}; goes on from its last checkpoint ({which})")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Close the trial with the reason of its last death."""
+        """Book the reason of its last death."""
         reason = f"{self._reason(trial)}, after {self._restarts} restarts"
-        self._say(f"  {trial.config['name']:<34} failed: {reason}")
         self._order.explain_failure(trial.config["name"], reason)
 
     def _reason(self, trial: Any) -> str:
@@ -62,8 +61,8 @@ def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
         first_line = (str(error.cause).strip() or "no message").splitlines()[0].rstrip(".")
         return f"{type(error.cause).__name__}: {first_line}"
     said = str(error)
-    if "its node has died" in said:
-        return "the node of its worker died"
+    if isinstance(error, ActorUnavailableError) or "its node has died" in said:
+        return "the node of its worker died or cannot be reached"
     if "SIGTERM" in said:
         return "its worker was ended by SIGTERM"
     return _OUT_OF_MEMORY if out_of_memory else _KILLED
