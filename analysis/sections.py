@@ -75,9 +75,21 @@ def failed(run: Run) -> Section:
     lines = [f"{len(failed)} failed, {len(unfinished)} not ended."]
     if len(unfinished):
         lines.append(f"Not ended (running, or cut short): {', '.join(unfinished)}.")
+    lines.extend(_without_control(run))
     rows = tuple((row[TRIAL], str(row[names.STEP]), clip(row[REASON])) for _, row in failed.iterrows())
     tables = (Table(("trial", "last step", "reason"), rows),) if rows else ()
     return Section("Failed and unfinished trials", tuple(lines), tables)
+
+
+def _without_control(run: Run) -> Iterator[str]:
+    """Guided trials that were never begun, because the control they would be compared with failed."""
+    trials = run.results.trials
+    for control in trials.loc[(trials[ROLE] == names.CONTROL) & (trials[STATE] == names.FAILED), TRIAL]:
+        planned = [plan["name"] for plan in run.record["spec"].get("plans", ()) if plan["control"] == control]
+        left = [name for name in planned if name not in set(trials[TRIAL])]
+        if left or not planned:
+            lost = ", ".join(left) or "the guided trials of its depth and seed"
+            yield f"Not run, for their control {control} failed: {lost}."
 
 
 def peak_memory(run: Run) -> str:

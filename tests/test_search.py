@@ -179,6 +179,24 @@ def test_worker_that_dies_too_often_fails_its_trial_with_the_reason(tmp_path: Pa
     search.on_trial_complete("a", error=True)
     state, reason = folder.status("none-L1-s0")
     assert state == names.FAILED and "worker died" in reason
+    search.explain_failure("none-L1-s0", "MemoryError: too much")
+    assert folder.status("none-L1-s0") == (names.FAILED, "MemoryError: too much")
+
+
+def test_resumed_guided_trial_whose_control_failed_ends_as_failed(tmp_path: Path) -> None:
+    """A control that was lost and fails when it is run again leaves a guided trial that could never go on."""
+    tune = simulated(tmp_path)
+    tune.run(events=14)
+    guided = [plan.name for plan in of_role(tune.given, names.SEARCH) if plan.config.model.layers == 1]
+    running = set(guided) & set(states(tune.folder, names.RUNNING))
+    assert running
+    (tune.folder.trial("none-L1-s0") / names.STATUS_FILE).unlink()
+    (tune.folder.trial("none-L1-s0") / names.LEDGER_FILE).unlink()
+    tune.failing = frozenset({"none-L1-s0"})
+    assert tune.run().exhausted
+    assert not states(tune.folder, names.RUNNING)
+    for name in running:
+        assert tune.folder.status(name) == (names.FAILED, "its control none-L1-s0 failed")
 
 
 def test_interrupted_trial_stays_running_and_keeps_its_checkpoint(tmp_path: Path) -> None:

@@ -121,6 +121,12 @@ def test_stopped_and_failed_trials_are_listed_with_step_gain_and_reason(tmp_path
     assert "| linear-T40-min0-L1-s0 | 20 | RuntimeError: out of memory \\| at step 33 |" in text
 
 
+def test_guided_trials_whose_control_failed_are_said_to_be_not_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", spec=spec(layers=[1]))
+    control = add_trial(run, names.CONTROL, {0: 7.0}, state=names.FAILED, reason="its worker was killed")
+    assert f"Not run, for their control {control} failed: the guided trials of its depth and seed." in printed(run)
+
+
 def test_asha_that_judged_while_the_teacher_was_on_is_pointed_out(tmp_path: Path) -> None:
     early = spec(layers=[1], asha={"grace_period": 40, "reduction_factor": 2})
     assert "judged while their teacher was still on" in write_summary(one_depth(tmp_path, spec=early))

@@ -1,16 +1,13 @@
-"""The whole path on a real Ray: from the command line to tables, and through kills."""
+"""The whole path on a real Ray: from the command line to tables."""
 
-import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from live_sweep import SEARCH, ledgers, losses
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from analysis.results import load
@@ -21,11 +18,9 @@ from trainable.train import Report, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-SCRIPT = str(Path(__file__).resolve().parents[1] / "sweeps" / "schedule_search.py")
-
 
 def command(results: Path, *words: str) -> list[str]:
-    return [sys.executable, SCRIPT, "--smoke-test", "--results", str(results), *words]
+    return [sys.executable, str(SEARCH), "--smoke-test", "--results", str(results), *words]
 
 
 def sweep(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -35,18 +30,6 @@ def sweep(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def only_run(results: Path) -> Path:
     (run,) = (results / "schedule_search").iterdir()
     return run
-
-
-def ledgers(run: Path) -> dict[str, bytes]:
-    return {path.parent.name: path.read_bytes() for path in run.glob("trials/*/metrics.jsonl")}
-
-
-def states(run: Path) -> dict[str, str]:
-    return {path.parent.name: json.loads(path.read_text())["state"] for path in run.glob("trials/*/status.json")}
-
-
-def losses(run: Path) -> pd.Series:
-    return load(run).curves.set_index(["trial", names.STEP])[names.EVAL_LOSS]
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +94,7 @@ def test_more_cpus_a_trial_than_there_are_is_refused_at_once(tmp_path: Path) -> 
     done = sweep(tmp_path, "--cpus", "1", "--cpus-per-trial", "2")
     assert done.returncode == 2
     assert done.stderr.strip() == "error: a trial asks for 2 CPUs but Ray has 1: lower --cpus-per-trial."
+    assert not list((tmp_path / "schedule_search").iterdir()), "a run without trials is left behind"
 
 
 def test_resuming_a_finished_run_runs_nothing_and_changes_no_number(finished: tuple[Path, str]) -> None:
@@ -120,44 +104,6 @@ def test_resuming_a_finished_run_runs_nothing_and_changes_no_number(finished: tu
     assert done.returncode == 0, done.stderr
     assert ledgers(run) == before
     pd.testing.assert_series_equal(losses(run), numbers)
-
-
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_a_driver_that_dies_is_resumed_without_loss(finished: tuple[Path, str], tmp_path: Path, kill: int) -> None:
-    driver = subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, text=True, start_new_session=True)
-    wait_until(lambda: names.FINISHED in (found := states_of(tmp_path)) and names.RUNNING in found, driver)
-    os.kill(driver.pid, kill)
-    printed, _ = driver.communicate(timeout=60)
-    run = only_run(tmp_path)
-    if kill == signal.SIGINT:
-        assert driver.returncode == 130
-        assert f"--resume {run}" in printed.replace("\n", "")
-    before = {name: ledger for name, ledger in ledgers(run).items() if states(run)[name] == names.FINISHED}
-
-    done = sweep(tmp_path, "--resume", str(run))
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert set(states(run).values()) <= {names.FINISHED, names.STOPPED}
-    after = ledgers(run)
-    assert {name: after[name] for name in before} == before, "a finished trial was run again"
-    trials = load(run).trials
-    assert trials.role.value_counts().to_dict() == {names.CONTROL: 2, names.SEARCH: 2, names.CONFIRM: 1}
-    whole, resumed = losses(finished[0]), losses(run)
-    common = whole.index.intersection(resumed.index)
-    assert len(common) >= 10
-    pd.testing.assert_series_equal(whole[common], resumed[common], check_exact=True)
-
-
-def states_of(results: Path) -> set[str]:
-    return {state for path in results.glob("schedule_search/*") for state in states(path).values()}
-
-
-def wait_until(condition: object, driver: subprocess.Popen[str], seconds: float = 120) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert driver.poll() is None, "the sweep ended before it could be killed"
-        assert time.monotonic() < deadline, "nothing has finished"
-        time.sleep(0.02)
 
 
 def test_a_trial_that_diverges_is_named_with_its_reason_and_the_exit_status_is_1(tmp_path: Path) -> None:

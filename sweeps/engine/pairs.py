@@ -81,6 +81,7 @@ class PairedTrials(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; None while it waits for others to end; FINISHED when no more will come."""
+        self._close_without_control()
         if len(self._running) > self._slots():  # one waits already: what is proposed late has learnt more
             return None
         plan = self._next_resumed() or self._next()
@@ -113,12 +114,16 @@ class PairedTrials(Searcher):  # type: ignore[misc]
         if state == names.FAILED:  # the trial said so itself
             return state, reason
         if error:
-            return names.FAILED, "its worker died (killed, or out of memory) more often than it may be restarted"
+            return names.FAILED, "its worker died more often than it may be restarted"  # until it is explained
         if record.last_step >= record.plan.config.loop.steps:
             return names.FINISHED, ""
         if self._stopped(record.plan.name):
             return names.STOPPED, f"stopped by ASHA at step {record.last_step}"
         return names.RUNNING, ""
+
+    def explain_failure(self, name: str, reason: str) -> None:
+        """Book why the workers of a failed trial died: Tune tells a searcher only that they did."""
+        self._folder.close_trial(self._records[name].plan, names.FAILED, reason)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledgers are the state."""
@@ -139,8 +144,20 @@ class PairedTrials(Searcher):  # type: ignore[misc]
 
     def _may_start(self, plan: TrialPlan) -> bool:
         """A control always; a guided trial once its control has finished."""
+        return plan.role == names.CONTROL or self._state_of_control(plan) == names.FINISHED
+
+    def _state_of_control(self, plan: TrialPlan) -> str | None:
+        """None before the control has begun."""
         control = self._records.get(plan.control)
-        return plan.role == names.CONTROL or (control is not None and control.state == names.FINISHED)
+        return control.state if control is not None else None
+
+    def _close_without_control(self) -> None:
+        """Fail the resumed trials whose control has failed: they would wait for ever."""
+        for record in [r for r in self._resumed if self._state_of_control(r.plan) == names.FAILED]:
+            self._resumed.remove(record)
+            record.state = names.FAILED
+            self._folder.close_trial(record.plan, record.state, f"its control {record.plan.control} failed")
+            self._on_ended(record)
 
     def _next_resumed(self) -> TrialPlan | None:
         for record in self._resumed:

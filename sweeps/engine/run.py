@@ -24,7 +24,9 @@ from rich.console import Console
 from analysis.summary import print_summary, rebuild
 from sweeps.engine.asha import DepthAsha
 from sweeps.engine.comparison import Comparison
+from sweeps.engine.deaths import WorkerDeaths
 from sweeps.engine.folder import RunFolder, Spec
+from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
 from sweeps.engine.listed import ListedTrials
 from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.progress import LiveProgress
@@ -39,7 +41,6 @@ from trainable.trial import checksums, make_trainable
 
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
 RESTARTS = 2  # of a trial whose worker dies
-INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # the data are prepared: no worker asks the network
@@ -70,13 +71,15 @@ def run_sweep(folder: RunFolder, spec: Spec, machine: Machine, console: Console,
     with folder.locked():
         prepared = prepare_runs(configs_of(spec), say=lambda text: console.print(f"  {text}", highlight=False))
         check_models(spec, prepared)
-        write_run_file(folder, spec, prepared.facts | facts)
         try:
             start_ray(machine, console)
-            complete = run_trials(folder, spec, prepared, machine, console)
+            write_run_file(folder, spec, prepared.facts | facts)
+            with EndAtOnce(resume_command(folder)):  # from here on there is something to resume
+                complete = run_trials(folder, spec, prepared, machine, console)
+                ray.shutdown()
+                return conclude(folder, complete, started, console)
         finally:
             ray.shutdown()
-        return conclude(folder, complete, started, console)
 
 
 def configs_of(spec: Spec) -> list[TrialConfig]:
@@ -162,9 +165,14 @@ def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machi
     slots = partial(count_slots, machine.cpus_per_trial, gpus)
     for attempt in range(1, ATTEMPTS + 1):
         order, scheduler = order_of(spec, folder, sums, slots)
+        deaths = WorkerDeaths(order, console, RESTARTS)
         try:
-            with LiveProgress(console, trials=spec.trials, ended=order.ended) as progress:
-                make_tuner(folder, trainable, order, scheduler, progress, reuse_actors=gpus == 0).fit()
+            progress = LiveProgress(console, trials=spec.trials, ended=order.ended)
+            tuner = make_tuner(folder, trainable, order, scheduler, [deaths, progress], reuse_actors=gpus == 0)
+            with EndAtOnce(resume_command(folder)), progress:
+                tuner.fit()
+            if not order.exhausted:
+                console.print("Interrupted: ending the trials, writing tables; Ctrl-C again ends at once.")
             return order.exhausted
         except (tune.TuneError, RayError) as error:
             if attempt == ATTEMPTS:
@@ -197,7 +205,7 @@ def make_tuner(
     trainable: Any,
     order: PairedTrials,
     scheduler: TrialScheduler,
-    progress: LiveProgress,
+    callbacks: list[tune.Callback],
     *,
     reuse_actors: bool,
 ) -> tune.Tuner:
@@ -217,7 +225,7 @@ def make_tuner(
             storage_path=str(folder.path / "tune"),
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[progress],
+            callbacks=callbacks,
             verbose=0,
         ),
     )

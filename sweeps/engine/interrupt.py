@@ -1,0 +1,43 @@
+"""Ctrl-C during a run: Tune takes the first, stops the trials and returns; any further one ends the process at once.
+
+Ending at once is safe: ledgers and checkpoints are whole at any time, and the lock of the run falls with the process.
+Python's own KeyboardInterrupt could be swallowed inside Ray, or wait for Ray's shutdown.
+"""
+
+import os
+import signal
+from types import FrameType
+
+import ray  # noqa: F401  (brings psutil along)
+
+# isort: split
+import psutil
+
+INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+_SHOW_CURSOR = "\x1b[?25h"  # progress bars hide it
+
+
+class EndAtOnce:
+    """In a `with` block, a SIGINT that Tune does not take tells `resume`, a command, and ends the process.
+
+    Tune leaves a handler behind that takes note and does nothing: give each of its runs a block of its own.
+    """
+
+    def __init__(self, resume: str):
+        self._resume = resume
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGINT, self._end)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        show_cursor = _SHOW_CURSOR if os.isatty(1) else ""
+        said = f"{show_cursor}\nEnded at once; nothing is lost. Go on with: {self._resume}\n"
+        try:
+            os.write(1, said.encode())  # neither print nor rich: this may interrupt either of them half-way
+            for process in psutil.Process().children(recursive=True):  # an own Ray; its agents would outlive us
+                process.kill()
+        finally:
+            os._exit(INTERRUPTED)

@@ -1,0 +1,56 @@
+"""Ctrl-C: the state is saved and a line says how to go on; a second one ends the process at once, and harms nothing."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from live_sweep import SMALL_STUDY, LiveSweep, last_step, ledgers, same_losses, states, wait_until_gone
+
+from analysis.results import load
+from trainable import names
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def press_ctrl_c(sweep: LiveSweep) -> None:
+    """As a terminal does: SIGINT to the whole foreground group, Ray's processes too."""
+    os.killpg(sweep.driver.pid, signal.SIGINT)
+
+
+def resume_line(run: Path) -> str:
+    return f"Go on with: python {SMALL_STUDY} --resume {run}"
+
+
+def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_one_undisturbed(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    with LiveSweep(SMALL_STUDY, tmp_path) as sweep:
+        control = sweep.wait_for_trial(names.CONTROL, after_step=40)
+        started = sweep.processes()
+        press_ctrl_c(sweep)
+        assert sweep.end() == 130, sweep.printed
+    run = sweep.run
+    assert f"Interrupted; nothing is lost. {resume_line(run)}" in sweep.printed
+    assert sweep.printed.count("--resume") == 1
+    wait_until_gone(started)
+    assert states(run)[control] == names.RUNNING and last_step(run, control) >= 40
+    assert (run / names.SUMMARY_FILE).exists(), "what is known so far is shown"
+
+    with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run)) as sweep:
+        sweep.wait_for_trial(names.ARM, after_step=20)
+        started = sweep.processes()
+        before = ledgers(run, names.FINISHED)
+        press_ctrl_c(sweep)
+        sweep.wait_for(lambda: "Ctrl-C again ends at once" in sweep.printed, "the first Ctrl-C was taken")
+        press_ctrl_c(sweep)
+        assert sweep.end() == 130, sweep.printed
+    assert f"Ended at once; nothing is lost. {resume_line(run)}" in sweep.printed
+    assert "Interrupted; nothing is lost" not in sweep.printed, "it went through all of its tables first"
+    wait_until_gone(started)
+    load(run)  # every ledger can be read
+
+    with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run)) as sweep:
+        assert sweep.end() == 0, sweep.printed
+    assert {name: ledgers(run)[name] for name in before} == before, "a finished trial was run again"
+    same_losses(run, undisturbed)

@@ -1,0 +1,42 @@
+"""200 short trials in one sweep: nothing grows with their number, and no process stays behind."""
+
+import pytest
+from soak import Soak, keep, soak, table
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Soak:
+    folder = tmp_path_factory.mktemp("soak")
+    watched = soak(folder, trials=200)
+    keep(watched, folder / "soak.json")
+    print(f"\n{table(watched)}\nall samples: {folder / 'soak.json'}")
+    return watched
+
+
+def test_all_trials_of_a_long_sweep_end_well_and_no_process_stays(run: Soak) -> None:
+    assert (run.trials, run.status) == (200, 0)  # that none stays behind is asserted where they are watched
+    assert len(run.starts) >= 190, "workers are not reused"
+
+
+def test_memory_of_driver_workers_and_object_store_is_flat(run: Soak) -> None:
+    """Tune keeps each trial's settings and last report; a leak of a report's or a table's size would show."""
+    growth = {name: last - second for name, (second, last) in memory(run).items()}
+    assert growth["driver"] < 48, growth
+    assert growth["worker"] < 96, growth
+    assert growth["object store"] < 8, growth
+
+
+def memory(run: Soak) -> dict[str, tuple[float, float]]:
+    return {
+        "driver": run.quarters(lambda s: s.driver_mib),
+        "worker": run.quarters(lambda s: s.worker_mib),
+        "object store": run.quarters(lambda s: s.object_store_mib),
+    }
+
+
+def test_open_files_and_processes_are_flat(run: Soak) -> None:
+    for value in (lambda s: s.driver_files, lambda s: s.worker_files, lambda s: s.processes):
+        second, last = run.quarters(value)
+        assert last - second <= 8, (second, last)
