@@ -26,6 +26,7 @@ from sweeps.engine.asha import DepthAsha
 from sweeps.engine.comparison import Comparison
 from sweeps.engine.folder import RunFolder, Spec
 from sweeps.engine.listed import ListedTrials
+from sweeps.engine.mending import drop_unusable_checkpoints
 from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.search import PairedSearch
@@ -72,6 +73,7 @@ def run_sweep(folder: RunFolder, spec: Spec, machine: Machine, console: Console,
         check_models(spec, prepared)
         write_run_file(folder, spec, prepared.facts | facts)
         try:
+            drop_unusable_checkpoints(folder, partial(console.print, highlight=False))
             start_ray(machine, console)
             complete = run_trials(folder, spec, prepared, machine, console)
         finally:
