@@ -17,10 +17,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.tables import read_table, write_table
 from trainable import names
 from trainable.errors import InputError
-from trainable.files import atomic_file, read_json
-from trainable.ledger import read_lines
+from trainable.files import read_foreign_json, read_json
+from trainable.ledger import Row
+from trainable.trial_files import read_facts, read_status, read_whole_ledger
 
 # Columns that only the trials table has. The last report's own values keep their names from trainable.names.
 TRIAL: Final = "trial"
@@ -105,7 +107,7 @@ def load(run: str | Path) -> Results:
         return build(run)
     tables = (run / names.TRIALS_TABLE, run / names.CURVES_TABLE)
     if all(path.is_file() for path in tables):
-        return Results(*(pd.read_parquet(path) for path in tables))
+        return Results(*map(read_table, tables))
     tables = (run / TRIALS_CSV, run / CURVES_CSV)
     if all(path.is_file() for path in tables):
         return Results(*map(_read_csv, tables))
@@ -125,8 +127,7 @@ def write(run: Path) -> Results:
     """Build the tables from the ledgers, write trials.parquet and curves.parquet (each atomically), return them."""
     results = build(run)
     for name, table in ((names.TRIALS_TABLE, results.trials), (names.CURVES_TABLE, results.curves)):
-        with atomic_file(run / name) as stream:
-            table.to_parquet(stream, index=False)
+        write_table(run / name, table)
     return results
 
 
@@ -137,8 +138,9 @@ def read_run(run: Path) -> dict[str, Any]:
         raise InputError(
             f"{run} is not a run folder, for it has no {names.RUN_FILE}: give one such as results/<study>/<run>."
         )
-    record = read_json(path)
-    spec = record.get("spec") if isinstance(record, dict) else None
+    kept_whole = (Path(run) / names.TRIALS_FOLDER).is_dir()  # the oldest records have tables only, and no checksum
+    record = read_json(path) if kept_whole else read_foreign_json(path)
+    spec = record.get("spec")
     if not isinstance(spec, dict) or not isinstance(spec.get("base"), dict):
         raise InputError(f"{path} has no settings under spec.base: restore it from a copy.")
     return dict(record)
@@ -184,34 +186,15 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _read_trial(folder: Path) -> _Trial:
-    facts = _read_facts(folder / names.TRIAL_FILE)
-    status_file = folder / names.STATUS_FILE
-    status = read_json(status_file) if status_file.is_file() else {"state": names.RUNNING, "reason": ""}
-    who = [facts["name"], facts["role"], facts.get("arm", ""), facts["control"], status["state"], status["reason"]]
-    return _Trial(dict(zip(WHO, who, strict=True)), flatten(facts["config"]), _read_reports(folder / names.LEDGER_FILE))
+    facts, status = read_facts(folder), read_status(folder)
+    who = [facts["name"], facts["role"], facts.get("arm", ""), facts["control"], status.state, status.reason]
+    reports = _frame(read_whole_ledger(folder, status))
+    return _Trial(dict(zip(WHO, who, strict=True)), flatten(facts["config"]), reports)
 
 
-def _read_facts(path: Path) -> dict[str, Any]:
-    facts = read_json(path)
-    needed = {"name", "role", "control", "config"}
-    if not isinstance(facts, dict) or not needed <= facts.keys():
-        raise InputError(f"{path} should have {', '.join(sorted(needed))}: restore it from a copy.")
-    return facts
-
-
-def _read_reports(path: Path) -> pd.DataFrame:
-    """The reports of a ledger by step. A step written twice (a retried trial) counts once, as last written."""
-    rows = read_lines(path)
-    for number, row in enumerate(rows, start=1):
-        if not _is_report(row):
-            raise InputError(f"line {number} of {path} is not a report: mend or delete it; the rest can be read.")
-    frame = pd.DataFrame(rows, columns=list(names.REPORT_COLUMNS)).drop_duplicates(names.STEP, keep="last")
-    return frame.sort_values(names.STEP, ignore_index=True).astype("float64").astype({names.STEP: "int64"})
-
-
-def _is_report(row: Mapping[str, Any]) -> bool:
-    values = [row[key] for key in names.REPORT_COLUMNS if key in row]
-    return isinstance(row.get(names.STEP), int) and all(isinstance(value, int | float | None) for value in values)
+def _frame(reports: list[Row]) -> pd.DataFrame:
+    frame = pd.DataFrame(reports, columns=list(names.REPORT_COLUMNS))
+    return frame.astype("float64").astype({names.STEP: "int64"})
 
 
 def _trials_table(read: list[_Trial], settings: dict[str, Any]) -> pd.DataFrame:

@@ -5,7 +5,6 @@ controls, finished, stopped, failed and running trials, confirmations, a retried
 """
 
 import itertools
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import numpy as np
 
 from trainable import config, names
 from trainable.files import write_json
+from trainable.ledger import ledger_line, read_lines
 
 STEPS, EVERY, TOKENS_A_STEP = 120, 20, 2048
 SECONDS_A_STEP = 0.1  # of a control with one layer; a guided step takes 5 % longer
@@ -103,7 +103,7 @@ def add_trial(
         write_json(folder / names.STATUS_FILE, {"state": state, "reason": reason})
     gains = {step: (control or losses)[step] - loss for step, loss in losses.items()}
     rows = [report(made, step, loss, gains[step], seconds_per_step) for step, loss in losses.items()]
-    (folder / names.LEDGER_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / names.LEDGER_FILE).write_bytes(b"".join(map(ledger_line, rows)))
     return name
 
 
@@ -215,9 +215,9 @@ def _gain(schedule: str, steps: int, floor: float, step: int, seed: int) -> floa
 def _spoil_ledgers(run: Path, depth: int) -> None:
     """What killed processes leave: a step reported twice, older first, and half a last line."""
     ledger = run / names.TRIALS_FOLDER / f"none-L{depth}-s0" / names.LEDGER_FILE
-    first, *others = ledger.read_text().splitlines(keepends=True)
-    stale = json.dumps(json.loads(others[0]) | {names.EVAL_LOSS: 99.0}) + "\n"
-    ledger.write_text("".join([first, stale, *others]) + '{"step": 140, "eval_lo')
+    first, *others = ledger.read_bytes().splitlines(keepends=True)
+    stale = ledger_line(read_lines(ledger)[1] | {names.EVAL_LOSS: 99.0})
+    ledger.write_bytes(b"".join([first, stale, *others]) + b'{"step": 140, "eval_lo')
 
 
 if __name__ == "__main__":

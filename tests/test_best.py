@@ -1,6 +1,5 @@
 """Ranking, confirmation, cost and step time, against numbers worked out by hand."""
 
-import json
 import math
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from analysis.best import (
 )
 from analysis.results import load
 from trainable import names
+from trainable.ledger import append_row, read_lines
 
 CONTROL = {0: 8.0, 60: 6.0, 120: 5.0}
 LINEAR = {"teacher__schedule": "linear", "teacher__steps": 60}
@@ -157,8 +157,10 @@ def test_the_full_grid_is_schedules_times_depths() -> None:
 def slow_while_taught(run: Path, name: str, seconds: dict[int, float]) -> None:
     """Put `seconds` of training by step into a ledger."""
     path = run / names.TRIALS_FOLDER / name / names.LEDGER_FILE
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps(row | {names.TRAIN_SECONDS: seconds[row["step"]]}) + "\n" for row in rows))
+    rows = read_lines(path)
+    path.unlink()
+    for row in rows:
+        append_row(path, row | {names.TRAIN_SECONDS: seconds[row["step"]]})
 
 
 def test_step_time_compares_taught_steps_with_the_same_steps_of_the_control(run: Path) -> None:

@@ -62,7 +62,7 @@ def test_json_is_read_back_and_nan_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "value.json"
     write_json(path, {"a": [1, 0.1, None, "ö"]})
     with pytest.raises(ValueError, match="JSON"):
-        write_json(path, float("nan"))
+        write_json(path, {"a": float("nan")})
     assert read_json(path) == {"a": [1, 0.1, None, "ö"]}
     assert names_in(tmp_path) == ["value.json"]
 

@@ -37,7 +37,8 @@ def test_half_a_last_line_is_not_read_and_is_cut_off_before_the_next_row(ledger:
     ledger.write_bytes(whole + half)
     assert [row["step"] for row in read_lines(ledger)] == [0, 20, 40]
     append_row(ledger, {"step": 60})
-    assert ledger.read_bytes() == whole + b'{"step": 60}\n'
+    assert ledger.read_bytes().startswith(whole)
+    assert [row["step"] for row in read_lines(ledger)] == [0, 20, 40, 60]
 
 
 def test_half_of_the_first_line_is_cut_off_too(tmp_path: Path) -> None:
@@ -45,10 +46,10 @@ def test_half_of_the_first_line_is_cut_off_too(tmp_path: Path) -> None:
     path.write_bytes(b'{"st')
     assert read_lines(path) == []
     append_row(path, {"step": 0})
-    assert path.read_bytes() == b'{"step": 0}\n'
+    assert read_lines(path) == [{"step": 0}]
 
 
-@pytest.mark.parametrize("damage", [b'{"step": 20, "ev', b"[1, 2]", b"", b"\xff\xfe"])
+@pytest.mark.parametrize("damage", [b'{"step": 20, "ev', b"[1, 2]", b"", b"\xff\xfe", b'{"step": 20}', b'{"a": NaN}'])
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_damage_before_the_end_names_the_line(ledger: Path, damage: bytes, number: int) -> None:
     lines = ledger.read_bytes().splitlines()
@@ -62,7 +63,7 @@ def test_damage_before_the_end_names_the_line(ledger: Path, damage: bytes, numbe
 def test_what_json_has_no_word_for_is_null(tmp_path: Path, value: float) -> None:
     path = tmp_path / "metrics.jsonl"
     append_row(path, {"step": 0, "train_loss": value, "tokens": 3})
-    assert path.read_text() == '{"step": 0, "train_loss": null, "tokens": 3}\n'
+    assert path.read_text().startswith('{"step": 0, "train_loss": null, "tokens": 3, "checksum": ')
 
 
 def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Ledgers -> tables: which rows count, what is derived from them, and what is said of a damaged file."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -16,6 +15,8 @@ from synthetic_run import add_trial, realistic_run, spec, write_run
 from analysis.results import Results, build, load, reach, write
 from trainable import config, names
 from trainable.errors import InputError
+from trainable.files import write_json
+from trainable.ledger import append_row, read_lines
 
 README = Path(__file__).parents[1] / "results" / "README.md"
 CONTROL = {0: 8.0, 20: 6.0, 40: 5.0}
@@ -45,9 +46,7 @@ def ledger(run: Path, trial: str) -> Path:
 
 def test_a_step_reported_twice_counts_once_as_last_written(run: Path) -> None:
     name = add_control(run)
-    again = json.loads(ledger(run, name).read_text().splitlines()[1]) | {names.EVAL_LOSS: 5.75}
-    with ledger(run, name).open("a") as stream:
-        stream.write(json.dumps(again) + "\n")
+    append_row(ledger(run, name), read_lines(ledger(run, name))[1] | {names.EVAL_LOSS: 5.75})
     curve = load(run).curves
     assert list(curve[names.STEP]) == [0, 20, 40]
     assert list(curve[names.EVAL_LOSS]) == [8.0, 5.75, 5.0]
@@ -71,8 +70,8 @@ def test_a_damaged_line_is_an_error_that_names_file_and_line(run: Path, bad: str
 
 def test_an_incomplete_trial_file_is_an_error_that_names_it(run: Path) -> None:
     name = add_control(run)
-    (run / names.TRIALS_FOLDER / name / names.TRIAL_FILE).write_text('{"name": "x"}')
-    with pytest.raises(InputError, match=f"{name}/trial.json should have"):
+    write_json(run / names.TRIALS_FOLDER / name / names.TRIAL_FILE, {"name": name})
+    with pytest.raises(InputError, match=f"{name}/trial.json is not that of trial {name}"):
         load(run)
 
 

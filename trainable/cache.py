@@ -46,14 +46,13 @@ def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a folder, each of whose files has the size and the SHA-256 that it says, else InputError."""
-    manifest = read_json(folder / MANIFEST_FILE)
-    files = manifest.get("files") if isinstance(manifest, dict) else None
+    manifest = read_json(folder / MANIFEST_FILE, f"delete {folder} so that it is built again")
+    files = manifest.get("files")
     if not isinstance(files, dict):
         raise InputError(f"{folder / MANIFEST_FILE} lists no files: delete {folder} so that it is built again.")
     for name, expected in files.items():
-        if _stamp(folder / name, expected) != expected:
+        if Path(name).name != name or _stamp(folder / name, expected) != expected:
             raise InputError(f"{folder / name} is damaged: delete {folder} so that it is built again.")
-    assert isinstance(manifest, dict)
     return manifest
 
 

@@ -1,7 +1,8 @@
 """All mutable state of a run in one file that is whole or absent, and loads without running code.
 
 Batches, schedules and the learning rate are functions of the step, so weights, optimizer, scaler and counters are all
-there is. A SHA-256 follows the payload: a damaged file is refused, never half used.
+there is. A SHA-256 follows the payload: a damaged file is never half used. It costs the steps up to it and no more, for
+what a run has reported lies in its ledger.
 """
 
 import hashlib
@@ -16,6 +17,10 @@ from trainable.errors import InputError
 from trainable.files import atomic_file
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class DamagedCheckpoint(InputError):
+    """Not the bytes that were written."""
 
 
 @dataclass(kw_only=True)
@@ -45,11 +50,12 @@ def save_checkpoint(path: Path, config_fingerprint: str, state: RunState, **part
 
 
 def load_checkpoint(path: Path, config_fingerprint: str) -> tuple[RunState, dict[str, dict[str, Any]]]:
-    """The inverse of `save_checkpoint`. Raises InputError for a damaged file, or one of a run with other settings."""
-    content = memoryview(path.read_bytes())
-    payload, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-    if hashlib.sha256(payload).digest() != bytes(digest):
-        raise InputError(f"checkpoint {path} is damaged (its checksum does not match): delete it to train again.")
+    """The inverse of `save_checkpoint`.
+
+    Raises DamagedCheckpoint where a byte is not what was written, InputError for a file that is no checkpoint of ours
+    (nothing in it is run) or of a run with other settings.
+    """
+    payload = _payload(path)
     try:
         parts = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # pickle.UnpicklingError and others: whatever it is, it is no checkpoint of ours
@@ -57,3 +63,12 @@ def load_checkpoint(path: Path, config_fingerprint: str) -> tuple[RunState, dict
     if parts.pop("config") != config_fingerprint:
         raise InputError(f"checkpoint {path} is of a run with other settings: delete it to train again.")
     return RunState(**parts.pop("state")), parts
+
+
+def _payload(path: Path) -> memoryview:
+    """What stands before the digest, if the digest is that of the payload."""
+    content = memoryview(path.read_bytes())
+    payload, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != bytes(digest):
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged (its checksum does not match).")
+    return payload

@@ -1,18 +1,21 @@
 """Files that are whole or absent: write to a temporary name, fsync, rename; plus checksums.
 
-Two writers never share a temporary name, and a reader never sees half a file.
+Two writers never share a temporary name, and a reader never sees half a file. JSON of ours carries a checksum of
+itself: a flipped digit is still JSON, and would otherwise become a wrong number.
 """
 
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from trainable.errors import InputError
+
+CHECKSUM: Final = "checksum"  # the field that `sealed` adds
 
 
 @contextmanager
@@ -40,21 +43,60 @@ def publish(temporary: Path, path: Path) -> None:
         os.close(folder)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN is refused: it is not JSON."""
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as indented JSON with a checksum, atomically. NaN is refused: it is not JSON."""
     with atomic_file(path, "w") as stream:
-        json.dump(value, stream, indent=2, allow_nan=False)
+        json.dump(sealed(value), stream, indent=2, allow_nan=False)
         stream.write("\n")
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises InputError if it is missing or damaged."""
+def read_json(path: Path, instead: str = "") -> dict[str, Any]:
+    """What `write_json` wrote. Raises InputError if the file is missing, damaged, or without its checksum.
+
+    instead: what the user can do who has no copy to restore it from.
+    """
+    mend = f"restore it from a copy{instead and f', or {instead}'}"
+    return unsealed(_read_object(path, mend), f"{path} is damaged (its checksum does not match): {mend}.")
+
+
+def read_foreign_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file that need not be ours; a checksum is checked where there is one."""
+    tree = _read_object(path, "restore it from a copy")
+    return read_json(path) if CHECKSUM in tree else tree
+
+
+def _read_object(path: Path, mend: str) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged ({error}): delete it or restore it from a copy.") from None
+    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
+        raise InputError(f"{path} is damaged ({error}): {mend}.") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path} is damaged (it holds no JSON object): {mend}.")
+    return tree
+
+
+def sealed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` as JSON will give it back, with the fingerprint of all that is in it."""
+    plain = json.loads(json.dumps(tree, allow_nan=False))
+    return {**plain, CHECKSUM: fingerprint(plain)}
+
+
+def unsealed(tree: Mapping[str, Any], complaint: str) -> dict[str, Any]:
+    """The inverse of `sealed`. Raises InputError(complaint) where the checksum is missing or another."""
+    plain = {key: value for key, value in tree.items() if key != CHECKSUM}
+    if tree.get(CHECKSUM) != _own_fingerprint(plain):
+        raise InputError(complaint)
+    return plain
+
+
+def _own_fingerprint(tree: Mapping[str, Any]) -> str:
+    """Of what was read; an empty text for NaN, which Python takes for JSON and `sealed` never writes."""
+    try:
+        return fingerprint(tree)
+    except ValueError:
+        return ""
 
 
 def sha256_of_file(path: Path) -> str:

@@ -2,7 +2,8 @@
 
 Tune's own records lose rows when a driver or a worker dies; this file is the truth that tables, gains and resumption
 are made from. A retried trial may repeat steps: the last row of a step wins. A killed writer may leave half a last
-line: it is not read, and cut off before the next row is written.
+line: it is not read, and cut off before the next row is written. Each row carries a checksum of itself, so that a
+flipped digit is found and named, and never becomes a number in a table.
 """
 
 import json
@@ -13,23 +14,43 @@ from typing import Any
 
 from trainable import names
 from trainable.errors import InputError
+from trainable.files import sealed, unsealed
 
 Row = dict[str, Any]
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Append one JSON line and fsync it; NaN and infinities, which JSON has no words for, are written as null."""
-    line = json.dumps({key: None if _not_finite(value) else value for key, value in row.items()}, allow_nan=False)
+    """Append one line and fsync it. Where the disk is full, OSError is raised and the file is left as it was."""
+    line = ledger_line(row)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as stream:
+    with open(path, "a+b", buffering=0) as stream:
         _cut_half_line(stream)
-        stream.write(line.encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+        whole = stream.seek(0, os.SEEK_END)
+        try:
+            _write_all(stream, line)
+            os.fsync(stream.fileno())
+        except OSError:
+            stream.truncate(whole)
+            raise
+
+
+def ledger_line(row: Row) -> bytes:
+    """A row with its checksum as JSON; NaN and infinities, which JSON has no words for, are null."""
+    finite = {key: None if _not_finite(value) else value for key, value in row.items()}
+    return json.dumps(sealed(finite), allow_nan=False).encode() + b"\n"
+
+
+def _write_all(stream: Any, content: bytes) -> None:
+    """An unbuffered write may take a part only, and say why at the next."""
+    while content:
+        content = content[stream.write(content) :]
 
 
 def read_lines(path: Path) -> list[Row]:
-    """All whole rows in order; none if the file is absent. Raises InputError for a damaged line before the last."""
+    """All whole rows in order, without their checksums; none if the file is absent.
+
+    Raises InputError for a damaged line; what stands after the last newline is half a line, and not read.
+    """
     if not path.exists():
         return []
     *whole, _half = path.read_bytes().split(b"\n")
@@ -43,13 +64,26 @@ def read_reports(path: Path) -> list[Row]:
 
 
 def _parse(path: Path, number: int, line: bytes) -> Row:
+    complaint = f"line {number} of {path} is damaged: restore the file from a copy, or {_instead(path)}."
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
-        raise InputError(f"line {number} of {path} is damaged: mend or delete that line; the rest can be read.")
-    return row
+        raise InputError(complaint)
+    return unsealed(row, complaint)
+
+
+def _instead(path: Path) -> str:
+    """What to do without a copy. Never to delete a line: a curve with a gap would give another final loss."""
+    if path.name == names.RUNGS_FILE:
+        return "delete it: ASHA then judges the trials that are left among themselves"
+    return trained_again(path.parent)
+
+
+def trained_again(folder: Path) -> str:
+    """What helps where a file of a trial cannot be trusted."""
+    return f"delete the folder {folder} and --resume the run, which trains it again"
 
 
 def _cut_half_line(stream: Any) -> None:

@@ -20,7 +20,7 @@ from trainable.cache import Manifest, built_once
 from trainable.config import require
 from trainable.corpus import Corpus
 from trainable.errors import InputError
-from trainable.files import fingerprint, read_json
+from trainable.files import fingerprint, read_foreign_json
 from trainable.hub import hub_file, is_hub_id
 from trainable.paths import user_path
 from trainable.pieces import pieces_of
@@ -137,8 +137,7 @@ def _from_files(path: Path | None, config_path: Path | None, spec: str) -> TextT
         encoder = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"{path} is not a whole tokenizer file ({error}): {_FOLDER_HINT}.") from error
-    config = read_json(config_path) if config_path is not None and config_path.is_file() else {}
-    require(isinstance(config, dict), f"{config_path} is no JSON object: save the tokenizer again.")
+    config = read_foreign_json(config_path) if config_path is not None and config_path.is_file() else {}
     return _wrapped(encoder, config, spec)
 
 

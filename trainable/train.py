@@ -4,6 +4,7 @@ Interrupted and resumed equals uninterrupted, bit for bit on a CPU with the same
 schedules are functions of the step, and everything else lies in the checkpoint.
 """
 
+import logging
 import math
 import resource
 import sys
@@ -19,7 +20,7 @@ from transformers import LlamaForCausalLM
 from trainable import names
 from trainable.batches import Batch, make_batch, step_order
 from trainable.bigram import BigramTable
-from trainable.checkpoint import RunState, load_checkpoint, save_checkpoint
+from trainable.checkpoint import DamagedCheckpoint, RunState, load_checkpoint, save_checkpoint
 from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, to_dict
 from trainable.errors import InputError
 from trainable.evaluate import Evaluation, evaluate
@@ -30,6 +31,7 @@ from trainable.output_layer import IGNORE_INDEX
 from trainable.schedules import learning_rate, teacher_weight
 from trainable.tokens import TokenBlocks
 
+_log = logging.getLogger(__name__)
 Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes a control to know
 
 
@@ -63,8 +65,8 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
     teacher = make_teacher(config, data, device)
     run_id = fingerprint(to_dict(config))
     state = RunState()
-    if checkpoint is not None and checkpoint.exists():
-        state, parts = load_checkpoint(checkpoint, run_id)
+    if checkpoint is not None and (loaded := usable_checkpoint(checkpoint, run_id)) is not None:
+        state, parts = loaded
         model.load_state_dict(parts["model"])
         optimizer.load_state_dict(parts["optimizer"])
         scaler.load_state_dict(parts["scaler"])
@@ -104,6 +106,17 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
         check_finite("training loss", loss, state.step, lr, weight)
         update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
         count_step(state, loss, targets, time.perf_counter() - started)
+
+
+def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict[str, Any]]] | None:
+    """Where to go on; None, with a warning, if the file is damaged: the run starts again from step 0."""
+    if not path.exists():
+        return None
+    try:
+        return load_checkpoint(path, run_id)
+    except DamagedCheckpoint as error:
+        _log.warning("%s It trains again from step 0.", error)
+        return None
 
 
 def pick_device(loop: LoopConfig) -> torch.device:

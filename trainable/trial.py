@@ -6,6 +6,7 @@ tables arrive through the object store, one copy a node, read-only.
 """
 
 import hashlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from ray.tune.trainable import wrap_function
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import InputError
-from trainable.files import fingerprint, write_json
+from trainable.files import fingerprint
 from trainable.ledger import append_row, read_reports
 from trainable.plan import TrialPlan, data_key, table_key
 from trainable.prepare import BlocksByKey, TablesByKey
 from trainable.tensorboard import TensorBoardLog
 from trainable.tokens import TokenBlocks
 from trainable.train import Report, RunData, TrainingDiverged, train
+from trainable.trial_files import write_status
 
 
 def make_trainable(
@@ -63,15 +65,13 @@ def run_trial(
     plan = TrialPlan.from_dict(tune_config["plan"])
     print(f"trial {plan.name}", flush=True)  # in the actor's log: a reused actor keeps the name of its first trial
     folder = trial_folder(run, plan.name)
-    write_json(folder / names.STATUS_FILE, {"state": names.RUNNING, "reason": ""})
-    reporter = _Reporter(plan, folder, control_losses(Path(run), plan))
+    write_status(folder, names.RUNNING)
     try:
-        data = _data_of(plan.config, tune_config["checksums"], blocks, tables)
-        train(plan.config, data, reporter, folder / names.CHECKPOINT_FILE)
+        with closing(_Reporter(plan, folder, control_losses(Path(run), plan))) as reporter:
+            data = _data_of(plan.config, tune_config["checksums"], blocks, tables)
+            train(plan.config, data, reporter, folder / names.CHECKPOINT_FILE)
     except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
-        write_json(folder / names.STATUS_FILE, {"state": names.FAILED, "reason": str(error)})
-    finally:
-        reporter.close()
+        write_status(folder, names.FAILED, str(error))
 
 
 def trial_folder(run: str | Path, name: str) -> Path:

@@ -20,8 +20,9 @@ from sweeps.engine.spec import Sweep
 from trainable import names
 from trainable.errors import InputError
 from trainable.files import read_json, write_json
-from trainable.ledger import Row, read_reports
+from trainable.ledger import Row
 from trainable.plan import TrialPlan
+from trainable.trial_files import read_facts, read_status, read_whole_ledger, write_status
 
 Spec = Sweep | Comparison
 _LOCK_FILE = ".lock"
@@ -83,8 +84,7 @@ class RunFolder:
 
     def read_run(self) -> dict[str, Any]:
         """run.json."""
-        run: dict[str, Any] = read_json(self.path / names.RUN_FILE)
-        return run
+        return read_json(self.path / names.RUN_FILE, "start a new run")
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json."""
@@ -105,28 +105,29 @@ class RunFolder:
 
     def status(self, name: str) -> tuple[str, str]:
         """(state, reason) as last written; running if nothing was."""
-        path = self.trial(name) / names.STATUS_FILE
-        if not path.exists():
-            return names.RUNNING, ""
-        status = read_json(path)
-        return status["state"], status["reason"]
+        status = read_status(self.trial(name))
+        return status.state, status.reason
 
     def close_trial(self, plan: TrialPlan, state: str, reason: str = "") -> None:
         """Write how a trial ended; drop its checkpoint unless it is to be kept."""
-        write_json(self.trial(plan.name) / names.STATUS_FILE, {"state": state, "reason": reason})
+        write_status(self.trial(plan.name), state, reason)
         if state != names.FAILED and not plan.config.loop.keep_checkpoint:
             (self.trial(plan.name) / names.CHECKPOINT_FILE).unlink(missing_ok=True)
 
     def trials(self) -> list[tuple[TrialPlan, str, list[Row]]]:
         """(plan, state, reports) of every trial that was begun, oldest first."""
         files = sorted(self.path.glob(f"{names.TRIALS_FOLDER}/*/{names.TRIAL_FILE}"), key=lambda p: p.stat().st_mtime)
-        plans = [TrialPlan.from_dict(read_json(file)) for file in files]
-        return [(p, self.status(p.name)[0], read_reports(self.trial(p.name) / names.LEDGER_FILE)) for p in plans]
+        return [_read_trial(file.parent) for file in files]
 
     def new_attempt(self) -> str:
         """Name of the next of Tune's own folders below `tune/`."""
         taken = [int(m[1]) for p in self.path.glob("tune/*") if (m := re.fullmatch(r"attempt-(\d+)", p.name))]
         return f"attempt-{max(taken, default=0) + 1}"
+
+
+def _read_trial(folder: Path) -> tuple[TrialPlan, str, list[Row]]:
+    plan, status = TrialPlan.from_dict(read_facts(folder)), read_status(folder)
+    return plan, status.state, read_whole_ledger(folder, status)
 
 
 def check_disk(path: Path, needed_bytes: int) -> None:

@@ -28,6 +28,7 @@ from sweeps.engine.deaths import WorkerDeaths
 from sweeps.engine.folder import RunFolder, Spec
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
 from sweeps.engine.listed import ListedTrials
+from sweeps.engine.mending import drop_unusable_checkpoints
 from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.search import PairedSearch
@@ -72,6 +73,7 @@ def run_sweep(folder: RunFolder, spec: Spec, machine: Machine, console: Console,
         prepared = prepare_runs(configs_of(spec), say=lambda text: console.print(f"  {text}", highlight=False))
         check_models(spec, prepared)
         try:
+            drop_unusable_checkpoints(folder, partial(console.print, highlight=False))
             start_ray(machine, console)
             write_run_file(folder, spec, prepared.facts | facts)
             with EndAtOnce(resume_command(folder)):  # from here on there is something to resume

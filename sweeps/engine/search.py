@@ -12,9 +12,10 @@ from typing import Any
 
 import optuna
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.engine.folder import RunFolder
+from sweeps.engine.journal import StudyJournal, mirrored
 from sweeps.engine.pairs import PairedTrials, Record
 from sweeps.engine.space import points
 from sweeps.engine.spec import Sweep, control_plan, control_plans, guided_plan
@@ -79,6 +80,10 @@ class DepthSearch:
         else:
             self._study.tell(trial, state=TrialState.PRUNED if record.state == names.STOPPED else TrialState.FAIL)
 
+    def mirrored(self, record: Record) -> FrozenTrial:
+        """An ended trial, for the journal."""
+        return mirrored(record, self._parameters(record.plan), self._distributions)
+
     def best(self) -> TrialPlan | None:
         """The finished trial of largest final gain; None if none finished."""
         finished = [r for r in self.records.values() if r.state == names.FINISHED]
@@ -123,7 +128,10 @@ class PairedSearch(PairedTrials):
         super().__init__(folder, checksums, stopped, slots)
         self._sweep = sweep
         self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
+        self._journal = StudyJournal(folder.path)
         self.take_over()
+        ended = {n: [d.mirrored(r) for r in d.records.values() if r.ended] for n, d in self._depths.items()}
+        self._journal.start(ended)
 
     def _next(self) -> TrialPlan | None:
         return (
@@ -169,7 +177,9 @@ class PairedSearch(PairedTrials):
 
     def _on_ended(self, record: Record) -> None:
         if record.plan.role == names.SEARCH:
-            self._depths[record.plan.config.model.layers].tell(record)
+            depth = self._depths[record.plan.config.model.layers]
+            depth.tell(record)
+            self._journal.add(depth.layers, depth.mirrored(record))
 
 
 def _tpe(seed: int) -> TPESampler:
