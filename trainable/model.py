@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
-from trainable.files import read_json
+from trainable.files import read_foreign_json
 from trainable.paths import user_path
 
 # What decides the size of a model and has no default that anybody would want unasked.
@@ -93,10 +93,9 @@ def _read_folder(folder: Path, vocab_size: int, context: int) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"model {str(folder)!r} is neither {' nor '.join(PRESETS)} nor a folder with config.json.")
-    settings = read_json(path)
-    if not isinstance(settings, dict) or settings.get("model_type") != "llama":
-        kind = settings.get("model_type") if isinstance(settings, dict) else settings
-        raise InputError(f"{path} has model_type {kind!r}: only 'llama' can be trained here.")
+    settings = read_foreign_json(path)
+    if settings.get("model_type") != "llama":
+        raise InputError(f"{path} has model_type {settings.get('model_type')!r}: only 'llama' can be trained here.")
     _check_keys(path, settings)
     if settings["vocab_size"] < vocab_size:
         raise InputError(
