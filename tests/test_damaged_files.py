@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 from small_corpus import small_config
 from sweep_specs import new_run, small_sweep
@@ -299,7 +300,16 @@ def reports_of(config: TrialConfig, data: RunData, checkpoint: Path, die_at: int
     return rows
 
 
-@pytest.mark.parametrize("how", DAMAGE)
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("how", ["body flipped", "tail flipped", "end lost"])
 def test_a_damaged_checkpoint_costs_its_steps_and_changes_no_number(
     prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:

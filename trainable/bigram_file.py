@@ -86,7 +86,20 @@ def _parsed(body: memoryview) -> BigramTable:
         start += arrays[name].nbytes
     if start != len(body):
         raise ValueError("its arrays do not fill it")
-    return BigramTable(**arrays, **{name: facts[name] for name in FACTS})
+    table = BigramTable(**arrays, **{name: facts[name] for name in FACTS})
+    _check_values(table)
+    return table
+
+
+def _check_values(table: BigramTable) -> None:
+    """A digest shows that nobody damaged the file, not that its maker meant well: no row may reach out of memory."""
+    if (np.diff(table.indptr) < 0).any():
+        raise ValueError("its rows overlap")
+    if len(table.indices) and not 0 <= int(table.indices.min()) <= int(table.indices.max()) < table.vocab_size:
+        raise ValueError("a column is outside its vocabulary")
+    for values in (table.values, table.backoff_V, table.base_V):
+        if not (np.isfinite(values).all() and (values >= 0).all()):
+            raise ValueError("a probability is negative or no number")
 
 
 def _check_tokenizer(path: Path, table: BigramTable, expected: str | None) -> None:

@@ -37,6 +37,8 @@ def hub_dataset(hub_id: str, revision: str | None) -> Any:
 
     Raises InputError if the hub is out of reach (within 2 s), or has no such data set, revision or split.
     """
+    if ".." in Path(revision or "").parts or Path(revision or "").is_absolute():
+        raise InputError(f"corpus.revision is {revision!r}: give a branch, a tag or a commit of {hub_id!r}.")
     if _dataset_folders(hub_id) and (cached := _cached_dataset(hub_id, revision)) is not None:
         return cached
     _require_hub(f"data set {hub_id!r}", "give corpus.source a parquet, jsonl or text file on disk")

@@ -3,11 +3,14 @@
 Light on purpose: the command line, the sweep's spec and its run folder speak of plans, and need neither Ray nor torch.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from trainable.config import TrialConfig, from_dict, to_dict
+from trainable.config import TrialConfig, from_dict, require, to_dict
 from trainable.files import fingerprint
+
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,12 @@ class TrialPlan:
     control: str  # name of the trial its gain is taken against; its own name for a control
     config: TrialConfig
     arm: str = ""  # what a table calls it: trials that differ only in seed, fold or depth share it
+
+    def __post_init__(self) -> None:
+        """A name becomes a folder, also one that was read from a file of somebody else's."""
+        for name in (self.name, self.control):
+            plain = _NAME.fullmatch(name) is not None
+            require(plain, f"trial name {name!r} cannot be a folder: use letters, digits and . _ + - (100 at most).")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for trial.json and for Tune."""

@@ -28,7 +28,7 @@ from trainable.config import TokensConfig, require
 from trainable.corpus import Corpus
 from trainable.errors import InputError
 from trainable.files import fingerprint
-from trainable.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, Packed, pack, pack_as_published
+from trainable.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, Packed, id_dtype, pack, pack_as_published
 from trainable.progress import progress_bar
 from trainable.split import Parts, Rows, rows_digest
 from trainable.tokenizer import TextTokenizer
@@ -167,9 +167,13 @@ def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
         fields = {name: manifest[name] for name in ("eos_id", "pad_id", "vocab_size", "rows", "empty_rows")}
         fields |= {"fingerprint": folder.name, "checksum": manifest["files"][STREAM_FILE]["sha256"], "path": folder}
         context, tokens = manifest["shaping"]["context"], manifest["tokens"]
+        if manifest["dtype"] != id_dtype(fields["vocab_size"]).str:
+            raise ValueError(f"token ids of type {manifest['dtype']!r}")
         stream_N = _read_only(folder / STREAM_FILE, manifest["dtype"], tokens)
         padded = fields["pad_id"] is not None
         lengths_B = _read_only(folder / LENGTHS_FILE, "<i4", tokens // context) if padded else None
+        if tokens and int(stream_N.max()) >= fields["vocab_size"]:
+            raise ValueError("a token id outside of the vocabulary")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / MANIFEST_FILE} is damaged ({error!r}): delete {folder}, and run again.") from error
     return _restored(stream_N, context, lengths_B, fields)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,6 +13,14 @@ from typing import Any
 import torch
 
 _PACKAGES = ("ray", "torch", "transformers", "tokenizers", "datasets", "optuna", "pandas", "numpy", "pyarrow")
+
+_SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)"  # user:password@ of an address
+    r"|\bhf_\w{8,}"  # a token of the Hugging Face hub
+    r"|(?<=token=)[^&\s]+|(?<=key=)[^&\s]+|(?<=secret=)[^&\s]+|(?<=password=)[^&\s]+",  # of a query
+    re.IGNORECASE,
+)
 
 
 def provenance() -> dict[str, Any]:
@@ -29,8 +38,16 @@ def versions() -> dict[str, str]:
 
 
 def command() -> list[str]:
-    """The command line, as typed."""
-    return ["python", *sys.argv]
+    """The command line, as typed, but for secrets."""
+    return ["python", *map(without_secrets, sys.argv)]
+
+
+def without_secrets(text: str) -> str:
+    """`text` with "***" for passwords in addresses, tokens of the hub, and what secret variables hold."""
+    for name, value in os.environ.items():
+        if _SECRET_VARIABLE.search(name) and len(value) >= 8:  # a shorter one would hide half of all words
+            text = text.replace(value, "***")
+    return _SECRET.sub("***", text)
 
 
 def git_commit() -> str | None:
