@@ -12,7 +12,7 @@ Data apart from drawing: `arm_lines` makes the table, `draw` only draws it. Each
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -51,6 +51,7 @@ from analysis.results import (
     TRIAL,
     Results,
     load,
+    study_arms,
 )
 from trainable import names
 from trainable.errors import InputError
@@ -62,6 +63,7 @@ BUDGET: Final = "budget"  # loop.steps; runs of nearly the same length (folds di
 SAME_BUDGET: Final = 0.02
 PANEL: Final = [LAYERS, BUDGET, EVAL_ROWS]
 NOTE: Final = "note"  # what the legend adds about an arm's units
+PLACE: Final = "place"  # of an arm among the study's; arms that it does not list come last
 MEAN, LOW, HIGH, UNITS, ENDS = "mean", "low", "high", "units", "teacher_ends"
 LEARNING_RATE: Final = "optimizer.lr"
 NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
@@ -75,12 +77,12 @@ RING: Final[dict[str, Any]] = {
 
 def draw_all(run: Path, results: Results) -> list[Path]:
     """Write the figures of a run into `<run>/figures` (each atomically) and return their paths."""
-    return draw_into(Path(run) / names.FIGURES_FOLDER, results)
+    return draw_into(Path(run) / names.FIGURES_FOLDER, results, study_arms(run))
 
 
-def draw_into(folder: Path, results: Results) -> list[Path]:
-    """The same into any folder."""
-    loss, training = arm_lines(results, names.EVAL_LOSS), arm_lines(results, names.TRAIN_LOSS)
+def draw_into(folder: Path, results: Results, arms: Sequence[str]) -> list[Path]:
+    """The same into any folder; `arms` in the order of the study."""
+    loss, training = (arm_lines(results, column, arms) for column in (names.EVAL_LOSS, names.TRAIN_LOSS))
     objective = "training loss, each arm's own\nobjective: do not compare arms"
     drawn = [
         draw(loss, "validation loss\n(nats per token)"),
@@ -99,14 +101,15 @@ def is_search(trials: pd.DataFrame) -> bool:
     return bool((trials[ROLE] == names.SEARCH).any())
 
 
-def arm_lines(results: Results, column: str) -> pd.DataFrame:
+def arm_lines(results: Results, column: str, arms: Sequence[str] = ()) -> pd.DataFrame:
     """One row an arm, panel and step: mean, low and high of `column` over units, and how many units there are.
 
-    Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, role, note, step, mean, low, high, units,
-    teacher_ends (the step from which the teacher is silent; infinity if it never ends; NaN for a control).
+    Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, place (of the arm in `arms`, the study's
+    list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher is silent; infinity
+    if it never ends; NaN for a control).
     """
-    shown = shown_trials(results)
-    keys = [*PANEL, ARM, ROLE, NOTE]
+    shown = shown_trials(results, arms)
+    keys = [*PANEL, ARM, PLACE, ROLE, NOTE]
     own = results.curves[[TRIAL, names.STEP, column]].dropna()
     points = own[np.isfinite(own[column].astype(float))].merge(shown[[TRIAL, *keys, ENDS]], on=TRIAL)
     groups = points.groupby([*keys, names.STEP], dropna=False)
@@ -117,23 +120,27 @@ def arm_lines(results: Results, column: str) -> pd.DataFrame:
     return whole[whole[UNITS] == whole["everyone"]].drop(columns="everyone").reset_index(drop=True)
 
 
-def shown_trials(results: Results) -> pd.DataFrame:
-    """The trials that are drawn, with their arm, note, panel and the end of their teacher."""
+def shown_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
+    """The trials that are drawn, with their arm and its place in `arms`, note, panel and the end of their teacher."""
     trials = results.trials
-    chosen = _of_search(trials) if is_search(trials) else _of_comparison(results)
+    chosen = _of_search(trials) if is_search(trials) else _of_comparison(results, arms)
     never = np.where(chosen[MIN_WEIGHT].astype(float) > 0, np.inf, chosen[TEACHER_STEPS].astype(float))
     ends = np.where(chosen[ROLE] == names.CONTROL, np.nan, never)
     rows = chosen[EVAL_ROWS].astype("float64") if EVAL_ROWS in chosen else np.nan
     return chosen.assign(**{ENDS: ends, BUDGET: _budgets(chosen), EVAL_ROWS: rows}).reset_index(drop=True)
 
 
-def _of_comparison(results: Results) -> pd.DataFrame:
+def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
     """Of each arm its finished trials; if none has finished, what there is of it."""
     trials = results.trials
-    if LEARNING_RATE in trials and trials[LEARNING_RATE].nunique() > 1:
+    tuned = LEARNING_RATE in trials and trials[LEARNING_RATE].nunique() > 1
+    if tuned:
         trials = trials[trials[TRIAL].isin(pair(results, LEARNING_RATE)[TRIAL])]
-        trials = trials.assign(**{ARM: [f"{_arm(row)}, lr {row[LEARNING_RATE]:g}" for _, row in trials.iterrows()]})
-    trials = trials.assign(**{ARM: [_arm(row) for _, row in trials.iterrows()], BUDGET: _budgets(trials)})
+    named = [_arm(row) for _, row in trials.iterrows()]
+    places = [arms.index(arm) if arm in arms else len(arms) for arm in named]
+    if tuned:
+        named = [f"{arm}, lr {rate:g}" for arm, rate in zip(named, trials[LEARNING_RATE], strict=True)]
+    trials = trials.assign(**{ARM: named, PLACE: places, BUDGET: _budgets(trials)})
     done = (trials[STATE] == names.FINISHED).rename("done")
     same = [trials[LAYERS], trials[BUDGET], trials[ARM]]
     any_done = done.groupby(same, dropna=False).transform("any") if len(trials) else done
@@ -155,7 +162,7 @@ def _of_search(trials: pd.DataFrame) -> pd.DataFrame:
     """
     ranked = best(trials, top=TOP)
     parts = [_of_depth(trials, ranked[ranked[LAYERS] == depth]) for depth in sorted(set(ranked[LAYERS]))]
-    return pd.concat(parts) if parts else trials.iloc[:0].assign(**{ARM: "", NOTE: ""})
+    return pd.concat(parts or [trials.iloc[:0].assign(**{ARM: "", NOTE: ""})]).assign(**{PLACE: 0})
 
 
 def _of_depth(trials: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
@@ -190,16 +197,22 @@ def tail(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def legend_text(lines: pd.DataFrame) -> dict[str, str]:
-    """What the legend says of each arm, controls first: its name, its units, where its teacher ends."""
+    """What the legend says of each arm: its name, its units, where its teacher ends.
+
+    Controls first, then as the study lists its arms, then (in tables that know no list) by name.
+    """
     arms = lines.drop_duplicates([*PANEL, ARM])
-    order = sorted(set(zip(arms[ROLE] != names.CONTROL, arms[ARM], strict=True)), key=lambda pair: _natural(*pair))
-    return {arm: _legend_line(arm, arms[arms[ARM] == arm]) for _, arm in order}
+    order = sorted(
+        set(zip(arms[ROLE] != names.CONTROL, arms[PLACE], arms[ARM], strict=True)),
+        key=lambda found: (*found[:2], _natural(found[2])),
+    )
+    return {arm: _legend_line(arm, arms[arms[ARM] == arm]) for _, _, arm in order}
 
 
-def _natural(guided: bool, arm: str) -> tuple[bool, list[tuple[int, str]]]:
+def _natural(arm: str) -> list[tuple[int, str]]:
     """Sorts "linear 60" before "linear 240"."""
     parts = [part for part in re.split(r"(\d+)", arm) if part]
-    return guided, [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _legend_line(arm: str, panels: pd.DataFrame) -> str:
@@ -332,7 +345,7 @@ def main(results: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path |
     if not results:
         raise InputError("RESULTS: give at least one run folder.")
     for folder, target in zip(results, _targets(results, out), strict=True):
-        for path in draw_into(target, _read(folder)):
+        for path in draw_into(target, _read(folder), study_arms(folder)):
             print(path)
 
 

@@ -2,8 +2,13 @@
 
     python -m analysis.report results/schedule_types/my_run [--out report.html]
 
-The page holds plotly.js once (5 MB) and asks for nothing else, so it can be mailed or kept beside the run. Its text and
-tables are those of summary.md. Where the study repeats a published one, our curves lie over the published ones.
+The page holds plotly.js once, compressed, and asks for nothing else, so it can be mailed or kept beside the run (about
+0.6 MB; the same run gives the same bytes). Its text and tables are those of summary.md. Where the study repeats a published one, our curves lie over the published ones.
+
+`plotly-basic.min.js` is plotly.js 4.1.1 (MIT licence, in its first lines and `plotly-basic.LICENSE`), the bundle with
+scatter alone of what is used here. It is the npm package plotly.js-basic-dist-min; to renew it, copy both files from
+what `npm pack plotly.js-basic-dist-min` unpacks to, and run tests/test_report.py where Chromium is.
+
 Data apart from drawing: the functions that make tables know nothing of plotly; a figure is plain JSON, drawn by the
 browser. The page itself is `report.html.jinja`, which escapes all that it is given.
 """
@@ -11,6 +16,8 @@ browser. The page itself is `report.html.jinja`, which escapes all that it is gi
 import html
 import os
 import sys
+import zlib
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +29,6 @@ import pandas as pd
 import tyro
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import to_hex, to_rgb
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from analysis import figures
 from analysis.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD
@@ -53,6 +59,7 @@ from trainable.files import atomic_file
 
 REPORT_FILE: Final = "report.html"
 TEMPLATE: Final = "report.html.jinja"
+PLOTLY: Final = Path(__file__).with_name("plotly-basic.min.js")
 OPENING: Final = ("Question", "Verdict", "Setting")  # titles of sections, in the order of the page
 PROBE: Final = "LEAK PROBE"  # how the status of a run starts in which a teacher knows validation rows
 CLOSING: Final = ("Not controlled", "Where things are")
@@ -126,8 +133,13 @@ def page(run: Run, folder: Path) -> str:
         leak=leak_status(run),
         leaks=leak_status(run).startswith(PROBE),
         links=links(run.folder, folder),
-        plotly=get_plotlyjs(),
+        plotly=packed_plotly(),
     )
+
+
+def packed_plotly() -> str:
+    """plotly.js as the page holds it: zlib's format, which DecompressionStream calls "deflate", in base64."""
+    return b64encode(zlib.compress(PLOTLY.read_bytes(), level=9)).decode("ascii")
 
 
 def _titled(written: Iterable[Section], titles: Sequence[str]) -> list[Section]:
@@ -167,7 +179,7 @@ def links(run: Path, folder: Path) -> list[tuple[str, str]]:
 # ---- tables of what is drawn -----------------------------------------------------------------------------------------
 
 
-def gain_lines(results: Results) -> pd.DataFrame:
+def gain_lines(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
     """`arm_lines` of the gain: at each step over the control of the same panel, seed and fold, 0 for a control."""
     shown = shown_trials(results)
     points = results.curves[[TRIAL, names.STEP, names.EVAL_LOSS]].merge(shown[[TRIAL, ROLE, *PANEL, *UNIT]], on=TRIAL)
@@ -177,7 +189,7 @@ def gain_lines(results: Results) -> pd.DataFrame:
     paired[names.GAIN] = paired[f"{names.EVAL_LOSS}_control"] - paired[names.EVAL_LOSS]
     others = results.curves.drop(columns=names.GAIN)
     curves = others.merge(paired[[TRIAL, names.STEP, names.GAIN]], on=[TRIAL, names.STEP], how="left")
-    return arm_lines(Results(results.trials, curves), names.GAIN)
+    return arm_lines(Results(results.trials, curves), names.GAIN, arms)
 
 
 def trial_lines(results: Results) -> pd.DataFrame:
@@ -243,12 +255,13 @@ def _value_words(column: str, value: float) -> str:
 def groups(run: Run) -> list[Group]:
     """All plots of the page."""
     results = run.results
-    drawn = _comparison_groups(results) if is_comparison(run.record) else _search_groups(results)
+    arms = run.record["spec"].get("arms", ())
+    drawn = _comparison_groups(results, arms) if is_comparison(run.record) else _search_groups(results)
     return [*drawn, *_published_groups(run)]
 
 
-def _comparison_groups(results: Results) -> list[Group]:
-    loss, gain = arm_lines(results, names.EVAL_LOSS), gain_lines(results)
+def _comparison_groups(results: Results, arms: Sequence[str]) -> list[Group]:
+    loss, gain = arm_lines(results, names.EVAL_LOSS, arms), gain_lines(results, arms)
     units = "A line is the mean over units (seeds, folds), its band runs from the lowest to the highest of them"
     drawn = [
         Group(
@@ -275,7 +288,7 @@ def _search_groups(results: Results) -> list[Group]:
         Group(
             "Gain by schedule",
             "A point a trial of the search, on the search's seed: shape by type, colour by floor; hollow: stopped by "
-            "ASHA, with its gain then. Red bar: the best on other seeds, mean ± sd.",
+            "ASHA, with its gain then. Orange bar: the best on other seeds, mean ± sd.",
             tuple(schedule_plots(points, marks)),
         ),
         Group("Gain over steps", f"{seeds}: {band}", tuple(arm_plots(gain, GAIN_TITLE)), zooms=True),
@@ -302,7 +315,7 @@ def _published_groups(run: Run) -> list[Group]:
     if run.record["study"] not in REPEATS or not folder.is_dir():
         return []
     published, same = load(folder), _same_model(run)
-    arms = arm_overlays(run.results, published, same)
+    arms = arm_overlays(run.results, published, same, run.record["spec"].get("arms", ()))
     controls = control_overlays(between_controls(run.results), between_controls(published))
     caution = (
         "Solid: this run. Dotted: published. The x axis is the share of the run, step / last step. "
@@ -469,11 +482,11 @@ def _floor_axis(top: float) -> dict[str, Any]:
     return {"colorscale": scale, "cmin": 0, "cmax": top, "colorbar": bar}
 
 
-def arm_overlays(own: Results, published: Results, same_model: bool) -> Iterator[Plot]:
+def arm_overlays(own: Results, published: Results, same_model: bool, arms: Sequence[str]) -> Iterator[Plot]:
     """A plot a depth that both studies have: arms over the share of the run, ours solid, the published ones dotted."""
-    make = (lambda results: arm_lines(results, names.EVAL_LOSS)) if same_model else gain_lines
-    here = shares(make(own))
-    there = shares(repeated(make(published), here))
+    make = (lambda results, arms: arm_lines(results, names.EVAL_LOSS, arms)) if same_model else gain_lines
+    here = shares(make(own, arms))
+    there = shares(repeated(make(published, ()), here))
     looks = looks_of(here)
     for depth, ours in here.groupby(LAYERS):
         theirs = there[there[LAYERS] == depth]

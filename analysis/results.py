@@ -144,6 +144,11 @@ def read_run(run: Path) -> dict[str, Any]:
     return dict(record)
 
 
+def study_arms(run: Path) -> tuple[str, ...]:
+    """The arms of a comparison in its own order, the control first; none of a search, or of tables without run.json."""
+    return tuple(read_run(run)["spec"].get("arms", ())) if (Path(run) / names.RUN_FILE).is_file() else ()
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"model": {"layers": 1}, "seed": 0} -> {"model.layers": 1, "seed": 0}."""
     flat: dict[str, Any] = {}

@@ -155,6 +155,20 @@ def test_arms_are_listed_controls_first_and_numbers_as_numbers() -> None:
     assert list(legend_text(lines)) == ["none", "exponential 588", "linear 60", "linear 240"]
 
 
+def test_arms_are_listed_and_coloured_in_the_order_of_the_study() -> None:
+    order = ["none", "linear 588", "exponential 588", "bigram"]
+    results = study(*(trial_rows(arm, 0, 0.0) for arm in sorted([*order, "a stranger"])))
+    looks = looks_of(arm_lines(results, names.EVAL_LOSS, order))
+    assert list(looks) == [*order, "a stranger"]
+    assert [look["color"] for look in looks.values()] == [CONTROL_COLOUR, *COLOURS[:4]]
+
+
+def test_the_order_is_that_of_the_study_at_tuned_learning_rates_too() -> None:
+    trials = [trial_rows(arm, 0, 0.0, **{"optimizer.lr": rate}) for arm in ("none", "b", "a") for rate in (1, 2)]
+    lines = arm_lines(study(*trials), names.EVAL_LOSS, ["none", "b", "a"])
+    assert list(looks_of(lines)) == ["none, lr 1", "b, lr 1", "a, lr 1"]
+
+
 def test_the_control_is_grey_and_arms_differ_in_colour_or_line_style() -> None:
     arms = [f"arm {number}" for number in range(2 * len(COLOURS))]
     looks = looks_of(arm_lines(study(*(trial_rows(arm, 0, 0.0) for arm in ["none", *arms])), names.EVAL_LOSS))

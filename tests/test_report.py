@@ -5,19 +5,20 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
+from base64 import b64decode
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from plotly import graph_objects
-from plotly.offline import get_plotlyjs
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
 from analysis import report
 from analysis.curves import MEAN, UNITS
-from analysis.report import between_controls, gain_lines, groups, leak_status, write_report
+from analysis.report import PLOTLY, between_controls, gain_lines, groups, leak_status, packed_plotly, write_report
 from analysis.results import ARM, load
 from analysis.sections import LEAK
 from analysis.summary import read_all, rebuild, sections
@@ -51,7 +52,7 @@ def name_arm(run: Path, trial: str, arm: str) -> None:
 
 def page_of(run: Path) -> str:
     """The page without plotly.js."""
-    return write_report(run).read_text(encoding="utf-8").replace(get_plotlyjs(), "")
+    return write_report(run).read_text(encoding="utf-8").replace(packed_plotly(), "")
 
 
 def drawn(run: Path) -> dict[str, list[dict[str, Any]]]:
@@ -72,12 +73,35 @@ def any_run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_the_page_holds_plotly_once_and_asks_the_network_for_nothing(any_run: Path) -> None:
     text = write_report(any_run).read_text(encoding="utf-8")
-    assert text.count(get_plotlyjs()) == 1
-    rest = text.replace(get_plotlyjs(), "")
+    (packed,) = re.findall(r'<script type="application/octet-stream" id="plotly">(.*?)</script>', text)
+    assert zlib.decompress(b64decode(packed)) == PLOTLY.read_bytes()
+    rest = text.replace(packed, "")
     assert "//" not in re.sub(r"<li>.*?</li>", "", rest)
     assert not re.search(r"<(link|img|iframe|script src)|@import|url\(", rest)
     assert "default-src 'none'" in rest
     assert "showSendToCloud: false" in rest  # plotly.js 4 has a button that uploads, unless told
+
+
+def test_the_page_is_small_enough_to_be_kept_and_the_same_each_time(any_run: Path) -> None:
+    first, again = (write_report(any_run).read_bytes() for _ in range(2))
+    assert first == again
+    assert len(first) < 600_000
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_a_browser_unpacks_plotly_and_draws_every_plot(any_run: Path, tmp_path: Path) -> None:
+    page, profile = write_report(any_run), tmp_path / "profile"
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
+    command = ["chromium", *flags.split(), f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--dump-dom"]
+    drawn_page = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, check=True).stdout
+    assert "The plots are being unpacked" not in drawn_page
+    plots = sum(map(len, drawn(any_run).values()))
+    assert drawn_page.count('class="plot js-plotly-plot"') == plots
+    assert drawn_page.count('class="scatterlayer mlayer"') == plots
+
+
+def test_without_a_script_the_page_says_where_the_pictures_are(any_run: Path) -> None:
+    assert "If this line stays, JavaScript is off here or the browser is older" in page_of(any_run)
 
 
 def test_the_page_has_all_that_the_summary_says(any_run: Path) -> None:
@@ -95,11 +119,22 @@ def test_the_order_is_question_verdict_setting_tables_plots_leak_and_what_was_no
     assert titles.index("Cost") < titles.index("Gain over steps")
 
 
-def test_every_figure_is_one_that_plotly_accepts(any_run: Path) -> None:
+def test_every_attribute_of_every_figure_is_one_that_the_basic_bundle_knows(any_run: Path) -> None:
+    known = set(re.findall(r"\w+", PLOTLY.read_text(encoding="utf-8")))
     found = re.findall(r'<script type="application/json">(.*?)</script>', page_of(any_run))
     assert len(found) == sum(map(len, drawn(any_run).values())) > 1
     for figure in map(json.loads, found):
-        graph_objects.Figure(figure)
+        assert {trace["type"] for trace in figure["data"]} == {"scatter"}
+        figure["layout"].pop("meta", None)  # ours: what the buttons show
+        assert set(attributes(figure)) <= known
+
+
+def attributes(part: Any) -> Iterator[str]:
+    """The keys in a figure, at any depth."""
+    for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from attributes(value)
+    if isinstance(part, dict):
+        yield from part
 
 
 def test_a_name_cannot_put_tags_or_scripts_into_the_page(tmp_path: Path) -> None:
