@@ -34,7 +34,6 @@ STEPS_TO_CONTROL: Final = "steps_to_control"
 STEPS_SAVED: Final = "steps_saved"
 SECONDS_TO_CONTROL: Final = "seconds_to_control"
 SECONDS_SAVED: Final = "seconds_saved"
-
 # Settings that every study varies, by their dotted keys.
 LAYERS: Final = "model.layers"
 SCHEDULE: Final = "teacher.schedule"
@@ -45,11 +44,9 @@ LOOP_STEPS: Final = "loop.steps"
 FOLD: Final = "corpus.fold"
 FOLDS: Final = "corpus.folds"
 EVAL_ROWS: Final = "corpus.eval_rows"
-
 # The tables of runs that others published, kept as text (analysis.published_runs).
 TRIALS_CSV: Final = "trials.csv"
 CURVES_CSV: Final = "curves.csv"
-
 WHO: Final = [TRIAL, ROLE, ARM, CONTROL_NAME, STATE, REASON]
 LAST_REPORT: Final = [
     names.STEP,
@@ -74,7 +71,6 @@ CURVE_GROUPS: Final = [
     *(TRIAL, ROLE, ARM, CONTROL_NAME, STATE, LAYERS),
     *(SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, SEED, FOLD, LOOP_STEPS),
 ]
-
 Curves = dict[str, pd.DataFrame]
 
 

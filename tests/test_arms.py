@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import best as ranking
-from analysis.arms import compare_arms, pair, verdict
 from analysis.results import Results
-from analysis.statistics import nadeau_bengio, student_interval
+from analysis.tables import best as ranking
+from analysis.tables.arms import compare_arms, pair, verdict
+from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
 
 ARMS = ["none", "linear", "step"]

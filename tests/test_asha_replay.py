@@ -12,21 +12,10 @@ import pandas as pd
 import pytest
 from synthetic_run import add_trial, write_run
 
-from analysis.asha_replay import (
-    Bracket,
-    Curve,
-    Group,
-    draw,
-    grace_periods,
-    groups,
-    lead,
-    lead_lines,
-    main,
-    play,
-    render,
-    replay,
-)
+from analysis.asha_replay import lead_lines, main, render
+from analysis.figures.replay_figure import draw
 from analysis.results import load
+from analysis.tables.replay import Bracket, Curve, Group, grace_periods, groups, lead, play, replay
 from trainable import names
 from trainable.errors import InputError
 

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 from synthetic_run import add_trial, spec, write_run
 
-from analysis.best import (
+from analysis.results import load
+from analysis.tables.best import (
     BETTER,
     NO_CLAIM,
     UNDECIDED,
@@ -24,7 +25,6 @@ from analysis.best import (
     stopped,
     verdict,
 )
-from analysis.results import load
 from trainable import names
 
 CONTROL = {0: 8.0, 60: 6.0, 120: 5.0}

@@ -14,18 +14,11 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
-from analysis.curves import (
-    COLOURS,
-    CONTROL_COLOUR,
-    FIGURES,
-    arm_lines,
-    draw,
-    draw_all,
-    legend_text,
-    looks_of,
-    tail,
-)
+from analysis.figures.arm_figures import FIGURES, draw, draw_all
+from analysis.figures.arm_looks import ARM_COLOURS, legend_text, looks_of
+from analysis.figures.style import CONTROL_COLOUR
 from analysis.results import Results, load
+from analysis.tables.arm_lines import arm_lines, tail
 from trainable import names
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +153,7 @@ def test_arms_are_listed_and_coloured_in_the_order_of_the_study() -> None:
     results = study(*(trial_rows(arm, 0, 0.0) for arm in sorted([*order, "a stranger"])))
     looks = looks_of(arm_lines(results, names.EVAL_LOSS, order))
     assert list(looks) == [*order, "a stranger"]
-    assert [look["color"] for look in looks.values()] == [CONTROL_COLOUR, *COLOURS[:4]]
+    assert [look["color"] for look in looks.values()] == [CONTROL_COLOUR, *ARM_COLOURS[:4]]
 
 
 def test_the_order_is_that_of_the_study_at_tuned_learning_rates_too() -> None:
@@ -170,7 +163,7 @@ def test_the_order_is_that_of_the_study_at_tuned_learning_rates_too() -> None:
 
 
 def test_the_control_is_grey_and_arms_differ_in_colour_or_line_style() -> None:
-    arms = [f"arm {number}" for number in range(2 * len(COLOURS))]
+    arms = [f"arm {number}" for number in range(2 * len(ARM_COLOURS))]
     looks = looks_of(arm_lines(study(*(trial_rows(arm, 0, 0.0) for arm in ["none", *arms])), names.EVAL_LOSS))
     assert looks["none"]["color"] == CONTROL_COLOUR
     assert len({(looks[arm]["color"], looks[arm]["linestyle"]) for arm in arms}) == len(arms)

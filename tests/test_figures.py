@@ -8,18 +8,10 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_run import add_trial, realistic_run, write_run
 
-from analysis.figures import (
-    BEST_COLOUR,
-    FIGURES,
-    best_points,
-    curve_lines,
-    draw_all,
-    draw_curves,
-    draw_gains,
-    gain_points,
-    tail,
-)
+from analysis.figures.search_figures import FIGURES, draw_all, draw_curves, draw_gains
+from analysis.figures.style import BEST_COLOUR
 from analysis.results import Results, load
+from analysis.tables.search_lines import best_points, curve_lines, gain_points, tail
 from trainable import names
 
 CONTROL = {0: 8.0, 60: 6.0, 120: 5.0}

@@ -12,7 +12,10 @@ import pandas as pd
 import pytest
 from synthetic_run import add_trial, write_run
 
-from analysis.kfold_table import Format, kfold_csv, kfold_rows, kfold_sections, kfold_statistics, latex, left_out, main
+from analysis.kfold_table import Format, kfold_csv, main
+from analysis.sections.fold_sections import kfold_sections
+from analysis.sections.latex import latex
+from analysis.tables.folds import kfold_rows, kfold_statistics, left_out
 from trainable import names
 from trainable.errors import InputError
 

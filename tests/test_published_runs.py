@@ -15,7 +15,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from analysis.published_runs import Setting, parse_name, read, read_run, read_study, text, write_csv
+from analysis.published.event_files import read_run
+from analysis.published.folder_names import Setting, parse_name
+from analysis.published.studies import read, read_study
+from analysis.published_runs import text, write_csv
 from analysis.results import Results, load
 from trainable import names
 from trainable.errors import InputError

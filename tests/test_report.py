@@ -16,12 +16,17 @@ import pandas as pd
 import pytest
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
-from analysis import report
-from analysis.curves import MEAN, UNITS
-from analysis.report import PLOTLY, between_controls, gain_lines, groups, leak_status, packed_plotly, write_report
+from analysis.page import published_plots
+from analysis.page.html_page import PLOTLY, leak_status, packed_plotly
+from analysis.page.plot_groups import groups
+from analysis.report import write_report
 from analysis.results import ARM, load
-from analysis.sections import LEAK
-from analysis.summary import read_all, rebuild, sections
+from analysis.sections.run_sections import LEAK
+from analysis.sections.summary_sections import read_all, sections
+from analysis.summary import rebuild
+from analysis.tables.arm_lines import MEAN, UNITS
+from analysis.tables.counterparts import COUNTERPART, repeated
+from analysis.tables.differences import between_controls, gain_lines
 from trainable import names
 from trainable.errors import InputError
 from trainable.files import read_json, write_json
@@ -210,7 +215,7 @@ def test_our_curves_lie_over_the_published_ones_as_shares_of_the_run(tmp_path: P
 def test_the_published_exponential_is_beside_ours_as_published() -> None:
     ours = pd.DataFrame({ARM: ["exponential 588", "exponential 588, as published"], "model.layers": 1})
     theirs = pd.DataFrame({ARM: ["exponential 588", "reciprocal 588"], "model.layers": 1})
-    assert report.repeated(theirs, ours)[report.COUNTERPART].tolist() == ["exponential 588, as published"]
+    assert repeated(theirs, ours)[COUNTERPART].tolist() == ["exponential 588, as published"]
 
 
 def test_controls_of_several_depths_are_compared_with_the_published_ones(tmp_path: Path) -> None:
@@ -225,7 +230,7 @@ def test_a_study_that_repeats_none_or_whose_published_one_is_absent_has_no_such_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not [title for title in drawn(comparison(tmp_path / "a", study="early_stage")) if "published" in title]
-    monkeypatch.setattr(report, "PUBLISHED", tmp_path / "nowhere")
+    monkeypatch.setattr(published_plots, "PUBLISHED", tmp_path / "nowhere")
     assert not [title for title in drawn(comparison(tmp_path / "b")) if "published" in title]
 
 

@@ -12,19 +12,12 @@ import pytest
 from rich.console import Console
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
-from analysis.document import markdown, print_sections
+from analysis.figures.gain_heatmap import FIGURE, draw
 from analysis.results import load
-from analysis.schedule_report import (
-    ENOUGH,
-    FIGURE,
-    as_csv,
-    draw,
-    gain_cells,
-    importances,
-    marginals,
-    read_space,
-    sections,
-)
+from analysis.schedule_report import as_csv
+from analysis.sections.document import markdown, print_sections
+from analysis.sections.schedule_sections import sections
+from analysis.tables.schedule_effects import ENOUGH, gain_cells, importances, marginals, read_space
 from trainable import names
 from trainable.errors import InputError
 

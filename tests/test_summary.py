@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
-from analysis.figures import FIGURES
+from analysis.figures.search_figures import FIGURES
 from analysis.summary import print_summary, rebuild, write_summary
 from trainable import names
 from trainable.errors import InputError

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from analysis import best as ranking
-from analysis.document import Section, Table, clip, number
 from analysis.results import LOOP_STEPS, REASON, ROLE, STATE, STEPS_SAVED, TRIAL, Results
+from analysis.sections.document import Section, Table
+from analysis.tables import best as ranking
+from analysis.wording import clip, number
 from trainable import names
 
 NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import best as ranking
 from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE, SEED, STATE, TRIAL, Results, reach
-from analysis.statistics import nadeau_bengio, student_interval
+from analysis.tables import best as ranking
+from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
 
 GROUP: Final = [LAYERS, LOOP_STEPS, EVAL_ROWS]  # arms are compared within these

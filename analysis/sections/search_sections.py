@@ -5,8 +5,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis import best as ranking
-from analysis.best import (
+from analysis.results import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, SECONDS_SAVED, STEPS_SAVED, TEACHER_STEPS, TRIAL
+from analysis.sections.document import Section, Table
+from analysis.sections.run_sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.tables import best as ranking
+from analysis.tables.best import (
     BETTER,
     CONFIRMED,
     CONFIRMED_HIGH,
@@ -19,19 +22,7 @@ from analysis.best import (
     UNDECIDED,
     WORSE,
 )
-from analysis.document import DASH, Section, Table, number, signed
-from analysis.figures import describe, plural
-from analysis.results import (
-    LAYERS,
-    MIN_WEIGHT,
-    ROLE,
-    SCHEDULE,
-    SECONDS_SAVED,
-    STEPS_SAVED,
-    TEACHER_STEPS,
-    TRIAL,
-)
-from analysis.sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.wording import DASH, describe, number, plural, signed
 from trainable import names
 
 VERDICTS: Final = {

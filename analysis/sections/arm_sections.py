@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis import best as ranking
-from analysis.arms import HIGH, LOSS_SD, LOW, SD, STEPS_SAVED, N, compare_arms, verdict
-from analysis.best import BETTER, NO_CLAIM, UNDECIDED, WORSE
-from analysis.document import DASH, Section, Table, number, signed
-from analysis.figures import plural
 from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE
-from analysis.sections import Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.sections.document import Section, Table
+from analysis.sections.run_sections import Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.tables import best as ranking
+from analysis.tables.arms import HIGH, LOSS_SD, LOW, SD, STEPS_SAVED, N, compare_arms, verdict
+from analysis.tables.best import BETTER, NO_CLAIM, UNDECIDED, WORSE
+from analysis.wording import DASH, number, plural, signed
 from trainable import names
 
 VERDICTS: Final = {
