@@ -25,6 +25,14 @@ def clip(text: str, length: int = 160) -> str:
     return line if len(line) <= length else line[: length - 3] + "..."
 
 
+def saved(steps: float, seconds: float) -> str:
+    """Of means over units: how long before its end a trial had the control's final loss; NaN where a unit never had."""
+    if not np.isfinite(steps):
+        return "not every unit reached the control's final loss"
+    kind = "saved" if seconds >= 0 else "lost"
+    return f"{steps:.0f} steps saved to the control's final loss, {abs(seconds):,.1f} training seconds {kind}"
+
+
 def describe(row: Any) -> str:
     """ "linear, T = 40, floor 0.05" of a row with the dotted columns."""
     return f"{row[SCHEDULE]}, T = {row[TEACHER_STEPS]}, floor {row[MIN_WEIGHT]:g}"

@@ -22,7 +22,7 @@ from analysis.tables.best import (
     UNDECIDED,
     WORSE,
 )
-from analysis.wording import DASH, describe, number, plural, signed
+from analysis.wording import DASH, describe, number, plural, saved, signed
 from trainable import names
 
 VERDICTS: Final = {
@@ -65,7 +65,8 @@ def _answer(row: Mapping[str, Any] | None, planned: int) -> str:
     return (
         f"{VERDICTS[ranking.verdict(row)]}. {describe(row)}: confirmed gain {signed(row[CONFIRMED])} "
         f"(sd {row[CONFIRMED_SD]:.4f} over {seeds} that did not choose it; 95 % interval "
-        f"{signed(row[CONFIRMED_LOW])} to {signed(row[CONFIRMED_HIGH])})."
+        f"{signed(row[CONFIRMED_LOW])} to {signed(row[CONFIRMED_HIGH])}); "
+        f"{saved(row[CONFIRMED_STEPS_SAVED], row[CONFIRMED_SECONDS_SAVED])}."
     )
 
 
