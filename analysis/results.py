@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.tables import read_table, write_table
+from analysis.table_file import read_table, write_table
 from trainable import names
 from trainable.errors import InputError
 from trainable.files import read_foreign_json, read_json
@@ -36,7 +36,6 @@ STEPS_TO_CONTROL: Final = "steps_to_control"
 STEPS_SAVED: Final = "steps_saved"
 SECONDS_TO_CONTROL: Final = "seconds_to_control"
 SECONDS_SAVED: Final = "seconds_saved"
-
 # Settings that every study varies, by their dotted keys.
 LAYERS: Final = "model.layers"
 SCHEDULE: Final = "teacher.schedule"
@@ -47,11 +46,9 @@ LOOP_STEPS: Final = "loop.steps"
 FOLD: Final = "corpus.fold"
 FOLDS: Final = "corpus.folds"
 EVAL_ROWS: Final = "corpus.eval_rows"
-
 # The tables of runs that others published, kept as text (analysis.published_runs).
 TRIALS_CSV: Final = "trials.csv"
 CURVES_CSV: Final = "curves.csv"
-
 WHO: Final = [TRIAL, ROLE, ARM, CONTROL_NAME, STATE, REASON]
 LAST_REPORT: Final = [
     names.STEP,
@@ -76,7 +73,6 @@ CURVE_GROUPS: Final = [
     *(TRIAL, ROLE, ARM, CONTROL_NAME, STATE, LAYERS),
     *(SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, SEED, FOLD, LOOP_STEPS),
 ]
-
 Curves = dict[str, pd.DataFrame]
 
 
@@ -144,6 +140,11 @@ def read_run(run: Path) -> dict[str, Any]:
     if not isinstance(spec, dict) or not isinstance(spec.get("base"), dict):
         raise InputError(f"{path} has no settings under spec.base: restore it from a copy.")
     return dict(record)
+
+
+def study_arms(run: Path) -> tuple[str, ...]:
+    """The arms of a comparison in its own order, the control first; none of a search, or of tables without run.json."""
+    return tuple(read_run(run)["spec"].get("arms", ())) if (Path(run) / names.RUN_FILE).is_file() else ()
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

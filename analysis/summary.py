@@ -5,24 +5,19 @@ Rebuild the tables, figures and summary of a run (also of one that is still goin
     python -m analysis.summary results/schedule_search/my_run
 """
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
-from analysis import curves, figures
-from analysis.arm_sections import arm_sections
-from analysis.document import Section, markdown, print_sections
-from analysis.results import flatten, load, read_run, write
-from analysis.search_sections import search_sections
-from analysis.sections import Run, failed, not_controlled, question, where
+from analysis.command import run_command
+from analysis.figures import arm_figures, search_figures
+from analysis.results import load, read_run, write
+from analysis.sections.document import markdown, print_sections
+from analysis.sections.summary_sections import is_comparison, read_all, sections
 from trainable import names
-from trainable.errors import InputError
 from trainable.files import atomic_file
-
-NEEDED: Final = {"study", "run", "versions", "git_commit", "hardware", "corpus", "tokenizer", "tokens", "teacher"}
 
 
 def write_summary(run: Path) -> str:
@@ -44,31 +39,9 @@ def rebuild(run: Path) -> str:
     """Write the tables, figures and summary.md of a run from its ledgers; return the summary's text."""
     if (Path(run) / names.TRIALS_FOLDER).is_dir():
         write(run)
-    draw = curves.draw_all if is_comparison(read_run(run)) else figures.draw_all
-    draw(run, load(run))
+    figures = arm_figures if is_comparison(read_run(run)) else search_figures
+    figures.draw_all(run, load(run))
     return write_summary(run)
-
-
-def sections(run: Run) -> list[Section]:
-    """The summary, section by section."""
-    found = arm_sections(run) if is_comparison(run.record) else search_sections(run)
-    return [question(run), *found, failed(run), not_controlled(run), where(run)]
-
-
-def is_comparison(record: dict[str, Any]) -> bool:
-    """Whether run.json is of a study with a fixed list of arms; else it is a search."""
-    return bool(record["spec"].get("kind") == "comparison")
-
-
-def read_all(run: Path) -> Run:
-    """All that a report is written from. Raises InputError if the folder is not a run."""
-    record, results = read_run(run), load(run)
-    missing = NEEDED - record.keys()
-    if missing:
-        raise InputError(f"{Path(run) / names.RUN_FILE} lacks {', '.join(sorted(missing))}: restore it from a copy.")
-    known = curves.FIGURES if is_comparison(record) else figures.FIGURES
-    drawn = tuple(name for name in known if (Path(run) / names.FIGURES_FOLDER / name).is_file())
-    return Run(Path(run), record, results, flatten(record["spec"]["base"]), drawn)
 
 
 def main(run: Annotated[Path, tyro.conf.Positional]) -> None:
@@ -82,8 +55,4 @@ def main(run: Annotated[Path, tyro.conf.Positional]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        tyro.cli(main, description="Rebuild the tables, figures and summary of a run folder, and print the summary.")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_command(main, "summary")

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import best as ranking
-from analysis.arms import compare_arms, pair, verdict
 from analysis.results import Results
-from analysis.statistics import nadeau_bengio, student_interval
+from analysis.tables import best as ranking
+from analysis.tables.arms import compare_arms, pair, verdict
+from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
 
 ARMS = ["none", "linear", "step"]
@@ -23,7 +23,7 @@ def results_of(rows: list[dict[str, Any]]) -> Results:
     trials = pd.DataFrame([{**defaults, **folds, **row} for row in rows])
     trials["trial"] = [f"t{i}" for i in range(len(trials))]
     trials["role"] = np.where(trials["arm"] == "none", names.CONTROL, names.ARM)
-    trials["step"] = 100
+    trials = trials.assign(step=100, train_seconds=10.0)
     steps = np.array([0, 50, 100])
     curves = pd.concat(
         pd.DataFrame(
@@ -51,11 +51,12 @@ def test_gain_is_the_controls_loss_less_the_arms_in_the_same_unit() -> None:
     assert (row["gain_low"], row["gain_high"]) == pytest.approx(student_interval([0.1, 0.3, 0.2]))
 
 
-def test_steps_saved_are_those_after_every_unit_has_its_controls_final_loss() -> None:
+def test_saved_are_the_steps_and_seconds_after_every_unit_has_its_controls_final_loss() -> None:
+    saved = ["steps_saved", "seconds_saved"]
     reached = results_of(seeds("none", [5.0]) + seeds("linear", [1.0]))
-    assert compare_arms(reached, ARMS).iloc[1]["steps_saved"] == pytest.approx(50)  # 9 - 8 t / 100 = 5 at t = 50
+    assert list(compare_arms(reached, ARMS).iloc[1][saved]) == pytest.approx([50, 5])  # 9 - 8 t / 100 = 5 at t = 50
     one_did_not = results_of(seeds("none", [5.0, 5.0]) + seeds("linear", [1.0, 6.0]))
-    assert math.isnan(compare_arms(one_did_not, ARMS).iloc[1]["steps_saved"])
+    assert compare_arms(one_did_not, ARMS).iloc[1][saved].isna().all()
 
 
 def test_each_arm_and_the_control_take_their_own_best_setting() -> None:

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 from synthetic_run import add_trial, spec, write_run
 
-from analysis.best import (
+from analysis.results import load
+from analysis.tables.best import (
     BETTER,
     NO_CLAIM,
     UNDECIDED,
@@ -23,7 +24,6 @@ from analysis.best import (
     stopped,
     verdict,
 )
-from analysis.results import load
 from trainable import names
 from trainable.ledger import append_row, read_lines
 

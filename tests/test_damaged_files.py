@@ -21,7 +21,7 @@ from sweep_specs import new_run, small_sweep
 from synthetic_run import realistic_run
 
 from analysis.results import Results, load, write
-from analysis.tables import read_table
+from analysis.table_file import read_table
 from sweeps.engine.asha import DepthAsha
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.mending import drop_unusable_checkpoints

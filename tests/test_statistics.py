@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import nadeau_bengio, paired_t, student_interval, wilcoxon, wilcoxon_floor
+from analysis.tables.statistics import nadeau_bengio, paired_t, student_interval, wilcoxon, wilcoxon_floor
 
 NONE = [4.4371, 4.4340, 4.4403, 4.4550, 4.4235]
 LINEAR_240 = [4.3962, 4.4027, 4.4018, 4.4095, 4.4106]

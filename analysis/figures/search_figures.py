@@ -1,7 +1,5 @@
-"""Three pictures of a run: validation loss, its tail, and the gain of every schedule.
+"""Three pictures of a search: validation loss, its tail, and the gain of every schedule.
 
-Data apart from drawing: `curve_lines`, `best_points` and `gain_points` make tables, `draw_*` only draw them. Colours
-are Okabe and Ito's, which colour-blind readers tell apart; every schedule type has a marker of its own as well.
 `python -m analysis.summary RUN` writes `RUN/figures/*.png`.
 """
 
@@ -12,44 +10,33 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from analysis.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD, best
-from analysis.results import (
-    CONTROL_NAME,
-    LAYERS,
-    MIN_WEIGHT,
-    ROLE,
-    SCHEDULE,
-    SEED,
-    STATE,
-    TEACHER_STEPS,
-    TRIAL,
-    Results,
+from analysis.figures.style import (
+    AXIS_COLOUR,
+    BEST_COLOUR,
+    COLOURS,
+    CONTROL_COLOUR,
+    DOTTED,
+    FLOORS,
+    MARKERS,
+    TEXT_COLOUR,
+    dress,
+    handle,
+    legend_below,
+    save,
 )
+from analysis.results import LAYERS, MIN_WEIGHT, SCHEDULE, STATE, TEACHER_STEPS, TRIAL, Results
+from analysis.tables.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD
+from analysis.tables.search_lines import KIND, best_points, curve_lines, gain_points, tail
+from analysis.wording import describe, plural
 from trainable import names
-from trainable.files import atomic_file
 
-KIND: Final = "kind"  # of a line: "control", "guided" or "best"
 FIGURES: Final = ("curves.png", "curves_tail.png", "gain_by_schedule.png")
-TAIL: Final = 0.4  # share of the steps in curves_tail.png
-DPI: Final = 150
 MOST_TICKS: Final = 8  # values that are ticks themselves; above, ticks are round numbers
-
-COLOURS: Final = {"linear": "#0072B2", "exponential": "#E69F00", "reciprocal": "#009E73", "step": "#CC79A7"}
-MARKERS: Final = {"linear": "o", "exponential": "s", "reciprocal": "^", "step": "D"}
-BEST_COLOUR: Final = "#D55E00"
-CONTROL_COLOUR: Final = "#6E6E6E"
-FLOORS: Final[Colormap] = LinearSegmentedColormap.from_list(
-    "floors", ["#0B2A5B", "#3E7CB1", "#7FC8A9", "#D9B310"]
-)  # dark to light as the floor rises, light end still seen on white
-GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
-DOTTED: Final = (0, (2, 2))
 
 
 def draw_all(run: Path, results: Results) -> list[Path]:
@@ -58,62 +45,6 @@ def draw_all(run: Path, results: Results) -> list[Path]:
     drawn = [draw_curves(lines, marks), draw_curves(tail(lines), marks), draw_gains(gain_points(results.trials), marks)]
     folder = Path(run) / names.FIGURES_FOLDER
     return [save(figure, folder / name) for figure, name in zip(drawn, FIGURES, strict=True)]
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, atomically."""
-    with atomic_file(path) as stream:
-        figure.savefig(stream, format="png", dpi=DPI, facecolor="white")
-    return path
-
-
-def curve_lines(results: Results) -> pd.DataFrame:
-    """What the curves show: the search's trials and their controls; without a search, every trial.
-
-    One row a finite evaluation: trial, kind (control, guided, best), model.layers, teacher.schedule, state, step,
-    eval_loss (nats per token).
-    """
-    trials, curves = results
-    searched = trials[trials[ROLE] == names.SEARCH]
-    shown = set(searched[TRIAL]) | set(searched[CONTROL_NAME]) if len(searched) else set(trials[TRIAL])
-    lines = curves[curves[TRIAL].isin(shown) & np.isfinite(curves[names.EVAL_LOSS])].copy()
-    lines[KIND] = np.where(lines[ROLE] == names.CONTROL, "control", "guided")
-    lines.loc[lines[TRIAL].isin(best(trials, top=1)[TRIAL]), KIND] = "best"
-    columns = [TRIAL, KIND, LAYERS, SCHEDULE, STATE, names.STEP, names.EVAL_LOSS]
-    shown_lines: pd.DataFrame = lines[columns]
-    return shown_lines.reset_index(drop=True)
-
-
-def tail(lines: pd.DataFrame) -> pd.DataFrame:
-    """The lines' evaluations in the last 40 % of the steps."""
-    late: pd.DataFrame = lines[lines[names.STEP] >= (1 - TAIL) * lines[names.STEP].max()]
-    return late.reset_index(drop=True)
-
-
-def best_points(trials: pd.DataFrame) -> pd.DataFrame:
-    """The best schedule of each depth: a row of `analysis.best.best`."""
-    return best(trials, top=1)
-
-
-def gain_points(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a search trial that finished or was stopped: schedule, state, gain (nats per token) at its last step."""
-    ended = trials[STATE].isin([names.FINISHED, names.STOPPED]) & np.isfinite(trials[names.GAIN])
-    columns = [TRIAL, LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, STATE, names.STEP, names.GAIN, SEED]
-    points: pd.DataFrame = trials.loc[ended & (trials[ROLE] == names.SEARCH), columns]
-    return points.reset_index(drop=True)
-
-
-def describe(row: Any) -> str:
-    """ "linear, T = 40, floor 0.05" of a row with the dotted columns."""
-    return f"{row[SCHEDULE]}, T = {row[TEACHER_STEPS]}, floor {row[MIN_WEIGHT]:g}"
-
-
-def plural(layers: int) -> str:
-    """ "1 layer", "2 layers"."""
-    return f"{layers} layer" if layers == 1 else f"{layers} layers"
-
-
-# ---- drawing ---------------------------------------------------------------------------------------------------------
 
 
 def draw_curves(lines: pd.DataFrame, marks: pd.DataFrame) -> Figure:
@@ -190,16 +121,6 @@ def _panels(layers: Iterable[int], x_label: str, y_label: str, same_y: bool = Fa
     return figure, dict(zip(depths, grid, strict=False))
 
 
-def dress(axes: Axes) -> None:
-    """Light grid, no frame, small ticks."""
-    axes.grid(color=GRID_COLOUR, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(AXIS_COLOUR)
-    axes.tick_params(labelsize=8, color=AXIS_COLOUR, labelcolor=TEXT_COLOUR)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-
-
 def _drawing_order(line: pd.DataFrame) -> int:
     """Drawn last, seen best."""
     return ["guided", "control", "best"].index(line[KIND].iloc[0])
@@ -274,19 +195,3 @@ def _gain_handles(points: pd.DataFrame, marks: pd.DataFrame) -> list[Line2D]:
 
 def _marker(marker: str, label: str, **look: Any) -> Line2D:
     return handle(label, **{"marker": marker, "linestyle": "", "markersize": 6} | look)
-
-
-def handle(label: str, **look: Any) -> Line2D:
-    """An entry of a legend."""
-    return Line2D([], [], label=label, **look)
-
-
-def legend_below(figure: Figure, handles: list[Line2D]) -> None:
-    """A legend below the panels, in as many columns (at most 4) as the figure is wide enough for."""
-    look: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "fontsize": 8, "labelcolor": TEXT_COLOUR}
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    for columns in (4, 3, 2, 1) if handles else ():
-        legend = figure.legend(handles=handles, ncols=columns, columnspacing=1.4, **look)
-        if columns == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
-            return
-        legend.remove()

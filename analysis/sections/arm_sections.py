@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis import best as ranking
-from analysis.arms import HIGH, LOSS_SD, LOW, SD, STEPS_SAVED, N, compare_arms, verdict
-from analysis.best import BETTER, NO_CLAIM, UNDECIDED, WORSE
-from analysis.document import DASH, Section, Table, number, signed
-from analysis.figures import plural
-from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE
-from analysis.sections import Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE, SECONDS_SAVED, STEPS_SAVED
+from analysis.sections.document import Section, Table
+from analysis.sections.run_sections import Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.tables import best as ranking
+from analysis.tables.arms import HIGH, LOSS_SD, LOW, SD, N, compare_arms, verdict
+from analysis.tables.best import BETTER, NO_CLAIM, UNDECIDED, WORSE
+from analysis.wording import DASH, number, plural, saved, signed
 from trainable import names
 
 VERDICTS: Final = {
@@ -61,7 +61,7 @@ def _answer(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
     if verdict(row) == NO_CLAIM:
         return f"{said}."
     interval = f"95 % interval {signed(row[LOW])} to {signed(row[HIGH])}"
-    return f"{said} (sd {row[SD]:.4f} over {row[N]} units; {interval})."
+    return f"{said} (sd {row[SD]:.4f} over {row[N]} units; {interval}); {saved(row[STEPS_SAVED], row[SECONDS_SAVED])}."
 
 
 def _group(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
@@ -81,11 +81,12 @@ def _arms(run: Run, compared: pd.DataFrame, tuned: str | None) -> Section:
     notes = [
         "gain: the control's validation loss minus the arm's in the same unit, mean over units; 95 % interval: "
         + (_fold_note(run) if run.settings[FOLDS] else "Student's, over seeds."),
-        "steps saved: before the end of the control, where every unit reached its control's final loss.",
+        "saved: steps and training seconds before the end of the control at which the arm had the control's final loss "
+        "(straight line between evaluations); means over units, given only where every unit got there.",
     ]
     if tuned:
         notes.append(f"Each arm, the control too, has the {tuned} with its lowest mean validation loss.")
-    table = Table((*headings, "95 % interval", "steps saved"), rows)
+    table = Table((*headings, "95 % interval", "steps saved", "seconds saved"), rows)
     return Section("Arms", tuple(notes), (table,) if rows else ())
 
 
@@ -106,6 +107,7 @@ def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None) 
         DASH if control else f"{signed(row[names.GAIN])} ± {number(row[SD], '.4f')}",
         DASH if control or verdict(row) == NO_CLAIM else interval,
         DASH if control else number(row[STEPS_SAVED], ".0f"),
+        DASH if control else number(row[SECONDS_SAVED], ",.1f"),
     )
 
 

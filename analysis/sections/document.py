@@ -2,14 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
-
-DASH: Final = "-"  # what a table shows for nothing
 
 
 @dataclass(frozen=True)
@@ -61,19 +57,3 @@ def _rich_table(table: Table) -> RichTable:
     for row in table.rows:
         drawn.add_row(*map(escape, row))
     return drawn
-
-
-def signed(value: Any) -> str:
-    """ "+0.1234", or a dash."""
-    return number(value, "+.4f")
-
-
-def number(value: Any, form: str) -> str:
-    """A number in a format, or a dash for none."""
-    return format(value, form) if value is not None and np.isfinite(value) else DASH
-
-
-def clip(text: str, length: int = 160) -> str:
-    """One line of at most `length` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 3] + "..."

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from analysis import best as ranking
-from analysis.document import Section, Table, clip, number
-from analysis.results import LOOP_STEPS, REASON, ROLE, STATE, STEPS_SAVED, TRIAL, Results
+from analysis.results import FOLDS, LOOP_STEPS, REASON, ROLE, STATE, STEPS_SAVED, TRIAL, Results
+from analysis.sections.document import Section, Table
+from analysis.tables import best as ranking
+from analysis.wording import clip, number
 from trainable import names
 
 NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement
+SAME_TEXT: Final = (
+    "Seeds change initial weights and the order of batches, not the validation blocks: the intervals do not cover the "
+    "choice of text."
+)
 LEAK: Final = "LEAK PROBE: the teacher has counted the validation rows too; no gain here says that a teacher helps."
 
 
@@ -43,13 +48,14 @@ def setting(run: Run, teachers: Sequence[str]) -> Section:
     corpus, tokens, settings = run.record["corpus"], run.record["tokens"], run.settings
     blocks = settings["loop.batch_blocks"] * settings["loop.accumulation"]
     steps = sorted(set(run.results.trials[LOOP_STEPS])) or [settings[LOOP_STEPS]]
+    every = sorted(set(run.results.trials["loop.eval_every"])) or [settings["loop.eval_every"]]
     epochs = ", ".join(f"{n * blocks / tokens['train_blocks']:.2f}" for n in steps)
     lines = [
         f"Corpus: {corpus['source']}, {corpus['train_rows']:,} training and {corpus['eval_rows']:,} validation rows.",
         f"Tokens: {tokens['train_tokens']:,} to train on, {tokens['eval_tokens']:,} to validate on; "
         f"vocabulary {run.record['tokenizer']['vocab_size']:,}, context {settings['tokens.context']}.",
         f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
-        f"evaluated every {settings['loop.eval_every']} steps.",
+        f"evaluated every {', '.join(map(str, every))} steps.",
         *teachers,
         f"Machine: {_pairs(run.record['hardware'])}. Made with {_pairs(run.record['versions'])}; "
         f"git commit {run.record['git_commit'] or 'unknown'}.",
@@ -119,13 +125,13 @@ def step_time_table(results: Results) -> tuple[Table, ...]:
 
 def not_controlled(run: Run) -> Section:
     """What a reader should hold against the result."""
+    folds = run.settings[FOLDS]
     lines = [
         *([] if run.record["spec"].get("tuned") else [_untuned(run)]),
-        "One corpus, one split, one tokenizer, one width. "
-        "A gain early in training may fade in a longer run: nothing here says how it does.",
+        f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
+        "fade in a run longer than these.",
         *_not_published(run),
-        "Seeds change initial weights and the order of batches, not the validation blocks: "
-        "the intervals do not cover the choice of text.",
+        *(() if folds else (SAME_TEXT,)),
         "Trials may have shared the machine: seconds are noisier than steps.",
         *_early_controls(run),
     ]
@@ -140,7 +146,8 @@ def _not_published(run: Run) -> Iterator[str]:
     """A comparison repeats a published study; say so where its size was not the published one."""
     name = run.settings["model.name"]
     if run.record["spec"].get("kind") == "comparison" and name != "small-llama2":
-        yield f"The published size (small-llama2, 588 steps of 32,768 tokens, BookCorpus) was not run: this is {name}."
+        published = "small-llama2, 588 steps of 32,768 tokens, BookCorpus"
+        yield f"The published size ({published}) was not run: the model here is {name}."
 
 
 def _early_controls(run: Run) -> Iterator[str]:
@@ -156,13 +163,15 @@ def _early_controls(run: Run) -> Iterator[str]:
 
 def where(run: Run) -> Section:
     """Tables, pictures, logs."""
+    trials = run.folder / names.TRIALS_FOLDER
+    logs = (f"TensorBoard: tensorboard --logdir {trials}",) if trials.is_dir() else ()
     return Section(
         "Where things are",
         (
             f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
             f"In Python: from analysis.results import load; trials, curves = load({str(run.folder)!r})",
             f"Pictures: {names.FIGURES_FOLDER}/{', '.join(run.figures)}",
-            f"TensorBoard: tensorboard --logdir {run.folder / names.TRIALS_FOLDER}",
+            *logs,
             f"All of it again: python -m analysis.summary {run.folder}",
         ),
     )

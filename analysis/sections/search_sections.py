@@ -5,8 +5,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis import best as ranking
-from analysis.best import (
+from analysis.results import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, SECONDS_SAVED, STEPS_SAVED, TEACHER_STEPS, TRIAL
+from analysis.sections.document import Section, Table
+from analysis.sections.run_sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.tables import best as ranking
+from analysis.tables.best import (
     BETTER,
     CONFIRMED,
     CONFIRMED_HIGH,
@@ -19,19 +22,7 @@ from analysis.best import (
     UNDECIDED,
     WORSE,
 )
-from analysis.document import DASH, Section, Table, number, signed
-from analysis.figures import describe, plural
-from analysis.results import (
-    LAYERS,
-    MIN_WEIGHT,
-    ROLE,
-    SCHEDULE,
-    SECONDS_SAVED,
-    STEPS_SAVED,
-    TEACHER_STEPS,
-    TRIAL,
-)
-from analysis.sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.wording import DASH, describe, number, plural, saved, signed
 from trainable import names
 
 VERDICTS: Final = {
@@ -74,7 +65,8 @@ def _answer(row: Mapping[str, Any] | None, planned: int) -> str:
     return (
         f"{VERDICTS[ranking.verdict(row)]}. {describe(row)}: confirmed gain {signed(row[CONFIRMED])} "
         f"(sd {row[CONFIRMED_SD]:.4f} over {seeds} that did not choose it; 95 % interval "
-        f"{signed(row[CONFIRMED_LOW])} to {signed(row[CONFIRMED_HIGH])})."
+        f"{signed(row[CONFIRMED_LOW])} to {signed(row[CONFIRMED_HIGH])}); "
+        f"{saved(row[CONFIRMED_STEPS_SAVED], row[CONFIRMED_SECONDS_SAVED])}."
     )
 
 

@@ -4,7 +4,7 @@ The folds of a cross-validation share training data, so their gains are not inde
 much. `nadeau_bengio` corrects its variance and is the one to quote; the plain paired t and Wilcoxon's test stand beside
 it. All tests are two-sided and ask whether the mean (Wilcoxon: the centre) of the gains is 0.
 
-    >>> from analysis.statistics import nadeau_bengio
+    >>> from analysis.tables.statistics import nadeau_bengio
     >>> nadeau_bengio([0.0409, 0.0313, 0.0385, 0.0455, 0.0129], test_over_train=1 / 4)  # the published five folds
     TTest(mean=0.03382, statistic=3.95, df=4, p=0.0169, low=0.0100, high=0.0576)  # rounded
 """

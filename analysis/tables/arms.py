@@ -11,9 +11,24 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import best as ranking
-from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE, SEED, STATE, TRIAL, Results, reach
-from analysis.statistics import nadeau_bengio, student_interval
+from analysis.results import (
+    ARM,
+    EVAL_ROWS,
+    FOLD,
+    FOLDS,
+    LAYERS,
+    LOOP_STEPS,
+    ROLE,
+    SECONDS_SAVED,
+    SEED,
+    STATE,
+    STEPS_SAVED,
+    TRIAL,
+    Results,
+    reach,
+)
+from analysis.tables import best as ranking
+from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
 
 GROUP: Final = [LAYERS, LOOP_STEPS, EVAL_ROWS]  # arms are compared within these
@@ -22,7 +37,6 @@ N: Final = "n"
 SD: Final = "gain_sd"
 LOW: Final = "gain_low"
 HIGH: Final = "gain_high"
-STEPS_SAVED: Final = "steps_saved"
 LOSS_SD: Final = "eval_loss_sd"
 
 
@@ -31,7 +45,8 @@ def compare_arms(results: Results, arms: Sequence[str], tuned: str | None = None
 
     Columns: model.layers, loop.steps, corpus.eval_rows, arm, role, the tuned setting (if any), n (units), eval_loss and
     eval_loss_sd (over units), gain, gain_sd, gain_low, gain_high (95 % interval of the mean; NaN for fewer than 2
-    units), steps_saved (mean; NaN unless every unit reached its control's loss). Losses in nats per token.
+    units), steps_saved and seconds_saved (of training; means over units, NaN unless every unit reached its control's
+    loss). Losses in nats per token.
     """
     paired = pair(results, tuned)
     groups = paired.groupby([*GROUP, ARM], sort=False, dropna=False)
@@ -41,19 +56,21 @@ def compare_arms(results: Results, arms: Sequence[str], tuned: str | None = None
 
 
 def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
-    """Finished trials with their gain over the control of the same group and unit, and the steps it saved."""
+    """Finished trials with their gain over the control of the same group and unit, and the steps and seconds saved."""
     trials = results.trials
     done = trials[(trials[STATE] == names.FINISHED) & np.isfinite(trials[names.EVAL_LOSS])].copy()
     done[FOLD] = done[FOLD].where(done[FOLDS].notna(), 0)
     if tuned is not None:
         done = _at_its_best(done, tuned)
     controls = done[done[ROLE] == names.CONTROL]
-    columns = [*GROUP, *UNIT, names.EVAL_LOSS, names.STEP]
+    columns = [*GROUP, *UNIT, names.EVAL_LOSS, names.STEP, names.TRAIN_SECONDS]
     merged = done.merge(controls[columns], on=[*GROUP, *UNIT], suffixes=("", "_control"))
     merged[names.GAIN] = merged[f"{names.EVAL_LOSS}_control"] - merged[names.EVAL_LOSS]
     curves = dict(iter(results.curves.groupby(TRIAL)))
-    reached = [reach(curves[row[TRIAL]], row[f"{names.EVAL_LOSS}_control"])[0] for _, row in merged.iterrows()]
-    merged[STEPS_SAVED] = merged[f"{names.STEP}_control"] - np.array(reached, dtype=float)
+    reached = [reach(curves[row[TRIAL]], row[f"{names.EVAL_LOSS}_control"]) for _, row in merged.iterrows()]
+    steps, seconds = np.array(reached, dtype=float).reshape(-1, 2).T
+    merged[STEPS_SAVED] = merged[f"{names.STEP}_control"] - steps
+    merged[SECONDS_SAVED] = merged[f"{names.TRAIN_SECONDS}_control"] - seconds
     return merged
 
 
@@ -92,6 +109,7 @@ def _row(part: pd.DataFrame, tuned: str | None) -> dict[str, Any]:
         LOW: low,
         HIGH: high,
         STEPS_SAVED: part[STEPS_SAVED].mean(skipna=False),
+        SECONDS_SAVED: part[SECONDS_SAVED].mean(skipna=False),
     }
 
 

@@ -1,4 +1,4 @@
-"""Figures: the tables they are drawn from, and that every shape of run can be drawn."""
+"""Pictures of a search: that every shape of run can be drawn, and what is marked."""
 
 import io
 from pathlib import Path
@@ -8,18 +8,10 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_run import add_trial, realistic_run, write_run
 
-from analysis.figures import (
-    BEST_COLOUR,
-    FIGURES,
-    best_points,
-    curve_lines,
-    draw_all,
-    draw_curves,
-    draw_gains,
-    gain_points,
-    tail,
-)
+from analysis.figures.search_figures import FIGURES, draw_all, draw_curves, draw_gains
+from analysis.figures.style import BEST_COLOUR
 from analysis.results import Results, load
+from analysis.tables.search_lines import best_points, curve_lines, gain_points, tail
 from trainable import names
 
 CONTROL = {0: 8.0, 60: 6.0, 120: 5.0}
@@ -78,18 +70,6 @@ def test_losses_that_are_not_finite_are_left_out_and_the_rest_is_drawn(tmp_path:
     assert gain_points(load(run).trials).empty
 
 
-def test_the_curves_show_the_search_and_its_controls_but_no_confirmation(results: Results) -> None:
-    shown = set(curve_lines(results)["trial"])
-    assert all(name.endswith("-s0") for name in shown)
-    assert {"none-L1-s0", "none-L2-s0"} <= shown
-
-
-def test_one_best_line_a_depth_is_highlighted(results: Results) -> None:
-    lines = curve_lines(results)
-    highlighted = lines[lines["kind"] == "best"].groupby("model.layers")["trial"].unique()
-    assert [list(names_) for names_ in highlighted] == [[name] for name in best_points(results.trials)["trial"]]
-
-
 def test_the_moment_the_best_teacher_ends_is_marked(results: Results) -> None:
     marks = best_points(results.trials)
     figure = draw_curves(curve_lines(results), marks)
@@ -106,16 +86,6 @@ def test_the_legend_names_the_end_of_the_teacher_only_where_it_is_drawn(tmp_path
     for shown, drawn in ((lines, True), (tail(lines), False)):
         (legend,) = draw_curves(shown, marks).legends
         assert ("its teacher is at the floor" in [text.get_text() for text in legend.get_texts()]) == drawn
-
-
-def test_the_tail_is_the_last_forty_percent_of_the_steps(results: Results) -> None:
-    assert sorted(set(tail(curve_lines(results))["step"])) == [80, 100, 120]
-
-
-def test_gain_points_are_finished_and_stopped_search_trials(results: Results) -> None:
-    points = gain_points(results.trials)
-    assert set(points["state"]) == {names.FINISHED, names.STOPPED}
-    assert set(points["seed"]) == {0}
 
 
 def test_stopped_trials_are_hollow_and_finished_ones_are_not(results: Results) -> None:

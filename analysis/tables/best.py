@@ -41,7 +41,6 @@ BETTER: Final = "better"
 WORSE: Final = "worse"
 UNDECIDED: Final = "undecided"
 NO_CLAIM: Final = "no claim"
-
 _POINT = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
 _FOLD = "corpus.fold"  # with the seed, what a confirmation may change
 

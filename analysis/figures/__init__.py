@@ -1,0 +1,1 @@
+"""Pictures (matplotlib): they draw tables and work out nothing."""

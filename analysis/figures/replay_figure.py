@@ -1,0 +1,52 @@
+"""What ASHA spends and loses, over its grace period: a column a depth, a line a reduction factor."""
+
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from analysis.results import LAYERS
+from analysis.tables.replay import FACTOR, GRACE, OUTCOME, REGRET, SPENT, SURVIVES
+from analysis.wording import plural
+
+FIGURE: Final = "asha_replay.png"
+STYLES: Final = (("#0072B2", "o", 8), ("#E69F00", "s", 6), ("#009E73", "^", 4), ("#CC79A7", "D", 3))  # a factor each
+LABELS: Final = {
+    SPENT: "trial-steps spent\n(share)",
+    SURVIVES: "best survives\n(chance)",
+    REGRET: "regret\n(nats per token)",
+}
+
+
+def draw(table: pd.DataFrame, ends: dict[int, float]) -> Figure:
+    """Share spent, chance and regret over the grace period: a column a depth, a line a factor.
+
+    `ends`: the longest schedule of a depth, in steps; drawn dotted, for rungs before it judge with the teacher on.
+    """
+    depths = sorted(table[LAYERS].unique())
+    figure = Figure(figsize=(1.5 + 3.6 * len(depths), 6.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(OUTCOME), len(depths), sharex=True, sharey="row", squeeze=False)
+    for (row, measure), (column, depth) in product(enumerate(OUTCOME), enumerate(depths)):
+        _draw_panel(panels[row][column], table[table[LAYERS] == depth], measure, ends.get(depth, np.nan))
+        panels[row][0].set_ylabel(LABELS[measure])
+        panels[0][column].set_title(plural(depth))
+    figure.supxlabel("grace period (optimizer steps)", fontsize="medium")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def _draw_panel(axes: Axes, table: pd.DataFrame, measure: str, end: float) -> None:
+    for number, (factor, line) in enumerate(table.groupby(FACTOR)):
+        colour, marker, size = STYLES[number % len(STYLES)]
+        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": size, "linewidth": size / 3}
+        axes.plot(line[GRACE], line[measure], label=f"factor {factor}", **look)
+    if np.isfinite(end):
+        axes.axvline(end, color="#6E6E6E", linestyle=(0, (2, 2)), label="longest schedule ends")
+    axes.grid(color="#E8E8E8")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylim(bottom=0, top=1.05 if measure != REGRET else None)

@@ -1,0 +1,60 @@
+"""The look of all pictures: colours, axes, legends, and how a picture is saved.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart; every schedule type has a marker of its own as well.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from trainable.files import atomic_file
+
+DPI: Final = 150
+COLOURS: Final = {"linear": "#0072B2", "exponential": "#E69F00", "reciprocal": "#009E73", "step": "#CC79A7"}
+MARKERS: Final = {"linear": "o", "exponential": "s", "reciprocal": "^", "step": "D"}
+BEST_COLOUR: Final = "#D55E00"
+CONTROL_COLOUR: Final = "#6E6E6E"
+FLOORS: Final[Colormap] = LinearSegmentedColormap.from_list(
+    "floors", ["#0B2A5B", "#3E7CB1", "#7FC8A9", "#D9B310"]
+)  # dark to light as the floor rises, light end still seen on white
+GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
+DOTTED: Final = (0, (2, 2))
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, atomically."""
+    with atomic_file(path) as stream:
+        figure.savefig(stream, format="png", dpi=DPI, facecolor="white")
+    return path
+
+
+def dress(axes: Axes) -> None:
+    """Light grid, no frame, small ticks."""
+    axes.grid(color=GRID_COLOUR, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(AXIS_COLOUR)
+    axes.tick_params(labelsize=8, color=AXIS_COLOUR, labelcolor=TEXT_COLOUR)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+
+
+def handle(label: str, **look: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], label=label, **look)
+
+
+def legend_below(figure: Figure, handles: list[Line2D]) -> None:
+    """A legend below the panels, in as many columns (at most 4) as the figure is wide enough for."""
+    look: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "fontsize": 8, "labelcolor": TEXT_COLOUR}
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    for columns in (4, 3, 2, 1) if handles else ():
+        legend = figure.legend(handles=handles, ncols=columns, columnspacing=1.4, **look)
+        if columns == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
+            return
+        legend.remove()

@@ -1,0 +1,1 @@
+"""Words: tables as sections of text, and sections as Markdown, LaTeX or terminal output."""

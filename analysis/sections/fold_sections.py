@@ -1,0 +1,177 @@
+"""What the folds of a study say, in words and tables: a section an arm."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pandas as pd
+
+from analysis.results import ARM, EVAL_ROWS, FOLD, LOOP_STEPS, SECONDS_TO_CONTROL, STEPS_TO_CONTROL, TRIAL
+from analysis.sections.document import Section, Table
+from analysis.tables.fold_pairs import (
+    CONTROL_LOSS,
+    CONTROL_SE,
+    CONTROL_SECONDS,
+    CONTROL_STEPS,
+    GUIDED_LOSS,
+    GUIDED_SE,
+    TEACHER_ROWS,
+    TRAIN_ROWS,
+    WHY,
+)
+from analysis.tables.folds import GAIN_SE, SEEDS, KfoldStatistics, deviation, kfold_statistics
+from analysis.tables.statistics import TTest
+from analysis.wording import number, signed
+from trainable import names
+
+
+def kfold_sections(rows: pd.DataFrame, outs: pd.DataFrame) -> list[Section]:
+    """A section an arm: the verdict and what to know of it, the folds, the tests."""
+    said = {one.arm: one for one in kfold_statistics(rows)}
+    arms = dict.fromkeys([*rows[ARM], *outs[ARM]])
+    return [_section(arm, said.get(arm), rows[rows[ARM] == arm], outs[outs[ARM] == arm], len(said)) for arm in arms]
+
+
+def _section(arm: str, found: KfoldStatistics | None, rows: pd.DataFrame, outs: pd.DataFrame, arms: int) -> Section:
+    title = f"{arm} against no teacher, by fold"
+    if found is None:
+        return Section(title, ("no claim: no fold is complete.", *left_out_lines(outs)))
+    lines = [_answer(found), *_notes(found, rows), *left_out_lines(outs)]
+    if arms > 1 and found.folds > 1:
+        lines.append(f"One of {arms} arms: no p here is corrected for that; one interval in twenty misses by chance.")
+    return Section(title, tuple(lines), (_fold_table(rows), _test_table(found)))
+
+
+def _answer(found: KfoldStatistics) -> str:
+    said = f"{found.verdict}: mean gain {signed(found.gain_mean)} nats per token"
+    if found.folds < 2:
+        return f"{said}."
+    test = found.corrected
+    interval = f"Nadeau-Bengio 95 % interval {_interval(test)}, p = {test.p:.3g}"
+    return f"{said} (sd {found.gain_sd:.4f} over {found.folds} of {found.planned} folds; {interval})."
+
+
+def _notes(found: KfoldStatistics, rows: pd.DataFrame) -> Iterator[str]:
+    yield _units(rows[SEEDS])
+    yield from _teacher(rows[TEACHER_ROWS])
+    if found.folds > 1:
+        yield _ratio(found, rows)
+        yield (
+            "Folds share training data, so the plain paired t is too sure of itself; Wilcoxon's p cannot go below "
+            f"{found.signed_rank.floor:.4g} at {found.signed_rank.pairs} pairs."
+        )
+    if found.reached < found.folds and rows[CONTROL_STEPS].notna().all():
+        yield f"The control's final loss was reached in {found.reached} of {found.folds} folds: no mean of the others."
+    if rows[LOOP_STEPS].nunique(dropna=False) > 1:
+        yield f"Folds differ in {LOOP_STEPS}: {rows[LOOP_STEPS].min():g} to {rows[LOOP_STEPS].max():g}."
+    yield from _errors(rows)
+
+
+def _teacher(counted: pd.Series) -> Iterator[str]:
+    """What a leak would do is said first where there is one."""
+    if counted.str.contains(r"\ball\b").any():
+        yield "LEAK PROBE: the teacher has counted the validation rows too; no gain here says that a teacher helps."
+    if (counted == "").any():
+        yield f"Which rows the teacher counted is not recorded ({TEACHER_ROWS}): it may have seen validation rows."
+
+
+def _errors(rows: pd.DataFrame) -> Iterator[str]:
+    if rows[[CONTROL_SE, GUIDED_SE]].notna().any(axis=None):
+        yield "se of a loss: over validation blocks, which both sides share, so they do not add up to that of the gain."
+    if rows[GAIN_SE].notna().any():
+        yield "se of a gain: over the seeds of the fold."
+
+
+def _units(seeds: pd.Series) -> str:
+    if seeds.max() == 1:
+        return "The units are the folds, with one pair of trials each."
+    count = f"{seeds.max()}" if seeds.nunique() == 1 else f"{seeds.min()} to {seeds.max()}"
+    return f"The units are the folds: the {count} seeds of a fold are averaged first."
+
+
+def _ratio(found: KfoldStatistics, rows: pd.DataFrame) -> str:
+    said = f"n_test/n_train = {found.test_over_train:.4g}"
+    if found.rows_known:
+        return f"{said}: {rows[EVAL_ROWS].max():,.0f} validation and {rows[TRAIN_ROWS].min():,.0f} training rows."
+    said = f"{said}: 1/(k - 1), as if all rows were used"
+    if rows[TRAIN_ROWS].notna().any():
+        return f"{said}, for {EVAL_ROWS} is not set; training rows were limited, so p is too small."
+    if rows[EVAL_ROWS].notna().any():
+        return f"{said}, for {TRAIN_ROWS} is not set; validation rows were limited, so p is if anything too large."
+    return f"{said}."
+
+
+def left_out_lines(outs: pd.DataFrame) -> Iterator[str]:
+    """One line a reason, with the folds and trials it names."""
+    for why, group in outs.groupby(WHY, sort=False):
+        named = [f"fold {fold} {trial}".strip() for fold, trial in zip(group[FOLD], group[TRIAL], strict=True)]
+        yield f"Left out, {why}: {', '.join(named)}."
+
+
+def _fold_table(rows: pd.DataFrame) -> Table:
+    """A row a fold, then the mean and the deviation over folds. Columns without a value are not drawn."""
+    cells = {"fold": [str(fold) for fold in rows[FOLD]], "seeds": [str(seeds) for seeds in rows[SEEDS]]}
+    for heading, column, write in _COLUMNS:
+        if rows[column].notna().any():
+            cells[heading] = [
+                write(value) for value in [*rows[column], rows[column].mean(skipna=False), deviation(rows[column])]
+            ]
+    if len(rows) < 2:
+        cells = {heading: column[:1] for heading, column in cells.items()}
+    else:
+        cells["fold"] += ["mean", "sd"]
+        cells["seeds"] += ["", ""]
+    return Table(tuple(cells), tuple(zip(*cells.values(), strict=True)))
+
+
+def _loss(value: float) -> str:
+    return number(value, ".4f")
+
+
+def _steps(value: float) -> str:
+    return number(value, ",.0f")
+
+
+def _seconds(value: float) -> str:
+    return number(value, ",.1f")
+
+
+_COLUMNS: Final[list[tuple[str, str, Callable[[float], str]]]] = [
+    ("control", CONTROL_LOSS, _loss),
+    ("control se", CONTROL_SE, _loss),
+    ("guided", GUIDED_LOSS, _loss),
+    ("guided se", GUIDED_SE, _loss),
+    ("gain", names.GAIN, signed),
+    ("gain se", GAIN_SE, _loss),
+    ("steps to control", STEPS_TO_CONTROL, _steps),
+    ("control steps", CONTROL_STEPS, _steps),
+    ("seconds to control", SECONDS_TO_CONTROL, _seconds),
+    ("control seconds", CONTROL_SECONDS, _seconds),
+]
+
+
+def _test_table(found: KfoldStatistics) -> Table:
+    rows = [("mean gain", f"{signed(found.gain_mean)} (sd {_loss(found.gain_sd)})", "", "")]
+    if found.folds > 1:
+        rank = found.signed_rank
+        rows += [
+            _t_row("Nadeau-Bengio corrected t", found.corrected),
+            _t_row("plain paired t", found.paired),
+            ("Wilcoxon signed rank", f"W = {rank.statistic:g}", f"{rank.p:.3g} (floor {rank.floor:.3g})", ""),
+        ]
+    steps = (found.steps_to_control, found.control_steps, found.steps_saved, found.steps_saved_sd)
+    seconds = (found.seconds_to_control, found.control_seconds, found.seconds_saved, found.seconds_saved_sd)
+    rows.append(("steps to the control's final loss", _time(*map(_steps, steps)), "", ""))
+    rows.append(("training seconds to it", _time(*map(_seconds, seconds)), "", ""))
+    return Table(("over folds", "value", "p", "95 % interval"), tuple(rows))
+
+
+def _time(reached: str, control: str, saved: str, sd: str) -> str:
+    return f"{reached} against {control}; saved {saved} (sd {sd})"
+
+
+def _t_row(name: str, test: TTest) -> tuple[str, str, str, str]:
+    return (name, f"t({test.df}) = {test.statistic:.3g}", f"{test.p:.3g}", _interval(test))
+
+
+def _interval(test: TTest) -> str:
+    return f"{signed(test.low)} to {signed(test.high)}"

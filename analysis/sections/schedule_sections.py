@@ -1,0 +1,125 @@
+"""What a search says of the schedule, in words and tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.results import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
+from analysis.sections.document import Section, Table
+from analysis.tables.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD, best, verdict
+from analysis.tables.schedule_effects import (
+    ENOUGH,
+    HIGHEST,
+    IMPORTANCE,
+    LOWEST,
+    PARAMETER,
+    SD,
+    STOPPED,
+    TRIALS,
+    VALUE,
+    Space,
+    axis_values,
+    equals,
+    gain_cells,
+    gain_text,
+    importances,
+    marginals,
+)
+from analysis.wording import DASH, number, plural, signed
+from trainable import names
+
+
+def sections(trials: pd.DataFrame, space: Space) -> list[Section]:
+    """The report, section by section."""
+    return [
+        _best(trials),
+        _marginals(marginals(trials, space)),
+        _importances(importances(trials, space)),
+        _gains(gain_cells(trials), space),
+    ]
+
+
+def _best(trials: pd.DataFrame) -> Section:
+    headings = ("layers", "schedule", "T", "floor", "gain (search seed)", "confirmed gain, mean ± sd (n)", "verdict")
+    rows = tuple(_best_row(row) for _, row in best(trials, top=1).iterrows())
+    notes = (
+        "Gains in nats per token. The gain on the search's seed is the largest of many and flatters; the confirmed one "
+        "is on seeds that did not choose the schedule, and the verdict rests on its 95 % interval.",
+    )
+    if not rows:
+        return Section("Best schedule of each depth", ("No search trial has finished yet.",))
+    return Section("Best schedule of each depth", notes, (Table(headings, rows),))
+
+
+def _best_row(row: Any) -> tuple[str, ...]:
+    confirmed = f"{signed(row[CONFIRMED])} ± {number(row[CONFIRMED_SD], '.4f')} ({row[CONFIRMED_N]})"
+    schedule = (str(row[LAYERS]), row[SCHEDULE], str(row[TEACHER_STEPS]), f"{row[MIN_WEIGHT]:g}")
+    return (*schedule, signed(row[names.GAIN]), confirmed if row[CONFIRMED_N] else DASH, verdict(row))
+
+
+def _marginals(table: pd.DataFrame) -> Section:
+    headings = ("layers", "parameter", "value", "mean gain", "sd", "lowest", "highest", "finished", "stopped")
+    rows = tuple(_marginal_row(row) for row in table[table[TRIALS] + table[STOPPED] > 0].to_dict("records"))
+    notes = (
+        "Mean gain of the finished trials that had the value, whatever their other parameters were. The search tried "
+        "values unequally often and beside different others: a difference within the spread says nothing.",
+    )
+    return Section("Effect of each parameter", notes if rows else ("Nothing yet.",), _tables(headings, rows))
+
+
+def _marginal_row(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    ends = (signed(row[LOWEST]), signed(row[HIGHEST])) if row[TRIALS] > 1 else (DASH, DASH)
+    gains = (signed(row[names.GAIN]), number(row[SD], ".4f"), *ends)
+    return (str(row[LAYERS]), _called(row[PARAMETER]), _word(row[VALUE]), *gains, str(row[TRIALS]), str(row[STOPPED]))
+
+
+def _importances(table: pd.DataFrame) -> Section:
+    given = table.dropna().sort_values([LAYERS, IMPORTANCE], ascending=[True, False])
+    headings = ("layers", "parameter", "importance", "finished trials")
+    rows = tuple(
+        (str(row[LAYERS]), _called(row[PARAMETER]), f"{row[IMPORTANCE]:.0%}", str(row[TRIALS]))
+        for row in given.to_dict("records")
+    )
+    lines = tuple(_too_few(table))
+    if rows:
+        method = "PED-ANOVA (Optuna): how much each parameter tells whether a finished trial is in the better half. "
+        lines = (method + "Trials that ASHA stopped, most of them poor, are not in it.", *lines)
+    return Section("Importance", lines or ("No search trial has finished yet.",), _tables(headings, rows))
+
+
+def _too_few(table: pd.DataFrame) -> Iterator[str]:
+    few = table[table[IMPORTANCE].isna()].drop_duplicates(LAYERS)
+    for row in few.to_dict("records"):
+        yield f"{plural(row[LAYERS])}: {row[TRIALS]} finished trials are too few (at least {ENOUGH} are needed)."
+
+
+def _gains(cells: pd.DataFrame, space: Space) -> Section:
+    if cells.empty:
+        return Section("Gain over T and floor", ("Nothing yet.",))
+    floors = axis_values(cells, space, MIN_WEIGHT)
+    headings = ("layers", "schedule", "T", *(f"{floor:g}" for floor in floors))
+    rows = tuple(_gain_row(key, row, floors) for key, row in cells.groupby([LAYERS, SCHEDULE, TEACHER_STEPS]))
+    return Section(
+        "Gain over T and floor",
+        ("A column a floor. In brackets: stopped by ASHA, the gain at that step. Empty: not tried.",),
+        _tables(headings, rows),
+    )
+
+
+def _gain_row(key: tuple[Any, ...], row: pd.DataFrame, floors: Sequence[float]) -> tuple[str, ...]:
+    found = [row[equals(row[MIN_WEIGHT], floor)] for floor in floors]
+    return (*map(str, key), *("" if cell.empty else gain_text(cell.iloc[0], "+.3f") for cell in found))
+
+
+def _tables(headings: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> tuple[Table, ...]:
+    return (Table(headings, rows),) if rows else ()
+
+
+def _called(key: str) -> str:
+    """As the tables call a parameter."""
+    return {SCHEDULE: "schedule", TEACHER_STEPS: "T", MIN_WEIGHT: "floor"}.get(key, key)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

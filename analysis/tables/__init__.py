@@ -1,0 +1,1 @@
+"""Numbers: from the two tables of `analysis.results` to tables that say or show one thing. No drawing, no words."""

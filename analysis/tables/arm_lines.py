@@ -1,0 +1,141 @@
+"""The curve of each arm: the mean over its units (seeds, folds), with the lowest and the highest of them.
+
+Means are honest only over the same units: an arm shows its finished trials, at steps that all of them reported. Of a
+search, the best schedule of each depth stands beside its control on the seeds that confirmed it. Where learning rates
+vary, each arm is taken at its own best.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import (
+    ARM,
+    CONTROL_NAME,
+    EVAL_ROWS,
+    LAYERS,
+    LOOP_STEPS,
+    MIN_WEIGHT,
+    ROLE,
+    SCHEDULE,
+    STATE,
+    TEACHER_STEPS,
+    TRIAL,
+    Results,
+)
+from analysis.tables.arms import pair
+from analysis.tables.best import CONFIRMED_N, RANK, best
+from analysis.tables.search_lines import TAIL
+from analysis.wording import describe
+from trainable import names
+
+TOP: Final = 3  # schedules shown of a depth whose winner no other seed has confirmed
+BUDGET: Final = "budget"  # loop.steps; runs of nearly the same length (folds differ by a block) share one
+SAME_BUDGET: Final = 0.02
+PANEL: Final = [LAYERS, BUDGET, EVAL_ROWS]
+NOTE: Final = "note"  # what the legend adds about an arm's units
+PLACE: Final = "place"  # of an arm among the study's; arms that it does not list come last
+MEAN, LOW, HIGH, UNITS, ENDS = "mean", "low", "high", "units", "teacher_ends"
+LEARNING_RATE: Final = "optimizer.lr"
+
+
+def is_search(trials: pd.DataFrame) -> bool:
+    """Whether a searcher proposed any trial."""
+    return bool((trials[ROLE] == names.SEARCH).any())
+
+
+def arm_lines(results: Results, column: str, arms: Sequence[str] = ()) -> pd.DataFrame:
+    """One row an arm, panel and step: mean, low and high of `column` over units, and how many units there are.
+
+    Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, place (of the arm in `arms`, the study's
+    list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher is silent; infinity
+    if it never ends; NaN for a control).
+    """
+    shown = shown_trials(results, arms)
+    keys = [*PANEL, ARM, PLACE, ROLE, NOTE]
+    own = results.curves[[TRIAL, names.STEP, column]].dropna()
+    points = own[np.isfinite(own[column].astype(float))].merge(shown[[TRIAL, *keys, ENDS]], on=TRIAL)
+    groups = points.groupby([*keys, names.STEP], dropna=False)
+    table = groups.agg(**{MEAN: (column, "mean"), LOW: (column, "min"), HIGH: (column, "max"), ENDS: (ENDS, "max")})
+    table = table.assign(**{UNITS: groups.size()}).reset_index()
+    everyone = points.groupby(keys, dropna=False)[TRIAL].nunique().rename("everyone").reset_index()
+    whole = table.merge(everyone, on=keys)
+    return whole[whole[UNITS] == whole["everyone"]].drop(columns="everyone").reset_index(drop=True)
+
+
+def shown_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
+    """The trials that are drawn, with their arm and its place in `arms`, note, panel and the end of their teacher."""
+    trials = results.trials
+    chosen = _of_search(trials) if is_search(trials) else _of_comparison(results, arms)
+    never = np.where(chosen[MIN_WEIGHT].astype(float) > 0, np.inf, chosen[TEACHER_STEPS].astype(float))
+    ends = np.where(chosen[ROLE] == names.CONTROL, np.nan, never)
+    rows = chosen[EVAL_ROWS].astype("float64") if EVAL_ROWS in chosen else np.nan
+    return chosen.assign(**{ENDS: ends, BUDGET: _budgets(chosen), EVAL_ROWS: rows}).reset_index(drop=True)
+
+
+def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
+    """Of each arm its finished trials; if none has finished, what there is of it."""
+    trials = results.trials
+    tuned = LEARNING_RATE in trials and trials[LEARNING_RATE].nunique() > 1
+    if tuned:
+        trials = trials[trials[TRIAL].isin(pair(results, LEARNING_RATE)[TRIAL])]
+    named = [_arm(row) for _, row in trials.iterrows()]
+    places = [arms.index(arm) if arm in arms else len(arms) for arm in named]
+    if tuned:
+        named = [f"{arm}, lr {rate:g}" for arm, rate in zip(named, trials[LEARNING_RATE], strict=True)]
+    trials = trials.assign(**{ARM: named, PLACE: places, BUDGET: _budgets(trials)})
+    done = (trials[STATE] == names.FINISHED).rename("done")
+    same = [trials[LAYERS], trials[BUDGET], trials[ARM]]
+    any_done = done.groupby(same, dropna=False).transform("any") if len(trials) else done
+    notes = np.where(any_done, "", "not finished")
+    return trials.assign(**{NOTE: notes})[done | ~any_done]
+
+
+def _arm(row: Any) -> str:
+    """What the study calls a trial's arm; of tables older than arms, its schedule."""
+    if row.get(ARM):
+        return str(row[ARM])
+    return "none" if row[ROLE] == names.CONTROL else describe(row)
+
+
+def _of_search(trials: pd.DataFrame) -> pd.DataFrame:
+    """Of each depth its best schedule and control on the seeds that confirmed it, else its best ones on the search's.
+
+    Never the seed that chose the winner together with others: the two sides must be means over the same units.
+    """
+    ranked = best(trials, top=TOP)
+    parts = [_of_depth(trials, ranked[ranked[LAYERS] == depth]) for depth in sorted(set(ranked[LAYERS]))]
+    return pd.concat(parts or [trials.iloc[:0].assign(**{ARM: "", NOTE: ""})]).assign(**{PLACE: 0})
+
+
+def _of_depth(trials: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
+    winner = ranked[ranked[RANK] == 1].iloc[0]
+    done = trials[(trials[LAYERS] == winner[LAYERS]) & (trials[STATE] == names.FINISHED)]
+    if winner[CONFIRMED_N] > 0:
+        same = (done[[SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]] == winner[[SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]]).all(
+            axis=1
+        )
+        guided, note = done[same & (done[ROLE] == names.CONFIRM)], "seeds that did not choose it"
+    else:
+        guided, note = done[done[TRIAL].isin(ranked[TRIAL])], "only the seed that chose it"
+    guided = guided.assign(**{ARM: [describe(row) for _, row in guided.iterrows()], NOTE: note})
+    return pd.concat([done[done[TRIAL].isin(guided[CONTROL_NAME])].assign(**{ARM: "none", NOTE: ""}), guided])
+
+
+def _budgets(trials: pd.DataFrame) -> pd.Series:
+    """loop.steps, lengths within 2 % of each other made one; a trial that does not say gets its depth's longest."""
+    steps = trials[LOOP_STEPS].astype("float64")
+    steps = steps.fillna(steps.groupby(trials[LAYERS]).transform("max")).fillna(trials[names.STEP])
+    known: dict[float, float] = {}
+    for value in sorted(set(steps), reverse=True):
+        longer = min(known.values(), default=np.inf)
+        known[value] = longer if value >= (1 - SAME_BUDGET) * longer else value
+    return steps.map(known)
+
+
+def tail(lines: pd.DataFrame) -> pd.DataFrame:
+    """The last 40 % of each panel's steps."""
+    last = lines.groupby(PANEL, dropna=False)[names.STEP].transform("max")
+    return lines[lines[names.STEP] >= (1 - TAIL) * last].reset_index(drop=True)

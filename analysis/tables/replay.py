@@ -1,0 +1,180 @@
+"""ASHA over curves that ran in full: its rule, who competes, and what an order of arrival makes of them.
+
+Trials compete with those that share their control (same depth, seed and fold), as in our sweeps. Within such a group
+the order by gain at a step is the order by validation loss, so the loss decides.
+"""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice, product
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import CONTROL_NAME, LAYERS, ROLE, STATE, TEACHER_STEPS, TRIAL, Results
+from trainable import names
+
+GRACE: Final = "grace"
+FACTOR: Final = "factor"
+TRIALS: Final = "trials"
+GROUPS: Final = "groups"
+SPENT: Final = "spent"
+SURVIVES: Final = "survives"
+REGRET: Final = "regret"
+OUTCOME: Final = [SPENT, SURVIVES, REGRET]
+AHEAD: Final = "ahead"
+GRACE_PERIODS: Final = 10  # tried at most, unless some are given
+PACE_SPREAD: Final = 0.1  # a trial takes this much more or less time a step than another: it decides who comes first
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A trial that ran in full: its evaluations, in order of steps."""
+
+    name: str
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that compete, for they share their control."""
+
+    layers: int
+    curves: tuple[Curve, ...]
+
+    @property
+    def last_step(self) -> int:
+        """The step at which all of them end."""
+        return self.curves[0].steps[-1]
+
+
+@dataclass
+class Bracket:
+    """ASHA's rule, larger rewards being better: below the (1 - 1/factor) quantile of those before it, a trial stops.
+
+    A trial is judged once a rung, at its first report there, by the trials that came before it: the order of arrival
+    matters, and the first always goes on. This is Ray's AsyncHyperBandScheduler with stop_last_trials=False.
+    """
+
+    grace: int
+    factor: int
+    last_step: int
+    rungs: dict[int, dict[str, float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        number = int(np.log(self.last_step / self.grace) / np.log(self.factor) + 1)
+        self.rungs = {self.grace * self.factor**k: {} for k in reversed(range(number))}
+
+    def goes_on(self, trial: str, step: int, reward: float) -> bool:
+        """Record a trial's report, and say whether the trial goes on."""
+        reached = next((recorded for rung, recorded in self.rungs.items() if rung <= step), None)
+        if reached is None or trial in reached:
+            return True
+        cutoff = np.percentile(list(reached.values()), (1 - 1 / self.factor) * 100) if reached else -np.inf
+        reached[trial] = reward
+        return bool(reward >= cutoff)
+
+
+def groups(results: Results, controls: bool = False) -> list[Group]:
+    """The trials that ran in full, by control; a group needs two. With `controls`, controls compete as well."""
+    trials, curves = results
+    full = trials[(trials[STATE] == names.FINISHED) & (trials[CONTROL_NAME] != "")]
+    full = full if controls else full[full[ROLE] != names.CONTROL]
+    evaluated = curves[np.isfinite(curves[names.EVAL_LOSS]) & (curves[names.STEP] > 0)].sort_values(names.STEP)
+    found = []
+    for _, members in full.groupby(CONTROL_NAME):
+        read = [_curve(name, evaluated[evaluated[TRIAL] == name]) for name in members[TRIAL]]
+        last = max((curve.steps[-1] for curve in read if curve.steps), default=0)
+        whole = tuple(curve for curve in read if curve.steps and curve.steps[-1] == last)
+        found += [Group(int(members[LAYERS].iloc[0]), whole)] if len(whole) > 1 else []
+    return found
+
+
+def _curve(name: str, rows: pd.DataFrame) -> Curve:
+    return Curve(name, tuple(map(int, rows[names.STEP])), tuple(map(float, rows[names.EVAL_LOSS])))
+
+
+def lead(results: Results) -> pd.DataFrame:
+    """Who is ahead when: the guided trials' gain at each step, over trials that ran in full.
+
+    One row a step: step, gain (mean, nats per token), ahead (trials with a gain above 0), trials.
+    """
+    trials, curves = results
+    guided = trials.loc[(trials[STATE] == names.FINISHED) & (trials[ROLE] != names.CONTROL), TRIAL]
+    rows = curves[curves[TRIAL].isin(guided) & np.isfinite(curves[names.GAIN]) & (curves[names.STEP] > 0)]
+    rows = rows.assign(**{AHEAD: rows[names.GAIN] > 0})
+    by_step = rows.groupby(names.STEP).agg(
+        **{names.GAIN: (names.GAIN, "mean"), AHEAD: (AHEAD, "sum"), TRIALS: (TRIAL, "count")}
+    )
+    return by_step.reset_index()
+
+
+def replay(
+    found: list[Group], graces: Iterable[int], factors: Iterable[int], orders: int, slots: int, seed: int
+) -> pd.DataFrame:
+    """One row a depth, grace period and factor: layers, grace, factor, groups, trials, spent, survives, regret.
+
+    Means over groups and `orders` orders of arrival, the same orders for every choice. A grace period at or after the
+    end of a group leaves it out, for ASHA would judge nothing there.
+    """
+    rows = []
+    for (number, group), grace, factor in product(enumerate(found), graces, factors):
+        if grace < group.last_step:
+            outcomes = [play(group, grace, factor, slots, [seed, number, order]) for order in range(orders)]
+            sizes = [group.layers, grace, factor, 1, len(group.curves)]
+            rows.append([*sizes, *np.mean(outcomes, axis=0)])
+    table = pd.DataFrame(rows, columns=[LAYERS, GRACE, FACTOR, GROUPS, TRIALS, *OUTCOME])
+    means = dict.fromkeys(OUTCOME, "mean")
+    return table.groupby([LAYERS, GRACE, FACTOR]).agg({GROUPS: "sum", TRIALS: "sum", **means}).reset_index()
+
+
+def play(group: Group, grace: int, factor: int, slots: int, seed: list[int]) -> tuple[float, float, float]:
+    """One sweep of a group in a random order, `slots` trials at a time: spent, survives (0 or 1), regret."""
+    ended_at = _ended_at(group, Bracket(grace, factor, group.last_step), slots, np.random.default_rng(seed))
+    finals = {curve.name: curve.losses[-1] for curve in group.curves}
+    best = min(finals.values())
+    survivors = [loss for name, loss in finals.items() if ended_at[name] == group.last_step]
+    spent = sum(ended_at.values()) / (group.last_step * len(group.curves))
+    return spent, float(min(survivors) == best), min(survivors) - best
+
+
+def _ended_at(group: Group, bracket: Bracket, slots: int, rng: np.random.Generator) -> dict[str, int]:
+    """The step at which each trial ended. A free slot takes the next trial of the order; each has a pace of its own."""
+    curves = [group.curves[i] for i in rng.permutation(len(group.curves))]
+    pace = dict(zip([curve.name for curve in curves], rng.uniform(1, 1 + PACE_SPREAD, len(curves)), strict=True))
+    waiting, ended = iter(curves), {}
+    running = [_report(curve, 0, 0.0, pace) for curve in islice(waiting, slots)]
+    heapq.heapify(running)
+    while running:
+        now, name, number, curve = heapq.heappop(running)
+        step = curve.steps[number]
+        if step < group.last_step and bracket.goes_on(name, step, -curve.losses[number]):
+            began = now - step * pace[name]
+            heapq.heappush(running, _report(curve, number + 1, began, pace))
+            continue
+        ended[name] = step
+        if (following := next(waiting, None)) is not None:
+            heapq.heappush(running, _report(following, 0, now, pace))
+    return ended
+
+
+def _report(curve: Curve, number: int, began: float, pace: dict[str, float]) -> tuple[float, str, int, Curve]:
+    """When a trial that began at `began` reports its evaluation `number`."""
+    return began + curve.steps[number] * pace[curve.name], curve.name, number, curve
+
+
+def grace_periods(found: list[Group]) -> list[int]:
+    """Evaluation steps that all groups share, before the end: at most GRACE_PERIODS, evenly chosen."""
+    shared = sorted(set.intersection(*(set(curve.steps) for group in found for curve in group.curves)))
+    before = [step for step in shared if step < min(group.last_step for group in found)]
+    chosen = np.unique(np.linspace(0, len(before) - 1, min(GRACE_PERIODS, len(before))).round().astype(int))
+    return [before[i] for i in chosen]
+
+
+def longest_schedules(loaded: list[Results]) -> dict[int, float]:
+    trials = pd.concat([results.trials[[LAYERS, ROLE, TEACHER_STEPS]] for results in loaded])
+    guided = trials[trials[ROLE] != names.CONTROL].dropna()
+    return {int(depth): float(steps) for depth, steps in guided.groupby(LAYERS)[TEACHER_STEPS].max().items()}

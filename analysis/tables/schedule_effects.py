@@ -1,0 +1,149 @@
+"""What a search says of the schedule, as numbers: effect and importance of each parameter, gain of each cell.
+
+The search picks the largest of many gains and looks where gains are large, so means by value are no experiment: values
+were tried unequally often and beside different others. Hence every mean comes with its number of trials and spread,
+and importance is not given at all from too few trials. Gains of trials that ASHA stopped are early ones: they are in
+no mean.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, STATE, TEACHER_STEPS, read_run
+from trainable import names
+from trainable.errors import InputError
+
+Space = Mapping[str, Sequence[Any]]  # the values of each dotted key that the search chose from
+PARAMETER: Final = "parameter"
+VALUE: Final = "value"
+TRIALS: Final = "trials"  # how many finished ones
+STOPPED: Final = "stopped"
+SD, LOWEST, HIGHEST = "sd", "lowest", "highest"
+IMPORTANCE: Final = "importance"
+ENOUGH: Final = 10  # finished trials of a depth, below which no importance is given
+BETTER_SHARE: Final = 0.5  # PED-ANOVA: importance for being in the better half of the trials
+
+
+def searched(trials: pd.DataFrame) -> pd.DataFrame:
+    """The search's trials with a finite gain that finished or were stopped."""
+    ended = trials[STATE].isin([names.FINISHED, names.STOPPED]) & np.isfinite(trials[names.GAIN])
+    found: pd.DataFrame = trials[ended & (trials[ROLE] == names.SEARCH)].reset_index(drop=True)
+    return found
+
+
+def marginals(trials: pd.DataFrame, space: Space) -> pd.DataFrame:
+    """One row a depth, parameter and value: the mean gain of the finished trials that had it.
+
+    Columns: model.layers, parameter, value, trials (finished), gain (mean), sd, lowest, highest (over those; nats per
+    token), stopped (trials of that value that ASHA stopped: in no mean). Values without a trial have trials 0.
+    """
+    found = searched(trials)
+    rows = [_marginal(here, depth, key, value) for depth, here, key, value in _values(found, space)]
+    columns = [LAYERS, PARAMETER, VALUE, TRIALS, names.GAIN, SD, LOWEST, HIGHEST, STOPPED]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _values(found: pd.DataFrame, space: Space) -> Iterator[tuple[int, pd.DataFrame, str, Any]]:
+    for depth, here in found.groupby(LAYERS):
+        for key, values in space.items():
+            yield from ((int(depth), here, key, value) for value in values)
+
+
+def _marginal(here: pd.DataFrame, depth: int, key: str, value: Any) -> dict[str, Any]:
+    same = here[equals(here[key], value)]
+    gains = same.loc[same[STATE] == names.FINISHED, names.GAIN]
+    spread = {SD: gains.std(ddof=1), LOWEST: gains.min(), HIGHEST: gains.max()}
+    count = {TRIALS: len(gains), STOPPED: len(same) - len(gains)}
+    return {LAYERS: depth, PARAMETER: key, VALUE: value, names.GAIN: gains.mean(), **count, **spread}
+
+
+def equals(column: pd.Series, value: Any) -> pd.Series:
+    """Where a column has a value of the space; decimals may differ in their last digit."""
+    if isinstance(value, str):
+        return column == value
+    return pd.Series(np.isclose(column.astype(float), value), column.index)
+
+
+def importances(trials: pd.DataFrame, space: Space) -> pd.DataFrame:
+    """Optuna's PED-ANOVA importance of each parameter, a depth at a time, from its finished trials.
+
+    How much the parameter tells whether a trial is in the better half, as shares that add up to 1. NaN where fewer
+    than 10 trials have finished. Columns: model.layers, parameter, importance, trials. It draws no random numbers.
+    """
+    found = searched(trials)
+    rows = []
+    for depth, here in found[found[STATE] == names.FINISHED].groupby(LAYERS):
+        shares = _ped_anova(here, space) if len(here) >= ENOUGH else {}
+        for key in space:
+            rows.append({LAYERS: int(depth), PARAMETER: key, IMPORTANCE: shares.get(key, np.nan), TRIALS: len(here)})
+    return pd.DataFrame(rows, columns=[LAYERS, PARAMETER, IMPORTANCE, TRIALS])
+
+
+def _ped_anova(finished: pd.DataFrame, space: Space) -> dict[str, float]:
+    """Of parameters that took more than one value; the others tell nothing: 0."""
+    import optuna  # here, for it is heavy and no other analysis needs it
+
+    varied = {key: values for key, values in space.items() if finished[key].nunique() > 1}
+    distributions = {key: _distribution(finished[key], values) for key, values in varied.items()}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    for _, row in finished.iterrows():
+        params = {key: row[key] for key in varied}
+        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=row[names.GAIN]))
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BETTER_SHARE)
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return dict.fromkeys(space, 0.0) | dict(shares)
+
+
+def _distribution(column: pd.Series, values: Sequence[Any]) -> Any:
+    """Numbers in their order, words without one."""
+    import optuna
+
+    if isinstance(values[0], str):
+        return optuna.distributions.CategoricalDistribution(list(values))
+    low, high = min(*values, column.min()), max(*values, column.max())
+    whole = all(float(value).is_integer() for value in (*values, *column))
+    return (optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution)(low, high)
+
+
+def gain_cells(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row a depth, type, T and floor that was tried.
+
+    Columns: model.layers, teacher.schedule, teacher.steps, teacher.min_weight, gain (mean of the finished trials; where
+    none finished, of the stopped ones at the step where each was stopped), trials (finished), stopped.
+    """
+    found = searched(trials)
+    keys = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
+    rows = [dict(zip(keys, key, strict=True)) | _cell(cell) for key, cell in found.groupby(keys)]
+    return pd.DataFrame(rows, columns=[*keys, names.GAIN, TRIALS, STOPPED])
+
+
+def _cell(cell: pd.DataFrame) -> dict[str, Any]:
+    finished = cell[cell[STATE] == names.FINISHED]
+    gain = (finished if len(finished) else cell)[names.GAIN].mean()
+    return {names.GAIN: gain, TRIALS: len(finished), STOPPED: len(cell) - len(finished)}
+
+
+def axis_values(cells: pd.DataFrame, space: Space, key: str) -> list[float]:
+    """The values of the space along an axis, and any that were tried beside them."""
+    extra = [value for value in cells[key].unique() if not np.isclose(value, list(space.get(key, ()))).any()]
+    return sorted({float(value) for value in (*space.get(key, ()), *extra)})
+
+
+def gain_text(cell: Any, form: str) -> str:
+    text = format(cell[names.GAIN], form)
+    return text if cell[TRIALS] else f"({text})"
+
+
+def read_space(run: Path) -> Space:
+    """The values a search chose from. Raises InputError for a folder that is no run, or no search."""
+    space = read_run(run)["spec"].get("space")
+    if not isinstance(space, dict) or not space:
+        raise InputError(
+            f"{run} is not a search, for its {names.RUN_FILE} has no space: give a run of schedule_search."
+        )
+    return space

@@ -1,0 +1,43 @@
+"""How values and settings are written in tables, legends and sentences."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from analysis.results import MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
+
+DASH: Final = "-"  # what a table shows for nothing
+
+
+def signed(value: Any) -> str:
+    """ "+0.1234", or a dash."""
+    return number(value, "+.4f")
+
+
+def number(value: Any, form: str) -> str:
+    """A number in a format, or a dash for none."""
+    return format(value, form) if value is not None and np.isfinite(value) else DASH
+
+
+def clip(text: str, length: int = 160) -> str:
+    """One line of at most `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def saved(steps: float, seconds: float) -> str:
+    """Of means over units: how long before its end a trial had the control's final loss; NaN where a unit never had."""
+    if not np.isfinite(steps):
+        return "not every unit reached the control's final loss"
+    kind = "saved" if seconds >= 0 else "lost"
+    return f"{steps:.0f} steps saved to the control's final loss, {abs(seconds):,.1f} training seconds {kind}"
+
+
+def describe(row: Any) -> str:
+    """ "linear, T = 40, floor 0.05" of a row with the dotted columns."""
+    return f"{row[SCHEDULE]}, T = {row[TEACHER_STEPS]}, floor {row[MIN_WEIGHT]:g}"
+
+
+def plural(layers: int) -> str:
+    """ "1 layer", "2 layers"."""
+    return f"{layers} layer" if layers == 1 else f"{layers} layers"

@@ -1,0 +1,75 @@
+"""What the legend says of an arm, and its colour: controls first and grey, then as the study lists its arms."""
+
+from arm_trials import STEPS, study, trial_rows, two_arms
+
+from analysis.figures.arm_looks import ARM_COLOURS, legend_text, looks_of
+from analysis.figures.style import CONTROL_COLOUR
+from analysis.results import Results
+from analysis.tables.arm_lines import arm_lines
+from trainable import names
+
+
+def test_an_arm_of_which_nothing_has_finished_is_shown_and_called_so() -> None:
+    running = trial_rows("linear 240", 0, 0.0, steps=STEPS[:3], state=names.RUNNING)
+    lines = arm_lines(study(trial_rows("none", 0, 0.0), running), names.EVAL_LOSS)
+    assert legend_text(lines)["linear 240"] == "linear 240 (teacher ends at 60; not finished)"
+
+
+def test_the_legend_says_where_each_teacher_ends_and_how_many_units_there_are() -> None:
+    assert legend_text(arm_lines(two_arms(), names.EVAL_LOSS)) == {
+        "none": "control (n = 3)",
+        "linear 240": "linear 240 (teacher ends at 60; n = 3)",
+    }
+    never = arm_lines(two_arms(**{"teacher.min_weight": 0.1}), names.EVAL_LOSS)
+    assert legend_text(never)["linear 240"] == "linear 240 (teacher never ends; n = 3)"
+
+
+def test_the_legend_gives_the_end_in_every_panel_where_it_differs() -> None:
+    scaled = [
+        trial_rows("scaled", 0, 0.0, **{"loop.steps": 120 * times, "teacher.steps": 60 * times}) for times in (1, 2)
+    ]
+    text = legend_text(arm_lines(study(*scaled), names.EVAL_LOSS))
+    assert text["scaled"] == "scaled (teacher ends at 60 / 120)"
+
+
+def test_arms_are_listed_controls_first_and_numbers_as_numbers() -> None:
+    arms = ["linear 240", "linear 60", "none", "exponential 588"]
+    lines = arm_lines(study(*(trial_rows(arm, 0, 0.0) for arm in arms)), names.EVAL_LOSS)
+    assert list(legend_text(lines)) == ["none", "exponential 588", "linear 60", "linear 240"]
+
+
+def test_arms_are_listed_and_coloured_in_the_order_of_the_study() -> None:
+    order = ["none", "linear 588", "exponential 588", "bigram"]
+    results = study(*(trial_rows(arm, 0, 0.0) for arm in sorted([*order, "a stranger"])))
+    looks = looks_of(arm_lines(results, names.EVAL_LOSS, order))
+    assert list(looks) == [*order, "a stranger"]
+    assert [look["color"] for look in looks.values()] == [CONTROL_COLOUR, *ARM_COLOURS[:4]]
+
+
+def test_the_order_is_that_of_the_study_at_tuned_learning_rates_too() -> None:
+    trials = [trial_rows(arm, 0, 0.0, **{"optimizer.lr": rate}) for arm in ("none", "b", "a") for rate in (1, 2)]
+    lines = arm_lines(study(*trials), names.EVAL_LOSS, ["none", "b", "a"])
+    assert list(looks_of(lines)) == ["none, lr 1", "b, lr 1", "a, lr 1"]
+
+
+def test_the_control_is_grey_and_arms_differ_in_colour_or_line_style() -> None:
+    arms = [f"arm {number}" for number in range(2 * len(ARM_COLOURS))]
+    looks = looks_of(arm_lines(study(*(trial_rows(arm, 0, 0.0) for arm in ["none", *arms])), names.EVAL_LOSS))
+    assert looks["none"]["color"] == CONTROL_COLOUR
+    assert len({(looks[arm]["color"], looks[arm]["linestyle"]) for arm in arms}) == len(arms)
+
+
+def test_where_learning_rates_vary_each_arm_is_drawn_at_its_own_best() -> None:
+    bad, good = {"optimizer.lr": 1e-2}, {"optimizer.lr": 1e-3}
+    trials = [trial_rows(arm, unit, 1.0, **bad) for arm in ("none", "linear 240") for unit in range(2)]
+    trials += [trial_rows("none", unit, 0.0, **good) for unit in range(2)]
+    trials += [trial_rows("linear 240", unit, 2.0, **good) for unit in range(2)]
+    lines = arm_lines(study(*trials), names.EVAL_LOSS)
+    assert list(legend_text(lines)) == ["none, lr 0.001", "linear 240, lr 0.01"]
+    assert set(lines["units"]) == {2}
+
+
+def test_tables_older_than_arms_are_named_by_their_schedule() -> None:
+    results = two_arms()
+    older = Results(results.trials.drop(columns="arm"), results.curves)
+    assert list(legend_text(arm_lines(older, names.EVAL_LOSS))) == ["none", "linear, T = 60, floor 0"]

@@ -1,0 +1,35 @@
+"""Gains over steps, and how far controls lie apart."""
+
+import shutil
+from pathlib import Path
+
+from comparisons import LINEAR, NONE, comparison, name_arm
+from synthetic_run import add_trial
+
+from analysis.results import ARM, load
+from analysis.tables.arm_lines import MEAN, UNITS
+from analysis.tables.differences import gain_lines
+from trainable import names
+
+
+def test_gain_is_over_the_control_of_the_same_seed_which_is_the_line_at_zero(tmp_path: Path) -> None:
+    lines = gain_lines(load(comparison(tmp_path / "run"))).set_index([ARM, names.STEP])
+    assert lines.loc["linear 588", MEAN].round(6).tolist() == [0, -0.2, 0.2]
+    assert (lines.loc["none", MEAN] == 0).all()
+    assert (lines[UNITS] == 3).all()
+
+
+def test_a_guided_trial_without_its_control_has_no_gain(tmp_path: Path) -> None:
+    run = comparison(tmp_path / "run")
+    shutil.rmtree(run / names.TRIALS_FOLDER / "none-L1-s1")
+    lines = gain_lines(load(run))
+    assert (lines[UNITS] == 2).all()
+
+
+def test_where_learning_rates_are_tuned_each_arm_is_at_its_best_and_so_is_its_control(tmp_path: Path) -> None:
+    run = comparison(tmp_path / "run", seeds=1)
+    worse = {step: loss + 0.5 for step, loss in LINEAR.items()}
+    other = {"teacher__schedule": "linear", "teacher__steps": 91, "optimizer__lr": 0.5}
+    name_arm(run, add_trial(run, names.ARM, worse, control=NONE, **other), "linear 588")
+    ends = gain_lines(load(run)).query("step == 120").set_index("role")
+    assert ends[MEAN].round(6).to_dict() == {names.CONTROL: 0, names.ARM: 0.2}

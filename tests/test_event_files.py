@@ -1,0 +1,107 @@
+"""Published event files that are empty, foreign, cut off, damaged or doubled: kept, and told of."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from published_files import CONTROL, GUIDED, LOSSES, add_run, row_of
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from analysis.published.event_files import read_run
+from analysis.published.studies import read_study
+from analysis.published_runs import text
+from trainable import names
+
+
+def test_a_run_with_a_malformed_name_is_kept_and_never_compared(tmp_path: Path) -> None:
+    add_run(tmp_path, CONTROL, LOSSES)
+    add_run(tmp_path, "my run", LOSSES)
+    row = row_of(tmp_path, "my run")
+    assert (row["control"], row["eval_loss"], row["arm"]) == ("", pytest.approx(5.2), "unknown")
+    assert np.isnan(row["gain"]) and np.isnan(row["model.layers"])
+    assert "! my run: the name of the folder is not one of the study's" in text("mine", read_study(tmp_path))
+
+
+def test_a_name_that_disagrees_with_the_model_that_ran_is_told(tmp_path: Path) -> None:
+    add_run(tmp_path, CONTROL, LOSSES, layers=2)
+    assert "the name says 1 layers, the model in the event file has 2" in row_of(tmp_path, CONTROL)["reason"]
+
+
+def test_a_run_evaluated_with_the_soft_loss_is_marked_and_never_compared(tmp_path: Path) -> None:
+    add_run(tmp_path, CONTROL, LOSSES)
+    add_run(tmp_path, GUIDED, {30: 7.3, 60: 7.0, 90: 6.8})
+    row = row_of(tmp_path, GUIDED)
+    assert row["state"] == names.FAILED
+    assert "evaluated with the soft loss (ends at 6.8000)" in row["reason"]
+    assert row[["eval_loss", "gain", "steps_to_control"]].isna().all()
+    curves = read_study(tmp_path).curves
+    assert curves.loc[curves["trial"] == GUIDED, ["eval_loss", "gain"]].isna().all(axis=None)
+
+
+def test_a_control_with_high_losses_is_not_taken_for_one_evaluated_with_the_soft_loss(tmp_path: Path) -> None:
+    add_run(tmp_path, CONTROL, {30: 7.3, 60: 7.0, 90: 6.8})
+    assert row_of(tmp_path, CONTROL)["state"] == names.FINISHED
+
+
+def test_a_file_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    file = add_run(tmp_path, CONTROL, LOSSES)
+    whole = file.read_bytes()
+    seen = set()
+    for length in range(0, len(whole), 7):
+        file.write_bytes(whole[:length])
+        run = read_run(file.parent)
+        assert run.state in (names.FAILED, names.RUNNING) and run.problems
+        seen.add(len(run.evaluations))
+    assert seen == {0, 1, 2, 3}
+
+
+def test_a_file_cut_off_says_after_which_step(tmp_path: Path) -> None:
+    add_run(tmp_path, GUIDED, {30: 6.8, 60: 5.7}, ends=False)
+    row = row_of(tmp_path, GUIDED)
+    assert (row["state"], row["step"]) == (names.RUNNING, 60)
+    assert "cut short: nothing after step 60" in row["reason"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 500, b"not an event file" * 50])
+def test_an_empty_or_foreign_file_is_kept_and_told(tmp_path: Path, data: bytes) -> None:
+    add_run(tmp_path, CONTROL, LOSSES).write_bytes(data)
+    row = row_of(tmp_path, CONTROL)
+    assert (row["state"], row["step"]) == (names.FAILED, 0)
+    assert "no evaluation in the event file" in row["reason"]
+
+
+def test_damaged_bytes_within_a_file_end_its_reading_there(tmp_path: Path) -> None:
+    file = add_run(tmp_path, CONTROL, LOSSES)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(data)
+    assert row_of(tmp_path, CONTROL)["state"] == names.RUNNING
+
+
+def test_an_event_that_cannot_be_understood_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / CONTROL
+    folder.mkdir(parents=True)
+    writer = EventFileWriter(str(folder))
+    config = text_pb("model_config/text_summary", "{not JSON")
+    writer.add_event(Event(wall_time=1.0, summary=Summary.FromString(config.SerializeToString())))
+    writer.close()
+    assert "the event file is damaged (JSONDecodeError)" in row_of(tmp_path, CONTROL)["reason"]
+
+
+def test_a_folder_without_an_event_file_is_kept_and_told(tmp_path: Path) -> None:
+    (tmp_path / "runs" / CONTROL).mkdir(parents=True)
+    results = read_study(tmp_path)
+    assert results.trials["reason"].item() == "no event file in the folder"
+    assert results.curves.empty
+
+
+def test_of_two_event_files_the_one_with_more_evaluations_counts(tmp_path: Path) -> None:
+    file = add_run(tmp_path, CONTROL, LOSSES)
+    other = add_run(tmp_path / "elsewhere", CONTROL, {30: 1.0}, ends=False)
+    (file.parent / f"{other.name}.again").write_bytes(other.read_bytes())
+    row = row_of(tmp_path, CONTROL)
+    assert row["eval_loss"] == pytest.approx(5.2)
+    assert "2 event files in the folder: the one with the most evaluations counts" in row["reason"]
