@@ -90,10 +90,11 @@ def test_tunes_own_boxes_and_lines_are_not_printed(finished: tuple[Path, str]) -
     assert not [word for word in ("Configuration for experiment", "View detailed results") if word in finished[1]]
 
 
-def test_more_cpus_a_trial_than_there_are_is_refused_at_once(tmp_path: Path) -> None:
-    done = sweep(tmp_path, "--cpus", "1", "--cpus-per-trial", "2")
+def test_more_gpus_a_trial_than_there_are_is_refused_at_once(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "--gpus-per-trial", "64")
     assert done.returncode == 2
-    assert done.stderr.strip() == "error: a trial asks for 2 CPUs but Ray has 1: lower --cpus-per-trial."
+    assert "error: a trial asks for 64 GPUs but Ray has " in done.stderr
+    assert done.stderr.strip().endswith("lower --gpus-per-trial.")
     assert not list((tmp_path / "schedule_search").iterdir()), "a run without trials is left behind"
 
 
