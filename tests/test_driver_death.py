@@ -23,7 +23,8 @@ from trainable import names
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SEARCH_WORDS = ("--smoke-test", "--steps", "48", "--set", "loop.eval_every=8", "loop.checkpoint_every=8")
+ROWS = ("--train-rows", "400", "--eval-rows", "100")
+SEARCH_WORDS = ("--smoke-test", *ROWS, "--steps", "48", "--set", "loop.eval_every=8", "loop.checkpoint_every=8")
 
 
 def truncate(tune: Path) -> None:
