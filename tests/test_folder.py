@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sweep_specs import new_run, small_sweep
 
-from sweeps.engine.folder import RunFolder, check_disk
+from sweeps.engine.folder import RunFolder
 from sweeps.engine.spec import control_plan
 from trainable import names
 from trainable.config import override
@@ -87,9 +87,3 @@ def test_each_attempt_of_tune_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert folder.new_attempt() == "attempt-1"
     (folder.path / "tune" / "attempt-9").mkdir(parents=True)
     assert folder.new_attempt() == "attempt-10"
-
-
-def test_full_disk_is_told_in_a_sentence(tmp_path: Path) -> None:
-    check_disk(tmp_path, 1)
-    with pytest.raises(InputError, match="MiB free but the run needs about"):
-        check_disk(tmp_path, 2**60)

@@ -20,6 +20,7 @@ from trainable import packing
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.corpus import Corpus, open_corpus
 from trainable.errors import InputError
+from trainable.files import write_json
 from trainable.split import split_rows
 from trainable.tokenizer import TextTokenizer, corpus_tokenizer
 from trainable.tokens import TokenBlocks, joined_blocks, load_blocks, token_blocks
@@ -294,7 +295,7 @@ def test_manifest_without_a_field_is_refused(make: Callable[..., TokenBlocks]) -
     path = make().path / "manifest.json"
     manifest = json.loads(path.read_text())
     del manifest["eos_id"]
-    path.write_text(json.dumps(manifest))
+    write_json(path, {key: value for key, value in manifest.items() if key != "checksum"})
     with pytest.raises(InputError, match=r"manifest\.json is damaged .*eos_id"):
         load_blocks(path.parent)
 

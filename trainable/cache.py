@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from trainable.disk import free_bytes, is_disk_full, mib
 from trainable.errors import InputError
 from trainable.files import publish, read_json, sha256_of_file, write_json
 
@@ -22,6 +23,8 @@ Manifest = dict[str, Any]
 
 MANIFEST_FILE = "manifest.json"
 CACHE_VARIABLE = "BIGRAM_CACHE"
+
+ROOM_HINT = f"free some space, or set {CACHE_VARIABLE} to a folder with space that you can write to"
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +86,7 @@ def _build(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
     try:
-        manifest = build(temporary)
+        manifest = _filled(temporary, folder, build)
         manifest["files"] = {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
             for path in sorted(temporary.iterdir())
@@ -97,6 +100,19 @@ def _build(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     return manifest
 
 
+def _filled(temporary: Path, folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
+    try:
+        return build(temporary)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        written = sum(path.stat().st_size for path in temporary.iterdir())
+        raise InputError(
+            f"{folder} needs more than the {mib(written)} MiB that were written, and {mib(free_bytes(folder))} MiB are "
+            f"free ({error.strerror}): {ROOM_HINT}."
+        ) from error
+
+
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     """Turn what goes wrong with the disk into a sentence."""
@@ -105,6 +121,5 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"cannot write {folder} ({error.strerror or error}): "
-            f"free some space, or set {CACHE_VARIABLE} to a folder with space that you can write to."
+            f"cannot write {folder} ({error.strerror or error}; {mib(free_bytes(folder))} MiB are free): {ROOM_HINT}."
         ) from error

@@ -18,8 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from trainable.cache import ROOM_HINT
 from trainable.config import require
 from trainable.corpus import Corpus
+from trainable.disk import require_room
 from trainable.pieces import pieces
 from trainable.progress import Advance
 from trainable.rows import TEXT
@@ -83,6 +85,7 @@ def _spool(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, path: Path, a
     """Write the tokens of the rows in the order of the file; returns their number for each of `rows_R`, 0 if empty."""
     lengths_R = np.zeros(len(rows_R), np.uint32)
     dtype = id_dtype(tokenizer.vocab_size)
+    checked = False
     with open(path, "wb") as stream:
         for where, texts in corpus.take(rows_R):
             full = pc.invert(_is_empty(texts))
@@ -92,8 +95,19 @@ def _spool(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, path: Path, a
                 stream.write(ids_n.astype(dtype).tobytes())
                 lengths_R[places[: len(lengths)]] = lengths
                 places = places[len(lengths) :]
+            stream.flush()
             advance(len(texts))
+            if not checked:
+                checked = True
+                _require_room(path, len(texts) / len(rows_R))
     return lengths_R
+
+
+def _require_room(spool: Path, share: float) -> None:
+    """Judge by the first rows whether the spool and the stream, which lies beside it for a while, will fit."""
+    written = spool.stat().st_size
+    still = written / share * 2 - written
+    require_room(spool.parent.parent, still, "the tokens of the rows", ROOM_HINT)
 
 
 def _gather(spool: Path, dtype: np.dtype[Any], lengths_R: NDArray[np.uint32], rows_R: Rows, path: Path) -> None:

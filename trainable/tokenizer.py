@@ -101,7 +101,8 @@ def _trained(size: int, texts: Callable[[], Iterator[str]], seen: str, cache: Pa
 
     def build(folder: Path) -> Manifest:
         encoder = train_bpe(_training_pieces(texts()), size)
-        encoder.save(str(folder / "tokenizer.json"))
+        text = encoder.to_str(pretty=True)  # its own `save` has no error of its own for a full disk
+        (folder / "tokenizer.json").write_text(text, encoding="utf-8")
         return {"asked_size": size, "size": encoder.get_vocab_size(), "training_fingerprint": seen}
 
     built_once(folder, build)

@@ -17,6 +17,7 @@ from ray.tune.trainable import wrap_function
 
 from trainable import names
 from trainable.config import TrialConfig
+from trainable.disk import is_disk_full
 from trainable.errors import InputError
 from trainable.files import fingerprint
 from trainable.ledger import append_row, read_reports
@@ -65,13 +66,19 @@ def run_trial(
     plan = TrialPlan.from_dict(tune_config["plan"])
     print(f"trial {plan.name}", flush=True)  # in the actor's log: a reused actor keeps the name of its first trial
     folder = trial_folder(run, plan.name)
-    write_status(folder, names.RUNNING)
     try:
-        with closing(_Reporter(plan, folder, control_losses(Path(run), plan))) as reporter:
-            data = _data_of(plan.config, tune_config["checksums"], blocks, tables)
-            train(plan.config, data, reporter, folder / names.CHECKPOINT_FILE)
-    except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
-        write_status(folder, names.FAILED, str(error))
+        write_status(folder, names.RUNNING)
+        try:
+            with closing(_Reporter(plan, folder, control_losses(Path(run), plan))) as reporter:
+                data = _data_of(plan.config, tune_config["checksums"], blocks, tables)
+                train(plan.config, data, reporter, folder / names.CHECKPOINT_FILE)
+        except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
+            write_status(folder, names.FAILED, str(error))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        # No failure of the trial: the driver sees the full disk too, ends the sweep, and resumption goes on from here.
+        print(f"{folder} takes no more ({error})", flush=True)
 
 
 def trial_folder(run: str | Path, name: str) -> Path:

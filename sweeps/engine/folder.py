@@ -5,7 +5,6 @@ Its ledgers are the truth; Tune's own files below `tune/` are never read.
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -128,16 +127,6 @@ class RunFolder:
 def _read_trial(folder: Path) -> tuple[TrialPlan, str, list[Row]]:
     plan, status = TrialPlan.from_dict(read_facts(folder)), read_status(folder)
     return plan, status.state, read_whole_ledger(folder, status)
-
-
-def check_disk(path: Path, needed_bytes: int) -> None:
-    """Raise InputError unless the file system of `path` has room."""
-    free = shutil.disk_usage(path).free
-    if free < needed_bytes:
-        raise InputError(
-            f"{path} has {free / 2**20:.0f} MiB free but the run needs about {needed_bytes / 2**20:.0f} MiB: "
-            "free some space or give --results DIR."
-        )
 
 
 def check_writable(path: Path) -> None:

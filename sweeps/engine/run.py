@@ -27,6 +27,7 @@ from sweeps.engine.comparison import Comparison
 from sweeps.engine.deaths import WorkerDeaths
 from sweeps.engine.folder import RunFolder, Spec
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
+from sweeps.engine.limits import RoomWatch, check_open_files, store_bytes
 from sweeps.engine.listed import ListedTrials
 from sweeps.engine.mending import drop_unusable_checkpoints
 from sweeps.engine.pairs import PairedTrials
@@ -34,6 +35,7 @@ from sweeps.engine.progress import LiveProgress
 from sweeps.engine.search import PairedSearch
 from trainable import names
 from trainable.config import TrialConfig
+from trainable.disk import free_bytes, is_disk_full, mib
 from trainable.errors import InputError
 from trainable.model import llama_config
 from trainable.plan import data_key
@@ -61,6 +63,11 @@ class Machine:
     cpus: int | None = None  # of a Ray of our own; None: all
     dashboard_host: str = "127.0.0.1"
 
+    @property
+    def joins(self) -> bool:
+        """Whether it is a cluster that runs already."""
+        return bool(self.address or os.environ.get("RAY_ADDRESS"))
+
 
 def run_sweep(folder: RunFolder, spec: Spec, machine: Machine, console: Console, facts: dict[str, Any]) -> int:
     """Run what is left of a sweep or a comparison; the exit status: 0, 1 if trials failed, 130 if interrupted.
@@ -68,18 +75,23 @@ def run_sweep(folder: RunFolder, spec: Spec, machine: Machine, console: Console,
     `facts` are added to run.json: the command, versions, hardware.
     """
     started = time.time()
+    say = partial(console.print, highlight=False)
     check_address(machine.address or os.environ.get("RAY_ADDRESS"))
     with folder.locked():
         prepared = prepare_runs(configs_of(spec), say=lambda text: console.print(f"  {text}", highlight=False))
         check_models(spec, prepared)
         try:
-            drop_unusable_checkpoints(folder, partial(console.print, highlight=False))
-            start_ray(machine, console)
+            drop_unusable_checkpoints(folder, say)
+            start_ray(machine, console, None if machine.joins else store_bytes(prepared, say))
             write_run_file(folder, spec, prepared.facts | facts)
             with EndAtOnce(resume_command(folder)):  # from here on there is something to resume
                 complete = run_trials(folder, spec, prepared, machine, console)
                 ray.shutdown()
                 return conclude(folder, complete, started, console)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            raise disk_full(folder, error) from error
         finally:
             ray.shutdown()
 
@@ -107,8 +119,20 @@ def check_address(address: str | None) -> None:
         raise InputError(f"no Ray cluster at {address} ({error}): give --address HOST:PORT of a running one.") from None
 
 
-def start_ray(machine: Machine, console: Console) -> None:
-    """Join the cluster at `address`, or start a Ray of our own with its dashboard on localhost."""
+def disk_full(folder: RunFolder, error: OSError) -> InputError:
+    """What to say when the driver itself cannot write."""
+    where, free = error.filename or folder.path, mib(free_bytes(folder.path))
+    return InputError(
+        f"cannot write {where} ({error.strerror}; {free} MiB are free): free some space, then go on with: "
+        f"{resume_command(folder)}"
+    )
+
+
+def start_ray(machine: Machine, console: Console, store: int | None = None) -> None:
+    """Join the cluster at `address`, or start a Ray of our own with its dashboard on localhost.
+
+    store: bytes of its object store; None: as Ray likes.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reaches out to the network otherwise
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a token file would lock out `ray status` and later clusters
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # its kills can end a whole sweep
@@ -123,7 +147,8 @@ def start_ray(machine: Machine, console: Console) -> None:
     if address:
         context = _join(address, common)
     else:
-        context = _start_own(machine, common)
+        check_open_files(machine.cpus or os.cpu_count() or 1)
+        context = _start_own(machine, common | {"object_store_memory": store})
         _check_room(machine)
     where = f"http://{context.dashboard_url}" if context.dashboard_url else "none (it did not start)"
     console.print(f"Ray dashboard: {where}")
@@ -165,18 +190,23 @@ def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machi
     trainable = make_trainable(folder.path, prepared.blocks, prepared.tables, machine.cpus_per_trial, gpus)
     sums = checksums(prepared.blocks, prepared.tables)
     slots = partial(count_slots, machine.cpus_per_trial, gpus)
+    watch = RoomWatch(folder, spec, prepared, slots())
+    watch.check_before()
     for attempt in range(1, ATTEMPTS + 1):
         order, scheduler = order_of(spec, folder, sums, slots)
         deaths = WorkerDeaths(order, console, RESTARTS)
         try:
             progress = LiveProgress(console, trials=spec.trials, ended=order.ended)
-            tuner = make_tuner(folder, trainable, order, scheduler, [deaths, progress], reuse_actors=gpus == 0)
+            callbacks = [deaths, progress]
+            tuner = make_tuner(folder, trainable, order, scheduler, callbacks, watch, reuse_actors=gpus == 0)
             with EndAtOnce(resume_command(folder)), progress:
                 tuner.fit()
+            watch.check_after(resume_command(folder))
             if not order.exhausted:
                 console.print("Interrupted: ending the trials, writing tables; Ctrl-C again ends at once.")
             return order.exhausted
         except (tune.TuneError, RayError) as error:
+            watch.check_after(resume_command(folder))
             if attempt == ATTEMPTS:
                 raise
             console.print(f"Tune broke off ({str(error).splitlines()[0]}); going on from the ledgers.")
@@ -208,6 +238,7 @@ def make_tuner(
     order: PairedTrials,
     scheduler: TrialScheduler,
     callbacks: list[tune.Callback],
+    watch: RoomWatch,
     *,
     reuse_actors: bool,
 ) -> tune.Tuner:
@@ -228,6 +259,7 @@ def make_tuner(
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=callbacks,
+            stop=watch,
             verbose=0,
         ),
     )
