@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from sweeps.engine import run
 from sweeps.engine.cli import USAGE_ERROR
 from trainable import names
+from trainable.files import write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
 SMALL = {"--corpus": "small.txt", "--tokenizer": "train:512", "--train-rows": "400", "--eval-rows": "100"}
@@ -120,8 +121,11 @@ def raw_model(content: str) -> Callable[[Path], object]:
 def run_file(content: object) -> Callable[[Path], object]:
     def write(folder: Path) -> None:
         (folder / "run").mkdir()
-        told = content if isinstance(content, str) else json.dumps(content)
-        (folder / "run" / names.RUN_FILE).write_text(told)
+        if isinstance(content, dict):  # whole, as another version would have written it
+            write_json(folder / "run" / names.RUN_FILE, content)
+        else:
+            told = content if isinstance(content, str) else json.dumps(content)
+            (folder / "run" / names.RUN_FILE).write_text(told)
 
     return write
 
@@ -154,7 +158,7 @@ RUN = {
     "resume of nothing": Case("--resume nowhere", "is not a run", "nowhere", "give a folder such as"),
     "resume in nobody's home": Case("--resume ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),
     "resume of a damaged run": Case("--resume run", "is damaged", "run.json", "restore it", run_file("{")),
-    "resume of a list": Case("--resume run", "not of this version", "run.json", "start a new run", run_file([])),
+    "resume of a list": Case("--resume run", "no JSON object", "run.json", "start a new run", run_file([])),
     "resume without a spec": Case(
         "--resume run", "not of this version", "run.json", "start a new run", run_file({"schema": 1})
     ),
@@ -424,7 +428,7 @@ TOKENIZER = {
         "--tokenizer words",
         "no JSON object",
         "tokenizer_config.json",
-        "save the tokenizer",
+        "restore it from a copy",
         tokenizer(WORDS, config=[1]),
     ),
     "tokenizer without an end of text": Case(
@@ -447,7 +451,7 @@ MODEL = {
     "model in nobody's home": Case("--model ~nobody-here/m", "no such user", "~nobody-here/m", "correct it"),
     "model without config": Case("--model .", "neither tiny", "workplace", "nor a folder with config.json"),
     "model of damaged JSON": Case("--model llama", "is damaged", "config.json", "restore it", raw_model("{")),
-    "model of a list": Case("--model llama", "model_type", "config.json", "only 'llama'", raw_model("[1]")),
+    "model of a list": Case("--model llama", "no JSON object", "config.json", "restore it", raw_model("[1]")),
     "model of another kind": Case("--model llama", "'gpt2'", "config.json", "only 'llama'", model(model_type="gpt2")),
     "model with a misspelt key": Case(
         "--model llama", "'hiden_size'", "config.json", "did you mean 'hidden_size'?", model(hiden_size=64)
@@ -541,7 +545,7 @@ ANALYSIS = {
         for a in ANALYSES
     },
     **{
-        f"{a} of a list": Case("run", "spec", "run.json", "restore it", run_file([1]), script=f"analysis.{a}")
+        f"{a} of a list": Case("run", "no JSON object", "run.json", "restore it", run_file([1]), script=f"analysis.{a}")
         for a in ANALYSES
     },
     **{
