@@ -225,7 +225,7 @@ def pss_mib(pid: int) -> float:
 
 
 def object_store_mib(raylet: int) -> float:
-    """Memory that a node's object store takes: the blocks of its file in /dev/shm, which only its raylet still names."""
+    """Memory that a node's object store takes: the blocks of its file in /dev/shm, which its raylet has open."""
     used = 0
     for link in Path(f"/proc/{raylet}/fd").glob("*"):
         with suppress(OSError):

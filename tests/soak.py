@@ -143,7 +143,7 @@ def table(run: Soak) -> str:
     lines += [f"{'median':<24}{'2nd quarter':>12}{'last quarter':>14}"]
     for name, value in MEASURES.items():
         second, last = run.quarters(value)
-        lines.append(f"{name:<24}{second:>12.1f}{last:>14.1f}")
+        lines.append(f"{name:<24}{second:>12.2f}{last:>14.2f}")
     first, last = run.start_quarters()
     lines.append(f"{'start of a trial, s':<24}{first:>12.3f}{last:>14.3f}  (first quarter, last)")
     return "\n".join(lines)
