@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -223,13 +224,13 @@ def pss_mib(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def shared_mib(pid: int) -> float:
-    """Shared memory that a process has touched: of a raylet, what its object store has used. 0 for one that is gone."""
-    try:
-        found = re.search(r"^RssShmem:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    except OSError:
-        return 0.0
-    return int(found[1]) / 1024 if found else 0.0
+def object_store_mib(raylet: int) -> float:
+    """Memory that a node's object store takes: the blocks of its file in /dev/shm, which its raylet has open."""
+    used = 0
+    for link in Path(f"/proc/{raylet}/fd").glob("*"):
+        with suppress(OSError):
+            used += link.stat().st_blocks * 512 if "/plasma" in str(link.readlink()) else 0
+    return used / 2**20
 
 
 def wait_until_gone(processes: set[int]) -> None:

@@ -7,12 +7,10 @@ tests/test_soak.py runs the same with 200. Linux only (/proc).
 
 import argparse
 import json
-import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -21,9 +19,9 @@ from live_sweep import (
     LiveSweep,
     command_line,
     descendants,
+    object_store_mib,
     open_files,
     pss_mib,
-    shared_mib,
     wait_until_gone,
 )
 
@@ -42,7 +40,7 @@ class Sample:
     trials: int  # begun so far
     driver_mib: float  # proportional set size
     driver_files: int  # open descriptors
-    object_store_mib: float  # touched by now
+    object_store_mib: float  # taken by its file
     worker_mib: float  # of the largest worker, proportional
     worker_files: int  # of the worker with most
     processes: int  # driver, Ray's servers, workers
@@ -101,7 +99,7 @@ def _sample(sweep: LiveSweep, processes: set[int], seconds: float) -> Sample:
         trials=len(list(sweep.results.glob("*/*/trials/*"))),
         driver_mib=pss_mib(sweep.driver.pid),
         driver_files=len(open_files(sweep.driver.pid)),
-        object_store_mib=sum(map(shared_mib, raylets)),
+        object_store_mib=sum(map(object_store_mib, raylets)),
         worker_mib=max(map(pss_mib, workers), default=0.0),
         worker_files=max((len(open_files(pid)) for pid in workers), default=0),
         processes=1 + len(descendants(sweep.driver.pid)),
@@ -109,21 +107,24 @@ def _sample(sweep: LiveSweep, processes: set[int], seconds: float) -> Sample:
 
 
 def _starts(run: Path) -> list[float]:
-    """How long a worker took from one trial to the next, in the order of the trials; the first of a worker is left out.
+    """Seconds between trials of a worker, in the order of the trials; the first trial of a worker has none.
 
-    A TensorBoard file's name has the process that wrote it.
+    Which worker ran what is not kept: a trial follows the one that ended last before it began.
     """
-    by_worker: dict[str, list[tuple[float, float]]] = {}
-    for file in run.glob("trials/*/events.out.tfevents.*"):
-        first, *_, last = read_reports(file.parent / names.LEDGER_FILE)
-        found = re.search(r"\.(\d+)\.\d+\.[0-9a-f]{8}$", file.name)
-        assert found is not None, file.name
-        times = first[names.TIMESTAMP] - first[names.EVAL_SECONDS], last[names.TIMESTAMP]
-        by_worker.setdefault(found[1], []).append(times)
-    gaps = [
-        (after[0], after[0] - before[1]) for times in by_worker.values() for before, after in pairwise(sorted(times))
-    ]
-    return [gap for _, gap in sorted(gaps)]
+    times = sorted(_begin_and_end(file) for file in run.glob(f"trials/*/{names.LEDGER_FILE}"))
+    ends, gaps = list[float](), list[float]()
+    for begin, end in times:
+        before = max((other for other in ends if other <= begin), default=None)
+        if before is not None:
+            ends.remove(before)
+            gaps.append(begin - before)
+        ends.append(end)
+    return gaps
+
+
+def _begin_and_end(ledger: Path) -> tuple[float, float]:
+    first, *_, last = read_reports(ledger)
+    return first[names.TIMESTAMP] - first[names.EVAL_SECONDS], last[names.TIMESTAMP]
 
 
 MEASURES: dict[str, Callable[[Sample], float]] = {
@@ -142,7 +143,7 @@ def table(run: Soak) -> str:
     lines += [f"{'median':<24}{'2nd quarter':>12}{'last quarter':>14}"]
     for name, value in MEASURES.items():
         second, last = run.quarters(value)
-        lines.append(f"{name:<24}{second:>12.1f}{last:>14.1f}")
+        lines.append(f"{name:<24}{second:>12.2f}{last:>14.2f}")
     first, last = run.start_quarters()
     lines.append(f"{'start of a trial, s':<24}{first:>12.3f}{last:>14.3f}  (first quarter, last)")
     return "\n".join(lines)

@@ -26,6 +26,7 @@ def test_memory_of_driver_workers_and_object_store_is_flat(run: Soak) -> None:
     assert growth["driver"] < 48, growth
     assert growth["worker"] < 96, growth
     assert growth["object store"] < 8, growth
+    assert run.quarters(lambda s: s.object_store_mib)[0] > 0, "blocks and table were not seen in the object store"
 
 
 def memory(run: Soak) -> dict[str, tuple[float, float]]:
