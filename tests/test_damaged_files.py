@@ -332,6 +332,7 @@ def unfinished_trial(config: TrialConfig, data: RunData, folder: Path) -> tuple[
     return run, checkpoint
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_resumed_run_says_which_checkpoint_is_damaged_and_what_it_does(
     prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path
 ) -> None:
@@ -346,6 +347,7 @@ def test_a_resumed_run_says_which_checkpoint_is_damaged_and_what_it_does(
     assert str(checkpoint) in line and not checkpoint.exists()
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_checkpoint_ahead_of_a_ledger_that_lost_rows_is_not_used(
     prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path
 ) -> None:
