@@ -4,6 +4,7 @@ The ledgers in the run folder say what has been done; every attempt is a new Tun
 nothing depends on Tune's own state files, and a resumed run never repeats a finished trial.
 """
 
+import logging
 import os
 import socket
 import sys
@@ -142,6 +143,8 @@ def start_ray(machine: Machine, console: Console, store: int | None = None) -> N
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "64")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes, which verbose=0 does not silence
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Its state is read by nobody, and a disk that takes no more is told in a sentence (limits.py): no traceback for it.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
     address = machine.address or os.environ.get("RAY_ADDRESS")
     if address:
