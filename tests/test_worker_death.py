@@ -40,7 +40,8 @@ def wide_model(folder: Path) -> Path:
     """A model of few weights, with a layer so wide that a large batch's hidden states fit no machine."""
     model = folder / "wide"
     settings = {"hidden_size": 16, "intermediate_size": 2**17, "num_attention_heads": 2, "num_key_value_heads": 2}
-    write_json(model / "config.json", {"model_type": "llama", "num_hidden_layers": 1, "vocab_size": 512, **settings})
+    sizes = {"num_hidden_layers": 1, "vocab_size": 512, "max_position_embeddings": 32}
+    write_json(model / "config.json", {"model_type": "llama", **sizes, **settings})
     return model
 
 
