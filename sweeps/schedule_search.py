@@ -1,6 +1,6 @@
 """The main study: which teacher schedule helps most at each depth, and by how much?
 
-    python sweeps/schedule_search.py                          # built-in corpus, 2 CPU cores, under 5 minutes
+    python sweeps/schedule_search.py                          # built-in corpus, 2 CPU cores
     python sweeps/schedule_search.py --corpus my_books.parquet --layers 1 2 3 --num-samples 40
     python sweeps/schedule_search.py --resume results/schedule_search/<run>
 
