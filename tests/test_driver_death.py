@@ -62,6 +62,9 @@ def kill(sweep: LiveSweep) -> set[int]:
     return slow
 
 
+CONTROLS = {"none-L1-s0", "none-L1-s1"}  # of tests/small_study.py
+
+
 def finished(run: Path) -> dict[str, bytes]:
     return ledgers(run, names.FINISHED)
 
@@ -76,9 +79,9 @@ def test_comparison_killed_twice_has_the_rows_of_one_that_never_was(undisturbed:
 
     with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run)) as sweep:
         sweep.wait_for_trial(names.ARM, after_step=20)
+        sweep.wait_for(lambda: finished(run).keys() >= CONTROLS, "both controls had finished")
         kill(sweep)
-    controls = finished(run)
-    assert set(controls) == {"none-L1-s0", "none-L1-s1"}
+    controls = {name: finished(run)[name] for name in CONTROLS}
     assert 40 <= reached < 120
     steps = [line.split(b'"step": ')[1].split(b",")[0] for line in controls[control].splitlines()]
     assert steps.count(b"0") == 1, "the control began anew instead of going on from its checkpoint"
