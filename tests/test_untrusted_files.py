@@ -204,6 +204,7 @@ def test_a_model_folder_runs_no_code_of_its_own(tmp_path: Path) -> None:
         "num_attention_heads": 2,
         "num_hidden_layers": 1,
         "intermediate_size": 16,
+        "max_position_embeddings": 16,
         "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"},
     }
     (tmp_path / "config.json").write_text(json.dumps(settings))
