@@ -19,7 +19,7 @@ import pytest
 from small_corpus import small_sentences
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from sweeps.engine import run
+from sweeps.engine import machine
 from sweeps.engine.cli import USAGE_ERROR
 from trainable import names
 from trainable.files import write_json
@@ -54,7 +54,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(run, "start_ray", no_ray)
+    monkeypatch.setattr(machine, "start_ray", no_ray)
     return tmp_path
 
 

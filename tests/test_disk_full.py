@@ -19,7 +19,7 @@ from sweep_specs import new_run, small_sweep
 
 from analysis.results import load
 from sweeps.engine.folder import RunFolder, check_writable
-from sweeps.engine.limits import RoomWatch, checkpoint_bytes
+from sweeps.engine.room import RoomWatch, checkpoint_bytes
 from sweeps.engine.spec import Sweep
 from trainable import names
 from trainable.checkpoint import RunState, load_checkpoint, save_checkpoint

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from test_trial import big_blocks, big_table
 
-from sweeps.engine.limits import FILES, FILES_A_WORKER, check_open_files, data_bytes, store_bytes
+from sweeps.engine.limits import FILES, FILES_A_WORKER, check_open_files, store_bytes
 from trainable.errors import InputError
 from trainable.prepare import Prepared
 
@@ -87,7 +87,7 @@ def prepared(mib: int) -> Prepared:
 
 
 def test_tokens_and_tables_are_counted_once() -> None:
-    assert data_bytes(prepared(4)) == pytest.approx(4 * 2**20, rel=0.01)
+    assert prepared(4).nbytes == pytest.approx(4 * 2**20, rel=0.01)
 
 
 def mount(size: str, folder: Path) -> None:
@@ -106,7 +106,7 @@ def with_shared_memory(size: str, temporary: Path | None = None) -> Any:
             mount("50m", temporary)
             tempfile.tempdir = str(temporary)
         said: list[str] = []
-        return said, store_bytes(prepared(200), said.append)
+        return said, store_bytes(prepared(200).nbytes, said.append)
 
     return in_a_child(work)
 
@@ -131,13 +131,12 @@ def test_a_shared_memory_smaller_than_ray_likes_but_large_enough_is_used_and_not
 
 REAL_RAY = """
 import os, shutil, numpy as np, ray
-from rich.console import Console
 from sweeps.engine.limits import store_bytes
-from sweeps.engine.run import Machine, start_ray
+from sweeps.engine.machine import Machine, start_ray
 from test_limits import prepared
 
 data = prepared(200)
-start_ray(Machine(cpus=2), Console(quiet=True), store_bytes(data, lambda text: None))
+start_ray(Machine(cpus=2), store_bytes(data.nbytes, lambda text: None))
 stream = data.blocks["k"][0].stream_N
 there = ray.get(ray.remote(lambda array: int(array.sum(dtype=np.int64))).remote(ray.put(stream)))
 assert there == int(stream.sum(dtype=np.int64))

@@ -28,7 +28,7 @@ from sweeps.engine.comparison import Comparison
 from sweeps.engine.facts import command
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.journal import StudyJournal
-from sweeps.engine.run import Machine
+from sweeps.engine.machine import Machine
 from sweeps.engine.spec import AshaSpec, control_plan
 from trainable import names
 from trainable.bigram import header, raw_bytes

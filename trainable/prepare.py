@@ -31,6 +31,15 @@ class Prepared(NamedTuple):
     tables: TablesByKey
     facts: dict[str, Any]  # for the record
 
+    @property
+    def nbytes(self) -> int:
+        """What goes into the object store: each set of blocks and each table once."""
+        blocks = [block for pair in self.blocks.values() for block in pair]
+        streams = sum(block.stream_N.nbytes for block in blocks)
+        lengths = sum(block.lengths_B.nbytes for block in blocks if block.lengths_B is not None)
+        arrays = [a for table in self.tables.values() for a in vars(table).values() if hasattr(a, "nbytes")]
+        return int(streams + lengths + sum(array.nbytes for array in arrays))
+
 
 def prepare_run(
     config: TrialConfig,

@@ -1,41 +1,24 @@
-"""What the machine must have for a run, asked before it is missed: open files, shared memory, room for results.
+"""What Ray must have of the machine, asked before it is missed: open files, shared memory.
 
-Without this, a low limit of open files aborts the driver inside Ray without a word, a small /dev/shm silently moves
-tokens and tables to the disk, and a full disk ends trial after trial.
+Without this, a low limit of open files aborts the driver inside Ray without a word, and a small /dev/shm silently moves
+tokens and tables to the disk. Imports nothing heavy: it is asked first of all.
 """
 
 import os
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import torch
-from ray import tune
-from transformers import LlamaForCausalLM
-
-from sweeps.engine.comparison import Comparison
-from sweeps.engine.folder import RunFolder, Spec
-from trainable import names
-from trainable.config import TrialConfig, override
 from trainable.disk import MIB, free_bytes, mib, require_room
 from trainable.errors import InputError
-from trainable.model import llama_config
-from trainable.plan import data_key
-from trainable.prepare import Prepared
 
 # Measured with 2 and 8 workers: raylet 63 and 87 open files, GCS 67 and 73, a worker 42; at 64 the driver is aborted.
 FILES, FILES_A_WORKER = 128, 8
 SHARED_MEMORY = Path("/dev/shm")
 STORE_MARGIN = 64 * MIB  # for Tune's own objects, and Ray's smallest store is 75 MiB
 RAYS_SHARE = 0.3  # of the memory, which Ray takes for its store
-# Measured: a report takes 0.7 KiB in the ledger and 0.7 KiB for TensorBoard; a trial 5 KiB beside, and 30 KiB in Tune's
-# own record, which is written anew beside the old one.
-BYTES_A_REPORT, BYTES_A_TRIAL, BYTES_A_RUN = 1536, 80 * 1024, 4 * MIB
-ROOM_HINT = "free some space, or give --results DIR"
 
 
 def check_open_files(workers: int) -> None:
@@ -49,18 +32,23 @@ def check_open_files(workers: int) -> None:
         )
 
 
-def store_bytes(prepared: Prepared, say: Callable[[str], None]) -> int | None:
-    """How large an object store to ask Ray for; None: as large as Ray likes.
+def shared_memory_is_ample() -> bool:
+    """Whether /dev/shm has room for as large an object store as Ray likes, or does not matter."""
+    if not sys.platform.startswith("linux"):
+        return True
+    likes = RAYS_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return _free_shared_memory() >= likes
+
+
+def store_bytes(data_bytes: int, say: Callable[[str], None]) -> int | None:
+    """How large an object store to ask Ray for, given what is put there; None: as large as Ray likes.
 
     A /dev/shm smaller than Ray likes makes it use files in the folder for temporary files instead, which is slower; so
     it is asked for less where that suffices. Raises InputError where neither has room.
     """
-    needed = data_bytes(prepared) + STORE_MARGIN
-    if not sys.platform.startswith("linux"):
+    if shared_memory_is_ample():
         return None
-    free = int(0.95 * free_bytes(SHARED_MEMORY))
-    if free >= RAYS_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        return None
+    needed, free = data_bytes + STORE_MARGIN, _free_shared_memory()
     if free >= max(needed, 100 * MIB):
         return free
     elsewhere = Path(tempfile.gettempdir())
@@ -74,71 +62,5 @@ def store_bytes(prepared: Prepared, say: Callable[[str], None]) -> int | None:
     return None
 
 
-def data_bytes(prepared: Prepared) -> int:
-    """What goes into the object store: each set of blocks and each table once."""
-    blocks = [block for pair in prepared.blocks.values() for block in pair]
-    streams = sum(block.stream_N.nbytes for block in blocks)
-    lengths = sum(block.lengths_B.nbytes for block in blocks if block.lengths_B is not None)
-    arrays = [a for table in prepared.tables.values() for a in vars(table).values() if hasattr(a, "nbytes")]
-    return int(streams + lengths + sum(array.nbytes for array in arrays))
-
-
-class RoomWatch(tune.Stopper):  # type: ignore[misc]
-    """Ends a sweep, for later resumption, while there is still room for what its running trials write next."""
-
-    def __init__(self, folder: RunFolder, spec: Spec, prepared: Prepared, slots: int):
-        self._path = folder.path
-        self._checkpoint = checkpoint_bytes(spec, prepared)
-        ended = sum(1 for _, state, _ in folder.trials() if state != names.RUNNING)
-        left = spec.trials - ended
-        kept = left if spec.base.loop.keep_checkpoint else 0
-        reports = left * (spec.base.loop.steps // spec.base.loop.eval_every + 2)
-        self._next = min(slots, max(left, 1)) * self._checkpoint + MIB
-        written = kept * self._checkpoint + reports * BYTES_A_REPORT + left * BYTES_A_TRIAL + BYTES_A_RUN
-        # A checkpoint takes the place of the one before only when it is whole.
-        self.needed = written + 2 * min(slots, left) * self._checkpoint if left > 0 else BYTES_A_RUN
-        self._looked = 0.0
-        self._full = False
-
-    def check_before(self) -> None:
-        """Raise InputError unless there is room for the whole run."""
-        require_room(self._path, self.needed, "the checkpoints, ledgers and tables of this run", ROOM_HINT)
-
-    def check_after(self, resume: str) -> None:
-        """Raise InputError if the sweep was ended, or a trial could not write."""
-        free = free_bytes(self._path)
-        if self._full or free < self._next:
-            what = "the next checkpoints and reports of its trials"
-            raise InputError(
-                f"{self._path} has {mib(free)} MiB free but {what} need about {mib(self._next)} MiB: "
-                f"free some space, then go on with: {resume}"
-            )
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is stopped for itself."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether the disk is nearly full; looked up once a second."""
-        if time.monotonic() - self._looked > 1:
-            self._looked = time.monotonic()
-            self._full = self._full or free_bytes(self._path) < self._next
-        return self._full
-
-
-def checkpoint_bytes(spec: Spec, prepared: Prepared) -> int:
-    """Of the largest model of a run: weights and AdamW's two moments, in float32."""
-    return 12 * max(_parameters(config, prepared) for config in _deepest(spec)) + MIB // 8
-
-
-def _deepest(spec: Spec) -> list[TrialConfig]:
-    if isinstance(spec, Comparison):
-        return list({(p.config.model, data_key(p.config)): p.config for p in spec.plans}.values())
-    return [override(spec.base, {"model.layers": max(spec.layers)})]
-
-
-def _parameters(config: TrialConfig, prepared: Prepared) -> int:
-    blocks = prepared.blocks[data_key(config)][0]
-    with torch.device("meta"):
-        model = LlamaForCausalLM(llama_config(config.model, blocks.vocab_size, config.tokens.context))
-    return sum(parameter.numel() for parameter in model.parameters())
+def _free_shared_memory() -> int:
+    return int(0.95 * free_bytes(SHARED_MEMORY))

@@ -4,13 +4,9 @@ The ledgers in the run folder say what has been done; every attempt is a new Tun
 nothing depends on Tune's own state files, and a resumed run never repeats a finished trial.
 """
 
-import logging
-import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,11 +24,13 @@ from sweeps.engine.comparison import Comparison
 from sweeps.engine.deaths import WorkerDeaths
 from sweeps.engine.folder import RunFolder, Spec
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
-from sweeps.engine.limits import RoomWatch, check_open_files, store_bytes
+from sweeps.engine.limits import store_bytes
 from sweeps.engine.listed import ListedTrials
+from sweeps.engine.machine import Machine, RayStart
 from sweeps.engine.mending import drop_unusable_checkpoints
 from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.progress import LiveProgress
+from sweeps.engine.room import RoomWatch
 from sweeps.engine.search import PairedSearch
 from trainable import names
 from trainable.config import TrialConfig
@@ -46,44 +44,22 @@ from trainable.trial import checksums, make_trainable
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
 RESTARTS = 2  # of a trial whose worker dies
 
-WORKER_ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",  # the data are prepared: no worker asks the network
-    # Else glibc gives each step's logits back to the kernel and faults them in again: 15 % of the CPU time of a step.
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**31),
-}
 
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """Where and with what the trials run."""
-
-    address: str | None = None  # of a Ray cluster to join; None: RAY_ADDRESS, or a Ray of our own
-    cpus_per_trial: float = 1
-    gpus_per_trial: float | None = None  # None: 1 where the cluster has GPUs, else 0
-    cpus: int | None = None  # of a Ray of our own; None: all
-    dashboard_host: str = "127.0.0.1"
-
-    @property
-    def joins(self) -> bool:
-        """Whether it is a cluster that runs already."""
-        return bool(self.address or os.environ.get("RAY_ADDRESS"))
-
-
-def run_sweep(folder: RunFolder, spec: Spec, machine: Machine, console: Console, facts: dict[str, Any]) -> int:
+def run_sweep(
+    folder: RunFolder, spec: Spec, machine: Machine, ray_start: RayStart, console: Console, facts: dict[str, Any]
+) -> int:
     """Run what is left of a sweep or a comparison; the exit status: 0, 1 if trials failed, 130 if interrupted.
 
     `facts` are added to run.json: the command, versions, hardware.
     """
     started = time.time()
     say = partial(console.print, highlight=False)
-    check_address(machine.address or os.environ.get("RAY_ADDRESS"))
     with folder.locked():
         prepared = prepare_runs(configs_of(spec), say=lambda text: console.print(f"  {text}", highlight=False))
         check_models(spec, prepared)
         try:
             drop_unusable_checkpoints(folder, say)
-            start_ray(machine, console, None if machine.joins else store_bytes(prepared, say))
+            console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
             write_run_file(folder, spec, prepared.facts | facts)
             with EndAtOnce(resume_command(folder)):  # from here on there is something to resume
                 complete = run_trials(folder, spec, prepared, machine, console)
@@ -93,8 +69,6 @@ def run_sweep(folder: RunFolder, spec: Spec, machine: Machine, console: Console,
             if not is_disk_full(error):
                 raise
             raise disk_full(folder, error) from error
-        finally:
-            ray.shutdown()
 
 
 def configs_of(spec: Spec) -> list[TrialConfig]:
@@ -109,17 +83,6 @@ def check_models(spec: Spec, prepared: Prepared) -> None:
         llama_config(config.model, vocab_size, config.tokens.context)
 
 
-def check_address(address: str | None) -> None:
-    """Raise InputError where nothing listens at HOST:PORT; `ray.init` alone would try for minutes."""
-    host, colon, port = (address or "").rpartition(":")
-    if not colon or not port.isdigit() or "/" in host:  # none, "auto", or a URL: Ray's own to judge
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(f"no Ray cluster at {address} ({error}): give --address HOST:PORT of a running one.") from None
-
-
 def disk_full(folder: RunFolder, error: OSError) -> InputError:
     """What to say when the driver itself cannot write."""
     where, free = error.filename or folder.path, mib(free_bytes(folder.path))
@@ -127,62 +90,6 @@ def disk_full(folder: RunFolder, error: OSError) -> InputError:
         f"cannot write {where} ({error.strerror}; {free} MiB are free): free some space, then go on with: "
         f"{resume_command(folder)}"
     )
-
-
-def start_ray(machine: Machine, console: Console, store: int | None = None) -> None:
-    """Join the cluster at `address`, or start a Ray of our own with its dashboard on localhost.
-
-    store: bytes of its object store; None: as Ray likes.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reaches out to the network otherwise
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a token file would lock out `ray status` and later clusters
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # its kills can end a whole sweep
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the ledgers are the log
-    # Tune lets a custom searcher have one trial pending, so workers would start one after the other; ours holds back
-    # by itself what would be proposed too early.
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "64")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes, which verbose=0 does not silence
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Its state is read by nobody, and a disk that takes no more is told in a sentence (limits.py): no traceback for it.
-    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
-    common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
-    address = machine.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        context = _join(address, common)
-    else:
-        check_open_files(machine.cpus or os.cpu_count() or 1)
-        context = _start_own(machine, common | {"object_store_memory": store})
-        _check_room(machine)
-    where = f"http://{context.dashboard_url}" if context.dashboard_url else "none (it did not start)"
-    console.print(f"Ray dashboard: {where}")
-
-
-def _join(address: str, common: dict[str, Any]) -> Any:
-    try:
-        return ray.init(address=address, **common)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(
-            f"no Ray cluster at {address} ({reason}): give --address HOST:PORT of a running one."
-        ) from error
-
-
-def _check_room(machine: Machine) -> None:
-    """Raise InputError where no trial would ever start."""
-    has = ray.cluster_resources()
-    for kind, wanted in (("CPU", machine.cpus_per_trial), ("GPU", machine.gpus_per_trial or 0)):
-        if wanted > has.get(kind, 0):
-            option = f"--{kind.lower()}s-per-trial"
-            raise InputError(f"a trial asks for {wanted:g} {kind}s but Ray has {has.get(kind, 0):g}: lower {option}.")
-
-
-def _start_own(machine: Machine, common: dict[str, Any]) -> Any:
-    settings = {"num_cpus": machine.cpus, "dashboard_host": machine.dashboard_host, **common}
-    try:
-        return ray.init(address="local", include_dashboard=True, **settings)
-    except Exception:  # the dashboard's start has been seen to fail on a busy machine; the sweep does not need it
-        ray.shutdown()
-        return ray.init(address="local", include_dashboard=False, **settings)
 
 
 def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machine, console: Console) -> bool:

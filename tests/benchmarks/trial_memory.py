@@ -24,9 +24,8 @@ import numpy as np
 import ray
 from ray import tune
 from record import Row, compare, keep
-from rich.console import Console
 
-from sweeps.engine.run import Machine, start_ray
+from sweeps.engine.machine import Machine, start_ray
 from sweeps.engine.settings import TINY
 from sweeps.engine.spec import control_plan, guided_plan
 from trainable import names
@@ -180,7 +179,7 @@ def due_to_data(trials: int, big: tuple[BigramTable, TokenBlocks]) -> Memory:
     """What the data cost that many trials: the same with large and with tiny data, each in a Ray of its own."""
     read = []
     for table, blocks in (big, (table_of(0), blocks_of(0))):
-        start_ray(Machine(cpus=CPUS), Console(quiet=True))  # a used store keeps the pages of what was in it
+        start_ray(Machine(cpus=CPUS))  # a used store keeps the pages of what was in it
         with tempfile.TemporaryDirectory() as folder:
             read.append(run(trials, table, blocks, Path(folder)))
         ray.shutdown()

@@ -1,0 +1,84 @@
+"""Room on the disk for results, asked before it is missed: a full disk ends trial after trial."""
+
+import time
+from typing import Any
+
+import torch
+from ray import tune
+from transformers import LlamaForCausalLM
+
+from sweeps.engine.comparison import Comparison
+from sweeps.engine.folder import RunFolder, Spec
+from trainable import names
+from trainable.config import TrialConfig, override
+from trainable.disk import MIB, free_bytes, mib, require_room
+from trainable.errors import InputError
+from trainable.model import llama_config
+from trainable.plan import data_key
+from trainable.prepare import Prepared
+
+# Measured: a report takes 0.7 KiB in the ledger and 0.7 KiB for TensorBoard; a trial 5 KiB beside, and 30 KiB in Tune's
+# own record, which is written anew beside the old one.
+BYTES_A_REPORT, BYTES_A_TRIAL, BYTES_A_RUN = 1536, 80 * 1024, 4 * MIB
+ROOM_HINT = "free some space, or give --results DIR"
+
+
+class RoomWatch(tune.Stopper):  # type: ignore[misc]
+    """Ends a sweep, for later resumption, while there is still room for what its running trials write next."""
+
+    def __init__(self, folder: RunFolder, spec: Spec, prepared: Prepared, slots: int):
+        self._path = folder.path
+        self._checkpoint = checkpoint_bytes(spec, prepared)
+        ended = sum(1 for _, state, _ in folder.trials() if state != names.RUNNING)
+        left = spec.trials - ended
+        kept = left if spec.base.loop.keep_checkpoint else 0
+        reports = left * (spec.base.loop.steps // spec.base.loop.eval_every + 2)
+        self._next = min(slots, max(left, 1)) * self._checkpoint + MIB
+        written = kept * self._checkpoint + reports * BYTES_A_REPORT + left * BYTES_A_TRIAL + BYTES_A_RUN
+        # A checkpoint takes the place of the one before only when it is whole.
+        self.needed = written + 2 * min(slots, left) * self._checkpoint if left > 0 else BYTES_A_RUN
+        self._looked = 0.0
+        self._full = False
+
+    def check_before(self) -> None:
+        """Raise InputError unless there is room for the whole run."""
+        require_room(self._path, self.needed, "the checkpoints, ledgers and tables of this run", ROOM_HINT)
+
+    def check_after(self, resume: str) -> None:
+        """Raise InputError if the sweep was ended, or a trial could not write."""
+        free = free_bytes(self._path)
+        if self._full or free < self._next:
+            what = "the next checkpoints and reports of its trials"
+            raise InputError(
+                f"{self._path} has {mib(free)} MiB free but {what} need about {mib(self._next)} MiB: "
+                f"free some space, then go on with: {resume}"
+            )
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is stopped for itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the disk is nearly full; looked up once a second."""
+        if time.monotonic() - self._looked > 1:
+            self._looked = time.monotonic()
+            self._full = self._full or free_bytes(self._path) < self._next
+        return self._full
+
+
+def checkpoint_bytes(spec: Spec, prepared: Prepared) -> int:
+    """Of the largest model of a run: weights and AdamW's two moments, in float32."""
+    return 12 * max(_parameters(config, prepared) for config in _deepest(spec)) + MIB // 8
+
+
+def _deepest(spec: Spec) -> list[TrialConfig]:
+    if isinstance(spec, Comparison):
+        return list({(p.config.model, data_key(p.config)): p.config for p in spec.plans}.values())
+    return [override(spec.base, {"model.layers": max(spec.layers)})]
+
+
+def _parameters(config: TrialConfig, prepared: Prepared) -> int:
+    blocks = prepared.blocks[data_key(config)][0]
+    with torch.device("meta"):
+        model = LlamaForCausalLM(llama_config(config.model, blocks.vocab_size, config.tokens.context))
+    return sum(parameter.numel() for parameter in model.parameters())
