@@ -195,14 +195,14 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     show_plan(spec, console)
     if options.dry_run:
         return 0
+    machine = machine_of(options)
+    check_address(machine.place)
     if options.resume is None:
         folder = RunFolder.create(options.results, spec.study)
     check_writable(folder.path)
     console.print(f"Run folder: {folder.path}")
-    machine = machine_of(options)
-    check_address(machine.place)
     try:
-        with RayStart(machine) as ray_start:  # Ray starts while these import it and torch
+        with folder.locked(), RayStart(machine) as ray_start:  # Ray starts while these import it and torch
             from sweeps.engine.facts import provenance
             from sweeps.engine.run import run_sweep
 

@@ -50,25 +50,24 @@ def run_sweep(
 ) -> int:
     """Run what is left of a sweep or a comparison; the exit status: 0, 1 if trials failed, 130 if interrupted.
 
-    `facts` are added to run.json: the command, versions, hardware.
+    The caller holds the run's lock. `facts` are added to run.json: the command, versions, hardware.
     """
     started = time.time()
     say = partial(console.print, highlight=False)
-    with folder.locked():
-        prepared = prepare_runs(configs_of(spec), say=lambda text: console.print(f"  {text}", highlight=False))
-        check_models(spec, prepared)
-        try:
-            drop_unusable_checkpoints(folder, say)
-            console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
-            write_run_file(folder, spec, prepared.facts | facts)
-            with EndAtOnce(resume_command(folder)):  # from here on there is something to resume
-                complete = run_trials(folder, spec, prepared, machine, console)
-                ray.shutdown()
-                return conclude(folder, complete, started, console)
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            raise disk_full(folder, error) from error
+    prepared = prepare_runs(configs_of(spec), say=lambda text: console.print(f"  {text}", highlight=False))
+    check_models(spec, prepared)
+    try:
+        drop_unusable_checkpoints(folder, say)
+        console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
+        write_run_file(folder, spec, prepared.facts | facts)
+        with EndAtOnce(resume_command(folder)):  # from here on there is something to resume
+            complete = run_trials(folder, spec, prepared, machine, console)
+            ray.shutdown()
+            return conclude(folder, complete, started, console)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise disk_full(folder, error) from error
 
 
 def configs_of(spec: Spec) -> list[TrialConfig]:
