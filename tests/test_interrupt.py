@@ -54,3 +54,15 @@ def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_one_undi
         assert sweep.end() == 0, sweep.printed
     assert {name: ledgers(run)[name] for name in before} == before, "a finished trial was run again"
     same_losses(run, undisturbed)
+
+
+def test_ctrl_c_while_ray_starts_leaves_no_process_and_no_empty_run(tmp_path: Path) -> None:
+    with LiveSweep(SMALL_STUDY, tmp_path) as sweep:
+        sweep.wait_for(lambda: len(sweep.processes()) > 2, "Ray began to start")
+        started = sweep.processes()
+        press_ctrl_c(sweep)
+        assert sweep.end() == 130, sweep.printed
+    assert sweep.printed.rstrip().endswith("the same command goes on with what is prepared.")
+    assert "Traceback" not in sweep.printed
+    wait_until_gone(started)
+    assert not list(sweep.results.glob("*/*"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import ray
 
-from sweeps.engine import machine
+from sweeps.engine import interrupt, machine
 from sweeps.engine.machine import Machine, RayStart
 from trainable.errors import InputError
 
@@ -88,3 +88,16 @@ def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monke
         assert thread.is_alive()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_mistake_found_while_ray_starts_is_told_without_waiting_for_ray(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", lambda *_: never.wait(60))
+    monkeypatch.setattr(interrupt, "end_children", lambda: ends.append("children"))
+    with pytest.raises(InputError, match="too few rows"), RayStart(Machine()):
+        raise InputError("too few rows")
+    assert ends == ["children"]
+    never.set()

@@ -70,6 +70,7 @@ def nothing_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_planted_pickle_would_run_if_it_were_unpickled(tmp_path: Path) -> None:
     pickle.loads(PICKLE)
+    assert (tmp_path / MARK).exists()
     (tmp_path / MARK).unlink()  # else the check after the test fails: it bites
 
 
@@ -210,7 +211,8 @@ def test_a_model_folder_runs_no_code_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(settings))
     (tmp_path / "evil.py").write_text(f"from pathlib import Path; Path({MARK!r}).touch()")
     (tmp_path / "pytorch_model.bin").write_bytes(PICKLE)
-    llama_config(ModelConfig(name=str(tmp_path)), 512, 16)
+    assert llama_config(ModelConfig(name=str(tmp_path)), 512, 16).hidden_size == 16, "the folder's sizes are not used"
+    assert not (tmp_path / MARK).exists(), "the folder ran code"
 
 
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl", "rows.txt"])

@@ -196,7 +196,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     if options.dry_run:
         return 0
     machine = machine_of(options)
-    check_address(machine.place)
+    check_address(machine.cluster)
     if options.resume is None:
         folder = RunFolder.create(options.results, spec.study)
     check_writable(folder.path)

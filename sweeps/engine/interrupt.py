@@ -6,6 +6,7 @@ Python's own KeyboardInterrupt could be swallowed inside Ray, or wait for Ray's 
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 
 import ray  # noqa: F401  (brings psutil along)
@@ -37,7 +38,13 @@ class EndAtOnce:
         said = f"{show_cursor}\nEnded at once; nothing is lost. Go on with: {self._resume}\n"
         try:
             os.write(1, said.encode())  # neither print nor rich: this may interrupt either of them half-way
-            for process in psutil.Process().children(recursive=True):  # an own Ray; its agents would outlive us
-                process.kill()
+            end_children()
         finally:
             os._exit(INTERRUPTED)
+
+
+def end_children() -> None:
+    """Kill all processes below this one: a Ray of our own, whose agents would outlive us."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

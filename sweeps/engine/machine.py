@@ -29,8 +29,8 @@ class Machine:
     dashboard_host: str = "127.0.0.1"
 
     @property
-    def place(self) -> str | None:
-        """Of a cluster that runs already; None: a Ray of our own."""
+    def cluster(self) -> str | None:
+        """Address of a cluster that runs already; None: a Ray of our own."""
         return self.address or os.environ.get("RAY_ADDRESS")
 
 
@@ -47,16 +47,22 @@ class RayStart:
         self._end = threading.Event()
 
     def __enter__(self) -> "RayStart":
-        if self._machine.place or shared_memory_is_ample():
+        if self._machine.cluster or shared_memory_is_ample():
             self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._thread.ident is not None:
-            self._up.wait()
-            import ray
+    def __exit__(self, problem: type[BaseException] | None, *_: object) -> None:
+        if self._thread.ident is None:
+            return
+        if problem is not None and not self._machine.cluster and not self._up.is_set():
+            from sweeps.engine.interrupt import end_children
 
-            ray.shutdown()
+            end_children()  # half started: waiting would keep the user from the message, for a minute after Ctrl-C
+            return
+        self._up.wait()
+        import ray
+
+        ray.shutdown()
         self._end.set()
 
     def dashboard(self, store_bytes: Callable[[], int | None]) -> str:
@@ -91,7 +97,7 @@ def check_address(address: str | None) -> None:
 
 
 def start_ray(machine: Machine, store: int | None = None) -> Any:
-    """Join the cluster at `place`, or start a Ray of our own with its dashboard on localhost; Ray's context.
+    """Join the cluster, or start a Ray of our own with its dashboard on localhost; Ray's context.
 
     store: bytes of its object store; None: as Ray likes.
     """
@@ -107,8 +113,8 @@ def start_ray(machine: Machine, store: int | None = None) -> Any:
     # Its state is read by nobody, and a disk that takes no more is told in a sentence (limits.py): no traceback for it.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
-    if machine.place:
-        return _join(machine.place, common)
+    if machine.cluster:
+        return _join(machine.cluster, common)
     check_open_files(machine.cpus or os.cpu_count() or 1)
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes that Tune's actors never use
     context = _start_own(machine, common | {"object_store_memory": store})
