@@ -67,9 +67,9 @@ def no_stop(name: str) -> bool:
     return False
 
 
-def two_slots() -> int:
+def three_places() -> int:
     """Of a machine that runs two trials at once."""
-    return 2
+    return 3
 
 
 @dataclass(kw_only=True)

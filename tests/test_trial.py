@@ -15,8 +15,9 @@ from trainable.bigram import BigramTable
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 from trainable.plan import data_key, table_key
+from trainable.shared_data import checksums, data_of
 from trainable.tokens import TokenBlocks
-from trainable.trial import _data_of, checksums, trial_folder
+from trainable.trial import trial_folder
 
 MIB = 2**20
 CONFIG = override(TrialConfig(), {"teacher.schedule": "linear", "teacher.steps": 10})
@@ -55,18 +56,18 @@ def shared_data(
 def test_data_of_another_checksum_are_refused() -> None:
     blocks, tables = shared_data(big_table(1000), big_blocks(1280))
     expected = checksums(blocks, tables)
-    assert _data_of(CONFIG, expected, blocks, tables).table is tables[table_key(CONFIG)]
+    assert data_of(CONFIG, expected, blocks, tables).table is tables[table_key(CONFIG)]
     other_blocks, other_tables = shared_data(big_table(1001), big_blocks(1408))
     with pytest.raises(InputError, match="bigram table in the object store"):
-        _data_of(CONFIG, expected, blocks, other_tables)
+        data_of(CONFIG, expected, blocks, other_tables)
     with pytest.raises(InputError, match="token blocks in the object store"):
-        _data_of(CONFIG, expected, other_blocks, tables)
+        data_of(CONFIG, expected, other_blocks, tables)
 
 
 def test_a_control_is_handed_no_table() -> None:
     blocks, tables = shared_data(big_table(1000), big_blocks(1280))
     control = override(CONFIG, {"teacher.schedule": "none"})
-    assert _data_of(control, checksums(blocks, tables), blocks, tables).table is None
+    assert data_of(control, checksums(blocks, tables), blocks, tables).table is None
 
 
 def pss_mib() -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainable.output_layer import IGNORE_INDEX
+from trainable.ranks import ALONE, Ranks
 from trainable.tokens import TokenBlocks
 
 
@@ -53,7 +54,7 @@ def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device)
     )
 
 
-def eval_batches(blocks: TokenBlocks, batch_blocks: int, device: torch.device) -> Iterator[Batch]:
-    """All blocks in order."""
-    for first in range(0, len(blocks.ids_BxT), batch_blocks):
+def eval_batches(blocks: TokenBlocks, batch_blocks: int, device: torch.device, ranks: Ranks = ALONE) -> Iterator[Batch]:
+    """All blocks in order, in batches; of several ranks, each takes its turns."""
+    for first in ranks.turns(range(0, len(blocks.ids_BxT), batch_blocks)):
         yield make_batch(blocks, np.arange(first, min(first + batch_blocks, len(blocks.ids_BxT))), device)

@@ -11,6 +11,7 @@ from transformers import LlamaForCausalLM
 from trainable.batches import Batch, eval_batches
 from trainable.model import hidden_states, output_matrix
 from trainable.output_layer import IGNORE_INDEX
+from trainable.ranks import ALONE, Ranks
 from trainable.tokens import TokenBlocks
 
 
@@ -20,16 +21,16 @@ class Evaluation(NamedTuple):
 
 
 @torch.inference_mode()
-def evaluate(model: LlamaForCausalLM, blocks: TokenBlocks, batch_blocks: int, autocast: torch.autocast) -> Evaluation:
-    """Mean cross-entropy over all targets of `blocks`, with its standard error over blocks."""
+def evaluate(
+    model: LlamaForCausalLM, blocks: TokenBlocks, batch_blocks: int, autocast: torch.autocast, ranks: Ranks = ALONE
+) -> Evaluation:
+    """Mean cross-entropy over all targets of `blocks`, with its standard error over blocks; the same on all ranks."""
     model.eval()
-    losses_B, counts_B = [], []
     with autocast:
-        for batch in eval_batches(blocks, batch_blocks, model.device):
-            losses_B.append(_loss_per_block(model, batch))
-            counts_B.append((batch.target_BxT != IGNORE_INDEX).sum(1))
+        losses_2xB = [_losses(model, batch) for batch in eval_batches(blocks, batch_blocks, model.device, ranks)]
     model.train()
-    return summarise(torch.cat(losses_B).double().cpu().numpy(), torch.cat(counts_B).cpu().numpy())
+    loss_B, count_B = np.concatenate(ranks.in_order([losses.cpu().numpy() for losses in losses_2xB]), axis=1)
+    return summarise(loss_B, count_B)
 
 
 def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
@@ -42,11 +43,11 @@ def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
     return Evaluation(mean, float(np.sqrt(blocks / (blocks - 1) * (residual_B**2).sum()) / tokens))
 
 
-def _loss_per_block(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """[B]; logits exist for one block at a time."""
+def _losses(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+    """[2, B], float64: summed loss of each block, and its number of targets. Logits exist for one block at a time."""
     hidden_BxTxD = hidden_states(model, batch.context_BxT)
-    losses = [
+    loss_B = [
         F.cross_entropy(F.linear(hidden_TxD, output_matrix(model)).float(), target_T, reduction="sum")
         for hidden_TxD, target_T in zip(hidden_BxTxD, batch.target_BxT, strict=True)
     ]
-    return torch.stack(losses)
+    return torch.stack([torch.stack(loss_B).double(), (batch.target_BxT != IGNORE_INDEX).sum(1).double()])

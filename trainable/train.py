@@ -21,13 +21,14 @@ from trainable import names
 from trainable.batches import Batch, make_batch, step_order
 from trainable.bigram import BigramTable
 from trainable.checkpoint import DamagedCheckpoint, RunState, load_checkpoint, save_checkpoint
-from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, to_dict
+from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, require, to_dict
 from trainable.errors import InputError
 from trainable.evaluate import Evaluation, evaluate
 from trainable.files import fingerprint
 from trainable.loss import Guidance, Teacher, guided_loss
 from trainable.model import build_model, hidden_states, output_matrix
 from trainable.output_layer import IGNORE_INDEX
+from trainable.ranks import ALONE, Ranks
 from trainable.schedules import learning_rate, teacher_weight
 from trainable.tokens import TokenBlocks
 
@@ -48,11 +49,18 @@ class RunData:
     table: BigramTable | None = None
 
 
-def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], checkpoint: Path | None = None) -> None:
+def train(
+    config: TrialConfig,
+    data: RunData,
+    report: Callable[[Report], None],
+    checkpoint: Path | None = None,
+    ranks: Ranks = ALONE,
+) -> None:
     """Train `config.loop.steps` optimizer steps, reporting at step 0, every `eval_every` steps and at the end.
 
-    Starts from `checkpoint` where that file exists, and keeps it up to date. Raises TrainingDiverged on a non-finite
-    training or validation loss, InputError for settings that do not fit the machine or each other.
+    Starts from `checkpoint` where that file exists, and keeps it up to date. Where several ranks train one model, each
+    calls this with the same arguments but for `ranks`, and the first alone reports and writes. Raises TrainingDiverged
+    on a non-finite training or validation loss, InputError for settings that do not fit the machine or each other.
     """
     loop = config.loop
     device = pick_device(loop)
@@ -70,6 +78,11 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
         model.load_state_dict(parts["model"])
         optimizer.load_state_dict(parts["optimizer"])
         scaler.load_state_dict(parts["scaler"])
+    require(
+        len(set(ranks.in_order([state.step]))) == 1,
+        f"the workers of a trial find different checkpoints at {checkpoint}: put results/ on a file system that all "
+        "nodes share.",
+    )
 
     while True:
         last = state.step == loop.steps
@@ -77,7 +90,7 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
         lr = learning_rate(state.step, config.optimizer, loop.steps)
 
         # --- checkpoint: before the evaluation, so that a run resumed here evaluates and reports again ---
-        if checkpoint is not None and state.step and (last or state.step % loop.checkpoint_every == 0):
+        if checkpoint is not None and ranks.first and state.step and (last or state.step % loop.checkpoint_every == 0):
             save_checkpoint(
                 checkpoint,
                 run_id,
@@ -90,19 +103,20 @@ def train(config: TrialConfig, data: RunData, report: Callable[[Report], None], 
         # --- evaluate, report ---
         if last or state.step % loop.eval_every == 0:
             started = time.perf_counter()
-            evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast)
+            evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast, ranks)
             state.eval_seconds += time.perf_counter() - started
             check_finite("validation loss", evaluation.loss, state.step, lr, weight)
-            report(make_report(state, evaluation, weight, lr, device))
+            if ranks.first:
+                report(make_report(state, evaluation, weight, lr, device))
             state.recent_loss, state.recent_steps, state.recent_tokens, state.recent_seconds = 0.0, 0, 0, 0.0
         if last:
             return
 
         # --- step ---
         started = time.perf_counter()
-        batches = step_batches(data.train, state.step, loop, config.seed, device)
-        targets = sum(int((batch.target_BxT != IGNORE_INDEX).sum()) for batch in batches)
-        loss = backward(model, teacher, batches, targets, weight, autocast, scaler)
+        batches = step_batches(data.train, state.step, loop, config.seed, device, ranks)
+        targets = count_targets(batches, ranks)
+        loss = backward(model, teacher, batches, targets, weight, autocast, scaler, ranks)
         check_finite("training loss", loss, state.step, lr, weight)
         update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
         count_step(state, loss, targets, time.perf_counter() - started)
@@ -153,10 +167,17 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
     return Teacher(data.table, device)
 
 
-def step_batches(blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int, device: torch.device) -> list[Batch]:
-    """The micro-batches of an optimizer step."""
+def step_batches(
+    blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int, device: torch.device, ranks: Ranks = ALONE
+) -> list[Batch]:
+    """The micro-batches of an optimizer step; of each, this rank's share."""
     order = step_order(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
-    return [make_batch(blocks, numbers_B, device) for numbers_B in order.reshape(loop.accumulation, -1)]
+    return [make_batch(blocks, ranks.share(numbers_B), device) for numbers_B in order.reshape(loop.accumulation, -1)]
+
+
+def count_targets(batches: list[Batch], ranks: Ranks = ALONE) -> int:
+    """Targets of an optimizer step, over all its micro-batches and ranks; padding is none."""
+    return int(ranks.sum(torch.stack([(batch.target_BxT != IGNORE_INDEX).sum() for batch in batches]).sum()))
 
 
 def backward(
@@ -167,8 +188,9 @@ def backward(
     weight: float,
     autocast: torch.autocast,
     scaler: torch.amp.GradScaler,
+    ranks: Ranks = ALONE,
 ) -> float:
-    """Gradients of one optimizer step, over all its micro-batches; returns the mean loss over its `targets`, in nats.
+    """Gradients of an optimizer step, over all its micro-batches and ranks; the mean loss over its `targets`, in nats.
 
     Once the teacher's weight is 0, a guided step is a plain one.
     """
@@ -184,7 +206,8 @@ def backward(
         step_loss += loss.detach()
     if guidance is not None:
         guidance.close(output_matrix(model))
-    return step_loss.item()
+    ranks.sum_gradients(model)
+    return ranks.sum(step_loss).item()
 
 
 def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:

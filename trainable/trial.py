@@ -1,11 +1,10 @@
-"""The Ray Tune trainable: one trial in one worker. The only module of trainable/ that imports Ray.
+"""The Ray Tune trainable: one trial.
 
 A trial belongs to a run folder and writes there, in `trials/<name>/`, what must not be lost: its settings, its ledger,
-its checkpoint, its status. Tune decides when trials run and stop; it is not trusted with data. Token blocks and bigram
-tables arrive through the object store, one copy a node, read-only.
+its checkpoint, its status. Tune decides when trials run and stop; it is not trusted with data.
 """
 
-import hashlib
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,28 +18,18 @@ from trainable import names
 from trainable.config import TrialConfig
 from trainable.disk import is_disk_full
 from trainable.errors import InputError
-from trainable.files import fingerprint
 from trainable.ledger import append_row, read_reports
-from trainable.plan import TrialPlan, data_key, table_key
-from trainable.prepare import BlocksByKey, TablesByKey
+from trainable.needs import Needs
+from trainable.plan import TrialPlan
+from trainable.shared_data import SharedData
 from trainable.tensorboard import TensorBoardLog
-from trainable.tokens import TokenBlocks
-from trainable.train import Report, RunData, TrainingDiverged, train
+from trainable.train import Report, TrainingDiverged, train
 from trainable.trial_files import write_status
 
 
-def make_trainable(
-    run: Path,
-    blocks: BlocksByKey,
-    tables: TablesByKey,
-    cpus: float,
-    gpus: float,
-) -> Any:
-    """The trainable for a Tuner. Puts blocks (training, validation; by data_key) and tables (by table_key) once each.
-
-    Each trial uses `cpus` threads and `gpus` of a GPU (a fraction lets trials share one).
-    """
-    function = tune.with_parameters(run_trial, run=str(run), cpus=cpus, blocks=blocks, tables=tables)
+def make_trainable(run: Path, data: SharedData, needs: Needs) -> Any:
+    """The trainable for a Tuner."""
+    function = tune.with_parameters(run_trial, run=str(run), data=data, needs=needs)
 
     class GuidedTrial(wrap_function(function)):  # type: ignore[misc]
         def __repr__(self) -> str:  # what the dashboard calls the actor, from its first trial on
@@ -48,21 +37,13 @@ def make_trainable(
 
         @classmethod
         def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-            return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": gpus}])
+            return tune.PlacementGroupFactory([needs.reserved])
 
     return GuidedTrial
 
 
-def run_trial(
-    tune_config: dict[str, Any],
-    *,
-    run: str,
-    cpus: float,
-    blocks: BlocksByKey,
-    tables: TablesByKey,
-) -> None:
+def run_trial(tune_config: dict[str, Any], *, run: str, data: SharedData, needs: Needs) -> None:
     """Train one trial to its end, reporting to its ledger first and then to Tune."""
-    torch.set_num_threads(max(1, int(cpus)))
     plan = TrialPlan.from_dict(tune_config["plan"])
     print(f"trial {plan.name}", flush=True)  # in the actor's log: a reused actor keeps the name of its first trial
     folder = trial_folder(run, plan.name)
@@ -70,8 +51,7 @@ def run_trial(
         write_status(folder, names.RUNNING)
         try:
             with closing(_Reporter(plan, folder, control_losses(Path(run), plan))) as reporter:
-                data = _data_of(plan.config, tune_config["checksums"], blocks, tables)
-                train(plan.config, data, reporter, folder / names.CHECKPOINT_FILE)
+                _train(plan.config, data, tune_config["checksums"], reporter, folder / names.CHECKPOINT_FILE, needs)
         except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
             write_status(folder, names.FAILED, str(error))
     except OSError as error:
@@ -79,6 +59,24 @@ def run_trial(
             raise
         # No failure of the trial: the driver sees the full disk too, ends the sweep, and resumption goes on from here.
         print(f"{folder} takes no more ({error})", flush=True)
+
+
+def _train(
+    config: TrialConfig,
+    data: SharedData,
+    checksums: dict[str, str],
+    report: Callable[[Report], None],
+    checkpoint: Path,
+    needs: Needs,
+) -> None:
+    """Here, or in processes of their own."""
+    if needs.workers == 1:
+        torch.set_num_threads(max(1, int(needs.cpus)))
+        train(config, data.of(config, checksums), report, checkpoint)
+    else:
+        from trainable.data_parallel import train_together  # Ray Train takes a second to import
+
+        train_together(config, data, checksums, report, checkpoint, needs)
 
 
 def trial_folder(run: str | Path, name: str) -> Path:
@@ -100,32 +98,6 @@ def control_losses(run: Path, plan: TrialPlan) -> dict[int, float] | None:
         return None
     reports = read_reports(run / names.TRIALS_FOLDER / plan.control / names.LEDGER_FILE)
     return {row[names.STEP]: row[names.EVAL_LOSS] for row in reports}
-
-
-def checksums(blocks: BlocksByKey, tables: TablesByKey) -> dict[str, str]:
-    """SHA-256 of each set of blocks and each table by its key: the driver's, for trials to check theirs by."""
-    sums = {key: _blocks_checksum(*pair) for key, pair in blocks.items()}
-    return sums | {key: table.checksum for key, table in tables.items()}
-
-
-def _blocks_checksum(train_blocks: TokenBlocks, eval_blocks: TokenBlocks) -> str:
-    return fingerprint(
-        [hashlib.sha256(stream.data).hexdigest() for stream in (train_blocks.stream_N, eval_blocks.stream_N)]
-    )
-
-
-def _data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:
-    """The blocks and, for a guided trial, the table of a config, after checking that they are what the driver meant."""
-    key = data_key(config)
-    if _blocks_checksum(*blocks[key]) != expected[key]:
-        raise InputError("the token blocks in the object store are not those the driver put there: resume the run.")
-    train_blocks, eval_blocks = blocks[key]
-    if config.teacher.schedule == "none":
-        return RunData(train=train_blocks, eval=eval_blocks)
-    table = tables[table_key(config)]
-    if table.checksum != expected[table_key(config)]:
-        raise InputError("the bigram table in the object store is not the one the driver put there: resume the run.")
-    return RunData(train=train_blocks, eval=eval_blocks, table=table)
 
 
 class _Reporter:

@@ -72,10 +72,12 @@ class Options:
     """a run folder: go on with it; its spec is used, not the options above"""
     address: str | None = None
     """of a Ray cluster to join (default: RAY_ADDRESS, or an own Ray)"""
+    workers_per_trial: Annotated[int, tyro.conf.arg(name="workers-per-trial")] = 1
+    """processes that train one model together, data-parallel; each takes a share of every batch"""
     cpus_per_trial: Annotated[float, tyro.conf.arg(name="cpus-per-trial")] = 1
-    """CPUs, and threads, of a trial"""
+    """CPUs, and threads, of a trial (of each of its workers)"""
     gpus_per_trial: float | None = None
-    """GPUs of a trial, may be a fraction (default: 1 where there are any)"""
+    """GPUs of a trial (of each of its workers), may be a fraction (default: 1 where there are any)"""
     cpus: int | None = None
     """CPUs that an own Ray may use (default: all)"""
     dashboard_host: str = "127.0.0.1"
@@ -191,6 +193,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         check_inputs(spec)
         user_path(options.results)
     check_resources(options)
+    check_shares(spec, options.workers_per_trial)
     check_device(spec, options)
     show_plan(spec, console)
     if options.dry_run:
@@ -215,6 +218,7 @@ def machine_of(options: Options) -> Machine:
     """Where and with what the trials run."""
     return Machine(
         address=options.address,
+        workers_per_trial=options.workers_per_trial,
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
         cpus=options.cpus,
@@ -280,6 +284,8 @@ def check_device(spec: Spec, options: Options) -> None:
 def check_resources(options: Options) -> None:
     """Refuse what no machine has, and what Ray does not share out."""
     gpus = 0.0 if options.gpus_per_trial is None else options.gpus_per_trial
+    workers = options.workers_per_trial
+    require(workers >= 1, f"--workers-per-trial is {workers}: give at least 1.")
     require(options.cpus_per_trial > 0, f"--cpus-per-trial is {options.cpus_per_trial:g}: give a positive number.")
     require(gpus >= 0, f"--gpus-per-trial is {gpus:g}: give 0, a fraction, or a whole number.")
     for option, wanted in (("--cpus-per-trial", options.cpus_per_trial), ("--gpus-per-trial", gpus)):
@@ -289,7 +295,15 @@ def check_resources(options: Options) -> None:
     if cpus is None:
         return
     require(cpus > 0, f"--cpus is {cpus}: give at least 1.")
+    needed = options.cpus_per_trial * workers
+    require(needed <= cpus, f"a trial takes {needed:g} CPUs but --cpus is {cpus}: no trial would ever start.")
+
+
+def check_shares(spec: Spec, workers: int) -> None:
+    """Refuse more workers than a micro-batch has blocks to share out."""
+    blocks = spec.base.loop.batch_blocks
     require(
-        options.cpus_per_trial <= cpus,
-        f"--cpus-per-trial is {options.cpus_per_trial:g} but --cpus {cpus}: no trial would ever start; raise --cpus.",
+        workers <= blocks,
+        f"--workers-per-trial is {workers} but a micro-batch has loop.batch_blocks = {blocks}: raise the one "
+        "or lower the other.",
     )

@@ -17,9 +17,9 @@ class ListedTrials(PairedTrials):
         folder: RunFolder,
         checksums: Mapping[str, str],
         stopped: Callable[[str], bool],
-        slots: Callable[[], int],
+        places: Callable[[], int],
     ):
-        super().__init__(folder, checksums, stopped, slots)
+        super().__init__(folder, checksums, stopped, places)
         self._plans = comparison.plans
         self.take_over()
 

@@ -23,8 +23,9 @@ class Machine:
     """Where and with what the trials run."""
 
     address: str | None = None  # of a Ray cluster to join; None: RAY_ADDRESS, or a Ray of our own
-    cpus_per_trial: float = 1
-    gpus_per_trial: float | None = None  # None: 1 where the cluster has GPUs, else 0
+    workers_per_trial: int = 1
+    cpus_per_trial: float = 1  # each worker's
+    gpus_per_trial: float | None = None  # each worker's; None: 1 where the cluster has GPUs, else 0
     cpus: int | None = None  # of a Ray of our own; None: all
     dashboard_host: str = "127.0.0.1"
 
@@ -140,9 +141,9 @@ def _check_room(machine: Machine) -> None:
 
     has = ray.cluster_resources()
     for kind, wanted in (("CPU", machine.cpus_per_trial), ("GPU", machine.gpus_per_trial or 0)):
-        if wanted > has.get(kind, 0):
-            option = f"--{kind.lower()}s-per-trial"
-            raise InputError(f"a trial asks for {wanted:g} {kind}s but Ray has {has.get(kind, 0):g}: lower {option}.")
+        if (needed := wanted * machine.workers_per_trial) > has.get(kind, 0):
+            options = f"--{kind.lower()}s-per-trial" + " or --workers-per-trial" * (machine.workers_per_trial > 1)
+            raise InputError(f"a trial asks for {needed:g} {kind}s but Ray has {has.get(kind, 0):g}: lower {options}.")
 
 
 def _start_own(machine: Machine, common: dict[str, Any]) -> Any:

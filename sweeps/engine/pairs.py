@@ -43,13 +43,13 @@ class PairedTrials(Searcher):  # type: ignore[misc]
         folder: RunFolder,
         checksums: Mapping[str, str],
         stopped: Callable[[str], bool],
-        slots: Callable[[], int],
+        places: Callable[[], int],
     ):
         super().__init__(metric=names.GAIN, mode="max")
         self._folder = folder
         self._checksums = checksums
         self._stopped = stopped  # has ASHA stopped the trial of this name?
-        self._slots = slots  # how many trials can run at once; the cluster may grow
+        self._places = places  # how many trials may be out at once, be it to wait; the cluster may grow
         self._records: dict[str, Record] = {}  # by name
         self._running: dict[str, str] = {}  # Tune's trial id -> name
         self._resumed: list[Record] = []
@@ -82,7 +82,7 @@ class PairedTrials(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; None while it waits for others to end; FINISHED when no more will come."""
         self._close_without_control()
-        if len(self._running) > self._slots():  # one waits already: what is proposed late has learnt more
+        if len(self._running) >= self._places():  # what is proposed late has learnt more
             return None
         plan = self._next_resumed() or self._next()
         if plan is None and not self._running:

@@ -37,9 +37,11 @@ from trainable.config import TrialConfig
 from trainable.disk import free_bytes, is_disk_full, mib
 from trainable.errors import InputError
 from trainable.model import llama_config
+from trainable.needs import Needs
 from trainable.plan import data_key
 from trainable.prepare import Prepared, prepare_runs
-from trainable.trial import checksums, make_trainable
+from trainable.shared_data import SharedData, checksums
+from trainable.trial import make_trainable
 
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
 RESTARTS = 2  # of a trial whose worker dies
@@ -93,21 +95,18 @@ def disk_full(folder: RunFolder, error: OSError) -> InputError:
 
 def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machine, console: Console) -> bool:
     """Let Tune run what is left; whether it all ended. Tries again, from the ledgers, should Tune itself break off."""
-    gpus = machine.gpus_per_trial
-    if gpus is None:
-        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-    trainable = make_trainable(folder.path, prepared.blocks, prepared.tables, machine.cpus_per_trial, gpus)
+    needs = needs_of(machine)
+    trainable = make_trainable(folder.path, SharedData.put(prepared.blocks, prepared.tables), needs)
     sums = checksums(prepared.blocks, prepared.tables)
-    slots = partial(count_slots, machine.cpus_per_trial, gpus)
-    watch = RoomWatch(folder, spec, prepared, slots())
+    watch = RoomWatch(folder, spec, prepared, slots_of(needs))
     watch.check_before()
     for attempt in range(1, ATTEMPTS + 1):
-        order, scheduler = order_of(spec, folder, sums, slots)
+        order, scheduler = order_of(spec, folder, sums, partial(places_of, needs))
         deaths = WorkerDeaths(order, console, RESTARTS)
         try:
             progress = LiveProgress(console, trials=spec.trials, ended=order.ended)
             callbacks = [deaths, progress]
-            tuner = make_tuner(folder, trainable, order, scheduler, callbacks, watch, reuse_actors=gpus == 0)
+            tuner = make_tuner(folder, trainable, order, scheduler, callbacks, watch, reuse_actors=may_reuse(needs))
             with EndAtOnce(resume_command(folder)), progress:
                 tuner.fit()
             watch.check_after(resume_command(folder))
@@ -123,22 +122,38 @@ def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machi
 
 
 def order_of(
-    spec: Spec, folder: RunFolder, sums: dict[str, str], slots: Callable[[], int]
+    spec: Spec, folder: RunFolder, sums: dict[str, str], places: Callable[[], int]
 ) -> tuple[PairedTrials, TrialScheduler]:
     """Which trial comes next, and which is stopped early."""
     if isinstance(spec, Comparison):
-        return ListedTrials(spec, folder, sums, _never, slots), FIFOScheduler()
+        return ListedTrials(spec, folder, sums, _never, places), FIFOScheduler()
     if spec.asha is None:
-        return PairedSearch(spec, folder, sums, _never, slots), FIFOScheduler()
+        return PairedSearch(spec, folder, sums, _never, places), FIFOScheduler()
     asha = DepthAsha(spec.asha, spec.base.loop.steps, folder.path / names.RUNGS_FILE)
-    return PairedSearch(spec, folder, sums, asha.has_stopped, slots), asha
+    return PairedSearch(spec, folder, sums, asha.has_stopped, places), asha
 
 
-def count_slots(cpus: float, gpus: float) -> int:
-    """How many trials of these needs the cluster can run at once, as it stands now."""
-    has = ray.cluster_resources()
-    slots = [int(has.get(kind, 0) / wanted) for kind, wanted in (("CPU", cpus), ("GPU", gpus)) if wanted > 0]
-    return max(1, min(slots))
+def needs_of(machine: Machine) -> Needs:
+    """What each trial asks for; a GPU a worker where the cluster has any and nothing else was said."""
+    gpus = machine.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+    return Needs(cpus=machine.cpus_per_trial, gpus=gpus, workers=machine.workers_per_trial)
+
+
+def slots_of(needs: Needs) -> int:
+    """How many trials the cluster can run at once, as it stands now."""
+    return needs.slots(ray.cluster_resources())
+
+
+def places_of(needs: Needs) -> int:
+    """How many trials may be given out: those that run, and one that Tune lets wait where it sees what they need."""
+    return slots_of(needs) + (1 if needs.workers == 1 else 0)
+
+
+def may_reuse(needs: Needs) -> bool:
+    """Reused actors save imports; but they would keep CUDA state, and the workers of a stopped trial."""
+    return needs.gpus == 0 and needs.workers == 1
 
 
 def make_tuner(
@@ -151,7 +166,7 @@ def make_tuner(
     *,
     reuse_actors: bool,
 ) -> tune.Tuner:
-    """A Tuner over what the ledgers do not have yet. Reused actors save imports; on GPUs they would keep CUDA state."""
+    """A Tuner over what the ledgers do not have yet."""
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

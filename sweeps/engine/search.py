@@ -123,9 +123,9 @@ class PairedSearch(PairedTrials):
         folder: RunFolder,
         checksums: Mapping[str, str],
         stopped: Callable[[str], bool],
-        slots: Callable[[], int],
+        places: Callable[[], int],
     ):
-        super().__init__(folder, checksums, stopped, slots)
+        super().__init__(folder, checksums, stopped, places)
         self._sweep = sweep
         self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
         self._journal = StudyJournal(folder.path)

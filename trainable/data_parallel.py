@@ -1,0 +1,108 @@
+"""A trial in several processes: the loop of train.py in each of them, under Ray Train.
+
+Ray Train places the workers, sets up torch.distributed (gloo on CPUs, nccl on GPUs), and ends all of them when one
+fails. Reports go the way they go from a trial in one process: rank 0 hands each to the trial, which tells ledger and
+Tune, and goes on when that is done, so no step is taken past a rung at which ASHA stops the trial.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from ray.util.queue import Empty, Queue
+
+from trainable.config import TrialConfig
+from trainable.needs import Needs
+from trainable.ranks import Ranks
+from trainable.shared_data import SharedData
+from trainable.train import Report, train
+
+_PATIENCE = 0.5  # seconds between looks at whether the workers are still there
+
+
+def train_together(
+    config: TrialConfig,
+    data: SharedData,
+    checksums: dict[str, str],
+    report: Callable[[Report], None],
+    checkpoint: Path,
+    needs: Needs,
+) -> None:
+    """As `train`, by the workers that `needs` asks for. Raises what a worker raised.
+
+    `checkpoint` must lie where all nodes see it.
+    """
+    handed_in, dealt_with = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+    task = {
+        "config": config,
+        "data": data,
+        "checksums": checksums,
+        "checkpoint": checkpoint,
+        "threads": max(1, int(needs.cpus)),
+        "handed_in": handed_in,
+        "dealt_with": dealt_with,
+    }
+    trainer = ray.train.torch.TorchTrainer(
+        _work,
+        train_loop_config=task,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.kinds
+        ),
+        # its own state is read by nobody: a name it has never seen, and no retries beside those of Tune
+        run_config=ray.train.RunConfig(storage_path=str(checkpoint.parent / "ray_train")),
+    )
+    fit = _Fit(trainer)
+    fit.start()
+    while fit.is_alive() or not handed_in.empty():
+        try:
+            row = handed_in.get(timeout=_PATIENCE)
+        except Empty:
+            continue
+        report(row)
+        dealt_with.put(None)
+    if fit.error is not None:
+        raise fit.error
+
+
+class _Fit(threading.Thread):
+    """Ray Train's run, beside the thread that Tune lets report. It ends with the trial's process."""
+
+    def __init__(self, trainer: Any):
+        super().__init__(daemon=True)
+        self._trainer = trainer
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._trainer.fit()
+        except ray.train.WorkerGroupError as error:
+            self.error = _first_cause(error)
+        except BaseException as error:  # for the thread that waits
+            self.error = error
+
+
+def _first_cause(error: ray.train.WorkerGroupError) -> BaseException:
+    """What the lowest failing rank raised; the others mostly fail because it did."""
+    cause: BaseException = error.worker_failures[min(error.worker_failures)]
+    return cause
+
+
+def _work(task: dict[str, Any]) -> None:
+    """What each worker runs."""
+    torch.set_num_threads(task["threads"])
+    if (device := ray.train.torch.get_device()).type == "cuda":
+        torch.cuda.set_device(device)
+    context = ray.train.get_context()
+    ranks = Ranks(context.get_world_rank(), context.get_world_size())
+
+    def hand_in(row: Report) -> None:
+        task["handed_in"].put(row)
+        task["dealt_with"].get()
+
+    config: TrialConfig = task["config"]
+    data: SharedData = task["data"]
+    train(config, data.of(config, task["checksums"]), hand_in, task["checkpoint"], ranks)

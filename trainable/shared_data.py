@@ -1,0 +1,59 @@
+"""Token blocks and bigram tables in Ray's object store: put there once, one copy a node, checked by each trial.
+
+A view of an object in the store can be written through, and the write reaches every process of the node, so each trial
+compares what it finds with the checksums that the driver took.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import ray
+
+from trainable.config import TrialConfig
+from trainable.errors import InputError
+from trainable.files import fingerprint
+from trainable.plan import data_key, table_key
+from trainable.prepare import BlocksByKey, TablesByKey
+from trainable.tokens import TokenBlocks
+from trainable.train import RunData
+
+
+class SharedData(NamedTuple):
+    """A reference to blocks and tables, which may travel to any process of the cluster."""
+
+    reference: Any  # ray.ObjectRef of (blocks, tables)
+
+    @classmethod
+    def put(cls, blocks: BlocksByKey, tables: TablesByKey) -> "SharedData":
+        """Put blocks (training, validation; by data_key) and tables (by table_key) into the store."""
+        return cls(ray.put((blocks, tables)))
+
+    def of(self, config: TrialConfig, expected: dict[str, str]) -> RunData:
+        """What a run of `config` reads; see `data_of`."""
+        return data_of(config, expected, *ray.get(self.reference))
+
+
+def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:
+    """The blocks and, for a guided trial, the table of a config. Raises InputError if a checksum is not as expected."""
+    key = data_key(config)
+    if _blocks_checksum(*blocks[key]) != expected[key]:
+        raise InputError("the token blocks in the object store are not those the driver put there: resume the run.")
+    train_blocks, eval_blocks = blocks[key]
+    if config.teacher.schedule == "none":
+        return RunData(train=train_blocks, eval=eval_blocks)
+    table = tables[table_key(config)]
+    if table.checksum != expected[table_key(config)]:
+        raise InputError("the bigram table in the object store is not the one the driver put there: resume the run.")
+    return RunData(train=train_blocks, eval=eval_blocks, table=table)
+
+
+def checksums(blocks: BlocksByKey, tables: TablesByKey) -> dict[str, str]:
+    """SHA-256 of each set of blocks and each table by its key: the driver's, for trials to check theirs by."""
+    sums = {key: _blocks_checksum(*pair) for key, pair in blocks.items()}
+    return sums | {key: table.checksum for key, table in tables.items()}
+
+
+def _blocks_checksum(train_blocks: TokenBlocks, eval_blocks: TokenBlocks) -> str:
+    return fingerprint(
+        [hashlib.sha256(stream.data).hexdigest() for stream in (train_blocks.stream_N, eval_blocks.stream_N)]
+    )
