@@ -30,11 +30,12 @@ def train_together(
     checksums: dict[str, str],
     report: Callable[[Report], None],
     checkpoint: Path,
+    storage: Path,
     needs: Needs,
 ) -> None:
     """As `train`, by the workers that `needs` asks for. Raises what a worker raised.
 
-    `checkpoint` must lie where all nodes see it.
+    `checkpoint` and `storage`, a folder for what Ray Train keeps of its own, must lie where all nodes see them.
     """
     handed_in, dealt_with = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
     task = {
@@ -53,7 +54,7 @@ def train_together(
             num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.kinds
         ),
         # its own state is read by nobody: a name it has never seen, and no retries beside those of Tune
-        run_config=ray.train.RunConfig(storage_path=str(checkpoint.parent / "ray_train")),
+        run_config=ray.train.RunConfig(storage_path=str(storage)),
     )
     fit = _Fit(trainer)
     fit.start()

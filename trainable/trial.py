@@ -51,7 +51,7 @@ def run_trial(tune_config: dict[str, Any], *, run: str, data: SharedData, needs:
         write_status(folder, names.RUNNING)
         try:
             with closing(_Reporter(plan, folder, control_losses(Path(run), plan))) as reporter:
-                _train(plan.config, data, tune_config["checksums"], reporter, folder / names.CHECKPOINT_FILE, needs)
+                _train(plan.config, data, tune_config["checksums"], reporter, folder, needs)
         except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
             write_status(folder, names.FAILED, str(error))
     except OSError as error:
@@ -66,17 +66,18 @@ def _train(
     data: SharedData,
     checksums: dict[str, str],
     report: Callable[[Report], None],
-    checkpoint: Path,
+    folder: Path,
     needs: Needs,
 ) -> None:
     """Here, or in processes of their own."""
+    checkpoint = folder / names.CHECKPOINT_FILE
     if needs.workers == 1:
         torch.set_num_threads(max(1, int(needs.cpus)))
         train(config, data.of(config, checksums), report, checkpoint)
     else:
         from trainable.data_parallel import train_together  # Ray Train takes a second to import
 
-        train_together(config, data, checksums, report, checkpoint, needs)
+        train_together(config, data, checksums, report, checkpoint, folder.parents[1] / "tune", needs)
 
 
 def trial_folder(run: str | Path, name: str) -> Path:
