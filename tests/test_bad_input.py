@@ -148,6 +148,13 @@ RUN = {
     "CPUs that are no number": Case("--cpus-per-trial nan", "is nan", "--cpus-per-trial", "give a positive number"),
     "endless CPUs": Case("--cpus-per-trial inf", "is inf", "--cpus-per-trial", "give a whole number"),
     "one CPU and a half": Case("--cpus-per-trial 1.5", "is 1.5", "--cpus-per-trial", "give a whole number"),
+    "no worker": Case("--workers-per-trial 0", "is 0", "--workers-per-trial", "give at least 1"),
+    "more workers than blocks": Case(
+        "--workers-per-trial 99 --set loop.batch_blocks=98", "is 99", "loop.batch_blocks = 98", "lower the other"
+    ),
+    "more workers than Ray has CPUs": Case(
+        "--cpus 1 --workers-per-trial 2", "for each of 2 workers but --cpus 1", "--cpus-per-trial", "raise --cpus"
+    ),
     "more CPUs a trial than Ray has": Case("--cpus 1 --cpus-per-trial 2", "but --cpus 1", "--cpus-per-trial", "raise"),
     "no CPU for Ray": Case("--cpus 0", "is 0", "--cpus", "give at least 1"),
     "less than no GPU": Case("--gpus-per-trial -1", "is -1", "--gpus-per-trial", "give 0, a fraction, or"),

@@ -9,6 +9,8 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from live_sweep import SMALL_STUDY, finish
+from live_sweep import losses as sweep_losses
 from small_corpus import small_config
 
 from trainable import names
@@ -106,6 +108,16 @@ def test_after_the_death_of_a_worker_both_go_on_from_the_checkpoint(two: TwoWork
     resumed = losses(two.reports({}, "killed"))
     assert min(resumed) in (DYING, DYING + 10)  # the other worker may have got to its next checkpoint
     assert resumed == {step: loss for step, loss in whole.items() if step >= min(resumed)}  # bit for bit
+
+
+def test_a_sweep_of_trials_with_two_workers_finds_what_one_with_one_worker_finds(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    done = finish(SMALL_STUDY, tmp_path, "--seeds", "0", "--arms", "1", "--workers-per-trial", "2")
+    assert done.driver.returncode == 0, done.printed
+    found = sweep_losses(done.run)
+    assert len(found.index.unique("trial")) == 2
+    assert found.to_dict() == pytest.approx(sweep_losses(undisturbed).loc[found.index].to_dict(), abs=1e-3)
 
 
 def test_what_a_worker_raises_is_raised(two: TwoWorkers) -> None:

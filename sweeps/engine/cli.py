@@ -295,8 +295,11 @@ def check_resources(options: Options) -> None:
     if cpus is None:
         return
     require(cpus > 0, f"--cpus is {cpus}: give at least 1.")
-    needed = options.cpus_per_trial * workers
-    require(needed <= cpus, f"a trial takes {needed:g} CPUs but --cpus is {cpus}: no trial would ever start.")
+    asked = f"{options.cpus_per_trial:g}" + f" for each of {workers} workers" * (workers > 1)
+    require(
+        options.cpus_per_trial * workers <= cpus,
+        f"--cpus-per-trial is {asked} but --cpus {cpus}: no trial would ever start; raise --cpus.",
+    )
 
 
 def check_shares(spec: Spec, workers: int) -> None:
