@@ -28,6 +28,7 @@ from sweeps.engine.limits import store_bytes
 from sweeps.engine.listed import ListedTrials
 from sweeps.engine.machine import Machine, RayStart
 from sweeps.engine.mending import drop_unusable_checkpoints
+from sweeps.engine.nodes import check_nodes
 from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.room import RoomWatch
@@ -61,6 +62,7 @@ def run_sweep(
     try:
         drop_unusable_checkpoints(folder, say)
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
+        check_nodes(folder.path)
         write_run_file(folder, spec, prepared.facts | facts)
         with EndAtOnce(resume_command(folder)):  # from here on there is something to resume
             complete = run_trials(folder, spec, prepared, machine, console)
@@ -199,7 +201,7 @@ def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None
         )
     created = known.get("created", datetime.now(UTC).isoformat(timespec="seconds"))
     head = {"schema": 1, "study": spec.study, "run": folder.path.name, "created": created}
-    folder.write_run({**facts, **known, **head, "spec": spec.to_dict()})
+    folder.write_run({**facts, **known, **head, "complete": False, "spec": spec.to_dict()})
 
 
 def changed(known: dict[str, Any], facts: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -218,7 +220,7 @@ def conclude(folder: RunFolder, complete: bool, started: float, console: Console
     run = folder.read_run()
     spent = run.get("wall_seconds", 0.0) + time.time() - started
     ended = datetime.now(UTC).isoformat(timespec="seconds")
-    folder.write_run(run | {"ended": ended, "wall_seconds": spent})
+    folder.write_run(run | {"complete": complete, "ended": ended, "wall_seconds": spent})
     rebuild(folder.path)
     print_summary(folder.path, console)
     states = [state for _, state, _ in folder.trials()]
