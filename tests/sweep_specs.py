@@ -128,7 +128,7 @@ class SimulatedTune:
         loss = self.loss(plan, step)
         control = plan if plan.role == names.CONTROL else None
         gain = 0.0 if control else self._control_loss(plan, step) - loss
-        report = {names.STEP: step, names.EVAL_LOSS: loss, names.GAIN: gain}
+        report = {names.STEP: step, names.EVAL_LOSS: loss, names.GAIN: gain, names.TIMESTAMP: 1.7e9 + step}
         append_row(self.folder.trial(plan.name) / names.LEDGER_FILE, report)
         if step == STEPS:
             search.on_trial_result(trial_id, report)

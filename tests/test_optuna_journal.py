@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,27 @@ def test_optuna_loads_a_study_for_each_depth_with_the_states_and_gains_of_the_le
     expected = {names.FINISHED: TrialState.COMPLETE, names.STOPPED: TrialState.PRUNED, names.FAILED: TrialState.FAIL}
     for plan, state, reports in RunFolder.open(whole / "study" / "run").trials():
         if plan.role == names.SEARCH:
-            found, value, params = studies[f"study run {plan.config.model.layers} layers"].pop(plan.name)
+            found, value, params = studies[f"study run depth {plan.config.model.layers}"].pop(plan.name)
             assert found == expected[state]
             assert value == (reports[-1][names.GAIN] if state == names.FINISHED else None)
             teacher = plan.config.teacher
             assert params == {"teacher.schedule": teacher.schedule, "teacher.steps": teacher.steps}
-    assert studies == {"study run 1 layers": {}, "study run 2 layers": {}}, "more than the ledgers tell"
+    assert studies == {"study run depth 1": {}, "study run depth 2": {}}, "more than the ledgers tell"
 
 
 def test_stopped_and_failed_trials_are_told_as_what_they_are(whole: Path) -> None:
     studies = told(whole)
-    assert studies["study run 1 layers"][STOPPED][0] == TrialState.PRUNED
-    assert studies["study run 2 layers"][FAILED][0] == TrialState.FAIL
+    assert studies["study run depth 1"][STOPPED][0] == TrialState.PRUNED
+    assert studies["study run depth 2"][FAILED][0] == TrialState.FAIL
+
+
+def test_the_dashboard_is_told_what_is_maximised_and_when_each_trial_ran(whole: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(journal(whole))))
+    study = optuna.load_study(study_name="study run depth 1", storage=storage)
+    assert study.metric_names == [names.GAIN]
+    ran = {trial.user_attrs["trial"]: trial.duration for trial in study.trials}
+    assert ran.pop(STOPPED) == timedelta(seconds=20)
+    assert len(ran) == 3 and set(ran.values()) == {timedelta(seconds=40)}
 
 
 @pytest.mark.parametrize("events", [3, 25, 40])
@@ -143,6 +153,6 @@ def test_the_lock_of_a_killed_driver_does_not_hold_up_the_next(copy: Path, whole
 
 def test_what_a_person_noted_in_the_dashboard_is_kept_on_resumption(copy: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(journal(copy))))
-    optuna.load_study(study_name="study run 1 layers", storage=storage).set_user_attr("note", "look here")
+    optuna.load_study(study_name="study run depth 1", storage=storage).set_user_attr("note", "look here")
     simulated(copy).run()
     assert "look here" in journal(copy).read_text()

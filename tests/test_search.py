@@ -206,7 +206,7 @@ def test_interrupted_trial_stays_running_and_keeps_its_checkpoint(tmp_path: Path
     search.suggest("a")
     checkpoint = folder.trial("none-L1-s0") / names.CHECKPOINT_FILE
     checkpoint.write_bytes(b"weights")
-    search.on_trial_complete("a", {names.STEP: 10, names.GAIN: 0.0})
+    search.on_trial_complete("a", {names.STEP: 10, names.GAIN: 0.0, names.TIMESTAMP: 1.7e9})
     assert folder.status("none-L1-s0")[0] == names.RUNNING
     assert checkpoint.exists() and not search.exhausted
 
@@ -283,7 +283,8 @@ def test_searcher_proposes_no_more_trials_than_there_are_places(tmp_path: Path) 
     given = [search.suggest(str(number)) for number in range(4)]
     assert [isinstance(config, dict) for config in given] == [True, True, True, False]
     assert not search.exhausted
-    search.on_trial_complete("0", {names.STEP: sweep.base.loop.steps, names.GAIN: 0.0})
+    end = {names.STEP: sweep.base.loop.steps, names.GAIN: 0.0, names.TIMESTAMP: 1.7e9}
+    search.on_trial_complete("0", end)
     assert isinstance(search.suggest("5"), dict)
 
 

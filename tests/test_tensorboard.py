@@ -22,10 +22,10 @@ def report(step: int, loss: float) -> dict[str, Any]:
 
 def log(folder: Path, rows: dict[int, float]) -> None:
     """One attempt at a trial."""
-    board = TensorBoardLog(folder, first_step=min(rows))
+    board = TensorBoardLog(folder, TrialConfig(), first_step=min(rows))
     for step, loss in rows.items():
         board.write(report(step, loss))
-    board.close(TrialConfig(), report(max(rows), rows[max(rows)]))
+    board.close()
 
 
 def scalars(folder: Path, tag: str) -> dict[int, float]:
@@ -35,11 +35,19 @@ def scalars(folder: Path, tag: str) -> dict[int, float]:
 def test_trial_of_less_than_a_second_keeps_both_its_scalars_and_its_settings(tmp_path: Path) -> None:
     log(tmp_path, {0: 5.0, 10: 4.0})
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert set(events.Tags()["scalars"]) == {names.EVAL_LOSS, names.GAIN, "final/eval_loss", "final/gain"}
+    assert set(events.Tags()["scalars"]) == {names.EVAL_LOSS, names.GAIN}
     assert scalars(tmp_path, names.EVAL_LOSS) == {0: 5.0, 10: 4.0}
-    assert scalars(tmp_path, "final/eval_loss") == {10: 4.0}
     start = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"optimizer.lr" in start and b"teacher.schedule" in start
+
+
+def test_settings_of_a_running_trial_are_there_and_tensorboard_is_left_to_choose_their_columns(tmp_path: Path) -> None:
+    """It puts first what differs between trials, unless a trial lists columns: then they stand by name, most of them
+    the same in every trial.
+    """
+    TensorBoardLog(tmp_path, TrialConfig(), first_step=0).write(report(0, 5.0))
+    tags = set(EventAccumulator(str(tmp_path)).Reload().summary_metadata)
+    assert {tag for tag in tags if tag.startswith("_hparams_")} == {"_hparams_/session_start_info"}
 
 
 def test_second_attempt_of_the_same_second_has_a_file_of_its_own(tmp_path: Path) -> None:

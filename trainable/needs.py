@@ -24,6 +24,11 @@ class Needs:
         """What Tune sets aside for a trial; for several workers it is Ray Train that does."""
         return self.kinds if self.workers == 1 else dict(A_BYTE)
 
+    @property
+    def actors_reusable(self) -> bool:
+        """Reused actors save imports; but they would keep CUDA state, and the workers of a stopped trial."""
+        return self.gpus == 0 and self.workers == 1
+
     def slots(self, has: Mapping[str, float]) -> int:
         """How many trials a cluster that has so much of each kind can run at once; at least 1."""
         return max(1, min(int(has.get(kind, 0) / wanted) // self.workers for kind, wanted in self.kinds.items()))

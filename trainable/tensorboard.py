@@ -26,10 +26,13 @@ class TensorBoardLog:
     All methods raise OSError where the disk is full.
     """
 
-    def __init__(self, folder: Path, first_step: int):
+    def __init__(self, folder: Path, config: TrialConfig, first_step: int):
         unique = f".{uuid.uuid4().hex[:8]}"  # two attempts in one second must not share a file
         self._writer = EventsWriter(str(folder / "events"), unique)
         self._write(first_step, session_log=SessionLog(status=SessionLog.START))
+        # Without a list of columns TensorBoard puts those settings first that differ between trials.
+        _columns, start, self._end = hparams({k: v for k, v in flatten(config).items() if v is not None}, {})
+        self._write(0, summary=start)
 
     def write(self, row: dict[str, Any]) -> None:
         """One report; missing values leave no point."""
@@ -38,15 +41,9 @@ class TensorBoardLog:
                 self._write(row[names.STEP], summary=scalar(name, row[name]))
         self._writer.flush()
 
-    def close(self, config: TrialConfig, row: dict[str, Any] | None) -> None:
-        """Write the settings with the final numbers, which is what the HParams tab shows."""
-        if row is not None:
-            settings = {k: v for k, v in flatten(config).items() if v is not None}
-            final = {f"final/{name}": row[name] for name in (names.EVAL_LOSS, names.GAIN)}
-            for summary in hparams(settings, final):
-                self._write(0, summary=summary)
-            for name, value in final.items():
-                self._write(row[names.STEP], summary=scalar(name, value))
+    def close(self) -> None:
+        """The attempt has ended."""
+        self._write(0, summary=self._end)
         self._writer.close()
 
     def _write(self, step: int, **content: Any) -> None:

@@ -18,6 +18,7 @@ from trainable import names
 from trainable.config import TrialConfig
 from trainable.disk import is_disk_full
 from trainable.errors import InputError
+from trainable.gauges import TrialGauges
 from trainable.ledger import append_row, read_reports
 from trainable.needs import Needs
 from trainable.plan import TrialPlan
@@ -32,14 +33,30 @@ def make_trainable(run: Path, data: SharedData, needs: Needs) -> Any:
     function = tune.with_parameters(run_trial, run=str(run), data=data, needs=needs)
 
     class GuidedTrial(wrap_function(function)):  # type: ignore[misc]
-        def __repr__(self) -> str:  # what the dashboard calls the actor, from its first trial on
-            return str(self.config["name"])
+        __qualname__ = "GuidedTrial"  # what the dashboard shows as the class
+
+        def __repr__(self) -> str:  # what the dashboard calls the actor; it asks once, and on CPUs more trials follow
+            return f"{self.config['name']}{' and later' if needs.actors_reusable else ''}"
+
+        def step(self) -> Any:
+            name_process(self.config["name"])
+            return super().step()
 
         @classmethod
         def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
             return tune.PlacementGroupFactory([needs.reserved])
 
     return GuidedTrial
+
+
+def name_process(trial: str) -> None:
+    """Let the dashboard's Cluster page, `ps` and `top` say which trial a worker is at.
+
+    Ray gives its workers titles through a function that it does not promise to keep.
+    """
+    set_title = getattr(ray._raylet, "setproctitle", None)
+    if set_title is not None:
+        set_title(f"ray::{trial}")
 
 
 def run_trial(tune_config: dict[str, Any], *, run: str, data: SharedData, needs: Needs) -> None:
@@ -102,28 +119,30 @@ def control_losses(run: Path, plan: TrialPlan) -> dict[int, float] | None:
 
 
 class _Reporter:
-    """Adds the gain, then tells ledger, TensorBoard and Tune, in this order."""
+    """Adds the gain, then tells ledger, TensorBoard, Prometheus and Tune, in this order."""
 
     def __init__(self, plan: TrialPlan, folder: Path, control: dict[int, float] | None):
         self._plan = plan
         self._folder = folder
         self._control = control
-        self._row: Report | None = None
         self._board: TensorBoardLog | None = None
+        run = folder.parents[1]
+        self._gauges = TrialGauges(run.parent.name, run.name, plan)
 
     def __call__(self, report: Report) -> None:
         row = {name: (report | {names.GAIN: self._gain(report)})[name] for name in names.REPORT_COLUMNS}
         append_row(self._folder / names.LEDGER_FILE, row)
         if self._board is None:
-            self._board = TensorBoardLog(self._folder, first_step=row[names.STEP])
+            self._board = TensorBoardLog(self._folder, self._plan.config, first_step=row[names.STEP])
         self._board.write(row)
-        self._row = row
+        self._gauges.show(row)
         tune.report(row)
 
     def close(self) -> None:
         """Also runs when Tune ends the trial inside `tune.report`."""
+        self._gauges.close()
         if self._board is not None:
-            self._board.close(self._plan.config, self._row)
+            self._board.close()
 
     def _gain(self, report: Report) -> float:
         if self._control is None:

@@ -9,7 +9,9 @@ trials than the ledgers do, it is made again from them.
 
 import json
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ class StudyJournal:
 
     def __init__(self, run: Path):
         self._path = run / names.JOURNAL_FILE
-        self._prefix = f"{run.parent.name} {run.name}"
+        self._run = f"{run.parent.name} {run.name}"
         self._studies: dict[int, optuna.Study] = {}
 
     def start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:
@@ -58,12 +60,16 @@ class StudyJournal:
             lock.unlink(missing_ok=True)
 
     def _study(self, layers: int) -> optuna.Study:
-        return optuna.create_study(
-            storage=self._storage(),
-            study_name=f"{self._prefix} {layers} layers",
-            direction="maximize",
-            load_if_exists=True,
-        )
+        name = self._name(layers)
+        study = optuna.create_study(storage=self._storage(), study_name=name, direction="maximize", load_if_exists=True)
+        if study.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([names.GAIN])
+        return study
+
+    def _name(self, layers: int) -> str:
+        return f"{self._run} depth {layers}"
 
     def _storage(self) -> JournalStorage:
         path = str(self._path)
@@ -71,7 +77,7 @@ class StudyJournal:
 
     def _tells_nothing_else(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> bool:
         """Whether all that the file tells can be read, and is also told by the ledgers."""
-        expected = {f"{self._prefix} {layers} layers": {_said(t) for t in trials} for layers, trials in depths.items()}
+        expected = {self._name(layers): {_said(t) for t in trials} for layers, trials in depths.items()}
         try:
             if not self._path.read_bytes().endswith(b"\n"):  # half a line would swallow the next
                 return False
@@ -88,7 +94,7 @@ class StudyJournal:
 def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """An ended trial as Optuna keeps it: its parameters, its gains by step, and its final gain if it finished."""
     finite = {step: gain for step, gain in record.gains.items() if gain is not None}
-    return create_trial(
+    trial = create_trial(
         state=_STATES[record.state],
         value=finite[record.last_step] if record.state == names.FINISHED else None,
         params=dict(parameters),
@@ -96,6 +102,10 @@ def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, 
         intermediate_values=finite,
         user_attrs={NAME: record.plan.name},
     )
+    if record.times:  # for the dashboard's timeline
+        times = [datetime.fromtimestamp(seconds) for seconds in record.times.values()]
+        trial.datetime_start, trial.datetime_complete = min(times), max(times)
+    return trial
 
 
 def _said(trial: FrozenTrial) -> str:

@@ -23,6 +23,12 @@ class Record:
     plan: TrialPlan
     state: str = names.RUNNING
     gains: dict[int, float] = field(default_factory=dict)  # step -> gain
+    times: dict[int, float] = field(default_factory=dict)  # step -> when it was reported, seconds since the epoch
+
+    def book(self, report: Mapping[str, Any]) -> None:
+        """A row of the ledger, or what Tune tells of it."""
+        self.gains[report[names.STEP]] = report[names.GAIN]
+        self.times[report[names.STEP]] = report[names.TIMESTAMP]
 
     @property
     def ended(self) -> bool:
@@ -58,8 +64,9 @@ class PairedTrials(Searcher):  # type: ignore[misc]
     def take_over(self) -> None:
         """Learn from the ledgers what earlier drivers did; once, before Tune asks."""
         for plan, state, reports in self._folder.trials():
-            gains = {row[names.STEP]: row[names.GAIN] for row in reports}
-            record = Record(plan=plan, state=state, gains=gains)
+            record = Record(plan=plan, state=state)
+            for row in reports:
+                record.book(row)
             self._records[plan.name] = record
             self._on_taken_over(record)
             if not record.ended:
@@ -96,13 +103,13 @@ class PairedTrials(Searcher):  # type: ignore[misc]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Book a report."""
-        self._records[self._running[trial_id]].gains[result[names.STEP]] = result[names.GAIN]
+        self._records[self._running[trial_id]].book(result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Book an end: finished, stopped by ASHA, failed; or interrupted, and left to a resumption."""
         record = self._records[self._running.pop(trial_id)]
         if result is not None:  # Tune does not tell the report at which ASHA stopped a trial otherwise
-            record.gains[result[names.STEP]] = result[names.GAIN]
+            record.book(result)
         record.state, reason = self._how_it_ended(record, error)
         if not record.ended:
             return

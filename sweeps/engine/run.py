@@ -108,7 +108,9 @@ def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machi
         try:
             progress = LiveProgress(console, trials=spec.trials, ended=order.ended)
             callbacks = [deaths, progress]
-            tuner = make_tuner(folder, trainable, order, scheduler, callbacks, watch, reuse_actors=may_reuse(needs))
+            tuner = make_tuner(
+                folder, trainable, order, scheduler, callbacks, watch, reuse_actors=needs.actors_reusable
+            )
             with EndAtOnce(resume_command(folder)), progress:
                 tuner.fit()
             watch.check_after(resume_command(folder))
@@ -151,11 +153,6 @@ def slots_of(needs: Needs) -> int:
 def places_of(needs: Needs) -> int:
     """How many trials may be given out: those that run, and one that Tune lets wait where it sees what they need."""
     return slots_of(needs) + (1 if needs.workers == 1 else 0)
-
-
-def may_reuse(needs: Needs) -> bool:
-    """Reused actors save imports; but they would keep CUDA state, and the workers of a stopped trial."""
-    return needs.gpus == 0 and needs.workers == 1
 
 
 def make_tuner(
