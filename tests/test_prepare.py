@@ -165,7 +165,7 @@ def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting
     configs = [small_config(tmp_path, {**changes, "corpus.train_rows": rows, "corpus.fold": i}) for i in range(3)]
     configs += [override(config, {"teacher.smoothing": "witten_bell"}) for config in configs]
     counted: list[int] = []
-    monkeypatch.setattr(teacher, "count", lambda blocks: counted.append(blocks.rows) or count(blocks))
+    monkeypatch.setattr(teacher, "count", lambda blocks, _: counted.append(blocks.rows) or count(blocks))
     prepared = prepare_runs(configs, tmp_path / "cache")
 
     separate = packing == "packed" or limit is None  # 75 rows are no whole string of 200: then each fold by itself
