@@ -31,9 +31,10 @@ from trainable.tokenizer import TextTokenizer
 
 STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
 LENGTH = np.dtype("<i4")  # of LENGTHS_FILE
-SHARD_BYTES, SHARD_ROWS = 1 << 23, 1 << 17  # of text, tokenised and kept together: some seconds of work
-ENCODE_BYTES = 1 << 22  # of text given to the tokenizer at once, which holds some 100 bytes for each token
-PIECE_CHARACTERS = 1 << 16  # of a row longer than ENCODE_BYTES: a word of millions of letters would take hours
+SHARD_BYTES, SHARD_ROWS = 1 << 22, 1 << 17  # of text, tokenised and kept together: some seconds of work
+ENCODE_BYTES = 1 << 19  # of text given to the tokenizer at once, which holds some 100 bytes for each token
+WHOLE_ROW_BYTES = 1 << 22  # longer rows are given in pieces
+PIECE_CHARACTERS = 1 << 16  # a word of millions of letters would take hours
 PIECES_AT_ONCE = 16
 PUBLISHED_ROWS = 200  # rows joined into one string
 PUBLISHED_BATCH = 64  # strings tokenised at once
@@ -128,7 +129,7 @@ def _string_shards(text_R: pa.Array) -> Iterator[Shard]:
 
 def _encode(tokenizer: TextTokenizer, texts: list[str]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """(all ids with an eos after each row, tokens of each row)"""
-    if len(texts) == 1 and len(texts[0].encode()) > ENCODE_BYTES:
+    if len(texts) == 1 and len(texts[0].encode()) > WHOLE_ROW_BYTES:
         ids_n = _encode_long(tokenizer, texts[0])
         return ids_n, np.array([len(ids_n)], np.uint32)
     encodings = tokenizer.encoder.encode_batch_fast(texts, add_special_tokens=False)
