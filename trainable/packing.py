@@ -106,6 +106,7 @@ def _row_shards(corpus: Corpus, rows_R: Rows, dtype: np.dtype[Any]) -> Iterator[
             if rows and (rows + high - low > SHARD_ROWS or size + length > SHARD_BYTES):
                 yield shard()
                 places, texts, first, rows, size = [], [], first + rows, 0, 0
+                pa.default_memory_pool().release_unused()  # else it keeps more with each shard
             places.append(where[low:high])
             texts.append(batch.slice(low, high - low))
             rows, size = rows + high - low, size + length
