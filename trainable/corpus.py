@@ -30,7 +30,7 @@ from trainable.rows_parquet import open_parquet
 
 BUILTIN = "builtin"
 BATCH_ROWS = 8192
-WINDOW_ROWS = 1 << 18  # of the corpus, whose wanted rows are put in order at once
+WINDOW_ROWS, WINDOWS = 1 << 18, 256  # of a corpus: its wanted rows are put in order a window at a time, not too many
 SCAN_ROWS = 1 << 20  # looked through at once
 SUFFIXES = (".parquet", ".jsonl", ".json", ".txt")
 _KNOWN = "give a .parquet, .jsonl or .txt file, a folder of parquet files, or a folder that `save_to_disk` wrote"
@@ -61,13 +61,14 @@ class Corpus:
     def take(self, rows_R: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
         """The wanted rows in the order of the file: pairs of (where in rows_R each stands, the texts).
 
-        Its memory does not grow with the rows: they are looked through once for each WINDOW_ROWS of the corpus.
+        Beside a batch it holds some 12 bytes a row of a window; rows_R is looked through once for each window.
         """
+        window = max(WINDOW_ROWS, self.rows // WINDOWS)
         first, known, left = 0, 0, len(rows_R)
         for batch in self.batches():
             end = first + len(batch)
             if end > known:
-                known = max(end, first + WINDOW_ROWS)
+                known = max(end, first + window)
                 place_W = _places(rows_R, first, known)
                 row_W = rows_R[place_W]
             low, high = np.searchsorted(row_W, (first, end))
