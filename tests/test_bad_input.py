@@ -256,6 +256,7 @@ SETTINGS = {
             ("teacher.kind", "trigram", "choose one of bigram", "'trigram'"),
             ("teacher.smoothing", "good_turing", "choose one of mle", "'good_turing'"),
             ("teacher.smoothing_strength", "0.5", "leave it out", ""),
+            ("teacher.min_count", "0", "keeps every bigram", ""),
             ("teacher.rows", "most", "choose one of student", "'most'"),
             ("optimizer.lr", "0", "give a positive learning rate", "0.0"),
             ("optimizer.lr", "-1", "give a positive learning rate", "-1.0"),

@@ -346,6 +346,42 @@ def test_nothing_counted_and_strengths_that_do_not_fit_are_refused():
             estimate(counted([1]), smoothing, strength, **IDS)
 
 
+# --- rare bigrams left out -------------------------------------------------------------------------------------------
+
+BACKING_OFF = tuple(method for method in METHODS if method != "mle")
+
+
+@pytest.mark.parametrize("smoothing", BACKING_OFF)
+@given(tokens=streams, min_count=st.integers(2, 5))
+def test_rows_without_rare_bigrams_sum_to_1_and_give_their_mass_to_the_backoff(smoothing, tokens, min_count):
+    counts = counted(tokens)
+    whole = estimate(counts, smoothing, **IDS)
+    pruned = estimate(counts, smoothing, min_count=min_count, **IDS)
+    np.testing.assert_allclose(dense(pruned).sum(1), 1, atol=1e-6)
+    assert len(pruned.values) == (counts.counts_K >= min_count).sum()
+    kept_K = counts.counts_K >= min_count
+    assert np.array_equal(pruned.values, whole.values[kept_K]), "what stays is as likely as before"
+    assert np.array_equal(pruned.indices, whole.indices[kept_K])
+    assert np.array_equal(pruned.base_V, whole.base_V)
+    lost_V = np.bincount(counts.prev_K[~kept_K], whole.values[~kept_K], V)
+    np.testing.assert_allclose(pruned.backoff_V, whole.backoff_V + lost_V, atol=1e-6)
+
+
+def test_the_table_shrinks_as_more_bigrams_are_left_out_and_a_limit_of_1_leaves_it_as_it_was():
+    counts = counted(random_stream(length=200))
+    tables = [estimate(counts, "kneser_ney", min_count=limit, **IDS) for limit in (1, 2, 3, 10_000)]
+    sizes = [len(table.values) for table in tables]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4 and sizes[-1] == 0
+    assert tables[0].checksum == estimate(counts, "kneser_ney", **IDS).checksum
+    np.testing.assert_allclose(dense(tables[-1]), np.tile(tables[0].base_V, (V, 1)), atol=1e-6)
+    assert tables[1].smoothing == "kneser_ney, bigrams seen 2 times or more"
+
+
+def test_mle_has_no_backoff_for_rare_bigrams():
+    with pytest.raises(InputError, match=r"teacher\.min_count is 2 but mle has no back-off weight .* choose another"):
+        estimate(counted([1, 2]), "mle", min_count=2, **IDS)
+
+
 # --- controls --------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import ray
 from sweeps.engine import interrupt, machine
 from sweeps.engine.machine import Machine, RayStart
 from trainable.errors import InputError
+from trainable.workers import LOCAL
 
 
 @pytest.fixture
@@ -58,6 +59,33 @@ def test_where_shared_memory_is_small_ray_waits_for_the_size_of_the_data(
         assert asked == []
         assert ray_start.dashboard(lambda: 123) == "none (it did not start)"
     assert asked == [123]
+
+
+def test_data_are_prepared_here_while_ray_starts_and_by_a_cluster_once_it_is_joined(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = threading.Event()
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", lambda *_: (joined.wait(60), SimpleNamespace(dashboard_url="x"))[1])
+    with RayStart(Machine()) as own:
+        assert own.workers() is LOCAL, "it waits for Ray"
+        joined.set()
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 7.0} if joined.is_set() else {})
+    joined.clear()
+    with RayStart(Machine(address="head:6379")) as cluster:
+        threading.Timer(0.1, joined.set).start()
+        assert cluster.workers().size == 7
+
+
+def test_a_cluster_that_cannot_be_joined_is_told_before_anything_is_prepared(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: Any) -> SimpleNamespace:
+        raise InputError("no Ray cluster at head:6379")
+
+    monkeypatch.setattr(machine, "start_ray", start)
+    with pytest.raises(InputError, match="no Ray cluster"), RayStart(Machine(address="head:6379")) as cluster:
+        cluster.workers()
 
 
 def test_what_went_wrong_in_the_background_is_raised_where_ray_is_waited_for(

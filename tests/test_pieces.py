@@ -50,6 +50,7 @@ def test_a_row_in_pieces_has_the_tokens_of_the_whole_row(tmp_path: Path, monkeyp
     rows_R = split_rows(corpus.rows, config(path).corpus).train
     tokenizer = corpus_tokenizer("train:512", corpus, rows_R, tmp_path)
     whole = token_blocks(corpus, rows_R, tokenizer, TokensConfig(context=32), tmp_path / "whole")
+    monkeypatch.setattr(packing, "WHOLE_ROW_BYTES", 1000)
     monkeypatch.setattr(packing, "ENCODE_BYTES", 1000)
     monkeypatch.setattr(packing, "PIECE_CHARACTERS", 300)
     monkeypatch.setattr(packing, "PIECES_AT_ONCE", 3)

@@ -10,6 +10,7 @@ from trainable import teacher
 from trainable.bigram import BigramTable
 from trainable.config import override
 from trainable.corpus import open_corpus
+from trainable.files import fingerprint
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run, prepare_runs
 from trainable.smoothing import estimate
@@ -65,6 +66,19 @@ def test_the_table_is_counted_once_for_a_smoothing_and_anew_for_another(tmp_path
     assert other.table is not None
     assert other.table.checksum != first.table.checksum
     assert facts["teacher"]["smoothing"] == "witten_bell"
+
+
+def test_a_table_without_rare_bigrams_is_another_table_and_keys_of_old_ones_stay(tmp_path: Path) -> None:
+    """Runs recorded before there was a limit can be resumed."""
+    plain, pruned = (
+        small_config(tmp_path, {"teacher.smoothing": "kneser_ney", "teacher.min_count": limit}) for limit in (1, 3)
+    )
+    assert table_key(plain) != table_key(pruned)
+    assert table_key(plain) == fingerprint([data_key(plain), "bigram", "kneser_ney", None, "student"])
+    prepared = prepare_runs([plain, pruned], tmp_path / "cache")
+    whole, small = (prepared.tables[table_key(config)] for config in (plain, pruned))
+    assert 0 < len(small.values) < len(whole.values)
+    assert small.counted_tokens == whole.counted_tokens
 
 
 def test_a_damaged_table_is_counted_again(tmp_path: Path) -> None:
@@ -165,7 +179,7 @@ def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting
     configs = [small_config(tmp_path, {**changes, "corpus.train_rows": rows, "corpus.fold": i}) for i in range(3)]
     configs += [override(config, {"teacher.smoothing": "witten_bell"}) for config in configs]
     counted: list[int] = []
-    monkeypatch.setattr(teacher, "count", lambda blocks: counted.append(blocks.rows) or count(blocks))
+    monkeypatch.setattr(teacher, "count", lambda blocks, _: counted.append(blocks.rows) or count(blocks))
     prepared = prepare_runs(configs, tmp_path / "cache")
 
     separate = packing == "packed" or limit is None  # 75 rows are no whole string of 200: then each fold by itself

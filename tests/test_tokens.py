@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
+from trainable import gather as gathering
 from trainable import packing
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.corpus import Corpus, open_corpus
@@ -86,7 +87,7 @@ def test_packed_is_each_row_and_an_eos_in_the_given_order(
     gather: int,
     encode: int,
 ) -> None:
-    monkeypatch.setattr(packing, "GATHER_TOKENS", gather)
+    monkeypatch.setattr(gathering, "GATHER_TOKENS", gather)
     monkeypatch.setattr(packing, "ENCODE_BYTES", encode)
     blocks = make()
     expected: list[int] = []
@@ -308,7 +309,7 @@ def test_a_failed_build_leaves_nothing_behind_and_an_abandoned_one_is_swept_up(
     (folder / name / "manifest.json").unlink()
     (folder / f".{name}.dead.tmp").mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(packing, "_gather", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(packing, "gather", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(InputError, match=r"No space left on device\): free some space, or set BIGRAM_CACHE"):
             make()
     assert not list(folder.glob(".*"))
@@ -320,13 +321,14 @@ BUILD = """
 import sys
 from pathlib import Path
 import numpy as np
+from trainable import gather as gathering
 from trainable import packing
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.corpus import open_corpus
 from trainable.tokenizer import load_tokenizer
 from trainable.tokens import token_blocks
-spool = packing._spool
-packing._spool = lambda *args: (print("built"), spool(*args))[1]
+gather = packing.gather
+packing.gather = lambda *args: (print("built"), gather(*args))[1]
 source, tokenizer, cache = sys.argv[1:]
 corpus = open_corpus(CorpusConfig(source=source))
 encoder = load_tokenizer(tokenizer, lambda: iter(()), "", Path(cache))

@@ -40,11 +40,11 @@ def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     `build` gets an empty folder, writes files into it and returns what the manifest should say beside the files.
     Raises InputError if the cache cannot be written, and whatever `build` raises; neither leaves anything behind.
     """
-    if (manifest := _whole(folder)) is not None:
+    if (manifest := whole(folder)) is not None:
         return manifest
     with _writing(folder), FileLock(folder.with_name(f"{folder.name}.lock")):
-        manifest = _whole(folder)  # another process may have built it while this one waited
-        return manifest if manifest is not None else _build(folder, build)
+        manifest = whole(folder)  # another process may have built it while this one waited
+        return manifest if manifest is not None else build_folder(folder, build)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -70,7 +70,8 @@ def _stamp(path: Path, expected: Any) -> dict[str, Any] | None:
     return None
 
 
-def _whole(folder: Path) -> Manifest | None:
+def whole(folder: Path) -> Manifest | None:
+    """The manifest of a folder that is there and whole, else None; a damaged one is named in the log."""
     if not folder.exists():
         return None
     try:
@@ -80,7 +81,8 @@ def _whole(folder: Path) -> Manifest | None:
         return None
 
 
-def _build(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
+def build_folder(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
+    """As `built_once`, for one who alone works in a parent folder that exists: built anew, without a lock."""
     for abandoned in folder.parent.glob(f".{folder.name}.*.tmp"):  # of killed builds: we hold the lock
         shutil.rmtree(abandoned, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")

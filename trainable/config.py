@@ -113,6 +113,16 @@ def check_strength(smoothing: str, strength: float) -> None:
     )
 
 
+def check_min_count(smoothing: str, min_count: int) -> None:
+    """Raise InputError unless bigrams can be left out of a table: mle has no back-off weight to take their mass."""
+    require(min_count >= 1, f"teacher.min_count is {min_count}: give at least 1, which keeps every bigram.")
+    require(
+        min_count == 1 or smoothing != "mle",
+        f"teacher.min_count is {min_count} but mle has no back-off weight for the mass of rare bigrams: "
+        "choose another teacher.smoothing, such as modified_kneser_ney, or leave it out.",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
     """The bigram table and how long it teaches."""
@@ -124,6 +134,7 @@ class TeacherConfig:
     kind: TeacherKind = "bigram"  # shuffled (rows permuted), unigram and uniform know less: what a sceptic asks for
     smoothing: Smoothing = "mle"
     smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
+    min_count: int = 1  # bigrams seen fewer times leave the table, their mass goes to the back-off weight
     rows: TeacherRows = "student"  # which rows are counted
 
     def __post_init__(self) -> None:
@@ -137,6 +148,13 @@ class TeacherConfig:
             )
         if self.smoothing_strength is not None:
             check_strength(self.smoothing, self.smoothing_strength)
+        check_min_count(self.smoothing, self.min_count)
+
+    @property
+    def table_settings(self) -> list[Any]:
+        """What of these decides the table; by default what it was before there was a min_count, so that keys stay."""
+        settings = [self.kind, self.smoothing, self.smoothing_strength, self.rows]
+        return settings if self.min_count == 1 else [*settings, self.min_count]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,8 @@ from trainable.rows_parquet import open_parquet
 
 BUILTIN = "builtin"
 BATCH_ROWS = 8192
+WINDOW_ROWS, WINDOWS = 1 << 18, 256  # of a corpus: its wanted rows are put in order a window at a time, not too many
+SCAN_ROWS = 1 << 20  # looked through at once
 SUFFIXES = (".parquet", ".jsonl", ".json", ".txt")
 _KNOWN = "give a .parquet, .jsonl or .txt file, a folder of parquet files, or a folder that `save_to_disk` wrote"
 
@@ -55,20 +58,27 @@ class Corpus:
             yield batch
         require(rows == self.rows, f"{self.name} changed while it was read ({self.rows} rows, now {rows}): run again.")
 
-    def take(self, rows_R: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
-        """The wanted rows in the order of the file: pairs of (where in rows_R each stands, the texts)."""
-        order_R = np.argsort(rows_R, kind="stable")
-        sorted_R = rows_R[order_R]
-        first, low = 0, 0
+    def take(self, rows_R: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
+        """The wanted rows in the order of the file: pairs of (where in rows_R each stands, the texts).
+
+        Beside a batch it holds some 12 bytes a row of a window; rows_R is looked through once for each window.
+        """
+        window = max(WINDOW_ROWS, self.rows // WINDOWS)
+        first, known, left = 0, 0, len(rows_R)
         for batch in self.batches():
-            high = low + int(np.searchsorted(sorted_R[low:], first + len(batch)))
+            end = first + len(batch)
+            if end > known:
+                known = max(end, first + window)
+                place_W = _places(rows_R, first, known)
+                row_W = rows_R[place_W]
+            low, high = np.searchsorted(row_W, (first, end))
             if high > low:
-                yield order_R[low:high], batch.take(pa.array(sorted_R[low:high] - first))
-            first, low = first + len(batch), high
-            if low == len(sorted_R):
+                yield place_W[low:high], batch.take(pa.array(row_W[low:high] - first))
+            first, left = end, left - int(high - low)
+            if not left:
                 return
 
-    def texts(self, rows_R: NDArray[np.int64]) -> Iterator[str]:
+    def texts(self, rows_R: NDArray[Any]) -> Iterator[str]:
         """The wanted rows that are not null, in the order of the file."""
         for _, texts in self.take(rows_R):
             yield from (text for text in texts.to_pylist() if text is not None)
@@ -82,6 +92,16 @@ def open_corpus(config: CorpusConfig) -> Corpus:
     source = _row_source(config)
     require(source.rows > 0, f"{config.source} has no rows: give a corpus with text.")
     return Corpus(config.source, config.column, source.fingerprint, source.rows, config.source == BUILTIN, source.read)
+
+
+def _places(rows_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
+    """Where the rows from `first` to `end` stand in rows_R, by row number."""
+    places = [np.zeros(0, np.int64)]
+    for scanned in range(0, len(rows_R), SCAN_ROWS):
+        rows = rows_R[scanned : scanned + SCAN_ROWS]
+        places.append(np.flatnonzero((rows >= first) & (rows < end)) + scanned)
+    place_W = np.concatenate(places)
+    return place_W[np.argsort(rows_R[place_W])]
 
 
 def _row_source(config: CorpusConfig) -> RowSource:

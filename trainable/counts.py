@@ -12,13 +12,14 @@ T tokens in a block.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainable.errors import InputError
+from trainable.workers import tree_sum
 
 Ids = NDArray[np.integer[Any]]
 
@@ -143,17 +144,8 @@ def count_blocks(ids_BxT: Ids, lengths_B: Ids, vocab_size: int, *, chunk_tokens:
 
 
 def add_all(parts: Iterable[BigramCounts], vocab_size: int) -> BigramCounts:
-    """The sum of any number of counts, merged in pairs of like age so that each bigram is copied log2(parts) times."""
-    stack: list[tuple[int, BigramCounts]] = []  # a binary counter: levels strictly fall from bottom to top
-    for part in parts:
-        level = 0
-        while stack and stack[-1][0] == level:
-            part = stack.pop()[1] + part
-            level += 1
-        stack.append((level, part))
-    total = BigramCounts.empty(vocab_size)
-    while stack:
-        total = stack.pop()[1] + total
+    """The sum of any number of counts, merged as a tree."""
+    total: BigramCounts = tree_sum(chain([BigramCounts.empty(vocab_size)], parts))
     return total
 
 

@@ -7,8 +7,9 @@ itself: a flipped digit is still JSON, and would otherwise become a wrong number
 import hashlib
 import json
 import os
+import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -31,6 +32,14 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def join_files(parts: Iterable[Path], path: Path) -> None:
+    """The bytes of all parts, end to end."""
+    with open(path, "wb") as whole:
+        for part in parts:
+            with open(part, "rb") as stream:
+                shutil.copyfileobj(stream, whole)
 
 
 def publish(temporary: Path, path: Path) -> None:

@@ -1,14 +1,15 @@
 """Tokenise rows and lay their tokens end to end, in bounded memory.
 
 Rows are used in a shuffled order but can only be read fast in the order of the file. So they are tokenised in the order
-of the file into a spool of tokens, with the length of each row, and the tokens, not the text, are then gathered into
-the shuffled order by numpy, a chunk at a time. The tokenizer uses all cores by itself (Rust threads): on 2 cores this
-writes 55,000 sentences a second, 95 % of the bare tokenizer, where a process pool reaches 65,000.
+of the file, in shards (trainable/shards.py), and the tokens, not the text, are then gathered into the shuffled order
+(trainable/gather.py). In one process the tokenizer uses all cores by itself (Rust threads): on 2 cores this writes
+55,000 sentences a second, 95 % of the bare tokenizer, where a process pool reaches 65,000.
 
-Shapes: R row numbers, N tokens, B blocks, T tokens in a block.
+Shapes: R row numbers (r of them in a portion), n tokens, B blocks, T tokens in a block.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,23 +19,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from trainable.cache import ROOM_HINT
 from trainable.config import require
 from trainable.corpus import Corpus
-from trainable.disk import require_room
+from trainable.files import join_files
+from trainable.gather import PLACES_FILE, gather, shard_arrays, sort_rows
 from trainable.pieces import pieces
-from trainable.progress import Advance
 from trainable.rows import TEXT
-from trainable.split import Rows
+from trainable.shards import Arrays, Shard, ShardMaker
+from trainable.split import Rows, row_dtype
 from trainable.tokenizer import TextTokenizer
 
 STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
-GATHER_TOKENS = 1 << 20  # moved at once: 8 MiB of indices
-ENCODE_BYTES = 1 << 22  # of text given to the tokenizer at once, which holds some 100 bytes for each token
-PIECE_CHARACTERS = 1 << 16  # of a row longer than ENCODE_BYTES: a word of millions of letters would take hours
+LENGTH = np.dtype("<i4")  # of LENGTHS_FILE
+SHARD_BYTES, SHARD_ROWS = 1 << 22, 1 << 17  # of text, tokenised and kept together: some seconds of work
+ENCODE_BYTES = 1 << 19  # of text given to the tokenizer at once, which holds some 100 bytes for each token
+WHOLE_ROW_BYTES = 1 << 22  # longer rows are given in pieces
+PIECE_CHARACTERS = 1 << 16  # a word of millions of letters would take hours
 PIECES_AT_ONCE = 16
 PUBLISHED_ROWS = 200  # rows joined into one string
-PUBLISHED_BATCHES = 64  # strings tokenised at once
+PUBLISHED_BATCH = 64  # strings tokenised at once
 
 
 class Packed(NamedTuple):
@@ -51,100 +54,83 @@ def id_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
-def pack(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, folder: Path, advance: Advance) -> Packed:
+def pack(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker) -> Packed:
     """Each row's tokens and an eos, in the order of `rows_R`; null and blank rows are left out."""
-    spool = folder / "spool.bin"
-    lengths_R = _spool(corpus, rows_R, tokenizer, spool, advance)
-    tokens, dtype = int(lengths_R.sum(dtype=np.int64)), id_dtype(tokenizer.vocab_size)
-    _gather(spool, dtype, lengths_R, rows_R, folder / STREAM_FILE)
-    spool.unlink()
-    return Packed(tokens, dtype, int((lengths_R == 0).sum()), None)
+    dtype, places = id_dtype(tokenizer.vocab_size), row_dtype(len(rows_R))
+    shards = maker.make(_row_shards(corpus, rows_R, places), partial(tokenise, tokenizer), len(rows_R))
+    tokens, empty_rows = gather(shards, len(rows_R), dtype, places, folder / STREAM_FILE)
+    return Packed(tokens, dtype, empty_rows, None)
 
 
 def pack_as_published(
-    corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, folder: Path, advance: Advance, *, context: int
+    corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker, *, context: int
 ) -> Packed:
     """Each 200 rows as one string, cut into blocks, the last of them padded. Holds the text of the rows in memory."""
     pad_id = tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
-    dtype = id_dtype(tokenizer.vocab_size)
     text_R = _texts_in_order(corpus, rows_R)
-    lengths: list[NDArray[np.int32]] = []
-    with open(folder / STREAM_FILE, "wb") as stream:
-        for strings in _joined_strings(text_R):
-            for encoding in tokenizer.encoder.encode_batch_fast(strings, add_special_tokens=True):
-                blocks_BxT, lengths_B = _padded(_checked(encoding.ids, tokenizer.vocab_size), context, pad_id)
-                stream.write(blocks_BxT.astype(dtype).tobytes())
-                lengths.append(lengths_B)
-            advance(PUBLISHED_ROWS * len(strings))
-    lengths_B = np.concatenate([np.zeros(0, np.int32), *lengths])
-    (folder / LENGTHS_FILE).write_bytes(lengths_B.astype("<i4").tobytes())
-    return Packed(len(lengths_B) * context, dtype, int(pc.sum(_is_empty(text_R)).as_py() or 0), pad_id)
+    blocks_of = partial(_padded_blocks, tokenizer, context, pad_id)
+    shards = maker.make(_string_shards(text_R), blocks_of, len(rows_R))
+    for name in (STREAM_FILE, LENGTHS_FILE):
+        join_files([shard / name for shard in shards], folder / name)
+    blocks = (folder / LENGTHS_FILE).stat().st_size // LENGTH.itemsize
+    empty_rows = int(pc.sum(_is_empty(text_R)).as_py() or 0)
+    return Packed(blocks * context, id_dtype(tokenizer.vocab_size), empty_rows, pad_id)
 
 
-def _spool(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, path: Path, advance: Advance) -> NDArray[np.uint32]:
-    """Write the tokens of the rows in the order of the file; returns their number for each of `rows_R`, 0 if empty."""
-    lengths_R = np.zeros(len(rows_R), np.uint32)
+def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
+    """The tokens of a shard's rows, an eos after each, and their number by row: 0 for a row that is empty."""
     dtype = id_dtype(tokenizer.vocab_size)
-    checked = False
-    with open(path, "wb") as stream:
-        for where, texts in corpus.take(rows_R):
-            full = pc.invert(_is_empty(texts))
-            places = where[full.to_numpy(zero_copy_only=False)]
-            for portion in _portions(texts.filter(full)):
-                ids_n, lengths = _encode(tokenizer, portion)
-                stream.write(ids_n.astype(dtype).tobytes())
-                lengths_R[places[: len(lengths)]] = lengths
-                places = places[len(lengths) :]
-            stream.flush()
-            advance(len(texts))
-            if not checked:
-                checked = True
-                _require_room(path, len(texts) / len(rows_R))
-    return lengths_R
+    full = pc.invert(_is_empty(texts))
+    ids, lengths = [np.zeros(0, dtype)], [np.zeros(0, np.uint32)]
+    for portion in _portions(texts.filter(full)):
+        ids_n, lengths_r = _encode(tokenizer, portion)
+        ids.append(ids_n.astype(dtype))
+        lengths.append(lengths_r)
+    length_R = np.zeros(len(texts), np.uint32)
+    length_R[full.to_numpy(zero_copy_only=False)] = np.concatenate(lengths)
+    return shard_arrays(np.concatenate(ids), length_R)
 
 
-def _require_room(spool: Path, share: float) -> None:
-    """Judge by the first rows whether the spool and the stream, which lies beside it for a while, will fit."""
-    written = spool.stat().st_size
-    still = written / share * 2 - written
-    require_room(spool.parent.parent, still, "the tokens of the rows", ROOM_HINT)
+def _row_shards(corpus: Corpus, rows_R: Rows, dtype: np.dtype[Any]) -> Iterator[Shard]:
+    """The rows in the order of the file, some SHARD_ROWS and SHARD_BYTES of text together, or one longer row."""
+    places: list[NDArray[Any]] = []
+    texts: list[pa.Array] = []
+    first = rows = size = 0
+
+    def shard() -> Shard:
+        text_R, place_R = sort_rows(pa.concat_arrays(texts), np.concatenate(places).astype(dtype))
+        return Shard(f"{first:012d}-{first + rows:012d}", rows, text_R, {PLACES_FILE: place_R})
+
+    for where, batch in corpus.take(rows_R):
+        for low, high, length in _spans(batch, SHARD_BYTES):
+            if rows and (rows + high - low > SHARD_ROWS or size + length > SHARD_BYTES):
+                yield shard()
+                places, texts, first, rows, size = [], [], first + rows, 0, 0
+                pa.default_memory_pool().release_unused()  # else it keeps more with each shard
+            places.append(where[low:high])
+            texts.append(batch.slice(low, high - low))
+            rows, size = rows + high - low, size + length
+    if rows:
+        yield shard()
 
 
-def _gather(spool: Path, dtype: np.dtype[Any], lengths_R: NDArray[np.uint32], rows_R: Rows, path: Path) -> None:
-    """Copy the rows from the spool, where they lie in the order of the file, into the order of `rows_R`."""
-    starts_R = _starts(lengths_R, rows_R)
-    ends_R = np.cumsum(lengths_R, dtype=np.int64)
-    with open(path, "wb") as stream:
-        if not len(ends_R) or not ends_R[-1]:
-            return
-        spooled_N = np.memmap(spool, dtype, mode="r")
-        cuts = np.searchsorted(ends_R, np.arange(GATHER_TOKENS, ends_R[-1] + GATHER_TOKENS, GATHER_TOKENS)) + 1
-        for first, last in zip([0, *cuts], cuts, strict=False):
-            stream.write(spooled_N[_indices(starts_R[first:last], lengths_R[first:last])].tobytes())
-
-
-def _starts(lengths_R: NDArray[np.uint32], rows_R: Rows) -> NDArray[np.int64]:
-    """Where each row begins in the spool."""
-    order_R = np.argsort(rows_R, kind="stable")  # as in Corpus.take
-    ends_R = np.cumsum(lengths_R[order_R], dtype=np.int64)
-    starts_R = np.empty_like(ends_R)
-    starts_R[order_R] = ends_R - lengths_R[order_R]
-    return starts_R
-
-
-def _indices(starts_R: NDArray[np.int64], lengths_R: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """start, start + 1, ... of each row, one row after the other."""
-    lengths = lengths_R.astype(np.int64)
-    ends = np.cumsum(lengths)
-    total = int(lengths.sum())
-    indices: NDArray[np.int64] = np.repeat(starts_R - (ends - lengths), lengths)
-    indices += np.arange(total)
-    return indices
+def _string_shards(text_R: pa.Array) -> Iterator[Shard]:
+    """Each 200 rows as one string, some SHARD_BYTES of them together; a string of empty rows alone is left out."""
+    strings: list[str] = []
+    first = size = 0
+    for start in range(0, len(text_R), PUBLISHED_ROWS):
+        part = text_R.slice(start, PUBLISHED_ROWS)
+        strings.append("".join(pc.if_else(_is_empty(part), "", part).to_pylist()))
+        size += len(strings[-1])
+        end = min(start + PUBLISHED_ROWS, len(text_R))
+        if size > SHARD_BYTES or end == len(text_R):
+            yield Shard(f"{first:012d}-{end:012d}", end - first, [string for string in strings if string], {})
+            strings, first, size = [], end, 0
 
 
 def _encode(tokenizer: TextTokenizer, texts: list[str]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """(all ids with an eos after each row, tokens of each row)"""
-    if len(texts) == 1 and len(texts[0].encode()) > ENCODE_BYTES:
+    if len(texts) == 1 and len(texts[0].encode()) > WHOLE_ROW_BYTES:
         ids_n = _encode_long(tokenizer, texts[0])
         return ids_n, np.array([len(ids_n)], np.uint32)
     encodings = tokenizer.encoder.encode_batch_fast(texts, add_special_tokens=False)
@@ -181,13 +167,19 @@ def _is_empty(texts: pa.Array) -> pa.Array:
 
 def _portions(texts: pa.Array) -> Iterator[list[str]]:
     """The texts in parts of at most ENCODE_BYTES, or one longer row: tokens take far more memory than text."""
-    ends = np.cumsum(pc.binary_length(texts).to_numpy(zero_copy_only=False), dtype=np.int64)
-    first = 0
-    while first < len(texts):
-        done = int(ends[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, done + ENCODE_BYTES, side="right")))
+    for first, last, _ in _spans(texts, ENCODE_BYTES):
         yield texts.slice(first, last - first).to_pylist()
-        first = last
+
+
+def _spans(texts: pa.Array, most_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """(first, last, bytes) of parts of at most so many bytes, or one longer row."""
+    lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    first = done = 0
+    while first < len(texts):
+        last = max(first + 1, int(np.searchsorted(ends, done + most_bytes, side="right")))
+        yield first, last, int(ends[last - 1]) - done
+        first, done = last, int(ends[last - 1])
 
 
 def _texts_in_order(corpus: Corpus, rows_R: Rows) -> pa.Array:
@@ -199,14 +191,17 @@ def _texts_in_order(corpus: Corpus, rows_R: Rows) -> pa.Array:
     return texts.take(pa.array(np.argsort(places)))
 
 
-def _joined_strings(text_R: pa.Array) -> Iterator[list[str]]:
-    """Each 200 rows as one string, some of them at a time; a string of empty rows alone is left out."""
-    step = PUBLISHED_ROWS * PUBLISHED_BATCHES
-    for first in range(0, len(text_R), step):
-        part = text_R.slice(first, step)
-        rows = pc.if_else(_is_empty(part), "", part).to_pylist()
-        strings = ("".join(rows[i : i + PUBLISHED_ROWS]) for i in range(0, len(rows), PUBLISHED_ROWS))
-        yield [string for string in strings if string]
+def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, strings: list[str]) -> Arrays:
+    """The blocks of some strings, end to end, and the real tokens of each."""
+    dtype = id_dtype(tokenizer.vocab_size)
+    blocks, lengths = [np.zeros(0, dtype)], [np.zeros(0, LENGTH)]
+    for first in range(0, len(strings), PUBLISHED_BATCH):
+        some = strings[first : first + PUBLISHED_BATCH]
+        for encoding in tokenizer.encoder.encode_batch_fast(some, add_special_tokens=True):
+            blocks_BxT, lengths_B = _padded(_checked(encoding.ids, tokenizer.vocab_size), context, pad_id)
+            blocks.append(blocks_BxT.astype(dtype).ravel())
+            lengths.append(lengths_B.astype(LENGTH))
+    return {STREAM_FILE: np.concatenate(blocks), LENGTHS_FILE: np.concatenate(lengths)}
 
 
 def _padded(ids_n: NDArray[np.uint32], context: int, pad_id: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:

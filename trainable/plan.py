@@ -45,5 +45,4 @@ def data_key(config: TrialConfig) -> str:
 
 def table_key(config: TrialConfig) -> str:
     """Which bigram table a trial learns from."""
-    teacher = config.teacher
-    return fingerprint([data_key(config), teacher.kind, teacher.smoothing, teacher.smoothing_strength, teacher.rows])
+    return fingerprint([data_key(config), *config.teacher.table_settings])

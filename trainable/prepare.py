@@ -5,6 +5,7 @@ also how a run starts on a machine without it.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from trainable.teacher import Counter, teacher_loss, teacher_table
 from trainable.tokenizer import TextTokenizer, corpus_tokenizer
 from trainable.tokens import TokenBlocks, joined_blocks, separable, token_blocks
 from trainable.train import RunData
+from trainable.workers import LOCAL, Workers
 
 BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
 TablesByKey = dict[str, BigramTable]  # by table_key
@@ -45,11 +47,13 @@ def prepare_run(
     config: TrialConfig,
     cache: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
+    workers: Workers = LOCAL,
     counter: Counter | None = None,
 ) -> tuple[RunData, dict[str, Any]]:
     """The data of a run with its teacher's table, and the facts about them for the record.
 
-    `say` hears a line a product; a `counter` that several runs share counts for each only what no other had counted.
+    `say` hears a line a product; `workers` tokenise and count, with the same results whoever they are; a `counter` that
+    several runs share counts for each only what no other had counted.
     Raises InputError for anything wrong with corpus, tokenizer or settings.
     """
     cache = cache or cache_folder()
@@ -60,7 +64,8 @@ def prepare_run(
 
     def tokenised(parts: Parts, label: str) -> list[TokenBlocks]:
         rows = separable(parts, config.tokens)
-        return [token_blocks(corpus, rows_R, tokenizer, config.tokens, cache, label=label) for rows_R in rows]
+        of = partial(token_blocks, corpus, tokenizer=tokenizer, config=config.tokens, cache=cache, workers=workers)
+        return [of(rows_R, label=label) for rows_R in rows]
 
     train_parts = tokenised(split.train_parts, "training rows")
     train = joined_blocks(train_parts, cache, f"training rows of {corpus.name}")
@@ -70,7 +75,7 @@ def prepare_run(
     counted = train_parts
     if config.teacher.rows != "student":
         counted = tokenised(teacher_parts(split, config.teacher.rows), "teacher's rows")
-    table = teacher_table(config.teacher, counted, tokenizer, cache, counter or Counter())
+    table = teacher_table(config.teacher, counted, tokenizer, cache, counter or Counter(workers))
     facts = _facts(config, corpus, tokenizer, train, held_out, table)
     say(
         f"teacher {table.smoothing} on {table.rows} rows: {len(table.values):,} bigrams of "
@@ -80,7 +85,10 @@ def prepare_run(
 
 
 def prepare_runs(
-    configs: Iterable[TrialConfig], cache: Path | None = None, say: Callable[[str], None] = lambda text: None
+    configs: Iterable[TrialConfig],
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    workers: Workers = LOCAL,
 ) -> Prepared:
     """The data of several runs, each set of blocks and each table once.
 
@@ -92,7 +100,7 @@ def prepare_runs(
     facts: dict[str, Any] = {}
     listed: dict[str, Any] = {}
     heard: dict[str, None] = {}
-    counter = Counter()
+    counter = Counter(workers)
 
     def say_once(text: str) -> None:
         if text not in heard:
@@ -100,7 +108,7 @@ def prepare_runs(
         heard[text] = None
 
     for key, config in reversed(distinct.items()):
-        data, facts_here = prepare_run(config, cache, say_once, counter)
+        data, facts_here = prepare_run(config, cache, say_once, workers, counter)
         assert data.table is not None
         blocks.setdefault(data_key(config), (data.train, data.eval))
         tables[key] = data.table

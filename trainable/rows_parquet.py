@@ -42,10 +42,14 @@ def _read_file(path: Path, column: str, batch_rows: int) -> Iterator[pa.Array]:
         yield from checked_texts((batch.column(0) for batch in batches), path)
 
 
+BUFFER_BYTES = 1 << 16
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
+        # Read a buffer at a time: whole row groups read ahead took 60 MiB more and no less time.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.bigram import BigramTable, column_dtype
-from trainable.config import Smoothing, check_strength
+from trainable.config import Smoothing, check_min_count, check_strength
 from trainable.counts import BigramCounts
 from trainable.errors import InputError
 
@@ -68,31 +68,45 @@ def estimate(
     smoothing: Smoothing,
     strength: float | None = None,
     *,
+    min_count: int = 1,
     tokenizer_fingerprint: str,
     rows: str,
 ) -> BigramTable:
     """The table of `counts` under a smoothing method; computed in float64, stored in float32.
 
+    Bigrams counted fewer than `min_count` times leave the table when all is computed, so that discounts and the shared
+    vector stay what they were; their mass goes to the weight of the shared vector, and they are left with its share.
     Rounding to float32 is relative (6e-8), so stored rows sum to 1 within 2e-7.
-    Raises InputError if nothing was counted, or if `strength` does not fit the method.
+    Raises InputError if nothing was counted, or if `strength` or `min_count` does not fit the method.
     """
     _require_counts(counts)
+    check_min_count(smoothing, min_count)
     strength = _strength(smoothing, strength)
     tally = _tally(counts)
     value_K, backoff_V, base_V = _METHODS[smoothing](tally, strength)
+    prev_K, next_K, value_K, backoff_V = _pruned(tally, value_K, backoff_V, min_count)
     return BigramTable(
-        indptr=np.searchsorted(tally.prev_K, np.arange(counts.vocab_size + 1)),
-        indices=tally.next_K.astype(column_dtype(counts.vocab_size)),
+        indptr=np.searchsorted(prev_K, np.arange(counts.vocab_size + 1)),
+        indices=next_K.astype(column_dtype(counts.vocab_size)),
         values=value_K.astype(np.float32),
         backoff_V=backoff_V.astype(np.float32),
         base_V=base_V.astype(np.float32),
         vocab_size=counts.vocab_size,
-        smoothing=smoothing,
+        smoothing=smoothing if min_count == 1 else f"{smoothing}, bigrams seen {min_count} times or more",
         strength=strength,
         tokenizer_fingerprint=tokenizer_fingerprint,
         counted_tokens=counts.total,
         rows=rows,
     )
+
+
+def _pruned(tally: "_Tally", value_K: Floats, backoff_V: Floats, min_count: int) -> tuple[Ints, Ints, Floats, Floats]:
+    """The bigrams that stay, and the weights of the shared vector with the mass of those that do not."""
+    if min_count == 1:
+        return tally.prev_K, tally.next_K, value_K, backoff_V
+    kept_K = tally.count_K >= min_count
+    lost_V = _sums(tally.prev_K[~kept_K], value_K[~kept_K], len(backoff_V))
+    return tally.prev_K[kept_K], tally.next_K[kept_K], value_K[kept_K], backoff_V + lost_V
 
 
 def uniform(vocab_size: int, *, tokenizer_fingerprint: str) -> BigramTable:

@@ -8,13 +8,15 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainable.config import CorpusConfig, TeacherRows, require
 
-Rows = NDArray[np.int64]
+Rows = NDArray[np.signedinteger[Any]]  # of `row_dtype`
+DIGEST_ROWS = 1 << 16  # digested at once
 Parts = tuple[Rows, ...]  # in the order of their use; folds have parts in common, which are tokenised and counted once
 
 
@@ -43,8 +45,7 @@ def split_rows(rows: int, config: CorpusConfig) -> Split:
 
     Raises InputError if there are too few rows.
     """
-    every_R = np.random.default_rng(config.split_seed).permutation(rows)
-    every_R.flags.writeable = False  # the others are views of it
+    every_R = shuffled_rows(rows, config.split_seed)
     if config.folds is None:
         eval_R, *parts = _fraction(every_R, config.test_fraction)
     else:
@@ -59,9 +60,25 @@ def split_rows(rows: int, config: CorpusConfig) -> Split:
     )
 
 
+def row_dtype(rows: int) -> np.dtype[np.signedinteger[Any]]:
+    """The narrowest type of row numbers: what is held for each row decides the memory of a preparation."""
+    return np.dtype("<i4" if rows <= 1 << 31 else "<i8")
+
+
+def shuffled_rows(rows: int, seed: int) -> Rows:
+    """default_rng(seed).permutation(rows), read-only."""
+    every_R = np.arange(rows, dtype=row_dtype(rows))
+    np.random.default_rng(seed).shuffle(every_R)
+    every_R.flags.writeable = False  # parts are views of it
+    return every_R
+
+
 def rows_digest(rows_R: Rows) -> str:
     """SHA-256 of row numbers in their order, to stand for them in fingerprints."""
-    return hashlib.sha256(np.ascontiguousarray(rows_R, "<i8").data).hexdigest()
+    digest = hashlib.sha256()
+    for first in range(0, len(rows_R), DIGEST_ROWS):
+        digest.update(np.ascontiguousarray(rows_R[first : first + DIGEST_ROWS], "<i8").data)
+    return digest.hexdigest()
 
 
 def teacher_parts(split: Split, which: TeacherRows) -> Parts:

@@ -4,9 +4,10 @@ Counts add (trainable/counts.py): the table of a fold is made from the sum of th
 no row is counted again for the next fold, smoothing, or arm. Tables are cached under a fingerprint of what shapes them.
 """
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,52 +15,71 @@ from trainable.bigram import BigramTable, cross_entropy, shuffled
 from trainable.bigram_file import load_table, save_table
 from trainable.cache import Manifest, built_once
 from trainable.config import TeacherConfig
-from trainable.counts import BigramCounts, add_all, count_blocks, count_stream
+from trainable.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_blocks, count_stream
 from trainable.files import fingerprint
 from trainable.smoothing import estimate, uniform, unigram
 from trainable.tokenizer import TextTokenizer
 from trainable.tokens import TokenBlocks
+from trainable.workers import LOCAL, Workers, own_cores
 
 TABLE_FORMAT = 3  # raise when the same settings give another table
 TABLE_FILE = "table.bigram"
 SHUFFLE_SEED = 0
+TRAVELLING_TOKENS = 1 << 24  # of a piece that is counted elsewhere; here CHUNK_TOKENS, for merging costs
 
 
 class Counter:
     """Counts of parts of the rows, each counted when it is first asked for and kept for the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: Workers = LOCAL) -> None:
+        self._workers = workers
         self._counts: dict[str, BigramCounts] = {}  # by fingerprint of the part
 
     def __call__(self, parts: Sequence[TokenBlocks]) -> BigramCounts:
         """All bigrams of the parts' text, none across two parts' rows; padding is not counted."""
         for part in parts:
             if part.fingerprint not in self._counts:
-                self._counts[part.fingerprint] = count(part)
+                self._counts[part.fingerprint] = count(part, self._workers)
         return add_all((self._counts[part.fingerprint] for part in parts), parts[0].vocab_size)
 
 
-def count(blocks: TokenBlocks) -> BigramCounts:
-    """All bigrams of the blocks' text; padding is not counted."""
-    if blocks.lengths_B is not None:
-        return count_blocks(blocks.ids_BxT, blocks.lengths_B, blocks.vocab_size)
-    return count_stream(
-        blocks.stream_N, blocks.vocab_size, first_context=blocks.eos_id, threads=min(4, os.cpu_count() or 1)
-    )
+def count(blocks: TokenBlocks, workers: Workers = LOCAL) -> BigramCounts:
+    """All bigrams of the blocks' text, piece by piece; padding is not counted."""
+    tokens = CHUNK_TOKENS if workers.size == 1 else TRAVELLING_TOKENS
+    padded = blocks.lengths_B is not None
+    count_piece, pieces = (_count_blocks, _block_pieces) if padded else (_count_stream, _stream_pieces)
+    counts: BigramCounts = workers.sum(partial(count_piece, blocks.vocab_size), pieces(blocks, tokens))
+    return counts
+
+
+def _stream_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[int, Ids]]:
+    """(the token before, tokens)"""
+    for first in range(0, max(1, len(blocks.stream_N)), tokens):
+        yield int(blocks.stream_N[first - 1]) if first else blocks.eos_id, blocks.stream_N[first : first + tokens]
+
+
+def _count_stream(vocab_size: int, piece: tuple[int, Ids]) -> BigramCounts:
+    before, ids_n = piece
+    return count_stream(ids_n, vocab_size, first_context=before, threads=min(4, own_cores()))
+
+
+def _block_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[Ids, Ids]]:
+    """(blocks, real tokens of each)"""
+    assert blocks.lengths_B is not None
+    step = max(1, tokens // blocks.ids_BxT.shape[1])
+    for first in range(0, max(1, len(blocks.ids_BxT)), step):
+        yield blocks.ids_BxT[first : first + step], blocks.lengths_B[first : first + step]
+
+
+def _count_blocks(vocab_size: int, piece: tuple[Ids, Ids]) -> BigramCounts:
+    return count_blocks(*piece, vocab_size)
 
 
 def teacher_table(
     teacher: TeacherConfig, parts: Sequence[TokenBlocks], tokenizer: TextTokenizer, cache: Path, counter: Counter
 ) -> BigramTable:
     """The table of the parts' rows under the teacher's smoothing, from the cache or made now."""
-    shaping = [
-        TABLE_FORMAT,
-        [part.fingerprint for part in parts],
-        teacher.kind,
-        teacher.smoothing,
-        teacher.smoothing_strength,
-        teacher.rows,
-    ]
+    shaping = [TABLE_FORMAT, [part.fingerprint for part in parts], *teacher.table_settings]
     folder = cache / "tables" / fingerprint(shaping)
 
     def build(into: Path) -> Manifest:
@@ -73,12 +93,13 @@ def teacher_table(
 
 def make_table(teacher: TeacherConfig, counts: Callable[[], BigramCounts], tokenizer: TextTokenizer) -> BigramTable:
     """The teacher of the kind asked for; a uniform one counts nothing."""
-    known = {"tokenizer_fingerprint": tokenizer.fingerprint}
+    known: dict[str, Any] = {"tokenizer_fingerprint": tokenizer.fingerprint}
     if teacher.kind == "uniform":
         return uniform(tokenizer.vocab_size, **known)
     if teacher.kind == "unigram":
         return unigram(counts(), rows=teacher.rows, **known)
-    table = estimate(counts(), teacher.smoothing, teacher.smoothing_strength, rows=teacher.rows, **known)
+    pruned = {"min_count": teacher.min_count, "rows": teacher.rows, **known}
+    table = estimate(counts(), teacher.smoothing, teacher.smoothing_strength, **pruned)
     return shuffled(table, SHUFFLE_SEED) if teacher.kind == "shuffled" else table
 
 

@@ -50,6 +50,10 @@ class TextTokenizer:
     pad_id: int | None
     fingerprint: str  # of its serialised form and special tokens
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled encoder forgets that to it text is only text."""
+        return _unpickled, (self.encoder, self.vocab_size, self.eos_id, self.bos_id, self.pad_id, self.fingerprint)
+
 
 def corpus_tokenizer(spec: str, corpus: Corpus, train_rows_R: Rows, cache: Path) -> TextTokenizer:
     """The tokenizer that `spec` names; trained, if it says so, on the first TRAINING_ROWS of the given rows."""
@@ -162,6 +166,11 @@ def _wrapped(encoder: Tokenizer, config: dict[str, Any], spec: str) -> TextToken
     digest = fingerprint([json.loads(encoder.to_str()), eos_id, bos_id, pad_id])
     encoder.encode_special_tokens = True
     return TextTokenizer(encoder, vocab_size, eos_id, bos_id, pad_id, digest)
+
+
+def _unpickled(encoder: Tokenizer, *others: Any) -> TextTokenizer:
+    encoder.encode_special_tokens = True
+    return TextTokenizer(encoder, *others)
 
 
 def _special_id(encoder: Tokenizer, named: Any, known: tuple[str, ...]) -> int | None:

@@ -14,7 +14,8 @@ and its tokens are laid end to end with those of the others: the same stream as 
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,13 +28,16 @@ from trainable.cache import MANIFEST_FILE, Manifest, built_once, read_manifest
 from trainable.config import TokensConfig, require
 from trainable.corpus import Corpus
 from trainable.errors import InputError
-from trainable.files import fingerprint
+from trainable.files import fingerprint, join_files
 from trainable.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, Packed, id_dtype, pack, pack_as_published
 from trainable.progress import progress_bar
+from trainable.shards import ShardMaker
 from trainable.split import Parts, Rows, rows_digest
 from trainable.tokenizer import TextTokenizer
+from trainable.workers import LOCAL, Workers
 
 _PLAIN_FIELDS = ("eos_id", "pad_id", "vocab_size", "rows", "empty_rows", "fingerprint", "checksum", "path")
+READ_TOKENS = 1 << 18  # at once
 FORMAT = 1  # raise when the same settings give other tokens
 Ids = NDArray[np.unsignedinteger[Any]]
 
@@ -71,23 +75,28 @@ def token_blocks(
     *,
     label: str = "rows",
     progress: bool | None = None,
+    workers: Workers = LOCAL,
 ) -> TokenBlocks:
     """The given rows as blocks, from `cache` or made now; too few rows are no block at all.
 
     label: what the rows are for, in messages and in the progress bar; progress: None shows it on a terminal.
-    Memory of a build: some 40 bytes a row number and a few batches of text; as_published holds the text of the rows.
-    Raises InputError if a row cannot be read, or a token id exceeds the vocabulary.
+    A build that is killed goes on at the shard where it was. Its memory is that of a few shards for each worker,
+    whatever the rows, beside their numbers; as_published holds the text of the rows.
+    Raises InputError if a row cannot be read, or a token id exceeds the vocabulary; then nothing is left of a build.
     """
     shaping = _shaping(corpus, rows_R, tokenizer, config)
     folder = cache / "tokens" / fingerprint(shaping)
+    shards = folder.with_name(f"{folder.name}.shards")
 
     def build(into: Path) -> Manifest:
         method = pack if config.packing == "packed" else partial(pack_as_published, context=config.context)
-        with progress_bar(f"tokenising {label}", len(rows_R), progress) as advance:
-            packed = method(corpus, rows_R, tokenizer, into, advance)
+        with progress_bar(f"tokenising {label}", len(rows_R), progress) as advance, _dropped_if_wrong(shards):
+            packed = method(corpus, rows_R, tokenizer, into, ShardMaker(shards, workers, advance))
         return {"format": FORMAT, "label": label, "shaping": shaping, **_sizes(packed, tokenizer, len(rows_R))}
 
-    return _mapped(folder, built_once(folder, build))
+    manifest = built_once(folder, build)
+    shutil.rmtree(shards, ignore_errors=True)
+    return _mapped(folder, manifest)
 
 
 def joined_blocks(parts: Sequence[TokenBlocks], cache: Path, label: str) -> TokenBlocks:
@@ -132,6 +141,16 @@ def _shaping(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, config: Tok
     }
 
 
+@contextmanager
+def _dropped_if_wrong(folder: Path) -> Iterator[None]:
+    """Shards of wrong input or on a full disk are of no use; those of a build that was killed or interrupted are."""
+    try:
+        yield
+    except (InputError, OSError):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def _sizes(packed: Packed, tokenizer: TextTokenizer, rows: int) -> Manifest:
     return {
         "tokens": packed.tokens,
@@ -150,10 +169,7 @@ def _joined(parts: Sequence[TokenBlocks], cache: Path) -> TokenBlocks:
 
     def build(into: Path) -> Manifest:
         for name in (STREAM_FILE, LENGTHS_FILE) if parts[0].lengths_B is not None else (STREAM_FILE,):
-            with open(into / name, "wb") as whole:
-                for part in parts:
-                    with open(part.path / name, "rb") as stream:
-                        shutil.copyfileobj(stream, whole)
+            join_files([part.path / name for part in parts], into / name)
         sums = {name: sum(getattr(part, name) for part in parts) for name in ("rows", "empty_rows")}
         same = {name: getattr(parts[0], name) for name in ("eos_id", "pad_id", "vocab_size")}
         tokens = sum(len(part.stream_N) for part in parts)
@@ -172,11 +188,20 @@ def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
         stream_N = _read_only(folder / STREAM_FILE, manifest["dtype"], tokens)
         padded = fields["pad_id"] is not None
         lengths_B = _read_only(folder / LENGTHS_FILE, "<i4", tokens // context) if padded else None
-        if tokens and int(stream_N.max()) >= fields["vocab_size"]:
+        if _largest(folder / STREAM_FILE, manifest["dtype"]) >= fields["vocab_size"]:
             raise ValueError("a token id outside of the vocabulary")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / MANIFEST_FILE} is damaged ({error!r}): delete {folder}, and run again.") from error
     return _restored(stream_N, context, lengths_B, fields)
+
+
+def _largest(path: Path, dtype: str) -> int:
+    """The largest id of a stream, or 0; read and not mapped, so that its pages do not become this process's memory."""
+    largest = 0
+    with open(path, "rb") as stream:
+        while len(ids_n := np.fromfile(stream, dtype, READ_TOKENS)):
+            largest = max(largest, int(ids_n.max()))
+    return largest
 
 
 def _read_only(path: Path, dtype: str, size: int) -> NDArray[Any]:

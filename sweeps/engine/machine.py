@@ -14,6 +14,7 @@ from typing import Any
 
 from sweeps.engine.limits import check_open_files, shared_memory_is_ample
 from trainable.errors import InputError
+from trainable.workers import LOCAL, Workers
 
 WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}  # the data are prepared: no worker asks the network
 
@@ -71,10 +72,22 @@ class RayStart:
         if self._thread.ident is None:  # /dev/shm is small: what the trials read decides what Ray is asked for
             self._store = store_bytes()
             self._thread.start()
+        self._wait()
+        return self._dashboard
+
+    def workers(self) -> Workers:
+        """Who prepares the data: the cluster, once it is joined; here this process, while Ray starts."""
+        if not self._machine.cluster:
+            return LOCAL
+        self._wait()
+        from sweeps.engine.ray_workers import RayWorkers
+
+        return RayWorkers()
+
+    def _wait(self) -> None:
         self._up.wait()
         if self._error is not None:
             raise self._error
-        return self._dashboard
 
     def _start(self) -> None:
         try:

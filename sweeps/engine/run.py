@@ -57,7 +57,7 @@ def run_sweep(
     """
     started = time.time()
     say = partial(console.print, highlight=False)
-    prepared = prepare_runs(configs_of(spec), say=lambda text: console.print(f"  {text}", highlight=False))
+    prepared = prepare(spec, ray_start, lambda text: say(f"  {text}"))
     check_models(spec, prepared)
     try:
         drop_unusable_checkpoints(folder, say)
@@ -72,6 +72,19 @@ def run_sweep(
         if not is_disk_full(error):
             raise
         raise disk_full(folder, error) from error
+
+
+def prepare(spec: Spec, ray_start: RayStart, say: Callable[[str], None]) -> Prepared:
+    """The data of all trials. Raises InputError where a cluster cannot be joined, or does not get through."""
+    workers = ray_start.workers()
+    try:
+        return prepare_runs(configs_of(spec), say=say, workers=workers)
+    except RayError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(
+            f"the cluster failed while it prepared the data ({reason}): look at its nodes, and run the same command "
+            "again; what is prepared is kept."
+        ) from error
 
 
 def configs_of(spec: Spec) -> list[TrialConfig]:

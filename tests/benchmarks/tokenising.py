@@ -27,6 +27,7 @@ from student import default_corpus
 from trainable.cache import cache_folder
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.corpus import BUILTIN, Corpus, open_corpus
+from trainable.split import shuffled_rows
 from trainable.tokenizer import TextTokenizer, corpus_tokenizer
 from trainable.tokens import token_blocks
 
@@ -37,7 +38,7 @@ BATCH_ROWS = 1000  # of datasets.map: its default
 
 def prepare(corpus: Corpus, tokenizer: TextTokenizer, rows: int) -> None:
     """The first rows, shuffled, into a cache that is thrown away."""
-    rows_R = np.random.default_rng(0).permutation(rows)
+    rows_R = shuffled_rows(rows, 0)
     with TemporaryDirectory() as folder:
         token_blocks(corpus, rows_R, tokenizer, TOKENS, Path(folder), progress=False)
 
