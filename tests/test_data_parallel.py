@@ -37,6 +37,10 @@ SETTING = {
 }
 
 
+class Stopped(Exception):
+    """Stands for what Tune raises in a report to end a trial."""
+
+
 class TwoWorkers:
     """Runs of two workers on data that are in the object store."""
 
@@ -46,14 +50,18 @@ class TwoWorkers:
         self.config, self.run, self.folder = config, run, folder
         self._data, self._sums = SharedData.put(blocks, tables), checksums(blocks, tables)
 
-    def reports(self, changes: dict[str, Any], name: str, killed_at: int | None = None) -> list[Report]:
-        """What the workers report until they end, or until one of them is killed."""
+    def reports(
+        self, changes: dict[str, Any], name: str, killed_at: int | None = None, stopped_at: int | None = None
+    ) -> list[Report]:
+        """What the workers report until they end, or until one of them is killed, or the trial is stopped."""
         reports: list[Report] = []
 
         def book(report: Report) -> None:
             reports.append(report)
             if report[names.STEP] == killed_at:
-                os.kill(a_worker(), signal.SIGKILL)
+                os.kill(workers()[-1], signal.SIGKILL)
+            if report[names.STEP] == stopped_at:
+                raise Stopped
 
         config = override(self.config, changes)
         checkpoint = self.folder / name / names.CHECKPOINT_FILE
@@ -62,15 +70,13 @@ class TwoWorkers:
         return reports
 
 
-def a_worker() -> int:
-    """Process id of one of Ray Train's workers."""
-    workers = [
-        process
+def workers() -> list[int]:
+    """Process ids of Ray Train's workers."""
+    return [
+        int(process.pid)
         for process in psutil.Process().children(recursive=True)
         if "RayTrainWorker" in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE
     ]
-    assert len(workers) == 2, workers
-    return int(workers[-1].pid)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,13 @@ def test_after_the_death_of_a_worker_both_go_on_from_the_checkpoint(two: TwoWork
     resumed = losses(two.reports({}, "killed"))
     assert min(resumed) in (DYING, DYING + 10)  # the other worker may have got to its next checkpoint
     assert resumed == {step: loss for step, loss in whole.items() if step >= min(resumed)}  # bit for bit
+
+
+def test_a_stopped_trial_takes_no_step_more_and_gives_back_what_it_held(two: TwoWorkers) -> None:
+    with pytest.raises(Stopped):
+        two.reports({}, "stopped", stopped_at=20)
+    assert ray.available_resources().get("CPU") == 2
+    assert min(losses(two.reports({}, "stopped"))) == 20, "a checkpoint after the step at which it was stopped"
 
 
 def test_a_sweep_of_trials_with_two_workers_finds_what_one_with_one_worker_finds(

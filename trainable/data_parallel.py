@@ -22,6 +22,14 @@ from trainable.shared_data import SharedData
 from trainable.train import Report, train
 
 _PATIENCE = 0.5  # seconds between looks at whether the workers are still there
+_FAREWELL = 60.0  # seconds that they may take to end
+_STARTS = 30  # tries, of a minute each, to find room for them on the cluster
+_GO_ON = True
+_AT_WORK = threading.Lock()
+
+
+class _Ended(Exception):
+    """The trial is over before its last step."""
 
 
 def train_together(
@@ -54,19 +62,38 @@ def train_together(
             num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.kinds
         ),
         # its own state is read by nobody: a name it has never seen, and no retries beside those of Tune
-        run_config=ray.train.RunConfig(storage_path=str(storage)),
+        run_config=ray.train.RunConfig(
+            storage_path=str(storage), failure_config=ray.train.FailureConfig(controller_failure_limit=_STARTS)
+        ),
     )
-    fit = _Fit(trainer)
-    fit.start()
+    with _AT_WORK:
+        fit = _Fit(trainer)
+        fit.start()
+        try:
+            _pass_on(handed_in, dealt_with, report, fit)
+        except BaseException:  # Tune ends the trial by an exception in `report`
+            dealt_with.put(not _GO_ON)
+            fit.join()
+            raise
+    if fit.error is not None:
+        raise fit.error
+
+
+def wait_for_workers() -> None:
+    """Until those of this process have ended, and what they took of the cluster is free again."""
+    if _AT_WORK.acquire(timeout=_FAREWELL):
+        _AT_WORK.release()
+
+
+def _pass_on(handed_in: Queue, dealt_with: Queue, report: Callable[[Report], None], fit: "_Fit") -> None:
+    """Report what rank 0 hands in, until the workers have ended."""
     while fit.is_alive() or not handed_in.empty():
         try:
             row = handed_in.get(timeout=_PATIENCE)
         except Empty:
             continue
         report(row)
-        dealt_with.put(None)
-    if fit.error is not None:
-        raise fit.error
+        dealt_with.put(_GO_ON)
 
 
 class _Fit(threading.Thread):
@@ -102,7 +129,8 @@ def _work(task: dict[str, Any]) -> None:
 
     def hand_in(row: Report) -> None:
         task["handed_in"].put(row)
-        task["dealt_with"].get()
+        if task["dealt_with"].get() != _GO_ON:
+            raise _Ended
 
     config: TrialConfig = task["config"]
     data: SharedData = task["data"]

@@ -42,11 +42,25 @@ def make_trainable(run: Path, data: SharedData, needs: Needs) -> Any:
             name_process(self.config["name"])
             return super().step()
 
+        def cleanup(self) -> None:
+            try:
+                super().cleanup()
+            finally:
+                end_workers(needs)
+
         @classmethod
         def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
             return tune.PlacementGroupFactory([needs.reserved])
 
     return GuidedTrial
+
+
+def end_workers(needs: Needs) -> None:
+    """Let a trial's workers end before its process does: what they hold of the cluster might stay held."""
+    if needs.workers > 1:
+        from trainable.data_parallel import wait_for_workers
+
+        wait_for_workers()
 
 
 def name_process(trial: str) -> None:
