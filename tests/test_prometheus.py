@@ -1,4 +1,4 @@
-"""A real Prometheus (Debian's package) scrapes a real sweep, as the README says to watch one."""
+"""A real Prometheus (Debian's package) scrapes a real sweep, and Ray's dashboard names its trials."""
 
 import json
 import shutil
@@ -39,7 +39,6 @@ class Prometheus:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._address = f"127.0.0.1:{free.getsockname()[1]}"
-        self._open = build_opener(ProxyHandler({})).open
         options = [f"--config.file={quick}", f"--storage.tsdb.path={folder}", f"--web.listen-address={self._address}"]
         with open(folder / "output.txt", "w") as output:
             self._process = subprocess.Popen([str(PROMETHEUS), *options], stdout=output, stderr=output)
@@ -54,8 +53,7 @@ class Prometheus:
     def series(self, query: str) -> list[dict[str, Any]]:
         """What it answers to a query; nothing as long as it does not answer."""
         try:
-            with self._open(f"http://{self._address}/api/v1/query?query={quote(query)}", timeout=10) as answer:
-                return list(json.load(answer)["data"]["result"])
+            return list(fetch(f"http://{self._address}/api/v1/query?query={quote(query)}")["data"]["result"])
         except (URLError, TimeoutError):
             return []
 
@@ -73,12 +71,17 @@ def ray_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_prometheus_shows_each_running_trial_with_the_numbers_of_its_ledger(tmp_path: Path, ray_folder: Path) -> None:
+def test_each_running_trial_is_seen_by_its_name_with_the_numbers_of_its_ledger(
+    tmp_path: Path, ray_folder: Path
+) -> None:
     environment = {"RAY_TMPDIR": str(ray_folder), "RAY_metrics_report_interval_ms": "2000"}
     config = ray_folder / "ray" / "session_latest" / "metrics" / "prometheus" / "prometheus.yml"
     with LiveSweep(SMALL_STUDY, tmp_path, *LONG_TRIALS, environment=environment) as sweep:
         sweep.wait_for(config.exists, "Ray had written a configuration for Prometheus")
         with Prometheus(config, tmp_path / "prometheus") as prometheus:
+            sweep.wait_for(lambda: prometheus.series(f'ray_step{{trial="{CONTROL}"}}'), "the control was seen")
+            named = {("GuidedTrial", f"{CONTROL} and later")}
+            sweep.wait_for(lambda: actors(sweep) == named, "the dashboard had named the worker")
             sweep.wait_for(lambda: f"ray::{ARM}" in titles(sweep), "a process was named after the arm")
             sweep.wait_for(
                 lambda: len(set(prometheus.values(names.GAIN, ARM))) >= 2, "two reports of the arm were seen"
@@ -98,6 +101,19 @@ def test_prometheus_shows_each_running_trial_with_the_numbers_of_its_ledger(tmp_
 def written(run: Path, trial: str, column: str) -> set[float]:
     """All values of a column in a trial's ledger."""
     return {row[column] for row in read_reports(run / names.TRIALS_FOLDER / trial / names.LEDGER_FILE)}
+
+
+def fetch(url: str) -> Any:
+    """JSON from this machine, whatever proxy the environment names."""
+    with build_opener(ProxyHandler({})).open(url, timeout=30) as answer:
+        return json.load(answer)
+
+
+def actors(sweep: LiveSweep) -> set[tuple[str, str]]:
+    """(class, name) of each actor, as Ray's dashboard shows them."""
+    dashboard = sweep.printed.split("Ray dashboard: ")[1].split()[0]
+    found = fetch(f"{dashboard}/logical/actors")["data"]["actors"].values()
+    return {(actor["actorClass"], actor["reprName"]) for actor in found}
 
 
 def titles(sweep: LiveSweep) -> set[str]:
