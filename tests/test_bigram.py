@@ -377,6 +377,19 @@ def test_the_table_shrinks_as_more_bigrams_are_left_out_and_a_limit_of_1_leaves_
     assert tables[1].smoothing == "kneser_ney, bigrams seen 2 times or more"
 
 
+def test_a_vocabulary_of_128k_takes_8_bytes_a_bigram():
+    size = 1 << 17
+    tokens = np.random.default_rng(0).zipf(1.2, 3000) % size
+    tokens[-1] = size - 1
+    counts = count_stream(tokens.astype(np.uint32), size, first_context=EOS)
+    table = estimate(counts, "modified_kneser_ney", min_count=2, **IDS)
+    assert counts.keys_K.dtype == np.uint64
+    assert 0 < len(table.values) < len(counts.keys_K)
+    assert table.indices.nbytes + table.values.nbytes == 8 * len(table.values)
+    for context in (EOS, int(tokens[0]), size - 1):
+        assert table.row(context).sum() == pytest.approx(1, abs=1e-5)
+
+
 def test_mle_has_no_backoff_for_rare_bigrams():
     with pytest.raises(InputError, match=r"teacher\.min_count is 2 but mle has no back-off weight .* choose another"):
         estimate(counted([1, 2]), "mle", min_count=2, **IDS)

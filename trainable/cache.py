@@ -44,7 +44,10 @@ def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
         return manifest
     with _writing(folder), FileLock(folder.with_name(f"{folder.name}.lock")):
         manifest = whole(folder)  # another process may have built it while this one waited
-        return manifest if manifest is not None else build_folder(folder, build)
+        if manifest is None:
+            remove_abandoned(folder.parent, folder.name)  # we hold the lock
+            manifest = build_folder(folder, build)
+        return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -81,10 +84,14 @@ def whole(folder: Path) -> Manifest | None:
         return None
 
 
+def remove_abandoned(parent: Path, name: str = "*") -> None:
+    """Remove what killed builds left of a folder, or of all; for one who alone builds there."""
+    for abandoned in parent.glob(f".{name}.*.tmp"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+
+
 def build_folder(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     """As `built_once`, for one who alone works in a parent folder that exists: built anew, without a lock."""
-    for abandoned in folder.parent.glob(f".{folder.name}.*.tmp"):  # of killed builds: we hold the lock
-        shutil.rmtree(abandoned, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
     try:

@@ -1,7 +1,7 @@
 """Rows from shards, where they lie in the order of the file, into the order of their use, in bounded memory.
 
 An external sort. Within a shard the rows stand in the order of their use, so what a shard has of any stretch of that
-order is one piece of its file. A stretch of about GATHER_TOKENS is read from all shards, put in order, and written.
+order is one piece of its file. A stretch of some GATHER_TOKENS is read from all shards, put in order, and written.
 
 Shapes: R row numbers of a shard, G groups of rows in the order of their use, P bounds of stretches, n tokens.
 """
@@ -18,7 +18,7 @@ from trainable.shards import Arrays
 
 TOKENS_FILE, LENGTHS_FILE, PLACES_FILE = "tokens.bin", "row_lengths.bin", "places.bin"
 LENGTH = np.dtype("<u4")
-GATHER_TOKENS = 1 << 20  # moved at once: 8 MiB of indices
+GATHER_TOKENS, STRETCHES = 1 << 20, 2048  # moved at once, some 20 bytes each; or more, for reads are shards x stretches
 GROUP_ROWS = 16  # a stretch ends between two groups
 
 Ints = NDArray[np.int64]
@@ -62,10 +62,11 @@ def gather(
 
 
 def _bounds(token_G: Ints, rows: int) -> Ints:
-    """The first row of each stretch of about GATHER_TOKENS, and the end of all."""
+    """The first row of each stretch, and the end of all."""
     end_G = np.cumsum(token_G)
     total = int(token_G.sum())
-    groups = np.searchsorted(end_G, np.arange(GATHER_TOKENS, total + GATHER_TOKENS, GATHER_TOKENS)) + 1
+    step = max(GATHER_TOKENS, total // STRETCHES)
+    groups = np.searchsorted(end_G, np.arange(step, total + step, step)) + 1
     return np.unique(np.minimum([0, *groups * GROUP_ROWS], rows))
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from trainable.cache import ROOM_HINT, Manifest, build_folder, whole
+from trainable.cache import ROOM_HINT, Manifest, build_folder, remove_abandoned, whole
 from trainable.disk import require_room
 from trainable.progress import Advance
 from trainable.workers import Workers
@@ -46,6 +46,7 @@ class ShardMaker:
         paths: list[Path] = []
         waiting: deque[tuple[Path, int, Arrays]] = deque()
         self.folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(self.folder)
 
         def missing() -> Iterator[Any]:
             for shard in shards:
