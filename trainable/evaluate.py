@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
 from trainable.batches import Batch, eval_batches
 from trainable.model import hidden_states, output_matrix
-from trainable.output_layer import IGNORE_INDEX
+from trainable.output_layer import IGNORE_INDEX, cross_entropies, logits_buffer
 from trainable.tokens import TokenBlocks
 
 
@@ -25,8 +24,9 @@ def evaluate(model: LlamaForCausalLM, blocks: TokenBlocks, batch_blocks: int, au
     model.eval()
     losses_B, counts_B = [], []
     with autocast:
+        buffer_nxV = logits_buffer(output_matrix(model), batch_blocks * (blocks.ids_BxT.shape[1] - 1))
         for batch in eval_batches(blocks, batch_blocks, model.device):
-            losses_B.append(_loss_per_block(model, batch))
+            losses_B.append(_loss_per_block(model, batch, buffer_nxV))
             counts_B.append((batch.target_BxT != IGNORE_INDEX).sum(1))
     model.train()
     return summarise(torch.cat(losses_B).double().cpu().numpy(), torch.cat(counts_B).cpu().numpy())
@@ -42,11 +42,8 @@ def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
     return Evaluation(mean, float(np.sqrt(blocks / (blocks - 1) * (residual_B**2).sum()) / tokens))
 
 
-def _loss_per_block(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """[B]; logits exist for one block at a time."""
-    hidden_BxTxD = hidden_states(model, batch.context_BxT)
-    losses = [
-        F.cross_entropy(F.linear(hidden_TxD, output_matrix(model)).float(), target_T, reduction="sum")
-        for hidden_TxD, target_T in zip(hidden_BxTxD, batch.target_BxT, strict=True)
-    ]
-    return torch.stack(losses)
+def _loss_per_block(model: LlamaForCausalLM, batch: Batch, buffer_nxV: torch.Tensor) -> torch.Tensor:
+    """[B]"""
+    hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
+    loss_N = cross_entropies(hidden_NxD, output_matrix(model), batch.target_BxT.flatten(), buffer_nxV)
+    return loss_N.view(batch.target_BxT.shape).sum(1)
