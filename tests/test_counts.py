@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainable import counts as counts_module
 from trainable.counts import BigramCounts, add_all, count_blocks, count_stream, key_dtype
 from trainable.errors import InputError
 
@@ -36,6 +37,13 @@ def naive(tokens) -> dict[tuple[int, int], int]:
 @given(stream, st.integers(1, 9), st.integers(1, 3))
 def test_a_stream_counts_as_a_dictionary_does_whatever_the_chunks_and_threads(tokens, chunk_tokens, threads):
     assert as_dict(counted(tokens, chunk_tokens=chunk_tokens, threads=threads)) == naive(tokens)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_slices_of_the_cache_and_threads_leave_no_seam(monkeypatch, threads):
+    tokens = np.random.default_rng(0).zipf(1.5, 5000) % V
+    monkeypatch.setattr(counts_module, "CACHED_TOKENS", 13)
+    assert as_dict(counted(tokens, chunk_tokens=997, threads=threads)) == naive(tokens.tolist())
 
 
 @given(stream)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from trainable import output_layer
 from trainable.config import ModelConfig
 from trainable.evaluate import evaluate, summarise
 from trainable.model import build_model
@@ -26,6 +27,23 @@ def test_it_is_the_loss_that_transformers_computes() -> None:
     expected = model(input_ids=ids, labels=ids).loss.item()
     for batch_blocks in (1, 4, 100):
         assert evaluate(model, blocks_of(IDS_BxT), batch_blocks, OFF).loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("positions", [1, 7, 45])  # blocks have 15: some chunks end inside a block, some in another
+def test_chunks_of_positions_change_nothing(monkeypatch: pytest.MonkeyPatch, positions: int) -> None:
+    model = build_model(ModelConfig(), vocab_size=50, context=16, seed=0)
+    lengths_B = np.array([16, 3, 9, 16, 2, 16], np.int32)
+    whole = evaluate(model, blocks_of(IDS_BxT, lengths_B), 4, OFF)
+    monkeypatch.setitem(output_layer.CHUNK, "cpu", positions)
+    assert evaluate(model, blocks_of(IDS_BxT, lengths_B), 4, OFF) == pytest.approx(whole, rel=1e-6)
+
+
+def test_in_low_precision_it_is_near() -> None:
+    model = build_model(ModelConfig(), vocab_size=50, context=16, seed=0)
+    precise = evaluate(model, blocks_of(IDS_BxT), 4, OFF).loss
+    low = evaluate(model, blocks_of(IDS_BxT), 4, torch.autocast("cpu", dtype=torch.bfloat16)).loss
+    assert low != precise
+    assert low == pytest.approx(precise, rel=1e-3)
 
 
 def test_padding_counts_neither_in_the_loss_nor_as_a_token() -> None:

@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
 from trainable.batches import Batch, eval_batches
 from trainable.model import hidden_states, output_matrix
-from trainable.output_layer import IGNORE_INDEX
+from trainable.output_layer import IGNORE_INDEX, cross_entropies, logits_buffer
 from trainable.ranks import ALONE, Ranks
 from trainable.tokens import TokenBlocks
 
@@ -27,7 +26,9 @@ def evaluate(
     """Mean cross-entropy over all targets of `blocks`, with its standard error over blocks; the same on all ranks."""
     model.eval()
     with autocast:
-        losses_2xB = [_losses(model, batch) for batch in eval_batches(blocks, batch_blocks, model.device, ranks)]
+        buffer_nxV = logits_buffer(output_matrix(model), batch_blocks * (blocks.ids_BxT.shape[1] - 1))
+        batches = eval_batches(blocks, batch_blocks, model.device, ranks)
+        losses_2xB = [_losses(model, batch, buffer_nxV) for batch in batches]
     model.train()
     loss_B, count_B = np.concatenate(ranks.in_order([losses.cpu().numpy() for losses in losses_2xB]), axis=1)
     return summarise(loss_B, count_B)
@@ -43,11 +44,9 @@ def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
     return Evaluation(mean, float(np.sqrt(blocks / (blocks - 1) * (residual_B**2).sum()) / tokens))
 
 
-def _losses(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """[2, B], float64: summed loss of each block, and its number of targets. Logits exist for one block at a time."""
-    hidden_BxTxD = hidden_states(model, batch.context_BxT)
-    loss_B = [
-        F.cross_entropy(F.linear(hidden_TxD, output_matrix(model)).float(), target_T, reduction="sum")
-        for hidden_TxD, target_T in zip(hidden_BxTxD, batch.target_BxT, strict=True)
-    ]
-    return torch.stack([torch.stack(loss_B).double(), (batch.target_BxT != IGNORE_INDEX).sum(1).double()])
+def _losses(model: LlamaForCausalLM, batch: Batch, buffer_nxV: torch.Tensor) -> torch.Tensor:
+    """[2, B], float64: summed loss of each block, and its number of targets."""
+    hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
+    loss_N = cross_entropies(hidden_NxD, output_matrix(model), batch.target_BxT.flatten(), buffer_nxV)
+    loss_B = loss_N.view(batch.target_BxT.shape).sum(1)
+    return torch.stack([loss_B.double(), (batch.target_BxT != IGNORE_INDEX).sum(1).double()])

@@ -65,8 +65,7 @@ class Teacher:
         base_V = self.base_V.to(dtype)
         backoff_C = None
         sparse_CxV, sparse_VxC = self._rows(contexts_C, dtype)
-        panels = torch.split(output_VxD, PANEL, dim=1)
-        expected_CxD = torch.cat([sparse_CxV @ panel.contiguous() for panel in panels], dim=1)
+        expected_CxD = _product(sparse_CxV, output_VxD)
         if self.table.backoff_V[contexts_C].any():
             backoff_C = torch.tensor(self.table.backoff_V[contexts_C], dtype=dtype, device=self.device)
             expected_CxD.addr_(backoff_C, base_V @ output_VxD)
@@ -101,6 +100,19 @@ class Teacher:
             )
 
 
+def _product(sparse_CxV: Tensor, dense_VxD: Tensor) -> Tensor:
+    """Their product, a panel of columns at a time; one copy serves all panels, for fresh ones splinter the heap."""
+    if dense_VxD.shape[1] <= PANEL:
+        return sparse_CxV @ dense_VxD
+    product_CxD = dense_VxD.new_empty(len(sparse_CxV), dense_VxD.shape[1])
+    copy_VxP = dense_VxD.new_empty(len(dense_VxD), PANEL)
+    for first in range(0, dense_VxD.shape[1], PANEL):
+        here = slice(first, first + PANEL)
+        panel_VxP = dense_VxD[:, here]
+        product_CxD[:, here] = sparse_CxV @ copy_VxP[:, : panel_VxP.shape[1]].copy_(panel_VxP)
+    return product_CxD
+
+
 def guided_loss(
     hidden_NxD: Tensor, output_VxD: Tensor, context_N: Tensor, target_N: Tensor, guidance: Guidance | None
 ) -> Tensor:
@@ -116,6 +128,6 @@ def guided_loss(
 
 def _expected_logit(hidden_NxD: Tensor, context_N: Tensor, target_N: Tensor, guidance: Guidance) -> Tensor:
     """Sum over positions of <h, E[c]>: the logit that the teacher expects."""
-    counted_Nx1 = (target_N != IGNORE_INDEX).unsqueeze(1)
     expected_NxD = F.embedding(guidance.row_V[context_N], guidance.expected_CxD)
-    return (hidden_NxD.to(expected_NxD.dtype) * (expected_NxD * counted_Nx1)).sum()
+    expected_logit_N = (hidden_NxD.to(expected_NxD.dtype) * expected_NxD).sum(1)
+    return (expected_logit_N * (target_N != IGNORE_INDEX)).sum()

@@ -24,12 +24,35 @@ def chunked_cross_entropy(hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tens
     Positions whose target is IGNORE_INDEX count for nothing. Under autocast the matrix products are in low precision,
     everything between them in float32. Backward runs once.
     """
-    device = hidden_NxD.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else output_VxD.dtype
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_NxD, output_VxD, target_N, teacher_weight, dtype
+        hidden_NxD, output_VxD, target_N, teacher_weight, _product_dtype(output_VxD)
     )
     return loss
+
+
+@torch.no_grad()
+def cross_entropies(hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, buffer_nxV: Tensor) -> Tensor:
+    """Cross-entropy of each position, [N], in nats and without a gradient; 0 where the target is IGNORE_INDEX."""
+    low_NxD, low_VxD = hidden_NxD.to(buffer_nxV.dtype), output_VxD.to(buffer_nxV.dtype)
+    target_Nx1 = target_N.clamp(min=0).unsqueeze(1)
+    losses = []
+    chunks = (torch.split(all_N, len(buffer_nxV)) for all_N in (low_NxD, target_Nx1))
+    for low_nxD, target_nx1 in zip(*chunks, strict=True):
+        logits_nxV = torch.mm(low_nxD, low_VxD.t(), out=buffer_nxV[: len(low_nxD)]).float()
+        losses.append(-torch.log_softmax(logits_nxV, 1, out=logits_nxV).gather(1, target_nx1).squeeze(1))
+    return torch.cat(losses) * (target_N != IGNORE_INDEX)
+
+
+def logits_buffer(output_VxD: Tensor, positions: int) -> Tensor:
+    """Room for the logits of a chunk, [n, V]: to be made once, for fresh room for each chunk splinters the heap."""
+    chunk = min(CHUNK[output_VxD.device.type], positions)
+    return torch.empty(chunk, len(output_VxD), dtype=_product_dtype(output_VxD), device=output_VxD.device)
+
+
+def _product_dtype(output_VxD: Tensor) -> torch.dtype:
+    """Of the matrix products: autocast's, where it is on."""
+    device = output_VxD.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else output_VxD.dtype
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -44,8 +67,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_NxD = torch.empty_like(low_NxD)
         grad_VxD = torch.zeros_like(output_VxD, dtype=precise)
         loss = torch.zeros((), dtype=precise, device=hidden_NxD.device)
-        chunk = CHUNK[hidden_NxD.device.type]
-        buffer_nxV = low_NxD.new_empty(min(chunk, len(low_NxD)), len(low_VxD))
+        buffer_nxV = logits_buffer(low_VxD, len(low_NxD))
+        chunk = len(buffer_nxV)
 
         for start in range(0, len(low_NxD), chunk):
             here = slice(start, start + chunk)

@@ -62,6 +62,7 @@ def model_folder(width: int) -> str:
     shape = {
         "model_type": "llama",
         "vocab_size": 32_000,
+        "max_position_embeddings": 1024,
         "hidden_size": width,
         "intermediate_size": int(width * 2.6875),
         "num_attention_heads": width // 32,
