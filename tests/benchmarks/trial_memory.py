@@ -33,9 +33,11 @@ from trainable.bigram import BigramTable
 from trainable.config import override
 from trainable.files import write_json
 from trainable.ledger import append_row
+from trainable.needs import Needs
 from trainable.plan import data_key, table_key
+from trainable.shared_data import SharedData, checksums
 from trainable.tokens import TokenBlocks
-from trainable.trial import checksums, make_trainable
+from trainable.trial import make_trainable
 
 MB, MIB = 10**6, 2**20
 VOCABULARY, CONTEXT, CPUS = 8192, 128, 2
@@ -163,7 +165,7 @@ def run(trials: int, table: BigramTable, blocks: TokenBlocks, folder: Path) -> M
     by_name = {plan.name: plan.to_dict() for plan in plans}
     measure = MeasureOnce(trials)
     tune.Tuner(
-        make_trainable(folder, by_key, tables, CPUS / max(trials, CPUS), 0),
+        make_trainable(folder, SharedData.put(by_key, tables), Needs(cpus=CPUS / max(trials, CPUS))),
         param_space={
             "name": tune.grid_search(list(by_name)),
             "plan": tune.sample_from(lambda spec: by_name[spec.config.name]),
