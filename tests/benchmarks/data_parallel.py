@@ -1,0 +1,99 @@
+"""A trial of two workers against one of one: tokens a second, and how far their validation losses part.
+
+    python tests/benchmarks/data_parallel.py [--corpus PATH] [--repeats 7]
+
+Both train the same guided trial, 50 steps with the same global batch, under Ray Train where there are two workers, each
+of one thread on one core (gloo sums the gradients). Starting the workers is not timed, for it is paid once a trial:
+it has a row of its own, against the seconds of the whole trial.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import ray
+import torch
+from record import Row, compare, keep
+from student import config_of, default_corpus
+
+from sweeps.engine.machine import Machine, start_ray
+from trainable import names
+from trainable.config import TrialConfig
+from trainable.data_parallel import train_together
+from trainable.needs import Needs
+from trainable.plan import data_key, table_key
+from trainable.prepare import prepare_run
+from trainable.shared_data import SharedData, checksums
+from trainable.train import Report, RunData, train
+
+STEPS = 50
+CASES = {  # what is summed at each step grows with the parameters, what is computed also with the tokens
+    "tiny, V 8,192, 4 k tokens a step": {"tokens__tokenizer": "train:8192", "loop__batch_blocks": 32},
+    "tiny, V 8,192, 16 k tokens a step": {"tokens__tokenizer": "train:8192", "loop__batch_blocks": 128},
+}
+GUIDED = {"teacher__schedule": "linear", "teacher__steps": 40, "loop__steps": STEPS, "loop__eval_every": STEPS}
+
+
+def alone(config: TrialConfig, data: RunData) -> Report:
+    """The last report of one process with one thread."""
+    reports: list[Report] = []
+    torch.set_num_threads(1)
+    train(config, data, reports.append)
+    return reports[-1]
+
+
+def together(config: TrialConfig, data: SharedData, sums: dict[str, str]) -> tuple[Report, float]:
+    """The last report of two workers, and the seconds of the whole."""
+    reports: list[Report] = []
+    began = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / names.CHECKPOINT_FILE
+        train_together(config, data, sums, reports.append, checkpoint, Path(folder), Needs(workers=2))
+    return reports[-1], time.perf_counter() - began
+
+
+def case_rows(case: str, config: TrialConfig, repeats: int) -> list[Row]:
+    """Rates, losses, and what starting costs."""
+    data, _ = prepare_run(config)
+    assert data.table is not None
+    blocks, tables = {data_key(config): (data.train, data.eval)}, {table_key(config): data.table}
+    shared, sums = SharedData.put(blocks, tables), checksums(blocks, tables)
+    both = [(alone(config, data), together(config, shared, sums)) for _ in range(repeats)]
+    rates = [
+        [report[names.TOKENS] / report[names.TRAIN_SECONDS] for report in reports]
+        for reports in ([two for _, (two, _) in both], [one for one, _ in both])
+    ]
+    apart = max(abs(one[names.EVAL_LOSS] - two[names.EVAL_LOSS]) for one, (two, _) in both)
+    losses = [two[names.EVAL_LOSS] for _, (two, _) in both], [one[names.EVAL_LOSS] for one, _ in both]
+    busy = [two[names.TRAIN_SECONDS] + two[names.EVAL_SECONDS] for _, (two, _) in both]
+    whole = [seconds for _, (_, seconds) in both]
+    return [
+        compare(f"{case}: two workers against one", *rates, "tokens/s"),
+        compare(f"{case}: validation loss after {STEPS} steps, at most {apart:.1e} apart", *losses, "nats"),
+        compare(
+            f"{case}: starting and ending two workers, of {STEPS} steps",
+            [all_ - work for all_, work in zip(whole, busy, strict=True)],
+            whole,
+            "s",
+        ),
+    ]
+
+
+def main() -> None:
+    """Run all cases and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", default=default_corpus(), help="a parquet or text file (the books, else built in)")
+    parser.add_argument("--repeats", type=int, default=7, help="pairs a case (7)")
+    arguments = parser.parse_args()
+    start_ray(Machine(cpus=2))
+    rows = []
+    for case, changes in CASES.items():
+        config = config_of(arguments.corpus, corpus__train_rows=100_000, **changes, **GUIDED)
+        rows += case_rows(case, config, arguments.repeats)
+    ray.shutdown()
+    keep("data_parallel", rows)
+
+
+if __name__ == "__main__":
+    main()
