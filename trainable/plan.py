@@ -3,14 +3,12 @@
 Light on purpose: the command line, the sweep's spec and its run folder speak of plans, and need neither Ray nor torch.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from trainable.config import TrialConfig, from_dict, require, to_dict
+from trainable.config import TrialConfig, from_dict, to_dict
 from trainable.files import fingerprint
-
-_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,99}")
+from trainable.paths import require_folder_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +24,7 @@ class TrialPlan:
     def __post_init__(self) -> None:
         """A name becomes a folder, also one that was read from a file of somebody else's."""
         for name in (self.name, self.control):
-            plain = _NAME.fullmatch(name) is not None
-            require(plain, f"trial name {name!r} cannot be a folder: use letters, digits and . _ + - (100 at most).")
+            require_folder_name("trial name", name)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for trial.json and for Tune."""

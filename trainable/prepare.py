@@ -105,7 +105,8 @@ def prepare_runs(
         blocks.setdefault(data_key(config), (data.train, data.eval))
         tables[key] = data.table
         facts = facts or facts_here
-        listed[key] = facts_here["teacher"] | {"blocks": data_key(config)}
+        ours = {"blocks": data_key(config), "tokenizer": facts_here["tokenizer"]["fingerprint"]}
+        listed[key] = facts_here["teacher"] | ours
     return Prepared(blocks, tables, facts | {"tables": listed})
 
 

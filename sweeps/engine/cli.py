@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeps.engine.comparison import Comparison
+from sweeps.engine.difference import first_difference
+from sweeps.engine.export import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder, Spec, check_writable
 from sweeps.engine.machine import Machine, RayStart, check_address
 from sweeps.engine.plan_lines import show_plan
@@ -68,8 +71,13 @@ class Options:
     # --- where ---
     results: Path = Path("results")
     """runs go to RESULTS/STUDY/TIME"""
+    run: str | None = None
+    """name of the run, instead of the time: the very same command starts it, or goes on with it (schedulers' retries)"""
     resume: Path | None = None
     """a run folder: go on with it; its spec is used, not the options above"""
+    export: Annotated[tuple[str, Path] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None
+    """write a trained model to a new folder that transformers loads: of the trial named, or best for the finished trial
+    with the lowest final validation loss; with --resume RUN of a complete run, nothing is trained"""
     address: str | None = None
     """of a Ray cluster to join (default: RAY_ADDRESS, or an own Ray)"""
     cpus_per_trial: Annotated[float, tyro.conf.arg(name="cpus-per-trial")] = 1
@@ -182,33 +190,105 @@ def _absolute(name: Any) -> Any:
 
 
 def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Console) -> int:
-    if options.resume is not None:
-        folder = RunFolder.open(user_path(options.resume))
-        spec = spec_of(folder)
-    else:
-        spec = study(options)
-        check_effects(spec, free_settings(options))
-        check_inputs(spec)
-        user_path(options.results)
+    spec, folder = spec_and_folder(study, options)
     check_resources(options)
     check_device(spec, options)
+    export = export_of(options)
+    if export is not None:
+        check_export(export, spec, folder)
     show_plan(spec, console)
     if options.dry_run:
         return 0
+    if export is not None and folder is not None and folder.complete:
+        with folder.locked():
+            return write_export(export, folder, console)
     machine = machine_of(options)
     check_address(machine.cluster)
-    if options.resume is None:
+    if folder is None:
         folder = RunFolder.create(options.results, spec.study)
+    else:
+        folder.make(may_exist=True)
     check_writable(folder.path)
     console.print(f"Run folder: {folder.path}")
-    try:
-        with folder.locked(), RayStart(machine) as ray_start:  # Ray starts while these import it and torch
+    with folder.locked():
+        with RayStart(machine) as ray_start:  # Ray starts while these import it and torch
             from sweeps.engine.facts import provenance
             from sweeps.engine.run import run_sweep
 
-            return run_sweep(folder, spec, machine, ray_start, console, provenance())
-    finally:
-        folder.drop_unused()
+            status = run_sweep(folder, spec, machine, ray_start, console, provenance())
+        return write_export(export, folder, console) if export is not None and folder.complete else status
+
+
+def spec_and_folder(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> tuple[Spec, RunFolder | None]:
+    """What is to be done, and where; no folder yet for a new run that the time will name."""
+    if options.resume is not None:
+        require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
+        folder = RunFolder.open(user_path(options.resume))
+        return spec_of(folder), folder
+    spec = study(options)
+    check_effects(spec, free_settings(options))
+    check_inputs(spec)
+    results = lasting_path("--results", options.results)
+    if options.run is None:
+        return spec, None
+    folder = RunFolder.named(results, spec.study, options.run)
+    if folder.begun:
+        check_same(folder, spec)
+    return spec, folder
+
+
+def check_same(folder: RunFolder, spec: Spec) -> None:
+    """Raise InputError where a run that is begun was to do something else."""
+    difference = first_difference(spec_of(folder).to_dict(), spec.to_dict())
+    if difference is not None:
+        key, was, now = difference
+        raise InputError(
+            f"run {folder.path} was begun with other settings ({key} was {shortened(was)}, now {shortened(now)}): "
+            "give the same options again, or another --run."
+        )
+
+
+def shortened(value: Any) -> str:
+    """For a sentence."""
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def lasting_path(option: str, path: Path) -> Path:
+    """A folder to write to. Raises InputError for a place on the net, or one that Ray removes when the job ends."""
+    written = str(path)
+    require(
+        re.match(r"[a-z][a-z0-9+.-]+:/", written, re.IGNORECASE) is None,
+        f"{option} is {written}: mount it, for ledgers are files that grow line by line, and give a path.",
+    )
+    path = user_path(path)
+    require(
+        _JOB_COPY not in path.absolute().parts,
+        f"{option} is {written}, which lies in the copy of the working folder that Ray removes after the job: give an "
+        "absolute path, on a file system that all nodes share.",
+    )
+    return path
+
+
+_JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
+
+
+def export_of(options: Options) -> Export | None:
+    """Which model is to be written where."""
+    if options.export is None:
+        return None
+    trial, folder = options.export
+    return Export(trial, lasting_path("--export", folder).absolute())
+
+
+def write_export(export: Export, folder: RunFolder, console: Console) -> int:
+    """Write the model of a run that is complete; the exit status is the run's."""
+    from sweeps.engine.model_folder import write_model_folder
+
+    trial = chosen_trial(export, folder)
+    write_model_folder(folder, trial, export.folder)
+    console.print(f"Exported {trial.plan.name} (validation loss {trial.loss:.4f}) to {export.folder}", highlight=False)
+    return 1 if names.FAILED in [state for _, state, _ in folder.trials()] else 0
 
 
 def machine_of(options: Options) -> Machine:

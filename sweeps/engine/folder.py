@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -20,11 +20,19 @@ from trainable import names
 from trainable.errors import InputError
 from trainable.files import read_json, write_json
 from trainable.ledger import Row
+from trainable.paths import require_folder_name
 from trainable.plan import TrialPlan
 from trainable.trial_files import read_facts, read_status, read_whole_ledger, write_status
 
 Spec = Sweep | Comparison
 _LOCK_FILE = ".lock"
+
+
+class FinishedTrial(NamedTuple):
+    """A trial that ran all its steps, and the validation loss it ended with."""
+
+    plan: TrialPlan
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -38,39 +46,58 @@ class RunFolder:
         """A new folder named by the time; never an existing one."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         for attempt in range(100):
-            path = results.expanduser().resolve() / study / (f"{stamp}-{attempt}" if attempt else stamp)
+            folder = cls(results.expanduser().resolve() / study / (f"{stamp}-{attempt}" if attempt else stamp))
             try:
-                path.mkdir(parents=True)
-                return cls(path)
+                folder.make()
+                return folder
             except FileExistsError:
                 continue
-            except OSError as error:
-                raise InputError(
-                    f"results folder {path} cannot be made ({error.strerror}): give --results DIR."
-                ) from None
         raise InputError(f"{results / study} has a hundred runs of this second: try again.")
+
+    @classmethod
+    def named(cls, results: Path, study: str, name: str) -> "RunFolder":
+        """The run of that name, begun or not; nothing is made. Raises InputError where something else lies there."""
+        require_folder_name("--run", name)
+        folder = cls(results.expanduser().resolve() / study / name)
+        others = [path for path in folder.path.glob("*") if not path.name.startswith(".")]
+        if others and not folder.begun:
+            raise InputError(
+                f"{folder.path} has files but no {names.RUN_FILE}, so it is no run: give another --run, or remove it."
+            )
+        return folder
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with."""
+        return (self.path / names.RUN_FILE).is_file()
+
+    def make(self, *, may_exist: bool = False) -> None:
+        """The folder itself. Raises FileExistsError unless it may exist, InputError where it cannot be made."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=may_exist)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and not may_exist:
+                raise
+            raise InputError(
+                f"results folder {self.path} cannot be made ({error.strerror}): give --results DIR."
+            ) from None
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """An existing run. Raises InputError if `path` is none."""
-        path = path.expanduser().resolve()
-        if not (path / names.RUN_FILE).is_file():
+        folder = cls(path.expanduser().resolve())
+        if not folder.begun:
             raise InputError(
-                f"{path} is not a run: it has no {names.RUN_FILE}; give a folder such as results/STUDY/RUN."
+                f"{folder.path} is not a run: it has no {names.RUN_FILE}; give a folder such as results/STUDY/RUN."
             )
-        return cls(path)
-
-    def drop_unused(self) -> None:
-        """Remove the folder if the run never got as far as run.json, and nothing else is in it."""
-        if (self.path / names.RUN_FILE).exists():
-            return
-        (self.path / _LOCK_FILE).unlink(missing_ok=True)
-        with suppress(OSError):  # not empty: not ours to remove
-            self.path.rmdir()
+        return folder
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run against a second driver; the lock falls with the process."""
+        """Hold the run against a second driver; the lock falls with the process. A run that never began leaves nothing.
+
+        Raises InputError where another driver holds it.
+        """
         lock = FileLock(self.path / _LOCK_FILE)
         try:
             lock.acquire(timeout=0)
@@ -79,7 +106,14 @@ class RunFolder:
         try:
             yield
         finally:
+            if not self.begun:
+                self._drop()
             lock.release()
+
+    def _drop(self) -> None:
+        (self.path / _LOCK_FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: not ours to remove
+            self.path.rmdir()
 
     def read_run(self) -> dict[str, Any]:
         """run.json."""
@@ -88,6 +122,11 @@ class RunFolder:
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json."""
         write_json(self.path / names.RUN_FILE, run)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a driver has said that every trial of the run has ended."""
+        return self.begun and bool(self.read_run().get("complete", False))
 
     def spec(self) -> Spec:
         """What the run is to do."""
@@ -108,10 +147,26 @@ class RunFolder:
         return status.state, status.reason
 
     def close_trial(self, plan: TrialPlan, state: str, reason: str = "") -> None:
-        """Write how a trial ended; drop its checkpoint unless it is to be kept."""
+        """Write how a trial ended; drop the checkpoints that are no longer of use."""
         write_status(self.trial(plan.name), state, reason)
-        if state != names.FAILED and not plan.config.loop.keep_checkpoint:
+        if state == names.FINISHED:
+            for other in self.finished(with_checkpoint=True)[1:]:  # the best is kept: it can be exported
+                self._drop_checkpoint(other.plan)
+        elif state != names.FAILED:
+            self._drop_checkpoint(plan)
+
+    def _drop_checkpoint(self, plan: TrialPlan) -> None:
+        if not plan.config.loop.keep_checkpoint:
             (self.trial(plan.name) / names.CHECKPOINT_FILE).unlink(missing_ok=True)
+
+    def finished(self, *, with_checkpoint: bool = False) -> list[FinishedTrial]:
+        """The trials that ran all their steps, lowest final validation loss first; or those with a checkpoint alone."""
+        kept = names.CHECKPOINT_FILE if with_checkpoint else names.TRIAL_FILE
+        folders = [file.parent for file in self.path.glob(f"{names.TRIALS_FOLDER}/*/{kept}")]
+        ended = [folder for folder in folders if read_status(folder).state == names.FINISHED]
+        trials = [(plan, reports) for plan, _, reports in map(_read_trial, ended) if reports]
+        found = [FinishedTrial(plan, reports[-1][names.EVAL_LOSS]) for plan, reports in trials]
+        return sorted(found, key=lambda trial: (trial.loss, trial.plan.name))
 
     def trials(self) -> list[tuple[TrialPlan, str, list[Row]]]:
         """(plan, state, reports) of every trial that was begun, oldest first."""

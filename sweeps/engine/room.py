@@ -31,7 +31,7 @@ class RoomWatch(tune.Stopper):  # type: ignore[misc]
         self._checkpoint = checkpoint_bytes(spec, prepared)
         ended = sum(1 for _, state, _ in folder.trials() if state != names.RUNNING)
         left = spec.trials - ended
-        kept = left if spec.base.loop.keep_checkpoint else 0
+        kept = left if spec.base.loop.keep_checkpoint else min(left, 1)  # the best finished trial's
         reports = left * (spec.base.loop.steps // spec.base.loop.eval_every + 2)
         self._next = min(slots, max(left, 1)) * self._checkpoint + MIB
         written = kept * self._checkpoint + reports * BYTES_A_REPORT + left * BYTES_A_TRIAL + BYTES_A_RUN

@@ -184,7 +184,7 @@ def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None
         )
     created = known.get("created", datetime.now(UTC).isoformat(timespec="seconds"))
     head = {"schema": 1, "study": spec.study, "run": folder.path.name, "created": created}
-    folder.write_run({**facts, **known, **head, "spec": spec.to_dict()})
+    folder.write_run({**facts, **known, **head, "complete": False, "spec": spec.to_dict()})
 
 
 def changed(known: dict[str, Any], facts: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -203,7 +203,7 @@ def conclude(folder: RunFolder, complete: bool, started: float, console: Console
     run = folder.read_run()
     spent = run.get("wall_seconds", 0.0) + time.time() - started
     ended = datetime.now(UTC).isoformat(timespec="seconds")
-    folder.write_run(run | {"ended": ended, "wall_seconds": spent})
+    folder.write_run(run | {"complete": complete, "ended": ended, "wall_seconds": spent})
     rebuild(folder.path)
     print_summary(folder.path, console)
     states = [state for _, state, _ in folder.trials()]
