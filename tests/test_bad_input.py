@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tyro
 from small_corpus import small_sentences
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -130,6 +131,23 @@ def run_file(content: object) -> Callable[[Path], object]:
     return write
 
 
+def named_run(study: str | None) -> Callable[[Path], object]:
+    """A folder `mine` among the runs of the search: begun by a study's command, or with files that are no run's."""
+
+    def write(folder: Path) -> None:
+        run = folder / SEARCH / "mine"
+        run.mkdir(parents=True)
+        if study is None:
+            (run / "diary.txt").write_text("Dear diary")
+            return
+        words = shlex.split(" ".join(f"{key} {value}" for key, value in SMALL.items()))
+        its = runpy.run_module(f"sweeps.{study}")
+        options = tyro.cli(its["SearchOptions"], args=words, config=(tyro.conf.OmitArgPrefixes,))
+        write_json(run / names.RUN_FILE, {"spec": its["schedule_search"](options).to_dict()})
+
+    return write
+
+
 # ---- the cases -----------------------------------------------------------------------------------------------------
 
 RUN = {
@@ -154,6 +172,41 @@ RUN = {
     "one GPU and a half": Case("--gpus-per-trial 1.5", "is 1.5", "--gpus-per-trial", "give a whole number"),
     "results are a file": Case("--results taken", "cannot be made", "taken", "give --results", text(b"", "taken")),
     "results in nobody's home": Case("--results ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),
+    "results on the net": Case("--results s3://bucket/x", "mount it", "s3:/bucket/x", "give a path"),
+    "results in a job's copy": Case(
+        "--results working_dir_files/r", "Ray removes after the job", "--results", "give an absolute path"
+    ),
+    "run called by a path": Case("--run a/b", "cannot be a folder", "'a/b'", "use letters, digits and"),
+    "run without a name": Case("--run ''", "cannot be a folder", "--run ''", "use letters, digits and"),
+    "run called ..": Case("--run ..", "cannot be a folder", "'..'", "use letters, digits and"),
+    "run that is no run": Case("--results . --run mine", "it is no run", "mine", "give another --run", named_run(None)),
+    "run of other settings": Case(
+        "--results . --run mine --steps 32",
+        "other settings (base.loop.steps was 96, now 32)",
+        "mine",
+        "give the same",
+        named_run(SEARCH),
+    ),
+    "run and resume": Case("--run mine --resume mine", "both say which run", "--resume and --run", "leave one of them"),
+    "export to a folder that is not empty": Case(
+        "--export best .", "is not an empty folder", "workplace", "give a new"
+    ),
+    "export to a file": Case(
+        "--export best taken", "is not an empty folder", "taken", "give a new", text(b"", "taken")
+    ),
+    "export below a file": Case(
+        "--export best taken/x", "takes no files", "taken/x", "give another", text(b"", "taken")
+    ),
+    "export to the net": Case("--export best s3://bucket/x", "mount it", "--export", "give a path"),
+    "export of a trial that cannot be": Case(
+        "--export linear-T7-L9-s0 new", "has no trial", "linear-T7-L9-s0", "give best"
+    ),
+    "export of an arm that is none": Case(
+        "--export best-1 new", "has no trial", "'best-1'", "give best", script="kfold"
+    ),
+    "export of a trial that is not kept": Case(
+        "--export none-L1-s0 new", "keeps the checkpoint of its best", "none-L1-s0", "loop.keep_checkpoint=true"
+    ),
     "resume of no run": Case("--resume .", "is not a run", "run.json", "give a folder such as"),
     "resume of nothing": Case("--resume nowhere", "is not a run", "nowhere", "give a folder such as"),
     "resume in nobody's home": Case("--resume ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),

@@ -96,15 +96,17 @@ def test_comparison_killed_twice_has_the_rows_of_one_that_never_was(undisturbed:
 
 
 def test_search_killed_once_keeps_every_finished_trial_and_has_none_twice(tmp_path: Path) -> None:
-    with LiveSweep(SEARCH, tmp_path, *SEARCH_WORDS) as sweep:
+    words = (*SEARCH_WORDS, "--run", "mine")
+    with LiveSweep(SEARCH, tmp_path, *words) as sweep:
         sweep.wait_for_trial(names.CONFIRM, after_step=8)
         kill(sweep)
     run = sweep.run
+    assert run.name == "mine"
     first, known = finished(run), states(run)
     assert "none-L1-s0" in first
     delete(run / "tune")
 
-    with LiveSweep(SEARCH, tmp_path, "--resume", str(run)) as sweep:
+    with LiveSweep(SEARCH, tmp_path, *words) as sweep:  # as a scheduler would: the very same command
         assert sweep.end() == 0, sweep.printed
     last = ledgers(run)
     assert {name: last[name] for name in first} == first, "a finished trial was run again"

@@ -52,13 +52,12 @@ def test_spec_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "keep", "left"),
     [
-        (names.FINISHED, False, False),
         (names.STOPPED, False, False),
-        (names.FINISHED, True, True),
+        (names.STOPPED, True, True),
         (names.FAILED, False, True),
     ],
 )
-def test_closed_trial_loses_its_checkpoint_unless_it_failed_or_is_kept(
+def test_trial_that_did_not_finish_loses_its_checkpoint_unless_it_failed_or_is_kept(
     tmp_path: Path, state: str, keep: bool, left: bool
 ) -> None:
     folder = new_run(tmp_path, SWEEP)
@@ -68,6 +67,38 @@ def test_closed_trial_loses_its_checkpoint_unless_it_failed_or_is_kept(
     checkpoint.write_bytes(b"weights")
     folder.close_trial(plan, state, "why")
     assert (checkpoint.exists(), folder.status(plan.name)) == (left, (state, "why"))
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_of_finished_trials_the_best_alone_keeps_its_checkpoint_unless_all_do(tmp_path: Path, keep: bool) -> None:
+    folder = new_run(tmp_path, SWEEP)
+    losses = {0: 5.0, 1: 4.0, 2: 4.5, 3: 3.0}
+    for seed, loss in losses.items():
+        plan = control_plan(override(SWEEP.base, {"loop.keep_checkpoint": keep, "seed": seed}))
+        folder.open_trial(plan)
+        (folder.trial(plan.name) / names.CHECKPOINT_FILE).write_bytes(b"weights")
+        append_row(folder.trial(plan.name) / names.LEDGER_FILE, {names.STEP: 10, names.EVAL_LOSS: loss})
+        folder.close_trial(plan, names.FINISHED)
+        left = {file.parent.name for file in folder.path.glob(f"trials/*/{names.CHECKPOINT_FILE}")}
+        best = min(range(seed + 1), key=losses.__getitem__)
+        assert left == ({f"none-L1-s{n}" for n in range(seed + 1)} if keep else {f"none-L1-s{best}"})
+    assert [trial.plan.config.seed for trial in folder.finished()] == [3, 1, 2, 0]
+
+
+def test_named_run_is_the_same_folder_each_time_and_nothing_is_made_before_it_begins(tmp_path: Path) -> None:
+    first, second = (RunFolder.named(tmp_path / "results", "study", "mine") for _ in range(2))
+    assert first == second and not (tmp_path / "results").exists()
+    assert first.path == tmp_path / "results" / "study" / "mine"
+
+
+def test_a_driver_that_ends_before_its_run_begins_leaves_nothing_and_takes_nothing_from_another(tmp_path: Path) -> None:
+    folder = RunFolder.named(tmp_path, "study", "mine")
+    folder.make()
+    with folder.locked():
+        with pytest.raises(InputError, match="in use"), RunFolder.named(tmp_path, "study", "mine").locked():
+            raise AssertionError("two drivers")
+        assert folder.path.is_dir(), "the second driver has removed the first one's folder"
+    assert not folder.path.exists()
 
 
 def test_trials_are_read_with_state_and_the_last_row_of_each_step(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Options:
     results: Path = Path("results")
     """runs go to RESULTS/STUDY/TIME"""
     run: str | None = None
-    """name of the run, instead of the time: the very same command starts it, or goes on with it (schedulers' retries)"""
+    """name of the run, instead of the time: the very same command starts it or goes on with it (for retries)"""
     resume: Path | None = None
     """a run folder: go on with it; its spec is used, not the options above"""
     export: Annotated[tuple[str, Path] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None

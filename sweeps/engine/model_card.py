@@ -59,7 +59,7 @@ def _what(run: Run, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: 
     else:
         kind = "bigram table" if config.teacher.kind == "bigram" else f"{config.teacher.kind} table"
         schedule = describe({**flatten(config)})
-        yield f"For a while a {kind} taught it, with a weight in the loss that falls to a floor: {schedule}."
+        yield f"A {kind} taught it, with a weight in the loss that falls from 1 to a floor: {schedule}."
     yield _rank(run, trial)
 
 
@@ -78,7 +78,7 @@ def _table(run: Run, row: Mapping[Any, Any]) -> str:
         "validation loss": f"{row[names.EVAL_LOSS]:.6f}{interval}, nats per token, plain cross-entropy",
         "gain": " ".join(_gain(run, row)),
         "corpus": f"{corpus['source']}, fingerprint `{corpus['fingerprint']}`, {corpus['rows']:,} rows",
-        "rows": f"{corpus['train_rows']:,} to train on, {corpus['eval_rows']:,} to validate on, unless the settings differ",
+        "rows": f"{corpus['train_rows']:,} to train on, {corpus['eval_rows']:,} to validate on (see the settings)",
         "run": f"{record['study']}/{record['run']}, begun {record['created']}",
         "git commit": record["git_commit"] or "unknown",
         "made with": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
@@ -136,7 +136,7 @@ def _notes(run: Run, trial: FinishedTrial) -> Iterator[str]:
         yield LEAK
     if config.loop.precision != "float32":
         yield f"Trained and validated under autocast to {config.loop.precision}; the weights here are float32."
-    yield "The trial was chosen by its validation loss, which flatters the chosen one a little."
+    yield "Of many trials, the one with the lowest validation loss looks a little better than it is."
     if config.corpus.folds is None:
         yield SAME_TEXT
 

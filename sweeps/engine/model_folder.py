@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, processors
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from analysis.sections.summary_sections import read_all
 from sweeps.engine.folder import FinishedTrial, RunFolder
@@ -46,6 +47,7 @@ def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> No
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)
+        logging.disable_progress_bar()
         model.save_pretrained(temporary)
         fast_tokenizer(tokenizer, trial.plan.config).save_pretrained(temporary)
         (temporary / CARD_FILE).write_text(card, encoding="utf-8")
@@ -129,6 +131,10 @@ def _check_loads(folder: Path, model: LlamaForCausalLM) -> None:
 
 
 def _to_disk(folder: Path) -> None:
+    """Every byte, for everyone who may read the card: safetensors' own files are the writer's alone."""
+    mode = (folder / CARD_FILE).stat().st_mode
+    for path in folder.iterdir():
+        path.chmod(mode)
     for path in [*folder.iterdir(), folder]:
         number = os.open(path, os.O_RDONLY)
         try:

@@ -28,6 +28,7 @@ from sweeps.engine.limits import store_bytes
 from sweeps.engine.listed import ListedTrials
 from sweeps.engine.machine import Machine, RayStart
 from sweeps.engine.mending import drop_unusable_checkpoints
+from sweeps.engine.nodes import check_nodes
 from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.room import RoomWatch
@@ -59,6 +60,7 @@ def run_sweep(
     try:
         drop_unusable_checkpoints(folder, say)
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
+        check_nodes(folder.path)
         write_run_file(folder, spec, prepared.facts | facts)
         with EndAtOnce(resume_command(folder)):  # from here on there is something to resume
             complete = run_trials(folder, spec, prepared, machine, console)
