@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analysis.results import ARM, EVAL_ROWS, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, SCHEDULE, TEACHER_STEPS, TRIAL
 from analysis.sections.run_sections import LEAK, SAME_TEXT, Run
@@ -107,7 +108,7 @@ def _arm_interval(run: Run, row: Mapping[Any, Any]) -> Interval | None:
     spec = run.record["spec"]
     table = compare_arms(run.results, spec["arms"], spec["tuned"])
     same = (table[ARM] == row[ARM]) & (table[LAYERS] == row[LAYERS]) & (table[LOOP_STEPS] == row[LOOP_STEPS])
-    same &= (table[EVAL_ROWS] == row[EVAL_ROWS]) | (table[EVAL_ROWS].isna() & bool(np.isnan(row[EVAL_ROWS])))
+    same &= (table[EVAL_ROWS] == row[EVAL_ROWS]) | (table[EVAL_ROWS].isna() & bool(pd.isna(row[EVAL_ROWS])))
     if spec["tuned"]:
         same &= table[spec["tuned"]] == row[spec["tuned"]]
     for found in table[same].to_dict("records"):
