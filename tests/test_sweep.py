@@ -34,9 +34,9 @@ def only_run(results: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """(run folder, what was printed) of a smoke test that ran to its end."""
+    """(run folder, what was printed) of a smoke test that ran to its end, and exported its best model beside it."""
     results = tmp_path_factory.mktemp("results")
-    done = sweep(results)
+    done = sweep(results, "--export", "best", str(results / "model"))
     assert done.returncode == 0, done.stderr + done.stdout
     return only_run(results), done.stdout
 
@@ -53,6 +53,16 @@ def test_the_main_job_leaves_tables_pictures_summary_and_tensorboard_logs(finish
     assert len(list(run.glob("trials/*/events.out.tfevents*"))) >= 5
     for phrase in ("Ray dashboard: http://127.0.0.1:", "Best schedules", "Stopped by ASHA", "tensorboard --logdir"):
         assert phrase in printed, printed
+
+
+def test_a_sweep_ends_with_the_model_that_was_asked_for(finished: tuple[Path, str]) -> None:
+    run, printed = finished
+    best = RunFolder.open(run).finished()[0]
+    assert f"Exported {best.plan.name} (validation loss {best.loss:.4f})" in printed
+    wanted = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert {path.name for path in (run.parents[1] / "model").iterdir()} == wanted | {"README.md"}
+    kept = [file.parent.name for file in run.glob(f"trials/*/{names.CHECKPOINT_FILE}")]
+    assert kept == [best.plan.name]
 
 
 def test_gain_is_the_controls_loss_minus_the_own_at_every_step(finished: tuple[Path, str]) -> None:
