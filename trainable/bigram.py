@@ -88,7 +88,7 @@ class BigramTable:
 
 
 def column_dtype(vocab_size: int) -> np.dtype[Any]:
-    """The type of `indices`: uint16 where it suffices, else int32, which SciPy and PyTorch index by."""
+    """The type of `indices`: uint16, or int32, as wide as uint32 and what SciPy and PyTorch index by."""
     return np.dtype(np.uint16 if vocab_size <= SHORT_ROW_LIMIT else np.int32)
 
 
