@@ -4,8 +4,8 @@ Additive means that counts of a whole minus counts of a fold are the counts of t
 serves every fold. A pair is one number, prev * V + next; sorting those numbers and measuring the runs counts some
 250 M tokens a second, in chunks, so that memory does not grow with the stream.
 
-Shapes: N tokens, n of them in a chunk, K distinct bigrams, M keys of two counts together, V vocabulary, B blocks,
-T tokens in a block.
+Shapes: N tokens, n of them in a chunk, s in a slice, K distinct bigrams, M keys of two counts together, V vocabulary,
+B blocks, T tokens in a block.
 """
 # ruff: noqa: N802  (shapes in names)
 
@@ -158,9 +158,12 @@ def _stream_chunks(
         next_n = stream_N[start : start + chunk_tokens]
         _check_ids(next_n, vocab_size)
         keys_n = buffer_n[: len(next_n)]
-        keys_n[0], keys_n[1:] = before, next_n[:-1]
-        before = next_n[-1]
-        yield _count_pairs(keys_n, next_n, vocab_size, threads)
+        for here in _slices(len(next_n)):
+            prev_s, next_s = keys_n[here], next_n[here]
+            prev_s[0], prev_s[1:] = before, next_s[:-1]
+            before = next_s[-1]
+            _make_keys(prev_s, next_s, vocab_size)
+        yield _count_keys(keys_n, vocab_size, threads)
 
 
 def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts:
@@ -168,23 +171,26 @@ def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts
     prev_n, next_n = ids_BxT[:, :-1][inside_BxT], ids_BxT[:, 1:][inside_BxT]
     _check_ids(prev_n, vocab_size)
     _check_ids(next_n, vocab_size)
-    return _count_pairs(prev_n, next_n, vocab_size)
+    keys_n = prev_n.astype(key_dtype(vocab_size))
+    _make_keys(keys_n, next_n, vocab_size)
+    return _count_keys(keys_n, vocab_size, threads=1)
 
 
-def _count_pairs(prev_N: Ids, next_N: Ids, vocab_size: int, threads: int = 1) -> BigramCounts:
-    """Sort the keys and measure the runs. Overwrites `prev_N` where it already has the type of a key."""
-    dtype = key_dtype(vocab_size)
-    keys_N = prev_N.astype(dtype, copy=False)
-    for here in _slices(len(keys_N)):
-        keys_N[here] *= dtype.type(vocab_size)
-        np.add(keys_N[here], next_N[here], out=keys_N[here], casting="unsafe")  # ids are checked: nothing is lost
+def _make_keys(prev_N: NDArray[np.unsignedinteger[Any]], next_N: Ids, vocab_size: int) -> None:
+    """prev * V + next in the place of prev, which has the type of a key."""
+    prev_N *= prev_N.dtype.type(vocab_size)
+    np.add(prev_N, next_N, out=prev_N, casting="unsafe")  # ids are checked: nothing is lost
+
+
+def _count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threads: int) -> BigramCounts:
+    """Sort the keys, in place, and measure the runs."""
     _sort(keys_N, threads)
     starts_K = _run_starts(keys_N)
     return BigramCounts(keys_N[starts_K], np.diff(starts_K, append=len(keys_N)), vocab_size)
 
 
 def _sort(keys_N: NDArray[np.unsignedinteger[Any]], threads: int) -> None:
-    """In place; each thread sorts a part of the range of keys, so that nothing is left to merge."""
+    """Each thread sorts a part of the range of keys, so that nothing is left to merge."""
     parts = min(threads, max(1, len(keys_N)))
     bounds = [len(keys_N) * i // parts for i in range(parts + 1)]
     if parts > 1:

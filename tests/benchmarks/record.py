@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from sweeps.engine.facts import provenance
-from trainable.files import write_json
+from trainable.files import read_json, write_json
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
 REPEATS = 7
@@ -72,8 +73,11 @@ def compare(
     )
 
 
-def keep(name: str, rows: list[Row]) -> None:
-    """Print the rows; write them, with machine, versions, commit and command, to results/benchmarks/<name>.json."""
+def keep(name: str, rows: list[Row], *, part: bool = False) -> None:
+    """Print the rows; write them, with machine, versions, commit and command, to results/benchmarks/<name>.json.
+
+    part: of the cases only; those of the file that were not measured now stay, and each new row says where it is from.
+    """
     table = Table("case", "ours", "against", "unit", "ratio", "lowest to highest", "target")
     for row in rows:
         spread = f"{row.ratio_low:.3g} to {row.ratio_high:.3g}"
@@ -82,5 +86,15 @@ def keep(name: str, rows: list[Row]) -> None:
         table.add_row(row.case, f"{row.ours:.4g}", f"{row.against:.4g}", row.unit, f"{row.ratio:.3g}", spread, target)
     Console(width=160).print(table)
     path = RESULTS / f"{name}.json"
-    write_json(path, {**provenance(), "rows": [asdict(row) for row in rows]})
+    if part and path.exists():
+        write_json(path, with_part(read_json(path), [asdict(row) | {"measured": provenance()} for row in rows]))
+    else:
+        write_json(path, {**provenance(), "rows": [asdict(row) for row in rows]})
     print(f"written to {path}")
+
+
+def with_part(kept: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is kept, with rows of the same case replaced, in their place, and others behind."""
+    new = {row["case"]: row for row in rows}
+    merged = [new.pop(row["case"], row) for row in kept["rows"]]
+    return kept | {"rows": [*merged, *new.values()]}
