@@ -4,12 +4,10 @@ The ledgers in the run folder say what has been done; every attempt is a new Tun
 nothing depends on Tune's own state files, and a resumed run never repeats a finished trial.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -31,6 +29,7 @@ from sweeps.engine.mending import drop_unusable_checkpoints
 from sweeps.engine.nodes import check_nodes
 from sweeps.engine.pairs import PairedTrials
 from sweeps.engine.progress import LiveProgress
+from sweeps.engine.resume import resume_command
 from sweeps.engine.room import RoomWatch
 from sweeps.engine.search import PairedSearch
 from trainable import names
@@ -64,7 +63,7 @@ def run_sweep(
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
         check_nodes(folder.path)
         write_run_file(folder, spec, prepared.facts | facts)
-        with EndAtOnce(resume_command(folder)):  # from here on there is something to resume
+        with EndAtOnce(resume_command(folder.path)):  # from here on there is something to resume
             complete = run_trials(folder, spec, prepared, machine, console)
             ray.shutdown()
             return conclude(folder, complete, started, console)
@@ -104,7 +103,7 @@ def disk_full(folder: RunFolder, error: OSError) -> InputError:
     where, free = error.filename or folder.path, mib(free_bytes(folder.path))
     return InputError(
         f"cannot write {where} ({error.strerror}; {free} MiB are free): free some space, then go on with: "
-        f"{resume_command(folder)}"
+        f"{resume_command(folder.path)}"
     )
 
 
@@ -124,14 +123,14 @@ def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machi
             tuner = make_tuner(
                 folder, trainable, order, scheduler, callbacks, watch, reuse_actors=needs.actors_reusable
             )
-            with EndAtOnce(resume_command(folder)), progress:
+            with EndAtOnce(resume_command(folder.path)), progress:
                 tuner.fit()
-            watch.check_after(resume_command(folder))
+            watch.check_after(resume_command(folder.path))
             if not order.exhausted:
                 console.print("Interrupted: ending the trials, writing tables; Ctrl-C again ends at once.")
             return order.exhausted
         except (tune.TuneError, RayError) as error:
-            watch.check_after(resume_command(folder))
+            watch.check_after(resume_command(folder.path))
             if attempt == ATTEMPTS:
                 raise
             console.print(f"Tune broke off ({str(error).splitlines()[0]}); going on from the ledgers.")
@@ -235,16 +234,9 @@ def conclude(folder: RunFolder, complete: bool, started: float, console: Console
     print_summary(folder.path, console)
     states = [state for _, state, _ in folder.trials()]
     if not complete:
-        console.print(f"Interrupted; nothing is lost. Go on with: {resume_command(folder)}")
+        console.print(f"Interrupted; nothing is lost. Go on with: {resume_command(folder.path)}")
         return INTERRUPTED
     return 1 if names.FAILED in states else 0
-
-
-def resume_command(folder: RunFolder) -> str:
-    """What to type to go on with a run."""
-    path = folder.path
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f"python {sys.argv[0]} --resume {shown}"
 
 
 def _name(trial: Any) -> str:
