@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import test_shards
@@ -72,9 +73,9 @@ def test_one_node_two_nodes_and_a_killed_worker_give_the_bits_of_one_process(
     two = RayWorkers()
     assert two.size == 2
     assert found("two", two) == expected
-    mark = tmp_path / "killed"
+    mark = tmp_path / "mark"
     assert found("killed", Dying(mark)) == expected
-    assert mark.exists()
+    assert mark.is_file(), "no worker was killed"
 
 
 def test_results_come_in_order_and_no_more_than_some_are_started_ahead(cluster: Cluster) -> None:
@@ -112,3 +113,14 @@ def test_a_piece_has_one_core_to_itself(cluster: Cluster) -> None:
         lambda names: [os.environ.get(n) for n in names], [["RAYON_NUM_THREADS", "OMP_NUM_THREADS"]]
     )
     assert seen == ["1", "1"]
+
+
+def test_pieces_of_a_dead_node_are_done_by_the_others(cluster: Cluster) -> None:
+    """Also those that were done, whose results lay in the dead node's store."""
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    results = RayWorkers().map(lambda i: np.full(100_000, i), range(20))
+    found = [int(next(results)[0]) for _ in range(3)]
+    cluster.remove_node(node, allow_graceful=False)
+    found += [int(result[-1]) for result in results]
+    assert found == list(range(20))

@@ -1,7 +1,7 @@
 """Preparation on a Ray cluster: pieces of work as tasks of one core, whose results are those of one process.
 
 Text and tokens travel through the object store, so that a worker node needs nothing but the installed package. A task
-whose worker or node dies is run again by Ray, as is one whose result is lost with its node.
+whose worker or node dies is run again by Ray, as is one whose tokens are lost with its node.
 """
 
 from collections import deque
@@ -40,7 +40,7 @@ class RayWorkers:
             yield _result(flying.popleft()[0])
 
     def sum(self, function: Function, items: Iterable[Any]) -> Any:
-        """Partial sums stay with the workers; only the whole comes here."""
+        """Partial sums stay with the workers, only the whole comes here; raises RayError if a node dies with some."""
         return _result(tree_sum(self._waited_for(self._started(function, items)), self._add.remote))
 
     @property
