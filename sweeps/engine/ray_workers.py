@@ -17,7 +17,7 @@ from trainable.workers import Function, tree_sum
 
 RETRIES = 3  # of a piece whose worker dies
 AHEAD = 2  # pieces in flight for each core: one is worked at, one is on its way
-MOST_AHEAD = 64  # a piece is some 12 MiB of text and tokens, or 64 MiB of tokens, in the driver's store
+MOST_AHEAD = 64  # a piece is some 8 MiB of text and tokens, or 64 MiB of tokens, in the driver's store
 TOGETHER = (
     64  # pieces added up by the workers: until their sum is here Ray keeps all items, to add up again what is lost
 )
