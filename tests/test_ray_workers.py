@@ -2,17 +2,21 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import test_shards
+from numpy.typing import NDArray
 from ray.cluster_utils import Cluster
 from test_shards import checksums, config_of, cut_small
 
+from sweeps.engine import ray_workers
 from sweeps.engine.ray_workers import AHEAD, RayWorkers
 from trainable import teacher
 from trainable.errors import InputError
@@ -72,9 +76,9 @@ def test_one_node_two_nodes_and_a_killed_worker_give_the_bits_of_one_process(
     two = RayWorkers()
     assert two.size == 2
     assert found("two", two) == expected
-    mark = tmp_path / "killed"
+    mark = tmp_path / "mark"
     assert found("killed", Dying(mark)) == expected
-    assert mark.exists()
+    assert mark.is_file(), "no worker was killed"
 
 
 def test_results_come_in_order_and_no_more_than_some_are_started_ahead(cluster: Cluster) -> None:
@@ -91,7 +95,11 @@ def test_results_come_in_order_and_no_more_than_some_are_started_ahead(cluster: 
         assert len(started) <= i + AHEAD * workers.size
 
 
-def test_a_sum_is_that_of_a_loop_and_needs_no_more_than_one_item(cluster: Cluster) -> None:
+@pytest.mark.parametrize("together", [1, 4, 64])
+def test_a_sum_is_that_of_a_loop_however_many_are_added_up_together(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(ray_workers, "TOGETHER", together)
     workers = RayWorkers()
     for count in (1, 2, 11):
         assert workers.sum(lambda n: [n], range(count)) == list(range(count)), "in order"
@@ -112,3 +120,24 @@ def test_a_piece_has_one_core_to_itself(cluster: Cluster) -> None:
         lambda names: [os.environ.get(n) for n in names], [["RAYON_NUM_THREADS", "OMP_NUM_THREADS"]]
     )
     assert seen == ["1", "1"]
+
+
+def slow_and_marked(folder: Path, item_n: NDArray[Any]) -> NDArray[Any]:
+    time.sleep(0.3)  # so that no node does it all
+    (folder / str(item_n[0])).touch()
+    return item_n + 1
+
+
+def test_pieces_of_a_dead_node_are_done_by_the_others(cluster: Cluster, tmp_path: Path) -> None:
+    """Also those that were done already, whose results lay in the dead node's store."""
+    node = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    workers = RayWorkers()
+    items = (np.full(100_000, i) for i in range(20))  # too large for messages: they lie in a store
+    results = workers.map(partial(slow_and_marked, tmp_path), items)
+    found = [int(next(results)[0])]
+    while len(list(tmp_path.iterdir())) < AHEAD * workers.size:
+        time.sleep(0.05)
+    cluster.remove_node(node, allow_graceful=False)
+    found += [int(result[-1]) for result in results]
+    assert found == list(range(1, 21))

@@ -7,6 +7,7 @@ whose worker or node dies is run again by Ray, as is one whose result is lost wi
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
 import ray
@@ -16,7 +17,10 @@ from trainable.workers import Function, tree_sum
 
 RETRIES = 3  # of a piece whose worker dies
 AHEAD = 2  # pieces in flight for each core: one is worked at, one is on its way
-MOST_AHEAD = 64  # a piece is some 12 MiB of text and tokens, or 64 MiB of tokens, in the driver's store
+MOST_AHEAD = 64  # a piece is some 8 MiB of text and tokens, or 64 MiB of tokens, in the driver's store
+TOGETHER = (
+    64  # pieces added up by the workers: until their sum is here Ray keeps all items, to add up again what is lost
+)
 ONE_CORE = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -31,32 +35,36 @@ class RayWorkers:
 
     def map(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
         """In order, although they end in any order; a bounded number is in flight."""
-        flying: deque[Any] = deque()  # with the items, without which Ray could not run lost pieces again
+        flying: deque[Any] = deque()
         for piece in self._started(function, items):
             flying.append(piece)
             if len(flying) == self._ahead:
-                yield _result(flying.popleft()[0])
+                yield _result(flying.popleft())
         while flying:
-            yield _result(flying.popleft()[0])
+            yield _result(flying.popleft())
 
     def sum(self, function: Function, items: Iterable[Any]) -> Any:
-        """Partial sums stay with the workers; only the whole comes here."""
-        return _result(tree_sum(self._waited_for(self._started(function, items)), self._add.remote))
+        """Partial sums stay with the workers; the sums of TOGETHER items come here."""
+        return tree_sum(self._sums(function, iter(items)))
+
+    def _sums(self, function: Function, items: Iterator[Any]) -> Iterator[Any]:
+        for first in items:
+            group = chain([first], islice(items, TOGETHER - 1))
+            yield _result(tree_sum(self._waited_for(self._started(function, group)), self._add.remote))
 
     @property
     def _ahead(self) -> int:
         return min(AHEAD * self.size, MOST_AHEAD)
 
-    def _started(self, function: Function, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """References to (result, item)."""
+    def _started(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
         kept = ray.put(function)
-        for item in map(ray.put, items):
-            yield self._apply.remote([kept], item), item
+        for item in items:
+            yield self._apply.remote([kept], item)
 
-    def _waited_for(self, pieces: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
+    def _waited_for(self, pieces: Iterator[Any]) -> Iterator[Any]:
         """Each result as soon as its piece has been started, no more than some ahead of the oldest that is not done."""
         flying: deque[Any] = deque()
-        for piece, _ in pieces:
+        for piece in pieces:
             yield piece
             flying.append(piece)
             if len(flying) == self._ahead:
