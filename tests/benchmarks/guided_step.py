@@ -335,7 +335,7 @@ def main() -> None:
         for row in cases[part]():
             print(f"{row.case}: {row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})", flush=True)
             rows.append(row)
-    keep("guided_step", rows, part=options.only != parts)
+    keep("guided_step", rows, part=set(options.only) != set(parts))
     plot(rows, RESULTS / "guided_step.png")
 
 

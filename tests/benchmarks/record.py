@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeps.engine.facts import provenance
-from trainable.files import read_json, write_json
+from trainable.files import read_foreign_json, write_json
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
 REPEATS = 7
@@ -87,7 +87,7 @@ def keep(name: str, rows: list[Row], *, part: bool = False) -> None:
     Console(width=160).print(table)
     path = RESULTS / f"{name}.json"
     if part and path.exists():
-        write_json(path, with_part(read_json(path), [asdict(row) | {"measured": provenance()} for row in rows]))
+        write_json(path, with_part(read_foreign_json(path), [asdict(row) | {"measured": provenance()} for row in rows]))
     else:
         write_json(path, {**provenance(), "rows": [asdict(row) for row in rows]})
     print(f"written to {path}")
