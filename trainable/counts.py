@@ -2,7 +2,7 @@
 
 Additive means that counts of a whole minus counts of a fold are the counts of the rest, so one pass over the tokens
 serves every fold. A pair is one number, prev * V + next; sorting those numbers and measuring the runs counts some
-250 M tokens a second, in chunks, so that memory does not grow with the stream.
+200 M tokens a second, in chunks, so that memory does not grow with the stream.
 
 Shapes: N tokens, n of them in a chunk, s in a slice, K distinct bigrams, M keys of two counts together, V vocabulary,
 B blocks, T tokens in a block.
@@ -23,7 +23,7 @@ from trainable.workers import tree_sum
 
 Ids = NDArray[np.integer[Any]]
 
-CHUNK_TOKENS = 1 << 26  # sorted at once, by all threads: 256 MiB of uint32 keys; merging chunks costs a third
+CHUNK_TOKENS = 1 << 26  # sorted at once, by all threads: 256 MiB of uint32 keys; merging chunks costs time
 CACHED_TOKENS = 1 << 16  # of what is made and read in several passes: it stays in the cache (half the time)
 LARGEST_UINT32_VOCABULARY = 65_535  # V * V still fits
 
