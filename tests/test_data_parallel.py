@@ -14,6 +14,7 @@ from live_sweep import PATIENCE, SMALL_STUDY, finish
 from live_sweep import losses as sweep_losses
 from small_corpus import small_config
 
+from sweeps.engine.machine import Machine, start_ray
 from trainable import names
 from trainable.config import TrialConfig, override
 from trainable.data_parallel import train_together
@@ -85,7 +86,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoWorkers]:
     folder = tmp_path_factory.mktemp("two")
     config = override(small_config(folder), SETTING)
     run = prepare_run(config, folder / "cache")[0]
-    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    start_ray(Machine(cpus=2))
     yield TwoWorkers(config, run, folder)
     ray.shutdown()
 
