@@ -138,7 +138,11 @@ def count_blocks(ids_BxT: Ids, lengths_B: Ids, vocab_size: int, *, chunk_tokens:
 
 def add_all(parts: Iterable[BigramCounts], vocab_size: int) -> BigramCounts:
     """The sum of any number of counts, merged as a tree."""
-    total: BigramCounts = tree_sum(chain([BigramCounts.empty(vocab_size)], parts))
+    parts = iter(parts)
+    first = next(parts, None)
+    if first is None:
+        return BigramCounts.empty(vocab_size)
+    total: BigramCounts = tree_sum(chain([first], parts))
     return total
 
 

@@ -32,7 +32,13 @@ CASES = {  # what is summed at each step grows with the parameters, what is comp
     "tiny, V 8,192, 4 k tokens a step": {"tokens__tokenizer": "train:8192", "loop__batch_blocks": 32},
     "tiny, V 8,192, 16 k tokens a step": {"tokens__tokenizer": "train:8192", "loop__batch_blocks": 128},
 }
-GUIDED = {"teacher__schedule": "linear", "teacher__steps": 40, "loop__steps": STEPS, "loop__eval_every": STEPS}
+GUIDED = {
+    "teacher__schedule": "linear",
+    "teacher__steps": 40,
+    "loop__steps": STEPS,
+    "loop__eval_every": STEPS,
+    "loop__checkpoint_every": STEPS,
+}
 
 
 def alone(config: TrialConfig, data: RunData) -> Report:
