@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from trainable.data_parallel import train_together
 from trainable.needs import Needs
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run
-from trainable.shared_data import SharedData, checksums
+from trainable.shared_data import checksums
 from trainable.train import Report, RunData, TrainingDiverged, train
+from trainable.trial import read_shared
 
 pytestmark = pytest.mark.slow
 STEPS = 50
@@ -50,7 +52,7 @@ class TwoWorkers:
         assert run.table is not None
         blocks, tables = {data_key(config): (run.train, run.eval)}, {table_key(config): run.table}
         self.config, self.run, self.folder = config, run, folder
-        self._data, self._sums = SharedData.put(blocks, tables), checksums(blocks, tables)
+        self._shared, self._sums = [ray.put((blocks, tables))], checksums(blocks, tables)
 
     def reports(
         self, changes: dict[str, Any], name: str, killed_at: int | None = None, stopped_at: int | None = None
@@ -68,7 +70,8 @@ class TwoWorkers:
         config = override(self.config, changes)
         checkpoint = self.folder / name / names.CHECKPOINT_FILE
         checkpoint.parent.mkdir(exist_ok=True)
-        train_together(config, self._data, self._sums, book, checkpoint, self.folder / "ray", Needs(workers=2))
+        read = partial(read_shared, self._shared, config, self._sums)
+        train_together(config, read, book, checkpoint, self.folder / "ray", Needs(workers=2))
         return reports
 
 

@@ -19,7 +19,10 @@ RUN = Path("/shared/results/study/run")
 
 
 def test_nodes_that_lack_nothing_are_fine() -> None:
-    judge({"10.0.0.1": "", "10.0.0.2": ""}, RUN)
+    fine = {"10.0.0.1": "", "10.0.0.2": ""}
+    judge(fine, RUN)
+    with pytest.raises(InputError):
+        judge({**fine, "10.0.0.3": UNSEEN}, RUN)
 
 
 def test_nodes_that_do_not_see_the_run_folder_are_named_with_what_to_do() -> None:

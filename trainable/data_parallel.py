@@ -18,8 +18,7 @@ from ray.util.queue import Empty, Queue
 from trainable.config import TrialConfig
 from trainable.needs import Needs
 from trainable.ranks import Ranks
-from trainable.shared_data import SharedData
-from trainable.train import Report, train
+from trainable.train import Report, RunData, train
 
 _PATIENCE = 0.5  # seconds between looks at whether the workers are still there
 _FAREWELL = 60.0  # seconds that they may take to end
@@ -34,22 +33,20 @@ class _Ended(Exception):
 
 def train_together(
     config: TrialConfig,
-    data: SharedData,
-    checksums: dict[str, str],
+    read: Callable[[], RunData],
     report: Callable[[Report], None],
     checkpoint: Path,
     storage: Path,
     needs: Needs,
 ) -> None:
-    """As `train`, by the workers that `needs` asks for. Raises what a worker raised.
+    """As `train`, by the workers that `needs` asks for, each with the data that it reads. Raises what a worker raised.
 
     `checkpoint` and `storage`, a folder for what Ray Train keeps of its own, must lie where all nodes see them.
     """
     handed_in, dealt_with = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
     task = {
         "config": config,
-        "data": data,
-        "checksums": checksums,
+        "read": read,
         "checkpoint": checkpoint,
         "threads": max(1, int(needs.cpus)),
         "handed_in": handed_in,
@@ -133,5 +130,4 @@ def _work(task: dict[str, Any]) -> None:
             raise _Ended
 
     config: TrialConfig = task["config"]
-    data: SharedData = task["data"]
-    train(config, data.of(config, task["checksums"]), hand_in, task["checkpoint"], ranks)
+    train(config, task["read"](), hand_in, task["checkpoint"], ranks)

@@ -10,8 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ray.util.metrics import Gauge
-
 from trainable import names
 from trainable.ledger import Row
 from trainable.plan import TrialPlan
@@ -29,9 +27,9 @@ _REPEAT_SECONDS = 1.0
 
 
 class TrialGauges:
-    """In sight from the first report until `close`. `gauge` makes one gauge, from name, description and tags."""
+    """In sight from the first report until `close`. `gauge` is ray.util.metrics.Gauge, or makes what is like it."""
 
-    def __init__(self, study: str, run: str, plan: TrialPlan, gauge: Callable[..., Any] = Gauge):
+    def __init__(self, study: str, run: str, plan: TrialPlan, gauge: Callable[..., Any]):
         layers = str(plan.config.model.layers)
         self._tags = dict(zip(TAGS, (study, run, plan.name, plan.role, layers), strict=True))
         self._gauges = {name: gauge(name, description=text, tag_keys=TAGS) for name, text in GAUGES.items()}

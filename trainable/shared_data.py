@@ -1,13 +1,10 @@
-"""Token blocks and bigram tables in Ray's object store: put there once, one copy a node, checked by each trial.
+"""Token blocks and bigram tables that all trials of a node share, in Ray's object store: each trial checks them.
 
 A view of an object in the store can be written through, and the write reaches every process of the node, so each trial
 compares what it finds with the checksums that the driver took.
 """
 
 import hashlib
-from typing import Any, NamedTuple
-
-import ray
 
 from trainable.config import TrialConfig
 from trainable.errors import InputError
@@ -16,21 +13,6 @@ from trainable.plan import data_key, table_key
 from trainable.prepare import BlocksByKey, TablesByKey
 from trainable.tokens import TokenBlocks
 from trainable.train import RunData
-
-
-class SharedData(NamedTuple):
-    """A reference to blocks and tables, which may travel to any process of the cluster."""
-
-    reference: Any  # ray.ObjectRef of (blocks, tables)
-
-    @classmethod
-    def put(cls, blocks: BlocksByKey, tables: TablesByKey) -> "SharedData":
-        """Put blocks (training, validation; by data_key) and tables (by table_key) into the store."""
-        return cls(ray.put((blocks, tables)))
-
-    def of(self, config: TrialConfig, expected: dict[str, str]) -> RunData:
-        """What a run of `config` reads; see `data_of`."""
-        return data_of(config, expected, *ray.get(self.reference))
 
 
 def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:

@@ -6,6 +6,7 @@ its checkpoint, its status. Tune decides when trials run and stop; it is not tru
 
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import ray
 import torch
 from ray import tune
 from ray.tune.trainable import wrap_function
+from ray.util.metrics import Gauge
 
 from trainable import names
 from trainable.config import TrialConfig
@@ -22,15 +24,17 @@ from trainable.gauges import TrialGauges
 from trainable.ledger import append_row, read_reports
 from trainable.needs import Needs
 from trainable.plan import TrialPlan
-from trainable.shared_data import SharedData
+from trainable.prepare import BlocksByKey, TablesByKey
+from trainable.shared_data import data_of
 from trainable.tensorboard import TensorBoardLog
-from trainable.train import Report, TrainingDiverged, train
+from trainable.train import Report, RunData, TrainingDiverged, train
 from trainable.trial_files import write_status
 
 
-def make_trainable(run: Path, data: SharedData, needs: Needs) -> Any:
-    """The trainable for a Tuner."""
-    function = tune.with_parameters(run_trial, run=str(run), data=data, needs=needs)
+def make_trainable(run: Path, blocks: BlocksByKey, tables: TablesByKey, needs: Needs) -> Any:
+    """The trainable for a Tuner. Puts blocks (training, validation; by data_key) and tables (by table_key), once."""
+    shared = ray.put((blocks, tables))
+    function = tune.with_parameters(run_trial, run=str(run), shared=[shared], needs=needs)
 
     class GuidedTrial(wrap_function(function)):  # type: ignore[misc]
         __qualname__ = "GuidedTrial"  # what the dashboard shows as the class
@@ -73,7 +77,7 @@ def name_process(trial: str) -> None:
         set_title(f"ray::{trial}")
 
 
-def run_trial(tune_config: dict[str, Any], *, run: str, data: SharedData, needs: Needs) -> None:
+def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs: Needs) -> None:
     """Train one trial to its end, reporting to its ledger first and then to Tune."""
     plan = TrialPlan.from_dict(tune_config["plan"])
     print(f"trial {plan.name}", flush=True)  # in the actor's log: a reused actor keeps the name of its first trial
@@ -82,7 +86,8 @@ def run_trial(tune_config: dict[str, Any], *, run: str, data: SharedData, needs:
         write_status(folder, names.RUNNING)
         try:
             with closing(_Reporter(plan, folder, control_losses(Path(run), plan))) as reporter:
-                _train(plan.config, data, tune_config["checksums"], reporter, folder, needs)
+                read = partial(read_shared, shared, plan.config, tune_config["checksums"])
+                _train(plan.config, read, reporter, folder, needs)
         except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
             write_status(folder, names.FAILED, str(error))
     except OSError as error:
@@ -92,10 +97,14 @@ def run_trial(tune_config: dict[str, Any], *, run: str, data: SharedData, needs:
         print(f"{folder} takes no more ({error})", flush=True)
 
 
+def read_shared(shared: list[Any], config: TrialConfig, checksums: dict[str, str]) -> RunData:
+    """What a run of `config` reads, in this process or a worker's; `shared` holds a reference to blocks and tables."""
+    return data_of(config, checksums, *ray.get(shared[0]))
+
+
 def _train(
     config: TrialConfig,
-    data: SharedData,
-    checksums: dict[str, str],
+    read: Callable[[], RunData],
     report: Callable[[Report], None],
     folder: Path,
     needs: Needs,
@@ -104,11 +113,11 @@ def _train(
     checkpoint = folder / names.CHECKPOINT_FILE
     if needs.workers == 1:
         torch.set_num_threads(max(1, int(needs.cpus)))
-        train(config, data.of(config, checksums), report, checkpoint)
+        train(config, read(), report, checkpoint)
     else:
         from trainable.data_parallel import train_together  # Ray Train takes a second to import
 
-        train_together(config, data, checksums, report, checkpoint, folder.parents[1] / "tune", needs)
+        train_together(config, read, report, checkpoint, folder.parents[1] / "tune", needs)
 
 
 def trial_folder(run: str | Path, name: str) -> Path:
@@ -141,7 +150,7 @@ class _Reporter:
         self._control = control
         self._board: TensorBoardLog | None = None
         run = folder.parents[1]
-        self._gauges = TrialGauges(run.parent.name, run.name, plan)
+        self._gauges = TrialGauges(run.parent.name, run.name, plan, Gauge)
 
     def __call__(self, report: Report) -> None:
         row = {name: (report | {names.GAIN: self._gain(report)})[name] for name in names.REPORT_COLUMNS}

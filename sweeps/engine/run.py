@@ -40,7 +40,7 @@ from trainable.model import llama_config
 from trainable.needs import Needs
 from trainable.plan import data_key
 from trainable.prepare import Prepared, prepare_runs
-from trainable.shared_data import SharedData, checksums
+from trainable.shared_data import checksums
 from trainable.trial import make_trainable
 
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
@@ -110,7 +110,7 @@ def disk_full(folder: RunFolder, error: OSError) -> InputError:
 def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machine, console: Console) -> bool:
     """Let Tune run what is left; whether it all ended. Tries again, from the ledgers, should Tune itself break off."""
     needs = needs_of(machine)
-    trainable = make_trainable(folder.path, SharedData.put(prepared.blocks, prepared.tables), needs)
+    trainable = make_trainable(folder.path, prepared.blocks, prepared.tables, needs)
     sums = checksums(prepared.blocks, prepared.tables)
     watch = RoomWatch(folder, spec, prepared, slots_of(needs))
     watch.check_before()

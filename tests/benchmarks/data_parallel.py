@@ -9,6 +9,8 @@ it has a row of its own, against the seconds of the whole trial.
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,8 +26,9 @@ from trainable.data_parallel import train_together
 from trainable.needs import Needs
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run
-from trainable.shared_data import SharedData, checksums
+from trainable.shared_data import checksums
 from trainable.train import Report, RunData, train
+from trainable.trial import read_shared
 
 STEPS = 50
 CASES = {  # what is summed at each step grows with the parameters, what is computed also with the tokens
@@ -49,13 +52,13 @@ def alone(config: TrialConfig, data: RunData) -> Report:
     return reports[-1]
 
 
-def together(config: TrialConfig, data: SharedData, sums: dict[str, str]) -> tuple[Report, float]:
+def together(config: TrialConfig, read: Callable[[], RunData]) -> tuple[Report, float]:
     """The last report of two workers, and the seconds of the whole."""
     reports: list[Report] = []
     began = time.perf_counter()
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / names.CHECKPOINT_FILE
-        train_together(config, data, sums, reports.append, checkpoint, Path(folder), Needs(workers=2))
+        train_together(config, read, reports.append, checkpoint, Path(folder), Needs(workers=2))
     return reports[-1], time.perf_counter() - began
 
 
@@ -64,8 +67,8 @@ def case_rows(case: str, config: TrialConfig, repeats: int) -> list[Row]:
     data, _ = prepare_run(config)
     assert data.table is not None
     blocks, tables = {data_key(config): (data.train, data.eval)}, {table_key(config): data.table}
-    shared, sums = SharedData.put(blocks, tables), checksums(blocks, tables)
-    both = [(alone(config, data), together(config, shared, sums)) for _ in range(repeats)]
+    read = partial(read_shared, [ray.put((blocks, tables))], config, checksums(blocks, tables))
+    both = [(alone(config, data), together(config, read)) for _ in range(repeats)]
     rates = [
         [report[names.TOKENS] / report[names.TRAIN_SECONDS] for report in reports]
         for reports in ([two for _, (two, _) in both], [one for one, _ in both])

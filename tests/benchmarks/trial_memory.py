@@ -35,7 +35,7 @@ from trainable.files import write_json
 from trainable.ledger import append_row
 from trainable.needs import Needs
 from trainable.plan import data_key, table_key
-from trainable.shared_data import SharedData, checksums
+from trainable.shared_data import checksums
 from trainable.tokens import TokenBlocks
 from trainable.trial import make_trainable
 
@@ -165,7 +165,7 @@ def run(trials: int, table: BigramTable, blocks: TokenBlocks, folder: Path) -> M
     by_name = {plan.name: plan.to_dict() for plan in plans}
     measure = MeasureOnce(trials)
     tune.Tuner(
-        make_trainable(folder, SharedData.put(by_key, tables), Needs(cpus=CPUS / max(trials, CPUS))),
+        make_trainable(folder, by_key, tables, Needs(cpus=CPUS / max(trials, CPUS))),
         param_space={
             "name": tune.grid_search(list(by_name)),
             "plan": tune.sample_from(lambda spec: by_name[spec.config.name]),
