@@ -24,7 +24,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import tyro
 
-from analysis.command import run_command
+from analysis.command import RunPath, run_command
 from analysis.figures.replay_figure import FIGURE, draw
 from analysis.figures.style import save
 from analysis.results import STATE, Results, load
@@ -36,7 +36,7 @@ Format = Literal["text", "csv", "markdown"]
 
 
 def main(
-    results: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    results: Annotated[tuple[RunPath, ...], tyro.conf.Positional],
     grace: tuple[int, ...] = (),
     factor: tuple[int, ...] = (2, 3, 4),
     orders: int = 200,

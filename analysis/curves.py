@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import tyro
 
-from analysis.command import run_command
+from analysis.command import RunPath, run_command
 from analysis.figures.arm_figures import draw_into
 from analysis.results import (
     CONTROL_NAME,
@@ -28,11 +28,12 @@ from analysis.results import (
 )
 from trainable import names
 from trainable.errors import InputError
+from trainable.run_files import as_users_know
 
 NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
 
 
-def main(results: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path | None = None) -> None:
+def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Path | None = None) -> None:
     """Draw validation loss, its tail and training loss of each arm of a study.
 
     Args:
@@ -43,7 +44,7 @@ def main(results: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path |
         raise InputError("RESULTS: give at least one run folder.")
     for folder, target in zip(results, _targets(results, out), strict=True):
         for path in draw_into(target, _read(folder), study_arms(folder)):
-            print(path)
+            print(as_users_know(str(path)))
 
 
 def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:

@@ -8,14 +8,13 @@ The fold is the unit (`analysis.tables.folds` says why); `analysis.sections.fold
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
 import tyro
 from rich.console import Console
 
-from analysis.command import run_command
+from analysis.command import RunPath, run_command
 from analysis.results import ARM, FOLD, load
 from analysis.sections.document import markdown, print_sections
 from analysis.sections.fold_sections import kfold_sections, left_out_lines
@@ -29,7 +28,7 @@ Format = Literal["terminal", "csv", "markdown", "latex"]
 
 
 def main(
-    results: Annotated[Path, tyro.conf.Positional],
+    results: Annotated[RunPath, tyro.conf.Positional],
     /,
     format: Format = "terminal",
     arm: str | None = None,

@@ -12,10 +12,11 @@ from typing import Annotated, Final
 
 import tyro
 
-from analysis.command import run_command
+from analysis.command import RunPath, run_command
 from analysis.page.html_page import page
 from analysis.sections.summary_sections import read_all
 from trainable.files import atomic_file
+from trainable.run_files import as_users_know
 
 REPORT_FILE: Final = "report.html"
 
@@ -29,14 +30,14 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     return target
 
 
-def main(run: Annotated[Path, tyro.conf.Positional], out: Path | None = None) -> None:
+def main(run: Annotated[RunPath, tyro.conf.Positional], out: Path | None = None) -> None:
     """Write what a run found as one HTML page that needs no network.
 
     Args:
         run: a run folder, such as results/schedule_types/my_run
         out: the page (default: report.html in the run folder)
     """
-    print(write_report(run, out))
+    print(as_users_know(str(write_report(run, out))))
 
 
 if __name__ == "__main__":

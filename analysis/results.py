@@ -4,7 +4,7 @@ The ledgers under `trials/` are the truth. `load` builds the tables from them, a
 for other tools, and are read only where somebody kept them without the ledgers. Columns: results/README.md.
 
     >>> from analysis.results import load
-    >>> trials, curves = load("results/schedule_search/my_run")
+    >>> trials, curves = load("results/schedule_search/my_run")  # or load("s3://bucket/results/schedule_search/my_run")
 
 `python -m analysis.summary results/schedule_search/my_run` writes trials.parquet and curves.parquet again.
 """
@@ -22,6 +22,7 @@ from trainable import names
 from trainable.errors import InputError
 from trainable.files import read_foreign_json, read_json
 from trainable.ledger import Row
+from trainable.run_files import run_files
 from trainable.trial_files import read_facts, read_status, read_whole_ledger
 
 # Columns that only the trials table has. The last report's own values keep their names from trainable.names.
@@ -96,9 +97,12 @@ def load(run: str | Path) -> Results:
     """The tables of a run folder, fresh from its ledgers; a run without a report gives tables without rows.
 
     Where `trials/` was not kept, the parquet files are read instead, or trials.csv and curves.csv.
-    Raises InputError for a folder that is not a run, and for a damaged file, which it names.
+    Raises InputError for a folder that is not a run, and for a damaged file, which it names; StoreError where a store
+    does not answer.
     """
-    run = Path(run)
+    files = run_files(run)
+    files.fetch_records()
+    run = files.path
     if (run / names.TRIALS_FOLDER).is_dir():
         return build(run)
     tables = (run / names.TRIALS_TABLE, run / names.CURVES_TABLE)

@@ -13,7 +13,7 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from analysis.command import run_command
+from analysis.command import RunPath, run_command
 from analysis.figures.gain_heatmap import FIGURE, draw
 from analysis.figures.style import save
 from analysis.results import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, TRIAL, load
@@ -31,6 +31,7 @@ from analysis.tables.schedule_effects import (
     read_space,
 )
 from trainable import names
+from trainable.run_files import as_users_know
 
 Format = Literal["terminal", "markdown", "csv"]
 TABLE: Final = "table"  # of a row of the CSV
@@ -38,7 +39,7 @@ _CONFIRMED: Final = [CONFIRMED, CONFIRMED_SD, CONFIRMED_N]
 _WHOLE: Final = [LAYERS, RANK, TEACHER_STEPS, CONFIRMED_N, TRIALS, STOPPED]
 
 
-def main(run: Annotated[Path, tyro.conf.Positional], format: Format = "terminal", out: Path | None = None) -> None:
+def main(run: Annotated[RunPath, tyro.conf.Positional], format: Format = "terminal", out: Path | None = None) -> None:
     """Report what a search says of the schedule, and draw the gain over scheduling steps and floor.
 
     Args:
@@ -54,7 +55,7 @@ def main(run: Annotated[Path, tyro.conf.Positional], format: Format = "terminal"
         print(markdown(f"Schedules of {run.name}", sections(trials, space), [_from(run, path)]), end="")
     else:
         print_sections(sections(trials, space), Console())
-    print(f"Figure: {path}", file=sys.stderr)
+    print(f"Figure: {as_users_know(str(path))}", file=sys.stderr)
 
 
 def _from(run: Path, path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from analysis.command import run_command
+from analysis.command import RunPath, run_command
 from analysis.figures import arm_figures, search_figures
 from analysis.results import load, read_run, write
 from analysis.sections.document import markdown, print_sections
@@ -44,7 +44,7 @@ def rebuild(run: Path) -> str:
     return write_summary(run)
 
 
-def main(run: Annotated[Path, tyro.conf.Positional]) -> None:
+def main(run: Annotated[RunPath, tyro.conf.Positional]) -> None:
     """Rebuild the tables, figures and summary of a run folder, and print the summary.
 
     Args:

@@ -162,14 +162,14 @@ def last_step(run: Path, trial: str) -> int:
     return max((row[names.STEP] for row in rows), default=-1)
 
 
-def losses(run: Path) -> pd.Series:
+def losses(run: Path | str) -> pd.Series:
     """eval_loss by (trial, step); each pair once."""
     table = load(run).curves.set_index(["trial", names.STEP])[names.EVAL_LOSS].sort_index()
     assert not table.index.has_duplicates
     return table
 
 
-def same_losses(run: Path, other: Path) -> None:
+def same_losses(run: Path | str, other: Path | str) -> None:
     """Assert that two runs have the same trials, steps and losses, row for row and bit for bit."""
     pd.testing.assert_series_equal(losses(run), losses(other), check_exact=True)
 

@@ -179,7 +179,10 @@ RUN = {
     "one GPU and a half": Case("--gpus-per-trial 1.5", "is 1.5", "--gpus-per-trial", "give a whole number"),
     "results are a file": Case("--results taken", "cannot be made", "taken", "give --results", text(b"", "taken")),
     "results in nobody's home": Case("--results ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),
-    "results on the net": Case("--results s3://bucket/x", "mount it", "s3:/bucket/x", "give a path"),
+    "results in a store of no kind": Case("--results ftp://host/x", "cannot be opened", "ftp://host/x", "give a path"),
+    "results in no bucket": Case("--results s3:///x", "Missing bucket", "s3:///x", "such as s3://bucket/folder"),
+    "results on another machine": Case("--results file://host/x", "file://host/x", "--results", "the path alone"),
+    "resume in a store of no kind": Case("--resume ftp://host/x", "cannot be opened", "ftp://host/x", "give a path"),
     "results in a job's copy": Case(
         "--results working_dir_files/r", "Ray removes after the job", "--results", "give an absolute path"
     ),
@@ -204,7 +207,7 @@ RUN = {
     "export below a file": Case(
         "--export best taken/x", "takes no files", "taken/x", "give another", text(b"", "taken")
     ),
-    "export to the net": Case("--export best s3://bucket/x", "mount it", "--export", "give a path"),
+    "export to the net": Case("--export best s3://bucket/x", "s3://bucket/x", "--export", "give a path"),
     "export of a trial that cannot be": Case(
         "--export linear-T7-L9-s0 new", "has no trial", "linear-T7-L9-s0", "give best"
     ),

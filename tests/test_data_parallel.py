@@ -22,6 +22,7 @@ from trainable.data_parallel import train_together
 from trainable.needs import Needs
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run
+from trainable.run_files import RunFiles
 from trainable.shared_data import checksums
 from trainable.train import Report, RunData, TrainingDiverged, train
 from trainable.trial import read_shared
@@ -68,10 +69,9 @@ class TwoWorkers:
                 raise Stopped
 
         config = override(self.config, changes)
-        checkpoint = self.folder / name / names.CHECKPOINT_FILE
-        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint = f"{name}/{names.CHECKPOINT_FILE}"
         read = partial(read_shared, self._shared, config, self._sums)
-        train_together(config, read, book, checkpoint, self.folder / "ray", Needs(workers=2))
+        train_together(config, read, book, RunFiles(self.folder), checkpoint, Needs(workers=2))
         return reports
 
 

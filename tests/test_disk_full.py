@@ -18,7 +18,7 @@ from small_disk import fill, remount, small_disk
 from sweep_specs import new_run, small_sweep
 
 from analysis.results import load
-from sweeps.engine.folder import RunFolder, check_writable
+from sweeps.engine.folder import RunFolder
 from sweeps.engine.room import RoomWatch, checkpoint_bytes
 from sweeps.engine.spec import Sweep
 from trainable import names
@@ -210,7 +210,7 @@ def test_a_read_only_results_folder_is_refused_before_anything_runs(tmp_path: Pa
         with pytest.raises(InputError, match=r"results .* cannot be made \(Read-only file system\): give --results"):
             RunFolder.create(disk, "study")
         with pytest.raises(InputError, match=r"cannot be written to: change its permissions or give --results DIR"):
-            check_writable(run.path)
+            run.files.check_writable()
         assert run.spec().to_dict() == small_sweep().to_dict(), "what was written stays readable"
 
 

@@ -113,7 +113,7 @@ def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
 
 @pytest.mark.slow
 def test_the_card_of_an_arm_has_the_interval_of_the_study(undisturbed: Path, tmp_path: Path) -> None:
-    arm = next(trial for trial in RunFolder(undisturbed).finished() if trial.plan.role == names.ARM)
+    arm = next(trial for trial in RunFolder.open(undisturbed).finished() if trial.plan.role == names.ARM)
     table = compare_arms(load(undisturbed), ["none", "linear 0", "linear 1"])
     [row] = table[table["arm"] == arm.plan.arm].to_dict("records")
     card = model_card(read_all(undisturbed), arm, small_tokenizer(tmp_path), 1000)
@@ -279,7 +279,7 @@ def test_a_folder_that_fills_up_in_the_meantime_is_not_written_over(run: RunFold
 def test_card_of_a_confirmed_schedule_has_its_interval_and_of_a_control_none(tmp_path: Path) -> None:
     run = realistic_run(tmp_path / "run")
     (best, *_) = ranking.best(load(run).trials).to_dict("records")
-    plans = {plan.name: (plan, reports) for plan, _, reports in RunFolder(run).trials()}
+    plans = {plan.name: (plan, reports) for plan, _, reports in RunFolder.open(run).trials()}
     tokenizer = small_tokenizer(tmp_path)
 
     def card(name: str) -> str:

@@ -87,7 +87,7 @@ def test_of_finished_trials_the_best_alone_keeps_its_checkpoint_unless_all_do(tm
 
 def test_named_run_is_the_same_folder_each_time_and_nothing_is_made_before_it_begins(tmp_path: Path) -> None:
     first, second = (RunFolder.named(tmp_path / "results", "study", "mine") for _ in range(2))
-    assert first == second and not (tmp_path / "results").exists()
+    assert first.path == second.path and not (tmp_path / "results").exists()
     assert first.path == tmp_path / "results" / "study" / "mine"
 
 

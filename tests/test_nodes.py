@@ -15,7 +15,7 @@ from ray.cluster_utils import Cluster
 from sweeps.engine.nodes import UNSEEN, _look, judge
 from trainable.errors import InputError
 
-RUN = Path("/shared/results/study/run")
+RUN = "/shared/results/study/run"
 
 
 def test_nodes_that_lack_nothing_are_fine() -> None:
@@ -30,7 +30,7 @@ def test_nodes_that_do_not_see_the_run_folder_are_named_with_what_to_do() -> Non
         judge({"10.0.0.1": "", "10.0.0.2": UNSEEN, "10.0.0.3": UNSEEN}, RUN)
     assert str(told.value) == (
         f"run folder {RUN} cannot be seen from nodes 10.0.0.2, 10.0.0.3: give --results a folder on a file system that "
-        "all nodes share."
+        "all nodes share, or a URI that all of them may read."
     )
 
 
@@ -42,9 +42,9 @@ def test_a_node_without_the_package_is_named() -> None:
 def test_a_node_looks_for_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.engine.nodes.PATIENCE", 0.0)
     look = _look()
-    assert look(str(tmp_path / "mark")) == UNSEEN
+    assert look(str(tmp_path), "mark") == UNSEEN
     (tmp_path / "mark").touch()
-    assert look(str(tmp_path / "mark")) == ""
+    assert look(str(tmp_path), "mark") == ""
 
 
 @pytest.fixture
@@ -86,6 +86,6 @@ def test_results_on_a_disk_that_a_node_does_not_share_are_refused_before_any_tri
     with node_with_a_disk_of_its_own(head, tmp_path / "results"):
         sweep = finish(SMALL_STUDY, tmp_path, "--address", head.address)
     assert sweep.driver.returncode == 2, sweep.printed
-    assert "cannot be seen from node" in sweep.printed and "all nodes share." in sweep.printed, sweep.printed
+    assert "cannot be seen from node" in sweep.printed and "all nodes share, or a URI" in sweep.printed, sweep.printed
     assert "Traceback" not in sweep.printed
     assert not list(sweep.results.glob("*/*")), "a run without trials is left behind"

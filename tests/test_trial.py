@@ -15,6 +15,7 @@ from trainable.bigram import BigramTable
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 from trainable.plan import data_key, table_key
+from trainable.run_files import RunFiles
 from trainable.shared_data import checksums, data_of
 from trainable.tokens import TokenBlocks
 from trainable.trial import trial_folder
@@ -133,4 +134,4 @@ def test_two_trials_on_a_node_share_the_pages_of_table_and_blocks(own_ray: None,
 
 def test_a_run_folder_that_a_node_cannot_see_is_named(own_ray: None, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be seen from node .*file system that all nodes share"):
-        trial_folder(tmp_path / "elsewhere", "none-L1-s0")
+        trial_folder(RunFiles(tmp_path / "elsewhere"), "none-L1-s0")

@@ -7,7 +7,6 @@ Tune, and goes on when that is done, so no step is taken past a rung at which AS
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -15,9 +14,11 @@ import ray.train.torch
 import torch
 from ray.util.queue import Empty, Queue
 
+from trainable import names
 from trainable.config import TrialConfig
 from trainable.needs import Needs
 from trainable.ranks import Ranks
+from trainable.run_files import RunFiles, run_files
 from trainable.train import Report, RunData, train
 
 _PATIENCE = 0.5  # seconds between looks at whether the workers are still there
@@ -35,18 +36,19 @@ def train_together(
     config: TrialConfig,
     read: Callable[[], RunData],
     report: Callable[[Report], None],
-    checkpoint: Path,
-    storage: Path,
+    files: RunFiles,
+    checkpoint: str,
     needs: Needs,
 ) -> None:
     """As `train`, by the workers that `needs` asks for, each with the data that it reads. Raises what a worker raised.
 
-    `checkpoint` and `storage`, a folder for what Ray Train keeps of its own, must lie where all nodes see them.
+    `checkpoint` is the name of a file in the run of `files`, which all nodes must see.
     """
     handed_in, dealt_with = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
     task = {
         "config": config,
         "read": read,
+        "run": files.address,
         "checkpoint": checkpoint,
         "threads": max(1, int(needs.cpus)),
         "handed_in": handed_in,
@@ -60,7 +62,8 @@ def train_together(
         ),
         # its own state is read by nobody: a name it has never seen, and no retries beside those of Tune
         run_config=ray.train.RunConfig(
-            storage_path=str(storage), failure_config=ray.train.FailureConfig(controller_failure_limit=_STARTS)
+            storage_path=str(files.path / names.TUNE_FOLDER),
+            failure_config=ray.train.FailureConfig(controller_failure_limit=_STARTS),
         ),
     )
     with _AT_WORK:
@@ -121,13 +124,16 @@ def _work(task: dict[str, Any]) -> None:
     torch.set_num_threads(task["threads"])
     if (device := ray.train.torch.get_device()).type == "cuda":
         torch.cuda.set_device(device)
+    files, checkpoint = run_files(task["run"]), task["checkpoint"]
+    files.fetch(checkpoint)
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
 
     def hand_in(row: Report) -> None:
+        files.send()  # the checkpoint, before the trial reports what comes after it
         task["handed_in"].put(row)
         if task["dealt_with"].get() != _GO_ON:
             raise _Ended
 
     config: TrialConfig = task["config"]
-    train(config, task["read"](), hand_in, task["checkpoint"], ranks)
+    train(config, task["read"](), hand_in, files.path / checkpoint, ranks)

@@ -48,6 +48,7 @@ FAILED: Final = "failed"  # an error ended it; status.json has the reason
 # Files of a run folder.
 RUN_FILE: Final = "run.json"
 TRIALS_FOLDER: Final = "trials"
+TUNE_FOLDER: Final = "tune"  # Ray's own, of one node, read by nobody
 TRIAL_FILE: Final = "trial.json"
 LEDGER_FILE: Final = "metrics.jsonl"
 STATUS_FILE: Final = "status.json"

@@ -1,7 +1,7 @@
 """The Ray Tune trainable: one trial.
 
-A trial belongs to a run folder and writes there, in `trials/<name>/`, what must not be lost: its settings, its ledger,
-its checkpoint, its status. Tune decides when trials run and stop; it is not trusted with data.
+A trial belongs to a run folder and writes there, in `trials/<name>/`, what must not be lost: its ledger, its
+checkpoint, its status. Tune decides when trials run and stop; it is not trusted with data.
 """
 
 from collections.abc import Callable
@@ -25,16 +25,20 @@ from trainable.ledger import append_row, read_reports
 from trainable.needs import Needs
 from trainable.plan import TrialPlan
 from trainable.prepare import BlocksByKey, TablesByKey
+from trainable.run_files import RunFiles, as_users_know, run_files
 from trainable.shared_data import data_of
 from trainable.tensorboard import TensorBoardLog
 from trainable.train import Report, RunData, TrainingDiverged, train
-from trainable.trial_files import write_status
+from trainable.trial_files import checkpoint_name, write_status
 
 
-def make_trainable(run: Path, blocks: BlocksByKey, tables: TablesByKey, needs: Needs) -> Any:
-    """The trainable for a Tuner. Puts blocks (training, validation; by data_key) and tables (by table_key), once."""
+def make_trainable(run: str, blocks: BlocksByKey, tables: TablesByKey, needs: Needs) -> Any:
+    """The trainable for a Tuner. Puts blocks (training, validation; by data_key) and tables (by table_key), once.
+
+    run: path or URI of the run folder, which all nodes must see.
+    """
     shared = ray.put((blocks, tables))
-    function = tune.with_parameters(run_trial, run=str(run), shared=[shared], needs=needs)
+    function = tune.with_parameters(run_trial, run=run, shared=[shared], needs=needs)
 
     class GuidedTrial(wrap_function(function)):  # type: ignore[misc]
         __qualname__ = "GuidedTrial"  # what the dashboard shows as the class
@@ -81,15 +85,18 @@ def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs
     """Train one trial to its end, reporting to its ledger first and then to Tune."""
     plan = TrialPlan.from_dict(tune_config["plan"])
     print(f"trial {plan.name}", flush=True)  # in the actor's log: a reused actor keeps the name of its first trial
-    folder = trial_folder(run, plan.name)
+    files = run_files(run)
+    folder = trial_folder(files, plan.name)
     try:
         write_status(folder, names.RUNNING)
+        files.send()
         try:
-            with closing(_Reporter(plan, folder, control_losses(Path(run), plan))) as reporter:
+            with closing(_Reporter(plan, files, control_losses(files, plan))) as reporter:
                 read = partial(read_shared, shared, plan.config, tune_config["checksums"])
-                _train(plan.config, read, reporter, folder, needs)
+                _train(plan, read, reporter, files, needs)
         except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
-            write_status(folder, names.FAILED, str(error))
+            write_status(folder, names.FAILED, as_users_know(str(error)))
+            files.send()
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -103,54 +110,58 @@ def read_shared(shared: list[Any], config: TrialConfig, checksums: dict[str, str
 
 
 def _train(
-    config: TrialConfig,
+    plan: TrialPlan,
     read: Callable[[], RunData],
     report: Callable[[Report], None],
-    folder: Path,
+    files: RunFiles,
     needs: Needs,
 ) -> None:
     """Here, or in processes of their own."""
-    checkpoint = folder / names.CHECKPOINT_FILE
+    checkpoint = checkpoint_name(plan.name)
     if needs.workers == 1:
         torch.set_num_threads(max(1, int(needs.cpus)))
-        train(config, read(), report, checkpoint)
+        train(plan.config, read(), report, files.path / checkpoint)
     else:
         from trainable.data_parallel import train_together  # Ray Train takes a second to import
 
-        train_together(config, read, report, checkpoint, folder.parents[1] / "tune", needs)
+        train_together(plan.config, read, report, files, checkpoint, needs)
 
 
-def trial_folder(run: str | Path, name: str) -> Path:
-    """Where a trial writes. Raises InputError where the run folder cannot be seen."""
-    root = Path(run)
-    if not (root / names.RUN_FILE).is_file():
+def trial_folder(files: RunFiles, name: str) -> Path:
+    """Where a trial writes, with what it has written before. Raises InputError where the run cannot be seen."""
+    files.fetch(names.RUN_FILE)
+    if not (files.path / names.RUN_FILE).is_file():
         raise InputError(
-            f"run folder {run} cannot be seen from node {ray.util.get_node_ip_address()}: "
+            f"run folder {files.address} cannot be seen from node {ray.util.get_node_ip_address()}: "
             "put results/ on a file system that all nodes share."
         )
-    folder = root / names.TRIALS_FOLDER / name
+    inside = f"{names.TRIALS_FOLDER}/{name}"
+    files.fetch(inside, only=(names.STATUS_FILE, names.LEDGER_FILE, names.CHECKPOINT_FILE))
+    folder = files.path / inside
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def control_losses(run: Path, plan: TrialPlan) -> dict[int, float] | None:
+def control_losses(files: RunFiles, plan: TrialPlan) -> dict[int, float] | None:
     """{step: eval_loss} of the plan's control; None for a control."""
     if plan.role == names.CONTROL:
         return None
-    reports = read_reports(run / names.TRIALS_FOLDER / plan.control / names.LEDGER_FILE)
+    ledger = f"{names.TRIALS_FOLDER}/{plan.control}/{names.LEDGER_FILE}"
+    files.fetch(ledger)
+    reports = read_reports(files.path / ledger)
     return {row[names.STEP]: row[names.EVAL_LOSS] for row in reports}
 
 
 class _Reporter:
     """Adds the gain, then tells ledger, TensorBoard, Prometheus and Tune, in this order."""
 
-    def __init__(self, plan: TrialPlan, folder: Path, control: dict[int, float] | None):
+    def __init__(self, plan: TrialPlan, files: RunFiles, control: dict[int, float] | None):
         self._plan = plan
-        self._folder = folder
+        self._files = files
+        self._folder = files.path / names.TRIALS_FOLDER / plan.name
         self._control = control
         self._board: TensorBoardLog | None = None
-        run = folder.parents[1]
-        self._gauges = TrialGauges(run.parent.name, run.name, plan, Gauge)
+        self._gauges = TrialGauges(files.path.parent.name, files.path.name, plan, Gauge)
 
     def __call__(self, report: Report) -> None:
         row = {name: (report | {names.GAIN: self._gain(report)})[name] for name in names.REPORT_COLUMNS}
@@ -159,6 +170,7 @@ class _Reporter:
             self._board = TensorBoardLog(self._folder, self._plan.config, first_step=row[names.STEP])
         self._board.write(row)
         self._gauges.show(row)
+        self._files.send()
         tune.report(row)
 
     def close(self) -> None:
@@ -166,6 +178,7 @@ class _Reporter:
         self._gauges.close()
         if self._board is not None:
             self._board.close()
+            self._files.send()
 
     def _gain(self, report: Report) -> float:
         if self._control is None:

@@ -24,6 +24,11 @@ class Status(NamedTuple):
     last_step: int | None  # of its last report when it ended; None: not known, or no report
 
 
+def checkpoint_name(trial: str) -> str:
+    """Of a trial's checkpoint, within its run."""
+    return f"{names.TRIALS_FOLDER}/{trial}/{names.CHECKPOINT_FILE}"
+
+
 def read_facts(folder: Path) -> dict[str, Any]:
     """trial.json. Raises InputError if it is missing, damaged, or that of another trial."""
     facts = read_json(folder / names.TRIAL_FILE, trained_again(folder))

@@ -10,6 +10,7 @@ from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
 from analysis.wording import clip, number
 from trainable import names
+from trainable.run_files import as_users_know
 
 NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement
 SAME_TEXT: Final = (
@@ -163,16 +164,16 @@ def _early_controls(run: Run) -> Iterator[str]:
 
 def where(run: Run) -> Section:
     """Tables, pictures, logs."""
-    trials = run.folder / names.TRIALS_FOLDER
-    logs = (f"TensorBoard: tensorboard --logdir {trials}",) if trials.is_dir() else ()
+    place, trials = as_users_know(str(run.folder)), run.folder / names.TRIALS_FOLDER
+    logs = (f"TensorBoard: tensorboard --logdir {as_users_know(str(trials))}",) if trials.is_dir() else ()
     return Section(
         "Where things are",
         (
             f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
-            f"In Python: from analysis.results import load; trials, curves = load({str(run.folder)!r})",
+            f"In Python: from analysis.results import load; trials, curves = load({place!r})",
             f"Pictures: {names.FIGURES_FOLDER}/{', '.join(run.figures)}",
             *logs,
-            f"All of it again: python -m analysis.summary {run.folder}",
+            f"All of it again: python -m analysis.summary {place}",
         ),
     )
 

@@ -3,13 +3,14 @@
 import atexit
 import gc
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import tyro
 from rich.console import Console
@@ -18,7 +19,7 @@ from rich.markup import escape
 from sweeps.engine.comparison import Comparison
 from sweeps.engine.difference import first_difference
 from sweeps.engine.export import Export, check_export, chosen_trial
-from sweeps.engine.folder import RunFolder, Spec, check_writable
+from sweeps.engine.folder import RunFolder, Spec
 from sweeps.engine.machine import Machine, RayStart, check_address
 from sweeps.engine.plan_lines import show_plan
 from sweeps.engine.settings import SMOKE
@@ -28,7 +29,9 @@ from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, flatt
 from trainable.corpus import open_corpus
 from trainable.errors import InputError
 from trainable.paths import user_path
+from trainable.run_files import as_users_know
 from trainable.split import split_rows
+from trainable.store import Store, StoreError, is_uri
 from trainable.tokenizer import known_vocab_size
 
 USAGE_ERROR = 2
@@ -69,13 +72,13 @@ class Options:
     """any other setting of trainable/config.py, e.g. --set optimizer.lr=1e-3 loop.accumulation=2"""
 
     # --- where ---
-    results: Path = Path("results")
-    """runs go to RESULTS/STUDY/TIME"""
+    results: Annotated[str, tyro.conf.arg(metavar="DIR|URI")] = "results"
+    """runs go to RESULTS/STUDY/TIME; on a cluster a folder that all nodes share, or such as s3://bucket/results"""
     run: str | None = None
     """name of the run, instead of the time: the very same command starts it or goes on with it (for retries)"""
-    resume: Path | None = None
+    resume: Annotated[str | None, tyro.conf.arg(metavar="DIR|URI")] = None
     """a run folder: go on with it; its spec is used, not the options above"""
-    export: Annotated[tuple[str, Path] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None
+    export: Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None
     """write a trained model to a new folder that transformers loads: of the trial named, or best for the finished trial
     with the lowest final validation loss; with --resume RUN of a complete run, nothing is trained"""
     address: str | None = None
@@ -113,8 +116,9 @@ def main(
         arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
         options = tyro.cli(options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
         return _run(study, options, console)
-    except InputError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+    except (InputError, StoreError) as error:
+        said = escape(as_users_know(str(error)))
+        Console(stderr=True).print(f"[red]error:[/red] {said}", soft_wrap=True, highlight=False)
         return USAGE_ERROR
     except KeyboardInterrupt:  # while trials run, the driver handles it
         console.print("Interrupted outside of the trials; the same command goes on with what is prepared.")
@@ -208,11 +212,11 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     machine = machine_of(options)
     check_address(machine.cluster)
     if folder is None:
-        folder = RunFolder.create(options.results, spec.study)
+        folder = RunFolder.create(lasting_place("--results", options.results), spec.study)
     else:
         folder.make(may_exist=True)
-    check_writable(folder.path)
-    console.print(f"Run folder: {folder.path}")
+    folder.files.check_writable()
+    console.print(f"Run folder: {folder.address}")
     with folder.locked():
         with RayStart(machine) as ray_start:  # Ray starts while these import it and torch
             from sweeps.engine.facts import provenance
@@ -226,12 +230,12 @@ def spec_and_folder(study: Callable[[AnyOptions], Spec], options: AnyOptions) ->
     """What is to be done, and where; no folder yet for a new run that the time will name."""
     if options.resume is not None:
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
-        folder = RunFolder.open(user_path(options.resume))
+        folder = RunFolder.open(run_place("--resume", options.resume))
         return spec_of(folder), folder
     spec = study(options)
     check_effects(spec, free_settings(options))
     check_inputs(spec)
-    results = lasting_path("--results", options.results)
+    results = lasting_place("--results", options.results)
     if options.run is None:
         return spec, None
     folder = RunFolder.named(results, spec.study, options.run)
@@ -246,7 +250,7 @@ def check_same(folder: RunFolder, spec: Spec) -> None:
     if difference is not None:
         key, was, now = difference
         raise InputError(
-            f"run {folder.path} was begun with other settings ({key} was {shortened(was)}, now {shortened(now)}): "
+            f"run {folder.address} was begun with other settings ({key} was {shortened(was)}, now {shortened(now)}): "
             "give the same options again, or another --run."
         )
 
@@ -257,17 +261,33 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def lasting_path(option: str, path: Path) -> Path:
-    """A folder to write to. Raises InputError for a place on the net, or one that Ray removes when the job ends."""
-    written = str(path)
+def run_place(option: str, text: str) -> Path | str:
+    """A path, or a URI that is none. Raises InputError for one that cannot be opened."""
+    if not is_uri(text):
+        return user_path(text)
+    parts = urlsplit(text)
+    if parts.scheme.lower() != "file":
+        Store(text)  # says what is wrong with it
+        return text
+    path = url2pathname(parts.path)
     require(
-        re.match(r"[a-z][a-z0-9+.-]+:/", written, re.IGNORECASE) is None,
-        f"{option} is {written}: mount it, for ledgers are files that grow line by line, and give a path.",
+        parts.netloc in ("", "localhost") and path.startswith("/"),
+        f"{option} is {text}: write file:///folder, or the path alone.",
     )
-    path = user_path(path)
+    return user_path(path)
+
+
+def lasting_place(option: str, text: str) -> Path | str:
+    """Where to write. Raises InputError as `run_place` does, and for a folder that Ray removes when the job ends."""
+    place = run_place(option, text)
+    return lasting_path(option, place) if isinstance(place, Path) else place
+
+
+def lasting_path(option: str, path: Path) -> Path:
+    """The path. Raises InputError for a folder that Ray removes when the job ends."""
     require(
         _JOB_COPY not in path.absolute().parts,
-        f"{option} is {written}, which lies in the copy of the working folder that Ray removes after the job: give an "
+        f"{option} is {path}, which lies in the copy of the working folder that Ray removes after the job: give an "
         "absolute path, on a file system that all nodes share.",
     )
     return path
@@ -281,7 +301,8 @@ def export_of(options: Options) -> Export | None:
     if options.export is None:
         return None
     trial, folder = options.export
-    return Export(trial, lasting_path("--export", folder).absolute())
+    require(not is_uri(folder), f"--export is {folder}: give a path, for transformers loads models from folders.")
+    return Export(trial, lasting_path("--export", user_path(folder)).absolute())
 
 
 def write_export(export: Export, folder: RunFolder, console: Console) -> int:
@@ -314,8 +335,8 @@ def spec_of(folder: RunFolder) -> Spec:
         if isinstance(error, InputError) and "is damaged" in str(error):
             raise
         raise InputError(
-            f"{folder.path / names.RUN_FILE} is not of this version of the program ({error}): resume it with the "
-            "version that its git_commit names, or start a new run."
+            f"{names.RUN_FILE} of {folder.address} is not of this version of the program ({error}): resume it with "
+            "the version that its git_commit names, or start a new run."
         ) from None
 
 

@@ -65,20 +65,22 @@ def chosen_trial(export: Export, run: RunFolder) -> FinishedTrial:
     """The finished trial that is asked for. Raises InputError if there is none, or its checkpoint is gone."""
     finished = run.finished()
     if not finished:
-        raise InputError(f"--export: run {run.path} has no finished trial, so there is no model to export: resume it.")
+        raise InputError(
+            f"--export: run {run.address} has no finished trial, so there is no model to export: resume it."
+        )
     wanted = finished[0].plan.name if export.trial == BEST else export.trial
     found = next((trial for trial in finished if trial.plan.name == wanted), None)
     if found is None:
         begun = (run.trial(wanted) / names.TRIAL_FILE).is_file()
         how = f"is {run.status(wanted)[0]}, not finished" if begun else "does not exist"
         raise InputError(
-            f"--export: trial {wanted!r} of run {run.path} {how}: give best, or one of "
+            f"--export: trial {wanted!r} of run {run.address} {how}: give best, or one of "
             f"{', '.join(trial.plan.name for trial in finished[:5])}."
         )
-    if not (run.trial(wanted) / names.CHECKPOINT_FILE).is_file():
+    if not run.checkpoint(wanted).is_file():
         raise InputError(
-            f"--export: trial {wanted} of run {run.path} has no checkpoint any more, for a run keeps that of its best "
-            "trial alone: give best, or run again with --set loop.keep_checkpoint=true."
+            f"--export: trial {wanted} of run {run.address} has no checkpoint any more, for a run keeps that of its "
+            "best trial alone: give best, or run again with --set loop.keep_checkpoint=true."
         )
     return found
 

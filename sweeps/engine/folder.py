@@ -1,9 +1,9 @@
 """The run folder: made once, locked by one driver at a time, read back on resumption.
 
-Its ledgers are the truth; Tune's own files below `tune/` are never read.
+Its ledgers are the truth; Tune's own files below `tune/` are never read. What is written here is sent to where the run
+lies, and what trials have written is fetched before it is read (trainable/run_files.py).
 """
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,10 +22,11 @@ from trainable.files import read_json, write_json
 from trainable.ledger import Row
 from trainable.paths import require_folder_name
 from trainable.plan import TrialPlan
-from trainable.trial_files import read_facts, read_status, read_whole_ledger, write_status
+from trainable.run_files import RECORDS, RunFiles, run_files
+from trainable.store import StoreError, below, is_uri
+from trainable.trial_files import checkpoint_name, read_facts, read_status, read_whole_ledger, write_status
 
 Spec = Sweep | Comparison
-_LOCK_FILE = ".lock"
 
 
 class FinishedTrial(NamedTuple):
@@ -37,32 +38,50 @@ class FinishedTrial(NamedTuple):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`results/<study>/<run>/`, an absolute path."""
+    """`results/<study>/<run>/`, on a path or behind a URI."""
 
-    path: Path
+    files: RunFiles
+
+    @property
+    def path(self) -> Path:
+        """Where this process reads and writes: an absolute path."""
+        return self.files.path
+
+    @property
+    def address(self) -> str:
+        """Where the run lies: its path or its URI."""
+        return self.files.address
 
     @classmethod
-    def create(cls, results: Path, study: str) -> "RunFolder":
+    def at(cls, results: Path | str, *inside: str) -> "RunFolder":
+        """The run in that folder of the results, or at the address itself; nothing is made or fetched."""
+        if is_uri(str(results)):
+            return cls(run_files(below(str(results), *inside)))
+        return cls(run_files(Path(results).expanduser().resolve().joinpath(*inside)))
+
+    @classmethod
+    def create(cls, results: Path | str, study: str) -> "RunFolder":
         """A new folder named by the time; never an existing one."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         for attempt in range(100):
-            folder = cls(results.expanduser().resolve() / study / (f"{stamp}-{attempt}" if attempt else stamp))
+            folder = cls.at(results, study, f"{stamp}-{attempt}" if attempt else stamp)
             try:
                 folder.make()
                 return folder
             except FileExistsError:
                 continue
-        raise InputError(f"{results / study} has a hundred runs of this second: try again.")
+        raise InputError(f"{results} has a hundred runs of {study} of this second: try again.")
 
     @classmethod
-    def named(cls, results: Path, study: str, name: str) -> "RunFolder":
+    def named(cls, results: Path | str, study: str, name: str) -> "RunFolder":
         """The run of that name, begun or not; nothing is made. Raises InputError where something else lies there."""
         require_folder_name("--run", name)
-        folder = cls(results.expanduser().resolve() / study / name)
-        others = [path for path in folder.path.glob("*") if not path.name.startswith(".")]
-        if others and not folder.begun:
+        folder = cls.at(results, study, name)
+        folder.files.fetch_records()
+        if not folder.begun and folder.files.exist():
             raise InputError(
-                f"{folder.path} has files but no {names.RUN_FILE}, so it is no run: give another --run, or remove it."
+                f"{folder.address} has files but no {names.RUN_FILE}, so it is no run: give another --run, or remove "
+                "it."
             )
         return folder
 
@@ -74,7 +93,9 @@ class RunFolder:
     def make(self, *, may_exist: bool = False) -> None:
         """The folder itself. Raises FileExistsError unless it may exist, InputError where it cannot be made."""
         try:
-            self.path.mkdir(parents=True, exist_ok=may_exist)
+            self.files.make(may_exist=may_exist)
+        except StoreError:
+            raise
         except OSError as error:
             if isinstance(error, FileExistsError) and not may_exist:
                 raise
@@ -83,12 +104,13 @@ class RunFolder:
             ) from None
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """An existing run. Raises InputError if `path` is none."""
-        folder = cls(path.expanduser().resolve())
+    def open(cls, address: Path | str) -> "RunFolder":
+        """An existing run. Raises InputError if there is none at `address`."""
+        folder = cls.at(address)
+        folder.files.fetch_records()
         if not folder.begun:
             raise InputError(
-                f"{folder.path} is not a run: it has no {names.RUN_FILE}; give a folder such as results/STUDY/RUN."
+                f"{folder.address} is not a run: it has no {names.RUN_FILE}; give a folder such as results/STUDY/RUN."
             )
         return folder
 
@@ -98,12 +120,13 @@ class RunFolder:
 
         Raises InputError where another driver holds it.
         """
-        lock = FileLock(self.path / _LOCK_FILE)
+        lock = FileLock(self.files.lock)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise InputError(f"run {self.path} is in use by another process: wait for it to end.") from None
+            raise InputError(f"run {self.address} is in use by another process: wait for it to end.") from None
         try:
+            self.files.fetch_records()  # the driver before this one may have gone on until now
             yield
         finally:
             if not self.begun:
@@ -111,7 +134,7 @@ class RunFolder:
             lock.release()
 
     def _drop(self) -> None:
-        (self.path / _LOCK_FILE).unlink(missing_ok=True)
+        self.files.lock.unlink(missing_ok=True)
         with suppress(OSError):  # not empty: not ours to remove
             self.path.rmdir()
 
@@ -122,6 +145,7 @@ class RunFolder:
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json."""
         write_json(self.path / names.RUN_FILE, run)
+        self.files.send()
 
     @property
     def complete(self) -> bool:
@@ -140,51 +164,63 @@ class RunFolder:
     def open_trial(self, plan: TrialPlan) -> None:
         """Write the plan before the trial runs, so that a killed driver's trials are known."""
         write_json(self.trial(plan.name) / names.TRIAL_FILE, plan.to_dict())
+        self.files.send()
 
     def status(self, name: str) -> tuple[str, str]:
         """(state, reason) as last written; running if nothing was."""
+        self.files.fetch(f"{names.TRIALS_FOLDER}/{name}", only=RECORDS)
         status = read_status(self.trial(name))
         return status.state, status.reason
 
     def close_trial(self, plan: TrialPlan, state: str, reason: str = "") -> None:
         """Write how a trial ended; drop the checkpoints that are no longer of use."""
+        self.files.fetch(f"{names.TRIALS_FOLDER}/{plan.name}", only=RECORDS)
         write_status(self.trial(plan.name), state, reason)
+        self.files.send()
         if state == names.FINISHED:
             for other in self.finished(with_checkpoint=True)[1:]:  # the best is kept: it can be exported
-                self._drop_checkpoint(other.plan)
+                self._spare_checkpoint(other.plan)
         elif state != names.FAILED:
-            self._drop_checkpoint(plan)
+            self._spare_checkpoint(plan)
 
-    def _drop_checkpoint(self, plan: TrialPlan) -> None:
+    def _spare_checkpoint(self, plan: TrialPlan) -> None:
         if not plan.config.loop.keep_checkpoint:
-            (self.trial(plan.name) / names.CHECKPOINT_FILE).unlink(missing_ok=True)
+            self.drop_checkpoint(plan.name)
+
+    def drop_checkpoint(self, name: str) -> None:
+        """Remove the checkpoint of a trial, if it has one."""
+        self.files.remove(checkpoint_name(name))
+
+    def checkpoint(self, name: str) -> Path:
+        """The file of a trial's checkpoint; it need not be there."""
+        self.files.fetch(checkpoint_name(name))
+        return self.path / checkpoint_name(name)
 
     def finished(self, *, with_checkpoint: bool = False) -> list[FinishedTrial]:
         """The trials that ran all their steps, lowest final validation loss first; or those with a checkpoint alone."""
-        kept = names.CHECKPOINT_FILE if with_checkpoint else names.TRIAL_FILE
-        folders = [file.parent for file in self.path.glob(f"{names.TRIALS_FOLDER}/*/{kept}")]
-        ended = [folder for folder in folders if read_status(folder).state == names.FINISHED]
+        if with_checkpoint:
+            begun = self.files.trials_with(names.CHECKPOINT_FILE)
+        else:
+            begun = {file.parent.name for file in self.path.glob(f"{names.TRIALS_FOLDER}/*/{names.TRIAL_FILE}")}
+        ended = [self.trial(name) for name in begun if read_status(self.trial(name)).state == names.FINISHED]
         trials = [(plan, reports) for plan, _, reports in map(_read_trial, ended) if reports]
         found = [FinishedTrial(plan, reports[-1][names.EVAL_LOSS]) for plan, reports in trials]
         return sorted(found, key=lambda trial: (trial.loss, trial.plan.name))
 
     def trials(self) -> list[tuple[TrialPlan, str, list[Row]]]:
         """(plan, state, reports) of every trial that was begun, oldest first."""
-        files = sorted(self.path.glob(f"{names.TRIALS_FOLDER}/*/{names.TRIAL_FILE}"), key=lambda p: p.stat().st_mtime)
-        return [_read_trial(file.parent) for file in files]
+        files = self.path.glob(f"{names.TRIALS_FOLDER}/*/{names.TRIAL_FILE}")
+        oldest_first = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
+        return [_read_trial(file.parent) for file in oldest_first]
 
     def new_attempt(self) -> str:
         """Name of the next of Tune's own folders below `tune/`."""
-        taken = [int(m[1]) for p in self.path.glob("tune/*") if (m := re.fullmatch(r"attempt-(\d+)", p.name))]
+        taken = [
+            int(m[1]) for p in self.path.glob(f"{names.TUNE_FOLDER}/*") if (m := re.fullmatch(r"attempt-(\d+)", p.name))
+        ]
         return f"attempt-{max(taken, default=0) + 1}"
 
 
 def _read_trial(folder: Path) -> tuple[TrialPlan, str, list[Row]]:
     plan, status = TrialPlan.from_dict(read_facts(folder)), read_status(folder)
     return plan, status.state, read_whole_ledger(folder, status)
-
-
-def check_writable(path: Path) -> None:
-    """Raise InputError unless files can be made in `path`."""
-    if not os.access(path, os.W_OK):
-        raise InputError(f"{path} cannot be written to: change its permissions or give --results DIR.")

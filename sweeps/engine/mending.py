@@ -18,16 +18,15 @@ from trainable.plan import TrialPlan
 def drop_unusable_checkpoints(folder: RunFolder, say: Callable[[str], None]) -> None:
     """Remove the checkpoints of unfinished trials that are damaged, or ahead of a ledger that has lost rows."""
     for plan, state, reports in folder.trials():
-        path = folder.trial(plan.name) / names.CHECKPOINT_FILE
-        if state != names.RUNNING or not path.exists():
+        if state != names.RUNNING or not folder.checkpoint(plan.name).exists():
             continue
         if (why := _why_unusable(folder, plan, reports)) is not None:
-            path.unlink()
+            folder.drop_checkpoint(plan.name)
             say(f"{why}: trial {plan.name} is trained again from step 0.")
 
 
 def _why_unusable(folder: RunFolder, plan: TrialPlan, reports: list[Row]) -> str | None:
-    path = folder.trial(plan.name) / names.CHECKPOINT_FILE
+    path = folder.checkpoint(plan.name)
     try:
         state, _ = load_checkpoint(path, fingerprint(to_dict(plan.config)))
     except InputError as error:

@@ -21,7 +21,6 @@ from transformers.utils import logging
 from analysis.sections.summary_sections import read_all
 from sweeps.engine.folder import FinishedTrial, RunFolder
 from sweeps.engine.model_card import model_card
-from trainable import names
 from trainable.cache import cache_folder
 from trainable.checkpoint import load_checkpoint
 from trainable.config import TrialConfig, require, to_dict
@@ -70,15 +69,15 @@ def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
     known = {table["tokenizer"] for table in tables if table["blocks"] == data_key(config)}
     require(
         tokenizer.fingerprint in known,
-        f"--export: tokenizer {config.tokens.tokenizer} of corpus {corpus.name} is no longer what run {run.path} was "
-        "trained with: restore it.",
+        f"--export: tokenizer {config.tokens.tokenizer} of corpus {corpus.name} is no longer what run {run.address} "
+        "was trained with: restore it.",
     )
     return tokenizer
 
 
 def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> LlamaForCausalLM:
     """The model with the weights of the trial's last checkpoint, in float32, on the CPU."""
-    config, path = plan.config, run.trial(plan.name) / names.CHECKPOINT_FILE
+    config, path = plan.config, run.checkpoint(plan.name)
     state, parts = load_checkpoint(path, fingerprint(to_dict(config)))
     require(state.step == config.loop.steps, f"--export: {path} is of step {state.step}, not the last: resume the run.")
     model = build_model(config.model, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)

@@ -4,9 +4,7 @@ A trial that lands on a node without them would fail there, one after the other.
 its trials still refuse to run without the run folder (trainable/trial.py).
 """
 
-import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,6 +12,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainable.errors import InputError
+from trainable.run_files import RunFiles
 
 PATIENCE = 5.0  # seconds that a network file system may take to show a file that another machine has just made
 ANSWER = 120.0  # seconds until a node that says nothing is left to its trials
@@ -21,18 +20,17 @@ UNSEEN = "no run folder"
 _FINE = ""
 
 
-def check_nodes(run: Path) -> None:
+def check_nodes(run: RunFiles) -> None:
     """Raise InputError unless every other node that can run a trial sees the run folder and has the package."""
     nodes = other_nodes()
     if not nodes:
         return
-    mark = run / f".seen-by-all-nodes-{uuid.uuid4().hex}"  # a new name: the same path may be another disk
-    mark.touch()
+    mark = run.leave_mark()
     try:
-        asked = {address: _ask(node, mark) for node, address in nodes.items()}  # all at once
-        judge({address: _answer(question) for address, question in asked.items()}, run)
+        asked = {address: _ask(node, run.address, mark) for node, address in nodes.items()}  # all at once
+        judge({address: _answer(question) for address, question in asked.items()}, run.address)
     finally:
-        mark.unlink(missing_ok=True)
+        run.remove(mark)
 
 
 def other_nodes() -> dict[str, str]:
@@ -42,7 +40,7 @@ def other_nodes() -> dict[str, str]:
     return {node["NodeID"]: node["NodeManagerAddress"] for node in living if node["Resources"].get("CPU")}
 
 
-def judge(answers: Mapping[str, str], run: Path) -> None:
+def judge(answers: Mapping[str, str], run: str) -> None:
     """Raise InputError where a node has said what it lacks; {address: the lack, or nothing}."""
     lacking = {address: lack for address, lack in answers.items() if lack != _FINE}
     if not lacking:
@@ -53,14 +51,14 @@ def judge(answers: Mapping[str, str], run: Path) -> None:
     if lack == UNSEEN:
         raise InputError(
             f"run folder {run} cannot be seen from {where}: give --results a folder on a file system that all nodes "
-            "share."
+            "share, or a URI that all of them may read."
         )
     raise InputError(f"{where} cannot run trials ({lack}): install this package there, at the same version.")
 
 
-def _ask(node: str, mark: Path) -> Any:
+def _ask(node: str, run: str, mark: str) -> Any:
     there = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
-    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_look()).remote(str(mark))
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_look()).remote(run, mark)
 
 
 def _answer(question: Any) -> str:
@@ -70,24 +68,23 @@ def _answer(question: Any) -> str:
         return _FINE
 
 
-def _look() -> Callable[[str], str]:
+def _look() -> Callable[[str, str], str]:
     """What runs on the node: pickled whole, for a function of this module could not be found where it is missing."""
     unseen, fine, patience = UNSEEN, _FINE, PATIENCE
 
-    def look(mark: str) -> str:
+    def look(run: str, mark: str) -> str:
         import importlib
-        import os
         import time
 
+        try:
+            files = importlib.import_module("trainable.run_files").run_files(run)
+        except ImportError as error:
+            return str(error)
         deadline = time.monotonic() + patience
-        while not os.path.exists(mark):
+        while not files.has(mark):
             if time.monotonic() > deadline:
                 return unseen
             time.sleep(0.1)
-        try:
-            importlib.import_module("trainable.names")
-        except ImportError as error:
-            return str(error)
         return fine
 
     return look

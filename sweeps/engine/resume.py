@@ -15,10 +15,11 @@ KEPT = (
 )  # options that a run does not remember
 
 
-def resume_command(run: Path) -> str:
-    """The command that goes on with a run of this process."""
-    shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
-    return " ".join(["python", sys.argv[0], "--resume", str(shown), *kept(sys.argv[1:])])
+def resume_command(run: str) -> str:
+    """The command that goes on with a run of this process; `run` is its absolute path or its URI."""
+    near = Path(run).is_relative_to(Path.cwd())  # no URI is
+    shown = str(Path(run).relative_to(Path.cwd())) if near else run
+    return " ".join(["python", sys.argv[0], "--resume", shown, *kept(sys.argv[1:])])
 
 
 def kept(arguments: Sequence[str]) -> Iterator[str]:

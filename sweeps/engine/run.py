@@ -41,6 +41,7 @@ from trainable.needs import Needs
 from trainable.plan import data_key
 from trainable.prepare import Prepared, prepare_runs
 from trainable.shared_data import checksums
+from trainable.store import StoreError
 from trainable.trial import make_trainable
 
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
@@ -61,12 +62,14 @@ def run_sweep(
     try:
         drop_unusable_checkpoints(folder, say)
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
-        check_nodes(folder.path)
+        check_nodes(folder.files)
         write_run_file(folder, spec, prepared.facts | facts)
-        with EndAtOnce(resume_command(folder.path)):  # from here on there is something to resume
+        with EndAtOnce(resume_command(folder.address)):  # from here on there is something to resume
             complete = run_trials(folder, spec, prepared, machine, console)
             ray.shutdown()
             return conclude(folder, complete, started, console)
+    except StoreError as error:
+        raise InputError(f"{error}: once it answers, go on with: {resume_command(folder.address)}") from error
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -103,14 +106,14 @@ def disk_full(folder: RunFolder, error: OSError) -> InputError:
     where, free = error.filename or folder.path, mib(free_bytes(folder.path))
     return InputError(
         f"cannot write {where} ({error.strerror}; {free} MiB are free): free some space, then go on with: "
-        f"{resume_command(folder.path)}"
+        f"{resume_command(folder.address)}"
     )
 
 
 def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machine, console: Console) -> bool:
     """Let Tune run what is left; whether it all ended. Tries again, from the ledgers, should Tune itself break off."""
     needs = needs_of(machine)
-    trainable = make_trainable(folder.path, prepared.blocks, prepared.tables, needs)
+    trainable = make_trainable(folder.address, prepared.blocks, prepared.tables, needs)
     sums = checksums(prepared.blocks, prepared.tables)
     watch = RoomWatch(folder, spec, prepared, slots_of(needs))
     watch.check_before()
@@ -123,14 +126,14 @@ def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machi
             tuner = make_tuner(
                 folder, trainable, order, scheduler, callbacks, watch, reuse_actors=needs.actors_reusable
             )
-            with EndAtOnce(resume_command(folder.path)), progress:
+            with EndAtOnce(resume_command(folder.address)), progress:
                 tuner.fit()
-            watch.check_after(resume_command(folder.path))
+            watch.check_after(resume_command(folder.address))
             if not order.exhausted:
                 console.print("Interrupted: ending the trials, writing tables; Ctrl-C again ends at once.")
             return order.exhausted
         except (tune.TuneError, RayError) as error:
-            watch.check_after(resume_command(folder.path))
+            watch.check_after(resume_command(folder.address))
             if attempt == ATTEMPTS:
                 raise
             console.print(f"Tune broke off ({str(error).splitlines()[0]}); going on from the ledgers.")
@@ -190,7 +193,7 @@ def make_tuner(
         ),
         run_config=tune.RunConfig(
             name=folder.new_attempt(),
-            storage_path=str(folder.path / "tune"),
+            storage_path=str(folder.path / names.TUNE_FOLDER),
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=callbacks,
@@ -205,7 +208,7 @@ def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None
     known = folder.read_run() if (folder.path / names.RUN_FILE).exists() else {}
     for part, was, now in changed(known, facts) if known else ():
         raise InputError(
-            f"the {part} of run {folder.path} is no longer what its trials used ({was}, now {now}): restore it, or "
+            f"the {part} of run {folder.address} is no longer what its trials used ({was}, now {now}): restore it, or "
             "start a new run."
         )
     created = known.get("created", datetime.now(UTC).isoformat(timespec="seconds"))
@@ -230,11 +233,13 @@ def conclude(folder: RunFolder, complete: bool, started: float, console: Console
     spent = run.get("wall_seconds", 0.0) + time.time() - started
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     folder.write_run(run | {"complete": complete, "ended": ended, "wall_seconds": spent})
+    folder.files.fetch_records()
     rebuild(folder.path)
+    folder.files.send()
     print_summary(folder.path, console)
     states = [state for _, state, _ in folder.trials()]
     if not complete:
-        console.print(f"Interrupted; nothing is lost. Go on with: {resume_command(folder.path)}")
+        console.print(f"Interrupted; nothing is lost. Go on with: {resume_command(folder.address)}")
         return INTERRUPTED
     return 1 if names.FAILED in states else 0
 

@@ -26,6 +26,7 @@ from trainable.data_parallel import train_together
 from trainable.needs import Needs
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run
+from trainable.run_files import RunFiles
 from trainable.shared_data import checksums
 from trainable.train import Report, RunData, train
 from trainable.trial import read_shared
@@ -57,8 +58,8 @@ def together(config: TrialConfig, read: Callable[[], RunData]) -> tuple[Report, 
     reports: list[Report] = []
     began = time.perf_counter()
     with TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / names.CHECKPOINT_FILE
-        train_together(config, read, reports.append, checkpoint, Path(folder), Needs(workers=2))
+        files = RunFiles(Path(folder))
+        train_together(config, read, reports.append, files, names.CHECKPOINT_FILE, Needs(workers=2))
     return reports[-1], time.perf_counter() - began
 
 

@@ -165,7 +165,7 @@ def run(trials: int, table: BigramTable, blocks: TokenBlocks, folder: Path) -> M
     by_name = {plan.name: plan.to_dict() for plan in plans}
     measure = MeasureOnce(trials)
     tune.Tuner(
-        make_trainable(folder, by_key, tables, Needs(cpus=CPUS / max(trials, CPUS))),
+        make_trainable(str(folder), by_key, tables, Needs(cpus=CPUS / max(trials, CPUS))),
         param_space={
             "name": tune.grid_search(list(by_name)),
             "plan": tune.sample_from(lambda spec: by_name[spec.config.name]),

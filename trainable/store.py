@@ -1,0 +1,126 @@
+"""Files behind a URI, as whole objects: what pyarrow.fs opens (s3://, gs://, abfs://, hdfs://).
+
+A store can neither append to an object nor rename it, and who reads it while it is written sees the one before. A
+store that has answered once is given some minutes where it fails; then StoreError says which store, and why.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from trainable.errors import InputError
+
+Answer = TypeVar("Answer")
+_URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# Seconds before an operation is tried again; pyarrow itself has then tried for 6.
+_PAUSES = (1.0, 4.0, 10.0, 30.0, 60.0)
+_CHUNK = 16 * 2**20
+_FINAL = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|INVALID|SIGNATURE|No response body")  # as pyarrow names S3's refusals
+
+
+class StoreError(OSError):
+    """The store does not answer, or refuses."""
+
+
+class Version(NamedTuple):
+    """Which of the objects that a name has had."""
+
+    size: int
+    changed_ns: int  # since the epoch
+
+
+def is_uri(text: str) -> bool:
+    """Whether it is no path."""
+    return _URI.match(text) is not None
+
+
+def below(uri: str, *names: str) -> str:
+    """The URI of what lies in the folder `uri`; its options (?endpoint_override=...) stay at the end."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(path="/".join([parts.path.rstrip("/"), *names])))
+
+
+class Store:
+    """The objects below a URI, by names such as "trials/none-L1-s0/metrics.jsonl"."""
+
+    def __init__(self, uri: str):
+        """Raises InputError for a URI that pyarrow does not open; S3 may be asked for its region, else nothing is."""
+        from pyarrow import ArrowException, fs  # a run on a path does without
+
+        self.uri = uri
+        self._fs: Any = fs
+        self._has_answered = False  # else its name may be wrong, which should be said at once
+        try:
+            self._filesystem, self._root = fs.FileSystem.from_uri(uri)
+        except (ArrowException, OSError, ValueError) as error:
+            raise InputError(
+                f"{uri} cannot be opened ({_reason(error)}): give a path, or a URI such as s3://bucket/folder."
+            ) from None
+
+    def list(self, name: str = "") -> dict[str, Version]:
+        """The object of that name, or all below the folder of that name; nothing where there is neither."""
+        return self._again(lambda: self._list(name))
+
+    def get(self, name: str, path: Path, changed_ns: int) -> None:
+        """Write an object to a file, with its time of change, by which trials are put in order."""
+
+        def once() -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._filesystem.open_input_stream(self._at(name)) as source, open(path, "wb") as target:
+                shutil.copyfileobj(source, target, _CHUNK)
+            os.utime(path, ns=(changed_ns, changed_ns))
+
+        self._again(once)
+
+    def put(self, path: Path, name: str) -> None:
+        """Make a file's bytes the object of that name."""
+
+        def once() -> None:
+            with open(path, "rb") as source, self._filesystem.open_output_stream(self._at(name)) as target:
+                shutil.copyfileobj(source, target, _CHUNK)
+
+        self._again(once)
+
+    def remove(self, name: str) -> None:
+        """The object, if it is there."""
+        self._again(lambda: self._filesystem.delete_file(self._at(name)) if self._list(name) else None)
+
+    def _list(self, name: str) -> dict[str, Version]:
+        at = self._at(name)
+        found = self._filesystem.get_file_info(at)
+        if found.type == self._fs.FileType.File:
+            return {name: Version(found.size, found.mtime_ns)}
+        below = self._filesystem.get_file_info(self._fs.FileSelector(at, recursive=True, allow_not_found=True))
+        files = [info for info in below if info.type == self._fs.FileType.File]
+        return {info.path[len(self._root) :].lstrip("/"): Version(info.size, info.mtime_ns) for info in files}
+
+    def _at(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}".rstrip("/")
+
+    def _again(self, once: Callable[[], Answer]) -> Answer:
+        pauses = iter(_PAUSES if self._has_answered else ())
+        while True:
+            try:
+                answer = once()
+            except OSError as error:
+                pause = next(pauses, None)
+                if pause is None or _is_final(error):
+                    raise StoreError(f"{self.uri}: {_reason(error)}") from error
+                time.sleep(pause)
+            else:
+                self._has_answered = True
+                return answer
+
+
+def _is_final(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError | PermissionError) or _FINAL.search(str(error)) is not None
+
+
+def _reason(error: BaseException) -> str:
+    """The first line, without its full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
