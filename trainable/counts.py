@@ -9,11 +9,12 @@ B blocks, T tokens in a block.
 """
 # ruff: noqa: N802  (shapes in names)
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from trainable.errors import InputError
 from trainable.workers import tree_sum
 
 Ids = NDArray[np.integer[Any]]
+Result = TypeVar("Result")
 
 CHUNK_TOKENS = 1 << 26  # sorted at once, by all threads: 256 MiB of uint32 keys; merging chunks costs time
 CACHED_TOKENS = 1 << 16  # of what is made and read in several passes: it stays in the cache (half the time)
@@ -79,7 +81,7 @@ class BigramCounts:
         order_M = np.argsort(keys_M, kind="stable")  # finds the two ascending runs and merges them: linear
         keys_M = keys_M[order_M]
         counts_M = np.concatenate([self.counts_K, other.counts_K])[order_M]
-        starts_K = _run_starts(keys_M)
+        starts_K = _run_starts(keys_M, slice(0, len(keys_M)))
         return BigramCounts(keys_M[starts_K], np.add.reduceat(counts_M, starts_K), self.vocab_size)
 
     def __sub__(self, other: "BigramCounts") -> "BigramCounts":
@@ -157,17 +159,21 @@ def _stream_chunks(
     """Counts of the stream, chunk by chunk."""
     _check_ids(np.array([first_context]), vocab_size)
     buffer_n = np.empty(min(chunk_tokens, len(stream_N)), key_dtype(vocab_size))  # one for all: fresh pages cost
-    before = first_context
     for start in range(0, len(stream_N), chunk_tokens):
         next_n = stream_N[start : start + chunk_tokens]
-        _check_ids(next_n, vocab_size)
         keys_n = buffer_n[: len(next_n)]
-        for here in _slices(len(next_n)):
-            prev_s, next_s = keys_n[here], next_n[here]
-            prev_s[0], prev_s[1:] = before, next_s[:-1]
-            before = next_s[-1]
-            _make_keys(prev_s, next_s, vocab_size)
+        keys_n[0] = stream_N[start - 1] if start else first_context
+        _in_threads(partial(_fill, keys_n, next_n, vocab_size), len(next_n), threads)
         yield _count_keys(keys_n, vocab_size, threads)
+
+
+def _fill(keys_n: NDArray[np.unsignedinteger[Any]], next_n: Ids, vocab_size: int, part: slice) -> None:
+    """The keys of a part of a chunk; keys_n[0] holds the token before it."""
+    _check_ids(next_n[part], vocab_size)
+    for here in _slices(part):
+        prev_s = keys_n[here]
+        prev_s[here.start == 0 :] = next_n[max(here.start - 1, 0) : here.stop - 1]
+        _make_keys(prev_s, next_n[here], vocab_size)
 
 
 def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts:
@@ -187,32 +193,43 @@ def _make_keys(prev_N: NDArray[np.unsignedinteger[Any]], next_N: Ids, vocab_size
 
 
 def _count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threads: int) -> BigramCounts:
-    """Sort the keys, in place, and measure the runs."""
-    _sort(keys_N, threads)
-    starts_K = _run_starts(keys_N)
+    """Sort the keys, in place, and measure the runs. A thread has a part of their range: nothing is to be merged."""
+    inner = [part.start for part in _parts(len(keys_N), threads)][1:]
+    if inner:
+        keys_N.partition(inner)
+
+    def sort_and_measure(part: slice) -> NDArray[np.int64]:
+        keys_N[part].sort()
+        return _run_starts(keys_N, part)
+
+    starts_K = np.concatenate([np.zeros(0, np.int64), *_in_threads(sort_and_measure, len(keys_N), threads)])
+    cut = [bound for bound in inner if keys_N[bound - 1] == keys_N[bound]]  # in two
+    starts_K = np.delete(starts_K, np.searchsorted(starts_K, cut))
     return BigramCounts(keys_N[starts_K], np.diff(starts_K, append=len(keys_N)), vocab_size)
 
 
-def _sort(keys_N: NDArray[np.unsignedinteger[Any]], threads: int) -> None:
-    """Each thread sorts a part of the range of keys, so that nothing is left to merge."""
-    parts = min(threads, max(1, len(keys_N)))
-    bounds = [len(keys_N) * i // parts for i in range(parts + 1)]
-    if parts > 1:
-        keys_N.partition(bounds[1:-1])
-    with ThreadPoolExecutor(parts) as pool:  # numpy releases the GIL where it sorts
-        list(pool.map(lambda span: keys_N[slice(*span)].sort(), pairwise(bounds)))
-
-
-def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.int64]:
-    """Where each run of equal keys begins."""
-    changes = [np.zeros(min(1, len(keys_N)), np.int64)]
-    for here in _slices(len(keys_N) - 1):
-        changes.append(np.flatnonzero(keys_N[1:][here] != keys_N[:-1][here]) + (here.start + 1))
+def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]], part: slice) -> NDArray[np.int64]:
+    """Where each run of equal keys in a part begins."""
+    changes = [np.array([part.start], np.int64)]
+    for here in _slices(slice(part.start + 1, part.stop)):
+        changes.append(np.flatnonzero(keys_N[here] != keys_N[here.start - 1 : here.stop - 1]) + here.start)
     return np.concatenate(changes)
 
 
-def _slices(length: int) -> Iterator[slice]:
-    return (slice(first, min(first + CACHED_TOKENS, length)) for first in range(0, length, CACHED_TOKENS))
+def _in_threads(work: Callable[[slice], Result], length: int, threads: int) -> list[Result]:
+    """Of each part of the length. numpy releases the GIL where it sorts, compares and adds."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, _parts(length, threads)))
+
+
+def _parts(length: int, threads: int) -> list[slice]:
+    bounds = [length * i // threads for i in range(threads + 1)]
+    return [slice(first, end) for first, end in pairwise(bounds) if end > first]
+
+
+def _slices(part: slice) -> Iterator[slice]:
+    starts = range(part.start, part.stop, CACHED_TOKENS)
+    return (slice(first, min(first + CACHED_TOKENS, part.stop)) for first in starts)
 
 
 def _check_ids(ids_N: Ids, vocab_size: int) -> None:
