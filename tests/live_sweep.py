@@ -169,7 +169,7 @@ def losses(run: Path | str) -> pd.Series:
     return table
 
 
-def same_losses(run: Path | str, other: Path | str) -> None:
+def same_losses(run: Path, other: Path) -> None:
     """Assert that two runs have the same trials, steps and losses, row for row and bit for bit."""
     pd.testing.assert_series_equal(losses(run), losses(other), check_exact=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from live_sweep import PATIENCE, SMALL_STUDY, agents, corpus_file, descendants, losses, same_losses, wait_until_gone
+from live_sweep import PATIENCE, SMALL_STUDY, agents, corpus_file, descendants, losses, wait_until_gone
 from ray.cluster_utils import Cluster
 from s3_server import BUCKET, s3_server
 from test_nodes import node_with_a_disk_of_its_own
@@ -69,6 +69,13 @@ def analyse(module: str, run: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "500"})
 
 
+def assert_as_on_a_disk(run: str, undisturbed: Path) -> None:
+    """The same losses, bit for bit, of the control and the two arms of a seed."""
+    found, whole = losses(run), losses(undisturbed)
+    assert len(found.index.unique("trial")) == 3
+    pd.testing.assert_series_equal(found, whole.loc[list(found.index.unique("trial"))], check_exact=True)
+
+
 def wait_until(condition: Callable[[], bool], sweep: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -77,17 +84,17 @@ def wait_until(condition: Callable[[], bool], sweep: subprocess.Popen[str]) -> N
 
 
 def test_a_killed_sweep_goes_on_and_ends_as_on_a_disk(undisturbed: Path, results: str, tmp_path: Path) -> None:
-    run = f"{results}/small_study/mine"
-    sweep = start(tmp_path, "--results", results, "--run", "mine")
+    run, words = f"{results}/small_study/mine", ("--seeds", "0", "--results", results, "--run", "mine")
+    sweep = start(tmp_path, *words)
     wait_until(lambda: max(last_steps(run), default=0) > 20, sweep)
     lost = {sweep.pid} | descendants(sweep.pid)
     sweep.kill()
     sweep.communicate()
     wait_until_gone(lost - agents(lost))
-    assert len(last_steps(run)) < len(load(undisturbed).trials), "it was killed too late"
-    said = printed(start(tmp_path, "--results", results, "--run", "mine"))
+    assert len(last_steps(run)) < 3, "it was killed too late"
+    said = printed(start(tmp_path, *words))
     assert f"load('{run}')" in said and "bigram-run-" not in said
-    same_losses(run, undisturbed)
+    assert_as_on_a_disk(run, undisturbed)
     stored = set(Store(run).list())
     assert {names.SUMMARY_FILE, names.TRIALS_TABLE, f"{names.FIGURES_FOLDER}/curves.png"} <= stored
     assert not [name for name in stored if name.startswith(names.TUNE_FOLDER) or "/." in name or name[0] == "."]
@@ -116,9 +123,7 @@ def test_nodes_that_share_no_disk_train_what_one_trains(
         words = ("--address", head.address, "--seeds", "0", "--results", results, "--run", "mine")
         printed(start(tmp_path, *words, "--export", "best", str(tmp_path / "model")))
     run = f"{results}/small_study/mine"
-    found, whole = losses(run), losses(undisturbed)
-    pd.testing.assert_series_equal(found, whole[whole.index.isin(found.index)], check_exact=True)
-    assert len(found.index.unique("trial")) == 3
+    assert_as_on_a_disk(run, undisturbed)
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 
