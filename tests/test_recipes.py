@@ -19,6 +19,7 @@ import yaml
 from live_sweep import corpus_file, descendants, ledgers, wait_until_gone
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
+from s3_server import s3_server
 
 from analysis.results import load
 from trainable import names
@@ -76,9 +77,8 @@ def test_command_is_of_this_checkout_and_its_options_are_taken(
     assert all(option in words for option in RUN_OPTIONS), words
     there = [word.replace("/shared", str(shared)) for word in words]
     monkeypatch.setenv("BIGRAM_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # else pyarrow asks AWS for the bucket's region
     monkeypatch.setattr(sys, "argv", [str(study), *there, "--dry-run"])
-    with pytest.raises(SystemExit) as end:
+    with s3_server(), pytest.raises(SystemExit) as end:
         runpy.run_path(str(study), run_name="__main__")
     assert end.value.code == 0, capsys.readouterr().err
 

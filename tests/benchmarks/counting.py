@@ -136,6 +136,9 @@ def speed_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
         theirs = partial(rate, way, stream_N, vocab_size)
         yield compare(f"against {name}, 1 thread", *alternate(whole, theirs, repeats), unit, at_least=1.0)
     both = partial(rate, partial(ours, threads=2), stream_N, vocab_size)
+    loop = partial(rate, python_loop, stream_N, vocab_size)
+    case = "against a Python loop on the same stream, 2 threads"  # as a run with two CPUs counts
+    yield compare(case, *alternate(partial(warm, both), loop, repeats), unit, at_least=80)
     yield compare("2 threads against 1", *alternate(both, whole, repeats), unit)
 
 
