@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from s3_server import BUCKET, s3_server
 
@@ -141,6 +142,14 @@ def test_a_store_that_never_answered_is_asked_once(store: Store, monkeypatch: py
     assert faulty(store, failures=1000).calls == 0
     with pytest.raises(StoreError):
         store.list()
+
+
+def test_a_name_that_leads_out_of_the_folder_is_not_listed(store: Store, tmp_path: Path) -> None:
+    store.put(file(tmp_path, b"x"), "trials/a")
+    folder = store.uri.removeprefix(f"s3://{BUCKET}/")
+    for name in ("trials/../../../evil", "../evil"):
+        boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{folder}/{name}", Body=b"evil")
+    assert set(store.list()) == {"trials/a"}
 
 
 def test_options_of_a_uri_stay_at_its_end() -> None:

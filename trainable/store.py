@@ -97,7 +97,9 @@ class Store:
             return {name: Version(found.size, found.mtime_ns)}
         below = self._filesystem.get_file_info(self._fs.FileSelector(at, recursive=True, allow_not_found=True))
         files = [info for info in below if info.type == self._fs.FileType.File]
-        return {info.path[len(self._root) :].lstrip("/"): Version(info.size, info.mtime_ns) for info in files}
+        versions = {info.path[len(self._root) :].lstrip("/"): Version(info.size, info.mtime_ns) for info in files}
+        # An object's name is any text: one of somebody else's must not lead out of the folder that it is copied to.
+        return {name: version for name, version in versions.items() if ".." not in name.split("/")}
 
     def _at(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}".rstrip("/")
