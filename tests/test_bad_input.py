@@ -180,6 +180,9 @@ RUN = {
     "results are a file": Case("--results taken", "cannot be made", "taken", "give --results", text(b"", "taken")),
     "results in nobody's home": Case("--results ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),
     "results in a store of no kind": Case("--results ftp://host/x", "cannot be opened", "ftp://host/x", "give a path"),
+    "results with a password": Case(
+        "--results s3://me:planted@bucket/x", "has a password in it", "bucket", "AWS_SECRET_ACCESS_KEY"
+    ),
     "results in no bucket": Case("--results s3:///x", "Missing bucket", "s3:///x", "such as s3://bucket/folder"),
     "results on another machine": Case("--results file://host/x", "file://host/x", "--results", "the path alone"),
     "resume in a store of no kind": Case("--resume ftp://host/x", "cannot be opened", "ftp://host/x", "give a path"),

@@ -50,6 +50,12 @@ class Store:
 
     def __init__(self, uri: str):
         """Raises InputError for a URI that pyarrow does not open; S3 may be asked for its region, else nothing is."""
+        parts = urlsplit(uri)
+        if parts.password is not None:  # it would be printed, and stand in summary.md
+            raise InputError(
+                f"the URI of {parts.hostname} has a password in it: leave it out, and put credentials where pyarrow "
+                "looks for them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            )
         from pyarrow import ArrowException, fs  # a run on a path does without
 
         self.uri = uri
