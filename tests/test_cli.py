@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_corpus import small_sentences
 
-from sweeps.engine.cli import USAGE_ERROR, main
+from sweeps.engine.cli import USAGE_ERROR, main, run_place
 from sweeps.schedule_search import SearchOptions, schedule_search
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -83,3 +83,8 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(
     assert call(*SMALL, "--address", address, "--results", "results") == USAGE_ERROR
     assert f"no Ray cluster at {address}" in capsys.readouterr().err
     assert not list((workplace / "results" / "schedule_search").glob("*"))
+
+
+@pytest.mark.parametrize("text", ["file:///a%20folder/b", "file://localhost/a%20folder/b", "/a folder/b"])
+def test_a_file_uri_is_the_path_that_it_names(text: str) -> None:
+    assert run_place("--results", text) == Path("/a folder/b")

@@ -88,7 +88,7 @@ def test_a_uri_that_cannot_be_opened_is_refused(uri: str) -> None:
 
 
 def test_a_password_in_a_uri_is_refused_and_not_told() -> None:
-    with pytest.raises(InputError, match="^the URI of bucket has a password in it") as told:
+    with pytest.raises(InputError, match=r"^the URI of bucket has a password in it") as told:
         Store("s3://me:planted@bucket/x")
     assert "planted" not in str(told.value)
 
