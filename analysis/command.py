@@ -12,7 +12,7 @@ import tyro
 
 from trainable.errors import InputError
 from trainable.run_files import StoredRunFiles, as_users_know
-from trainable.store import StoreError, is_uri
+from trainable.store import ADVICE, StoreError, is_uri
 
 _stored: list[StoredRunFiles] = []
 
@@ -38,7 +38,8 @@ def run_path(address: str) -> Path:
 
 
 def _refuse(error: Exception) -> NoReturn:
-    print(as_users_know(str(error)), file=sys.stderr)
+    advice = f": {ADVICE}." if isinstance(error, StoreError) else ""
+    print(as_users_know(f"{error}{advice}"), file=sys.stderr)
     sys.exit(2)
 
 

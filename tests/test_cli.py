@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from small_corpus import small_sentences
 
-from sweeps.engine.cli import USAGE_ERROR, main, run_place
+from sweeps.engine.cli import USAGE_ERROR, main
+from sweeps.engine.places import run_place
 from sweeps.schedule_search import SearchOptions, schedule_search
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -88,3 +89,15 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(
 @pytest.mark.parametrize("text", ["file:///a%20folder/b", "file://localhost/a%20folder/b", "/a folder/b"])
 def test_a_file_uri_is_the_path_that_it_names(text: str) -> None:
     assert run_place("--results", text) == Path("/a folder/b")
+
+
+@pytest.mark.parametrize("option", ["--results", "--resume"])
+def test_a_store_that_does_not_answer_is_told_in_one_sentence(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    assert call(*SMALL, option, "s3://bucket/results") == USAGE_ERROR
+    told = capsys.readouterr().err
+    assert told.startswith("error: s3://bucket/results") and told.count("\n") == 1
+    assert told.endswith(": check its name, the network, and your credentials.\n")

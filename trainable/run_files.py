@@ -18,7 +18,7 @@ from trainable import names
 from trainable.cache import cache_folder
 from trainable.errors import InputError
 from trainable.files import fingerprint
-from trainable.store import Store, StoreError, Version, is_uri
+from trainable.store import ADVICE, Store, StoreError, Version, is_uri
 
 RECORDS = (names.TRIAL_FILE, names.STATUS_FILE, names.LEDGER_FILE)  # of a trial: all but checkpoint and events
 _AT_ONCE = 8  # transfers, which mostly wait
@@ -117,9 +117,7 @@ class StoredRunFiles(RunFiles):
         try:
             self.remove(self.leave_mark())
         except StoreError as error:
-            raise InputError(
-                f"cannot write to {error}: check its name and your credentials, or give --results DIR."
-            ) from None
+            raise InputError(f"cannot write to {error}: {ADVICE}.") from None
 
     def leave_mark(self) -> str:
         """The name of an empty new file, for other nodes to look for."""

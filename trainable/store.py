@@ -23,6 +23,9 @@ _CHUNK = 16 * 2**20
 _FINAL = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|INVALID|SIGNATURE|No response body")  # as pyarrow names S3's refusals
 
 
+ADVICE = "check its name, the network, and your credentials"
+
+
 class StoreError(OSError):
     """The store does not answer, or refuses."""
 
@@ -101,8 +104,8 @@ class Store:
         found = self._filesystem.get_file_info(at)
         if found.type == self._fs.FileType.File:
             return {name: Version(found.size, found.mtime_ns)}
-        below = self._filesystem.get_file_info(self._fs.FileSelector(at, recursive=True, allow_not_found=True))
-        files = [info for info in below if info.type == self._fs.FileType.File]
+        inside = self._filesystem.get_file_info(self._fs.FileSelector(at, recursive=True, allow_not_found=True))
+        files = [info for info in inside if info.type == self._fs.FileType.File]
         versions = {info.path[len(self._root) :].lstrip("/"): Version(info.size, info.mtime_ns) for info in files}
         # An object's name is any text: one of somebody else's must not lead out of the folder that it is copied to.
         return {name: version for name, version in versions.items() if ".." not in name.split("/")}

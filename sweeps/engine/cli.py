@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import tyro
 from rich.console import Console
@@ -21,6 +19,7 @@ from sweeps.engine.difference import first_difference
 from sweeps.engine.export import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder, Spec
 from sweeps.engine.machine import Machine, RayStart, check_address
+from sweeps.engine.places import lasting_path, lasting_place, run_place
 from sweeps.engine.plan_lines import show_plan
 from sweeps.engine.settings import SMOKE
 from sweeps.engine.spec import Sweep
@@ -31,7 +30,7 @@ from trainable.errors import InputError
 from trainable.paths import user_path
 from trainable.run_files import as_users_know
 from trainable.split import split_rows
-from trainable.store import Store, StoreError, is_uri
+from trainable.store import ADVICE, StoreError, is_uri
 from trainable.tokenizer import known_vocab_size
 
 USAGE_ERROR = 2
@@ -117,7 +116,8 @@ def main(
         options = tyro.cli(options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
         return _run(study, options, console)
     except (InputError, StoreError) as error:
-        said = escape(as_users_know(str(error)))
+        advice = f": {ADVICE}." if isinstance(error, StoreError) else ""
+        said = escape(as_users_know(f"{error}{advice}"))
         Console(stderr=True).print(f"[red]error:[/red] {said}", soft_wrap=True, highlight=False)
         return USAGE_ERROR
     except KeyboardInterrupt:  # while trials run, the driver handles it
@@ -259,41 +259,6 @@ def shortened(value: Any) -> str:
     """For a sentence."""
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def run_place(option: str, text: str) -> Path | str:
-    """A path, or a URI that is none. Raises InputError for one that cannot be opened."""
-    if not is_uri(text):
-        return user_path(text)
-    parts = urlsplit(text)
-    if parts.scheme.lower() != "file":
-        Store(text)  # says what is wrong with it
-        return text
-    path = url2pathname(parts.path)
-    require(
-        parts.netloc in ("", "localhost") and path.startswith("/"),
-        f"{option} is {text}: write file:///folder, or the path alone.",
-    )
-    return user_path(path)
-
-
-def lasting_place(option: str, text: str) -> Path | str:
-    """Where to write. Raises InputError as `run_place` does, and for a folder that Ray removes when the job ends."""
-    place = run_place(option, text)
-    return lasting_path(option, place) if isinstance(place, Path) else place
-
-
-def lasting_path(option: str, path: Path) -> Path:
-    """The path. Raises InputError for a folder that Ray removes when the job ends."""
-    require(
-        _JOB_COPY not in path.absolute().parts,
-        f"{option} is {path}, which lies in the copy of the working folder that Ray removes after the job: give an "
-        "absolute path, on a file system that all nodes share.",
-    )
-    return path
-
-
-_JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
 
 
 def export_of(options: Options) -> Export | None:

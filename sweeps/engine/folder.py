@@ -179,11 +179,11 @@ class RunFolder:
         self.files.send()
         if state == names.FINISHED:
             for other in self.finished(with_checkpoint=True)[1:]:  # the best is kept: it can be exported
-                self._spare_checkpoint(other.plan)
+                self._drop_unless_kept(other.plan)
         elif state != names.FAILED:
-            self._spare_checkpoint(plan)
+            self._drop_unless_kept(plan)
 
-    def _spare_checkpoint(self, plan: TrialPlan) -> None:
+    def _drop_unless_kept(self, plan: TrialPlan) -> None:
         if not plan.config.loop.keep_checkpoint:
             self.drop_checkpoint(plan.name)
 
