@@ -1,6 +1,6 @@
 """How every command of analysis/ starts and ends: options in, a user's mistake as one sentence and exit status 2.
 
-A run behind a URI is read, and written to, in a copy (trainable/run_files.py).
+A run behind a URI is read, and written to, in a copy (trainable/record/run_files.py).
 """
 
 import sys
@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn
 import tyro
 
 from trainable.errors import InputError
-from trainable.run_files import StoredRunFiles, as_users_know
-from trainable.store import ADVICE, StoreError, is_uri
+from trainable.record.run_files import StoredRunFiles, as_users_know
+from trainable.record.store import ADVICE, StoreError, is_uri
 
 _stored: list[StoredRunFiles] = []
 

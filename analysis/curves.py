@@ -28,7 +28,7 @@ from analysis.results import (
 )
 from trainable import names
 from trainable.errors import InputError
-from trainable.run_files import as_users_know
+from trainable.record.run_files import as_users_know
 
 NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
 

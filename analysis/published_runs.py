@@ -36,7 +36,7 @@ from analysis.results import (
     Results,
 )
 from trainable import names
-from trainable.files import atomic_file
+from trainable.record.files import atomic_file
 
 SHOWN: Final = {
     ARM: "arm", LAYERS: "layers", FOLD: "fold", EVAL_ROWS: "validation rows", STATE: "state", names.STEP: "step",

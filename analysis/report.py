@@ -15,8 +15,8 @@ import tyro
 from analysis.command import RunPath, run_command
 from analysis.page.html_page import page
 from analysis.sections.summary_sections import read_all
-from trainable.files import atomic_file
-from trainable.run_files import as_users_know
+from trainable.record.files import atomic_file
+from trainable.record.run_files import as_users_know
 
 REPORT_FILE: Final = "report.html"
 

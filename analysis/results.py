@@ -20,10 +20,10 @@ import pandas as pd
 from analysis.table_file import read_table, write_table
 from trainable import names
 from trainable.errors import InputError
-from trainable.files import read_foreign_json, read_json
-from trainable.ledger import Row
-from trainable.run_files import run_files
-from trainable.trial_files import read_facts, read_status, read_whole_ledger
+from trainable.record.files import read_foreign_json, read_json
+from trainable.record.ledger import Row
+from trainable.record.run_files import run_files
+from trainable.record.trial_files import read_facts, read_status, read_whole_ledger
 
 # Columns that only the trials table has. The last report's own values keep their names from trainable.names.
 TRIAL: Final = "trial"

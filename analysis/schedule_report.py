@@ -31,7 +31,7 @@ from analysis.tables.schedule_effects import (
     read_space,
 )
 from trainable import names
-from trainable.run_files import as_users_know
+from trainable.record.run_files import as_users_know
 
 Format = Literal["terminal", "markdown", "csv"]
 TABLE: Final = "table"  # of a row of the CSV

@@ -17,7 +17,7 @@ from analysis.results import load, read_run, write
 from analysis.sections.document import markdown, print_sections
 from analysis.sections.summary_sections import is_comparison, read_all, sections
 from trainable import names
-from trainable.files import atomic_file
+from trainable.record.files import atomic_file
 
 
 def write_summary(run: Path) -> str:

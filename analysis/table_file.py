@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainable.errors import InputError
-from trainable.files import atomic_file
+from trainable.record.files import atomic_file
 
 _DIGEST: Final = b"sha256 of names and values"
 _MEND: Final = "restore it from a copy, or make it again with python -m analysis.summary RUN where trials/ was kept"

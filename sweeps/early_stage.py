@@ -10,7 +10,7 @@ fixed: 3 layers, data, batches, initial weights of a pair.
 
 import sys
 
-from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
+from sweeps.engine.specs.comparison import Arm, Comparison, grid, paired_plans
 from sweeps.engine.study import StudyOptions, linear, run_study, seeds_of, study_base
 from trainable.config import TrialConfig
 

@@ -11,7 +11,7 @@ built-in text. Interrupt it at will: `--resume`.
 
 import sys
 
-from sweeps.engine.comparison import Comparison, grid, paired_plans
+from sweeps.engine.specs.comparison import Comparison, grid, paired_plans
 from sweeps.engine.study import Scale, TeacherOptions, best_schedule, run_study, seeds_of, study_base
 
 QUESTION = "What is left of the head start after a whole epoch?"

@@ -11,7 +11,7 @@ trains its own on its own training rows; give a folder to share one. `python -m 
 
 import sys
 
-from sweeps.engine.comparison import Comparison, grid, paired_plans
+from sweeps.engine.specs.comparison import Comparison, grid, paired_plans
 from sweeps.engine.study import TeacherOptions, best_schedule, run_study, seeds_of, study_base
 from trainable.errors import InputError
 

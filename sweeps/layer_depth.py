@@ -10,7 +10,7 @@ What varies: 1 to 5 layers; at each the control and, beyond the published study,
 
 import sys
 
-from sweeps.engine.comparison import Comparison, grid, paired_plans
+from sweeps.engine.specs.comparison import Comparison, grid, paired_plans
 from sweeps.engine.study import TeacherOptions, best_schedule, run_study, seeds_of, study_base
 
 QUESTION = "What is the teacher worth at each depth, and what is depth worth without it?"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from sweeps.engine.cli import Options, base_config, main
 from sweeps.engine.settings import setting_of
-from sweeps.engine.space import Choice, Parameter, Range, Space, points
-from sweeps.engine.spec import AshaSpec, Search, Sweep
+from sweeps.engine.specs.search import AshaSpec, Search, Sweep
+from sweeps.engine.specs.space import Choice, Parameter, Range, Space, points
 from trainable.config import LoopConfig, Schedule, override
 from trainable.errors import InputError
 

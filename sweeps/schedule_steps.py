@@ -9,7 +9,7 @@ What varies: linear over 240, 300, 360 of 588 steps. What is fixed: 2 layers, fl
 
 import sys
 
-from sweeps.engine.comparison import Comparison, grid, paired_plans
+from sweeps.engine.specs.comparison import Comparison, grid, paired_plans
 from sweeps.engine.study import StudyOptions, linear, run_study, seeds_of, study_base
 
 QUESTION = "How many scheduling steps help most?"

@@ -10,7 +10,7 @@ as published, exp(-t) and 1/(1 + t), which are over after a few steps. What is f
 
 import sys
 
-from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
+from sweeps.engine.specs.comparison import Arm, Comparison, grid, paired_plans
 from sweeps.engine.study import (
     PUBLISHED_STEPS,
     StudyOptions,

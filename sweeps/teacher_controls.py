@@ -12,7 +12,7 @@ What is fixed: 1 layer. For `train_split` to differ from `student`, give --train
 
 import sys
 
-from sweeps.engine.comparison import Arm, Comparison, grid, paired_plans
+from sweeps.engine.specs.comparison import Arm, Comparison, grid, paired_plans
 from sweeps.engine.study import TeacherOptions, best_schedule, run_study, seeds_of, study_base
 from trainable.config import TrialConfig
 

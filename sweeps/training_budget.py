@@ -11,7 +11,7 @@ says how many epochs were seen).
 
 import sys
 
-from sweeps.engine.comparison import Arm, Comparison, paired_plans
+from sweeps.engine.specs.comparison import Arm, Comparison, paired_plans
 from sweeps.engine.study import Scale, TeacherOptions, best_schedule, run_study, seeds_of, study_base
 from trainable.config import TrialConfig, override
 

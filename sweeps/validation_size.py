@@ -10,7 +10,7 @@ no teacher.
 
 import sys
 
-from sweeps.engine.comparison import Comparison, grid, paired_plans
+from sweeps.engine.specs.comparison import Comparison, grid, paired_plans
 from sweeps.engine.study import StudyOptions, run_study, seeds_of, study_base
 
 QUESTION = "How far does the validation loss move with the size of the validation set?"

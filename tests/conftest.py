@@ -21,7 +21,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of tests/small_study.py after a run to which nothing happened."""
+    """The run folder of tests/support/small_study.py after a run to which nothing happened."""
     sweep = finish(SMALL_STUDY, tmp_path_factory.mktemp("undisturbed"))
     assert sweep.driver.returncode == 0, sweep.printed
     return sweep.run

@@ -20,10 +20,10 @@ import tyro
 from small_corpus import small_sentences
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from sweeps.engine import machine
 from sweeps.engine.cli import USAGE_ERROR
+from sweeps.engine.cluster import ray_start as machine
 from trainable import names
-from trainable.files import write_json
+from trainable.record.files import write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
 SMALL = {"--corpus": "small.txt", "--tokenizer": "train:512", "--train-rows": "400", "--eval-rows": "100"}

@@ -14,7 +14,7 @@ from analysis.results import load
 from sweeps.engine.folder import RunFolder
 from trainable import names
 from trainable.prepare import prepare_run
-from trainable.train import Report, train
+from trainable.student.train import Report, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

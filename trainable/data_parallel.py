@@ -17,9 +17,9 @@ from ray.util.queue import Empty, Queue
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.needs import Needs
-from trainable.ranks import Ranks
-from trainable.run_files import RunFiles, run_files
-from trainable.train import Report, RunData, train
+from trainable.record.run_files import RunFiles, run_files
+from trainable.student.ranks import Ranks
+from trainable.student.train import Report, RunData, train
 
 _PATIENCE = 0.5  # seconds between looks at whether the workers are still there
 _FAREWELL = 60.0  # seconds that they may take to end

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from trainable import names
-from trainable.ledger import Row
 from trainable.plan import TrialPlan
+from trainable.record.ledger import Row
 
 # name -> what Prometheus says it is; Ray puts `ray_` before the name.
 GAUGES = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainable.config import TrialConfig, from_dict, to_dict
-from trainable.files import fingerprint
-from trainable.paths import require_folder_name
+from trainable.record.files import fingerprint
+from trainable.record.paths import require_folder_name
 
 
 @dataclass(frozen=True, kw_only=True)

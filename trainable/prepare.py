@@ -9,18 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainable.bigram import BigramTable
-from trainable.cache import cache_folder
 from trainable.config import TrialConfig
-from trainable.corpus import Corpus, open_corpus
 from trainable.errors import InputError
 from trainable.plan import data_key, table_key
-from trainable.split import Parts, split_rows, teacher_parts
-from trainable.teacher import Counter, teacher_loss, teacher_table
-from trainable.tokenizer import TextTokenizer, corpus_tokenizer
-from trainable.tokens import TokenBlocks, joined_blocks, separable, token_blocks
-from trainable.train import RunData
-from trainable.workers import LOCAL, Workers
+from trainable.record.cache import cache_folder
+from trainable.student.train import RunData
+from trainable.teacher.build import Counter, teacher_loss, teacher_table
+from trainable.teacher.table import BigramTable
+from trainable.text.blocks import TokenBlocks, joined_blocks, separable, token_blocks
+from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.split import Parts, split_rows, teacher_parts
+from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
+from trainable.text.workers import LOCAL, Workers
 
 BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
 TablesByKey = dict[str, BigramTable]  # by table_key

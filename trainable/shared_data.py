@@ -8,11 +8,11 @@ import hashlib
 
 from trainable.config import TrialConfig
 from trainable.errors import InputError
-from trainable.files import fingerprint
 from trainable.plan import data_key, table_key
 from trainable.prepare import BlocksByKey, TablesByKey
-from trainable.tokens import TokenBlocks
-from trainable.train import RunData
+from trainable.record.files import fingerprint
+from trainable.student.train import RunData
+from trainable.text.blocks import TokenBlocks
 
 
 def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:

@@ -18,18 +18,18 @@ from ray.util.metrics import Gauge
 
 from trainable import names
 from trainable.config import TrialConfig
-from trainable.disk import is_disk_full
 from trainable.errors import InputError
 from trainable.gauges import TrialGauges
-from trainable.ledger import append_row, read_reports
 from trainable.needs import Needs
 from trainable.plan import TrialPlan
 from trainable.prepare import BlocksByKey, TablesByKey
-from trainable.run_files import RunFiles, as_users_know, run_files
+from trainable.record.disk import is_disk_full
+from trainable.record.ledger import append_row, read_reports
+from trainable.record.run_files import RunFiles, as_users_know, run_files
+from trainable.record.tensorboard import TensorBoardLog
+from trainable.record.trial_files import checkpoint_name, write_status
 from trainable.shared_data import data_of
-from trainable.tensorboard import TensorBoardLog
-from trainable.train import Report, RunData, TrainingDiverged, train
-from trainable.trial_files import checkpoint_name, write_status
+from trainable.student.train import Report, RunData, TrainingDiverged, train
 
 
 def make_trainable(run: str, blocks: BlocksByKey, tables: TablesByKey, needs: Needs) -> Any:

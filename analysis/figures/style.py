@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from trainable.files import atomic_file
+from trainable.record.files import atomic_file
 
 DPI: Final = 150
 COLOURS: Final = {"linear": "#0072B2", "exponential": "#E69F00", "reciprocal": "#009E73", "step": "#CC79A7"}

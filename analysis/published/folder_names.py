@@ -23,7 +23,9 @@ NAME: Final = re.compile(
 class Setting:
     """What the name of a folder says of its run; None where it says nothing."""
 
-    schedule: str | None = None  # a schedule of trainable.schedules, UNKNOWN for another letter, None for no such name
+    schedule: str | None = (
+        None  # a schedule of trainable.teacher.schedules, UNKNOWN for another letter, None for no such name
+    )
     steps: int | None = None
     min_weight: float | None = None
     layers: int | None = None

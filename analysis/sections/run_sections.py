@@ -10,7 +10,7 @@ from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
 from analysis.wording import clip, number
 from trainable import names
-from trainable.run_files import as_users_know
+from trainable.record.run_files import as_users_know
 
 NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement
 SAME_TEXT: Final = (

@@ -14,24 +14,24 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from sweeps.engine.comparison import Comparison
+from sweeps.engine.cluster.ray_start import Machine, RayStart, check_address
 from sweeps.engine.difference import first_difference
-from sweeps.engine.export import Export, check_export, chosen_trial
+from sweeps.engine.export.choice import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder, Spec
-from sweeps.engine.machine import Machine, RayStart, check_address
 from sweeps.engine.places import lasting_path, lasting_place, run_place
 from sweeps.engine.plan_lines import show_plan
 from sweeps.engine.settings import SMOKE
-from sweeps.engine.spec import Sweep
+from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.search import Sweep
 from trainable import names
 from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, flatten, from_text, override, require
-from trainable.corpus import open_corpus
 from trainable.errors import InputError
-from trainable.paths import user_path
-from trainable.run_files import as_users_know
-from trainable.split import split_rows
-from trainable.store import ADVICE, StoreError, is_uri
-from trainable.tokenizer import known_vocab_size
+from trainable.record.paths import user_path
+from trainable.record.run_files import as_users_know
+from trainable.record.store import ADVICE, StoreError, is_uri
+from trainable.text.corpus import open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer import known_vocab_size
 
 USAGE_ERROR = 2
 NAMES = ("builtin", "tiny", "small-llama2")  # never taken for files
@@ -219,7 +219,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     console.print(f"Run folder: {folder.address}")
     with folder.locked():
         with RayStart(machine) as ray_start:  # Ray starts while these import it and torch
-            from sweeps.engine.facts import provenance
+            from sweeps.engine.provenance import provenance
             from sweeps.engine.run import run_sweep
 
             status = run_sweep(folder, spec, machine, ray_start, console, provenance())
@@ -272,7 +272,7 @@ def export_of(options: Options) -> Export | None:
 
 def write_export(export: Export, folder: RunFolder, console: Console) -> int:
     """Write the model of a run that is complete; the exit status is the run's."""
-    from sweeps.engine.model_folder import write_model_folder
+    from sweeps.engine.export.model_folder import write_model_folder
 
     trial = chosen_trial(export, folder)
     write_model_folder(folder, trial, export.folder)
@@ -327,7 +327,7 @@ def check_inputs(spec: Spec) -> None:
     base = spec.base
     vocab_size = known_vocab_size(base.tokens.tokenizer)
     if base.model.name not in NAMES:  # a folder: reading it imports torch
-        from trainable.model import llama_config
+        from trainable.student.model import llama_config
 
         llama_config(base.model, vocab_size, base.tokens.context)
     rows = open_corpus(base.corpus).rows

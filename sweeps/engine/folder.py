@@ -1,7 +1,7 @@
 """The run folder: made once, locked by one driver at a time, read back on resumption.
 
 Its ledgers are the truth; Tune's own files below `tune/` are never read. What is written here is sent to where the run
-lies, and what trials have written is fetched before it is read (trainable/run_files.py).
+lies, and what trials have written is fetched before it is read (trainable/record/run_files.py).
 """
 
 import re
@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from sweeps.engine.comparison import Comparison
-from sweeps.engine.spec import Sweep
+from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.search import Sweep
 from trainable import names
 from trainable.errors import InputError
-from trainable.files import read_json, write_json
-from trainable.ledger import Row
-from trainable.paths import require_folder_name
 from trainable.plan import TrialPlan
-from trainable.run_files import RECORDS, RunFiles, run_files
-from trainable.store import StoreError, below, is_uri
-from trainable.trial_files import checkpoint_name, read_facts, read_status, read_whole_ledger, write_status
+from trainable.record.files import read_json, write_json
+from trainable.record.ledger import Row
+from trainable.record.paths import require_folder_name
+from trainable.record.run_files import RECORDS, RunFiles, run_files
+from trainable.record.store import StoreError, below, is_uri
+from trainable.record.trial_files import checkpoint_name, read_facts, read_status, read_whole_ledger, write_status
 
 Spec = Sweep | Comparison
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from sweeps.engine.folder import RunFolder
 from trainable import names
-from trainable.checkpoint import load_checkpoint
 from trainable.config import to_dict
 from trainable.errors import InputError
-from trainable.files import fingerprint
-from trainable.ledger import Row
 from trainable.plan import TrialPlan
+from trainable.record.files import fingerprint
+from trainable.record.ledger import Row
+from trainable.student.checkpoint import load_checkpoint
 
 
 def drop_unusable_checkpoints(folder: RunFolder, say: Callable[[str], None]) -> None:

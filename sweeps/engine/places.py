@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from trainable.config import require
-from trainable.paths import user_path
-from trainable.store import Store, is_uri
+from trainable.record.paths import user_path
+from trainable.record.store import Store, is_uri
 
 _JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
 

@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
-from sweeps.engine.comparison import Comparison
 from sweeps.engine.folder import Spec
-from sweeps.engine.spec import Sweep, control_plans
+from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.search import Sweep, control_plans
 
 
 def show_plan(spec: Spec, console: Console) -> None:
@@ -41,7 +41,7 @@ def _comparison_lines(spec: Comparison) -> list[str]:
 
 def _search_lines(spec: Sweep) -> list[str]:
     """The space, the controls, the budget against the full grid."""
-    from sweeps.engine.space import points
+    from sweeps.engine.specs.space import points
 
     base, grid = spec.base, len(points(spec.space))
     space = [

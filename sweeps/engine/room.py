@@ -7,15 +7,15 @@ import torch
 from ray import tune
 from transformers import LlamaForCausalLM
 
-from sweeps.engine.comparison import Comparison
 from sweeps.engine.folder import RunFolder, Spec
+from sweeps.engine.specs.comparison import Comparison
 from trainable import names
 from trainable.config import TrialConfig, override
-from trainable.disk import MIB, free_bytes, mib, require_room
 from trainable.errors import InputError
-from trainable.model import llama_config
 from trainable.plan import data_key
 from trainable.prepare import Prepared
+from trainable.record.disk import MIB, free_bytes, mib, require_room
+from trainable.student.model import llama_config
 
 # Measured: a report takes 0.7 KiB in the ledger and 0.7 KiB for TensorBoard; a trial 5 KiB beside, and 30 KiB in Tune's
 # own record, which is written anew beside the old one.

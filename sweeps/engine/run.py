@@ -17,31 +17,31 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from rich.console import Console
 
 from analysis.summary import print_summary, rebuild
-from sweeps.engine.asha import DepthAsha
-from sweeps.engine.comparison import Comparison
-from sweeps.engine.deaths import WorkerDeaths
+from sweeps.engine.cluster.nodes import check_nodes
+from sweeps.engine.cluster.ray_start import Machine, RayStart
+from sweeps.engine.failures import WorkerDeaths
 from sweeps.engine.folder import RunFolder, Spec
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
-from sweeps.engine.limits import store_bytes
-from sweeps.engine.listed import ListedTrials
-from sweeps.engine.machine import Machine, RayStart
 from sweeps.engine.mending import drop_unusable_checkpoints
-from sweeps.engine.nodes import check_nodes
-from sweeps.engine.pairs import PairedTrials
+from sweeps.engine.order.asha import DepthAsha
+from sweeps.engine.order.listed import ListedTrials
+from sweeps.engine.order.search import PairedSearch
+from sweeps.engine.order.trial_order import PairedTrials
+from sweeps.engine.preflight import store_bytes
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.resume import resume_command
 from sweeps.engine.room import RoomWatch
-from sweeps.engine.search import PairedSearch
+from sweeps.engine.specs.comparison import Comparison
 from trainable import names
 from trainable.config import TrialConfig
-from trainable.disk import free_bytes, is_disk_full, mib
 from trainable.errors import InputError
-from trainable.model import llama_config
 from trainable.needs import Needs
 from trainable.plan import data_key
 from trainable.prepare import Prepared, prepare_runs
+from trainable.record.disk import free_bytes, is_disk_full, mib
+from trainable.record.store import StoreError
 from trainable.shared_data import checksums
-from trainable.store import StoreError
+from trainable.student.model import llama_config
 from trainable.trial import make_trainable
 
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself

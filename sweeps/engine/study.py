@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from sweeps.engine.cli import Options, base_config, main
-from sweeps.engine.comparison import NO_TEACHER, Arm, Comparison
 from sweeps.engine.settings import LAPTOP, PUBLISHED
+from sweeps.engine.specs.comparison import NO_TEACHER, Arm, Comparison
 from trainable.config import Schedule, TrialConfig, override, require_seed
 from trainable.errors import InputError
 

@@ -25,14 +25,14 @@ import pandas as pd
 from record import Row, compare, keep
 
 from analysis.results import load
-from sweeps.engine.asha import DepthAsha
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.search import PairedSearch
-from sweeps.engine.space import points
-from sweeps.engine.spec import AshaSpec, Search, Sweep, longest_schedule
+from sweeps.engine.order.asha import DepthAsha
+from sweeps.engine.order.search import PairedSearch
+from sweeps.engine.specs.search import AshaSpec, Search, Sweep, longest_schedule
+from sweeps.engine.specs.space import points
 from trainable import names
-from trainable.files import write_json
 from trainable.plan import TrialPlan
+from trainable.record.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOKS = ROOT.parent / "shared" / "data" / "books" / "books.parquet"

@@ -10,7 +10,7 @@ stay the same) and once with the rarer half of the ids permuted in each pass (so
 books; new text would probably bring more). The result is not bounded: it grows with the distinct bigrams.
 The loop is measured twice, on a slice and on the whole stream: on the slice it has fewer bigrams to find, and is 1.4
 times as fast.
-The books fit into one chunk (trainable/counts.py), so that only the memory cases merge chunks.
+The books fit into one chunk (trainable/teacher/counts.py), so that only the memory cases merge chunks.
 """
 
 import argparse
@@ -31,12 +31,12 @@ from record import Row, alternate, compare, keep
 from scipy.sparse import coo_array
 from student import default_corpus
 
-from trainable.cache import cache_folder
 from trainable.config import CorpusConfig, TokensConfig
-from trainable.corpus import BUILTIN, open_corpus
-from trainable.counts import count_stream
-from trainable.tokenizer import corpus_tokenizer
-from trainable.tokens import TokenBlocks, load_blocks, token_blocks
+from trainable.record.cache import cache_folder
+from trainable.teacher.counts import count_stream
+from trainable.text.blocks import TokenBlocks, load_blocks, token_blocks
+from trainable.text.corpus import BUILTIN, open_corpus
+from trainable.text.tokenizer import corpus_tokenizer
 
 Ids = NDArray[np.unsignedinteger[Any]]
 Way = Callable[[Ids, int], int]  # (stream, vocabulary size) -> distinct bigrams

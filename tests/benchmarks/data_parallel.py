@@ -19,16 +19,16 @@ import torch
 from record import Row, compare, keep
 from student import config_of, default_corpus
 
-from sweeps.engine.machine import Machine, start_ray
+from sweeps.engine.cluster.ray_start import Machine, start_ray
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.data_parallel import train_together
 from trainable.needs import Needs
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run
-from trainable.run_files import RunFiles
+from trainable.record.run_files import RunFiles
 from trainable.shared_data import checksums
-from trainable.train import Report, RunData, train
+from trainable.student.train import Report, RunData, train
 from trainable.trial import read_shared
 
 STEPS = 50

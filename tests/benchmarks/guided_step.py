@@ -30,14 +30,14 @@ from student import LossOf, Student, config_of, default_corpus, resized
 from torch import Tensor
 
 from sweeps.engine.settings import SMALL_LLAMA2
-from trainable.batches import Batch
-from trainable.bigram import BigramTable
 from trainable.config import TrialConfig, override
-from trainable.counts import count_stream
-from trainable.output_layer import IGNORE_INDEX
 from trainable.prepare import prepare_run
-from trainable.smoothing import estimate
-from trainable.train import RunData
+from trainable.student.batches import Batch
+from trainable.student.output_layer import IGNORE_INDEX
+from trainable.student.train import RunData
+from trainable.teacher.counts import count_stream
+from trainable.teacher.smoothing import estimate
+from trainable.teacher.table import BigramTable
 
 WEIGHT = 0.5
 

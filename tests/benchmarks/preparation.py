@@ -23,13 +23,13 @@ from typing import NamedTuple
 from record import Row, compare, keep
 from student import default_corpus
 
-from trainable.cache import cache_folder
 from trainable.config import CorpusConfig, TrialConfig, override
-from trainable.corpus import BUILTIN, open_corpus
 from trainable.prepare import prepare_run
-from trainable.split import split_rows
-from trainable.tokenizer import corpus_tokenizer
-from trainable.workers import LOCAL, Workers
+from trainable.record.cache import cache_folder
+from trainable.text.corpus import BUILTIN, open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer import corpus_tokenizer
+from trainable.text.workers import LOCAL, Workers
 
 VOCABULARY = "train:32000"
 WARM_ROWS = 20_000  # prepared first, so that all workers have started
@@ -54,7 +54,7 @@ def start(nodes: int) -> None:
     import ray
     from ray.cluster_utils import Cluster
 
-    from sweeps.engine.ray_workers import RayWorkers
+    from sweeps.engine.cluster.ray_workers import RayWorkers
 
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.engine.facts import provenance
-from trainable.files import read_foreign_json, write_json
+from sweeps.engine.provenance import provenance
+from trainable.record.files import read_foreign_json, write_json
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
 REPEATS = 7

@@ -1,4 +1,4 @@
-"""A student at hand for measurements: the loop's own steps (trainable/train.py), one at a time, with any loss."""
+"""A student for measurements: the loop's own steps (trainable/student/train.py), one at a time, with any loss."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from sweeps.engine.settings import TINY
-from trainable.batches import Batch
 from trainable.config import TrialConfig, override
-from trainable.loss import Teacher
-from trainable.model import build_model, hidden_states, output_matrix
-from trainable.output_layer import IGNORE_INDEX
 from trainable.prepare import prepare_run
-from trainable.train import RunData, backward, make_optimizer, pick_device, step_batches, update
+from trainable.student.batches import Batch
+from trainable.student.guided_loss import Teacher
+from trainable.student.model import build_model, hidden_states, output_matrix
+from trainable.student.output_layer import IGNORE_INDEX
+from trainable.student.train import RunData, backward, make_optimizer, pick_device, step_batches, update
 
 BOOKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "books" / "books.parquet"
 LossOf = Callable[[Tensor, Batch], Tensor]  # (hidden states [N, D], batch) -> summed loss

@@ -24,8 +24,8 @@ from record import Row, compare, keep
 
 from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
-from trainable.ledger import read_reports
 from trainable.prepare import prepare_run
+from trainable.record.ledger import read_reports
 
 SLOTS = 2
 START_LIMIT = 3.0  # seconds, of a trial that is not the first of its slot

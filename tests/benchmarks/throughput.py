@@ -21,9 +21,9 @@ from transformers import LlamaForCausalLM, Trainer, TrainerCallback, TrainingArg
 
 from sweeps.engine.settings import SMALL_LLAMA2
 from trainable.config import TrialConfig, override
-from trainable.model import build_model
 from trainable.prepare import prepare_run
-from trainable.train import RunData, make_optimizer
+from trainable.student.model import build_model
+from trainable.student.train import RunData, make_optimizer
 
 WARM_UP = 2  # steps that do not count: they allocate
 

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/tokenising.py [--corpus PATH] [--rows 200_000] [--repeats 7] [--most-rows N]
 
-Ours is what a run does (trainable/tokens.py): rows in a shuffled order, read from the file, tokenised, an eos after
-each, laid end to end, checksummed. `datasets.map` (batched, a process a core, no cache) gives only the ids of each row,
+Ours is what a run does (trainable/text/blocks.py): rows in a shuffled order, read from the file, tokenised, an eos
+after each, laid end to end, checksummed. `datasets.map` (batched, a process a core, no cache) gives only the ids of
+each row,
 in the order of the file, from text that is already in Arrow; the bare `encode_batch` gives its encodings and no more.
 All three have the same tokenizer, V 32,000, and all cores.
 """
@@ -24,12 +25,12 @@ from counting import resident_mib
 from record import Row, alternate, compare, keep
 from student import default_corpus
 
-from trainable.cache import cache_folder
 from trainable.config import CorpusConfig, TokensConfig
-from trainable.corpus import BUILTIN, Corpus, open_corpus
-from trainable.split import shuffled_rows
-from trainable.tokenizer import TextTokenizer, corpus_tokenizer
-from trainable.tokens import token_blocks
+from trainable.record.cache import cache_folder
+from trainable.text.blocks import token_blocks
+from trainable.text.corpus import BUILTIN, Corpus, open_corpus
+from trainable.text.split import shuffled_rows
+from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
 
 TOKENS = TokensConfig(tokenizer="train:32000", context=1024)
 CORES = os.cpu_count() or 1

@@ -25,18 +25,18 @@ import ray
 from ray import tune
 from record import Row, compare, keep
 
-from sweeps.engine.machine import Machine, start_ray
+from sweeps.engine.cluster.ray_start import Machine, start_ray
 from sweeps.engine.settings import TINY
-from sweeps.engine.spec import control_plan, guided_plan
+from sweeps.engine.specs.search import control_plan, guided_plan
 from trainable import names
-from trainable.bigram import BigramTable
 from trainable.config import override
-from trainable.files import write_json
-from trainable.ledger import append_row
 from trainable.needs import Needs
 from trainable.plan import data_key, table_key
+from trainable.record.files import write_json
+from trainable.record.ledger import append_row
 from trainable.shared_data import checksums
-from trainable.tokens import TokenBlocks
+from trainable.teacher.table import BigramTable
+from trainable.text.blocks import TokenBlocks
 from trainable.trial import make_trainable
 
 MB, MIB = 10**6, 2**20

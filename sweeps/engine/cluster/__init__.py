@@ -1,0 +1,1 @@
+"""The Ray that trials run on: started or joined, its nodes checked, its workers used for preparation."""

@@ -1,0 +1,1 @@
+"""A finished trial's model as a folder that transformers loads."""

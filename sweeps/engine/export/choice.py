@@ -1,0 +1,94 @@
+"""Which trial's model is to be written where, checked before a sweep spends hours on it.
+
+A run keeps the checkpoint of its best finished trial (sweeps/engine/folder.py), so the best can be exported whenever
+the run is complete; any other only of a run with loop.keep_checkpoint.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.engine.folder import FinishedTrial, RunFolder, Spec
+from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.search import control_plans, guided_plan
+from sweeps.engine.specs.space import points
+from trainable import names
+from trainable.config import require
+from trainable.errors import InputError
+
+BEST = "best"
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model asked for: `best`, or the name of a trial; and the folder it goes to, an absolute path."""
+
+    trial: str
+    folder: Path
+
+
+def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
+    """Raise InputError for a folder that cannot be written, or a trial that the run will not have or keep."""
+    _check_target(export.folder)
+    if run is not None and run.complete:
+        chosen_trial(export, run)
+        return
+    if export.trial == BEST:
+        return
+    require(
+        export.trial in planned_names(spec),
+        f"--export: study {spec.study} has no trial {export.trial!r} with these options: give best, or a trial's name "
+        "such as stands in trials/ of a run.",
+    )
+    require(
+        spec.base.loop.keep_checkpoint,
+        f"--export {export.trial}: a run keeps the checkpoint of its best trial alone; add --set "
+        "loop.keep_checkpoint=true to keep all, or give best.",
+    )
+
+
+def planned_names(spec: Spec) -> Iterator[str]:
+    """Names of all trials that a run can have; a search proposes only some of them."""
+    if isinstance(spec, Comparison):
+        yield from (plan.name for plan in spec.plans)
+        return
+    for seed in (spec.base.seed, *spec.confirm_seeds):
+        yield from (plan.name for plan in control_plans(spec, seed))
+        for layers in spec.layers:
+            for point in points(spec.space):
+                changes = {**point, "model.layers": layers, "seed": seed}
+                yield guided_plan(spec.base, names.SEARCH, changes).name
+
+
+def chosen_trial(export: Export, run: RunFolder) -> FinishedTrial:
+    """The finished trial that is asked for. Raises InputError if there is none, or its checkpoint is gone."""
+    finished = run.finished()
+    if not finished:
+        raise InputError(
+            f"--export: run {run.address} has no finished trial, so there is no model to export: resume it."
+        )
+    wanted = finished[0].plan.name if export.trial == BEST else export.trial
+    found = next((trial for trial in finished if trial.plan.name == wanted), None)
+    if found is None:
+        begun = (run.trial(wanted) / names.TRIAL_FILE).is_file()
+        how = f"is {run.status(wanted)[0]}, not finished" if begun else "does not exist"
+        raise InputError(
+            f"--export: trial {wanted!r} of run {run.address} {how}: give best, or one of "
+            f"{', '.join(trial.plan.name for trial in finished[:5])}."
+        )
+    if not run.checkpoint(wanted).is_file():
+        raise InputError(
+            f"--export: trial {wanted} of run {run.address} has no checkpoint any more, for a run keeps that of its "
+            "best trial alone: give best, or run again with --set loop.keep_checkpoint=true."
+        )
+    return found
+
+
+def _check_target(folder: Path) -> None:
+    """Raise InputError unless a new folder can be made there."""
+    empty = folder.is_dir() and not any(folder.iterdir())
+    require(empty or not folder.exists(), f"--export: {folder} exists and is not an empty folder: give a new one.")
+    there = next(parent for parent in folder.parents if parent.exists())
+    writable = there.is_dir() and os.access(there, os.W_OK)
+    require(writable, f"--export: {folder} cannot be made, for {there} takes no files: give another folder.")

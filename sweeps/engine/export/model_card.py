@@ -1,0 +1,157 @@
+"""The README.md of an exported model: what it is, how it was trained, what is known of its gain, how to load it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import ARM, EVAL_ROWS, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, SCHEDULE, TEACHER_STEPS, TRIAL
+from analysis.sections.run_sections import LEAK, SAME_TEXT, Run
+from analysis.sections.summary_sections import is_comparison
+from analysis.tables import best as ranking
+from analysis.tables.arms import HIGH, LOW, N, compare_arms
+from analysis.wording import describe, number, plural, signed
+from sweeps.engine.folder import FinishedTrial
+from trainable import names
+from trainable.config import flatten
+from trainable.text.tokenizer import TextTokenizer
+
+_HEAD = """---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [llama, bigram-guided-pre-training]
+---
+"""
+_LOAD = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+inputs = tokenizer("Once upon a time", return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))
+"""
+
+
+def model_card(run: Run, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> str:
+    """Markdown with the front matter that the Hugging Face hub reads."""
+    row = run.results.trials.set_index(TRIAL, drop=False).loc[trial.plan.name]
+    settings = "\n".join(f"{key}: {_shown(value)}" for key, value in flatten(trial.plan.config).items())
+    parts = [
+        f"{_HEAD}\n# {run.record['study']}: {trial.plan.name}",
+        " ".join(_what(run, trial, tokenizer, parameters)),
+        _table(run, row),
+        "\n".join(f"- {line}" for line in _notes(run, trial)),
+        f"## To load it\n\n```python\n{_LOAD}```",
+        " ".join(_prompts(trial, tokenizer)),
+        f"## All settings\n\n```yaml\n{settings}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(run: Run, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> Iterator[str]:
+    config = trial.plan.config
+    yield (
+        f"A Llama ({config.model.name}, {plural(config.model.layers)}, {parameters:,} parameters, vocabulary "
+        f"{tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, {config.loop.steps} steps."
+    )
+    if config.teacher.schedule == "none":
+        yield "It had no teacher: it is the control of its run."
+    else:
+        kind = "bigram table" if config.teacher.kind == "bigram" else f"{config.teacher.kind} table"
+        schedule = describe({**flatten(config)})
+        yield f"A {kind} taught it, with a weight in the loss that falls from 1 to a floor: {schedule}."
+    yield _rank(run, trial)
+
+
+def _rank(run: Run, trial: FinishedTrial) -> str:
+    trials = run.results.trials
+    finished = trials[trials["state"] == names.FINISHED]
+    better = int((finished[names.EVAL_LOSS] < trial.loss).sum())
+    place = "the lowest" if better == 0 else f"number {better + 1} by"
+    return f"Its final validation loss is {place} of the {len(finished)} finished trials of the run."
+
+
+def _table(run: Run, row: Mapping[Any, Any]) -> str:
+    corpus, record = run.record["corpus"], run.record
+    interval = f" ± {number(row[names.EVAL_LOSS_SE], '.4f')} (standard error over blocks)"
+    rows = {
+        "validation loss": f"{row[names.EVAL_LOSS]:.6f}{interval}, nats per token, plain cross-entropy",
+        "gain": " ".join(_gain(run, row)),
+        "corpus": f"{corpus['source']}, fingerprint `{corpus['fingerprint']}`, {corpus['rows']:,} rows",
+        "rows": f"{corpus['train_rows']:,} to train on, {corpus['eval_rows']:,} to validate on (see the settings)",
+        "run": f"{record['study']}/{record['run']}, begun {record['created']}",
+        "git commit": record["git_commit"] or "unknown",
+        "made with": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+    }
+    return "| | |\n|---|---|\n" + "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
+
+
+def _gain(run: Run, row: Mapping[Any, Any]) -> Iterator[str]:
+    """What is known of the teacher's worth: on the trial's own seed, and over units with an interval."""
+    if row[ROLE] == names.CONTROL:
+        yield "none, for this is a control"
+        return
+    yield f"{signed(row[names.GAIN])} nats per token over its control {row['control']} (same seed and batches)"
+    found = _arm_interval(run, row) if is_comparison(run.record) else _confirmed_interval(run, row)
+    if found is None:
+        yield "; no interval, for it takes at least 2 seeds or folds: no claim from one"
+        return
+    mean, low, high, units = found
+    yield f"; mean over {units}: {signed(mean)}, 95 % interval {signed(low)} to {signed(high)}"
+
+
+Interval = tuple[float, float, float, str]  # mean, low, high, over what
+
+
+def _arm_interval(run: Run, row: Mapping[Any, Any]) -> Interval | None:
+    spec = run.record["spec"]
+    table = compare_arms(run.results, spec["arms"], spec["tuned"])
+    same = (table[ARM] == row[ARM]) & (table[LAYERS] == row[LAYERS]) & (table[LOOP_STEPS] == row[LOOP_STEPS])
+    same &= (table[EVAL_ROWS] == row[EVAL_ROWS]) | (table[EVAL_ROWS].isna() & bool(pd.isna(row[EVAL_ROWS])))
+    if spec["tuned"]:
+        same &= table[spec["tuned"]] == row[spec["tuned"]]
+    for found in table[same].to_dict("records"):
+        if np.isfinite(found[LOW]):
+            return found[names.GAIN], found[LOW], found[HIGH], f"{found[N]} seeds or folds"
+    return None
+
+
+def _confirmed_interval(run: Run, row: Mapping[Any, Any]) -> Interval | None:
+    """Of the schedule on the seeds that did not choose it, if it was the best of its depth."""
+    ranked = ranking.best(run.results.trials)
+    key = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
+    for found in ranked.to_dict("records"):
+        if all(found[name] == row[name] for name in key) and found[ranking.CONFIRMED_N] >= 2:
+            low, high = found[ranking.CONFIRMED_LOW], found[ranking.CONFIRMED_HIGH]
+            seeds = f"{found[ranking.CONFIRMED_N]} seeds that did not choose the schedule"
+            return found[ranking.CONFIRMED], low, high, seeds
+    return None
+
+
+def _notes(run: Run, trial: FinishedTrial) -> Iterator[str]:
+    config = trial.plan.config
+    if run.record["corpus"]["demonstration"]:
+        yield "Trained on the built-in demonstration text (docstrings): it shows that everything works, no more."
+    if config.teacher.schedule != "none" and config.teacher.rows == "all":
+        yield LEAK
+    if config.loop.precision != "float32":
+        yield f"Trained and validated under autocast to {config.loop.precision}; the weights here are float32."
+    yield "Of many trials, the one with the lowest validation loss looks a little better than it is."
+    if config.corpus.folds is None:
+        yield SAME_TEXT
+
+
+def _prompts(trial: FinishedTrial, tokenizer: TextTokenizer) -> Iterator[str]:
+    eos = tokenizer.encoder.id_to_token(tokenizer.eos_id)
+    if trial.plan.config.tokens.packing == "packed":
+        yield f"Rows of text stood end to end with `{eos}` between them, so the tokenizer begins a text with it."
+    yield f"Longer texts than {trial.plan.config.tokens.context} tokens were never seen."
+
+
+def _cell(text: str) -> str:
+    return text.replace(" ;", ";").replace("|", "\\|")
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)

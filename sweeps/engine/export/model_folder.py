@@ -1,0 +1,142 @@
+"""A trained trial as a folder that transformers loads: weights, tokenizer, model card.
+
+    model = AutoModelForCausalLM.from_pretrained(DIR)
+    tokenizer = AutoTokenizer.from_pretrained(DIR)
+
+The folder is filled under a temporary name beside its own and read back before it is renamed, so it is whole or absent.
+"""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from tokenizers import Tokenizer, processors
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from analysis.sections.summary_sections import read_all
+from sweeps.engine.export.model_card import model_card
+from sweeps.engine.folder import FinishedTrial, RunFolder
+from trainable.config import TrialConfig, require, to_dict
+from trainable.errors import InputError
+from trainable.plan import TrialPlan, data_key
+from trainable.record.cache import cache_folder
+from trainable.record.files import fingerprint, publish
+from trainable.student.checkpoint import load_checkpoint
+from trainable.student.model import build_model
+from trainable.text.corpus import open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
+
+CARD_FILE = "README.md"
+
+
+def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> None:
+    """Write the model of a finished trial to a new folder.
+
+    Raises InputError for a checkpoint or tokenizer that is not the trial's any more, and where the disk takes no more.
+    """
+    tokenizer = trial_tokenizer(run, trial.plan.config)
+    model = trained_model(run, trial.plan, tokenizer)
+    card = model_card(read_all(run.path), trial, tokenizer, parameters=sum(p.numel() for p in model.parameters()))
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        logging.disable_progress_bar()
+        model.save_pretrained(temporary)
+        fast_tokenizer(tokenizer, trial.plan.config).save_pretrained(temporary)
+        (temporary / CARD_FILE).write_text(card, encoding="utf-8")
+        _check_loads(temporary, model)
+        _to_disk(temporary)
+        publish(temporary, folder)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"--export: cannot write {folder} ({reason}): give another folder, or free space.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
+    """The tokenizer a trial was trained with, from its source or the cache. Raises InputError if it has changed."""
+    corpus = open_corpus(config.corpus)
+    train_rows_R = split_rows(corpus.rows, config.corpus).train
+    tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, train_rows_R, cache_folder())
+    tables = run.read_run()["tables"].values()
+    known = {table["tokenizer"] for table in tables if table["blocks"] == data_key(config)}
+    require(
+        tokenizer.fingerprint in known,
+        f"--export: tokenizer {config.tokens.tokenizer} of corpus {corpus.name} is no longer what run {run.address} "
+        "was trained with: restore it.",
+    )
+    return tokenizer
+
+
+def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> LlamaForCausalLM:
+    """The model with the weights of the trial's last checkpoint, in float32, on the CPU."""
+    config, path = plan.config, run.checkpoint(plan.name)
+    state, parts = load_checkpoint(path, fingerprint(to_dict(config)))
+    require(state.step == config.loop.steps, f"--export: {path} is of step {state.step}, not the last: resume the run.")
+    model = build_model(config.model, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
+    try:
+        model.load_state_dict(parts["model"])
+    except RuntimeError:  # of another size
+        raise InputError(f"--export: {path} is not of model {config.model.name} as it is now: restore it.") from None
+    special = special_ids(tokenizer, config)
+    for name, token_id in special.items():
+        setattr(model.config, name, token_id)
+    model.generation_config = GenerationConfig(**special)
+    return model
+
+
+def special_ids(tokenizer: TextTokenizer, config: TrialConfig) -> dict[str, int | None]:
+    """What generation begins, ends and pads with."""
+    begin = tokenizer.eos_id if config.tokens.packing == "packed" else tokenizer.bos_id
+    pad = tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
+    return {"bos_token_id": begin, "eos_token_id": tokenizer.eos_id, "pad_token_id": pad}
+
+
+def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedTokenizerFast:
+    """The tokenizer for transformers, which makes of a text the ids that the model has learnt to see.
+
+    Packed rows have an eos after each and so before the next, and none of the tokens that the tokenizer itself would
+    add: a text begins with the eos, as a row did in training.
+    """
+    encoder = Tokenizer.from_str(tokenizer.encoder.to_str())
+    special = special_ids(tokenizer, config)
+    if config.tokens.packing == "packed":
+        eos = encoder.id_to_token(tokenizer.eos_id)
+        encoder.post_processor = processors.TemplateProcessing(
+            single=f"{eos} $A", pair=f"{eos} $A {eos} $B", special_tokens=[(eos, tokenizer.eos_id)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=encoder,
+        model_max_length=config.tokens.context,
+        model_input_names=["input_ids", "attention_mask"],  # a Llama takes no token types
+        clean_up_tokenization_spaces=False,
+        **{name.removesuffix("_id"): encoder.id_to_token(i) for name, i in special.items() if i is not None},
+    )
+
+
+def _check_loads(folder: Path, model: LlamaForCausalLM) -> None:
+    """Raise InputError unless transformers reads the weights that were written."""
+    loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+    written: dict[str, Any] = model.state_dict()
+    same = loaded.keys() == written.keys() and all(torch.equal(loaded[name], written[name]) for name in written)
+    require(same, f"--export: {folder} does not read back as it was written: the disk may be damaged; try another.")
+
+
+def _to_disk(folder: Path) -> None:
+    """Every byte, for everyone who may read the card: safetensors' own files are the writer's alone."""
+    mode = (folder / CARD_FILE).stat().st_mode
+    for path in folder.iterdir():
+        path.chmod(mode)
+    for path in [*folder.iterdir(), folder]:
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

@@ -1,0 +1,84 @@
+"""Workers that die: what killed them, in one sentence; each restart is told, and the last death explains the failure.
+
+A killed process leaves no word, and Ray passes on no signal, so the cause is pieced together: from the exception where
+there was one, from the kernel's count of processes that it killed for want of memory, from what Ray says of the node.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle, tune
+from ray.exceptions import ActorUnavailableError, RayTaskError
+from rich.console import Console
+
+from sweeps.engine.order.trial_order import PairedTrials
+
+_VM_EVENTS = Path("/proc/vmstat")  # Linux
+_TUNES_LOG = "ray.tune.execution.tune_controller"
+_KILLED = "its worker was killed (SIGKILL or a crash; the kernel has not said that memory ran out here)"
+_OUT_OF_MEMORY = (
+    "its worker was killed because memory ran out (SIGKILL by the kernel; run fewer trials at once with a larger "
+    "--cpus-per-trial, or lower loop.batch_blocks)"
+)
+
+
+class WorkerDeaths(tune.Callback):  # type: ignore[misc]
+    """Tune's callbacks at the death of a trial's worker."""
+
+    def __init__(self, order: PairedTrials, console: Console, restarts: int):
+        self._order = order
+        self._console = console
+        self._restarts = restarts
+        self._oom_kills = kernel_oom_kills()
+        logging.getLogger(_TUNES_LOG).setLevel(logging.CRITICAL)  # a traceback for each death; error.txt has it too
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks; nothing here is part of a run's state."""
+        return {}
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Tell that Tune restarts the trial, and why."""
+        which = f"restart {trial.num_failures} of {self._restarts}"
+        self._say(f"  {trial.config['name']:<34} {self._reason(trial)}; goes on from its last checkpoint ({which})")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Book the reason of its last death."""
+        reason = f"{self._reason(trial)}, after {self._restarts} restarts"
+        self._order.explain_failure(trial.config["name"], reason)
+
+    def _reason(self, trial: Any) -> str:
+        before, self._oom_kills = self._oom_kills, kernel_oom_kills()
+        return death_reason(_last_error(trial), out_of_memory=self._oom_kills > before)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
+
+
+def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
+    """One sentence, without its full stop. `out_of_memory`: the kernel has killed a process for that reason lately."""
+    if isinstance(error, RayTaskError):
+        first_line = (str(error.cause).strip() or "no message").splitlines()[0].rstrip(".")
+        return f"{type(error.cause).__name__}: {first_line}"
+    said = str(error)
+    if isinstance(error, ActorUnavailableError) or "its node has died" in said:
+        return "the node of its worker died or cannot be reached"
+    if "SIGTERM" in said:
+        return "its worker was ended by SIGTERM"
+    return _OUT_OF_MEMORY if out_of_memory else _KILLED
+
+
+def kernel_oom_kills() -> int:
+    """How many processes the kernel of this machine has killed for want of memory since it started; 0 if not told."""
+    try:
+        counts = dict(line.split() for line in _VM_EVENTS.read_text().splitlines())
+    except OSError:
+        return 0
+    return int(counts.get("oom_kill", 0))
+
+
+def _last_error(trial: Any) -> BaseException | None:
+    """The error that Tune has just kept for a trial, as an exception."""
+    path = trial.pickled_error_file
+    error = cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
+    return error if isinstance(error, BaseException) else None

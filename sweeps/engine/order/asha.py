@@ -1,0 +1,98 @@
+"""ASHA within each depth, with what Ray's AsyncHyperBandScheduler gets wrong here put right.
+
+- ranks trials of one depth only (depth lowers the loss far more than any schedule);
+- never judges controls or confirmation runs, which must reach the end;
+- judges exactly at a rung, once a trial: a late report cannot back-fill a rung with a later, better value;
+- keeps its rungs in a journal in the run folder, so that a resumed sweep judges by all that it has seen.
+
+Rungs, cutoff and the decision to stop are Ray's own (`_Bracket`).
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.schedulers.async_hyperband import _Bracket
+
+from sweeps.engine.specs.search import AshaSpec
+from trainable import names
+from trainable.plan import TrialPlan
+from trainable.record.ledger import append_row, read_lines
+
+_TRIAL, _LAYERS, _STOP = "trial", "layers", "stop"
+
+
+class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
+    """Stops guided trials of a depth that fall behind the others of that depth, by `gain`, after the teacher's end."""
+
+    def __init__(self, asha: AshaSpec, steps: int, journal: Path):
+        super().__init__(
+            time_attr=names.STEP,
+            metric=names.GAIN,
+            mode="max",
+            max_t=steps,
+            grace_period=asha.grace_period,
+            reduction_factor=asha.reduction_factor,
+            stop_last_trials=False,
+        )
+        self._asha = asha
+        self._journal = journal
+        self._rungs = set(asha.rungs(steps))
+        self._depths: dict[int, _Bracket] = {}
+        self._stopped: set[str] = set()
+        for row in read_lines(journal):
+            self._recorded(row[_LAYERS], row[names.STEP])[row[_TRIAL]] = row[names.GAIN]
+            if row[_STOP]:
+                self._stopped.add(row[_TRIAL])
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """The metric is fixed; a Tuner may name it again."""
+        return True
+
+    def has_stopped(self, name: str) -> bool:
+        """Whether the trial lost at a rung, now or under an earlier driver."""
+        return name in self._stopped
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Nothing to prepare: a trial meets its depth's bracket at its first rung."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """STOP where the trial is below its depth's cutoff at a rung."""
+        plan = TrialPlan.from_dict(trial.config["plan"])
+        step, gain = result[names.STEP], result[names.GAIN]
+        if plan.role != names.SEARCH or step not in self._rungs or not math.isfinite(gain):
+            return str(TrialScheduler.CONTINUE)
+        return self.judge(plan.name, plan.config.model.layers, step, gain)
+
+    def judge(self, name: str, layers: int, step: int, gain: float) -> str:
+        """Record a trial's gain at a rung and decide; a trial that comes again gets its first decision."""
+        if name in self._recorded(layers, step):
+            return str(TrialScheduler.STOP if name in self._stopped else TrialScheduler.CONTINUE)
+        bracket = self._depths[layers]
+        recorded = self._recorded(layers, step)
+        cutoff = float(bracket.cutoff(recorded)) if recorded else None
+        stop = cutoff is not None and gain < cutoff
+        recorded[name] = gain
+        if stop:
+            self._stopped.add(name)
+        append_row(
+            self._journal,
+            {_TRIAL: name, _LAYERS: layers, names.STEP: step, names.GAIN: gain, "cutoff": cutoff, _STOP: stop},
+        )
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Nothing: the end of a run is no rung."""
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """Nothing was prepared."""
+
+    def _recorded(self, layers: int, rung: int) -> dict[str, float]:
+        if layers not in self._depths:
+            self._depths[layers] = _Bracket(
+                self._asha.grace_period, self._max_t, self._asha.reduction_factor, 0, stop_last_trials=False
+            )
+        recorded: dict[str, float] = dict(self._depths[layers]._rungs)[rung]
+        return recorded

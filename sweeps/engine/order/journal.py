@@ -1,0 +1,114 @@
+"""The searcher's finished trials as an Optuna journal, for optuna-dashboard and Optuna's own plots.
+
+    optuna-dashboard results/<study>/<run>/optuna.journal
+
+Only a mirror: the studies that decide live in memory and are told of the ledgers (an external storage breaks
+resumption). So nothing reads it back but the check at the start of a driver: where it is damaged, or tells other
+trials than the ledgers do, it is made again from them.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeps.engine.order.trial_order import Record
+from trainable import names
+
+NAME = "trial"  # user attribute: the trial's name in the run
+_STATES = {names.FINISHED: TrialState.COMPLETE, names.STOPPED: TrialState.PRUNED, names.FAILED: TrialState.FAIL}
+_log = logging.getLogger(__name__)
+
+
+class StudyJournal:
+    """The journal of one run: a study for each depth, named by study, run and depth."""
+
+    def __init__(self, run: Path):
+        self._path = run / names.JOURNAL_FILE
+        self._run = f"{run.parent.name} {run.name}"
+        self._studies: dict[int, optuna.Study] = {}
+
+    def start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:
+        """Make the file tell exactly these trials of each depth; what it tells already stays as it is."""
+        self._unlock()
+        if self._path.exists() and not self._tells_nothing_else(depths):
+            _log.warning("%s is damaged or not of this run's ledgers. It is made again from them now.", self._path)
+            self._path.unlink()
+        self._studies = {layers: self._study(layers) for layers in depths}
+        for layers, trials in depths.items():
+            known = {trial.user_attrs[NAME] for trial in self._studies[layers].trials}
+            for trial in trials:
+                if trial.user_attrs[NAME] not in known:
+                    self._studies[layers].add_trial(trial)
+
+    def add(self, layers: int, trial: FrozenTrial) -> None:
+        """A trial of the depth has ended."""
+        self._studies[layers].add_trial(trial)
+
+    def _unlock(self) -> None:
+        """Take away the lock of a killed driver: the run folder has a lock of its own, which is ours."""
+        for lock in self._path.parent.glob(f"{self._path.name}.lock*"):
+            lock.unlink(missing_ok=True)
+
+    def _study(self, layers: int) -> optuna.Study:
+        name = self._name(layers)
+        study = optuna.create_study(storage=self._storage(), study_name=name, direction="maximize", load_if_exists=True)
+        if study.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([names.GAIN])
+        return study
+
+    def _name(self, layers: int) -> str:
+        return f"{self._run} depth {layers}"
+
+    def _storage(self) -> JournalStorage:
+        path = str(self._path)
+        return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileSymlinkLock(path)))
+
+    def _tells_nothing_else(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> bool:
+        """Whether all that the file tells can be read, and is also told by the ledgers."""
+        expected = {self._name(layers): {_said(t) for t in trials} for layers, trials in depths.items()}
+        try:
+            if not self._path.read_bytes().endswith(b"\n"):  # half a line would swallow the next
+                return False
+            storage = self._storage()
+            found = {
+                study.study_name: [_said(trial) for trial in storage.get_all_trials(study._study_id)]
+                for study in storage.get_all_studies()
+            }
+        except Exception:  # a damaged line fails anywhere in Optuna, as anything
+            return False
+        return all(set(said) <= expected.get(name, set()) for name, said in found.items())
+
+
+def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    """An ended trial as Optuna keeps it: its parameters, its gains by step, and its final gain if it finished."""
+    finite = {step: gain for step, gain in record.gains.items() if gain is not None}
+    trial = create_trial(
+        state=_STATES[record.state],
+        value=finite[record.last_step] if record.state == names.FINISHED else None,
+        params=dict(parameters),
+        distributions=dict(kinds),
+        intermediate_values=finite,
+        user_attrs={NAME: record.plan.name},
+    )
+    if record.times:  # for the dashboard's timeline
+        times = [datetime.fromtimestamp(seconds) for seconds in record.times.values()]
+        trial.datetime_start, trial.datetime_complete = min(times), max(times)
+    return trial
+
+
+def _said(trial: FrozenTrial) -> str:
+    """All that a trial says, but for its number and the times at which it was written."""
+    gains = sorted(trial.intermediate_values.items())
+    return json.dumps([trial.user_attrs[NAME], trial.state.name, trial.value, trial.params, gains], sort_keys=True)

@@ -1,0 +1,175 @@
+"""What every order of trials shares: Tune's calls, what is known of each trial, resumption from the ledgers.
+
+A subclass says which trial comes next (`_next`): order/search.py searches, order/listed.py goes through a list. A
+guided trial starts only when its control has finished, for its gain is taken against the control's ledger.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from sweeps.engine.folder import RunFolder
+from trainable import names
+from trainable.plan import TrialPlan
+
+
+@dataclass(kw_only=True)
+class Record:
+    """What is known of a trial: its plan, how it stands, its reports by step."""
+
+    plan: TrialPlan
+    state: str = names.RUNNING
+    gains: dict[int, float] = field(default_factory=dict)  # step -> gain
+    times: dict[int, float] = field(default_factory=dict)  # step -> when it was reported, seconds since the epoch
+
+    def book(self, report: Mapping[str, Any]) -> None:
+        """A row of the ledger, or what Tune tells of it."""
+        self.gains[report[names.STEP]] = report[names.GAIN]
+        self.times[report[names.STEP]] = report[names.TIMESTAMP]
+
+    @property
+    def ended(self) -> bool:
+        """It will report no more."""
+        return self.state != names.RUNNING
+
+    @property
+    def last_step(self) -> int:
+        """Of its reports; -1 without any."""
+        return max(self.gains, default=-1)
+
+
+class PairedTrials(Searcher):  # type: ignore[misc]
+    """The order of a run's trials, as Tune asks for it."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        checksums: Mapping[str, str],
+        stopped: Callable[[str], bool],
+        places: Callable[[], int],
+    ):
+        super().__init__(metric=names.GAIN, mode="max")
+        self._folder = folder
+        self._checksums = checksums
+        self._stopped = stopped  # has ASHA stopped the trial of this name?
+        self._places = places  # how many trials may be out at once, be it to wait; the cluster may grow
+        self._records: dict[str, Record] = {}  # by name
+        self._running: dict[str, str] = {}  # Tune's trial id -> name
+        self._resumed: list[Record] = []
+        self.exhausted = False  # every trial of the run has been given out and has ended
+
+    def take_over(self) -> None:
+        """Learn from the ledgers what earlier drivers did; once, before Tune asks."""
+        for plan, state, reports in self._folder.trials():
+            record = Record(plan=plan, state=state)
+            for row in reports:
+                record.book(row)
+            self._records[plan.name] = record
+            self._on_taken_over(record)
+            if not record.ended:
+                self._resumed.append(record)
+
+    # --- what a subclass says ---
+
+    @abstractmethod
+    def _next(self) -> TrialPlan | None:
+        """The next trial that may start now; None where there is none (yet)."""
+
+    def _on_taken_over(self, record: Record) -> None:
+        """A trial of an earlier driver is known."""
+
+    def _on_ended(self, record: Record) -> None:
+        """A trial has ended."""
+
+    # --- what Tune calls ---
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config; None while it waits for others to end; FINISHED when no more will come."""
+        self._close_without_control()
+        if len(self._running) >= self._places():  # what is proposed late has learnt more
+            return None
+        plan = self._next_resumed() or self._next()
+        if plan is None and not self._running:
+            self.exhausted = True
+            return str(Searcher.FINISHED)
+        if plan is None:  # until a trial ends, whose end may bring new ones
+            return None
+        self._running[trial_id] = plan.name
+        self._folder.open_trial(plan)
+        return {"name": plan.name, "plan": plan.to_dict(), "checksums": dict(self._checksums)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Book a report."""
+        self._records[self._running[trial_id]].book(result)
+        self._folder.files.send()  # what ASHA has noted of it
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Book an end: finished, stopped by ASHA, failed; or interrupted, and left to a resumption."""
+        record = self._records[self._running.pop(trial_id)]
+        if result is not None:  # Tune does not tell the report at which ASHA stopped a trial otherwise
+            record.book(result)
+        record.state, reason = self._how_it_ended(record, error)
+        if not record.ended:
+            return
+        self._folder.close_trial(record.plan, record.state, reason)
+        self._on_ended(record)
+
+    def _how_it_ended(self, record: Record, error: bool) -> tuple[str, str]:
+        state, reason = self._folder.status(record.plan.name)
+        if state == names.FAILED:  # the trial said so itself
+            return state, reason
+        if error:
+            return names.FAILED, "its worker died more often than it may be restarted"  # until it is explained
+        if record.last_step >= record.plan.config.loop.steps:
+            return names.FINISHED, ""
+        if self._stopped(record.plan.name):
+            return names.STOPPED, f"stopped by ASHA at step {record.last_step}"
+        return names.RUNNING, ""
+
+    def explain_failure(self, name: str, reason: str) -> None:
+        """Book why the workers of a failed trial died: Tune tells a searcher only that they did."""
+        self._folder.close_trial(self._records[name].plan, names.FAILED, reason)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledgers are the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed sweep is a new searcher told of the ledgers."""
+
+    # --- what is known ---
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return sum(record.ended for record in self._records.values())
+
+    def _begin(self, plan: TrialPlan) -> TrialPlan:
+        self._records[plan.name] = Record(plan=plan)
+        return plan
+
+    def _may_start(self, plan: TrialPlan) -> bool:
+        """A control always; a guided trial once its control has finished."""
+        return plan.role == names.CONTROL or self._state_of_control(plan) == names.FINISHED
+
+    def _state_of_control(self, plan: TrialPlan) -> str | None:
+        """None before the control has begun."""
+        control = self._records.get(plan.control)
+        return control.state if control is not None else None
+
+    def _close_without_control(self) -> None:
+        """Fail the resumed trials whose control has failed: they would wait for ever."""
+        for record in [r for r in self._resumed if self._state_of_control(r.plan) == names.FAILED]:
+            self._resumed.remove(record)
+            record.state = names.FAILED
+            self._folder.close_trial(record.plan, record.state, f"its control {record.plan.control} failed")
+            self._on_ended(record)
+
+    def _next_resumed(self) -> TrialPlan | None:
+        for record in self._resumed:
+            if self._may_start(record.plan):
+                self._resumed.remove(record)
+                return record.plan
+        return None

@@ -1,0 +1,117 @@
+"""The driver is SIGKILLed in a run, and Tune's own state is spoilt before each resumption: nothing is lost."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from live_sweep import (
+    SEARCH,
+    SMALL_STUDY,
+    LiveSweep,
+    agents,
+    last_step,
+    ledgers,
+    losses,
+    same_losses,
+    states,
+    wait_until_gone,
+)
+
+from analysis.results import load
+from trainable import names
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROWS = ("--train-rows", "400", "--eval-rows", "100")
+SEARCH_WORDS = ("--smoke-test", *ROWS, "--steps", "48", "--set", "loop.eval_every=8", "loop.checkpoint_every=8")
+
+
+def truncate(tune: Path) -> None:
+    """Half of each file is gone."""
+    for file in files_of(tune):
+        with open(file, "r+b") as stream:
+            stream.truncate(file.stat().st_size // 2)
+
+
+def empty(tune: Path) -> None:
+    """Each file is there, with nothing in it."""
+    for file in files_of(tune):
+        file.write_bytes(b"")
+
+
+def delete(tune: Path) -> None:
+    """Nothing is there."""
+    assert files_of(tune)
+    shutil.rmtree(tune)
+
+
+def files_of(tune: Path) -> list[Path]:
+    files = [path for path in tune.rglob("*") if path.is_file()]
+    assert files, "Tune has written nothing that could be spoilt"
+    return files
+
+
+def kill(sweep: LiveSweep) -> set[int]:
+    """SIGKILL the driver alone: workers and servers end by themselves. Returns what is slower: Ray's agents."""
+    processes = sweep.processes()
+    slow = agents(processes)
+    sweep.kill(signal.SIGKILL)
+    sweep.driver.wait()
+    wait_until_gone(processes - slow)
+    return slow
+
+
+CONTROLS = {"none-L1-s0", "none-L1-s1"}  # of tests/support/small_study.py
+
+
+def finished(run: Path) -> dict[str, bytes]:
+    return ledgers(run, names.FINISHED)
+
+
+def test_comparison_killed_twice_has_the_rows_of_one_that_never_was(undisturbed: Path, tmp_path: Path) -> None:
+    with LiveSweep(SMALL_STUDY, tmp_path) as sweep:
+        control = sweep.wait_for_trial(names.CONTROL, after_step=40)
+        orphans = kill(sweep)
+    run = sweep.run
+    truncate(run / "tune")
+    reached = last_step(run, control)
+
+    with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run)) as sweep:
+        sweep.wait_for_trial(names.ARM, after_step=20)
+        sweep.wait_for(lambda: finished(run).keys() >= CONTROLS, "both controls had finished")
+        kill(sweep)
+    controls = {name: finished(run)[name] for name in CONTROLS}
+    assert 40 <= reached < 120
+    steps = [line.split(b'"step": ')[1].split(b",")[0] for line in controls[control].splitlines()]
+    assert steps.count(b"0") == 1, "the control began anew instead of going on from its checkpoint"
+    empty(run / "tune")
+
+    with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run)) as sweep:
+        assert sweep.end() == 0, sweep.printed
+    assert {name: ledgers(run)[name] for name in controls} == controls, "a control was run again"
+    same_losses(run, undisturbed)
+    assert set(states(run).values()) == {names.FINISHED}
+    wait_until_gone(orphans)
+
+
+def test_search_killed_once_keeps_every_finished_trial_and_has_none_twice(tmp_path: Path) -> None:
+    words = (*SEARCH_WORDS, "--run", "mine")
+    with LiveSweep(SEARCH, tmp_path, *words) as sweep:
+        sweep.wait_for_trial(names.CONFIRM, after_step=8)
+        kill(sweep)
+    run = sweep.run
+    assert run.name == "mine"
+    first, known = finished(run), states(run)
+    assert "none-L1-s0" in first
+    delete(run / "tune")
+
+    with LiveSweep(SEARCH, tmp_path, *words) as sweep:  # as a scheduler would: the very same command
+        assert sweep.end() == 0, sweep.printed
+    last = ledgers(run)
+    assert {name: last[name] for name in first} == first, "a finished trial was run again"
+    assert known.keys() <= states(run).keys(), "a trial was forgotten"
+    trials = load(run).trials
+    assert set(trials["state"]) <= {names.FINISHED, names.STOPPED}
+    assert trials["role"].value_counts().to_dict() == {names.CONTROL: 2, names.SEARCH: 2, names.CONFIRM: 1}
+    assert len(losses(run)) == trials["step"].floordiv(8).add(1).sum(), "a report is missing or there twice"

@@ -1,0 +1,402 @@
+"""Files from others: nothing in them runs, no name in them leaves its folder, and no secret gets into ours."""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from small_corpus import small_config
+from sweep_specs import new_run, small_sweep
+from synthetic_run import realistic_run
+
+from analysis.results import load, write
+from sweeps.engine.cluster.ray_start import Machine
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.order.asha import DepthAsha
+from sweeps.engine.order.journal import StudyJournal
+from sweeps.engine.provenance import command
+from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.search import AshaSpec, control_plan
+from trainable import names
+from trainable.config import CorpusConfig, ModelConfig, TrialConfig
+from trainable.errors import InputError
+from trainable.plan import TrialPlan
+from trainable.prepare import prepare_run
+from trainable.record.cache import read_manifest
+from trainable.record.files import read_json, sha256_of_file, write_json
+from trainable.student.checkpoint import load_checkpoint
+from trainable.student.model import llama_config
+from trainable.student.train import RunData
+from trainable.teacher.table import header, raw_bytes
+from trainable.teacher.table_file import DIGEST_BYTES, load_table, save_table
+from trainable.text.blocks import load_blocks
+from trainable.text.corpus import open_corpus
+from trainable.text.hub import hub_dataset
+from trainable.text.tokenizer import load_tokenizer
+
+ROOT = Path(__file__).parents[2]
+MARK = "a-planted-pickle-ran"
+
+
+class Planted:
+    """Unpickling it makes a file in the working directory."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path(MARK),)
+
+
+PICKLE = pickle.dumps(Planted())
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / MARK).exists(), "a planted file ran code"
+
+
+def test_the_planted_pickle_would_run_if_it_were_unpickled(tmp_path: Path) -> None:
+    pickle.loads(PICKLE)
+    assert (tmp_path / MARK).exists()
+    (tmp_path / MARK).unlink()  # else the check after the test fails: it bites
+
+
+# ---- no code runs ------------------------------------------------------------------------------------------
+
+
+def torch_zip() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"config": "settings", "state": Planted()}, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("payload", [PICKLE, torch_zip()], ids=["plain pickle", "torch file"])
+def test_a_checkpoint_with_a_right_checksum_and_code_in_it_is_refused(tmp_path: Path, payload: bytes) -> None:
+    path = tmp_path / names.CHECKPOINT_FILE
+    path.write_bytes(payload + hashlib.sha256(payload).digest())
+    with pytest.raises(InputError, match="is no checkpoint"):
+        load_checkpoint(path, "settings")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Path, RunData]:
+    folder = tmp_path_factory.mktemp("prepared")
+    config = small_config(folder, {"teacher.schedule": "linear", "teacher.steps": 10})
+    return config, folder / "cache", prepare_run(config, folder / "cache")[0]
+
+
+@pytest.mark.parametrize("kind", ["tokens", "tokenizers", "tables"])
+def test_a_pickle_in_place_of_any_cached_file_is_not_run_and_the_cache_is_made_again(
+    prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, kind: str
+) -> None:
+    """Also where whoever planted it has made the checksums right."""
+    config, cache, whole = prepared
+    copy = Path(shutil.copytree(cache, tmp_path / "cache"))
+    for folder in (copy / kind).iterdir():
+        manifest_file = folder / "manifest.json"
+        if not folder.is_dir():
+            continue
+        for path in folder.iterdir():
+            path.write_bytes(PICKLE)
+        manifest_file.write_text(json.dumps({"files": {}}))
+    assert prepare_run(config, copy)[0].train.checksum == whole.train.checksum
+
+
+def resealed(folder: Path, **changes: Any) -> Path:
+    """Right the manifest's checksums after a change, as an attacker would."""
+    manifest = read_json(folder / "manifest.json")
+    for name in manifest["files"]:
+        path = folder / name
+        manifest["files"][name] = {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+    write_json(folder / "manifest.json", manifest | changes)
+    return folder
+
+
+def copied_blocks(prepared: tuple[TrialConfig, Path, RunData], folder: Path) -> Path:
+    return Path(shutil.copytree(prepared[2].train.path, folder / "blocks"))
+
+
+@pytest.mark.parametrize("dtype", ["|O", "O", "<f8", "|V8", "M8[s]", "|S2"])
+def test_token_blocks_of_a_type_that_holds_no_ids_are_refused(
+    prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, dtype: str
+) -> None:
+    """Read as objects, bytes would be pointers."""
+    with pytest.raises(InputError, match="token ids of type"):
+        load_blocks(resealed(copied_blocks(prepared, tmp_path), dtype=dtype))
+
+
+def test_token_ids_outside_of_the_vocabulary_are_refused(
+    prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path
+) -> None:
+    folder = copied_blocks(prepared, tmp_path)
+    (folder / "tokens.bin").write_bytes(b"\xff\xff" * (prepared[2].train.stream_N.size))
+    with pytest.raises(InputError, match="a token id outside of the vocabulary"):
+        load_blocks(resealed(folder))
+
+
+def test_a_pickle_in_a_tokenizer_folder_is_not_run(tmp_path: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes(PICKLE)
+    with pytest.raises(InputError, match=r"tokenizer\.json is not a whole tokenizer file"):
+        load_tokenizer(str(tmp_path), lambda: iter(()), "", tmp_path)
+
+
+@pytest.mark.parametrize("content", [MARK.encode(), PICKLE])
+def test_a_pickle_for_a_bigram_table_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "table.bigram"
+    for planted in (content, content + hashlib.sha256(content).digest()):
+        path.write_bytes(planted)
+        with pytest.raises(InputError, match="is no bigram table"):
+            load_table(path)
+
+
+def spoilt_table(
+    prepared: tuple[TrialConfig, Path, RunData], path: Path, name: str, spoil: Callable[[Any], None]
+) -> Path:
+    """A table whose array says what no counting could, with a right digest."""
+    table = prepared[2].table
+    assert table is not None
+    save_table(table, path)
+    content = bytearray(path.read_bytes()[:-DIGEST_BYTES])
+    array = getattr(table, name).copy()
+    start = bytes(content).index(bytes(raw_bytes(getattr(table, name))), len(header(table)))
+    spoil(array)
+    content[start : start + array.nbytes] = bytes(raw_bytes(array))
+    path.write_bytes(bytes(content) + hashlib.sha256(content).digest())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value", "message"),
+    [
+        ("indices", 3, 65_000, "outside its vocabulary"),
+        ("indptr", 5, 10**12, "rows overlap"),
+        ("indptr", 5, -(10**12), "rows overlap"),
+        ("values", 0, np.nan, "no number"),
+        ("values", 0, -1.0, "negative"),
+    ],
+)
+def test_a_table_that_reaches_out_of_its_memory_is_refused(
+    prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, name: str, where: int, value: float, message: str
+) -> None:
+    path = spoilt_table(prepared, tmp_path / "t.bigram", name, lambda array: array.__setitem__(where, value))
+    with pytest.raises(InputError, match=message):
+        load_table(path)
+
+
+def test_a_model_folder_runs_no_code_of_its_own(tmp_path: Path) -> None:
+    settings = {
+        "model_type": "llama",
+        "vocab_size": 512,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "intermediate_size": 16,
+        "max_position_embeddings": 16,
+        "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "evil.py").write_text(f"from pathlib import Path; Path({MARK!r}).touch()")
+    (tmp_path / "pytorch_model.bin").write_bytes(PICKLE)
+    assert llama_config(ModelConfig(name=str(tmp_path)), 512, 16).hidden_size == 16, "the folder's sizes are not used"
+    assert not (tmp_path / MARK).exists(), "the folder ran code"
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl", "rows.txt"])
+def test_a_pickle_for_a_corpus_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(PICKLE)
+    with pytest.raises(InputError, match="rows"):
+        open_corpus(CorpusConfig(source=str(tmp_path / name)))
+
+
+def test_a_corpus_folder_runs_no_loading_script(tmp_path: Path) -> None:
+    folder = tmp_path / "books"
+    folder.mkdir()
+    (folder / "books.py").write_text(f"from pathlib import Path; Path({MARK!r}).touch()")
+    with pytest.raises(InputError, match="holds no parquet files"):
+        open_corpus(CorpusConfig(source=str(folder)))
+    (folder / "state.json").write_bytes(PICKLE)
+    (folder / "dataset_info.json").write_bytes(PICKLE)
+    with pytest.raises(InputError, match="is not a whole saved data set"):
+        open_corpus(CorpusConfig(source=str(folder)))
+
+
+def test_a_pickle_in_the_metadata_of_a_parquet_file_is_not_run(tmp_path: Path) -> None:
+    """Old versions of Arrow unpickled extension types."""
+    kind = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": PICKLE}
+    schema = pa.schema([pa.field("text", pa.string(), metadata=kind)], metadata={b"pandas": PICKLE})
+    pq.write_table(pa.table([["a row"]], schema=schema), tmp_path / "rows.parquet")
+    corpus = open_corpus(CorpusConfig(source=str(tmp_path / "rows.parquet")))
+    assert list(corpus.texts(np.array([0]))) == ["a row"]
+
+
+def test_pickles_for_every_file_of_a_run_are_refused(tmp_path: Path) -> None:
+    run = realistic_run(tmp_path / "run", trials_per_depth=3)
+    write(run)
+    for path in [path for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name]:
+        whole = path.read_bytes()
+        path.write_bytes(PICKLE + b"\n")
+        if path.suffix == ".parquet":
+            load(run)  # not even looked at
+        else:
+            with pytest.raises(InputError, match=re.escape(str(path))):
+                load(run)
+        path.write_bytes(whole)
+    (run / names.RUNGS_FILE).write_bytes(PICKLE + b"\n")
+    with pytest.raises(InputError, match=r"line 1 of .*asha\.jsonl is damaged"):
+        DepthAsha(AshaSpec(grace_period=20), 40, run / names.RUNGS_FILE)
+    shutil.rmtree(run / "trials")
+    (run / names.CURVES_TABLE).write_bytes(PICKLE)
+    with pytest.raises(InputError, match=r"curves\.parquet is damaged"):
+        load(run)
+
+
+def test_pickles_for_tunes_own_files_and_the_journal_are_not_read_on_resumption(tmp_path: Path) -> None:
+    run = new_run(tmp_path / "study" / "run", small_sweep())
+    for name in ("tuner.pkl", "trainable.pkl", "searcher-state.pkl", "experiment_state.json"):
+        (run.path / "tune" / "attempt-1").mkdir(parents=True, exist_ok=True)
+        (run.path / "tune" / "attempt-1" / name).write_bytes(PICKLE)
+    (run.path / names.JOURNAL_FILE).write_bytes(PICKLE)
+    assert run.trials() == [] and run.new_attempt() == "attempt-2"
+    StudyJournal(run.path).start({1: []})
+    assert PICKLE not in (run.path / names.JOURNAL_FILE).read_bytes()
+
+
+# ---- names stay in their folder ----------------------------------------------------------------------------
+
+ESCAPES = [
+    "../outside",
+    "/tmp/outside",
+    "a/../../outside",
+    "..",
+    ".",
+    "",
+    "a\0b",
+    "a/b",
+    "a\\b",
+    "a\nb",
+    "-" * 3,
+    "x" * 101,
+]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("field", ["name", "control"])
+def test_a_trial_name_that_is_no_folder_name_is_refused(field: str, name: str) -> None:
+    plan = control_plan(small_sweep().base).to_dict() | {field: name}
+    with pytest.raises(InputError, match="cannot be a folder"):
+        TrialPlan.from_dict(plan)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside"])
+def test_a_run_file_from_others_cannot_write_outside_of_its_run(tmp_path: Path, name: str) -> None:
+    sweep = small_sweep()
+    plan = control_plan(sweep.base)
+    tree = Comparison(study="s", question="?", base=sweep.base, plans=(plan,)).to_dict()
+    tree["plans"][0] |= {"name": name, "control": name}
+    write_json(tmp_path / "run" / names.RUN_FILE, {"spec": tree})
+    with pytest.raises(InputError, match="cannot be a folder"):
+        RunFolder.open(tmp_path / "run").spec()
+
+
+def test_a_trial_file_that_names_another_folder_is_refused(tmp_path: Path) -> None:
+    run = realistic_run(tmp_path / "run", trials_per_depth=3)
+    path = run / "trials" / "none-L1-s0" / names.TRIAL_FILE
+    write_json(path, read_json(path) | {"name": "../../outside"})
+    with pytest.raises(InputError, match=r"trial\.json is not that of trial none-L1-s0"):
+        load(run)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/../../secret"])
+def test_a_manifest_cannot_name_files_outside_of_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "cache").mkdir()
+    digest = hashlib.sha256(b"x").hexdigest()
+    write_json(tmp_path / "cache" / "manifest.json", {"files": {name: {"bytes": 1, "sha256": digest}}})
+    with pytest.raises(InputError, match="is damaged"):
+        read_manifest(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("source", ["../a/b", "a/../b", "a/b/c", "/absent", "a\0b", "~/absent", "org/..\\x", "a/b\n"])
+def test_a_source_that_leaves_its_folder_is_no_hub_id(source: str) -> None:
+    with pytest.raises(InputError, match=r"does not exist|NUL"):
+        open_corpus(CorpusConfig(source=source))
+
+
+@pytest.mark.parametrize("revision", ["../../../etc/passwd", "/etc/passwd", "refs/../../x"])
+def test_a_revision_that_is_a_path_is_refused(revision: str) -> None:
+    with pytest.raises(InputError, match="give a branch, a tag or a commit"):
+        hub_dataset("org/name", revision)
+
+
+@pytest.mark.parametrize("column", ["../outside", "/tmp/outside", "a\0b"])
+def test_a_column_name_is_only_a_name(tmp_path: Path, column: str) -> None:
+    pq.write_table(pa.table({column: ["a row"]}), tmp_path / "rows.parquet")
+    before = sorted(tmp_path.parent.iterdir())
+    corpus = open_corpus(CorpusConfig(source=str(tmp_path / "rows.parquet"), column=column))
+    assert list(corpus.texts(np.array([0]))) == ["a row"]
+    assert sorted(tmp_path.parent.iterdir()) == before
+
+
+# ---- no secrets in results, no open door -------------------------------------------------------------------
+
+SECRETS = {
+    "HF_TOKEN": "hf_planted0123456789secret",
+    "WANDB_API_KEY": "planted0123456789wandb",
+    "AWS_SECRET_ACCESS_KEY": "planted0123456789aws",
+    "MY_PASSWORD": "planted0123456789password",
+}
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("--address=ray://me:planted@host:10001", "--address=ray://***@host:10001"),
+        ("https://planted@huggingface.co/x", "https://***@huggingface.co/x"),
+        ("https://host/x?token=planted&a=1", "https://host/x?token=***&a=1"),
+        ("hf_planted0123456789secret", "***"),
+        ("--note=planted0123456789password!", "--note=***!"),
+        ("--corpus=my_books.parquet", "--corpus=my_books.parquet"),
+        ("org/name@main", "org/name@main"),
+    ],
+)
+def test_secrets_of_the_command_line_are_not_recorded(monkeypatch: pytest.MonkeyPatch, typed: str, kept: str) -> None:
+    monkeypatch.setenv("MY_PASSWORD", SECRETS["MY_PASSWORD"])
+    monkeypatch.setattr(sys, "argv", ["study.py", typed])
+    assert command() == ["python", "study.py", kept]
+
+
+def test_the_dashboard_is_for_this_machine_alone_unless_asked() -> None:
+    assert Machine().dashboard_host == "127.0.0.1"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_no_file_of_a_real_run_holds_a_secret_of_the_environment(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    words = [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), "--smoke-test"]
+    words += ["--corpus", config.corpus.source, "--train-rows", "400", "--eval-rows", "100"]
+    words += ["--tokenizer", "train:512", "--results", str(tmp_path / "results"), "--cpus", "2"]
+    words += ["--set", "tokens.context=32", "loop.batch_blocks=4"]
+    home = {"BIGRAM_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=os.environ | SECRETS | home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    [url] = re.findall(r"Ray dashboard: http://([\d.]+):", done.stdout)
+    assert url == "127.0.0.1"
+    files = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    found = [str(path) for path in files if b"planted0123456789" in path.read_bytes()]
+    assert len(files) > 10
+    assert found == [], "a secret is in the results"

@@ -1,0 +1,121 @@
+"""A real Prometheus (Debian's package) scrapes a real sweep, and Ray's dashboard names its trials."""
+
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import quote
+from urllib.request import ProxyHandler, build_opener
+
+import pytest
+from live_sweep import SMALL_STUDY, LiveSweep, command_line
+
+from trainable import names
+from trainable.gauges import GAUGES
+from trainable.record.ledger import read_reports
+
+PROMETHEUS = shutil.which("prometheus")
+CONTROL, ARM = "none-L1-s0", "linear-0-L1-s0"  # the first and the second to run
+LONG_TRIALS = ("--seeds", "0", "--arms", "3", "--cpus", "1", "--set", "loop.steps=1200")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(PROMETHEUS is None, reason="needs Prometheus (apt-get install prometheus)"),
+]
+
+
+class Prometheus:
+    """A server over Ray's own configuration, but scraping each second."""
+
+    def __init__(self, config: Path, folder: Path):
+        folder.mkdir()
+        quick = folder / "prometheus.yml"
+        quick.write_text(config.read_text().replace("scrape_interval: 10s", "scrape_interval: 1s"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._address = f"127.0.0.1:{free.getsockname()[1]}"
+        options = [f"--config.file={quick}", f"--storage.tsdb.path={folder}", f"--web.listen-address={self._address}"]
+        with open(folder / "output.txt", "w") as output:
+            self._process = subprocess.Popen([str(PROMETHEUS), *options], stdout=output, stderr=output)
+
+    def __enter__(self) -> "Prometheus":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def series(self, query: str) -> list[dict[str, Any]]:
+        """What it answers to a query; nothing as long as it does not answer."""
+        try:
+            return list(fetch(f"http://{self._address}/api/v1/query?query={quote(query)}")["data"]["result"])
+        except (URLError, TimeoutError):
+            return []
+
+    def values(self, gauge: str, trial: str) -> list[float]:
+        """All that it has ever scraped of a trial's gauge."""
+        found = self.series(f'ray_{gauge}{{trial="{trial}"}}[1h]')
+        return [float(value) for one in found for _, value in one["values"]]
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """A folder of our own, with a short name (Ray puts sockets there), so that `session_latest` is this sweep's."""
+    folder = Path(tempfile.mkdtemp(prefix="ray"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_each_running_trial_is_seen_by_its_name_with_the_numbers_of_its_ledger(
+    tmp_path: Path, ray_folder: Path
+) -> None:
+    environment = {"RAY_TMPDIR": str(ray_folder), "RAY_metrics_report_interval_ms": "2000"}
+    config = ray_folder / "ray" / "session_latest" / "metrics" / "prometheus" / "prometheus.yml"
+    with LiveSweep(SMALL_STUDY, tmp_path, *LONG_TRIALS, environment=environment) as sweep:
+        sweep.wait_for(config.exists, "Ray had written a configuration for Prometheus")
+        with Prometheus(config, tmp_path / "prometheus") as prometheus:
+            sweep.wait_for(lambda: prometheus.series(f'ray_step{{trial="{CONTROL}"}}'), "the control was seen")
+            named = {("GuidedTrial", f"{CONTROL} and later")}
+            sweep.wait_for(lambda: actors(sweep) == named, "the dashboard had named the worker")
+            sweep.wait_for(lambda: f"ray::{ARM}" in titles(sweep), "a process was named after the arm")
+            sweep.wait_for(
+                lambda: len(set(prometheus.values(names.GAIN, ARM))) >= 2, "two reports of the arm were seen"
+            )
+            assert len(set(prometheus.values(names.EVAL_LOSS, CONTROL))) >= 2
+            for gauge in GAUGES:
+                for trial in (CONTROL, ARM):
+                    seen = set(prometheus.values(gauge, trial))
+                    assert seen and seen <= written(sweep.run, trial, gauge), (gauge, trial)
+            tags = {"study": "small_study", "run": sweep.run.name, "role": "arm", "layers": "1"}
+            found = prometheus.series(f'ray_gain{{trial="{ARM}"}}[1h]')
+            assert found and all(tags.items() <= one["metric"].items() for one in found)
+            sweep.wait_for(lambda: not prometheus.series(f'ray_step{{trial="{CONTROL}"}}'), "the control had left")
+            assert prometheus.series('ray_step{role="arm"}'), "the trial that runs must stay in sight"
+
+
+def written(run: Path, trial: str, column: str) -> set[float]:
+    """All values of a column in a trial's ledger."""
+    return {row[column] for row in read_reports(run / names.TRIALS_FOLDER / trial / names.LEDGER_FILE)}
+
+
+def fetch(url: str) -> Any:
+    """JSON from this machine, whatever proxy the environment names."""
+    with build_opener(ProxyHandler({})).open(url, timeout=30) as answer:
+        return json.load(answer)
+
+
+def actors(sweep: LiveSweep) -> set[tuple[str, str]]:
+    """(class, name) of each actor, as Ray's dashboard shows them."""
+    dashboard = sweep.printed.split("Ray dashboard: ")[1].split()[0]
+    found = fetch(f"{dashboard}/logical/actors")["data"]["actors"].values()
+    return {(actor["actorClass"], actor["reprName"]) for actor in found}
+
+
+def titles(sweep: LiveSweep) -> set[str]:
+    """What its processes call themselves."""
+    return {command_line(pid) for pid in sweep.processes()}

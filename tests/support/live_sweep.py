@@ -1,0 +1,249 @@
+"""Sweeps in processes of their own, to be watched and killed: what the tests of faults share. Linux only (/proc)."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+from small_corpus import small_sentences
+
+from analysis.results import load
+from trainable import names
+from trainable.record.ledger import read_lines
+
+SMALL_STUDY = Path(__file__).with_name("small_study.py")
+SEARCH = Path(__file__).resolve().parents[2] / "sweeps" / "schedule_search.py"
+PATIENCE = 240  # seconds that something may take on a busy machine before a test gives up on it
+
+
+class LiveSweep:
+    """A sweep that runs: its driver, its run folder, its processes."""
+
+    def __init__(self, script: Path, folder: Path, *words: str, environment: dict[str, str] | None = None):
+        """Start `script` on the small corpus, with its results below `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.results = folder / "results"
+        self._before = set(self._runs())
+        self._output = folder / f"output-{time.monotonic_ns()}.txt"
+        command = [sys.executable, str(script), "--results", str(self.results)]
+        command += words if "--resume" in words else ["--corpus", str(corpus_file(folder)), *words]
+        inherited = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+        with open(self._output, "w") as stream:
+            self.driver = subprocess.Popen(
+                command,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=inherited | {"PYTHONUNBUFFERED": "1"} | (environment or {}),
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> "LiveSweep":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.driver.poll() is None:
+            self.driver.kill()
+            self.driver.wait()
+
+    def _runs(self) -> Iterator[Path]:
+        return (file.parent for file in self.results.glob(f"*/*/{names.RUN_FILE}"))
+
+    @property
+    def printed(self) -> str:
+        """Standard output and error so far."""
+        return self._output.read_text()
+
+    @property
+    def run(self) -> Path:
+        """The run folder: the newest below the results."""
+        return max(self._runs(), key=lambda path: path.name)
+
+    def end(self) -> int:
+        """Wait for the driver to end by itself; its exit status."""
+        return self.driver.wait(timeout=PATIENCE)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send the driver a signal."""
+        os.kill(self.driver.pid, number)
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Look again and again until the condition holds; fails if the driver ends before."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert self.driver.poll() is None, f"the sweep ended before {what}:\n{self.printed}"
+            assert time.monotonic() < deadline, f"waited too long for {what}:\n{self.printed}"
+            time.sleep(0.02)
+
+    def wait_for_trial(self, role: str, *, after_step: int = 1) -> str:
+        """Wait until a running trial of this role has reported and kept a checkpoint; its name."""
+        found: list[str] = []
+
+        def there() -> bool:
+            found[:] = [name for name in self.running(role) if last_step(self.run, name) >= after_step]
+            return bool(found)
+
+        self.wait_for(there, f"a {role} trial was half-way")
+        return found[0]
+
+    def running(self, role: str) -> list[str]:
+        """Names of the trials of a role that run now."""
+        runs = list(self._runs())
+        plans = [path for run in runs for path in run.glob(f"{names.TRIALS_FOLDER}/*/{names.TRIAL_FILE}")]
+        of_role = [path.parent for path in plans if json.loads(path.read_text())["role"] == role]
+        return [folder.name for folder in of_role if status(folder)["state"] == names.RUNNING]
+
+    def processes(self) -> set[int]:
+        """The driver and all its descendants: Ray's servers, the workers."""
+        return {self.driver.pid} | descendants(self.driver.pid)
+
+    def worker(self, trial: str) -> int | None:
+        """The process that trains a trial now: the one that writes its TensorBoard file."""
+        folder = str(self.run / names.TRIALS_FOLDER / trial)
+        return next((pid for pid in all_processes() if any(f.startswith(folder) for f in open_files(pid))), None)
+
+    def kill_worker(self, trial: str, number: int = signal.SIGKILL) -> int:
+        """Send the worker of a trial a signal, once it has reported; its process."""
+        found: list[int] = []
+
+        def there() -> bool:
+            found[:] = [pid for pid in [self.worker(trial)] if pid is not None]
+            return bool(found)
+
+        self.wait_for(there, f"trial {trial} had a worker")
+        os.kill(found[0], number)
+        return found[0]
+
+
+def corpus_file(folder: Path) -> Path:
+    """The small corpus, the same in every folder of a test run."""
+    path = folder / "sentences.txt"
+    if not path.exists():
+        path.write_text("".join(f"{sentence}\n" for sentence in small_sentences()), encoding="utf-8")
+    return path
+
+
+def finish(script: Path, folder: Path, *words: str, environment: dict[str, str] | None = None) -> LiveSweep:
+    """Run a sweep undisturbed to its end."""
+    with LiveSweep(script, folder, *words, environment=environment) as sweep:
+        sweep.end()
+    return sweep
+
+
+# --- what a run folder says ---
+
+
+def status(trial: Path) -> dict[str, str]:
+    """state and reason of a trial's folder."""
+    path = trial / names.STATUS_FILE
+    return json.loads(path.read_text()) if path.exists() else {"state": names.RUNNING, "reason": ""}
+
+
+def states(run: Path) -> dict[str, str]:
+    """Trial -> state."""
+    return {path.parent.name: status(path.parent)["state"] for path in run.glob(f"trials/*/{names.TRIAL_FILE}")}
+
+
+def ledgers(run: Path, state: str | None = None) -> dict[str, bytes]:
+    """Trial -> its ledger as it lies there; of the trials in a state, or of all."""
+    files = run.glob(f"trials/*/{names.LEDGER_FILE}")
+    return {file.parent.name: file.read_bytes() for file in files if state in (None, status(file.parent)["state"])}
+
+
+def last_step(run: Path, trial: str) -> int:
+    """Of a trial's reports so far; -1 without any."""
+    rows = read_lines(run / names.TRIALS_FOLDER / trial / names.LEDGER_FILE)
+    return max((row[names.STEP] for row in rows), default=-1)
+
+
+def losses(run: Path | str) -> pd.Series:
+    """eval_loss by (trial, step); each pair once."""
+    table = load(run).curves.set_index(["trial", names.STEP])[names.EVAL_LOSS].sort_index()
+    assert not table.index.has_duplicates
+    return table
+
+
+def same_losses(run: Path, other: Path) -> None:
+    """Assert that two runs have the same trials, steps and losses, row for row and bit for bit."""
+    pd.testing.assert_series_equal(losses(run), losses(other), check_exact=True)
+
+
+# --- processes ---
+
+
+def all_processes() -> list[int]:
+    """Ids of all processes of the machine."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def parent(pid: int) -> int:
+    """0 for a process that is no more."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def descendants(pid: int) -> set[int]:
+    """Children of a process, theirs, and so on."""
+    children: dict[int, set[int]] = {}
+    for process in all_processes():
+        children.setdefault(parent(process), set()).add(process)
+    found, new = set[int](), {pid}
+    while new:
+        new = {child for one in new for child in children.get(one, set())} - found
+        found |= new
+    return found
+
+
+def open_files(pid: int) -> list[str]:
+    """Paths a process has open; none where it is no more or not ours to ask."""
+    try:
+        return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return []
+
+
+def agents(processes: set[int]) -> set[int]:
+    """Ray's agents among them: when a driver is SIGKILLed, they try to tell its dead servers for a minute or two."""
+    return {pid for pid in processes if re.fullmatch(r"ray::\w+Agent", command_line(pid))}
+
+
+def pss_mib(pid: int) -> float:
+    """Proportional set size of a process: a page that n processes share counts 1/n. 0 for one that is no more."""
+    try:
+        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def object_store_mib(raylet: int) -> float:
+    """Memory that a node's object store takes: the blocks of its file in /dev/shm, which its raylet has open."""
+    used = 0
+    for link in Path(f"/proc/{raylet}/fd").glob("*"):
+        with suppress(OSError):
+            used += link.stat().st_blocks * 512 if "/plasma" in str(link.readlink()) else 0
+    return used / 2**20
+
+
+def wait_until_gone(processes: set[int]) -> None:
+    """Assert that none of these processes stays; Ray's die a moment after their driver."""
+    deadline = time.monotonic() + PATIENCE
+    while alive := [pid for pid in processes if command_line(pid)]:
+        assert time.monotonic() < deadline, f"still there: {[(pid, command_line(pid)) for pid in alive]}"
+        time.sleep(0.1)
+
+
+def command_line(pid: int) -> str:
+    """Empty for a process that is no more (a zombie has none either)."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""

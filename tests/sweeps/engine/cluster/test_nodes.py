@@ -1,0 +1,69 @@
+"""Nodes of a cluster are asked for the run folder and the package before any trial is sent there."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live_sweep import SMALL_STUDY, finish
+from own_disk import node_with_a_disk_of_its_own
+from ray.cluster_utils import Cluster
+
+from sweeps.engine.cluster.nodes import UNSEEN, _look, judge
+from trainable.errors import InputError
+
+RUN = "/shared/results/study/run"
+
+
+def test_nodes_that_lack_nothing_are_fine() -> None:
+    fine = {"10.0.0.1": "", "10.0.0.2": ""}
+    judge(fine, RUN)
+    with pytest.raises(InputError):
+        judge({**fine, "10.0.0.3": UNSEEN}, RUN)
+
+
+def test_nodes_that_do_not_see_the_run_folder_are_named_with_what_to_do() -> None:
+    with pytest.raises(InputError) as told:
+        judge({"10.0.0.1": "", "10.0.0.2": UNSEEN, "10.0.0.3": UNSEEN}, RUN)
+    assert str(told.value) == (
+        f"run folder {RUN} cannot be seen from nodes 10.0.0.2, 10.0.0.3: give --results a folder on a file system that "
+        "all nodes share, or a URI that all of them may read."
+    )
+
+
+def test_a_node_without_the_package_is_named() -> None:
+    with pytest.raises(InputError, match=r"^node 10.0.0.2 cannot run trials \(No module named 'trainable'\): install"):
+        judge({"10.0.0.1": "", "10.0.0.2": "No module named 'trainable'"}, RUN)
+
+
+def test_a_node_looks_for_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.engine.cluster.nodes.PATIENCE", 0.0)
+    look = _look()
+    assert look(str(tmp_path), "mark") == UNSEEN
+    (tmp_path / "mark").touch()
+    assert look(str(tmp_path), "mark") == ""
+
+
+@pytest.fixture
+def head() -> Iterator[Cluster]:
+    """A head that runs no trial."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        yield nodes
+        nodes.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a process mounts of its own")
+def test_results_on_a_disk_that_a_node_does_not_share_are_refused_before_any_trial(
+    head: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "results").mkdir()
+    with node_with_a_disk_of_its_own(head, tmp_path / "results"):
+        sweep = finish(SMALL_STUDY, tmp_path, "--address", head.address)
+    assert sweep.driver.returncode == 2, sweep.printed
+    assert "cannot be seen from node" in sweep.printed and "all nodes share, or a URI" in sweep.printed, sweep.printed
+    assert "Traceback" not in sweep.printed
+    assert not list(sweep.results.glob("*/*")), "a run without trials is left behind"

@@ -1,0 +1,132 @@
+"""Ray starts in the background, says what went wrong to the one who waits, and ends with its block."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+
+from sweeps.engine import interrupt
+from sweeps.engine.cluster import ray_start as machine
+from sweeps.engine.cluster.ray_start import Machine, RayStart
+from trainable.errors import InputError
+from trainable.text.workers import LOCAL
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What of Ray was ended; there is no cluster to join."""
+    ended: list[str] = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append("shutdown"))
+    return ended
+
+
+def never_asked() -> int:
+    raise AssertionError("the size of the store was asked for")
+
+
+def test_ray_starts_while_the_data_are_prepared_where_shared_memory_is_ample(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def start(*_: Any) -> SimpleNamespace:
+        begun.set()
+        return SimpleNamespace(dashboard_url="127.0.0.1:8265")
+
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", start)
+    with RayStart(Machine()) as ray_start:
+        assert begun.wait(10), "it waits to be asked"
+        assert ray_start.dashboard(never_asked) == "http://127.0.0.1:8265"
+        assert ends == []
+    assert ends == ["shutdown"]
+
+
+def test_where_shared_memory_is_small_ray_waits_for_the_size_of_the_data(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def start(_: Machine, store: int | None) -> SimpleNamespace:
+        asked.append(store)
+        return SimpleNamespace(dashboard_url="")
+
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: False)
+    monkeypatch.setattr(machine, "start_ray", start)
+    with RayStart(Machine()) as ray_start:
+        assert asked == []
+        assert ray_start.dashboard(lambda: 123) == "none (it did not start)"
+    assert asked == [123]
+
+
+def test_data_are_prepared_here_while_ray_starts_and_by_a_cluster_once_it_is_joined(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = threading.Event()
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", lambda *_: (joined.wait(60), SimpleNamespace(dashboard_url="x"))[1])
+    with RayStart(Machine()) as own:
+        assert own.workers() is LOCAL, "it waits for Ray"
+        joined.set()
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 7.0} if joined.is_set() else {})
+    joined.clear()
+    with RayStart(Machine(address="head:6379")) as cluster:
+        threading.Timer(0.1, joined.set).start()
+        assert cluster.workers().size == 7
+
+
+def test_a_cluster_that_cannot_be_joined_is_told_before_anything_is_prepared(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: Any) -> SimpleNamespace:
+        raise InputError("no Ray cluster at head:6379")
+
+    monkeypatch.setattr(machine, "start_ray", start)
+    with pytest.raises(InputError, match="no Ray cluster"), RayStart(Machine(address="head:6379")) as cluster:
+        cluster.workers()
+
+
+def test_what_went_wrong_in_the_background_is_raised_where_ray_is_waited_for(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: Any) -> SimpleNamespace:
+        raise InputError("no room")
+
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", start)
+    with pytest.raises(InputError, match="no room"), RayStart(Machine()) as ray_start:
+        ray_start.dashboard(never_asked)
+    assert ends == ["shutdown"]
+
+
+def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux would end Ray's servers with it."""
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", lambda *_: SimpleNamespace(dashboard_url="x"))
+
+    def starters() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "Ray start"]
+
+    with RayStart(Machine()) as ray_start:
+        ray_start.dashboard(never_asked)
+        [thread] = starters()
+        thread.join(0.2)
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_mistake_found_while_ray_starts_is_told_without_waiting_for_ray(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", lambda *_: never.wait(60))
+    monkeypatch.setattr(interrupt, "end_children", lambda: ends.append("children"))
+    with pytest.raises(InputError, match="too few rows"), RayStart(Machine()):
+        raise InputError("too few rows")
+    assert ends == ["children"]
+    never.set()

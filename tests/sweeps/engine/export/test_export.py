@@ -1,0 +1,311 @@
+"""An exported model: whole or absent, loaded by transformers alone, and as good as the ledger says."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_sweep import SMALL_STUDY, finish, ledgers
+from small_corpus import small_config, small_sentences
+from small_disk import small_disk
+from sweep_specs import SimulatedTune, new_run, small_sweep, states
+from synthetic_run import realistic_run
+
+from analysis.results import load
+from analysis.sections.summary_sections import read_all
+from analysis.tables import best as ranking
+from analysis.tables.arms import compare_arms
+from analysis.wording import signed
+from sweeps.engine.export.choice import BEST, Export, check_export, chosen_trial, planned_names
+from sweeps.engine.export.model_card import model_card
+from sweeps.engine.export.model_folder import fast_tokenizer, trial_tokenizer, write_model_folder
+from sweeps.engine.folder import FinishedTrial, RunFolder
+from trainable import names
+from trainable.config import override, to_dict
+from trainable.errors import InputError
+from trainable.prepare import prepare_run
+from trainable.record.files import fingerprint
+from trainable.student.checkpoint import RunState, save_checkpoint
+from trainable.text.tokenizer import TextTokenizer, load_tokenizer
+
+TRANSFORMERS_ALONE = """
+import json, sys
+import numpy as np, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, blocks, texts = sys.argv[1:]
+model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+ids_BxT = torch.from_numpy(np.load(blocks).astype(np.int64))
+with torch.inference_mode():
+    losses = [float(model(input_ids=ids_BxT[i : i + 16], labels=ids_BxT[i : i + 16]).loss) * len(ids_BxT[i : i + 16])
+              for i in range(0, len(ids_BxT), 16)]
+begun = model.generate(**tokenizer("the cat", return_tensors="pt"), max_new_tokens=4, do_sample=False)
+print(json.dumps({
+    "loss": sum(losses) / len(ids_BxT),
+    "ids": [tokenizer(text).input_ids for text in json.loads(texts)],
+    "again": tokenizer.decode(tokenizer("the cat sees a red door.").input_ids, skip_special_tokens=True),
+    "begun": tokenizer.decode(begun[0]),
+    "ours": sorted({"trainable", "sweeps", "analysis", "ray"} & set(sys.modules)),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Path, str]:
+    """(run, folder of its best model, what was printed): of a run that had ended before it was asked to export."""
+    folder = tmp_path_factory.mktemp("exported") / "models" / "best"
+    before = ledgers(undisturbed)
+    sweep = finish(SMALL_STUDY, folder.parents[1], "--resume", str(undisturbed), "--export", "best", str(folder))
+    assert sweep.driver.returncode == 0, sweep.printed
+    assert ledgers(undisturbed) == before, "something was trained"
+    return RunFolder.open(undisturbed), folder, sweep.printed
+
+
+@pytest.mark.slow
+def test_transformers_alone_finds_the_loss_of_the_ledger_and_the_tokens_of_training(
+    exported: tuple[RunFolder, Path, str], tmp_path: Path
+) -> None:
+    run, folder, _ = exported
+    best = chosen_trial(Export(BEST, folder), run)
+    data, _facts = prepare_run(best.plan.config)
+    np.save(tmp_path / "blocks.npy", data.eval.ids_BxT)
+    texts = small_sentences(20)
+    words = [str(folder), str(tmp_path / "blocks.npy"), json.dumps(texts)]
+    done = subprocess.run([sys.executable, "-I", "-c", TRANSFORMERS_ALONE, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["ours"] == []
+    assert found["loss"] == pytest.approx(best.loss, abs=1e-5)
+    assert best.loss == min(reports[-1][names.EVAL_LOSS] for _, _, reports in run.trials())
+    tokenizer = trial_tokenizer(run, best.plan.config)
+    rows = tokenizer.encoder.encode_batch(texts, add_special_tokens=False)
+    assert found["ids"] == [[tokenizer.eos_id, *row.ids] for row in rows]
+    assert found["again"].strip() == "the cat sees a red door."
+    assert re.fullmatch(r"</s> ?the cat.+", found["begun"])
+
+
+@pytest.mark.slow
+def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
+    exported: tuple[RunFolder, Path, str],
+) -> None:
+    run, folder, _ = exported
+    record, best = run.read_run(), run.finished()[0]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    for told in (
+        f"{best.loss:.6f}",
+        "the lowest of the 6 finished trials",
+        record["corpus"]["fingerprint"],
+        f"small_study/{run.path.name}",
+        record["git_commit"] or "unknown",
+        f"teacher.schedule: {best.plan.config.teacher.schedule}",
+    ):
+        assert told in card, told
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert code is not None
+    done = subprocess.run([sys.executable, "-I", "-c", code[1]], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and "Once upon a time" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_the_card_of_an_arm_has_the_interval_of_the_study(undisturbed: Path, tmp_path: Path) -> None:
+    arm = next(trial for trial in RunFolder.open(undisturbed).finished() if trial.plan.role == names.ARM)
+    table = compare_arms(load(undisturbed), ["none", "linear 0", "linear 1"])
+    [row] = table[table["arm"] == arm.plan.arm].to_dict("records")
+    card = model_card(read_all(undisturbed), arm, small_tokenizer(tmp_path), 1000)
+    assert f"over its control {arm.plan.control} (same seed and batches)" in card
+    interval = f"{signed(row['gain_low'])} to {signed(row['gain_high'])}"
+    assert f"mean over 2 seeds or folds: {signed(row['gain'])}, 95 % interval {interval}" in card
+
+
+@pytest.mark.slow
+def test_an_export_of_a_complete_run_starts_no_ray_and_is_told(exported: tuple[RunFolder, Path, str]) -> None:
+    run, folder, printed = exported
+    assert "Ray dashboard" not in printed and "Traceback" not in printed
+    assert (
+        f"Exported {run.finished()[0].plan.name} (validation loss {run.finished()[0].loss:.4f}) to {folder}" in printed
+    )
+    assert [path.name for path in folder.parent.iterdir()] == ["best"], "a temporary folder is left"
+
+
+# ---- which trial ---------------------------------------------------------------------------------------------------
+
+
+def searched(tmp_path: Path) -> RunFolder:
+    """A search that has ended; nothing of it is trained."""
+    tune = SimulatedTune(folder=new_run(tmp_path / "run", small_sweep()), sweep=small_sweep())
+    tune.run()
+    return tune.folder
+
+
+def checkpoint(run: RunFolder, name: str) -> None:
+    (run.trial(name) / names.CHECKPOINT_FILE).write_bytes(b"weights")
+
+
+def test_best_is_the_finished_trial_of_lowest_final_loss(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    losses = {
+        plan.name: reports[-1][names.EVAL_LOSS] for plan, state, reports in run.trials() if state == names.FINISHED
+    }
+    best = min(losses, key=lambda name: (losses[name], name))
+    checkpoint(run, best)
+    assert chosen_trial(Export(BEST, tmp_path / "new"), run).plan.name == best
+
+
+def test_a_trial_may_be_named_if_it_finished_and_has_a_checkpoint(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    with pytest.raises(
+        InputError, match=r"trial none-L2-s0 of run .* has no checkpoint any more, .*: give best, or run"
+    ):
+        chosen_trial(Export("none-L2-s0", tmp_path / "new"), run)
+    checkpoint(run, "none-L2-s0")
+    assert chosen_trial(Export("none-L2-s0", tmp_path / "new"), run).plan.name == "none-L2-s0"
+    with pytest.raises(InputError, match=r"trial 'none-L9-s0' of run .* does not exist: give best, or one of "):
+        chosen_trial(Export("none-L9-s0", tmp_path / "new"), run)
+
+
+def test_a_trial_that_was_stopped_has_no_final_loss_and_is_refused(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    name = run.finished()[-1].plan.name
+    run.close_trial(run.finished()[-1].plan, names.STOPPED, "by hand")
+    with pytest.raises(InputError, match=f"trial '{re.escape(name)}' of run .* is stopped, not finished"):
+        chosen_trial(Export(name, tmp_path / "new"), run)
+
+
+def test_a_run_without_finished_trials_has_no_model(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no finished trial"):
+        chosen_trial(Export(BEST, tmp_path / "new"), new_run(tmp_path / "run", small_sweep()))
+
+
+def test_all_trials_of_a_search_are_among_those_it_can_have(tmp_path: Path) -> None:
+    run = searched(tmp_path)
+    planned = set(planned_names(small_sweep()))
+    assert len(states(run, names.FINISHED)) == small_sweep().trials
+    assert set(states(run, names.FINISHED)) < planned
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_trial_other_than_the_best_is_promised_only_where_checkpoints_are_kept(tmp_path: Path, keep: bool) -> None:
+    sweep = small_sweep({"loop.keep_checkpoint": keep})
+    export = Export("none-L1-s0", tmp_path / "new")
+    check_export(Export(BEST, tmp_path / "new"), sweep, None)
+    if keep:
+        check_export(export, sweep, None)
+    else:
+        with pytest.raises(InputError, match="keeps the checkpoint of its best trial alone"):
+            check_export(export, sweep, None)
+
+
+# ---- the folder ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(undisturbed: Path, tmp_path: Path) -> RunFolder:
+    """A copy of a run that has ended, to be spoilt."""
+    return RunFolder.open(Path(shutil.copytree(undisturbed, tmp_path / "run", ignore=shutil.ignore_patterns("tune"))))
+
+
+def export_best(run: RunFolder, folder: Path) -> None:
+    write_model_folder(run, run.finished()[0], folder)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def another_step(run: RunFolder) -> None:
+    plan = run.finished()[0].plan
+    save_checkpoint(best_checkpoint(run), fingerprint(to_dict(plan.config)), RunState(step=20), model={})
+
+
+def another_model(run: RunFolder) -> None:
+    plan = run.finished()[0].plan
+    save_checkpoint(best_checkpoint(run), fingerprint(to_dict(plan.config)), RunState(step=120), model={})
+
+
+def another_tokenizer(run: RunFolder) -> None:
+    record = run.read_run()
+    run.write_run(record | {"tables": {key: table | {"tokenizer": "0"} for key, table in record["tables"].items()}})
+
+
+def best_checkpoint(run: RunFolder) -> Path:
+    return run.trial(run.finished()[0].plan.name) / names.CHECKPOINT_FILE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda run: flip(best_checkpoint(run)), r"checkpoint .*checkpoint\.pt is damaged"),
+        (another_step, r"checkpoint\.pt is of step 20, not the last: resume the run"),
+        (another_model, r"checkpoint\.pt is not of model tiny as it is now: restore it"),
+        (another_tokenizer, r"tokenizer train:512 of corpus .* is no longer what run .* was trained with: restore it"),
+    ],
+)
+def test_what_is_not_the_trials_any_more_is_refused_and_leaves_nothing(
+    spoil: Callable[[RunFolder], None], told: str, run: RunFolder, tmp_path: Path
+) -> None:
+    spoil(run)
+    with pytest.raises(InputError, match=told):
+        export_best(run, tmp_path / "models" / "new")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.slow
+def test_a_disk_too_small_for_the_model_is_told_and_keeps_no_part_of_it(run: RunFolder, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "200k") as disk:
+        with pytest.raises(
+            InputError, match=r"^--export: cannot write .*/new \(.*\): give another folder, or free space"
+        ):
+            export_best(run, disk / "new")
+        assert not list(disk.iterdir())
+
+
+@pytest.mark.slow
+def test_a_folder_that_fills_up_in_the_meantime_is_not_written_over(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"cannot write .*/new \(Directory not empty\)"):
+        export_best(run, tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["thesis.txt"]
+
+
+def test_card_of_a_confirmed_schedule_has_its_interval_and_of_a_control_none(tmp_path: Path) -> None:
+    run = realistic_run(tmp_path / "run")
+    (best, *_) = ranking.best(load(run).trials).to_dict("records")
+    plans = {plan.name: (plan, reports) for plan, _, reports in RunFolder.open(run).trials()}
+    tokenizer = small_tokenizer(tmp_path)
+
+    def card(name: str) -> str:
+        plan, reports = plans[name]
+        return model_card(read_all(run), FinishedTrial(plan, reports[-1][names.EVAL_LOSS]), tokenizer, 1000)
+
+    interval = f"{signed(best['confirmed_low'])} to {signed(best['confirmed_high'])}"
+    assert (
+        f"3 seeds that did not choose the schedule: {signed(best['confirmed_gain'])}, 95 % interval {interval}"
+        in card(best["trial"])
+    )
+    worst = ranking.best(load(run).trials).iloc[-1]
+    assert "no claim from one" in card(worst["trial"])
+    assert "none, for this is a control" in card("none-L1-s0")
+    assert "the control of its run" in card("none-L1-s0")
+
+
+@pytest.mark.parametrize(("packing", "first"), [("packed", "</s>"), ("as_published", "<s>")])
+def test_a_text_begins_as_texts_began_in_training(tmp_path: Path, packing: str, first: str) -> None:
+    tokenizer = small_tokenizer(tmp_path)
+    config = override(small_config(tmp_path), {"tokens.packing": packing})
+    fast = fast_tokenizer(tokenizer, config)
+    row = tokenizer.encoder.encode("the cat sees", add_special_tokens=False).ids
+    assert fast("the cat sees").input_ids == [fast.convert_tokens_to_ids(first), *row]
+    assert (fast.bos_token, fast.eos_token, fast.pad_token) == (first, "</s>", "<pad>")
+
+
+def small_tokenizer(folder: Path) -> TextTokenizer:
+    return load_tokenizer("train:512", lambda: iter(small_sentences()), "small", folder / "cache")

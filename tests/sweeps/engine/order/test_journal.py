@@ -1,0 +1,158 @@
+"""The journal tells what the ledgers tell, to Optuna itself, whatever happened to it."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from sweep_specs import SimulatedTune, new_run, small_sweep
+
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.specs.space import Choice, Range
+from trainable import names
+
+STOPPED, FAILED = "linear-T10-min0-L1-s0", "step-T10-min0-L2-s0"
+SPACE = {"teacher.schedule": Choice(("linear", "step")), "teacher.steps": Range(10, 20, 10)}
+SWEEP: dict[str, Any] = {"search": "grid", "num_samples": 4, "confirm_seeds": (), "space": SPACE}
+Told = dict[str, dict[str, tuple[TrialState, Any, Any]]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_fsync() -> Any:
+    """Many small files: no machine dies between them here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+def simulated(folder: Path) -> SimulatedTune:
+    """A grid over two depths, in which one trial is stopped by ASHA and one diverges."""
+    sweep = small_sweep(**SWEEP)
+    run = new_run(folder / "study" / "run", sweep)
+    return SimulatedTune(folder=run, sweep=sweep, stopped={STOPPED: 20}, failing=frozenset({FAILED}))
+
+
+def journal(folder: Path) -> Path:
+    return folder / "study" / "run" / names.JOURNAL_FILE
+
+
+def told(folder: Path) -> Told:
+    """{study: {trial: (state, value, parameters)}}, as Optuna loads it; fails where a trial is told twice."""
+    storage = JournalStorage(JournalFileBackend(str(journal(folder))))
+    found: Told = {}
+    for name in (study.study_name for study in storage.get_all_studies()):
+        trials = optuna.load_study(study_name=name, storage=storage).trials
+        found[name] = {t.user_attrs["trial"]: (t.state, t.value, t.params) for t in trials}
+        assert len(found[name]) == len(trials), "a trial is told twice"
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the finished run."""
+    folder = tmp_path_factory.mktemp("whole")
+    simulated(folder).run()
+    return folder
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    """The finished run, to be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "copy"))
+
+
+def test_optuna_loads_a_study_for_each_depth_with_the_states_and_gains_of_the_ledgers(whole: Path) -> None:
+    studies = told(whole)
+    expected = {names.FINISHED: TrialState.COMPLETE, names.STOPPED: TrialState.PRUNED, names.FAILED: TrialState.FAIL}
+    for plan, state, reports in RunFolder.open(whole / "study" / "run").trials():
+        if plan.role == names.SEARCH:
+            found, value, params = studies[f"study run depth {plan.config.model.layers}"].pop(plan.name)
+            assert found == expected[state]
+            assert value == (reports[-1][names.GAIN] if state == names.FINISHED else None)
+            teacher = plan.config.teacher
+            assert params == {"teacher.schedule": teacher.schedule, "teacher.steps": teacher.steps}
+    assert studies == {"study run depth 1": {}, "study run depth 2": {}}, "more than the ledgers tell"
+
+
+def test_stopped_and_failed_trials_are_told_as_what_they_are(whole: Path) -> None:
+    studies = told(whole)
+    assert studies["study run depth 1"][STOPPED][0] == TrialState.PRUNED
+    assert studies["study run depth 2"][FAILED][0] == TrialState.FAIL
+
+
+def test_the_dashboard_is_told_what_is_maximised_and_when_each_trial_ran(whole: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(journal(whole))))
+    study = optuna.load_study(study_name="study run depth 1", storage=storage)
+    assert study.metric_names == [names.GAIN]
+    ran = {trial.user_attrs["trial"]: trial.duration for trial in study.trials}
+    assert ran.pop(STOPPED) == timedelta(seconds=20)
+    assert len(ran) == 3 and set(ran.values()) == {timedelta(seconds=40)}
+
+
+@pytest.mark.parametrize("events", [3, 25, 40])
+def test_a_resumed_run_tells_each_trial_once(tmp_path: Path, whole: Path, events: int) -> None:
+    simulated(tmp_path).run(events)
+    simulated(tmp_path).run()
+    assert told(tmp_path) == told(whole)
+
+
+def test_the_journal_of_a_running_sweep_has_what_has_ended(tmp_path: Path) -> None:
+    tune = simulated(tmp_path)
+    tune.run(30)
+    ended = {p.name for p, state, _ in tune.folder.trials() if p.role == names.SEARCH and state != names.RUNNING}
+    assert {name for trials in told(tmp_path).values() for name in trials} == ended != set()
+
+
+def flipped(content: bytes, where: int) -> bytes:
+    return content[:where] + bytes([content[where] ^ 1]) + content[where + 1 :]
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "head": lambda content: flipped(content, 0),
+    "body": lambda content: flipped(content, content.index(b'"op_code"', len(content) // 2)),
+    "a digit of a gain": lambda content: flipped(content, content.rindex(b'"intermediate_values":{"0":0.') + 29),
+    "a digit of a setting": lambda content: flipped(content, content.rindex(b'"teacher.steps":1') + 17),
+    "tail": lambda content: flipped(content, len(content) - 1),
+    "truncated": lambda content: content[: len(content) * 2 // 3],
+    "half a last line": lambda content: content[:-5],
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_journal_is_named_and_made_again_from_the_ledgers(
+    copy: Path, whole: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal(copy).write_bytes(DAMAGE[how](journal(copy).read_bytes()))
+    simulated(copy).run()
+    assert told(copy) == told(whole)
+    assert f"{journal(copy)} is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_lost_journal_is_made_again_from_the_ledgers(copy: Path, whole: Path, left: str) -> None:
+    journal(copy).unlink()
+    if left == "an empty file":
+        journal(copy).touch()
+    simulated(copy).run()
+    assert told(copy) == told(whole)
+
+
+def test_the_lock_of_a_killed_driver_does_not_hold_up_the_next(copy: Path, whole: Path) -> None:
+    journal(copy).unlink()
+    journal(copy).with_name("optuna.journal.lock").symlink_to(journal(copy))
+    simulated(copy).run()
+    assert told(copy) == told(whole)
+
+
+def test_what_a_person_noted_in_the_dashboard_is_kept_on_resumption(copy: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(journal(copy))))
+    optuna.load_study(study_name="study run depth 1", storage=storage).set_user_attr("note", "look here")
+    simulated(copy).run()
+    assert "look here" in journal(copy).read_text()

@@ -1,0 +1,73 @@
+"""The search space: finite ranges, one grid for every searcher, and a round trip through run.json."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.engine.specs.space import Choice, Range, describe, from_description, points
+from trainable.errors import InputError
+
+
+def test_whole_numbers_stay_whole() -> None:
+    values = Range(20, 60, 10).grid()
+    assert values == [20, 30, 40, 50, 60] and all(type(v) is int for v in values)
+
+
+def test_floats_are_rounded_so_that_names_can_be_read() -> None:
+    assert Range(0.0, 0.3, 0.1).grid() == [0.0, 0.1, 0.2, 0.3]
+    assert Range(0.0, 0.5, 0.05).grid()[3] == 0.15
+
+
+def test_range_ends_at_its_last_value_below_the_upper_end() -> None:
+    assert Range(2, 9, 3).grid() == [2, 5, 8]
+    assert Range(2, 9, 3).distribution().high == 8
+    assert Range(0.0, 1.0, 0.3).distribution().high == pytest.approx(0.9)
+
+
+def test_range_of_one_value_is_that_value() -> None:
+    assert Range(5, 5, 1).grid() == [5]
+    assert Range(0.5, 0.5, 0.1).grid() == [0.5]
+
+
+@pytest.mark.parametrize(("low", "high", "step"), [(1, 2, 0), (1, 2, -1), (2, 1, 1)])
+def test_empty_range_is_refused(low: float, high: float, step: float) -> None:
+    with pytest.raises(InputError, match="is empty: give low <= high and a step > 0"):
+        Range(low, high, step)
+
+
+def test_empty_choice_is_refused() -> None:
+    with pytest.raises(InputError, match="give at least one value"):
+        Choice(())
+
+
+def test_choice_that_repeats_a_value_is_refused() -> None:
+    with pytest.raises(InputError, match=r"repeats a value \(a, b, a\): give each once"):
+        Choice(("a", "b", "a"))
+
+
+def test_grid_has_every_combination_once() -> None:
+    grid = points({"a": Choice(("x", "y")), "b": Range(1, 3, 1)})
+    assert [(p["a"], p["b"]) for p in grid] == [(a, b) for a in "xy" for b in (1, 2, 3)]
+
+
+def test_every_grid_value_is_one_of_the_distribution() -> None:
+    for parameter in (Choice(("a", "b")), Range(10, 35, 10), Range(0.0, 0.5, 0.05), Range(0.1, 0.9, 0.35)):
+        distribution = parameter.distribution()
+        assert all(distribution._contains(distribution.to_internal_repr(v)) for v in parameter.grid())
+
+
+@given(low=st.integers(0, 50), count=st.integers(1, 8), step=st.integers(1, 9))
+def test_whole_range_round_trips_through_json(low: int, count: int, step: int) -> None:
+    space = {"teacher.steps": Range(low, low + (count - 1) * step, step), "teacher.schedule": Choice(("linear",))}
+    again = from_description(json.loads(json.dumps(describe(space))))
+    assert points(again) == points(space)
+    assert all(type(p["teacher.steps"]) is int for p in points(again))
+
+
+@given(low=st.integers(0, 20), count=st.integers(1, 8), step=st.integers(1, 9))
+def test_range_of_floats_round_trips_through_json(low: int, count: int, step: int) -> None:
+    space = {"teacher.min_weight": Range(low / 20, (low + (count - 1) * step) / 20, step / 20)}
+    again = from_description(json.loads(json.dumps(describe(space))))
+    assert len(points(space)) == count and points(again) == points(space)

@@ -1,0 +1,103 @@
+"""The command line: help and plan without Ray, an interrupt, clusters that are none (mistakes: test_bad_input.py)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_corpus import small_sentences
+
+from sweeps.engine.cli import USAGE_ERROR, main
+from sweeps.engine.places import run_place
+from sweeps.schedule_search import SearchOptions, schedule_search
+
+PROJECT = Path(__file__).resolve().parents[3]
+SCRIPT = str(PROJECT / "sweeps" / "schedule_search.py")
+SMALL = ["--corpus", "small.txt", "--tokenizer", "train:512", "--train-rows", "400", "--eval-rows", "100"]
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own with a small corpus, a cache of its own, no colours, and no Ray."""
+    (tmp_path / "small.txt").write_text("".join(f"{line}\n" for line in small_sentences()), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return tmp_path
+
+
+def call(*arguments: str) -> int:
+    return main(schedule_search, SearchOptions, "The study.", list(arguments))
+
+
+def test_help_needs_neither_ray_nor_torch_and_takes_a_moment() -> None:
+    code = f"import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_path({SCRIPT!r}, run_name='__main__')\n\
+except SystemExit: print(sorted({{'ray', 'torch', 'transformers', 'datasets'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT)
+    assert "--num-samples" in done.stdout and done.stdout.endswith("[]\n")
+
+
+def test_dry_run_shows_the_plan_and_runs_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*SMALL, "--layers", "1", "3", "--num-samples", "5", "--dry-run") == 0
+    plan = capsys.readouterr().out
+    assert "depths 1, 3" in plan
+    assert "none-L1-s0, none-L3-s0, none-L1-s1" in plan
+    assert "5 of 165 schedules at each depth by optuna, judged by ASHA at step 48" in plan
+    assert "at most 24 trials, 2,304 trial-steps (the full grid: 31,872)" in plan
+    assert sorted(path.name for path in workplace.iterdir()) == ["small.txt"]
+
+
+def test_dry_run_starts_no_ray() -> None:
+    code = f"import runpy, sys; sys.argv = ['x', '--dry-run', *{SMALL!r}]\n\
+try: runpy.run_path({SCRIPT!r}, run_name='__main__')\n\
+except SystemExit as end: print(end.code, sorted({{'ray', 'torch'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("0 []\n"), done.stderr
+
+
+@pytest.mark.parametrize("mistake", ["--tokenizer train:abc", "--tokenizer .", "--corpus nowhere.parquet"])
+def test_dry_run_opens_what_the_options_name(mistake: str) -> None:
+    assert call(*mistake.split(), "--train-rows", "400", "--dry-run") == USAGE_ERROR
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_results_without_permission_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "locked").mkdir(mode=0o500)
+    assert call(*SMALL, "--results", "locked") == USAGE_ERROR
+    assert "cannot be made" in capsys.readouterr().err
+
+
+def test_interrupt_before_the_trials_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert main(interrupted, SearchOptions, "", []) == 130  # type: ignore[arg-type]
+    assert "Interrupted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1:99999999"])
+def test_a_cluster_that_does_not_answer_is_named_at_once(
+    address: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*SMALL, "--address", address, "--results", "results") == USAGE_ERROR
+    assert f"no Ray cluster at {address}" in capsys.readouterr().err
+    assert not list((workplace / "results" / "schedule_search").glob("*"))
+
+
+@pytest.mark.parametrize("text", ["file:///a%20folder/b", "file://localhost/a%20folder/b", "/a folder/b"])
+def test_a_file_uri_is_the_path_that_it_names(text: str) -> None:
+    assert run_place("--results", text) == Path("/a folder/b")
+
+
+@pytest.mark.parametrize("option", ["--results", "--resume"])
+def test_a_store_that_does_not_answer_is_told_in_one_sentence(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    assert call(*SMALL, option, "s3://bucket/results") == USAGE_ERROR
+    told = capsys.readouterr().err
+    assert told.startswith("error: s3://bucket/results") and told.count("\n") == 1
+    assert told.endswith(": check its name, the network, and your credentials.\n")

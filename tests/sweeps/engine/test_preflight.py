@@ -1,0 +1,154 @@
+"""What the machine must have for a run is asked before it is missed, and the numbers asked for suffice."""
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from big_data import prepared
+
+from sweeps.engine.preflight import FILES, FILES_A_WORKER, check_open_files, store_bytes
+from trainable.errors import InputError
+
+ROOT = Path(__file__).parents[3]
+ENOUGH = FILES + 2 * FILES_A_WORKER
+CLONE_NEWNS = 0x20000  # a mount namespace of its own
+
+
+def in_a_child(work: Callable[[], Any]) -> Any:
+    """What `work` returns, or the InputError it raises as text, in a fork whose limits and mounts are its own."""
+    context = multiprocessing.get_context("fork")
+    parent, child = context.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            child.send(work())
+        except (InputError, OSError) as error:
+            child.send(error)
+
+    process = context.Process(target=run)
+    process.start()
+    result = parent.recv() if parent.poll(60) else TimeoutError()
+    process.join()
+    if isinstance(result, PermissionError):
+        pytest.skip(f"needs root for mounts of its own ({result})")
+    return str(result) if isinstance(result, InputError) else result
+
+
+# ---- open files --------------------------------------------------------------------------------------------------
+
+
+def with_open_files(soft: int, hard: int) -> Any:
+    def work() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        check_open_files(2)
+
+    return in_a_child(work)
+
+
+@pytest.mark.parametrize("files", [64, ENOUGH - 1])
+def test_too_few_open_files_are_refused_before_ray_starts(files: int) -> None:
+    """With 64 of them Ray aborts the driver: no exception, no word."""
+    assert with_open_files(files, files) == (
+        f"a process may open {files} files here but Ray needs about {ENOUGH} for 2 workers: "
+        "raise the limit (ulimit -Hn 4096), or give fewer --cpus."
+    )
+
+
+def test_a_low_soft_limit_is_no_hindrance_for_ray_raises_it() -> None:
+    assert with_open_files(64, ENOUGH) is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_study_with_too_few_open_files_ends_with_a_sentence(tmp_path: Path) -> None:
+    words = [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), "--smoke-test", "--results", str(tmp_path)]
+    limited = ["bash", "-c", 'ulimit -n 100 && exec "$@"', "bash", *words, "--cpus", "2"]
+    done = subprocess.run(limited, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: a process may open 100 files here but Ray needs about 144")
+    assert len(done.stderr.strip().splitlines()) == 1, "more than a sentence"
+
+
+# ---- shared memory -----------------------------------------------------------------------------------------------
+
+
+def test_tokens_and_tables_are_counted_once() -> None:
+    assert prepared(4).nbytes == pytest.approx(4 * 2**20, rel=0.01)
+
+
+def mount(size: str, folder: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+
+
+def with_shared_memory(size: str, temporary: Path | None = None) -> Any:
+    """(what is said, the store asked for) for 200 MiB of tokens, with a /dev/shm of that size."""
+
+    def work() -> tuple[list[str], int | None]:
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+            raise PermissionError(os.strerror(ctypes.get_errno()))
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        mount(size, Path("/dev/shm"))
+        if temporary is not None:
+            mount("50m", temporary)
+            tempfile.tempdir = str(temporary)
+        said: list[str] = []
+        return said, store_bytes(prepared(200).nbytes, said.append)
+
+    return in_a_child(work)
+
+
+def test_a_shared_memory_too_small_for_tokens_and_tables_is_told_with_numbers_and_remedy() -> None:
+    said, store = with_shared_memory("64m")
+    assert store is None
+    assert said[0].startswith("/dev/shm has 61 MiB but tokens and tables need 264 MiB: Ray keeps them in ")
+    assert said[0].endswith("slower; enlarge /dev/shm (mount -o remount,size=1g /dev/shm; docker run --shm-size=1g).")
+
+
+def test_without_room_for_the_files_in_its_place_it_is_refused(tmp_path: Path) -> None:
+    assert with_shared_memory("64m", temporary=tmp_path) == (
+        f"{tmp_path} has 50 MiB free but tokens and tables, which /dev/shm (61 MiB) cannot hold, need about 264 MiB: "
+        "enlarge /dev/shm (mount -o remount,size=1g /dev/shm; docker run --shm-size=1g)."
+    )
+
+
+def test_a_shared_memory_smaller_than_ray_likes_but_large_enough_is_used_and_nothing_is_said() -> None:
+    assert with_shared_memory("400m") == ([], int(0.95 * 400 * 2**20))
+
+
+REAL_RAY = """
+import os, shutil, numpy as np, ray
+from sweeps.engine.preflight import store_bytes
+from sweeps.engine.cluster.ray_start import Machine, start_ray
+from big_data import prepared
+
+data = prepared(200)
+start_ray(Machine(cpus=2), store_bytes(data.nbytes, lambda text: None))
+stream = data.blocks["k"][0].stream_N
+there = ray.get(ray.remote(lambda array: int(array.sum(dtype=np.int64))).remote(ray.put(stream)))
+assert there == int(stream.sum(dtype=np.int64))
+print("memory" if shutil.disk_usage("/dev/shm").used > 150 * 2**20 else "files")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("size", "where"), [("64m", "files"), ("400m", "memory")])
+def test_tokens_reach_workers_with_little_shared_memory_and_as_few_open_files_as_are_asked_for(
+    size: str, where: str
+) -> None:
+    """On a real Ray: through files on the disk where /dev/shm is too small, through it where it suffices."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("needs root for a /dev/shm of its own")
+    script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && ulimit -n {ENOUGH} && exec "$@"'
+    words = ["unshare", "-m", "bash", "-c", script, "bash", sys.executable, "-c", REAL_RAY]
+    home = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"}
+    done = subprocess.run(words, env=os.environ | home, capture_output=True, text=True)
+    assert done.stdout.strip() == where, done.stdout + done.stderr

@@ -1,0 +1,72 @@
+"""The ledger: appended, never rewritten, and readable after any death of its writer."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainable.errors import InputError
+from trainable.record.ledger import append_row, read_lines, read_reports
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    path = tmp_path / "trial" / "metrics.jsonl"
+    for step in (0, 20, 40):
+        append_row(path, {"step": step, "eval_loss": 5 - step / 100})
+    return path
+
+
+def test_rows_are_read_back_in_order(ledger: Path) -> None:
+    assert read_lines(ledger) == [{"step": s, "eval_loss": 5 - s / 100} for s in (0, 20, 40)]
+
+
+def test_absent_ledger_has_no_rows(tmp_path: Path) -> None:
+    assert read_lines(tmp_path / "none.jsonl") == read_reports(tmp_path / "none.jsonl") == []
+
+
+def test_last_row_of_a_step_wins_and_rows_are_ordered_by_step(ledger: Path) -> None:
+    append_row(ledger, {"step": 20, "eval_loss": 1.5})
+    assert [(row["step"], row["eval_loss"]) for row in read_reports(ledger)] == [(0, 5.0), (20, 1.5), (40, 4.6)]
+    assert len(read_lines(ledger)) == 4
+
+
+@pytest.mark.parametrize("half", [b"{", b'{"step": 60, "eval_loss": 4.4', b'{"step": 60}', b"\xff\xfe"])
+def test_half_a_last_line_is_not_read_and_is_cut_off_before_the_next_row(ledger: Path, half: bytes) -> None:
+    whole = ledger.read_bytes()
+    ledger.write_bytes(whole + half)
+    assert [row["step"] for row in read_lines(ledger)] == [0, 20, 40]
+    append_row(ledger, {"step": 60})
+    assert ledger.read_bytes().startswith(whole)
+    assert [row["step"] for row in read_lines(ledger)] == [0, 20, 40, 60]
+
+
+def test_half_of_the_first_line_is_cut_off_too(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"st')
+    assert read_lines(path) == []
+    append_row(path, {"step": 0})
+    assert read_lines(path) == [{"step": 0}]
+
+
+@pytest.mark.parametrize("damage", [b'{"step": 20, "ev', b"[1, 2]", b"", b"\xff\xfe", b'{"step": 20}', b'{"a": NaN}'])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_damage_before_the_end_names_the_line(ledger: Path, damage: bytes, number: int) -> None:
+    lines = ledger.read_bytes().splitlines()
+    lines[number - 1] = damage
+    ledger.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(InputError, match=f"line {number} of .*metrics.jsonl is damaged"):
+        read_lines(ledger)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_json_has_no_word_for_is_null(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "metrics.jsonl"
+    append_row(path, {"step": 0, "train_loss": value, "tokens": 3})
+    assert path.read_text().startswith('{"step": 0, "train_loss": null, "tokens": 3, "checksum": ')
+
+
+def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:
+    append_row(tmp_path / "m.jsonl", {"step": 0, "eval_loss": 1 / 3})
+    assert read_lines(tmp_path / "m.jsonl")[0]["eval_loss"] == 1 / 3
+    assert json.loads((tmp_path / "m.jsonl").read_text())["eval_loss"] == 1 / 3

@@ -1,0 +1,211 @@
+"""A run in a store: each process works in a copy, sends what it changed, fetches what it needs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from s3_server import BUCKET, s3_server
+from sweep_specs import small_sweep
+
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.specs.search import control_plan
+from trainable import names
+from trainable.config import override
+from trainable.errors import InputError
+from trainable.plan import TrialPlan
+from trainable.record.files import write_json
+from trainable.record.ledger import append_row, read_reports
+from trainable.record.run_files import RunFiles, StoredRunFiles, as_users_know, run_files
+from trainable.record.store import Store
+
+SWEEP = small_sweep()
+LEDGER = f"{names.TRIALS_FOLDER}/a/{names.LEDGER_FILE}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[dict[str, str]]:
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of a run of this test alone."""
+    monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
+    return f"s3://{BUCKET}/{request.node.name}/study/run"
+
+
+def in_store(uri: str) -> set[str]:
+    return set(Store(uri).list())
+
+
+def report(step: int, loss: float) -> dict[str, float]:
+    return {names.STEP: step, names.EVAL_LOSS: loss}
+
+
+# --- files ---
+
+
+def test_a_ledger_that_grows_in_one_process_is_read_in_another(uri: str) -> None:
+    writer, reader = StoredRunFiles(uri), StoredRunFiles(uri)
+    for step in (0, 10):
+        append_row(writer.path / LEDGER, report(step, 5.0))
+        writer.send()
+        reader.fetch(LEDGER)
+        assert read_reports(reader.path / LEDGER)[-1][names.STEP] == step
+
+
+def test_another_process_takes_over_where_the_first_was(uri: str) -> None:
+    first, second = StoredRunFiles(uri), StoredRunFiles(uri)
+    append_row(first.path / LEDGER, report(0, 5.0))
+    first.send()
+    second.fetch(names.TRIALS_FOLDER)
+    append_row(second.path / LEDGER, report(10, 4.0))
+    second.send()
+    first.fetch(names.TRIALS_FOLDER)
+    assert [row[names.STEP] for row in read_reports(first.path / LEDGER)] == [0, 10]
+
+
+def test_only_what_has_changed_is_sent_and_only_what_is_new_is_fetched(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    got: list[str] = []
+    put, get = Store.put, Store.get
+    monkeypatch.setattr(Store, "put", lambda self, path, name: (sent.append(name), put(self, path, name)))
+    monkeypatch.setattr(Store, "get", lambda self, name, *rest: (got.append(name), get(self, name, *rest)))
+    files, other = StoredRunFiles(uri), StoredRunFiles(uri)
+    write_json(files.path / names.RUN_FILE, {"a": 1})
+    append_row(files.path / LEDGER, report(0, 5.0))
+    files.send()
+    files.send()
+    assert sorted(sent) == [names.RUN_FILE, LEDGER]
+    other.fetch_records()
+    other.fetch_records()
+    assert sorted(got) == [names.RUN_FILE, LEDGER]
+    other.send()
+    assert len(sent) == 2, "what was fetched is sent back"
+    append_row(files.path / LEDGER, report(10, 4.0))
+    files.send()
+    assert sent[2:] == [LEDGER]
+    other.fetch_records()
+    assert got[2:] == [LEDGER]
+
+
+def test_neither_half_written_files_nor_tunes_own_are_sent(uri: str) -> None:
+    files = StoredRunFiles(uri)
+    for name in (".half.tmp", f"{names.TUNE_FOLDER}/attempt-1/state", "trials/a/.checkpoint.pt.1234.tmp", "figures/x"):
+        (files.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (files.path / name).write_text("x")
+    (files.path / "optuna.journal.lock").symlink_to("optuna.journal")
+    files.send()
+    assert in_store(uri) == {"figures/x"}
+
+
+def test_records_are_fetched_without_checkpoints_and_events(uri: str) -> None:
+    files, other = StoredRunFiles(uri), StoredRunFiles(uri)
+    inside = [names.TRIAL_FILE, names.LEDGER_FILE, names.STATUS_FILE, names.CHECKPOINT_FILE, "events.out.tfevents.1"]
+    for name in [names.RUN_FILE, names.RUNGS_FILE, "figures/a.png", *(f"trials/a/{name}" for name in inside)]:
+        (files.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (files.path / name).write_text(name)
+    files.send()
+    other.fetch_records()
+    found = {path.relative_to(other.path).as_posix() for path in other.path.rglob("*") if path.is_file()}
+    assert found == {names.RUN_FILE, names.RUNGS_FILE, *(f"trials/a/{name}" for name in inside[:3])}
+    assert other.trials_with(names.CHECKPOINT_FILE) == {"a"}
+    assert other.has(f"trials/a/{names.CHECKPOINT_FILE}") and not other.has("trials/a/absent")
+
+
+def test_messages_name_the_uri_and_not_the_copy(uri: str) -> None:
+    files = StoredRunFiles(uri)
+    assert as_users_know(f"line 3 of {files.path / LEDGER} is damaged") == f"line 3 of {uri}/{LEDGER} is damaged"
+
+
+def test_a_copy_goes_with_its_owner(uri: str) -> None:
+    files = StoredRunFiles(uri)
+    path = files.path
+    assert path.is_dir() and path.parts[-2:] == ("study", "run")
+    del files
+    assert not path.exists()
+
+
+def test_a_path_is_worked_in_itself(tmp_path: Path) -> None:
+    files = run_files(tmp_path)
+    assert type(files) is RunFiles and files.path == tmp_path and files.address == str(tmp_path)
+
+
+# --- the run folder ---
+
+
+def begun(uri: str) -> RunFolder:
+    folder = RunFolder.at(uri)
+    folder.write_run({"spec": SWEEP.to_dict()})
+    return folder
+
+
+def trained(folder: RunFolder, plan: TrialPlan, loss: float) -> None:
+    """As a trial on another node leaves itself."""
+    node = StoredRunFiles(folder.address)
+    append_row(node.path / names.TRIALS_FOLDER / plan.name / names.LEDGER_FILE, report(plan.config.loop.steps, loss))
+    (node.path / names.TRIALS_FOLDER / plan.name / names.CHECKPOINT_FILE).write_bytes(b"weights")
+    node.send()
+
+
+def test_a_run_is_made_once_and_read_back(uri: str) -> None:
+    results = uri.removesuffix("/study/run")
+    made = RunFolder.create(results, "study")
+    made.write_run({"spec": SWEEP.to_dict()})
+    assert RunFolder.create(results, "study").address != made.address
+    assert RunFolder.open(made.address).spec().to_dict() == SWEEP.to_dict()
+    with pytest.raises(InputError, match=r"^s3://.*/other is not a run: it has no run\.json"):
+        RunFolder.open(f"{results}/other")
+
+
+def test_a_name_that_holds_something_else_is_refused(uri: str, tmp_path: Path) -> None:
+    results = uri.removesuffix("/study/run")
+    assert not RunFolder.named(results, "study", "run").begun
+    (tmp_path / "file").touch()
+    Store(uri).put(tmp_path / "file", "notes.txt")
+    with pytest.raises(InputError, match=r"has files but no run\.json"):
+        RunFolder.named(results, "study", "run")
+
+
+def test_a_second_driver_of_this_machine_is_refused(uri: str) -> None:
+    folder = begun(uri)
+    with folder.locked(), pytest.raises(InputError, match=f"^run {uri} is in use"), RunFolder.open(uri).locked():
+        pytest.fail("two drivers")
+
+
+def test_a_run_keeps_the_checkpoint_of_its_best_trial_alone(uri: str) -> None:
+    folder = begun(uri)
+    plans = [control_plan(override(SWEEP.base, {"seed": seed})) for seed in range(3)]
+    kept = []
+    for plan, loss in zip(plans, (4.0, 3.0, 5.0), strict=True):
+        folder.open_trial(plan)
+        trained(folder, plan, loss)
+        assert folder.status(plan.name) == (names.RUNNING, "")
+        folder.close_trial(plan, names.FINISHED)
+        kept.append(folder.files.trials_with(names.CHECKPOINT_FILE))
+    assert kept == [{plans[0].name}, {plans[1].name}, {plans[1].name}]
+    again = RunFolder.open(uri)
+    assert [trial.plan.name for trial in again.finished()] == [plans[1].name, plans[0].name, plans[2].name]
+    assert again.checkpoint(plans[1].name).read_bytes() == b"weights"
+    assert not again.checkpoint(plans[0].name).exists()
+    assert [(plan.name, state) for plan, state, _ in again.trials()] == [(p.name, names.FINISHED) for p in plans]
+
+
+def test_what_a_node_says_of_its_trial_is_heard(uri: str) -> None:
+    folder, node = begun(uri), StoredRunFiles(uri)
+    plan = control_plan(SWEEP.base)
+    folder.open_trial(plan)
+    said = {"state": names.FAILED, "reason": "it diverged", "last_step": None}
+    write_json(node.path / names.TRIALS_FOLDER / plan.name / names.STATUS_FILE, said)
+    node.send()
+    assert folder.status(plan.name) == (names.FAILED, "it diverged")
+
+
+def test_a_store_that_cannot_be_written_to_is_refused(uri: str) -> None:
+    RunFolder.at(uri).files.check_writable()
+    assert in_store(uri) == set(), "a mark is left"
+    with pytest.raises(InputError, match=r"^cannot write to s3://no-such-bucket/study/run: .*check its name"):
+        RunFolder.at("s3://no-such-bucket/study/run").files.check_writable()

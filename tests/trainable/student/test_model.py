@@ -1,0 +1,90 @@
+"""The student: size, precision, seeds, and folders that do not fit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from trainable.config import ModelConfig
+from trainable.errors import InputError
+from trainable.student.model import build_model, llama_config, output_matrix
+
+
+@pytest.mark.parametrize(
+    ("layers", "parameters"),
+    [(1, 73_960_448), (2, 82_383_872), (3, 90_807_296), (6, 116_077_568), (12, 166_618_112)],
+)
+def test_small_llama2_has_the_published_number_of_parameters(layers: int, parameters: int) -> None:
+    config = llama_config(ModelConfig(name="small-llama2", layers=layers), vocab_size=32_000, context=1024)
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert not config.tie_word_embeddings
+    assert config.rope_parameters["rope_theta"] == 1e4
+    assert (config.rms_norm_eps, config.initializer_range) == (1e-5, 0.02)
+
+
+def tiny(seed: int) -> LlamaForCausalLM:
+    return build_model(ModelConfig(name="tiny"), vocab_size=300, context=16, seed=seed)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    assert torch.equal(output_matrix(tiny(0)), output_matrix(tiny(0)))
+    assert not torch.equal(output_matrix(tiny(0)), output_matrix(tiny(1)))
+
+
+def test_building_a_model_leaves_the_global_random_state_alone() -> None:
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    tiny(0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "num_hidden_layers": 9,
+    "max_position_embeddings": 64,
+    "dtype": "float16",
+}
+
+
+def folder(path: Path, **changes: Any) -> ModelConfig:
+    (path / "config.json").write_text(json.dumps(LLAMA | changes))
+    return ModelConfig(name=str(path), layers=2)
+
+
+def test_a_folder_gives_its_architecture_in_float32_at_the_depth_asked_for(tmp_path: Path) -> None:
+    model = build_model(folder(tmp_path), vocab_size=300, context=16, seed=0)
+    assert output_matrix(model).shape == (320, 32)
+    assert output_matrix(model).dtype == torch.float32
+    assert len(model.model.layers) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model_type": "gpt2"}, "only 'llama' can be trained"),
+        ({"vocab_size": 299}, "vocab_size 299 but the tokenizer has 300"),
+        ({"hidden_size": 30}, r"hidden size \(30\) is not a multiple of .* heads"),
+        ({"max_position_embeddings": 8}, "lower tokens.context"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        llama_config(folder(tmp_path, **changes), vocab_size=300, context=16)
+
+
+def test_a_folder_without_a_readable_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nor a folder with config\.json"):
+        llama_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        llama_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)

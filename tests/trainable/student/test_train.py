@@ -1,0 +1,186 @@
+"""The loop: resumed equals uninterrupted, arms are paired, and the curves stay where they were.
+
+    python tests/trainable/student/test_train.py     # writes tests/trainable/student/golden/curves.json anew
+
+Legitimate only where a change is meant to alter what is trained (initial weights, batches, the loss, the optimizer):
+say so in the commit. A change for speed or beauty must leave the curves as they are.
+"""
+
+import contextlib
+import json
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_corpus import small_config
+
+from trainable import names
+from trainable.config import TrialConfig, override
+from trainable.errors import InputError
+from trainable.prepare import prepare_run
+from trainable.student.train import RunData, TrainingDiverged, train
+
+GOLDEN = Path(__file__).parent / "golden" / "curves.json"
+LINEAR = {"teacher.schedule": "linear", "teacher.steps": 12, "teacher.min_weight": 0.1}
+TIMES = {names.TRAIN_SECONDS, names.EVAL_SECONDS, names.TOKENS_PER_SECOND, names.TIMESTAMP, names.PEAK_MEMORY_MIB}
+Reports = list[dict[str, Any]]
+
+
+class Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, RunData]:
+    folder = tmp_path_factory.mktemp("small")
+    config = small_config(folder)
+    return config, prepare_run(config, folder / "cache")[0]
+
+
+def reports_of(
+    config: TrialConfig, data: RunData, checkpoint: Path | None = None, killed_at: int | None = None
+) -> Reports:
+    """What a run reports, less what time decides; raises Killed when it comes to report step `killed_at`."""
+    reports: Reports = []
+
+    def book(report: dict[str, Any]) -> None:
+        if report[names.STEP] == killed_at:
+            raise Killed
+        reports.append({key: value for key, value in report.items() if key not in TIMES})
+
+    with contextlib.suppress(Killed):
+        train(config, data, book, checkpoint)
+    return reports
+
+
+def same(ours: Reports, theirs: Reports) -> bool:
+    """Equal to the last bit; NaN (no training loss yet) equals NaN."""
+    return repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize("killed_at", [5, 10, 15, 20])
+@pytest.mark.parametrize("changes", [{}, LINEAR, {**LINEAR, "loop.accumulation": 2, "loop.batch_blocks": 2}])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    small: tuple[TrialConfig, RunData], tmp_path: Path, changes: Mapping[str, Any], killed_at: int
+) -> None:
+    config, data = override(small[0], changes), small[1]
+    whole = reports_of(config, data)
+    checkpoint = tmp_path / "checkpoint.pt"
+    reports_of(config, data, checkpoint, killed_at)
+    resumed = reports_of(config, data, checkpoint)
+    assert resumed[0][names.STEP] == killed_at // 10 * 10, "it goes on from the last checkpoint"
+    assert same(resumed, [report for report in whole if report[names.STEP] >= resumed[0][names.STEP]])
+
+
+def test_accumulation_changes_nothing_but_rounding(small: tuple[TrialConfig, RunData]) -> None:
+    config, data = override(small[0], LINEAR), small[1]
+    split = override(config, {"loop.accumulation": 4, "loop.batch_blocks": 1})
+    for ours, theirs in zip(reports_of(split, data), reports_of(config, data), strict=True):
+        assert ours[names.EVAL_LOSS] == pytest.approx(theirs[names.EVAL_LOSS], rel=1e-4)
+
+
+def test_both_arms_start_from_the_same_weights_and_part_when_the_teacher_teaches(
+    small: tuple[TrialConfig, RunData],
+) -> None:
+    config, data = small
+    control, guided = reports_of(config, data), reports_of(override(config, LINEAR), data)
+    assert control[0][names.EVAL_LOSS] == guided[0][names.EVAL_LOSS]
+    assert control[1][names.EVAL_LOSS] != guided[1][names.EVAL_LOSS]
+    assert [r[names.TEACHER_WEIGHT] for r in guided] == pytest.approx([1, 7 / 12, 2 / 12, 0.1, 0.1])
+
+
+def test_a_teacher_whose_weight_is_0_throughout_is_a_control(small: tuple[TrialConfig, RunData]) -> None:
+    config, data = small
+    silent = override(config, {"teacher.schedule": "step", "teacher.steps": 1})
+    silent_data = RunData(train=data.train, eval=data.eval, table=data.table)
+    whole = reports_of(config, data)
+    assert not same(reports_of(silent, silent_data), whole), "its first step is guided"
+    assert same(reports_of(config, silent_data), whole), "a control does not look at the table"
+
+
+def test_the_published_packing_trains_with_its_padding_left_out(tmp_path: Path) -> None:
+    config = small_config(tmp_path, {"tokens.packing": "as_published", **LINEAR})
+    data, _ = prepare_run(config, tmp_path / "cache")
+    last = reports_of(config, data)[-1]
+    assert data.train.lengths_B is not None
+    assert last[names.TOKENS] < 20 * 4 * 31, "padded targets are not counted"
+    assert last[names.EVAL_LOSS] < 5.5
+
+
+def test_a_training_loss_that_is_no_number_ends_the_run_and_says_where(small: tuple[TrialConfig, RunData]) -> None:
+    config = override(small[0], {"optimizer.lr": 1e30, "optimizer.clip_norm": 1e30, **LINEAR})
+    with pytest.raises(TrainingDiverged, match=r"loss is \S+ at step \d+ \(learning rate \S+, teacher weight \S+\)"):
+        reports_of(config, small[1])
+
+
+def test_a_validation_loss_that_is_no_number_ends_the_run_too(
+    small: tuple[TrialConfig, RunData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainable.student.evaluate import Evaluation
+
+    monkeypatch.setattr("trainable.student.train.evaluate", lambda *_: Evaluation(math.nan, math.nan))
+    with pytest.raises(TrainingDiverged, match=r"validation loss is nan at step 0"):
+        reports_of(*small)
+
+
+def test_a_table_of_another_vocabulary_is_refused(small: tuple[TrialConfig, RunData], tmp_path: Path) -> None:
+    config = small_config(tmp_path, {"corpus.train_rows": 20, **LINEAR})  # too few for the same vocabulary
+    other, _ = prepare_run(config, tmp_path / "cache")
+    mixed = RunData(train=small[1].train, eval=small[1].eval, table=other.table)
+    with pytest.raises(InputError, match="count the table with the tokenizer of the blocks"):
+        reports_of(override(small[0], LINEAR), mixed)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_asking_for_a_gpu_that_is_not_there_is_one_sentence(small: tuple[TrialConfig, RunData]) -> None:
+    with pytest.raises(InputError, match="no CUDA device here"):
+        reports_of(override(small[0], {"loop.device": "cuda"}), small[1])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_gpu_trains_the_same_curve_to_its_precision(small: tuple[TrialConfig, RunData], precision: str) -> None:
+    config, data = override(small[0], LINEAR), small[1]
+    on_gpu = override(config, {"loop.device": "cuda", "loop.precision": precision})
+    for ours, theirs in zip(reports_of(on_gpu, data), reports_of(config, data), strict=True):
+        assert ours[names.EVAL_LOSS] == pytest.approx(theirs[names.EVAL_LOSS], rel=2e-2)
+
+
+def curves(config: TrialConfig, data: RunData) -> dict[str, list[dict[str, float]]]:
+    """Every step's validation and training loss, of the control and of a guided arm."""
+    keys = (names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS)
+    every_step = override(config, {"loop.eval_every": 1, "loop.checkpoint_every": 20})
+    arms = {"control": every_step, "linear": override(every_step, LINEAR)}
+    return {arm: [{k: r[k] for k in keys} for r in reports_of(c, data)[1:]] for arm, c in arms.items()}
+
+
+@pytest.mark.parametrize("arm", ["control", "linear"])
+def test_golden_curves(small: tuple[TrialConfig, RunData], arm: str) -> None:
+    golden = json.loads(GOLDEN.read_text())[arm]
+    found = curves(*small)[arm]
+    assert len(found) == len(golden) == 20
+    for row, expected in zip(found, golden, strict=True):
+        # Other CPUs round otherwise; 1e-4 is a hundred times that, and a tenth of the smallest change of meaning seen.
+        assert row == pytest.approx(expected, rel=1e-4), f"step {row[names.STEP]} of {arm} moved: {__doc__}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        small_settings = small_config(Path(folder))
+        GOLDEN.write_text(
+            json.dumps(curves(small_settings, prepare_run(small_settings, Path(folder) / "cache")[0]), indent=1) + "\n"
+        )

@@ -1,0 +1,146 @@
+"""A trial in two processes under Ray Train: the same curve as in one, gone on with after a worker's death."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from live_sweep import PATIENCE, SMALL_STUDY, finish
+from live_sweep import losses as sweep_losses
+from small_corpus import small_config
+
+from sweeps.engine.cluster.ray_start import Machine, start_ray
+from trainable import names
+from trainable.config import TrialConfig, override
+from trainable.data_parallel import train_together
+from trainable.needs import Needs
+from trainable.plan import data_key, table_key
+from trainable.prepare import prepare_run
+from trainable.record.run_files import RunFiles
+from trainable.shared_data import checksums
+from trainable.student.train import Report, RunData, TrainingDiverged, train
+from trainable.trial import read_shared
+
+pytestmark = pytest.mark.slow
+STEPS = 50
+DYING = 30  # the step at whose report a worker is killed
+SETTING = {
+    "loop.steps": STEPS,
+    "loop.eval_every": 10,
+    "loop.checkpoint_every": 10,
+    "loop.batch_blocks": 3,  # of which one worker takes 2
+    "loop.accumulation": 2,
+    "teacher.schedule": "linear",
+    "teacher.steps": 40,
+    "teacher.min_weight": 0.1,
+}
+
+
+class Stopped(Exception):
+    """Stands for what Tune raises in a report to end a trial."""
+
+
+class TwoWorkers:
+    """Runs of two workers on data that are in the object store."""
+
+    def __init__(self, config: TrialConfig, run: RunData, folder: Path):
+        assert run.table is not None
+        blocks, tables = {data_key(config): (run.train, run.eval)}, {table_key(config): run.table}
+        self.config, self.run, self.folder = config, run, folder
+        self._shared, self._sums = [ray.put((blocks, tables))], checksums(blocks, tables)
+
+    def reports(
+        self, changes: dict[str, Any], name: str, killed_at: int | None = None, stopped_at: int | None = None
+    ) -> list[Report]:
+        """What the workers report until they end, or until one of them is killed, or the trial is stopped."""
+        reports: list[Report] = []
+
+        def book(report: Report) -> None:
+            reports.append(report)
+            if report[names.STEP] == killed_at:
+                os.kill(workers()[-1], signal.SIGKILL)
+            if report[names.STEP] == stopped_at:
+                raise Stopped
+
+        config = override(self.config, changes)
+        checkpoint = f"{name}/{names.CHECKPOINT_FILE}"
+        read = partial(read_shared, self._shared, config, self._sums)
+        train_together(config, read, book, RunFiles(self.folder), checkpoint, Needs(workers=2))
+        return reports
+
+
+def workers() -> list[int]:
+    """Process ids of Ray Train's workers."""
+    return [
+        int(process.pid)
+        for process in psutil.Process().children(recursive=True)
+        if "RayTrainWorker" in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoWorkers]:
+    folder = tmp_path_factory.mktemp("two")
+    config = override(small_config(folder), SETTING)
+    run = prepare_run(config, folder / "cache")[0]
+    start_ray(Machine(cpus=2))
+    yield TwoWorkers(config, run, folder)
+    ray.shutdown()
+
+
+def losses(reports: list[Report]) -> dict[int, float]:
+    return {report[names.STEP]: report[names.EVAL_LOSS] for report in reports}
+
+
+@pytest.mark.parametrize("schedule", ["linear", "none"])
+def test_two_workers_train_what_one_trains(two: TwoWorkers, schedule: str) -> None:
+    changes = {"teacher.schedule": schedule}
+    alone: list[Report] = []
+    train(override(two.config, changes), two.run, alone.append)
+    together = two.reports(changes, schedule)
+    assert losses(together) == pytest.approx(losses(alone), abs=1e-4)
+    assert list(losses(together)) == list(range(0, STEPS + 1, 10))
+    for column in (names.TOKENS, names.TEACHER_WEIGHT, names.LEARNING_RATE):
+        assert [report[column] for report in together] == [report[column] for report in alone]
+    assert together[-1][names.TRAIN_LOSS] == pytest.approx(alone[-1][names.TRAIN_LOSS], abs=1e-4)
+
+
+def test_after_the_death_of_a_worker_both_go_on_from_the_checkpoint(two: TwoWorkers) -> None:
+    whole = losses(two.reports({}, "whole"))
+    with pytest.raises(Exception) as death:  # noqa: PT011  whatever it is, it ends the run
+        two.reports({}, "killed", killed_at=DYING)
+    assert not isinstance(death.value, AssertionError), death.value
+    resumed = losses(two.reports({}, "killed"))
+    assert min(resumed) in (DYING, DYING + 10)  # the other worker may have got to its next checkpoint
+    assert resumed == {step: loss for step, loss in whole.items() if step >= min(resumed)}  # bit for bit
+
+
+def test_a_stopped_trial_takes_no_step_more_and_gives_back_what_it_held(two: TwoWorkers) -> None:
+    with pytest.raises(Stopped):
+        two.reports({}, "stopped", stopped_at=20)
+    deadline = time.monotonic() + PATIENCE
+    while ray.available_resources().get("CPU") != 2:  # Ray tells what is free a little later
+        assert time.monotonic() < deadline, ray.available_resources()
+        time.sleep(0.1)
+    assert min(losses(two.reports({}, "stopped"))) == 20, "a checkpoint after the step at which it was stopped"
+
+
+def test_a_sweep_of_trials_with_two_workers_finds_what_one_with_one_worker_finds(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    done = finish(SMALL_STUDY, tmp_path, "--seeds", "0", "--arms", "1", "--workers-per-trial", "2")
+    assert done.driver.returncode == 0, done.printed
+    found = sweep_losses(done.run)
+    assert len(found.index.unique("trial")) == 2
+    assert found.to_dict() == pytest.approx(sweep_losses(undisturbed).loc[found.index].to_dict(), abs=1e-3)
+
+
+def test_what_a_worker_raises_is_raised(two: TwoWorkers) -> None:
+    with pytest.raises(TrainingDiverged, match="at step"):
+        two.reports({"optimizer.lr": 1e30, "optimizer.clip_norm": 1e30, "optimizer.warmup_steps": 0}, "diverging")

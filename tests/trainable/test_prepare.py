@@ -1,0 +1,211 @@
+"""What a run reads is made from the rows it may read, once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_corpus import small_config, small_sentences
+
+from trainable.config import override
+from trainable.plan import data_key, table_key
+from trainable.prepare import prepare_run, prepare_runs
+from trainable.record.files import fingerprint
+from trainable.teacher import build as teacher
+from trainable.teacher.build import count
+from trainable.teacher.smoothing import estimate
+from trainable.teacher.table import BigramTable
+from trainable.text.blocks import token_blocks
+from trainable.text.corpus import open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer import corpus_tokenizer, train_bpe
+
+SECRET = "xylophone quartz xylophone quartz xylophone."
+
+
+def prepared(folder: Path, rows: str) -> tuple[BigramTable, int, int]:
+    """(table, counted bigrams, tokens of the training rows) where only validation rows hold the secret."""
+    config = small_config(folder, {"teacher.rows": rows, "corpus.train_rows": 200})
+    split = split_rows(600, config.corpus)
+    sentences = small_sentences()
+    for row in split.eval:
+        sentences[row] = SECRET
+    Path(config.corpus.source).write_text("".join(f"{s}\n" for s in sentences), encoding="utf-8")
+    data, facts = prepare_run(config, folder / "cache")
+    assert data.table is not None
+    return data.table, facts["teacher"]["counted_tokens"], len(data.train.stream_N)
+
+
+def test_the_teacher_counts_the_students_rows_and_no_others(tmp_path: Path) -> None:
+    _, counted, tokens = prepared(tmp_path, "student")
+    assert counted == tokens
+
+
+def test_no_validation_row_is_counted_unless_the_leak_is_asked_for(tmp_path: Path) -> None:
+    contexts = {}
+    for rows in ("student", "train_split", "all"):
+        (tmp_path / rows).mkdir()
+        table, counted, tokens = prepared(tmp_path / rows, rows)
+        contexts[rows] = (np.diff(table.indptr) > 0).sum()
+        assert (counted > tokens) == (rows != "student")
+        assert table.rows == rows
+    assert contexts["all"] > contexts["train_split"], "the words of validation rows are contexts of the probe alone"
+
+
+def test_the_table_is_counted_once_for_a_smoothing_and_anew_for_another(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    cache = tmp_path / "cache"
+    first, _ = prepare_run(config, cache)
+    tables = set((cache / "tables").glob("*/table.bigram"))
+    stamps = {path: path.stat().st_mtime_ns for path in tables}
+    again, _ = prepare_run(config, cache)
+    assert {path: path.stat().st_mtime_ns for path in tables} == stamps
+    assert first.table is not None
+    assert again.table is not None
+    assert again.table.checksum == first.table.checksum
+    other, facts = prepare_run(small_config(tmp_path, {"teacher.smoothing": "witten_bell"}), cache)
+    assert other.table is not None
+    assert other.table.checksum != first.table.checksum
+    assert facts["teacher"]["smoothing"] == "witten_bell"
+
+
+def test_a_table_without_rare_bigrams_is_another_table_and_keys_of_old_ones_stay(tmp_path: Path) -> None:
+    """Runs recorded before there was a limit can be resumed."""
+    plain, pruned = (
+        small_config(tmp_path, {"teacher.smoothing": "kneser_ney", "teacher.min_count": limit}) for limit in (1, 3)
+    )
+    assert table_key(plain) != table_key(pruned)
+    assert table_key(plain) == fingerprint([data_key(plain), "bigram", "kneser_ney", None, "student"])
+    prepared = prepare_runs([plain, pruned], tmp_path / "cache")
+    whole, small = (prepared.tables[table_key(config)] for config in (plain, pruned))
+    assert 0 < len(small.values) < len(whole.values)
+    assert small.counted_tokens == whole.counted_tokens
+
+
+def test_a_damaged_table_is_counted_again(tmp_path: Path) -> None:
+    config, cache = small_config(tmp_path), tmp_path / "cache"
+    first, _ = prepare_run(config, cache)
+    (path,) = (cache / "tables").glob("*/table.bigram")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    again, _ = prepare_run(config, cache)
+    assert first.table is not None
+    assert again.table is not None
+    assert again.table.row(5) == pytest.approx(first.table.row(5))
+
+
+def test_empty_rows_are_counted_and_said(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    path = Path(config.corpus.source)
+    path.write_text(path.read_text(encoding="utf-8") + "\n \n\n", encoding="utf-8")
+    said: list[str] = []
+    _, facts = prepare_run(config, tmp_path / "cache", said.append)
+    assert facts["corpus"]["empty_rows"] == 3
+    assert "empty rows dropped" in " ".join(said)
+
+
+def table_of_kind(folder: Path, kind: str) -> BigramTable:
+    data, _ = prepare_run(small_config(folder, {"teacher.kind": kind}), folder / "cache")
+    assert data.table is not None
+    return data.table
+
+
+def test_the_sceptics_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
+    """Uniform rows are equal and flat, unigram rows equal; shuffled rows are the bigram's own, of other contexts."""
+    tables = {kind: table_of_kind(tmp_path, kind) for kind in ("bigram", "shuffled", "unigram", "uniform")}
+    seen = np.flatnonzero(np.diff(tables["bigram"].indptr))
+    rows = {kind: np.array([table.row(c) for c in seen]) for kind, table in tables.items()}
+    for kind, row_CxV in rows.items():
+        np.testing.assert_allclose(row_CxV.sum(1), 1, atol=1e-6, err_msg=kind)
+    assert np.ptp(rows["uniform"]) < 1e-9
+    assert np.ptp(rows["unigram"], axis=0).max() < 1e-9 and np.ptp(rows["unigram"][0]) > 0.01
+    assert not np.allclose(rows["shuffled"], rows["bigram"])
+    entropies = {k: np.sort(-(r * np.log(np.where(r > 0, r, 1))).sum(1)) for k, r in rows.items()}
+    np.testing.assert_allclose(entropies["shuffled"], entropies["bigram"], atol=1e-9)
+    assert len({table.checksum for table in tables.values()}) == 4
+
+
+def test_several_runs_share_their_blocks_and_have_a_table_each(tmp_path: Path) -> None:
+    configs = [
+        small_config(tmp_path, changes)
+        for changes in (
+            {},
+            {"seed": 3, "model.layers": 2, "optimizer.lr": 1e-2},
+            {"teacher.smoothing": "witten_bell"},
+            {"corpus.folds": 3, "corpus.fold": 1},
+        )
+    ]
+    lines: list[str] = []
+    prepared = prepare_runs(configs, tmp_path / "cache", lines.append)
+    assert len(set(lines)) == len(lines), "what several runs share is said once"
+    assert set(prepared.blocks) == {data_key(config) for config in configs} and len(prepared.blocks) == 2
+    assert set(prepared.tables) == {table_key(config) for config in configs} and len(prepared.tables) == 3
+    alone, facts = prepare_run(configs[0], tmp_path / "cache")
+    assert alone.table is not None
+    assert prepared.tables[table_key(configs[0])].checksum == alone.table.checksum
+    assert prepared.facts["corpus"] == facts["corpus"]
+    assert {key: table["checksum"] for key, table in prepared.facts["tables"].items()} == {
+        key: table.checksum for key, table in prepared.tables.items()
+    }
+
+
+def test_the_teacher_of_a_fold_has_not_counted_that_fold(tmp_path: Path) -> None:
+    """Tables of k folds: each counts the tokens of the others' rows only."""
+    configs = [small_config(tmp_path, {"corpus.folds": 3, "corpus.fold": fold}) for fold in range(3)]
+    prepared = prepare_runs(configs, tmp_path / "cache")
+    for config in configs:
+        train, _ = prepared.blocks[data_key(config)]
+        assert prepared.tables[table_key(config)].counted_tokens == len(train.stream_N)
+        rows = split_rows(600, config.corpus)
+        assert not set(rows.train) & set(rows.eval)
+
+
+def shared_tokenizer(folder: Path) -> str:
+    """A folder with a tokenizer that all folds share."""
+    texts = folder / "tokenizer"
+    texts.mkdir()
+    train_bpe(iter(small_sentences()), 512).save(str(texts / "tokenizer.json"))
+    return str(texts)
+
+
+@pytest.mark.parametrize("packing", ["packed", "as_published"])
+@pytest.mark.parametrize("limit", [None, 150])
+def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting_each_fold_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str, limit: int | None
+) -> None:
+    rows = 400 if packing == "as_published" and limit is None else limit
+    changes = {"corpus.folds": 3, "tokens.tokenizer": shared_tokenizer(tmp_path), "tokens.packing": packing}
+    configs = [small_config(tmp_path, {**changes, "corpus.train_rows": rows, "corpus.fold": i}) for i in range(3)]
+    configs += [override(config, {"teacher.smoothing": "witten_bell"}) for config in configs]
+    counted: list[int] = []
+    monkeypatch.setattr(teacher, "count", lambda blocks, _: counted.append(blocks.rows) or count(blocks))
+    prepared = prepare_runs(configs, tmp_path / "cache")
+
+    separate = packing == "packed" or limit is None  # 75 rows are no whole string of 200: then each fold by itself
+    assert counted == ([(rows or 600) // (2 if rows else 3)] * 3 if separate else [150] * 3)
+    for config in configs:
+        table = prepared.tables[table_key(config)]
+        train, _ = prepared.blocks[data_key(config)]
+        alone = estimate(
+            count(train),
+            config.teacher.smoothing,
+            None,
+            tokenizer_fingerprint=table.tokenizer_fingerprint,
+            rows=config.teacher.rows,
+        )
+        assert table.checksum == alone.checksum
+
+
+def test_the_blocks_of_a_fold_are_those_of_its_rows_tokenised_at_once(tmp_path: Path) -> None:
+    changes = {"corpus.folds": 3, "corpus.fold": 1, "corpus.train_rows": 300, "tokens.tokenizer": "train:512"}
+    config = small_config(tmp_path, changes)
+    data, facts = prepare_run(config, tmp_path / "cache")
+    corpus = open_corpus(config.corpus)
+    rows_R = split_rows(corpus.rows, config.corpus).train
+    tokenizer = corpus_tokenizer("train:512", corpus, rows_R, tmp_path / "cache")
+    whole = token_blocks(corpus, rows_R, tokenizer, config.tokens, tmp_path / "cache")
+    np.testing.assert_array_equal(data.train.ids_BxT, whole.ids_BxT)
+    np.testing.assert_array_equal(data.train.stream_N, whole.stream_N)
+    assert data.train.checksum == whole.checksum
+    assert facts["corpus"]["train_rows"] == 300

@@ -1,0 +1,164 @@
+"""The tokenizer: trained on training rows alone, the same each time, and told apart from a useless one."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from trainable.config import CorpusConfig
+from trainable.errors import InputError
+from trainable.text import tokenizer as tokenizer_module
+from trainable.text.corpus import open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, load_tokenizer, train_bpe
+
+TEXTS = [f"the quick brown fox number {i} jumps over {i * 7919} lazy dogs , and so on ." for i in range(300)]
+
+
+def trained(cache: Path, size: int = 512, texts: list[str] = TEXTS, seen: str = "texts") -> TextTokenizer:
+    return load_tokenizer(f"train:{size}", lambda: iter(texts), seen, cache)
+
+
+def write_tokenizer(folder: Path, vocabulary: list[str], **config: object) -> Path:
+    folder.mkdir()
+    encoder = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token=vocabulary[0]))
+    encoder.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    encoder.enable_truncation(2)
+    encoder.enable_padding(length=8)
+    encoder.save(str(folder / "tokenizer.json"))
+    if config:
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def no_texts() -> Iterator[str]:
+    raise AssertionError("this tokenizer is not to be trained")
+
+
+def test_trained_tokenizer_round_trips_any_text(tmp_path: Path) -> None:
+    tokenizer = trained(tmp_path)
+    for text in ("naïve 🙂 \u2028 text", "a  b\t\n c", "日本語"):
+        assert tokenizer.encoder.decode(tokenizer.encoder.encode(text, add_special_tokens=False).ids) == f" {text}"
+
+
+def test_training_twice_gives_the_same_tokenizer(tmp_path: Path) -> None:
+    assert trained(tmp_path / "a").fingerprint == trained(tmp_path / "b").fingerprint
+
+
+def test_trained_tokenizer_comes_from_the_cache_until_its_file_is_damaged(tmp_path: Path) -> None:
+    first = trained(tmp_path)
+    assert load_tokenizer("train:512", no_texts, "texts", tmp_path).fingerprint == first.fingerprint
+    (file,) = (tmp_path / "tokenizers").glob("*/tokenizer.json")
+    file.write_text(file.read_text()[:-100])
+    assert trained(tmp_path).fingerprint == first.fingerprint
+
+
+def test_other_training_rows_or_size_are_another_tokenizer(tmp_path: Path) -> None:
+    prints = {
+        trained(tmp_path).fingerprint,
+        trained(tmp_path, size=520).fingerprint,
+        trained(tmp_path, texts=["wholly different words entirely"] * 9, seen="others").fingerprint,
+    }
+    assert len(prints) == 3
+
+
+def test_special_tokens_stand_where_llama_has_them(tmp_path: Path) -> None:
+    tokenizer = trained(tmp_path)
+    assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2)
+    assert tokenizer.encoder.encode("the fox").ids[0] == 1
+
+
+def test_text_that_spells_a_special_token_is_only_text(tmp_path: Path) -> None:
+    tokenizer = trained(tmp_path)
+    (encoding,) = tokenizer.encoder.encode_batch_fast(["</s> a <pad>"], add_special_tokens=False)
+    assert not {0, 1, 2} & set(encoding.ids)
+
+
+def test_small_corpus_gives_the_vocabulary_that_it_has(tmp_path: Path) -> None:
+    tokenizer = trained(tmp_path, size=5000, texts=["only these few words"])
+    assert 259 < tokenizer.vocab_size < 300
+
+
+def test_training_text_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def texts() -> Iterator[str]:
+        yield from TEXTS[:3]
+        pytest.fail("read more rows than the cap")
+
+    monkeypatch.setattr(tokenizer_module, "TRAINING_ROWS", 3)
+    assert load_tokenizer("train:512", texts, "capped", tmp_path).vocab_size < 512
+
+
+def test_trained_on_training_rows_only(tmp_path: Path) -> None:
+    rows = [f"common words in row {i}" for i in range(50)]
+    config = CorpusConfig(source=str(tmp_path / "rows.txt"), train_rows=20)
+    split = split_rows(50, config)
+    for row in split.eval:
+        rows[row] = "secretword " * 50
+    for row in split.train_split[20:]:
+        rows[row] = "unusedword " * 50
+    (tmp_path / "rows.txt").write_text("\n".join(rows))
+    tokenizer = corpus_tokenizer("train:1000", open_corpus(config), split.train, tmp_path)
+    vocabulary = tokenizer.encoder.get_vocab()
+    assert "Ġcommon" in vocabulary
+    assert not {"Ġsecretword", "Ġunusedword"} & set(vocabulary)
+
+
+def test_books_tokenizer_has_the_asked_size(tmp_path: Path, shared_data: Path) -> None:
+    config = CorpusConfig(source=str(shared_data / "books" / "books.parquet"), train_rows=20_000)
+    corpus = open_corpus(config)
+    tokenizer = corpus_tokenizer("train:4096", corpus, split_rows(corpus.rows, config).train, tmp_path)
+    assert tokenizer.vocab_size == 4096
+    assert len(tokenizer.encoder.encode("she looked at him .", add_special_tokens=False).ids) == 5
+
+
+# ---- tokenizers of others ----------------------------------------------------------------------------------------
+
+
+def test_folder_is_loaded_and_its_truncation_and_padding_are_dropped(tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path / "t", ["<unk>", "<s>", "</s>", "a", "b"])
+    for spec in (folder, folder / "tokenizer.json"):
+        tokenizer = load_tokenizer(str(spec), no_texts, "", tmp_path)
+        assert (tokenizer.vocab_size, tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (5, 1, 2, None)
+        assert tokenizer.encoder.encode("a b a c").ids == [3, 4, 3, 0]
+
+
+@pytest.mark.parametrize("eos", ["stop", {"content": "stop", "lstrip": False}])
+def test_eos_of_tokenizer_config_comes_before_known_names(tmp_path: Path, eos: object) -> None:
+    folder = write_tokenizer(tmp_path / "t", ["<unk>", "</s>", "stop"], eos_token=eos)
+    assert load_tokenizer(str(folder), no_texts, "", tmp_path).eos_id == 2
+
+
+def test_tokenizer_without_eos_is_refused(tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path / "t", ["<unk>", "a"])
+    with pytest.raises(InputError, match=r"has no end-of-text token: name one of its tokens as eos_token"):
+        load_tokenizer(str(folder), no_texts, "", tmp_path)
+
+
+def test_folder_with_only_tokenizer_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(b"sentencepiece")
+    with pytest.raises(InputError, match=r"has no tokenizer\.json: save the fast tokenizer there"):
+        load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
+
+
+def test_damaged_tokenizer_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"model": ')
+    with pytest.raises(InputError, match=r"tokenizer\.json is not a whole tokenizer file"):
+        load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
+
+
+@pytest.mark.parametrize("spec", ["train:", "train:abc", "train:100", "train:1000001", "train:-5", "train:4096.0"])
+def test_wrong_size_is_told(tmp_path: Path, spec: str) -> None:
+    with pytest.raises(InputError, match=r"give a vocabulary size from 512 to 1000000, such as train:4096"):
+        load_tokenizer(spec, no_texts, "", tmp_path)
+
+
+@pytest.mark.parametrize("spec", ["./no-such-folder", "/no/such/folder", "a/b/c", ""])
+def test_missing_folder_is_told(tmp_path: Path, spec: str) -> None:
+    with pytest.raises(InputError, match=r"does not exist: set tokens\.tokenizer to a folder"):
+        load_tokenizer(spec, no_texts, "", tmp_path)
+
+
+def test_train_bpe_needs_no_text_to_know_every_byte() -> None:
+    assert train_bpe(iter([]), 512).get_vocab_size() == 259

@@ -1,0 +1,102 @@
+"""The ledger of a trial: every report appended to a file of its own, flushed, and never rewritten.
+
+Tune's own records lose rows when a driver or a worker dies; this file is the truth that tables, gains and resumption
+are made from. A retried trial may repeat steps: the last row of a step wins. A killed writer may leave half a last
+line: it is not read, and cut off before the next row is written. Each row carries a checksum of itself, so that a
+flipped digit is found and named, and never becomes a number in a table.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from trainable import names
+from trainable.errors import InputError
+from trainable.record.files import sealed, unsealed
+
+Row = dict[str, Any]
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Append one line and fsync it. Where the disk is full, OSError is raised and the file is left as it was."""
+    line = ledger_line(row)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b", buffering=0) as stream:
+        _cut_half_line(stream)
+        whole = stream.seek(0, os.SEEK_END)
+        try:
+            _write_all(stream, line)
+            os.fsync(stream.fileno())
+        except OSError:
+            stream.truncate(whole)
+            raise
+
+
+def ledger_line(row: Row) -> bytes:
+    """A row with its checksum as JSON; NaN and infinities, which JSON has no words for, are null."""
+    finite = {key: None if _not_finite(value) else value for key, value in row.items()}
+    return json.dumps(sealed(finite), allow_nan=False).encode() + b"\n"
+
+
+def _write_all(stream: Any, content: bytes) -> None:
+    """An unbuffered write may take a part only, and say why at the next."""
+    while content:
+        content = content[stream.write(content) :]
+
+
+def read_lines(path: Path) -> list[Row]:
+    """All whole rows in order, without their checksums; none if the file is absent.
+
+    Raises InputError for a damaged line; what stands after the last newline is half a line, and not read.
+    """
+    if not path.exists():
+        return []
+    *whole, _half = path.read_bytes().split(b"\n")
+    return [_parse(path, number, line) for number, line in enumerate(whole, start=1)]
+
+
+def read_reports(path: Path) -> list[Row]:
+    """Rows of a trial's ledger, one a step (the last written wins), by step."""
+    by_step = {row[names.STEP]: row for row in read_lines(path)}
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def _parse(path: Path, number: int, line: bytes) -> Row:
+    complaint = f"line {number} of {path} is damaged: restore the file from a copy, or {_instead(path)}."
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise InputError(complaint)
+    return unsealed(row, complaint)
+
+
+def _instead(path: Path) -> str:
+    """What to do without a copy. Never to delete a line: a curve with a gap would give another final loss."""
+    if path.name == names.RUNGS_FILE:
+        return "delete it: ASHA then judges the trials that are left among themselves"
+    return trained_again(path.parent)
+
+
+def trained_again(folder: Path) -> str:
+    """What helps where a file of a trial cannot be trusted."""
+    return f"delete the folder {folder} and --resume the run, which trains it again"
+
+
+def _cut_half_line(stream: Any) -> None:
+    """Truncate an open binary file after its last newline."""
+    size = stream.seek(0, os.SEEK_END)
+    if size == 0:
+        return
+    stream.seek(size - 1)
+    if stream.read(1) == b"\n":
+        return
+    stream.seek(0)
+    stream.truncate(stream.read().rfind(b"\n") + 1)
+
+
+def _not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -1,0 +1,193 @@
+"""The files of a run as a folder that one process works in, wherever the run lies.
+
+On a file system that all nodes see, that is the run folder itself. In a store behind a URI nothing can be appended to:
+there each process works in a copy of its own, brings what it needs (`fetch`), and sends whole what it has changed
+(`send`). Who writes must send before he tells others: a store has no half-written file, but it may lack the newest.
+"""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+from trainable import names
+from trainable.errors import InputError
+from trainable.record.cache import cache_folder
+from trainable.record.files import fingerprint
+from trainable.record.store import ADVICE, Store, StoreError, Version, is_uri
+
+RECORDS = (names.TRIAL_FILE, names.STATUS_FILE, names.LEDGER_FILE)  # of a trial: all but checkpoint and events
+_AT_ONCE = 8  # transfers, which mostly wait
+_copies: "WeakSet[StoredRunFiles]" = WeakSet()
+
+
+class RunFiles:
+    """Of a run on a file system that all nodes see: what is written is there."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @property
+    def address(self) -> str:
+        """What a user calls the run: its path, or its URI."""
+        return str(self.path)
+
+    @property
+    def lock(self) -> Path:
+        """The file that its driver locks."""
+        return self.path / ".lock"
+
+    def make(self, *, may_exist: bool) -> None:
+        """The folder itself. Raises FileExistsError unless it may exist."""
+        self.path.mkdir(parents=True, exist_ok=may_exist)
+
+    def check_writable(self) -> None:
+        """Raise InputError unless files can be made there."""
+        if not os.access(self.path, os.W_OK):
+            raise InputError(f"{self.path} cannot be written to: change its permissions or give --results DIR.")
+
+    def leave_mark(self) -> str:
+        """The name of an empty new file, for other nodes to look for: the same path may be another disk."""
+        name = f".mark-{uuid.uuid4().hex}"
+        (self.path / name).touch()
+        return name
+
+    def exist(self) -> bool:
+        """Whether anything lies there, be it a run or not; files that begin with a dot do not count."""
+        return any(not path.name.startswith(".") for path in self.path.glob("*"))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return (self.path / name).is_file()
+
+    def fetch(self, *wanted: str, only: Iterable[str] = ()) -> None:
+        """Bring files, and folders with all below them or the files of these names `only`, up to date."""
+
+    def fetch_records(self) -> None:
+        """Bring what tables are made from and a driver goes on from."""
+        self.fetch(names.RUN_FILE, names.RUNGS_FILE, names.JOURNAL_FILE, names.TRIALS_TABLE, names.CURVES_TABLE)
+        self.fetch(names.TRIALS_FOLDER, only=RECORDS)
+
+    def send(self) -> None:
+        """Let others see what has changed."""
+
+    def remove(self, name: str) -> None:
+        """A file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def trials_with(self, name: str) -> set[str]:
+        """Of which trials there is a file of that name."""
+        return {path.parent.name for path in self.path.glob(f"{names.TRIALS_FOLDER}/*/{name}")}
+
+
+class StoredRunFiles(RunFiles):
+    """Of a run in a store: a copy, which goes with the process. Its methods raise StoreError."""
+
+    def __init__(self, uri: str):
+        """Raises InputError for a URI that cannot be opened."""
+        self._store = Store(uri)
+        self._folder = tempfile.TemporaryDirectory(prefix="bigram-run-", ignore_cleanup_errors=True)
+        super().__init__(Path(self._folder.name).joinpath("copy", *_study_and_run(uri)))
+        self.path.mkdir(parents=True)
+        self._fetched: dict[str, Version] = {}
+        self._known: dict[str, tuple[int, ...]] = {}  # name -> stamp of the file when it was as in the store
+        _copies.add(self)
+
+    @property
+    def address(self) -> str:
+        """Its URI."""
+        return self._store.uri
+
+    @property
+    def lock(self) -> Path:
+        """On this machine: a store has no locks, so a second driver elsewhere is not seen."""
+        return cache_folder() / f"run-{fingerprint(self.address)}.lock"
+
+    def make(self, *, may_exist: bool) -> None:
+        """Nothing: a store has no folders. Raises FileExistsError where there are files, unless they may be."""
+        if not may_exist and self.exist():
+            raise FileExistsError(self.address)
+
+    def check_writable(self) -> None:
+        """Raise InputError unless files can be made there."""
+        try:
+            self.remove(self.leave_mark())
+        except StoreError as error:
+            raise InputError(f"cannot write to {error}: {ADVICE}.") from None
+
+    def leave_mark(self) -> str:
+        """The name of an empty new file, for other nodes to look for."""
+        name = super().leave_mark()
+        self._store.put(self.path / name, name)
+        return name
+
+    def exist(self) -> bool:
+        """Whether anything lies there."""
+        return bool(self._store.list())
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name in the store."""
+        return name in self._store.list(name)
+
+    def fetch(self, *wanted: str, only: Iterable[str] = ()) -> None:
+        """Bring files, and folders with all below them or the files of these names `only`, up to date."""
+        kinds = set(only)
+        found = {name: version for one in wanted for name, version in self._store.list(one).items()}
+        chosen = {name: version for name, version in found.items() if not kinds or PurePosixPath(name).name in kinds}
+        new = {name: version for name, version in chosen.items() if self._fetched.get(name) != version}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(lambda name: self._store.get(name, self.path / name, new[name].changed_ns), new))
+        self._fetched |= new
+        self._known |= {name: _stamp(self.path / name) for name in new}
+
+    def send(self) -> None:
+        """Let others see what has changed here, oldest change first."""
+        stamps = {path.relative_to(self.path).as_posix(): _stamp(path) for path in self._own_files()}
+        changed = {name: stamp for name, stamp in stamps.items() if self._known.get(name) != stamp}
+        for name in sorted(changed, key=lambda name: changed[name]):
+            self._store.put(self.path / name, name)
+            self._known[name] = changed[name]
+            self._fetched.pop(name, None)
+
+    def remove(self, name: str) -> None:
+        """A file, if it is there."""
+        super().remove(name)
+        self._store.remove(name)
+
+    def trials_with(self, name: str) -> set[str]:
+        """Of which trials there is a file of that name."""
+        paths = map(PurePosixPath, self._store.list(names.TRIALS_FOLDER))
+        return {path.parent.name for path in paths if path.name == name}
+
+    def _own_files(self) -> Iterable[Path]:
+        """Without Tune's own and those that are being written."""
+        for place in self.path.iterdir():
+            if place.name != names.TUNE_FOLDER:
+                found = [place, *place.rglob("*")]
+                yield from (p for p in found if p.is_file() and not p.is_symlink() and not p.name.startswith("."))
+
+
+def run_files(address: str | Path) -> RunFiles:
+    """Of the run at a path or a URI; nothing is fetched yet. Raises InputError for a URI that cannot be opened."""
+    return StoredRunFiles(str(address)) if is_uri(str(address)) else RunFiles(Path(address))
+
+
+def as_users_know(text: str) -> str:
+    """A message with the URI of a run in place of the copy that this process works in."""
+    for copy in _copies:
+        text = text.replace(str(copy.path), copy.address)
+    return text
+
+
+def _study_and_run(uri: str) -> list[str]:
+    """The last two parts of its path: labels of metrics and journals are made from them."""
+    return [part for part in PurePosixPath(urlsplit(uri).path).parts if part not in ("/", "..")][-2:]
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino

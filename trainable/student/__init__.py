@@ -1,0 +1,1 @@
+"""The model that learns: its loss, the training loop, evaluation and checkpoints."""

@@ -1,0 +1,74 @@
+"""All mutable state of a run in one file that is whole or absent, and loads without running code.
+
+Batches, schedules and the learning rate are functions of the step, so weights, optimizer, scaler and counters are all
+there is. A SHA-256 follows the payload: a damaged file is never half used. It costs the steps up to it and no more, for
+what a run has reported lies in its ledger.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainable.errors import InputError
+from trainable.record.files import atomic_file
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class DamagedCheckpoint(InputError):
+    """Not the bytes that were written."""
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """What changes while a run trains."""
+
+    step: int = 0  # optimizer steps done
+    tokens: int = 0  # targets trained on
+    train_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    # since the last report
+    recent_loss: float = 0.0  # sum over steps of the mean loss, nats per token
+    recent_steps: int = 0
+    recent_tokens: int = 0
+    recent_seconds: float = 0.0
+
+
+def save_checkpoint(path: Path, config_fingerprint: str, state: RunState, **parts: dict[str, Any]) -> None:
+    """Write the run's state and the state dicts in `parts` to `path`, atomically."""
+    buffer = io.BytesIO()
+    counters = {f.name: getattr(state, f.name) for f in fields(RunState)}
+    torch.save({"config": config_fingerprint, "state": counters, **parts}, buffer)
+    payload = buffer.getbuffer()
+    with atomic_file(path) as stream:
+        stream.write(payload)
+        stream.write(hashlib.sha256(payload).digest())
+
+
+def load_checkpoint(path: Path, config_fingerprint: str) -> tuple[RunState, dict[str, dict[str, Any]]]:
+    """The inverse of `save_checkpoint`.
+
+    Raises DamagedCheckpoint where a byte is not what was written, InputError for a file that is no checkpoint of ours
+    (nothing in it is run) or of a run with other settings.
+    """
+    payload = _payload(path)
+    try:
+        parts = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle.UnpicklingError and others: whatever it is, it is no checkpoint of ours
+        raise InputError(f"{path} is no checkpoint ({type(error).__name__}): delete it to train again.") from None
+    if parts.pop("config") != config_fingerprint:
+        raise InputError(f"checkpoint {path} is of a run with other settings: delete it to train again.")
+    return RunState(**parts.pop("state")), parts
+
+
+def _payload(path: Path) -> memoryview:
+    """What stands before the digest, if the digest is that of the payload."""
+    content = memoryview(path.read_bytes())
+    payload, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != bytes(digest):
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged (its checksum does not match).")
+    return payload

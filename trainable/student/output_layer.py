@@ -1,0 +1,106 @@
+"""The output layer and its cross-entropy, a few positions at a time, so that the logits of a batch never exist at once.
+
+Logits are the largest thing a small model makes: [N, V] twice over (log-probabilities and their gradient), read and
+written from memory several times. Here a chunk of positions goes through forward *and* backward while it lies in the
+cache, as in Cut Your Losses (Wijmans et al., 2024) and Liger Kernel (Hsu et al., 2024): gradients are made in the
+forward pass, and backward only scales them. torch's own F.linear_cross_entropy does the same for hard targets; this one
+takes a target worth less than one, which is all the guided loss needs (trainable/student/guided_loss.py).
+
+    N positions of a micro-batch   n positions of a chunk   V vocabulary   D width
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = -100
+CHUNK = {"cpu": 256, "cuda": 2048}  # positions; measured on a CPU (2 MiB of cache a core), on a GPU enough to fill it
+
+
+def chunked_cross_entropy(hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, teacher_weight: float) -> Tensor:
+    """Sum over positions of logsumexp(W h) - (1 - teacher_weight) <h, W[y]>, in nats; with weight 0, cross-entropy.
+
+    Positions whose target is IGNORE_INDEX count for nothing. Under autocast the matrix products are in low precision,
+    everything between them in float32. Backward runs once.
+    """
+    loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_NxD, output_VxD, target_N, teacher_weight, _product_dtype(output_VxD)
+    )
+    return loss
+
+
+@torch.no_grad()
+def cross_entropies(hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, buffer_nxV: Tensor) -> Tensor:
+    """Cross-entropy of each position, [N], in nats and without a gradient; 0 where the target is IGNORE_INDEX."""
+    low_NxD, low_VxD = hidden_NxD.to(buffer_nxV.dtype), output_VxD.to(buffer_nxV.dtype)
+    target_Nx1 = target_N.clamp(min=0).unsqueeze(1)
+    losses = []
+    chunks = (torch.split(all_N, len(buffer_nxV)) for all_N in (low_NxD, target_Nx1))
+    for low_nxD, target_nx1 in zip(*chunks, strict=True):
+        logits_nxV = torch.mm(low_nxD, low_VxD.t(), out=buffer_nxV[: len(low_nxD)]).float()
+        losses.append(-torch.log_softmax(logits_nxV, 1, out=logits_nxV).gather(1, target_nx1).squeeze(1))
+    return torch.cat(losses) * (target_N != IGNORE_INDEX)
+
+
+def logits_buffer(output_VxD: Tensor, positions: int) -> Tensor:
+    """Room for the logits of a chunk, [n, V]: to be made once, for fresh room for each chunk splinters the heap."""
+    chunk = min(CHUNK[output_VxD.device.type], positions)
+    return torch.empty(chunk, len(output_VxD), dtype=_product_dtype(output_VxD), device=output_VxD.device)
+
+
+def _product_dtype(output_VxD: Tensor) -> torch.dtype:
+    """Of the matrix products: autocast's, where it is on."""
+    device = output_VxD.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else output_VxD.dtype
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, teacher_weight: float, dtype: torch.dtype
+    ) -> Tensor:
+        precise = torch.promote_types(dtype, torch.float32)
+        counted_Nx1 = (target_N != IGNORE_INDEX).unsqueeze(1)
+        target_Nx1 = target_N.clamp(min=0).unsqueeze(1)
+        low_NxD, low_VxD = hidden_NxD.to(dtype), output_VxD.to(dtype)
+        grad_NxD = torch.empty_like(low_NxD)
+        grad_VxD = torch.zeros_like(output_VxD, dtype=precise)
+        loss = torch.zeros((), dtype=precise, device=hidden_NxD.device)
+        buffer_nxV = logits_buffer(low_VxD, len(low_NxD))
+        chunk = len(buffer_nxV)
+
+        for start in range(0, len(low_NxD), chunk):
+            here = slice(start, start + chunk)
+            counted_nx1, target_nx1 = counted_Nx1[here], target_Nx1[here]
+            # each of these is the buffer itself in float32, and a copy in lower precision
+            logits_nxV = torch.mm(low_NxD[here], low_VxD.t(), out=buffer_nxV[: len(target_nx1)]).to(precise)
+            target_logit_nx1 = logits_nxV.gather(1, target_nx1)
+            log_p_nxV = torch.log_softmax(logits_nxV, 1, out=logits_nxV)
+            loss_nx1 = teacher_weight * target_logit_nx1 - log_p_nxV.gather(1, target_nx1)
+            loss += (loss_nx1 * counted_nx1).sum()
+            p_nxV = log_p_nxV.exp_()
+            p_nxV.scatter_add_(1, target_nx1, torch.full_like(target_logit_nx1, teacher_weight - 1))
+            grad_logits_nxV = p_nxV.to(dtype)
+            torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here]).mul_(counted_nx1)
+            _add_product(grad_VxD, grad_logits_nxV.t(), low_NxD[here] * counted_nx1)
+
+        ctx.save_for_backward(grad_NxD, grad_VxD)
+        ctx.dtypes = hidden_NxD.dtype, output_VxD.dtype
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (scale,) = upstream
+        grad_NxD, grad_VxD = ctx.saved_tensors
+        hidden_dtype, output_dtype = ctx.dtypes
+        # scaled in place: a second backward finds changed tensors, and raises
+        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), None, None, None
+
+
+def _add_product(sum_VxD: Tensor, left_VxN: Tensor, right_NxD: Tensor) -> None:
+    """sum += left @ right, kept in the precision of the sum."""
+    if left_VxN.dtype == sum_VxD.dtype:
+        sum_VxD.addmm_(left_VxN, right_NxD)
+    else:
+        sum_VxD += left_VxN @ right_NxD

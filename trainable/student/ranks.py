@@ -1,0 +1,66 @@
+"""The processes that train one model together: each holds the whole model and takes a share of every batch.
+
+Gradients are summed once an optimizer step, after its last backward pass. DistributedDataParallel would sum them within
+that pass, before the chain rule through E is closed by hand (trainable/student/guided_loss.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, distributed
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among `size`; with more than one, `torch.distributed` must be set up."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process speaks for all: it alone reports, and writes checkpoints."""
+        return self.rank == 0
+
+    def share(self, numbers_B: np.ndarray) -> np.ndarray:
+        """The part of a micro-batch that is this rank's."""
+        return np.array_split(numbers_B, self.size)[self.rank]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over ranks, in place; the same bits on each."""
+        if self.size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def sum_gradients(self, model: torch.nn.Module) -> None:
+        """Give each rank the sum of all ranks' gradients."""
+        if self.size == 1:
+            return
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        for work in [distributed.all_reduce(gradient, async_op=True) for gradient in gradients]:
+            work.wait()
+
+    def turns(self, turns: range) -> range:
+        """The turns that are this rank's, one in `size`."""
+        return turns[self.rank :: self.size]
+
+    def in_order(self, mine: list[Item]) -> list[Item]:
+        """What all ranks made at their turns, in the order of the turns."""
+        if self.size == 1:
+            return mine
+        gathered: list[list[Item]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(gathered, mine)
+        return list(_dealt_back(gathered))
+
+
+ALONE = Ranks()
+
+
+def _dealt_back(hands: list[list[Item]]) -> Iterator[Item]:
+    for turn in range(len(hands[0])):  # no rank has more turns than the first
+        yield from (hand[turn] for hand in hands if turn < len(hand))

@@ -1,0 +1,281 @@
+"""One run from first step to last: evaluate -> checkpoint -> report -> step. Free of Ray.
+
+Interrupted and resumed equals uninterrupted, bit for bit on a CPU with the same number of threads: batches and
+schedules are functions of the step, and everything else lies in the checkpoint.
+"""
+
+import logging
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaForCausalLM
+
+from trainable import names
+from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, require, to_dict
+from trainable.errors import InputError
+from trainable.record.files import fingerprint
+from trainable.student.batches import Batch, make_batch, step_order
+from trainable.student.checkpoint import DamagedCheckpoint, RunState, load_checkpoint, save_checkpoint
+from trainable.student.evaluate import Evaluation, evaluate
+from trainable.student.guided_loss import Guidance, Teacher, guided_loss
+from trainable.student.model import build_model, hidden_states, output_matrix
+from trainable.student.output_layer import IGNORE_INDEX
+from trainable.student.ranks import ALONE, Ranks
+from trainable.teacher.schedules import learning_rate, teacher_weight
+from trainable.teacher.table import BigramTable
+from trainable.text.blocks import TokenBlocks
+
+_log = logging.getLogger(__name__)
+Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes a control to know
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """What a run reads: two sets of blocks, and the teacher's table (None for a control)."""
+
+    train: TokenBlocks
+    eval: TokenBlocks
+    table: BigramTable | None = None
+
+
+def train(
+    config: TrialConfig,
+    data: RunData,
+    report: Callable[[Report], None],
+    checkpoint: Path | None = None,
+    ranks: Ranks = ALONE,
+) -> None:
+    """Train `config.loop.steps` optimizer steps, reporting at step 0, every `eval_every` steps and at the end.
+
+    Starts from `checkpoint` where that file exists, and keeps it up to date. Where several ranks train one model, each
+    calls this with the same arguments but for `ranks`, and the first alone reports and writes. Raises TrainingDiverged
+    on a non-finite training or validation loss, InputError for settings that do not fit the machine or each other.
+    """
+    loop = config.loop
+    device = pick_device(loop)
+    autocast = torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=loop.precision != "float32")
+    scaler = torch.amp.GradScaler(device.type, enabled=loop.precision == "float16" and device.type == "cuda")
+    model = build_model(
+        config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=config.seed
+    ).to(device)
+    optimizer = make_optimizer(model, config.optimizer)
+    teacher = make_teacher(config, data, device)
+    run_id = fingerprint(to_dict(config))
+    state = RunState()
+    if checkpoint is not None and (loaded := usable_checkpoint(checkpoint, run_id)) is not None:
+        state, parts = loaded
+        model.load_state_dict(parts["model"])
+        optimizer.load_state_dict(parts["optimizer"])
+        scaler.load_state_dict(parts["scaler"])
+    require(
+        len(set(ranks.in_order([state.step]))) == 1,
+        f"the workers of a trial find different checkpoints at {checkpoint}: put results/ on a file system that all "
+        "nodes share.",
+    )
+
+    while True:
+        last = state.step == loop.steps
+        weight = teacher_weight(state.step, config.teacher)
+        lr = learning_rate(state.step, config.optimizer, loop.steps)
+
+        # --- checkpoint: before the evaluation, so that a run resumed here evaluates and reports again ---
+        if checkpoint is not None and ranks.first and state.step and (last or state.step % loop.checkpoint_every == 0):
+            save_checkpoint(
+                checkpoint,
+                run_id,
+                state,
+                model=model.state_dict(),
+                optimizer=optimizer.state_dict(),
+                scaler=scaler.state_dict(),
+            )
+
+        # --- evaluate, report ---
+        if last or state.step % loop.eval_every == 0:
+            started = time.perf_counter()
+            evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast, ranks)
+            state.eval_seconds += time.perf_counter() - started
+            check_finite("validation loss", evaluation.loss, state.step, lr, weight)
+            if ranks.first:
+                report(make_report(state, evaluation, weight, lr, device))
+            state.recent_loss, state.recent_steps, state.recent_tokens, state.recent_seconds = 0.0, 0, 0, 0.0
+        if last:
+            return
+
+        # --- step ---
+        started = time.perf_counter()
+        batches = step_batches(data.train, state.step, loop, config.seed, device, ranks)
+        targets = count_targets(batches, ranks)
+        loss = backward(model, teacher, batches, targets, weight, autocast, scaler, ranks)
+        check_finite("training loss", loss, state.step, lr, weight)
+        update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
+        count_step(state, loss, targets, time.perf_counter() - started)
+
+
+def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict[str, Any]]] | None:
+    """Where to go on; None, with a warning, if the file is damaged: the run starts again from step 0."""
+    if not path.exists():
+        return None
+    try:
+        return load_checkpoint(path, run_id)
+    except DamagedCheckpoint as error:
+        _log.warning("%s It trains again from step 0.", error)
+        return None
+
+
+def pick_device(loop: LoopConfig) -> torch.device:
+    """The device asked for; "auto" takes CUDA where there is one."""
+    if loop.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("loop.device is cuda but PyTorch finds no CUDA device here: use auto or cpu.")
+    use_cuda = loop.device == "cuda" or (loop.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def make_optimizer(model: LlamaForCausalLM, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW; matrices decay, norms do not."""
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    betas = (config.beta1, config.beta2)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+
+
+def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Teacher | None:
+    """The teacher at work, or None for a control."""
+    if config.teacher.schedule == "none":
+        return None
+    if data.table is None:
+        raise InputError(f"schedule {config.teacher.schedule} needs a bigram table, and the run was given none.")
+    if data.table.vocab_size != data.train.vocab_size:
+        raise InputError(
+            f"the bigram table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
+            "count the table with the tokenizer of the blocks."
+        )
+    return Teacher(data.table, device)
+
+
+def step_batches(
+    blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int, device: torch.device, ranks: Ranks = ALONE
+) -> list[Batch]:
+    """The micro-batches of an optimizer step; of each, this rank's share."""
+    order = step_order(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
+    return [make_batch(blocks, ranks.share(numbers_B), device) for numbers_B in order.reshape(loop.accumulation, -1)]
+
+
+def count_targets(batches: list[Batch], ranks: Ranks = ALONE) -> int:
+    """Targets of an optimizer step, over all its micro-batches and ranks; padding is none."""
+    return int(ranks.sum(torch.stack([(batch.target_BxT != IGNORE_INDEX).sum() for batch in batches]).sum()))
+
+
+def backward(
+    model: LlamaForCausalLM,
+    teacher: Teacher | None,
+    batches: list[Batch],
+    targets: int,
+    weight: float,
+    autocast: torch.autocast,
+    scaler: torch.amp.GradScaler,
+    ranks: Ranks = ALONE,
+) -> float:
+    """Gradients of an optimizer step, over all its micro-batches and ranks; the mean loss over its `targets`, in nats.
+
+    Once the teacher's weight is 0, a guided step is a plain one.
+    """
+    guidance = None
+    if teacher is not None and weight > 0:
+        contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
+        guidance = teacher.guide(output_matrix(model), contexts_N.cpu().numpy(), weight)
+    step_loss = torch.zeros((), device=model.device)
+    for batch in batches:
+        with autocast:
+            loss = batch_loss(model, batch, guidance) / targets
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        step_loss += loss.detach()
+    if guidance is not None:
+        guidance.close(output_matrix(model))
+    ranks.sum_gradients(model)
+    return ranks.sum(step_loss).item()
+
+
+def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
+    """Summed guided loss of a micro-batch, in nats."""
+    hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
+    return guided_loss(
+        hidden_NxD, output_matrix(model), batch.context_BxT.flatten(), batch.target_BxT.flatten(), guidance
+    )
+
+
+def update(
+    model: LlamaForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    lr: float,
+    clip_norm: float,
+) -> None:
+    """Clip the gradients, step, and drop them."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def check_finite(name: str, loss: float, step: int, lr: float, weight: float) -> None:
+    """Raise TrainingDiverged unless the loss is finite."""
+    if not math.isfinite(loss):
+        raise TrainingDiverged(
+            f"{name} is {loss} at step {step} (learning rate {lr:.3g}, teacher weight {weight:.3g}): "
+            "lower optimizer.lr or optimizer.clip_norm, or raise optimizer.warmup_steps."
+        )
+
+
+def count_step(state: RunState, loss: float, targets: int, seconds: float) -> None:
+    """Book one optimizer step."""
+    state.step += 1
+    state.tokens += targets
+    state.train_seconds += seconds
+    state.recent_loss += loss
+    state.recent_steps += 1
+    state.recent_tokens += targets
+    state.recent_seconds += seconds
+
+
+def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: float, device: torch.device) -> Report:
+    """One report under the project's names; what is not known yet is NaN."""
+    return {
+        names.STEP: state.step,
+        names.EVAL_LOSS: evaluation.loss,
+        names.EVAL_LOSS_SE: evaluation.standard_error,
+        names.TRAIN_LOSS: state.recent_loss / state.recent_steps if state.recent_steps else math.nan,
+        names.TEACHER_WEIGHT: weight,
+        names.LEARNING_RATE: lr,
+        names.TOKENS: state.tokens,
+        names.TOKENS_PER_SECOND: state.recent_tokens / state.recent_seconds if state.recent_seconds else math.nan,
+        names.TRAIN_SECONDS: state.train_seconds,
+        names.EVAL_SECONDS: state.eval_seconds,
+        names.PEAK_MEMORY_MIB: peak_memory_mib(device),
+        names.TIMESTAMP: time.time(),
+    }
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Largest memory so far: allocated on the GPU, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,1 @@
+"""Token blocks to a teacher: counts, smoothing, the table, the guidance of a step, and the schedule of its weight."""

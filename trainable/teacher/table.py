@@ -1,0 +1,202 @@
+"""The teacher: a bigram table with one sparse row per context, and one vector shared by all rows.
+
+    p(next | c) = sparse(c)[next] + backoff_V[c] * base_V[next]
+
+Every interpolated smoothing method has this form (teacher/smoothing.py), so a table takes memory in proportion to
+the distinct bigrams, not to V * V, and E[c] = sum_k p(k | c) W[k] is a sparse product plus one shared vector. The
+table holds plain numpy arrays, so that an object store shares it between processes without a copy; nothing here
+writes to them. trainable/teacher/table_file.py saves and loads it.
+
+Shapes: V vocabulary, K distinct bigrams, C contexts asked for, N pairs asked for, Z non-zeros of the rows asked for.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from trainable.errors import InputError
+
+Ids = NDArray[np.integer[Any]]
+
+MAGIC: Final = b"\x89BIGRAM\n"
+FORMAT_VERSION: Final = 1
+PREFIX_BYTES: Final = 16  # magic, version, length of the header
+ALIGNMENT: Final = 64  # of the first array in a file, in bytes
+ARRAYS: Final = ("indptr", "values", "backoff_V", "base_V", "indices")  # widest first: each stays aligned in a file
+FACTS: Final = ("vocab_size", "smoothing", "strength", "tokenizer_fingerprint", "counted_tokens", "rows")
+SHORT_ROW_LIMIT: Final = 65_536  # vocabulary up to which columns are uint16
+CHUNK_PAIRS: Final = 1 << 20  # looked up at once by cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BigramTable:
+    """p(next | context) for a whole vocabulary, and where it comes from.
+
+    Row c of the sparse part is indices[indptr[c]:indptr[c + 1]] (ascending) with the values beside them.
+    Each row sums to 1 within 1e-6, rows of contexts never seen included.
+    """
+
+    indptr: NDArray[np.int64]  # [V + 1]
+    indices: Ids  # [K], uint16 up to V = 65,536, else int32
+    values: NDArray[np.float32]  # [K], at least 0
+    backoff_V: NDArray[np.float32]  # weight of the shared vector in each row, in [0, 1]
+    base_V: NDArray[np.float32]  # the shared vector: a distribution over next tokens
+    vocab_size: int
+    smoothing: str  # the method, as in config.Smoothing, or what a control is called
+    strength: float | None  # k of add_k, lambda of jelinek_mercer, else None
+    tokenizer_fingerprint: str
+    counted_tokens: int  # bigrams counted, repeats included
+    rows: str  # which rows of text were counted, e.g. "student"
+
+    def __post_init__(self) -> None:
+        wanted: dict[str, tuple[int, DTypeLike]] = {
+            "indptr": (self.vocab_size + 1, np.int64),
+            "indices": (len(self.values), column_dtype(self.vocab_size)),
+            "values": (len(self.values), np.float32),
+            "backoff_V": (self.vocab_size, np.float32),
+            "base_V": (self.vocab_size, np.float32),
+        }
+        for name, (length, dtype) in wanted.items():
+            array = getattr(self, name)
+            if array.shape != (length,) or array.dtype != dtype:
+                raise InputError(
+                    f"a bigram table needs {name} as {np.dtype(dtype)}[{length}], not {array.dtype}{array.shape}."
+                )
+        if self.indptr[0] != 0 or self.indptr[-1] != len(self.values):
+            raise InputError(f"the rows of a bigram table must cover its {len(self.values)} values: make it again.")
+
+    @property
+    def checksum(self) -> str:
+        """Hex SHA-256 of facts and arrays, computed at each use; the file of a saved table ends with the same."""
+        digest = hashlib.sha256(header(self))
+        for name in ARRAYS:
+            digest.update(raw_bytes(getattr(self, name)))
+        return digest.hexdigest()
+
+    def row(self, context: int) -> NDArray[np.float64]:
+        """The whole distribution after one context, [V]. For tests and for looking at a table; not for training."""
+        row_V = self.base_V.astype(np.float64)
+        row_V *= self.backoff_V[context]
+        span = slice(self.indptr[context], self.indptr[context + 1])
+        row_V[self.indices[span]] += self.values[span]
+        return row_V
+
+
+def column_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The type of `indices`: uint16, or int32, as wide as uint32 and what SciPy and PyTorch index by."""
+    return np.dtype(np.uint16 if vocab_size <= SHORT_ROW_LIMIT else np.int32)
+
+
+def raw_bytes(array: NDArray[Any]) -> memoryview:
+    """The memory of an array, without a copy."""
+    return np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
+
+
+def header(table: BigramTable) -> bytes:
+    """The first bytes of a saved table: magic, version, length, then facts and array types as padded JSON."""
+    facts: dict[str, Any] = {name: getattr(table, name) for name in FACTS}
+    facts["arrays"] = {name: [getattr(table, name).dtype.str, len(getattr(table, name))] for name in ARRAYS}
+    text = json.dumps(facts, sort_keys=True, allow_nan=False).encode()
+    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
+    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
+
+
+def probabilities(table: BigramTable, prev_N: Ids, next_N: Ids) -> NDArray[np.float64]:
+    """p(next_N[i] | prev_N[i]), [N]: a binary search in all rows at once.
+
+    Raises InputError for a token id outside the vocabulary.
+    """
+    _check_ids(table, prev_N)
+    _check_ids(table, next_N)
+    low_N, end_N = table.indptr[prev_N], table.indptr[prev_N.astype(np.int64) + 1]
+    at_N = _lower_bound(table.indices, low_N, end_N, next_N)
+    p_N = table.backoff_V[prev_N].astype(np.float64) * table.base_V[next_N]
+    inside = np.flatnonzero(at_N < end_N)
+    found = inside[table.indices[at_N[inside]] == next_N[inside]]
+    p_N[found] += table.values[at_N[found]]
+    return np.minimum(p_N, 1.0)  # stored in float32, a certain event can round to 1 + 1e-7
+
+
+def cross_entropy(table: BigramTable, prev_N: Ids, next_N: Ids) -> float:
+    """Mean of -log p(next | prev), nats per token; inf where a pair has probability 0, NaN without pairs."""
+    if not len(prev_N):
+        return float("nan")
+    total = 0.0
+    with np.errstate(divide="ignore"):
+        for i in range(0, len(prev_N), CHUNK_PAIRS):
+            p_n = probabilities(table, prev_N[i : i + CHUNK_PAIRS], next_N[i : i + CHUNK_PAIRS])
+            total -= float(np.log(p_n).sum())
+    return total / len(prev_N)
+
+
+def cut_rows(
+    table: BigramTable, contexts_C: Ids, index_dtype: DTypeLike = np.int64
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
+    """The sparse rows of some contexts as a CSR matrix of C rows: indptr [C + 1], indices [Z], values [Z].
+
+    The arrays are new and writable. The part of the shared vector is table.backoff_V[contexts_C] times table.base_V.
+    Raises InputError for a context outside the vocabulary.
+    """
+    _check_ids(table, contexts_C)
+    contexts = contexts_C.astype(np.int64)
+    starts, ends = table.indptr[contexts], table.indptr[contexts + 1]
+    indptr_C1 = np.zeros(len(contexts) + 1, np.int64)
+    np.cumsum(ends - starts, out=indptr_C1[1:])
+    spans = [slice(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True) if a < b]
+    return indptr_C1, _join(table.indices, spans, index_dtype), _join(table.values, spans, np.float32)
+
+
+def shuffled(table: BigramTable, seed: int) -> BigramTable:
+    """A control: each context that was seen gets the row of another; only the pairing of context and row is lost.
+
+    The seen contexts are passed round one random cycle, so no context keeps its own row (unless only one was seen).
+    """
+    seen = np.flatnonzero(np.diff(table.indptr))
+    order = np.random.default_rng(seed).permutation(seen)
+    source_V = np.arange(table.vocab_size)
+    source_V[order] = np.roll(order, 1)
+    indptr, indices, values = cut_rows(table, source_V, table.indices.dtype)
+    return replace(
+        table,
+        indptr=indptr,
+        indices=indices,
+        values=values,
+        backoff_V=table.backoff_V[source_V],
+        smoothing=f"shuffled {table.smoothing}, seed {seed}",
+    )
+
+
+def _lower_bound(
+    sorted_K: Ids, low_N: NDArray[np.int64], high_N: NDArray[np.int64], wanted_N: Ids
+) -> NDArray[np.int64]:
+    """For each i, the first place in sorted_K[low_N[i]:high_N[i]] that is not below wanted_N[i]."""
+    low_N, high_N = low_N.copy(), high_N.copy()
+    open_n = np.flatnonzero(low_N < high_N)
+    while len(open_n):
+        middle_n = (low_N[open_n] + high_N[open_n]) >> 1
+        below_n = sorted_K[middle_n] < wanted_N[open_n]
+        low_N[open_n[below_n]] = middle_n[below_n] + 1
+        high_N[open_n[~below_n]] = middle_n[~below_n]
+        open_n = open_n[low_N[open_n] < high_N[open_n]]
+    return low_N
+
+
+def _join(source_K: NDArray[Any], spans: Sequence[slice], dtype: DTypeLike) -> NDArray[Any]:
+    """The spans end to end. Copying slices is faster than gathering by index: rows are long runs of memory."""
+    return np.concatenate([source_K[:0], *(source_K[span] for span in spans)], dtype=dtype, casting="safe")
+
+
+def _check_ids(table: BigramTable, ids_N: Ids) -> None:
+    if not len(ids_N):
+        return
+    for worst in (int(ids_N.max()), int(ids_N.min())):
+        if not 0 <= worst < table.vocab_size:
+            raise InputError(
+                f"token id {worst} is outside the bigram table's vocabulary of {table.vocab_size} tokens: "
+                "count the table and prepare the tokens with one tokenizer."
+            )

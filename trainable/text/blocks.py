@@ -1,0 +1,221 @@
+"""Text rows -> blocks of token ids: memory-mapped files, made once and found again by fingerprint.
+
+Shapes: N tokens of the stream, B blocks, T tokens in a block (`tokens.context`), R row numbers.
+
+Two ways to pack (`tokens.packing`):
+  packed        each row's tokens and an eos, rows end to end in the order of `rows_R`, cut every T. No padding: what is
+                left at the end is in the stream but in no block.
+  as_published  each 200 rows joined with "", tokenised as one string with the tokenizer's own special tokens, and cut
+                every T; the last block of the 200 is padded, so a quarter of the published blocks is short. `lengths_B`
+                says how many tokens of each block are real: pads cannot always be told by their id, which may be eos.
+
+The training rows of k folds have parts in common. Each part is tokenised once, with a tokenizer that the folds share,
+and its tokens are laid end to end with those of the others: the same stream as of all rows at once.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.config import TokensConfig, require
+from trainable.errors import InputError
+from trainable.record.cache import MANIFEST_FILE, Manifest, built_once, read_manifest
+from trainable.record.files import fingerprint, join_files
+from trainable.text.corpus import Corpus
+from trainable.text.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, Packed, id_dtype, pack, pack_as_published
+from trainable.text.progress import progress_bar
+from trainable.text.shards import ShardMaker
+from trainable.text.split import Parts, Rows, rows_digest
+from trainable.text.tokenizer import TextTokenizer
+from trainable.text.workers import LOCAL, Workers
+
+_PLAIN_FIELDS = ("eos_id", "pad_id", "vocab_size", "rows", "empty_rows", "fingerprint", "checksum", "path")
+READ_TOKENS = 1 << 18  # at once
+FORMAT = 1  # raise when the same settings give other tokens
+Ids = NDArray[np.unsignedinteger[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenBlocks:
+    """Blocks of token ids, read-only. Travels by pickle with each token once, as plain arrays; or by `path`."""
+
+    # uint16, or uint32 where the vocabulary is larger than 65,536; a view of stream_N
+    ids_BxT: Ids
+    # all tokens; packed: the tail that fills no block included; as_published: pads included
+    stream_N: Ids
+    # real tokens of each block, the rest is padding; None: all of them
+    lengths_B: NDArray[np.int32] | None
+    eos_id: int
+    pad_id: int | None  # None: no padding
+    vocab_size: int
+    rows: int  # row numbers asked for
+    empty_rows: int  # of them null or blank, and left out
+    fingerprint: str  # of everything that shapes the tokens
+    checksum: str  # SHA-256 of the file of the stream
+    path: Path  # the folder, for `load_blocks`
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        return _restored, (self.stream_N, self.ids_BxT.shape[1], self.lengths_B, fields)
+
+
+def token_blocks(
+    corpus: Corpus,
+    rows_R: Rows,
+    tokenizer: TextTokenizer,
+    config: TokensConfig,
+    cache: Path,
+    *,
+    label: str = "rows",
+    progress: bool | None = None,
+    workers: Workers = LOCAL,
+) -> TokenBlocks:
+    """The given rows as blocks, from `cache` or made now; too few rows are no block at all.
+
+    label: what the rows are for, in messages and in the progress bar; progress: None shows it on a terminal.
+    A build that is killed goes on at the shard where it was. Its memory is that of a few shards for each worker,
+    whatever the rows, beside their numbers; as_published holds the text of the rows.
+    Raises InputError if a row cannot be read, or a token id exceeds the vocabulary; then nothing is left of a build.
+    """
+    shaping = _shaping(corpus, rows_R, tokenizer, config)
+    folder = cache / "tokens" / fingerprint(shaping)
+    shards = folder.with_name(f"{folder.name}.shards")
+
+    def build(into: Path) -> Manifest:
+        method = pack if config.packing == "packed" else partial(pack_as_published, context=config.context)
+        with progress_bar(f"tokenising {label}", len(rows_R), progress) as advance, _dropped_if_wrong(shards):
+            packed = method(corpus, rows_R, tokenizer, into, ShardMaker(shards, workers, advance))
+        return {"format": FORMAT, "label": label, "shaping": shaping, **_sizes(packed, tokenizer, len(rows_R))}
+
+    manifest = built_once(folder, build)
+    shutil.rmtree(shards, ignore_errors=True)
+    return _mapped(folder, manifest)
+
+
+def joined_blocks(parts: Sequence[TokenBlocks], cache: Path, label: str) -> TokenBlocks:
+    """The tokens of all parts, end to end, as blocks; from `cache` or joined now.
+
+    Raises InputError if they do not fill one block of `tokens.context`.
+    """
+    whole = parts[0] if len(parts) == 1 else _joined(parts, cache)
+    tokens, context = len(whole.stream_N), whole.ids_BxT.shape[1]
+    require(
+        tokens >= context,
+        f"the {label} give {tokens:,} tokens, fewer than one block of {context:,}: "
+        "give more rows or a smaller tokens.context.",
+    )
+    return whole
+
+
+def separable(parts: Parts, config: TokensConfig) -> Parts:
+    """The parts, or all rows as one part where as_published would join rows across the border of two."""
+    whole_strings = all(len(part_R) % PUBLISHED_ROWS == 0 for part_R in parts[:-1])
+    return parts if config.packing == "packed" or whole_strings else (np.concatenate(parts),)
+
+
+def load_blocks(folder: Path) -> TokenBlocks:
+    """The blocks in a folder that `token_blocks` made.
+
+    Raises InputError if a file is missing, or its size or checksum is not what the manifest says.
+    """
+    return _mapped(folder, read_manifest(folder))
+
+
+def _shaping(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, config: TokensConfig) -> dict[str, Any]:
+    """Everything that decides which tokens come out."""
+    return {
+        "format": FORMAT,
+        "corpus": corpus.fingerprint,
+        "column": corpus.column,
+        "rows": rows_digest(rows_R),
+        "tokenizer": tokenizer.fingerprint,
+        "packing": config.packing,
+        "context": config.context,
+    }
+
+
+@contextmanager
+def _dropped_if_wrong(folder: Path) -> Iterator[None]:
+    """Shards of wrong input or on a full disk are of no use; those of a build that was killed or interrupted are."""
+    try:
+        yield
+    except (InputError, OSError):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _sizes(packed: Packed, tokenizer: TextTokenizer, rows: int) -> Manifest:
+    return {
+        "tokens": packed.tokens,
+        "dtype": packed.dtype.str,
+        "rows": rows,
+        "empty_rows": packed.empty_rows,
+        "eos_id": tokenizer.eos_id,
+        "pad_id": packed.pad_id,
+        "vocab_size": tokenizer.vocab_size,
+    }
+
+
+def _joined(parts: Sequence[TokenBlocks], cache: Path) -> TokenBlocks:
+    shaping = {"format": FORMAT, "context": parts[0].ids_BxT.shape[1], "parts": [part.fingerprint for part in parts]}
+    folder = cache / "tokens" / fingerprint(shaping)
+
+    def build(into: Path) -> Manifest:
+        for name in (STREAM_FILE, LENGTHS_FILE) if parts[0].lengths_B is not None else (STREAM_FILE,):
+            join_files([part.path / name for part in parts], into / name)
+        sums = {name: sum(getattr(part, name) for part in parts) for name in ("rows", "empty_rows")}
+        same = {name: getattr(parts[0], name) for name in ("eos_id", "pad_id", "vocab_size")}
+        tokens = sum(len(part.stream_N) for part in parts)
+        return {"shaping": shaping, "tokens": tokens, "dtype": parts[0].stream_N.dtype.str, **sums, **same}
+
+    return _mapped(folder, built_once(folder, build))
+
+
+def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
+    try:
+        fields = {name: manifest[name] for name in ("eos_id", "pad_id", "vocab_size", "rows", "empty_rows")}
+        fields |= {"fingerprint": folder.name, "checksum": manifest["files"][STREAM_FILE]["sha256"], "path": folder}
+        context, tokens = manifest["shaping"]["context"], manifest["tokens"]
+        if manifest["dtype"] != id_dtype(fields["vocab_size"]).str:
+            raise ValueError(f"token ids of type {manifest['dtype']!r}")
+        stream_N = _read_only(folder / STREAM_FILE, manifest["dtype"], tokens)
+        padded = fields["pad_id"] is not None
+        lengths_B = _read_only(folder / LENGTHS_FILE, "<i4", tokens // context) if padded else None
+        if _largest(folder / STREAM_FILE, manifest["dtype"]) >= fields["vocab_size"]:
+            raise ValueError("a token id outside of the vocabulary")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / MANIFEST_FILE} is damaged ({error!r}): delete {folder}, and run again.") from error
+    return _restored(stream_N, context, lengths_B, fields)
+
+
+def _largest(path: Path, dtype: str) -> int:
+    """The largest id of a stream, or 0; read and not mapped, so that its pages do not become this process's memory."""
+    largest = 0
+    with open(path, "rb") as stream:
+        while len(ids_n := np.fromfile(stream, dtype, READ_TOKENS)):
+            largest = max(largest, int(ids_n.max()))
+    return largest
+
+
+def _read_only(path: Path, dtype: str, size: int) -> NDArray[Any]:
+    """A plain array: np.memmap would be copied into a pickle, where a plain array can be passed by reference."""
+    if size == 0:  # which cannot be mapped
+        return np.zeros(0, dtype)
+    return np.memmap(path, dtype, mode="r", shape=(size,)).view(np.ndarray)
+
+
+def _restored(stream_N: Ids, context: int, lengths_B: NDArray[np.int32] | None, fields: dict[str, Any]) -> TokenBlocks:
+    """Cut the blocks anew: a pickle holds each token once."""
+    for array in (stream_N, lengths_B):
+        if array is not None:
+            array.flags.writeable = False
+    blocks = len(stream_N) // context
+    ids_BxT = stream_N[: blocks * context].reshape(blocks, context)
+    return TokenBlocks(ids_BxT=ids_BxT, stream_N=stream_N, lengths_B=lengths_B, **fields)

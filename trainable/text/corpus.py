@@ -1,0 +1,160 @@
+"""Text rows, wherever they are: built in, in files on disk, or on the Hugging Face hub.
+
+The one question asked of a corpus is "these rows, please": it is read in the order of the file, in bounded memory,
+and a fingerprint of its content goes into everything that is made from it.
+
+    python -c "from trainable.text.corpus import *; print(open_corpus(CorpusConfig()))"
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from trainable.config import CorpusConfig, require
+from trainable.errors import InputError
+from trainable.record.cache import Manifest, built_once, cache_folder
+from trainable.record.files import fingerprint, sha256_of_file
+from trainable.record.paths import user_path
+from trainable.text import builtin_text
+from trainable.text.hub import is_hub_id
+from trainable.text.rows import RowSource
+from trainable.text.rows_datasets import SAVED_MARKS, open_hub, open_saved
+from trainable.text.rows_lines import open_jsonl, open_text
+from trainable.text.rows_parquet import open_parquet
+
+BUILTIN = "builtin"
+BATCH_ROWS = 8192
+WINDOW_ROWS, WINDOWS = 1 << 18, 256  # of a corpus: its wanted rows are put in order a window at a time, not too many
+SCAN_ROWS = 1 << 20  # looked through at once
+SUFFIXES = (".parquet", ".jsonl", ".json", ".txt")
+_KNOWN = "give a .parquet, .jsonl or .txt file, a folder of parquet files, or a folder that `save_to_disk` wrote"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A column of text rows. Row numbers count from 0 in the order of the file; empty rows have numbers too."""
+
+    name: str  # as the user gave it
+    column: str
+    fingerprint: str  # of the content: a changed file has another
+    rows: int  # empty ones included
+    demonstration: bool  # the built-in text: shows how it works, proves nothing
+    read: Callable[[int], Iterator[pa.Array]] = field(repr=False)
+
+    def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Array]:
+        """All rows in the order of the file, as Arrow arrays of at most `batch_rows` strings or nulls.
+
+        Raises InputError where a row cannot be read, or if the corpus changed since it was opened.
+        """
+        rows = 0
+        for batch in self.read(batch_rows):
+            rows += len(batch)
+            yield batch
+        require(rows == self.rows, f"{self.name} changed while it was read ({self.rows} rows, now {rows}): run again.")
+
+    def take(self, rows_R: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
+        """The wanted rows in the order of the file: pairs of (where in rows_R each stands, the texts).
+
+        Beside a batch it holds some 12 bytes a row of a window; rows_R is looked through once for each window.
+        """
+        window = max(WINDOW_ROWS, self.rows // WINDOWS)
+        first, known, left = 0, 0, len(rows_R)
+        for batch in self.batches():
+            end = first + len(batch)
+            if end > known:
+                known = max(end, first + window)
+                place_W = _places(rows_R, first, known)
+                row_W = rows_R[place_W]
+            low, high = np.searchsorted(row_W, (first, end))
+            if high > low:
+                yield place_W[low:high], batch.take(pa.array(row_W[low:high] - first))
+            first, left = end, left - int(high - low)
+            if not left:
+                return
+
+    def texts(self, rows_R: NDArray[Any]) -> Iterator[str]:
+        """The wanted rows that are not null, in the order of the file."""
+        for _, texts in self.take(rows_R):
+            yield from (text for text in texts.to_pylist() if text is not None)
+
+
+def open_corpus(config: CorpusConfig) -> Corpus:
+    """The corpus that `config.source` names: "builtin", a path on disk, or a hub id, in this order.
+
+    Raises InputError if it is missing, of an unknown kind, damaged, empty, or without such a column of text.
+    """
+    source = _row_source(config)
+    require(source.rows > 0, f"{config.source} has no rows: give a corpus with text.")
+    return Corpus(config.source, config.column, source.fingerprint, source.rows, config.source == BUILTIN, source.read)
+
+
+def _places(rows_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
+    """Where the rows from `first` to `end` stand in rows_R, by row number."""
+    places = [np.zeros(0, np.int64)]
+    for scanned in range(0, len(rows_R), SCAN_ROWS):
+        rows = rows_R[scanned : scanned + SCAN_ROWS]
+        places.append(np.flatnonzero((rows >= first) & (rows < end)) + scanned)
+    place_W = np.concatenate(places)
+    return place_W[np.argsort(rows_R[place_W])]
+
+
+def _row_source(config: CorpusConfig) -> RowSource:
+    if config.source == BUILTIN:
+        require(config.column == "text", f"the built-in corpus has no column {config.column!r}: use the column 'text'.")
+        return _open_builtin()
+    path = user_path(config.source)
+    if config.source and path.exists():
+        require(
+            config.revision is None,
+            f"corpus.revision is {config.revision!r} but {config.source} is on disk: leave it out, or give a hub id.",
+        )
+        return _open_folder(path, config.column) if path.is_dir() else _open_file(path, config.column)
+    is_path = path.suffix.lower() in SUFFIXES or not is_hub_id(config.source)
+    require(
+        not is_path, f"{config.source!r} does not exist: set corpus.source to an existing file, a hub id, or builtin."
+    )
+    return open_hub(config.source, config.revision, config.column)
+
+
+def _open_file(path: Path, column: str) -> RowSource:
+    suffix = path.suffix.lower()
+    require(path.is_file(), f"{path} is a pipe or a device, which can be read only once: {_KNOWN}.")
+    try:
+        if suffix == ".parquet":
+            return open_parquet([path], column)
+        if suffix in (".jsonl", ".json"):
+            return open_jsonl(path, column)
+        if suffix == ".txt":
+            return open_text(path, column)
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror or error}): check its permissions.") from error
+    raise InputError(f"{path} has the unknown ending {suffix!r}: {_KNOWN}.")
+
+
+def _open_folder(folder: Path, column: str) -> RowSource:
+    if any((folder / mark).is_file() for mark in SAVED_MARKS):
+        return open_saved(folder, column)
+    paths = sorted(folder.glob("*.parquet"))
+    require(bool(paths), f"{folder} holds no parquet files and no saved data set: {_KNOWN}.")
+    return open_parquet(paths, column)
+
+
+def _open_builtin() -> RowSource:
+    """The sentences as a text file in the cache: one for each version of Python and of the extraction."""
+    version = [sys.version, sha256_of_file(Path(builtin_text.__file__))]
+    folder = cache_folder() / "builtin" / fingerprint(version)
+    built_once(folder, _write_builtin)
+    return open_text(folder / "sentences.txt")
+
+
+def _write_builtin(folder: Path) -> Manifest:
+    sentences = builtin_text.builtin_sentences()
+    text = "".join(f"{sentence}\n" for sentence in sentences)
+    (folder / "sentences.txt").write_text(text, encoding="utf-8", newline="\n")
+    return {"python": sys.version, "rows": len(sentences)}

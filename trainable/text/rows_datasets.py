@@ -1,0 +1,69 @@
+"""Rows of what the `datasets` library holds: a data set of the Hugging Face hub, or a folder that it saved.
+
+The only module that needs `datasets`, and only when such a source is asked for.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from trainable.config import require
+from trainable.errors import InputError
+from trainable.record.files import fingerprint, sha256_of_file
+from trainable.text.hub import SHORT_NAMES, hub_dataset
+from trainable.text.rows import RowSource, checked_texts, require_text_column
+
+SAVED_MARKS = ("state.json", "dataset_dict.json")  # what `save_to_disk` leaves in a folder
+
+
+def open_hub(hub_id: str, revision: str | None, column: str) -> RowSource:
+    """The `train` split of a data set of the hub; `bookcorpus` is found where it can be read.
+
+    Raises InputError if the hub is out of reach, has no such data set, or the data set no such text column.
+    """
+    hub_id = SHORT_NAMES.get(hub_id, hub_id)
+    _require_datasets(hub_id)
+    dataset = hub_dataset(hub_id, revision)
+    # Its own fingerprint stands for commit, configuration and split, and costs no reading of gigabytes.
+    return _row_source(dataset, column, hub_id, fingerprint(["hub", hub_id, dataset._fingerprint]))
+
+
+def open_saved(folder: Path, column: str) -> RowSource:
+    """A folder written by `save_to_disk`: a data set, or the `train` split of several."""
+    _require_datasets(folder)
+    dataset = _load_saved(folder)
+    digests = [sha256_of_file(Path(file["filename"])) for file in dataset.cache_files]
+    return _row_source(dataset, column, folder, fingerprint(["saved", digests]))
+
+
+def _row_source(dataset: Any, column: str, where: object, digest: str) -> RowSource:
+    require_text_column(dataset.features.arrow_schema, column, where)
+    texts = dataset.select_columns([column]).with_format("arrow")
+
+    def read(batch_rows: int) -> Iterator[pa.Array]:
+        yield from checked_texts((table.column(0) for table in texts.iter(batch_rows)), where)
+
+    return RowSource(len(dataset), digest, read)
+
+
+def _load_saved(folder: Path) -> Any:
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        loaded = load_from_disk(str(folder))
+    except Exception as error:  # Arrow, JSON and file errors alike
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(f"{folder} is not a whole saved data set ({reason}): save it again.") from error
+    if not isinstance(loaded, DatasetDict):
+        return loaded
+    splits = ", ".join(map(str, loaded))
+    require("train" in loaded, f"{folder} has no split 'train': give the folder of one of its splits ({splits}).")
+    return loaded["train"]
+
+
+def _require_datasets(where: object) -> None:
+    found = importlib.util.find_spec("datasets") is not None  # importing it takes over a second
+    require(found, f"{where} needs the datasets library: pip install datasets, or give a parquet, jsonl or text file.")

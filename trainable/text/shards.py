@@ -1,0 +1,80 @@
+"""Work in shards, each kept as a small folder of its own until the whole is made of them.
+
+A preparation that is killed goes on at the shard where it was. What a shard covers is its name: shards cut in another
+way, by another version, are never taken for these.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from trainable.record.cache import ROOM_HINT, Manifest, build_folder, remove_abandoned, whole
+from trainable.record.disk import require_room
+from trainable.text.progress import Advance
+from trainable.text.workers import Workers
+
+Arrays = dict[str, NDArray[Any]]  # by file name
+
+
+class Shard(NamedTuple):
+    """A piece of the rows."""
+
+    name: str  # of its folder: which rows it covers
+    rows: int
+    work: Any  # what is worked at; it may travel to another machine
+    beside: Arrays  # what is kept with the result
+
+
+@dataclass(frozen=True)
+class ShardMaker:
+    """Where shards are kept, who makes them, and who is told of the rows done."""
+
+    folder: Path
+    workers: Workers
+    advance: Advance
+
+    def make(self, shards: Iterable[Shard], function: Callable[[Any], Arrays], rows: int) -> list[Path]:
+        """The folders of all shards, in order, with the arrays that `function` makes of each shard's work.
+
+        rows: of all shards, to judge by the first whether their disk has room. Those that are whole stay as they are.
+        """
+        paths: list[Path] = []
+        waiting: deque[tuple[Path, int, Arrays]] = deque()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(self.folder)
+
+        def missing() -> Iterator[Any]:
+            for shard in shards:
+                paths.append(self.folder / shard.name)
+                if whole(paths[-1]) is not None:
+                    self.advance(shard.rows)
+                    continue
+                waiting.append((paths[-1], shard.rows, shard.beside))
+                yield shard.work
+
+        room_is_known = False
+        for arrays in self.workers.map(function, missing()):
+            path, done, beside = waiting.popleft()
+            if not room_is_known:
+                self._require_room(arrays, beside, done / rows)
+                room_is_known = True
+            build_folder(path, partial(_write, arrays | beside))
+            self.advance(done)
+        return paths
+
+    def _require_room(self, arrays: Arrays, beside: Arrays, share: float) -> None:
+        """The shards lie beside what is made of them for a while."""
+        needed = sum(2 * array.nbytes for array in arrays.values()) + sum(array.nbytes for array in beside.values())
+        require_room(self.folder, needed / share, "the tokens of the rows", ROOM_HINT)
+
+
+def _write(arrays: Arrays, folder: Path) -> Manifest:
+    for name, array in arrays.items():
+        with open(folder / name, "wb") as stream:
+            stream.write(array.data)
+    return {}
