@@ -24,10 +24,11 @@ from typing import Annotated, Literal
 import pandas as pd
 import tyro
 
+from analysis.columns import STATE
 from analysis.command import RunPath, run_command
 from analysis.figures.replay_figure import FIGURE, draw
 from analysis.figures.style import save
-from analysis.results import STATE, Results, load
+from analysis.results import Results, load
 from analysis.tables.replay import REGRET, SPENT, SURVIVES, grace_periods, groups, lead, longest_schedules, replay
 from trainable import names
 from trainable.errors import InputError

@@ -11,21 +11,10 @@ from typing import Annotated, Final
 
 import tyro
 
+from analysis.columns import CONTROL_NAME, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, STATE, TEACHER_STEPS, TRIAL
 from analysis.command import RunPath, run_command
 from analysis.figures.arm_figures import draw_into
-from analysis.results import (
-    CONTROL_NAME,
-    LAYERS,
-    LOOP_STEPS,
-    MIN_WEIGHT,
-    ROLE,
-    STATE,
-    TEACHER_STEPS,
-    TRIAL,
-    Results,
-    load,
-    study_arms,
-)
+from analysis.results import Results, load, study_arms
 from trainable import names
 from trainable.errors import InputError
 from trainable.record.run_files import as_users_know

@@ -14,8 +14,9 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
+from analysis.columns import ARM, FOLD
 from analysis.command import RunPath, run_command
-from analysis.results import ARM, FOLD, load
+from analysis.results import load
 from analysis.sections.document import markdown, print_sections
 from analysis.sections.fold_sections import kfold_sections, left_out_lines
 from analysis.sections.latex import latex

@@ -20,9 +20,7 @@ from typing import Annotated, Final
 import pandas as pd
 import tyro
 
-from analysis.command import run_command
-from analysis.published.studies import WALL_SECONDS, WHOLE, read
-from analysis.results import (
+from analysis.columns import (
     ARM,
     CURVES_CSV,
     EVAL_ROWS,
@@ -33,8 +31,10 @@ from analysis.results import (
     STEPS_TO_CONTROL,
     TRIAL,
     TRIALS_CSV,
-    Results,
 )
+from analysis.command import run_command
+from analysis.published.studies import WALL_SECONDS, WHOLE, read
+from analysis.results import Results
 from trainable import names
 from trainable.record.files import atomic_file
 

@@ -12,11 +12,28 @@ for other tools, and are read only where somebody kept them without the ledgers.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from analysis.columns import (
+    CONTROL_NAME,
+    CURVE_GROUPS,
+    CURVES_CSV,
+    DERIVED,
+    LAST_REPORT,
+    SCHEDULE,
+    SECONDS_PER_STEP,
+    SECONDS_SAVED,
+    SECONDS_TO_CONTROL,
+    STATE,
+    STEPS_SAVED,
+    STEPS_TO_CONTROL,
+    TRIAL,
+    TRIALS_CSV,
+    WHO,
+)
 from analysis.table_file import read_table, write_table
 from trainable import names
 from trainable.errors import InputError
@@ -25,55 +42,6 @@ from trainable.record.ledger import Row
 from trainable.record.run_files import run_files
 from trainable.record.trial_files import read_facts, read_status, read_whole_ledger
 
-# Columns that only the trials table has. The last report's own values keep their names from trainable.names.
-TRIAL: Final = "trial"
-ROLE: Final = "role"
-ARM: Final = "arm"
-CONTROL_NAME: Final = "control"
-STATE: Final = "state"
-REASON: Final = "reason"
-SECONDS_PER_STEP: Final = "seconds_per_step"
-STEPS_TO_CONTROL: Final = "steps_to_control"
-STEPS_SAVED: Final = "steps_saved"
-SECONDS_TO_CONTROL: Final = "seconds_to_control"
-SECONDS_SAVED: Final = "seconds_saved"
-# Settings that every study varies, by their dotted keys.
-LAYERS: Final = "model.layers"
-SCHEDULE: Final = "teacher.schedule"
-TEACHER_STEPS: Final = "teacher.steps"
-MIN_WEIGHT: Final = "teacher.min_weight"
-SEED: Final = "seed"
-LOOP_STEPS: Final = "loop.steps"
-FOLD: Final = "corpus.fold"
-FOLDS: Final = "corpus.folds"
-EVAL_ROWS: Final = "corpus.eval_rows"
-# The tables of runs that others published, kept as text (analysis.published_runs).
-TRIALS_CSV: Final = "trials.csv"
-CURVES_CSV: Final = "curves.csv"
-WHO: Final = [TRIAL, ROLE, ARM, CONTROL_NAME, STATE, REASON]
-LAST_REPORT: Final = [
-    names.STEP,
-    names.EVAL_LOSS,
-    names.EVAL_LOSS_SE,
-    names.GAIN,
-    names.TRAIN_SECONDS,
-    names.EVAL_SECONDS,
-    names.TOKENS,
-]
-DERIVED: Final = [
-    names.TOKENS_PER_SECOND,
-    SECONDS_PER_STEP,
-    names.PEAK_MEMORY_MIB,
-    STEPS_TO_CONTROL,
-    STEPS_SAVED,
-    SECONDS_TO_CONTROL,
-    SECONDS_SAVED,
-]
-# What a curve is grouped and coloured by.
-CURVE_GROUPS: Final = [
-    *(TRIAL, ROLE, ARM, CONTROL_NAME, STATE, LAYERS),
-    *(SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, SEED, FOLD, LOOP_STEPS),
-]
 Curves = dict[str, pd.DataFrame]
 
 

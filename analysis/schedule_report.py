@@ -13,10 +13,11 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
+from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, TRIAL
 from analysis.command import RunPath, run_command
 from analysis.figures.gain_heatmap import FIGURE, draw
 from analysis.figures.style import save
-from analysis.results import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, TRIAL, load
+from analysis.results import load
 from analysis.sections.document import markdown, print_sections
 from analysis.sections.schedule_sections import sections
 from analysis.tables.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD, RANK, best

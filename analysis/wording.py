@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.results import MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
+from analysis.columns import MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
 
 DASH: Final = "-"  # what a table shows for nothing
 

@@ -13,25 +13,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from trainable.errors import InputError
+from trainable.errors import InputError, require
 
 Schedule = Literal["none", "linear", "exponential", "reciprocal", "step"]
+
+
 Smoothing = Literal[
     "mle", "add_k", "jelinek_mercer", "witten_bell", "absolute_discount", "kneser_ney", "modified_kneser_ney"
 ]
+
+
 TeacherKind = Literal["bigram", "shuffled", "unigram", "uniform"]
+
+
 TeacherRows = Literal["student", "train_split", "all"]
+
+
 Packing = Literal["packed", "as_published"]
+
+
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
 Device = Literal["auto", "cpu", "cuda"]
+
+
 LARGEST_SEED = 2**32 - 1  # what numpy's and PyTorch's generators both take
+
+
 MOST_LAYERS = 1000  # a slip of the keyboard costs a sentence, not the machine's memory
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise InputError(message) unless `condition` holds."""
-    if not condition:
-        raise InputError(message)
 
 
 def require_seed(name: str, seed: int) -> None:

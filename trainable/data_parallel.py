@@ -16,7 +16,7 @@ from ray.util.queue import Empty, Queue
 
 from trainable import names
 from trainable.config import TrialConfig
-from trainable.needs import Needs
+from trainable.plan import Needs
 from trainable.record.run_files import RunFiles, run_files
 from trainable.student.ranks import Ranks
 from trainable.student.train import Report, RunData, train

@@ -1,5 +1,21 @@
-"""The one exception for mistakes a user can mend: its message is a sentence that says what, where and what to do."""
+"""Mistakes that a user can mend: each message is one sentence that says what is wrong, where, and what to do."""
+
+from pathlib import Path
 
 
 class InputError(ValueError):
     """Bad input, option or file. Command lines print the message alone, without a traceback, and exit with 2."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise InputError(message) unless `condition` holds."""
+    if not condition:
+        raise InputError(message)
+
+
+class DamagedFile(InputError):
+    """A file that is not what was written: its path, the reason, and what the user can do about it."""
+
+    def __init__(self, path: Path | str, reason: str, remedy: str):
+        super().__init__(f"{path} is damaged ({reason}): {remedy}.")
+        self.path, self.reason, self.remedy = path, reason, remedy

@@ -20,10 +20,9 @@ from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import InputError
 from trainable.gauges import TrialGauges
-from trainable.needs import Needs
-from trainable.plan import TrialPlan
+from trainable.plan import Needs, TrialPlan
 from trainable.prepare import BlocksByKey, TablesByKey
-from trainable.record.disk import is_disk_full
+from trainable.record.files import is_disk_full
 from trainable.record.ledger import append_row, read_reports
 from trainable.record.run_files import RunFiles, as_users_know, run_files
 from trainable.record.tensorboard import TensorBoardLog

@@ -15,9 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.columns import ARM, EVAL_ROWS
 from analysis.figures.arm_looks import legend_text, looks_of
 from analysis.figures.style import CONTROL_COLOUR, TEXT_COLOUR, dress, handle, legend_below, save
-from analysis.results import ARM, EVAL_ROWS, Results, study_arms
+from analysis.results import Results, study_arms
 from analysis.tables.arm_lines import BUDGET, ENDS, HIGH, LOW, MEAN, PANEL, UNITS, arm_lines, is_search, tail
 from analysis.wording import plural
 from trainable import names

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from analysis.columns import ARM, ROLE
 from analysis.figures.style import CONTROL_COLOUR
-from analysis.results import ARM, ROLE
 from analysis.tables.arm_lines import ENDS, NOTE, PANEL, PLACE, UNITS
 from trainable import names
 

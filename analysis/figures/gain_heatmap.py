@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
 from analysis.figures.style import AXIS_COLOUR, GRID_COLOUR, TEXT_COLOUR
-from analysis.results import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
 from analysis.tables.schedule_effects import TRIALS, Space, axis_values, gain_text
 from analysis.wording import plural
 from trainable import names

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.results import LAYERS
+from analysis.columns import LAYERS
 from analysis.tables.replay import FACTOR, GRACE, OUTCOME, REGRET, SPENT, SURVIVES
 from analysis.wording import plural
 

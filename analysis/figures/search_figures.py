@@ -15,6 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, STATE, TEACHER_STEPS, TRIAL
 from analysis.figures.style import (
     AXIS_COLOUR,
     BEST_COLOUR,
@@ -29,7 +30,7 @@ from analysis.figures.style import (
     legend_below,
     save,
 )
-from analysis.results import LAYERS, MIN_WEIGHT, SCHEDULE, STATE, TEACHER_STEPS, TRIAL, Results
+from analysis.results import Results
 from analysis.tables.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD
 from analysis.tables.search_lines import KIND, best_points, curve_lines, gain_points, tail
 from analysis.wording import describe, plural

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from analysis.columns import ARM, ROLE
 from analysis.figures.arm_looks import looks_of
 from analysis.page.plot_data import (
     GAIN_TITLE,
@@ -19,7 +20,6 @@ from analysis.page.plot_data import (
     page_colour,
     views,
 )
-from analysis.results import ARM, ROLE
 from analysis.tables.arm_lines import ENDS, HIGH, LOW, MEAN, PANEL, UNITS
 from analysis.tables.differences import panel_words
 from trainable import names

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.columns import ARM, FOLDS, ROLE
 from analysis.page.plot_groups import groups
-from analysis.results import ARM, FOLDS, ROLE
 from analysis.sections.document import Section
 from analysis.sections.run_sections import LEAK, Run
 from analysis.sections.summary_sections import sections

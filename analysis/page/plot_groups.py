@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from analysis.columns import ROLE
 from analysis.page.arm_plots import arm_plots
 from analysis.page.plot_data import GAIN_TITLE, LOSS_TITLE, Group
 from analysis.page.published_plots import published_groups
 from analysis.page.search_plots import schedule_plots, trial_plots
-from analysis.results import ROLE, Results
+from analysis.results import Results
 from analysis.sections.run_sections import Run
 from analysis.sections.summary_sections import is_comparison
 from analysis.tables.arm_lines import PANEL, arm_lines

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import pandas as pd
 
+from analysis.columns import ARM, LAYERS, ROLE
 from analysis.figures.arm_looks import looks_of
 from analysis.figures.style import COLOURS, CONTROL_COLOUR
 from analysis.page.arm_plots import arm_traces
 from analysis.page.plot_data import GAIN_TITLE, LOSS_TITLE, Group, Plot, axes_and_legend, legend_entries
-from analysis.results import ARM, LAYERS, ROLE, Results, load
+from analysis.results import Results, load
 from analysis.sections.run_sections import Run
 from analysis.tables.arm_lines import MEAN, PANEL, UNITS, arm_lines
 from analysis.tables.counterparts import COUNTERPART, SHARE, repeated, shares

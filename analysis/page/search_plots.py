@@ -6,6 +6,7 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, STATE, TEACHER_STEPS, TRIAL
 from analysis.figures.style import BEST_COLOUR, COLOURS, CONTROL_COLOUR, FLOORS
 from analysis.page.plot_data import (
     GAIN_TITLE,
@@ -18,7 +19,6 @@ from analysis.page.plot_data import (
     numbers,
     views,
 )
-from analysis.results import LAYERS, MIN_WEIGHT, SCHEDULE, STATE, TEACHER_STEPS, TRIAL
 from analysis.tables.arm_lines import HIGH, LOW
 from analysis.tables.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD
 from analysis.tables.search_lines import KIND

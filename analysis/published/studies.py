@@ -6,9 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.published.event_files import Run, read_run
-from analysis.published.folder_names import UNKNOWN
-from analysis.results import (
+from analysis.columns import (
     CURVE_GROUPS,
     EVAL_ROWS,
     FOLD,
@@ -25,9 +23,10 @@ from analysis.results import (
     TEACHER_STEPS,
     TRIAL,
     WHO,
-    Results,
-    reach,
 )
+from analysis.published.event_files import Run, read_run
+from analysis.published.folder_names import UNKNOWN
+from analysis.results import Results, reach
 from trainable import names
 from trainable.errors import InputError
 

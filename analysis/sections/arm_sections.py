@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.results import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE, SECONDS_SAVED, STEPS_SAVED
+from analysis.columns import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE, SECONDS_SAVED, STEPS_SAVED
 from analysis.sections.document import Section, Table
 from analysis.sections.run_sections import Run, peak_memory, setting, step_time_table, wall_clock
 from analysis.tables import best as ranking

@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.results import ARM, EVAL_ROWS, FOLD, LOOP_STEPS, SECONDS_TO_CONTROL, STEPS_TO_CONTROL, TRIAL
+from analysis.columns import ARM, EVAL_ROWS, FOLD, LOOP_STEPS, SECONDS_TO_CONTROL, STEPS_TO_CONTROL, TRIAL
 from analysis.sections.document import Section, Table
 from analysis.tables.fold_pairs import (
     CONTROL_LOSS,

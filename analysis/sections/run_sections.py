@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.results import FOLDS, LOOP_STEPS, REASON, ROLE, STATE, STEPS_SAVED, TRIAL, Results
+from analysis.columns import FOLDS, LOOP_STEPS, REASON, ROLE, STATE, STEPS_SAVED, TRIAL
+from analysis.results import Results
 from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
 from analysis.wording import clip, number

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.results import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
+from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
 from analysis.sections.document import Section, Table
 from analysis.tables.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD, best, verdict
 from analysis.tables.schedule_effects import (

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.results import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, SECONDS_SAVED, STEPS_SAVED, TEACHER_STEPS, TRIAL
+from analysis.columns import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, SECONDS_SAVED, STEPS_SAVED, TEACHER_STEPS, TRIAL
 from analysis.sections.document import Section, Table
 from analysis.sections.run_sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
 from analysis.tables import best as ranking

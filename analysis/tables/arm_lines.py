@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.results import (
+from analysis.columns import (
     ARM,
     CONTROL_NAME,
     EVAL_ROWS,
@@ -23,8 +23,8 @@ from analysis.results import (
     STATE,
     TEACHER_STEPS,
     TRIAL,
-    Results,
 )
+from analysis.results import Results
 from analysis.tables.arms import pair
 from analysis.tables.best import CONFIRMED_N, RANK, best
 from analysis.tables.search_lines import TAIL

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.results import (
+from analysis.columns import (
     ARM,
     EVAL_ROWS,
     FOLD,
@@ -24,9 +24,8 @@ from analysis.results import (
     STATE,
     STEPS_SAVED,
     TRIAL,
-    Results,
-    reach,
 )
+from analysis.results import Results, reach
 from analysis.tables import best as ranking
 from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names

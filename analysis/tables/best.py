@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from analysis.results import (
+from analysis.columns import (
     CONTROL_NAME,
     LAYERS,
     LOOP_STEPS,
@@ -25,8 +25,8 @@ from analysis.results import (
     STEPS_SAVED,
     TEACHER_STEPS,
     TRIAL,
-    Results,
 )
+from analysis.results import Results
 from trainable import names
 
 RANK: Final = "rank"

@@ -4,7 +4,7 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.results import ARM, LAYERS
+from analysis.columns import ARM, LAYERS
 from analysis.tables.arm_lines import PANEL
 from trainable import names
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.results import EVAL_ROWS, FOLD, LAYERS, ROLE, SEED, TRIAL, Results
+from analysis.columns import EVAL_ROWS, FOLD, LAYERS, ROLE, SEED, TRIAL
+from analysis.results import Results
 from analysis.tables.arm_lines import BUDGET, HIGH, LOW, MEAN, PANEL, arm_lines, shown_trials
 from analysis.wording import plural
 from trainable import names

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.results import (
+from analysis.columns import (
     ARM,
     CONTROL_NAME,
     EVAL_ROWS,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.results import (
+from analysis.columns import (
     ARM,
     EVAL_ROWS,
     FOLD,

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from analysis.results import CONTROL_NAME, LAYERS, ROLE, STATE, TEACHER_STEPS, TRIAL, Results
+from analysis.columns import CONTROL_NAME, LAYERS, ROLE, STATE, TEACHER_STEPS, TRIAL
+from analysis.results import Results
 from trainable import names
 
 GRACE: Final = "grace"

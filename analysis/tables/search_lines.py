@@ -5,18 +5,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from analysis.results import (
-    CONTROL_NAME,
-    LAYERS,
-    MIN_WEIGHT,
-    ROLE,
-    SCHEDULE,
-    SEED,
-    STATE,
-    TEACHER_STEPS,
-    TRIAL,
-    Results,
-)
+from analysis.columns import CONTROL_NAME, LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, SEED, STATE, TEACHER_STEPS, TRIAL
+from analysis.results import Results
 from analysis.tables.best import best
 from trainable import names
 

@@ -15,18 +15,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeps.engine.cluster.ray_start import Machine, RayStart, check_address
-from sweeps.engine.difference import first_difference
 from sweeps.engine.export.choice import Export, check_export, chosen_trial
-from sweeps.engine.folder import RunFolder, Spec
-from sweeps.engine.places import lasting_path, lasting_place, run_place
+from sweeps.engine.folder import RunFolder, Spec, first_difference, lasting_path, lasting_place, run_place
 from sweeps.engine.plan_lines import show_plan
 from sweeps.engine.settings import SMOKE
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.search import Sweep
 from trainable import names
-from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, flatten, from_text, override, require
-from trainable.errors import InputError
-from trainable.record.paths import user_path
+from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, flatten, from_text, override
+from trainable.errors import InputError, require
+from trainable.record.files import user_path
 from trainable.record.run_files import as_users_know
 from trainable.record.store import ADVICE, StoreError, is_uri
 from trainable.text.corpus import open_corpus

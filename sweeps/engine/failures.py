@@ -5,6 +5,7 @@ there was one, from the kernel's count of processes that it killed for want of m
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ from ray import cloudpickle, tune
 from ray.exceptions import ActorUnavailableError, RayTaskError
 from rich.console import Console
 
+from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.trial_order import PairedTrials
+from trainable import names
+from trainable.config import to_dict
+from trainable.errors import InputError
+from trainable.plan import TrialPlan
+from trainable.record.files import fingerprint
+from trainable.record.ledger import Row
+from trainable.student.checkpoint import load_checkpoint
 
 _VM_EVENTS = Path("/proc/vmstat")  # Linux
 _TUNES_LOG = "ray.tune.execution.tune_controller"
@@ -82,3 +91,26 @@ def _last_error(trial: Any) -> BaseException | None:
     path = trial.pickled_error_file
     error = cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
     return error if isinstance(error, BaseException) else None
+
+
+def drop_unusable_checkpoints(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Remove the checkpoints of unfinished trials that are damaged, or ahead of a ledger that has lost rows."""
+    for plan, state, reports in folder.trials():
+        if state != names.RUNNING or not folder.checkpoint(plan.name).exists():
+            continue
+        if (why := _why_unusable(folder, plan, reports)) is not None:
+            folder.drop_checkpoint(plan.name)
+            say(f"{why}: trial {plan.name} is trained again from step 0.")
+
+
+def _why_unusable(folder: RunFolder, plan: TrialPlan, reports: list[Row]) -> str | None:
+    path = folder.checkpoint(plan.name)
+    try:
+        state, _ = load_checkpoint(path, fingerprint(to_dict(plan.config)))
+    except InputError as error:
+        return str(error).split(": delete it")[0].rstrip(".")
+    known = {row[names.STEP] for row in reports}
+    lost = [step for step in range(0, state.step, plan.config.loop.eval_every) if step not in known]
+    if not lost:
+        return None
+    return f"the ledger {path.with_name(names.LEDGER_FILE)} has lost step {lost[0]}, which checkpoint.pt is ahead of"

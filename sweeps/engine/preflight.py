@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainable.errors import InputError
-from trainable.record.disk import MIB, free_bytes, mib, require_room
+from trainable.record.files import MIB, free_bytes, mib, require_room
 
 # Measured with 2 and 8 workers: raylet 63 and 87 open files, GCS 67 and 73, a worker 42; at 64 the driver is aborted.
 FILES, FILES_A_WORKER = 128, 8

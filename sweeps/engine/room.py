@@ -14,7 +14,7 @@ from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 from trainable.plan import data_key
 from trainable.prepare import Prepared
-from trainable.record.disk import MIB, free_bytes, mib, require_room
+from trainable.record.files import MIB, free_bytes, mib, require_room
 from trainable.student.model import llama_config
 
 # Measured: a report takes 0.7 KiB in the ledger and 0.7 KiB for TensorBoard; a trial 5 KiB beside, and 30 KiB in Tune's

@@ -19,26 +19,22 @@ from rich.console import Console
 from analysis.summary import print_summary, rebuild
 from sweeps.engine.cluster.nodes import check_nodes
 from sweeps.engine.cluster.ray_start import Machine, RayStart
-from sweeps.engine.failures import WorkerDeaths
-from sweeps.engine.folder import RunFolder, Spec
+from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
+from sweeps.engine.folder import RunFolder, Spec, resume_command
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
-from sweeps.engine.mending import drop_unusable_checkpoints
 from sweeps.engine.order.asha import DepthAsha
-from sweeps.engine.order.listed import ListedTrials
 from sweeps.engine.order.search import PairedSearch
-from sweeps.engine.order.trial_order import PairedTrials
+from sweeps.engine.order.trial_order import ListedTrials, PairedTrials
 from sweeps.engine.preflight import store_bytes
 from sweeps.engine.progress import LiveProgress
-from sweeps.engine.resume import resume_command
 from sweeps.engine.room import RoomWatch
 from sweeps.engine.specs.comparison import Comparison
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import InputError
-from trainable.needs import Needs
-from trainable.plan import data_key
+from trainable.plan import Needs, data_key
 from trainable.prepare import Prepared, prepare_runs
-from trainable.record.disk import free_bytes, is_disk_full, mib
+from trainable.record.files import free_bytes, is_disk_full, mib
 from trainable.record.store import StoreError
 from trainable.shared_data import checksums
 from trainable.student.model import llama_config

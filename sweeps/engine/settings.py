@@ -1,14 +1,6 @@
 """What is fixed unless a study says otherwise: one setting a model size, everything in it but depth and teacher."""
 
-from trainable.config import (
-    CorpusConfig,
-    LoopConfig,
-    ModelConfig,
-    OptimizerConfig,
-    TokensConfig,
-    TrialConfig,
-    override,
-)
+from trainable.config import CorpusConfig, LoopConfig, ModelConfig, OptimizerConfig, TokensConfig, TrialConfig, override
 
 # A laptop's: a trial in some 15 seconds on one core.
 TINY = TrialConfig(

@@ -23,8 +23,7 @@ from sweeps.engine.cluster.ray_start import Machine, start_ray
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.data_parallel import train_together
-from trainable.needs import Needs
-from trainable.plan import data_key, table_key
+from trainable.plan import Needs, data_key, table_key
 from trainable.prepare import prepare_run
 from trainable.record.run_files import RunFiles
 from trainable.shared_data import checksums

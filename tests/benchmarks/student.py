@@ -12,10 +12,10 @@ from sweeps.engine.settings import TINY
 from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
 from trainable.student.batches import Batch
-from trainable.student.guided_loss import Teacher
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.train import RunData, backward, make_optimizer, pick_device, step_batches, update
+from trainable.teacher.guidance import Teacher
 
 BOOKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "books" / "books.parquet"
 LossOf = Callable[[Tensor, Batch], Tensor]  # (hidden states [N, D], batch) -> summed loss

@@ -30,8 +30,7 @@ from sweeps.engine.settings import TINY
 from sweeps.engine.specs.search import control_plan, guided_plan
 from trainable import names
 from trainable.config import override
-from trainable.needs import Needs
-from trainable.plan import data_key, table_key
+from trainable.plan import Needs, data_key, table_key
 from trainable.record.files import write_json
 from trainable.record.ledger import append_row
 from trainable.shared_data import checksums

@@ -22,8 +22,8 @@ from synthetic_run import realistic_run
 
 from analysis.results import Results, load, write
 from analysis.table_file import read_table
+from sweeps.engine.failures import drop_unusable_checkpoints
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.mending import drop_unusable_checkpoints
 from sweeps.engine.order.asha import DepthAsha
 from sweeps.engine.specs.search import AshaSpec
 from trainable import names

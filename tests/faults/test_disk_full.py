@@ -25,8 +25,7 @@ from trainable import names
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 from trainable.prepare import Prepared, prepare_run, prepare_runs
-from trainable.record.disk import MIB, free_bytes, is_disk_full, require_room
-from trainable.record.files import read_json, write_json
+from trainable.record.files import MIB, free_bytes, is_disk_full, read_json, require_room, write_json
 from trainable.record.ledger import append_row, read_lines
 from trainable.record.tensorboard import TensorBoardLog
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint

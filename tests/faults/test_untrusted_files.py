@@ -40,8 +40,7 @@ from trainable.record.files import read_json, sha256_of_file, write_json
 from trainable.student.checkpoint import load_checkpoint
 from trainable.student.model import llama_config
 from trainable.student.train import RunData
-from trainable.teacher.table import header, raw_bytes
-from trainable.teacher.table_file import DIGEST_BYTES, load_table, save_table
+from trainable.teacher.table import DIGEST_BYTES, header, load_table, raw_bytes, save_table
 from trainable.text.blocks import load_blocks
 from trainable.text.corpus import open_corpus
 from trainable.text.hub import hub_dataset

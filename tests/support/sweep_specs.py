@@ -8,9 +8,8 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from sweeps.engine.folder import RunFolder, Spec
-from sweeps.engine.order.listed import ListedTrials
 from sweeps.engine.order.search import PairedSearch
-from sweeps.engine.order.trial_order import PairedTrials
+from sweeps.engine.order.trial_order import ListedTrials, PairedTrials
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.search import AshaSpec, Sweep
 from sweeps.engine.specs.space import Choice, Range

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainable.needs import Needs
+from trainable.plan import Needs
 
 
 @pytest.mark.parametrize(

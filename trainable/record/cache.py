@@ -16,8 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from trainable.errors import InputError
-from trainable.record.disk import free_bytes, is_disk_full, mib
-from trainable.record.files import publish, read_json, sha256_of_file, write_json
+from trainable.record.files import free_bytes, is_disk_full, mib, publish, read_json, sha256_of_file, write_json
 
 Manifest = dict[str, Any]
 

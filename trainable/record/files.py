@@ -4,9 +4,11 @@ Two writers never share a temporary name, and a reader never sees half a file. J
 itself: a flipped digit is still JSON, and would otherwise become a wrong number.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +19,9 @@ from typing import IO, Any, Final
 from trainable.errors import InputError
 
 CHECKSUM: Final = "checksum"  # the field that `sealed` adds
+_FOLDER_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,99}")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+MIB = 2**20
 
 
 @contextmanager
@@ -118,3 +123,43 @@ def fingerprint(value: Any) -> str:
     """16 hex digits that stand for a JSON-able value: equal values, equal fingerprints, on any machine."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def user_path(text: str | Path) -> Path:
+    """The path, `~` replaced. Raises InputError for an unknown user's home, or a path that no file system takes."""
+    try:
+        path = Path(text).expanduser()
+        path.exists()  # raises where a name is too long
+    except (RuntimeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "there is no such user"
+        shown = str(text) if len(str(text)) < 100 else f"{str(text)[:100]}..."
+        raise InputError(f"{shown!r} cannot be a path ({reason}): correct it.") from None
+    return path
+
+
+def require_folder_name(what: str, name: str) -> None:
+    """Raise InputError unless a folder can have the name, on any file system, and it leads to no other place."""
+    if _FOLDER_NAME.fullmatch(name) is None:
+        raise InputError(f"{what} {name!r} cannot be a folder: use letters, digits and . _ + - (100 at most).")
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the file system takes no more: full, over quota, or read-only."""
+    return error.errno in _NO_ROOM
+
+
+def free_bytes(path: Path) -> int:
+    """On the file system of `path`, or of its nearest parent that exists."""
+    return shutil.disk_usage(next(p for p in (path, *path.absolute().parents) if p.exists())).free
+
+
+def require_room(path: Path, needed_bytes: float, what: str, remedy: str) -> None:
+    """Raise InputError unless the file system of `path` has room for `what` (a plural)."""
+    free = free_bytes(path)
+    if free < needed_bytes:
+        raise InputError(f"{path} has {mib(free)} MiB free but {what} need about {mib(needed_bytes)} MiB: {remedy}.")
+
+
+def mib(size: float) -> str:
+    """A size in MiB, with a digit after the point where it is small."""
+    return f"{size / MIB:,.1f}" if size < 10 * MIB else f"{size / MIB:,.0f}"

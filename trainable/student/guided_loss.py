@@ -4,113 +4,17 @@ With h a hidden state, W the output matrix, c the previous token, y the target a
 
     - sum_k (w p(k|c) + (1-w) [k=y]) log softmax(W h)_k  =  logsumexp(W h) - (1-w) <h, W[y]> - w <h, E[c]>
 
-with E[c] = sum_k p(k|c) W[k], because sum_k p(k|c) = 1. W does not change within an optimizer step, so E = P W is
-computed once a step for the distinct contexts of that step, as a leaf that asks for a gradient; every micro-batch adds
-to E.grad, and after the last one the chain rule through E is closed by hand: W.grad += P^T E.grad.
+with E[c] = sum_k p(k|c) W[k], because sum_k p(k|c) = 1. The rows E of an optimizer step come from the teacher
+(teacher/guidance.py).
 
-    N tokens of a micro-batch   V vocabulary   D width   C distinct contexts of a step   K bigrams of those contexts
+    N tokens of a micro-batch   V vocabulary   D width   C distinct contexts of a step
 """
 
-import warnings
-from dataclasses import dataclass
-
-import numpy as np
-import scipy.sparse
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trainable.student.output_layer import IGNORE_INDEX, chunked_cross_entropy
-from trainable.teacher.table import BigramTable, cut_rows
-
-PANEL = 256  # columns of W in one sparse product: at D 1024 its scattered rows then stay in the cache (half the time)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guidance:
-    """What the teacher says in one optimizer step, in the space of the output matrix."""
-
-    weight: float  # w(t)
-    expected_CxD: Tensor  # E, a leaf: backward passes of the micro-batches fill its .grad
-    row_V: Tensor  # context id -> row of E (only ids of this step's contexts are meaningful)
-    sparse_VxC: Tensor  # CSR, transposed: P = sparse + backoff * base
-    backoff_C: Tensor | None  # lambda(c); None where it is 0 for all contexts of the step
-    base_V: Tensor  # q
-
-    @torch.no_grad()
-    def close(self, output_VxD: torch.nn.Parameter) -> None:
-        """Add P^T E.grad to the gradient of the output matrix; call once, after the last backward of the step."""
-        grad_CxD = self.expected_CxD.grad
-        assert grad_CxD is not None and output_VxD.grad is not None, "close() comes after backward()"
-        grad_VxD = output_VxD.grad[: len(self.base_V)]  # a model may have more rows than the tokenizer has tokens
-        torch.addmm(grad_VxD, self.sparse_VxC, grad_CxD, out=grad_VxD)
-        if self.backoff_C is not None:
-            grad_VxD.addr_(self.base_V, self.backoff_C @ grad_CxD)
-
-
-class Teacher:
-    """A bigram table at work beside a student: computes E for the contexts of each step."""
-
-    def __init__(self, table: BigramTable, device: torch.device):
-        self.table = table
-        self.device = device
-        self.base_V = torch.tensor(table.base_V, device=device)
-
-    @torch.no_grad()
-    def guide(self, output_VxD: Tensor, context_N: np.ndarray, weight: float) -> Guidance:
-        """E for the distinct ids of `context_N` (any integer array with all contexts of the optimizer step)."""
-        contexts_C = np.unique(context_N).astype(np.int64)
-        output_VxD = output_VxD[: self.table.vocab_size]
-        dtype = output_VxD.dtype
-        base_V = self.base_V.to(dtype)
-        backoff_C = None
-        sparse_CxV, sparse_VxC = self._rows(contexts_C, dtype)
-        expected_CxD = _product(sparse_CxV, output_VxD)
-        if self.table.backoff_V[contexts_C].any():
-            backoff_C = torch.tensor(self.table.backoff_V[contexts_C], dtype=dtype, device=self.device)
-            expected_CxD.addr_(backoff_C, base_V @ output_VxD)
-        row_V = np.zeros(self.table.vocab_size, np.int64)
-        row_V[contexts_C] = np.arange(len(contexts_C))
-        return Guidance(
-            weight=weight,
-            expected_CxD=expected_CxD.requires_grad_(),
-            row_V=torch.from_numpy(row_V).to(self.device),
-            sparse_VxC=sparse_VxC,
-            backoff_C=backoff_C,
-            base_V=base_V,
-        )
-
-    def _rows(self, contexts_C: np.ndarray, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The contexts' rows and their transpose, both CSR: a product with a CSR's .t() is several times slower."""
-        indptr, indices_K, values_K = cut_rows(self.table, contexts_C, np.int32)
-        size = (len(contexts_C), self.table.vocab_size)
-        rows = scipy.sparse.csr_array((values_K, indices_K, indptr.astype(np.int32)), shape=size)
-        return self._on_device(rows, dtype), self._on_device(rows.T.tocsr(), dtype)
-
-    def _on_device(self, matrix: scipy.sparse.csr_array, dtype: torch.dtype) -> Tensor:
-        with warnings.catch_warnings():  # "CSR support is in beta"
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(matrix.indptr),
-                torch.from_numpy(matrix.indices),
-                torch.from_numpy(matrix.data),
-                size=matrix.shape,
-                dtype=dtype,
-                device=self.device,
-            )
-
-
-def _product(sparse_CxV: Tensor, dense_VxD: Tensor) -> Tensor:
-    """Their product, a panel of columns at a time; one copy serves all panels, for fresh ones splinter the heap."""
-    if dense_VxD.shape[1] <= PANEL:
-        return sparse_CxV @ dense_VxD
-    product_CxD = dense_VxD.new_empty(len(sparse_CxV), dense_VxD.shape[1])
-    copy_VxP = dense_VxD.new_empty(len(dense_VxD), PANEL)
-    for first in range(0, dense_VxD.shape[1], PANEL):
-        here = slice(first, first + PANEL)
-        panel_VxP = dense_VxD[:, here]
-        product_CxD[:, here] = sparse_CxV @ copy_VxP[:, : panel_VxP.shape[1]].copy_(panel_VxP)
-    return product_CxD
+from trainable.teacher.guidance import Guidance
 
 
 def guided_loss(

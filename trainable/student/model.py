@@ -13,8 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
-from trainable.record.files import read_foreign_json
-from trainable.record.paths import user_path
+from trainable.record.files import read_foreign_json, user_path
 
 # What decides the size of a model and has no default that anybody would want unasked.
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "max_position_embeddings")

@@ -18,16 +18,17 @@ import torch
 from transformers import LlamaForCausalLM
 
 from trainable import names
-from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, require, to_dict
-from trainable.errors import InputError
+from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, to_dict
+from trainable.errors import InputError, require
 from trainable.record.files import fingerprint
 from trainable.student.batches import Batch, make_batch, step_order
 from trainable.student.checkpoint import DamagedCheckpoint, RunState, load_checkpoint, save_checkpoint
 from trainable.student.evaluate import Evaluation, evaluate
-from trainable.student.guided_loss import Guidance, Teacher, guided_loss
+from trainable.student.guided_loss import guided_loss
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.ranks import ALONE, Ranks
+from trainable.teacher.guidance import Guidance, Teacher
 from trainable.teacher.schedules import learning_rate, teacher_weight
 from trainable.teacher.table import BigramTable
 from trainable.text.blocks import TokenBlocks

@@ -16,8 +16,7 @@ from trainable.record.cache import Manifest, built_once
 from trainable.record.files import fingerprint
 from trainable.teacher.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_blocks, count_stream
 from trainable.teacher.smoothing import estimate, uniform, unigram
-from trainable.teacher.table import BigramTable, cross_entropy, shuffled
-from trainable.teacher.table_file import load_table, save_table
+from trainable.teacher.table import BigramTable, cross_entropy, load_table, save_table, shuffled
 from trainable.text.blocks import TokenBlocks
 from trainable.text.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers, own_cores

@@ -24,14 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.config import TokensConfig, require
-from trainable.errors import InputError
+from trainable.config import TokensConfig
+from trainable.errors import InputError, require
 from trainable.record.cache import MANIFEST_FILE, Manifest, built_once, read_manifest
 from trainable.record.files import fingerprint, join_files
 from trainable.text.corpus import Corpus
 from trainable.text.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, Packed, id_dtype, pack, pack_as_published
-from trainable.text.progress import progress_bar
-from trainable.text.shards import ShardMaker
+from trainable.text.shards import ShardMaker, progress_bar
 from trainable.text.split import Parts, Rows, rows_digest
 from trainable.text.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers

@@ -16,11 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trainable.config import CorpusConfig, require
-from trainable.errors import InputError
+from trainable.config import CorpusConfig
+from trainable.errors import InputError, require
 from trainable.record.cache import Manifest, built_once, cache_folder
-from trainable.record.files import fingerprint, sha256_of_file
-from trainable.record.paths import user_path
+from trainable.record.files import fingerprint, sha256_of_file, user_path
 from trainable.text import builtin_text
 from trainable.text.hub import is_hub_id
 from trainable.text.rows import RowSource

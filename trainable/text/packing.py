@@ -19,15 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from trainable.config import require
+from trainable.errors import require
 from trainable.record.files import join_files
 from trainable.text.corpus import Corpus
 from trainable.text.gather import PLACES_FILE, gather, shard_arrays, sort_rows
-from trainable.text.pieces import pieces
 from trainable.text.rows import TEXT
 from trainable.text.shards import Arrays, Shard, ShardMaker
 from trainable.text.split import Rows, row_dtype
-from trainable.text.tokenizer import TextTokenizer
+from trainable.text.tokenizer import TextTokenizer, pieces
 
 STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
 LENGTH = np.dtype("<i4")  # of LENGTHS_FILE

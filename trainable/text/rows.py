@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from trainable.config import require
-from trainable.errors import InputError
+from trainable.errors import InputError, require
 
 TEXT = pa.large_string()  # 64-bit offsets: a batch of long documents may exceed 2 GiB
 

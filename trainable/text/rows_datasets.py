@@ -10,8 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainable.config import require
-from trainable.errors import InputError
+from trainable.errors import InputError, require
 from trainable.record.files import fingerprint, sha256_of_file
 from trainable.text.hub import SHORT_NAMES, hub_dataset
 from trainable.text.rows import RowSource, checked_texts, require_text_column

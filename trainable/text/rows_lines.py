@@ -13,8 +13,7 @@ from typing import NoReturn
 
 import pyarrow as pa
 
-from trainable.config import require
-from trainable.errors import InputError
+from trainable.errors import InputError, require
 from trainable.record.files import fingerprint
 from trainable.text.rows import TEXT, RowSource
 

@@ -4,8 +4,10 @@ A preparation that is killed goes on at the shard where it was. What a shard cov
 way, by another version, are never taken for these.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +16,11 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from trainable.record.cache import ROOM_HINT, Manifest, build_folder, remove_abandoned, whole
-from trainable.record.disk import require_room
-from trainable.text.progress import Advance
+from trainable.record.files import require_room
 from trainable.text.workers import Workers
 
 Arrays = dict[str, NDArray[Any]]  # by file name
+Advance = Callable[[int], None]  # (rows done since the last call)
 
 
 class Shard(NamedTuple):
@@ -78,3 +80,18 @@ def _write(arrays: Arrays, folder: Path) -> Manifest:
         with open(folder / name, "wb") as stream:
             stream.write(array.data)
     return {}
+
+
+@contextmanager
+def progress_bar(what: str, total: int, show: bool | None = None) -> Iterator[Advance]:
+    """Call the given function with the rows done. show: None shows the bar where stderr is a terminal."""
+    if not (sys.stderr.isatty() if show is None else show):
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda rows: bar.advance(task, rows)

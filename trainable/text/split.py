@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.config import CorpusConfig, TeacherRows, require
+from trainable.config import CorpusConfig, TeacherRows
+from trainable.errors import require
 
 Rows = NDArray[np.signedinteger[Any]]  # of `row_dtype`
 DIGEST_ROWS = 1 << 16  # digested at once

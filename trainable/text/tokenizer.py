@@ -7,7 +7,7 @@ the prefix space when it is converted.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,14 +16,11 @@ from typing import Any
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from trainable.config import require
-from trainable.errors import InputError
+from trainable.errors import InputError, require
 from trainable.record.cache import Manifest, built_once
-from trainable.record.files import fingerprint, read_foreign_json
-from trainable.record.paths import user_path
+from trainable.record.files import fingerprint, read_foreign_json, user_path
 from trainable.text.corpus import Corpus
 from trainable.text.hub import hub_file, is_hub_id
-from trainable.text.pieces import pieces_of
 from trainable.text.split import Rows, rows_digest
 
 TRAINING_ROWS = 200_000  # a vocabulary needs no more, and the trainer's memory grows with the distinct words
@@ -181,3 +178,28 @@ def _special_id(encoder: Tokenizer, named: Any, known: tuple[str, ...]) -> int |
         if token_id is not None:
             return token_id
     return None
+
+
+def pieces(text: str, limit: int) -> Iterator[str]:
+    """The text in order, in parts of at most `limit` characters, each of which begins before a space where it can.
+
+    So no word is cut, but for one that is longer than half of `limit`.
+    """
+    first = 0
+    while len(text) - first > limit:
+        space = text.rfind(" ", first + limit // 2, first + limit)
+        last = space if space > first else first + limit
+        yield text[first:last]
+        first = last
+    yield text[first:]
+
+
+def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str]:
+    """Pieces of the texts, until there are `characters` of them."""
+    left = characters
+    for text in texts:
+        for piece in pieces(text, limit):
+            if left <= 0:
+                return
+            yield piece[:left]
+            left -= len(piece)

@@ -14,8 +14,7 @@ from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.search import control_plans, guided_plan
 from sweeps.engine.specs.space import points
 from trainable import names
-from trainable.config import require
-from trainable.errors import InputError
+from trainable.errors import InputError, require
 
 BEST = "best"
 

@@ -21,8 +21,8 @@ from transformers.utils import logging
 from analysis.sections.summary_sections import read_all
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.folder import FinishedTrial, RunFolder
-from trainable.config import TrialConfig, require, to_dict
-from trainable.errors import InputError
+from trainable.config import TrialConfig, to_dict
+from trainable.errors import InputError, require
 from trainable.plan import TrialPlan, data_key
 from trainable.record.cache import cache_folder
 from trainable.record.files import fingerprint, publish

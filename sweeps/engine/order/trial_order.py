@@ -12,6 +12,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from sweeps.engine.folder import RunFolder
+from sweeps.engine.specs.comparison import Comparison
 from trainable import names
 from trainable.plan import TrialPlan
 
@@ -173,3 +174,23 @@ class PairedTrials(Searcher):  # type: ignore[misc]
                 self._resumed.remove(record)
                 return record.plan
         return None
+
+
+class ListedTrials(PairedTrials):
+    """All trials of a comparison, in its order."""
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        folder: RunFolder,
+        checksums: Mapping[str, str],
+        stopped: Callable[[str], bool],
+        places: Callable[[], int],
+    ):
+        super().__init__(folder, checksums, stopped, places)
+        self._plans = comparison.plans
+        self.take_over()
+
+    def _next(self) -> TrialPlan | None:
+        waiting = (plan for plan in self._plans if plan.name not in self._records)
+        return next((self._begin(plan) for plan in waiting if self._may_start(plan)), None)

@@ -6,7 +6,8 @@ from pathlib import Path
 from comparisons import LINEAR, NONE, comparison, name_arm
 from synthetic_run import add_trial
 
-from analysis.results import ARM, load
+from analysis.columns import ARM
+from analysis.results import load
 from analysis.tables.arm_lines import MEAN, UNITS
 from analysis.tables.differences import gain_lines
 from trainable import names

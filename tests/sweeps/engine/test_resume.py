@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.engine.resume import kept, resume_command
+from sweeps.engine.folder import kept, resume_command
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from trainable.config import Smoothing
-from trainable.student.guided_loss import Teacher, guided_loss
+from trainable.student.guided_loss import guided_loss
 from trainable.student.output_layer import CHUNK, IGNORE_INDEX, chunked_cross_entropy
 from trainable.teacher.counts import count_stream
+from trainable.teacher.guidance import Teacher
 from trainable.teacher.smoothing import estimate
 from trainable.teacher.table import BigramTable
 
@@ -204,7 +205,7 @@ def test_smoothed_tables_use_the_shared_vector() -> None:
 
 @pytest.mark.parametrize("panel", [1, 2, 4])
 def test_width_of_the_panels_does_not_matter(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainable.student.guided_loss.PANEL", panel)
+    monkeypatch.setattr("trainable.teacher.guidance.PANEL", panel)
     table, c = exact(table_of("modified_kneser_ney")), case()
     assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-10)
 

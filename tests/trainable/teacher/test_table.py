@@ -31,8 +31,16 @@ from trainable.teacher.smoothing import (
     uniform,
     unigram,
 )
-from trainable.teacher.table import ARRAYS, FACTS, cross_entropy, cut_rows, probabilities, shuffled
-from trainable.teacher.table_file import load_table, save_table
+from trainable.teacher.table import (
+    ARRAYS,
+    FACTS,
+    cross_entropy,
+    cut_rows,
+    load_table,
+    probabilities,
+    save_table,
+    shuffled,
+)
 
 V = 9
 EOS = 2

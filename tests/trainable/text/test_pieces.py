@@ -14,9 +14,8 @@ from trainable.config import TokensConfig
 from trainable.text import packing
 from trainable.text.blocks import token_blocks
 from trainable.text.corpus import open_corpus
-from trainable.text.pieces import pieces, pieces_of
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import corpus_tokenizer
+from trainable.text.tokenizer import corpus_tokenizer, pieces, pieces_of
 
 PROJECT = Path(__file__).resolve().parents[3]
 words = st.text(alphabet="ab \n", max_size=60)
