@@ -16,7 +16,7 @@ from trainable import names
 from trainable.prepare import prepare_run
 from trainable.student.train import Report, train
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.timeout(400)]
 
 
 def command(results: Path, *words: str) -> list[str]:

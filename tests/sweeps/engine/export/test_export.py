@@ -65,7 +65,6 @@ def exported(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     return RunFolder.open(undisturbed), folder, sweep.printed
 
 
-@pytest.mark.slow
 def test_transformers_alone_finds_the_loss_of_the_ledger_and_the_tokens_of_training(
     exported: tuple[RunFolder, Path, str], tmp_path: Path
 ) -> None:
@@ -88,7 +87,6 @@ def test_transformers_alone_finds_the_loss_of_the_ledger_and_the_tokens_of_train
     assert re.fullmatch(r"</s> ?the cat.+", found["begun"])
 
 
-@pytest.mark.slow
 def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
     exported: tuple[RunFolder, Path, str],
 ) -> None:
@@ -111,7 +109,6 @@ def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
     assert done.returncode == 0 and "Once upon a time" in done.stdout, done.stderr
 
 
-@pytest.mark.slow
 def test_the_card_of_an_arm_has_the_interval_of_the_study(undisturbed: Path, tmp_path: Path) -> None:
     arm = next(trial for trial in RunFolder.open(undisturbed).finished() if trial.plan.role == names.ARM)
     table = compare_arms(load(undisturbed), ["none", "linear 0", "linear 1"])
@@ -122,7 +119,6 @@ def test_the_card_of_an_arm_has_the_interval_of_the_study(undisturbed: Path, tmp
     assert f"mean over 2 seeds or folds: {signed(row['gain'])}, 95 % interval {interval}" in card
 
 
-@pytest.mark.slow
 def test_an_export_of_a_complete_run_starts_no_ray_and_is_told(exported: tuple[RunFolder, Path, str]) -> None:
     run, folder, printed = exported
     assert "Ray dashboard" not in printed and "Traceback" not in printed
@@ -238,7 +234,6 @@ def best_checkpoint(run: RunFolder) -> Path:
     return run.trial(run.finished()[0].plan.name) / names.CHECKPOINT_FILE
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
@@ -257,7 +252,6 @@ def test_what_is_not_the_trials_any_more_is_refused_and_leaves_nothing(
     assert not (tmp_path / "models").exists()
 
 
-@pytest.mark.slow
 def test_a_disk_too_small_for_the_model_is_told_and_keeps_no_part_of_it(run: RunFolder, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "200k") as disk:
         with pytest.raises(
@@ -267,7 +261,6 @@ def test_a_disk_too_small_for_the_model_is_told_and_keeps_no_part_of_it(run: Run
         assert not list(disk.iterdir())
 
 
-@pytest.mark.slow
 def test_a_folder_that_fills_up_in_the_meantime_is_not_written_over(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "thesis.txt").write_text("mine")
