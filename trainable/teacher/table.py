@@ -14,7 +14,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -152,26 +152,6 @@ def cut_rows(
     np.cumsum(ends - starts, out=indptr_C1[1:])
     spans = [slice(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True) if a < b]
     return indptr_C1, _join(table.indices, spans, index_dtype), _join(table.values, spans, np.float32)
-
-
-def shuffled(table: BigramTable, seed: int) -> BigramTable:
-    """A control: each context that was seen gets the row of another; only the pairing of context and row is lost.
-
-    The seen contexts are passed round one random cycle, so no context keeps its own row (unless only one was seen).
-    """
-    seen = np.flatnonzero(np.diff(table.indptr))
-    order = np.random.default_rng(seed).permutation(seen)
-    source_V = np.arange(table.vocab_size)
-    source_V[order] = np.roll(order, 1)
-    indptr, indices, values = cut_rows(table, source_V, table.indices.dtype)
-    return replace(
-        table,
-        indptr=indptr,
-        indices=indices,
-        values=values,
-        backoff_V=table.backoff_V[source_V],
-        smoothing=f"shuffled {table.smoothing}, seed {seed}",
-    )
 
 
 def _lower_bound(
