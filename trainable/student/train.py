@@ -19,10 +19,10 @@ from transformers import LlamaForCausalLM
 
 from trainable import names
 from trainable.config import LoopConfig, TrialConfig, to_dict
-from trainable.errors import InputError, require
+from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import fingerprint
 from trainable.student.batches import Batch, make_batch, step_order
-from trainable.student.checkpoint import DamagedCheckpoint, RunState, load_checkpoint, save_checkpoint
+from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
 from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
 from trainable.student.model import build_model, hidden_states, output_matrix
@@ -131,8 +131,8 @@ def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict
         return None
     try:
         return load_checkpoint(path, run_id)
-    except DamagedCheckpoint as error:
-        _log.warning("%s It trains again from step 0.", error)
+    except DamagedFile as error:
+        _log.warning("checkpoint %s is damaged (%s): the run starts again from step 0.", path, error.reason)
         return None
 
 
