@@ -59,7 +59,7 @@ def prepare_run(
     cache = cache or cache_folder()
     corpus = open_corpus(config.corpus)
     split = split_rows(corpus.rows, config.corpus)
-    say(f"corpus {corpus.name}: {corpus.rows:,} rows" + (" (a demonstration)" if corpus.demonstration else ""))
+    say(f"corpus {corpus.name}: {corpus.rows:,} rows" + (" (four novels of 1 MB)" if corpus.demonstration else ""))
     tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, split.train, cache)
 
     def tokenised(parts: Parts, label: str) -> list[TokenBlocks]:

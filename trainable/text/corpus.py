@@ -1,12 +1,14 @@
-"""Text rows, wherever they are: built in, in files on disk, or on the Hugging Face hub.
+"""A column of text rows: the built-in novels, files on disk, or a data set of the Hugging Face hub.
 
-The one question asked of a corpus is "these rows, please": it is read in the order of the file, in bounded memory,
-and a fingerprint of its content goes into everything that is made from it.
+Why one class for all: whoever tokenises asks for rows by number, and gets them in the order of the file, in bounded
+memory. A fingerprint of the content goes into everything that is made from it. The built-in text, four novels of 1 MB
+together (builtin.md names them), is always there: a first run needs no network, and is the same on every machine.
 
     python -c "from trainable.text.corpus import *; print(open_corpus(CorpusConfig()))"
+
+Shapes: R wanted rows, W those of them in one window of the file.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +20,7 @@ from numpy.typing import NDArray
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError, require
-from trainable.record.cache import Manifest, built_once, cache_folder
-from trainable.record.files import fingerprint, sha256_of_file, user_path
-from trainable.text import builtin_text
+from trainable.record.files import user_path
 from trainable.text.hub import is_hub_id
 from trainable.text.rows import RowSource
 from trainable.text.rows_datasets import SAVED_MARKS, open_hub, open_saved
@@ -28,9 +28,10 @@ from trainable.text.rows_lines import open_jsonl, open_text
 from trainable.text.rows_parquet import open_parquet
 
 BUILTIN = "builtin"
+BUILTIN_FILE = Path(__file__).with_name("builtin.txt")
 BATCH_ROWS = 8192
-WINDOW_ROWS, WINDOWS = 1 << 18, 256  # of a corpus: its wanted rows are put in order a window at a time, not too many
-SCAN_ROWS = 1 << 20  # looked through at once
+WINDOW_ROWS, WINDOWS = 1 << 18, 256  # a window has WINDOW_ROWS rows, or more where that would be over WINDOWS windows
+SCAN_ROWS = 1 << 20  # wanted row numbers looked through at once
 SUFFIXES = (".parquet", ".jsonl", ".json", ".txt")
 _KNOWN = "give a .parquet, .jsonl or .txt file, a folder of parquet files, or a folder that `save_to_disk` wrote"
 
@@ -43,7 +44,7 @@ class Corpus:
     column: str
     fingerprint: str  # of the content: a changed file has another
     rows: int  # empty ones included
-    demonstration: bool  # the built-in text: shows how it works, proves nothing
+    demonstration: bool  # the built-in text: a first answer about English, at the size of four novels
     read: Callable[[int], Iterator[pa.Array]] = field(repr=False)
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Array]:
@@ -106,7 +107,7 @@ def _places(rows_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
 def _row_source(config: CorpusConfig) -> RowSource:
     if config.source == BUILTIN:
         require(config.column == "text", f"the built-in corpus has no column {config.column!r}: use the column 'text'.")
-        return _open_builtin()
+        return open_text(BUILTIN_FILE)
     path = user_path(config.source)
     if config.source and path.exists():
         require(
@@ -142,18 +143,3 @@ def _open_folder(folder: Path, column: str) -> RowSource:
     paths = sorted(folder.glob("*.parquet"))
     require(bool(paths), f"{folder} holds no parquet files and no saved data set: {_KNOWN}.")
     return open_parquet(paths, column)
-
-
-def _open_builtin() -> RowSource:
-    """The sentences as a text file in the cache: one for each version of Python and of the extraction."""
-    version = [sys.version, sha256_of_file(Path(builtin_text.__file__))]
-    folder = cache_folder() / "builtin" / fingerprint(version)
-    built_once(folder, _write_builtin)
-    return open_text(folder / "sentences.txt")
-
-
-def _write_builtin(folder: Path) -> Manifest:
-    sentences = builtin_text.builtin_sentences()
-    text = "".join(f"{sentence}\n" for sentence in sentences)
-    (folder / "sentences.txt").write_text(text, encoding="utf-8", newline="\n")
-    return {"python": sys.version, "rows": len(sentences)}
