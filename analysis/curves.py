@@ -12,12 +12,11 @@ from typing import Annotated, Final
 import tyro
 
 from analysis.columns import CONTROL_NAME, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, STATE, TEACHER_STEPS, TRIAL
-from analysis.command import RunPath, run_command
+from analysis.command import RunPath, run_command, shown
 from analysis.figures.arm_figures import draw_into
 from analysis.results import Results, load, study_arms
 from trainable import names
 from trainable.errors import InputError
-from trainable.record.run_files import as_users_know
 
 NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
 
@@ -33,7 +32,7 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
         raise InputError("RESULTS: give at least one run folder.")
     for folder, target in zip(results, _targets(results, out), strict=True):
         for path in draw_into(target, _read(folder), study_arms(folder)):
-            print(as_users_know(str(path)))
+            print(shown(path))
 
 
 def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:

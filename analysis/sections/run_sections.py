@@ -11,7 +11,6 @@ from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
 from analysis.wording import clip, number
 from trainable import names
-from trainable.record.run_files import as_users_know
 
 NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement
 SAME_TEXT: Final = (
@@ -26,6 +25,7 @@ class Run:
     """All that the sections are written from."""
 
     folder: Path
+    called: str  # what texts for users call the folder: a path, or a URI
     record: dict[str, Any]  # run.json
     results: Results
     settings: dict[str, Any]  # of the base, by dotted keys
@@ -163,16 +163,16 @@ def _early_controls(run: Run) -> Iterator[str]:
 
 def where(run: Run) -> Section:
     """Tables, pictures, logs."""
-    place, trials = as_users_know(str(run.folder)), run.folder / names.TRIALS_FOLDER
-    logs = (f"TensorBoard: tensorboard --logdir {as_users_know(str(trials))}",) if trials.is_dir() else ()
+    trials = names.TRIALS_FOLDER
+    logs = (f"TensorBoard: tensorboard --logdir {run.called}/{trials}",) if (run.folder / trials).is_dir() else ()
     return Section(
         "Where things are",
         (
             f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
-            f"In Python: from analysis.results import load; trials, curves = load({place!r})",
+            f"In Python: from analysis.results import load; trials, curves = load({run.called!r})",
             f"Pictures: {names.FIGURES_FOLDER}/{', '.join(run.figures)}",
             *logs,
-            f"All of it again: python -m analysis.summary {place}",
+            f"All of it again: python -m analysis.summary {run.called}",
         ),
     )
 

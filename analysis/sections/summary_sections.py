@@ -26,12 +26,15 @@ def is_comparison(record: dict[str, Any]) -> bool:
     return bool(record["spec"].get("kind") == "comparison")
 
 
-def read_all(run: Path) -> Run:
-    """All that a report is written from. Raises InputError if the folder is not a run."""
+def read_all(run: Path, called: str = "") -> Run:
+    """All that a report is written from; `called` is the folder's name for users, where that is not its path.
+
+    Raises InputError if the folder is not a run.
+    """
     record, results = read_run(run), load(run)
     missing = NEEDED - record.keys()
     if missing:
         raise InputError(f"{Path(run) / names.RUN_FILE} lacks {', '.join(sorted(missing))}: restore it from a copy.")
     known = (arm_figures if is_comparison(record) else search_figures).FIGURES
     drawn = tuple(name for name in known if (Path(run) / names.FIGURES_FOLDER / name).is_file())
-    return Run(Path(run), record, results, flatten(record["spec"]["base"]), drawn)
+    return Run(Path(run), called or str(run), record, results, flatten(record["spec"]["base"]), drawn)
