@@ -39,7 +39,7 @@ def test_ray_starts_while_the_data_are_prepared_where_shared_memory_is_ample(
     monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
     monkeypatch.setattr(machine, "start_ray", start)
     with RayStart(Machine()) as ray_start:
-        assert begun.wait(10), "it waits to be asked"
+        assert begun.wait(60), "it waits to be asked"
         assert ray_start.dashboard(never_asked) == "http://127.0.0.1:8265"
         assert ends == []
     assert ends == ["shutdown"]
@@ -107,15 +107,13 @@ def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monke
     monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
     monkeypatch.setattr(machine, "start_ray", lambda *_: SimpleNamespace(dashboard_url="x"))
 
-    def starters() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if thread.name == "Ray start"]
-
+    before = set(threading.enumerate())  # a thread of another test may still end
     with RayStart(Machine()) as ray_start:
         ray_start.dashboard(never_asked)
-        [thread] = starters()
+        [thread] = {one for one in threading.enumerate() if one.name == "Ray start"} - before
         thread.join(0.2)
         assert thread.is_alive()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
