@@ -12,6 +12,7 @@ from trainable.config import override
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run, prepare_runs
 from trainable.record.files import fingerprint
+from trainable.shared_data import checksums, data_of
 from trainable.teacher import build as teacher
 from trainable.teacher.build import count
 from trainable.teacher.smoothing import estimate
@@ -148,6 +149,8 @@ def test_several_runs_share_their_blocks_and_have_a_table_each(tmp_path: Path) -
     assert alone.table is not None
     assert prepared.tables[table_key(configs[0])].checksum == alone.table.checksum
     assert prepared.facts["corpus"] == facts["corpus"]
+    found = data_of(configs[0], checksums(prepared.blocks, prepared.tables), prepared.blocks, prepared.tables)
+    assert (found.train.checksum, found.eval.checksum) == (alone.train.checksum, alone.eval.checksum)
     assert {key: table["checksum"] for key, table in prepared.facts["tables"].items()} == {
         key: table.checksum for key, table in prepared.tables.items()
     }
