@@ -2,8 +2,8 @@
 
     python -m analysis.curves results/kfold/my_run results/published/k_fold [--out FOLDER]
 
-What a line is says `analysis.tables.arm_lines`; `analysis.figures.arm_figures` draws it. Each folder gets pictures of
-its own.
+What a line is says `analysis.tables.arm_lines`. Each folder gets pictures of its own; those of a search, which has
+pictures of all its trials, are called best_*.png.
 """
 
 from pathlib import Path
@@ -13,12 +13,15 @@ import tyro
 
 from analysis.columns import CONTROL_NAME, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, STATE, TEACHER_STEPS, TRIAL
 from analysis.command import RunPath, run_command
-from analysis.figures.arm_figures import draw_into
-from analysis.results import Results, load, study_arms
+from analysis.figures.draw import save_plot
+from analysis.plots.arm_plots import PLOTS
+from analysis.results import Findings, load, read_record
+from analysis.tables.arm_lines import is_search
 from trainable import names
 from trainable.errors import InputError
 from trainable.record.run_files import as_users_know
 
+SEARCH_PREFIX: Final = "best_"
 NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
 
 
@@ -32,8 +35,11 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
     if not results:
         raise InputError("RESULTS: give at least one run folder.")
     for folder, target in zip(results, _targets(results, out), strict=True):
-        for path in draw_into(target, _read(folder), study_arms(folder)):
-            print(as_users_know(str(path)))
+        found = _read(folder)
+        prefix = SEARCH_PREFIX if is_search(found.results.trials) else ""
+        drawn = [(plot, plot.make(found)) for plot in PLOTS if plot.in_pictures]
+        paths = [path for plot, data in drawn if data for path in save_plot(plot, data, target, prefix)]
+        print(*(as_users_know(str(path)) for path in paths), sep="\n")
 
 
 def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:
@@ -47,14 +53,15 @@ def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:
     return [out / (one.name if short.count(one.name) == 1 else f"{one.parent.name}_{one.name}") for one in whole]
 
 
-def _read(folder: Path) -> Results:
-    """The tables of a folder. Raises InputError if one of them lacks a column."""
+def _read(folder: Path) -> Findings:
+    """The tables of a folder, and its run.json if it has one. Raises InputError if one of them lacks a column."""
     results = load(folder)
     lacking = [name for name in NEEDED if name not in results.trials]
     lacking += [name for name in (TRIAL, names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS) if name not in results.curves]
     if lacking:
         raise InputError(f"the tables in {folder} lack {', '.join(lacking)}: see results/README.md for their columns.")
-    return results
+    record = read_record(folder) if (folder / names.RUN_FILE).is_file() else {"spec": {"base": {}}}
+    return Findings(folder, record, results)
 
 
 if __name__ == "__main__":

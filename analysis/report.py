@@ -14,7 +14,7 @@ import tyro
 
 from analysis.command import RunPath, run_command
 from analysis.page.html_page import page
-from analysis.sections.summary_sections import read_all
+from analysis.results import read_findings
 from trainable.record.files import atomic_file
 from trainable.record.run_files import as_users_know
 
@@ -24,7 +24,7 @@ REPORT_FILE: Final = "report.html"
 def write_report(run: Path, out: Path | None = None) -> Path:
     """Write the page of a run folder (atomically; default RUN/report.html), return its path. InputError if no run."""
     target = Path(out) if out is not None else Path(run) / REPORT_FILE
-    text = page(read_all(Path(run)), target.parent)
+    text = page(read_findings(Path(run)), target.parent)
     with atomic_file(target, "w") as stream:
         stream.write(text)
     return target

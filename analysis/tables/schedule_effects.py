@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, STATE, TEACHER_STEPS
-from analysis.results import read_run
+from analysis.results import read_record
 from trainable import names
 from trainable.errors import InputError
 
@@ -142,7 +142,7 @@ def gain_text(cell: Any, form: str) -> str:
 
 def read_space(run: Path) -> Space:
     """The values a search chose from. Raises InputError for a folder that is no run, or no search."""
-    space = read_run(run)["spec"].get("space")
+    space = read_record(run)["spec"].get("space")
     if not isinstance(space, dict) or not space:
         raise InputError(
             f"{run} is not a search, for its {names.RUN_FILE} has no space: give a run of schedule_search."

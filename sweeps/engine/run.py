@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from rich.console import Console
 
-from analysis.summary import print_summary, rebuild
+from analysis import summary
 from sweeps.engine.cluster.nodes import check_nodes
 from sweeps.engine.cluster.ray_start import Machine, RayStart
 from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
@@ -230,9 +230,8 @@ def conclude(folder: RunFolder, complete: bool, started: float, console: Console
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     folder.write_run(run | {"complete": complete, "ended": ended, "wall_seconds": spent})
     folder.files.fetch_records()
-    rebuild(folder.path)
+    summary.conclude(folder.path, console)
     folder.files.send()
-    print_summary(folder.path, console)
     states = [state for _, state, _ in folder.trials()]
     if not complete:
         console.print(f"Interrupted; nothing is lost. Go on with: {resume_command(folder.address)}")

@@ -16,8 +16,7 @@ from small_disk import small_disk
 from sweep_specs import SimulatedTune, new_run, small_sweep, states
 from synthetic_run import realistic_run
 
-from analysis.results import load
-from analysis.sections.summary_sections import read_all
+from analysis.results import load, read_findings
 from analysis.tables import best as ranking
 from analysis.tables.arms import compare_arms
 from analysis.wording import signed
@@ -116,7 +115,7 @@ def test_the_card_of_an_arm_has_the_interval_of_the_study(undisturbed: Path, tmp
     arm = next(trial for trial in RunFolder.open(undisturbed).finished() if trial.plan.role == names.ARM)
     table = compare_arms(load(undisturbed), ["none", "linear 0", "linear 1"])
     [row] = table[table["arm"] == arm.plan.arm].to_dict("records")
-    card = model_card(read_all(undisturbed), arm, small_tokenizer(tmp_path), 1000)
+    card = model_card(read_findings(undisturbed), arm, small_tokenizer(tmp_path), 1000)
     assert f"over its control {arm.plan.control} (same seed and batches)" in card
     interval = f"{signed(row['gain_low'])} to {signed(row['gain_high'])}"
     assert f"mean over 2 seeds or folds: {signed(row['gain'])}, 95 % interval {interval}" in card
@@ -284,7 +283,7 @@ def test_card_of_a_confirmed_schedule_has_its_interval_and_of_a_control_none(tmp
 
     def card(name: str) -> str:
         plan, reports = plans[name]
-        return model_card(read_all(run), FinishedTrial(plan, reports[-1][names.EVAL_LOSS]), tokenizer, 1000)
+        return model_card(read_findings(run), FinishedTrial(plan, reports[-1][names.EVAL_LOSS]), tokenizer, 1000)
 
     interval = f"{signed(best['confirmed_low'])} to {signed(best['confirmed_high'])}"
     assert (
