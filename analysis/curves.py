@@ -12,14 +12,14 @@ from typing import Annotated, Final
 import tyro
 
 from analysis.columns import CONTROL_NAME, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, STATE, TEACHER_STEPS, TRIAL
-from analysis.command import RunPath, run_command
+from analysis.command import RunPath, run_command, shown
 from analysis.figures.draw import save_plot
-from analysis.plots.arm_plots import PLOTS
-from analysis.results import Findings, load, read_record
+from analysis.plots.arm_plots import LOSS, TRAINING_LOSS, loss_by_arm, training_loss_by_arm
+from analysis.results import Results, load
 from analysis.tables.arm_lines import is_search
 from trainable import names
 from trainable.errors import InputError
-from trainable.record.run_files import as_users_know
+from trainable.record.run_record import read_record
 
 SEARCH_PREFIX: Final = "best_"
 NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
@@ -35,11 +35,12 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
     if not results:
         raise InputError("RESULTS: give at least one run folder.")
     for folder, target in zip(results, _targets(results, out), strict=True):
-        found = _read(folder)
-        prefix = SEARCH_PREFIX if is_search(found.results.trials) else ""
-        drawn = [(plot, plot.make(found)) for plot in PLOTS if plot.in_pictures]
-        paths = [path for plot, data in drawn if data for path in save_plot(plot, data, target, prefix)]
-        print(*(as_users_know(str(path)) for path in paths), sep="\n")
+        results = _read(folder)
+        arms = read_record(folder).arms if (folder / names.RUN_FILE).is_file() else ()  # kept tables have no run.json
+        prefix = SEARCH_PREFIX if is_search(results.trials) else ""
+        drawn = [(LOSS, loss_by_arm(results, arms)), (TRAINING_LOSS, training_loss_by_arm(results, arms))]
+        paths = [path for plot, data in drawn for path in save_plot(plot, data, target, prefix)]
+        print(*(shown(path) for path in paths), sep="\n")
 
 
 def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:
@@ -53,15 +54,14 @@ def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:
     return [out / (one.name if short.count(one.name) == 1 else f"{one.parent.name}_{one.name}") for one in whole]
 
 
-def _read(folder: Path) -> Findings:
-    """The tables of a folder, and its run.json if it has one. Raises InputError if one of them lacks a column."""
+def _read(folder: Path) -> Results:
+    """The tables of a folder. Raises InputError if one of them lacks a column."""
     results = load(folder)
     lacking = [name for name in NEEDED if name not in results.trials]
     lacking += [name for name in (TRIAL, names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS) if name not in results.curves]
     if lacking:
         raise InputError(f"the tables in {folder} lack {', '.join(lacking)}: see results/README.md for their columns.")
-    record = read_record(folder) if (folder / names.RUN_FILE).is_file() else {"spec": {"base": {}}}
-    return Findings(folder, record, results)
+    return results
 
 
 if __name__ == "__main__":

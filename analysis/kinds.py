@@ -47,4 +47,4 @@ def pictures(found: Findings) -> tuple[str, ...]:
 
 
 def _kind(found: Findings) -> Kind:
-    return COMPARISON if found.is_comparison else SEARCH
+    return COMPARISON if found.record.is_comparison else SEARCH

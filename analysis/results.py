@@ -11,7 +11,7 @@ for other tools, and are read only where somebody kept them without the ledgers.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -32,12 +32,10 @@ from analysis.table_file import read_table, write_table
 from analysis.tables.pairing import time_to_control
 from trainable import names
 from trainable.errors import InputError
-from trainable.record.files import read_foreign_json, read_json
 from trainable.record.ledger import Row
 from trainable.record.run_files import run_files
+from trainable.record.run_record import RunRecord, read_record
 from trainable.record.trial_files import read_facts, read_status, read_whole_ledger
-
-NEEDED: Final = {"study", "run", "versions", "git_commit", "hardware", "corpus", "tokenizer", "tokens", "teacher"}
 
 
 class Results(NamedTuple):
@@ -52,23 +50,14 @@ class Findings:
     """All that a report is written from: what a run folder says of its run, and its tables."""
 
     folder: Path
-    record: dict[str, Any]  # run.json
+    called: str  # what texts for users call the folder: a path, or a URI
+    record: RunRecord
     results: Results
 
     @property
     def settings(self) -> dict[str, Any]:
         """Settings that trials have unless they say otherwise, by dotted key."""
-        return names.dotted(self.record["spec"]["base"])
-
-    @property
-    def is_comparison(self) -> bool:
-        """Whether the run compares a fixed list of arms; else it is a search."""
-        return bool(self.record["spec"].get("kind") == "comparison")
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The arms of a comparison in its own order, the control first; none of a search."""
-        return tuple(self.record["spec"].get("arms", ()))
+        return names.dotted(self.record.base)
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ def load(run: str | Path) -> Results:
 
 def build(run: Path) -> Results:
     """The tables of a run folder from its ledgers alone. Raises InputError as `load` does."""
-    settings = names.dotted(read_record(run)["spec"]["base"])
+    settings = names.dotted(read_record(run).base)
     found = sorted((run / names.TRIALS_FOLDER).glob(f"*/{names.TRIAL_FILE}"))
     read = [_read_trial(path.parent) for path in found]
     trials = _trials_table(read, settings)
@@ -118,28 +107,12 @@ def write(run: Path) -> Results:
     return results
 
 
-def read_record(run: Path) -> dict[str, Any]:
-    """run.json of a run folder. Raises InputError if the folder is not a run or the file is damaged."""
-    path = Path(run) / names.RUN_FILE
-    if not path.is_file():
-        raise InputError(
-            f"{run} is not a run folder, for it has no {names.RUN_FILE}: give one such as results/<study>/<run>."
-        )
-    kept_whole = (Path(run) / names.TRIALS_FOLDER).is_dir()  # the oldest records have tables only, and no checksum
-    record = read_json(path) if kept_whole else read_foreign_json(path)
-    spec = record.get("spec")
-    if not isinstance(spec, dict) or not isinstance(spec.get("base"), dict):
-        raise InputError(f"{path} has no settings under spec.base: restore it from a copy.")
-    return dict(record)
+def read_findings(run: Path, called: str = "") -> Findings:
+    """All that a report is written from; `called` is the folder's name for users, where that is not its path.
 
-
-def read_findings(run: Path) -> Findings:
-    """All that a report is written from. Raises InputError if the folder is not a run."""
-    record = read_record(run)
-    missing = NEEDED - record.keys()
-    if missing:
-        raise InputError(f"{Path(run) / names.RUN_FILE} lacks {', '.join(sorted(missing))}: restore it from a copy.")
-    return Findings(Path(run), record, load(run))
+    Raises InputError if the folder is not a run, or a file that is read is damaged.
+    """
+    return Findings(run, called or str(run), read_record(run), load(run))
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

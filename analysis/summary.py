@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from analysis.command import RunPath, run_command
+from analysis.command import RunPath, run_command, shown
 from analysis.figures.draw import save_plot
 from analysis.kinds import pictures, plots, sections
 from analysis.plots.plot import Plot
@@ -28,23 +28,24 @@ from trainable.record.files import atomic_file
 def write_summary(found: Findings) -> str:
     """Write summary.md of a run folder (atomically) and return its text."""
     shown = [f"{names.FIGURES_FOLDER}/{name}" for name in pictures(found)]
-    text = markdown(f"{found.record['study']}: {found.record['run']}", sections(found), shown)
+    text = markdown(f"{found.record.study}: {found.record.run}", sections(found), shown)
     with atomic_file(found.folder / names.SUMMARY_FILE, "w") as stream:
         stream.write(text)
     return text
 
 
-def print_summary(run: Path, console: Console) -> None:
+def print_summary(run: Path, console: Console, called: str = "") -> None:
     """Print the text and tables of summary.md in the terminal. Raises InputError if the folder is not a run."""
-    print_sections(sections(read_findings(run)), console)
+    print_sections(sections(read_findings(run, called)), console)
 
 
-def rebuild(run: Path) -> list[str]:
+def rebuild(run: Path, called: str = "") -> list[str]:
     """Write the tables, figures and summary.md of a run from its ledgers; a sentence for each of them that failed.
 
+    called: what the summary calls the folder, where not by its path.
     Raises InputError if the folder is not a run, or a file that all of them are made from is damaged.
     """
-    found = read_findings(run)
+    found = read_findings(run, called)
     pieces: list[tuple[str, Callable[[], object]]] = []
     if (run / names.TRIALS_FOLDER).is_dir():
         pieces.append(("the tables", partial(write, run)))
@@ -55,7 +56,7 @@ def rebuild(run: Path) -> list[str]:
         try:
             make()
         except Exception as error:  # however it fails: a piece of a report can be made again, a run cannot
-            failures.append(_failure(what, error, run))
+            failures.append(_failure(what, error, found.called))
     return failures
 
 
@@ -65,19 +66,19 @@ def _draw(plot: Plot, found: Findings) -> None:
         save_plot(plot, data, found.folder / names.FIGURES_FOLDER)
 
 
-def _failure(what: str, error: Exception, run: Path) -> str:
+def _failure(what: str, error: Exception, called: str) -> str:
     reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    return f"Could not make {what} ({reason}): the run is whole; to try again: {again(run)}"
+    return f"Could not make {what} ({reason}): the run is whole; to try again: {again(called)}"
 
 
-def conclude(run: Path, console: Console) -> None:
+def conclude(run: Path, console: Console, called: str) -> None:
     """Rebuild and print what a run found that has just ended; what fails is told in a sentence and never raised."""
     failures = []
     try:
-        failures += rebuild(run)
-        print_summary(run, console)
+        failures += rebuild(run, called)
+        print_summary(run, console, called)
     except Exception as error:
-        failures.append(_failure("the tables, figures and summary", error, run))
+        failures.append(_failure("the tables, figures and summary", error, called))
     for sentence in failures:
         console.print(sentence, markup=False, highlight=False)
 
@@ -88,8 +89,8 @@ def main(run: Annotated[RunPath, tyro.conf.Positional]) -> None:
     Args:
         run: a run folder, such as results/schedule_search/my_run
     """
-    failures = rebuild(run)
-    print_summary(run, Console())
+    failures = rebuild(run, shown(run))
+    print_summary(run, Console(), shown(run))
     print(*failures, sep="\n", end="\n" if failures else "", file=sys.stderr)
 
 

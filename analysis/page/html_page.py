@@ -45,12 +45,12 @@ def page(found: Findings, folder: Path) -> str:
     """The page; its links are relative to `folder`."""
     written = sections(found)
     record = found.record
-    dates = [f"{key} {record[key]}" for key in ("created", "ended") if record.get(key)]
+    dates = [f"{key} {date}" for key, date in (("created", record.created), ("ended", record.ended)) if date]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template(TEMPLATE).render(
-        title=f"{record['study']}: {record['run']}",
+        title=f"{record.study}: {record.run}",
         subtitle=", ".join(dates),
         opening=_about(written, OPENING),
         middle=[section for section in written if section.subject not in (*OPENING, *CLOSING)],

@@ -103,19 +103,18 @@ def gain_by_arm(results: Results, arms: Sequence[str]) -> PlotData | None:
 
 
 def _loss(found: Findings) -> PlotData:
-    return loss_by_arm(found.results, found.arms)
+    return loss_by_arm(found.results, found.record.arms)
 
 
 def _gain(found: Findings) -> PlotData | None:
-    return gain_by_arm(found.results, found.arms)
+    return gain_by_arm(found.results, found.record.arms)
 
 
 def _training_loss(found: Findings) -> PlotData:
-    return training_loss_by_arm(found.results, found.arms)
+    return training_loss_by_arm(found.results, found.record.arms)
 
 
-PLOTS: Final = (
-    Plot(name="curves", make=_loss, has_tail=True),
-    Plot(name="gain", make=_gain, in_pictures=False, has_tail=True),
-    Plot(name="train_loss", make=_training_loss, on_page=False),
-)
+LOSS: Final = Plot(name="curves", make=_loss, has_tail=True)
+GAIN: Final = Plot(name="gain", make=_gain, in_pictures=False, has_tail=True)
+TRAINING_LOSS: Final = Plot(name="train_loss", make=_training_loss, on_page=False)
+PLOTS: Final = (LOSS, GAIN, TRAINING_LOSS)

@@ -79,14 +79,14 @@ def controls_beside_published(found: Findings) -> PlotData | None:
 
 def _published(found: Findings) -> Results | None:
     """The published study that this one repeats; None where either is absent."""
-    if found.record["study"] not in REPEATS:
+    if found.record.study not in REPEATS:
         return None
-    folder = PUBLISHED / REPEATS[found.record["study"]]
+    folder = PUBLISHED / REPEATS[found.record.study]
     return load(folder) if folder.is_dir() else None
 
 
 def _same_model(found: Findings) -> bool:
-    known = {"vocabulary": found.record["tokenizer"]["vocab_size"], **found.settings}
+    known = {"vocabulary": found.record.tokenizer.vocab_size, **found.settings}
     return all(known.get(key) == value for key, value in PUBLISHED_MODEL.items())
 
 
@@ -105,7 +105,7 @@ def _arm_panels(found: Findings, published: Results, same_model: bool) -> Iterat
     def lines_of(results: Results, arms: tuple[str, ...]) -> pd.DataFrame:
         return arm_lines(results, names.EVAL_LOSS, arms) if same_model else gain_lines(results, arms)
 
-    here = shares(lines_of(found.results, found.arms))
+    here = shares(lines_of(found.results, found.record.arms))
     there = shares(repeated(lines_of(published, ()), here))
     looks = arm_looks(here)
     for depth, ours in here.groupby(LAYERS):

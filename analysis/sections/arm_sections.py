@@ -25,8 +25,8 @@ VERDICTS: Final[dict[Verdict, str]] = {
 
 def arm_sections(found: Findings) -> list[Section]:
     """The setting, what each arm is worth, and the cost."""
-    tuned = found.record["spec"]["tuned"]
-    compared = compare_arms(found.results, found.arms, tuned)
+    tuned = found.record.tuned
+    compared = compare_arms(found.results, found.record.arms, tuned)
     return [
         setting(found, tuple(_teachers(found))),
         _verdict(found, compared),
@@ -37,23 +37,22 @@ def arm_sections(found: Findings) -> list[Section]:
 
 def _teachers(found: Findings) -> Iterator[str]:
     """A line a table: what it is, what it was counted on, how good it is by itself."""
-    for table in found.record["tables"].values():
-        loss = table["eval_loss"]
+    for table in found.record.tables.values():
+        loss = table.eval_loss
         own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
-        counted = f"counted on {table['rows']} rows" if table["rows"] != "none" else "counted on nothing"
-        leak = " It has counted the validation rows too: a probe of that leak." if table["rows"] == "all" else ""
-        yield f"Teacher {table['smoothing']}, {counted}: {table['bigrams']:,} bigrams; own validation loss {own}.{leak}"
+        counted = f"counted on {table.rows} rows" if table.rows != "none" else "counted on nothing"
+        leak = " It has counted the validation rows too: a probe of that leak." if table.rows == "all" else ""
+        yield f"Teacher {table.smoothing}, {counted}: {table.bigrams:,} bigrams; own validation loss {own}.{leak}"
 
 
 def _verdict(found: Findings, compared: pd.DataFrame) -> Section:
     lines = [_answer(row, compared) for row in compared.to_dict("records") if row[ROLE] != names.CONTROL]
     if not lines:
-        lines = [
-            "No guided arm has finished beside its control." if len(found.arms) > 1 else "No teacher in this study."
-        ]
+        is_guided = len(found.record.arms) > 1
+        lines = ["No guided arm has finished beside its control." if is_guided else "No teacher in this study."]
     if len(lines) > 2:
         lines.append("Several arms are compared with one control: expect one in twenty intervals to miss by chance.")
-    if found.record["corpus"]["demonstration"]:
+    if found.record.corpus.demonstration:
         lines.append("Measured on the demonstration text alone: no claim about other text.")
     return Section("Verdict", tuple(lines), subject="verdict")
 
@@ -128,5 +127,5 @@ def _cost(found: Findings) -> Section:
         for role, row in spent.iterrows()
     )
     table = Table(("role", "trials", "trial-steps", "training s", "evaluation s"), rows)
-    lines = (wall_clock(found.record), peak_memory(found))
+    lines = (wall_clock(found.record.wall_seconds), peak_memory(found))
     return Section("Cost", lines, (table, *step_time_table(found.results)))

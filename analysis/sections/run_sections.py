@@ -1,7 +1,6 @@
 """Sections that every report has: question, setting, failures, cost, what was not controlled, where things are."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from analysis.columns import (
@@ -21,7 +20,6 @@ from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
 from analysis.wording import clip, number
 from trainable import names
-from trainable.record.run_files import as_users_know
 
 NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement
 SAME_TEXT: Final = (
@@ -41,7 +39,7 @@ def question(found: Findings) -> Section:
     return Section(
         "Question",
         (
-            found.record["spec"]["question"],
+            found.record.question,
             "The teacher is a bigram table whose weight in the loss falls from 1 to a floor over T scheduling steps.",
             "gain = validation loss of the control (same depth, seed and batches, no teacher) minus the trial's own, "
             "at the same step, in nats per token: positive means that guided is better.",
@@ -52,22 +50,23 @@ def question(found: Findings) -> Section:
 
 def setting(found: Findings, teachers: Sequence[str]) -> Section:
     """Data, training, machine; `teachers` are the lines about what taught."""
-    corpus, tokens, settings = found.record["corpus"], found.record["tokens"], found.settings
+    record, settings = found.record, found.settings
+    corpus, tokens = record.corpus, record.tokens
     blocks = settings["loop.batch_blocks"] * settings["loop.accumulation"]
     steps = sorted(set(found.results.trials[LOOP_STEPS])) or [settings[LOOP_STEPS]]
     every = sorted(set(found.results.trials["loop.eval_every"])) or [settings["loop.eval_every"]]
-    epochs = ", ".join(f"{n * blocks / tokens['train_blocks']:.2f}" for n in steps)
+    epochs = ", ".join(f"{n * blocks / tokens.train_blocks:.2f}" for n in steps)
     lines = [
-        f"Corpus: {corpus['source']}, {corpus['train_rows']:,} training and {corpus['eval_rows']:,} validation rows.",
-        f"Tokens: {tokens['train_tokens']:,} to train on, {tokens['eval_tokens']:,} to validate on; "
-        f"vocabulary {found.record['tokenizer']['vocab_size']:,}, context {settings['tokens.context']}.",
+        f"Corpus: {corpus.source}, {corpus.train_rows:,} training and {corpus.eval_rows:,} validation rows.",
+        f"Tokens: {tokens.train_tokens:,} to train on, {tokens.eval_tokens:,} to validate on; "
+        f"vocabulary {record.tokenizer.vocab_size:,}, context {settings['tokens.context']}.",
         f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
         f"evaluated every {', '.join(map(str, every))} steps.",
         *teachers,
-        f"Machine: {_pairs(found.record['hardware'])}. Made with {_pairs(found.record['versions'])}; "
-        f"git commit {found.record['git_commit'] or 'unknown'}.",
+        f"Machine: {_pairs(record.hardware)}. Made with {_pairs(record.versions)}; "
+        f"git commit {record.git_commit or 'unknown'}.",
     ]
-    if corpus["demonstration"]:
+    if corpus.demonstration:
         lines.insert(
             0, "Only the built-in demonstration text: it shows that everything works, not how language behaves."
         )
@@ -98,7 +97,7 @@ def _without_control(found: Findings) -> Iterator[str]:
     """Guided trials that were never begun, because the control they would be compared with failed."""
     trials = found.results.trials
     for control in trials.loc[(trials[ROLE] == names.CONTROL) & (trials[STATE] == names.FAILED), TRIAL]:
-        planned = [plan["name"] for plan in found.record["spec"].get("plans", ()) if plan["control"] == control]
+        planned = [name for name, its_control in found.record.planned.items() if its_control == control]
         left = [name for name in planned if name not in set(trials[TRIAL])]
         if left or not planned:
             lost = ", ".join(left) or "the guided trials of its depth and seed"
@@ -134,7 +133,7 @@ def not_controlled(found: Findings) -> Section:
     """What a reader should hold against the result."""
     folds = found.settings[FOLDS]
     lines = [
-        *([] if found.record["spec"].get("tuned") else [_untuned(found)]),
+        *([] if found.record.tuned else [_untuned(found)]),
         f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
         "fade in a run longer than these.",
         *_not_published(found),
@@ -152,7 +151,7 @@ def _untuned(found: Findings) -> str:
 def _not_published(found: Findings) -> Iterator[str]:
     """A comparison repeats a published study; say so where its size was not the published one."""
     name = found.settings["model.name"]
-    if found.is_comparison and name != "small-llama2":
+    if found.record.is_comparison and name != "small-llama2":
         published = "small-llama2, 588 steps of 32,768 tokens, BookCorpus"
         yield f"The published size ({published}) was not run: the model here is {name}."
 
@@ -170,24 +169,24 @@ def _early_controls(found: Findings) -> Iterator[str]:
 
 def where(found: Findings, pictures: Sequence[str]) -> Section:
     """Tables, pictures, logs."""
-    address, trials = as_users_know(str(found.folder)), found.folder / names.TRIALS_FOLDER
-    logs = (f"TensorBoard: tensorboard --logdir {as_users_know(str(trials))}",) if trials.is_dir() else ()
+    trials = names.TRIALS_FOLDER
+    logs = (f"TensorBoard: tensorboard --logdir {found.called}/{trials}",) if (found.folder / trials).is_dir() else ()
     return Section(
         "Where things are",
         (
             f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
-            f"In Python: from analysis.results import load; trials, curves = load({address!r})",
+            f"In Python: from analysis.results import load; trials, curves = load({found.called!r})",
             f"Pictures: {names.FIGURES_FOLDER}/{', '.join(pictures)}",
             *logs,
-            f"All of it again: {again(found.folder)}",
+            f"All of it again: {again(found.called)}",
         ),
         subject="files",
     )
 
 
-def again(run: Path) -> str:
+def again(called: str) -> str:
     """The command that makes tables, pictures and summary of a run again."""
-    return f"python -m analysis.summary {as_users_know(str(run))}"
+    return f"python -m analysis.summary {called}"
 
 
 def leak_status(found: Findings) -> Section:
@@ -195,7 +194,7 @@ def leak_status(found: Findings) -> Section:
     guided = found.results.trials[found.results.trials[ROLE] != names.CONTROL]
     leaking = guided[guided[TEACHER_ROWS] == LEAKING_ROWS]
     arms = sorted(set(leaking[ARM])) if ARM in leaking else []
-    planned = {found.record["teacher"]["rows"]} if found.record["teacher"] and not found.is_comparison else set()
+    planned = {found.record.teacher.rows} if found.record.teacher and not found.record.is_comparison else set()
     counted = set(guided[TEACHER_ROWS]) | planned
     which = " or ".join(ROWS.get(rows, rows) for rows in sorted(counted - {LEAKING_ROWS}))
     folds = " Each fold has a table of its own, without the fold's rows." if found.settings[FOLDS] else ""
@@ -213,8 +212,8 @@ def leak_status(found: Findings) -> Section:
     return Section("Leak status", (said,), subject="leak", is_warning=LEAKING_ROWS in counted)
 
 
-def wall_clock(record: Mapping[str, Any]) -> str:
+def wall_clock(seconds: float | None) -> str:
     """Of the whole found."""
-    if "wall_seconds" not in record:
+    if seconds is None:
         return "Wall clock: the run has not ended (or was cut short)."
-    return f"Wall clock: {record['wall_seconds']:,.0f} s ({record['wall_seconds'] / 60:.1f} min)."
+    return f"Wall clock: {seconds:,.0f} s ({seconds / 60:.1f} min)."

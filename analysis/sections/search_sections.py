@@ -23,6 +23,7 @@ from analysis.tables.best import (
 from analysis.tables.statistics import Verdict, verdict
 from analysis.wording import DASH, describe, number, plural, saved, signed
 from trainable import names
+from trainable.record.run_record import TeacherFacts
 
 VERDICTS: Final[dict[Verdict, str]] = {
     "better": "guided is better",
@@ -35,19 +36,19 @@ TOP: Final = 3  # schedules shown a depth
 def search_sections(found: Findings) -> list[Section]:
     """The setting, what a search found, and what it cost."""
     ranked = ranking.best(found.results.trials)
-    teachers = (_teacher_line(found.record["teacher"]), *leak_status(found).lines)
+    teachers = (_teacher_line(found.record.teacher), *leak_status(found).lines)
     parts = [_verdict(found, ranked), _best_schedules(found, ranked), _stopped(found)]
     return [setting(found, teachers), *parts, _cost(found)]
 
 
 def _verdict(found: Findings, ranked: pd.DataFrame) -> Section:
     winners: dict[int, Any] = {row[LAYERS]: row for row in ranked[ranked[RANK] == 1].to_dict("records")}
-    depths = sorted({*found.record["spec"]["layers"], *winners})
-    planned = len(found.record["spec"]["confirm_seeds"])
+    depths = sorted({*found.record.layers, *winners})
+    planned = len(found.record.confirm_seeds)
     leak = leak_status(found)
     lines = [*leak.lines] if leak.is_warning else []
     lines += [f"{plural(depth)}: {_answer(winners.get(depth), planned)}" for depth in depths]
-    if found.record["corpus"]["demonstration"]:
+    if found.record.corpus.demonstration:
         lines.append("Measured on the demonstration text alone: no claim about other text.")
     return Section("Verdict", tuple(lines), subject="verdict")
 
@@ -91,7 +92,7 @@ def _best_schedules(found: Findings, ranked: pd.DataFrame) -> Section:
 def _edges(found: Findings, ranked: pd.DataFrame) -> Iterator[str]:
     """A sentence for each depth whose best schedule the space may have cut short."""
     for row in ranked[ranked[RANK] == 1].to_dict("records"):
-        if edges := ranking.at_edge(dict(row), found.record["spec"]["space"]):
+        if edges := ranking.at_edge(dict(row), found.record.space):
             keys = " and ".join(edges)
             yield f"{plural(row[LAYERS])}: the best has {keys} at the end of its range; a wider space may hold better."
 
@@ -107,12 +108,10 @@ def _best_row(row: Any) -> tuple[str, ...]:
 def _stopped(found: Findings) -> Section:
     ended = ranking.stopped(found.results.trials)
     searched = (found.results.trials[ROLE] == names.SEARCH).sum()
-    asha = found.record["spec"]["asha"]
-    lines = [
-        f"{len(ended)} of {searched} search trials." if asha else "ASHA was off: every trial was to run to its end."
-    ]
-    if asha:
-        lines += list(_judged_too_early(found, asha["grace_period"]))
+    grace = found.record.grace_period
+    lines = ["ASHA was off: every trial was to run to its end."]
+    if grace is not None:
+        lines = [f"{len(ended)} of {searched} search trials.", *_judged_too_early(found, grace)]
     rows = tuple((row[TRIAL], str(row[names.STEP]), signed(row[names.GAIN])) for _, row in ended.iterrows())
     return Section("Stopped by ASHA", tuple(lines), (Table(("trial", "at step", "gain then"), rows),) if rows else ())
 
@@ -131,7 +130,11 @@ def _cost(found: Findings) -> Section:
     spent = ranking.cost(found.results.trials)
     rows = tuple(_cost_row(str(role), row) for role, row in spent.iterrows())
     headings = ("role", "trials", "trial-steps", "all run to the end", "share", "training s", "evaluation s")
-    lines = [wall_clock(found.record), _full_grid(found, spent["trial_steps"][names.SEARCH]), peak_memory(found)]
+    lines = [
+        wall_clock(found.record.wall_seconds),
+        _full_grid(found, spent["trial_steps"][names.SEARCH]),
+        peak_memory(found),
+    ]
     return Section("Cost", tuple(lines), (Table(headings, rows), *step_time_table(found.results)))
 
 
@@ -143,15 +146,15 @@ def _cost_row(role: str, row: Any) -> tuple[str, ...]:
 
 
 def _full_grid(found: Findings, spent: int) -> str:
-    points = ranking.grid_points(found.record["spec"])
+    points = ranking.grid_points(found.record.layers, found.record.space)
     full = points * found.settings["loop.steps"]
     return f"The full grid ({points} settings) would take {full:,} trial-steps; the search took {spent:,}."
 
 
-def _teacher_line(teacher: Mapping[str, Any] | None) -> str:
+def _teacher_line(teacher: TeacherFacts | None) -> str:
     if teacher is None:
         return "Teacher: none."
-    size = f"Teacher: {teacher['bigrams']:,} bigrams, smoothing {teacher['smoothing']}; its own validation loss "
-    if teacher["eval_loss"] is None:
+    size = f"Teacher: {teacher.bigrams:,} bigrams, smoothing {teacher.smoothing}; its own validation loss "
+    if teacher.eval_loss is None:
         return size + "is not finite or not recorded (an unsmoothed table gives unseen pairs no probability)."
-    return size + f"is {teacher['eval_loss']:.4f} nats per token."
+    return size + f"is {teacher.eval_loss:.4f} nats per token."

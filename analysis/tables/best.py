@@ -6,7 +6,7 @@ Pure pandas on the tables of `analysis.results`; `python -m analysis.summary RUN
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -83,9 +83,9 @@ def cost(trials: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"trials": "int64", "trial_steps": "int64", "full_trial_steps": "int64"})
 
 
-def grid_points(spec: Mapping[str, Any]) -> int:
-    """How many settings the full grid of run.json's `spec` has: every combination of the space, at every depth."""
-    return len(spec["layers"]) * math.prod(map(len, spec["space"].values()))
+def grid_points(layers: Sequence[int], space: Mapping[str, Sequence[Any]]) -> int:
+    """How many settings a full grid has: every combination of the space, at every depth."""
+    return len(layers) * math.prod(map(len, space.values()))
 
 
 def at_edge(row: Mapping[Any, Any], space: Mapping[str, list[Any]]) -> list[str]:

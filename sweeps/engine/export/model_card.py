@@ -38,7 +38,7 @@ def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, pa
     row = run.results.trials.set_index(TRIAL, drop=False).loc[trial.plan.name]
     settings = "\n".join(f"{key}: {_shown(value)}" for key, value in flatten(trial.plan.config).items())
     parts = [
-        f"{_HEAD}\n# {run.record['study']}: {trial.plan.name}",
+        f"{_HEAD}\n# {run.record.study}: {trial.plan.name}",
         " ".join(_what(run, trial, tokenizer, parameters)),
         _table(run, row),
         "\n".join(f"- {line}" for line in _notes(run, trial)),
@@ -73,16 +73,16 @@ def _rank(run: Findings, trial: FinishedTrial) -> str:
 
 
 def _table(run: Findings, row: Mapping[Any, Any]) -> str:
-    corpus, record = run.record["corpus"], run.record
+    corpus, record = run.record.corpus, run.record
     interval = f" ± {number(row[names.EVAL_LOSS_SE], '.4f')} (standard error over blocks)"
     rows = {
         "validation loss": f"{row[names.EVAL_LOSS]:.6f}{interval}, nats per token, plain cross-entropy",
         "gain": " ".join(_gain(run, row)),
-        "corpus": f"{corpus['source']}, fingerprint `{corpus['fingerprint']}`, {corpus['rows']:,} rows",
-        "rows": f"{corpus['train_rows']:,} to train on, {corpus['eval_rows']:,} to validate on (see the settings)",
-        "run": f"{record['study']}/{record['run']}, begun {record['created']}",
-        "git commit": record["git_commit"] or "unknown",
-        "made with": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "corpus": f"{corpus.source}, fingerprint `{corpus.fingerprint}`, {corpus.rows:,} rows",
+        "rows": f"{corpus.train_rows:,} to train on, {corpus.eval_rows:,} to validate on (see the settings)",
+        "run": f"{record.study}/{record.run}, begun {record.created}",
+        "git commit": record.git_commit or "unknown",
+        "made with": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
     return "| | |\n|---|---|\n" + "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
 
@@ -93,7 +93,7 @@ def _gain(run: Findings, row: Mapping[Any, Any]) -> Iterator[str]:
         yield "none, for this is a control"
         return
     yield f"{signed(row[names.GAIN])} nats per token over its control {row['control']} (same seed and batches)"
-    found = _arm_interval(run, row) if run.is_comparison else _confirmed_interval(run, row)
+    found = _arm_interval(run, row) if run.record.is_comparison else _confirmed_interval(run, row)
     if found is None:
         yield "; no interval, for it takes at least 2 seeds or folds: no claim from one"
         return
@@ -105,12 +105,12 @@ Interval = tuple[float, float, float, str]  # mean, low, high, over what
 
 
 def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
-    spec = run.record["spec"]
-    table = compare_arms(run.results, spec["arms"], spec["tuned"])
+    tuned = run.record.tuned
+    table = compare_arms(run.results, run.record.arms, tuned)
     same = (table[ARM] == row[ARM]) & (table[LAYERS] == row[LAYERS]) & (table[LOOP_STEPS] == row[LOOP_STEPS])
     same &= (table[EVAL_ROWS] == row[EVAL_ROWS]) | (table[EVAL_ROWS].isna() & bool(pd.isna(row[EVAL_ROWS])))
-    if spec["tuned"]:
-        same &= table[spec["tuned"]] == row[spec["tuned"]]
+    if tuned:
+        same &= table[tuned] == row[tuned]
     for found in table[same].to_dict("records"):
         if np.isfinite(found[LOW]):
             return found[names.GAIN], found[LOW], found[HIGH], f"{found[N]} seeds or folds"
@@ -131,7 +131,7 @@ def _confirmed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | Non
 
 def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
     config = trial.plan.config
-    if run.record["corpus"]["demonstration"]:
+    if run.record.corpus.demonstration:
         yield "Trained on the built-in demonstration text (docstrings): it shows that everything works, no more."
     if config.teacher.schedule != "none" and config.teacher.rows == "all":
         yield LEAK

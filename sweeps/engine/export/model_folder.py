@@ -65,8 +65,7 @@ def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
     corpus = open_corpus(config.corpus)
     train_rows_R = split_rows(corpus.rows, config.corpus).train
     tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, train_rows_R, cache_folder())
-    tables = run.read_run()["tables"].values()
-    known = {table["tokenizer"] for table in tables if table["blocks"] == data_key(config)}
+    known = {table.tokenizer for table in run.record().tables.values() if table.blocks == data_key(config)}
     require(
         tokenizer.fingerprint in known,
         f"--export: tokenizer {config.tokens.tokenizer} of corpus {corpus.name} is no longer what run {run.address} "

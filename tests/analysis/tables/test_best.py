@@ -125,8 +125,8 @@ def test_cost_counts_steps_by_role_against_the_same_trials_run_to_the_end(run: P
 
 
 def test_the_full_grid_is_schedules_times_depths() -> None:
-    assert grid_points(spec()) == 4 * 4 * 5 * 2
-    assert grid_points(spec(space={"teacher.steps": [20, 80], "teacher.schedule": ["step"]})) == 2 * 2
+    assert grid_points(spec()["layers"], spec()["space"]) == 4 * 4 * 5 * 2
+    assert grid_points([1, 2], {"teacher.steps": [20, 80], "teacher.schedule": ["step"]}) == 2 * 2
 
 
 def slow_while_taught(run: Path, name: str, seconds: dict[int, float]) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,15 +93,15 @@ def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
     exported: tuple[RunFolder, Path, str],
 ) -> None:
     run, folder, _ = exported
-    record, best = run.read_run(), run.finished()[0]
+    record, best = run.record(), run.finished()[0]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: transformers\n")
     for told in (
         f"{best.loss:.6f}",
         "the lowest of the 6 finished trials",
-        record["corpus"]["fingerprint"],
+        record.corpus.fingerprint,
         f"small_study/{run.path.name}",
-        record["git_commit"] or "unknown",
+        record.git_commit or "unknown",
         f"teacher.schedule: {best.plan.config.teacher.schedule}",
     ):
         assert told in card, told
@@ -229,8 +230,9 @@ def another_model(run: RunFolder) -> None:
 
 
 def another_tokenizer(run: RunFolder) -> None:
-    record = run.read_run()
-    run.write_run(record | {"tables": {key: table | {"tokenizer": "0"} for key, table in record["tables"].items()}})
+    record = run.record()
+    tables = {key: replace(table, tokenizer="0") for key, table in record.tables.items()}
+    run.write_record(replace(record, tables=tables))
 
 
 def best_checkpoint(run: RunFolder) -> Path:
