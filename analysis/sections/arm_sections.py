@@ -53,7 +53,9 @@ def _verdict(found: Findings, compared: pd.DataFrame) -> Section:
     if len(lines) > 2:
         lines.append("Several arms are compared with one control: expect one in twenty intervals to miss by chance.")
     if found.record.corpus.demonstration:
-        lines.append("Measured on the demonstration text alone: no claim about other text.")
+        lines.append(
+            "Measured on the built-in text alone, four novels of 1 MB: a first answer, no claim about other text."
+        )
     return Section("Verdict", tuple(lines), subject="verdict")
 
 

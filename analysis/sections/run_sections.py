@@ -67,9 +67,7 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
         f"git commit {record.git_commit or 'unknown'}.",
     ]
     if corpus.demonstration:
-        lines.insert(
-            0, "Only the built-in demonstration text: it shows that everything works, not how language behaves."
-        )
+        lines.insert(0, "The built-in text, four novels of 1 MB: a first answer about English, at that size.")
     return Section("Setting", tuple(lines), subject="setting")
 
 

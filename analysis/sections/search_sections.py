@@ -49,7 +49,9 @@ def _verdict(found: Findings, ranked: pd.DataFrame) -> Section:
     lines = [*leak.lines] if leak.is_warning else []
     lines += [f"{plural(depth)}: {_answer(winners.get(depth), planned)}" for depth in depths]
     if found.record.corpus.demonstration:
-        lines.append("Measured on the demonstration text alone: no claim about other text.")
+        lines.append(
+            "Measured on the built-in text alone, four novels of 1 MB: a first answer, no claim about other text."
+        )
     return Section("Verdict", tuple(lines), subject="verdict")
 
 

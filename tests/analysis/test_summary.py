@@ -91,11 +91,11 @@ def test_at_most_three_schedules_of_a_depth_are_shown(tmp_path: Path) -> None:
     assert write_summary(run).count("| 1 | linear |") == 3
 
 
-def test_the_demonstration_text_is_called_one(tmp_path: Path) -> None:
+def test_the_built_in_text_is_called_what_it_is(tmp_path: Path) -> None:
     corpus = read_json(one_depth(tmp_path) / names.RUN_FILE)["corpus"]
-    assert "built-in demonstration text" in write_summary(one_depth(tmp_path))
+    assert "built-in text, four novels of 1 MB" in write_summary(one_depth(tmp_path))
     real = write_summary(one_depth(tmp_path, corpus=corpus | {"demonstration": False, "source": "books.parquet"}))
-    assert "demonstration text" not in real
+    assert "built-in text" not in real
 
 
 def test_a_leak_probe_is_called_one_in_the_setting_and_in_the_verdict(tmp_path: Path) -> None:

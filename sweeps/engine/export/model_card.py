@@ -132,7 +132,7 @@ def _confirmed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | Non
 def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
     config = trial.plan.config
     if run.record.corpus.demonstration:
-        yield "Trained on the built-in demonstration text (docstrings): it shows that everything works, no more."
+        yield "Trained on the built-in text alone, four novels of 1 MB: it shows how all works, and has seen little."
     if config.teacher.schedule != "none" and config.teacher.rows == "all":
         yield LEAK
     if config.loop.precision != "float32":

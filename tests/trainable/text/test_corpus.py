@@ -17,7 +17,6 @@ from trainable.config import CorpusConfig
 from trainable.errors import InputError
 from trainable.text import corpus as corpus_module
 from trainable.text import hub
-from trainable.text.builtin_text import sentences
 from trainable.text.corpus import Corpus, open_corpus
 
 ROWS = ["the first row", None, "", "  ", "naïve “quotes” 🙂", "tab\tand \u2028 separator", "the last row"]
@@ -87,41 +86,6 @@ def test_saved_data_set_gives_its_rows(tmp_path: Path, wrap: bool) -> None:
     corpus = opened(tmp_path / "saved")
     assert (texts_of(corpus), corpus.rows) == (ROWS, 7)
     assert opened(tmp_path / "saved").fingerprint == corpus.fingerprint
-
-
-def test_builtin_text_is_prose_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path))
-    corpus = open_corpus(CorpusConfig())
-    rows = texts_of(corpus, 5000)
-    assert corpus.demonstration
-    assert 10_000 < corpus.rows == len(set(rows)) < 40_000
-    assert all(row and row[0].isupper() and row[-1] in ".!?" and "\n" not in row for row in rows)
-    again = open_corpus(CorpusConfig())
-    assert (again.fingerprint, texts_of(again, 5000)) == (corpus.fingerprint, rows)
-
-
-def test_sentences_leave_out_code_markup_tables_and_signatures() -> None:
-    text = """frobnicate(a, b) -> c
-
-    Return the *frobnicated* value of :func:`len` and ``other`` arguments.  It is computed only once, e.g. on import.
-    Here is an example of it::
-
-        This indented line is an example of output.
-
-    >>> This looks like a sentence but is a doctest line.
-    =====  =====
-    Name   This is a cell of a table.
-    =====  =====
-
-    * An item of a list is a sentence as well.
-
-    .. note:: This directive is markup and not prose.
-    """
-    assert list(sentences(text)) == [
-        "Return the frobnicated value of len and other arguments.",
-        "It is computed only once, e.g. on import.",
-        "An item of a list is a sentence as well.",
-    ]
 
 
 def test_books_are_read_in_order_and_in_part(shared_data: Path) -> None:
