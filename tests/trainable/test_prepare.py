@@ -12,7 +12,7 @@ from trainable.prepare import prepare_run, prepare_runs
 from trainable.record.files import fingerprint
 from trainable.teacher import build as teacher
 from trainable.teacher.build import count
-from trainable.teacher.smoothing import estimate
+from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
 from trainable.text.blocks import token_blocks
 from trainable.text.corpus import open_corpus
@@ -187,7 +187,7 @@ def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting
     for config in configs:
         table = prepared.tables[table_key(config)]
         train, _ = prepared.blocks[data_key(config)]
-        alone = estimate(
+        alone = estimate_table(
             count(train),
             config.teacher.smoothing,
             None,
