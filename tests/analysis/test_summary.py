@@ -1,12 +1,12 @@
 """The summary: what it claims, what it refuses to claim, and its command line."""
 
 import io
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_module
 from rich.console import Console
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
@@ -46,9 +46,7 @@ def printed(run: Path) -> str:
     return stream.getvalue()
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.summary", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+run_command = partial(run_module, "analysis.summary")
 
 
 def test_a_gain_that_all_seeds_confirm_is_a_claim_with_its_interval(tmp_path: Path) -> None:
