@@ -33,7 +33,7 @@ from student import default_corpus
 
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.record.cache import cache_folder, read_manifest
-from trainable.teacher.counts import count_stream
+from trainable.teacher.counts import count_bigrams
 from trainable.text.blocks import TokenBlocks, token_blocks
 from trainable.text.corpus import BUILTIN, open_corpus
 from trainable.text.packing import STREAM_FILE
@@ -50,7 +50,7 @@ SHORTER = 10  # the long stream is compared with a tenth of it
 
 def ours(stream_N: Ids, vocab_size: int, threads: int = 1) -> int:
     """The project's way; the first token is only a context, as in the other ways."""
-    counts = count_stream(stream_N[1:], vocab_size, first_context=int(stream_N[0]), threads=threads)
+    counts = count_bigrams(stream_N[1:], vocab_size, first_context=int(stream_N[0]), threads=threads)
     return len(counts.keys_K)
 
 
@@ -169,7 +169,7 @@ def growth_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
 
 
 class Repeated:
-    """The stream over and over, as far as `count_stream` looks at an array; `varied`: other ids in each pass."""
+    """The stream over and over, as far as `count_bigrams` looks at an array; `varied`: other ids in each pass."""
 
     def __init__(self, stream_N: Ids, vocab_size: int, tokens: int, varied: bool):
         self.stream_N, self.vocab_size, self.tokens, self.varied = stream_N, vocab_size, tokens, varied
@@ -204,7 +204,7 @@ def peak_of(folder: Path, tokens: int, varied: bool) -> tuple[float, int]:
     vocab_size = manifest["vocab_size"]
     stream_N: Any = Repeated(np.fromfile(folder / STREAM_FILE, manifest["dtype"]), vocab_size, tokens, varied)
     before = resident_mib("VmRSS")
-    counts = count_stream(stream_N, vocab_size, first_context=manifest["eos_id"])
+    counts = count_bigrams(stream_N, vocab_size, first_context=manifest["eos_id"])
     return resident_mib("VmHWM") - before, len(counts.keys_K)
 
 

@@ -32,6 +32,7 @@ from trainable.errors import InputError
 from trainable.plan import TrialPlan
 from trainable.prepare import prepare_run
 from trainable.record.ledger import append_row, read_lines
+from trainable.record.run_files import RunFiles
 from trainable.student.train import Report, RunData, train
 
 RECORD = Path(__file__).parents[2] / "results" / "record"
@@ -94,7 +95,7 @@ STATE_FILES = [
 def test_damaged_state_is_refused_by_name_with_a_remedy(run: Path, file: str, how: str) -> None:
     damage(run / file, how)
     with pytest.raises(InputError, match=rf"{file} is damaged .*: restore it from a copy, or (start a new|delete the)"):
-        RunFolder.open(run).read_run() if file == names.RUN_FILE else load(run)
+        RunFolder.open(run).record() if file == names.RUN_FILE else load(run)
     with pytest.raises(InputError, match=f"{file} is damaged"):
         load(run)
 
@@ -155,12 +156,12 @@ def test_a_ledger_cut_at_the_end_of_a_line_is_refused_because_its_trial_ended_la
 @pytest.mark.parametrize("how", ["head flipped", "body flipped", "tail flipped", "sector of zeros"])
 def test_damaged_rungs_of_asha_are_refused_by_line(tmp_path: Path, how: str) -> None:
     journal = tmp_path / names.RUNGS_FILE
-    scheduler = DepthAsha(AshaSpec(grace_period=20), 160, journal)
+    scheduler = DepthAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
     for number in range(9):
         scheduler.judge(f"trial-{number}", 1, 20, number / 7)
     damage(journal, how)
     with pytest.raises(InputError, match=r"asha\.jsonl is damaged \(line \d+: .*\): restore it .*, or delete it"):
-        DepthAsha(AshaSpec(grace_period=20), 160, journal)
+        DepthAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
 
 
 # ---- tables: copies of the truth ----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from small_corpus import small_config
-from sweep_specs import new_run, small_sweep
+from sweep_specs import new_run, run_record, small_sweep
 from synthetic_run import realistic_run
 
 from analysis.results import load, write
@@ -37,6 +37,7 @@ from trainable.plan import TrialPlan
 from trainable.prepare import prepare_run
 from trainable.record.cache import read_manifest
 from trainable.record.files import read_json, sha256_of_file, write_json
+from trainable.record.run_files import RunFiles
 from trainable.student.checkpoint import load_checkpoint
 from trainable.student.model import llama_config
 from trainable.student.train import RunData
@@ -259,7 +260,7 @@ def test_pickles_for_every_file_of_a_run_are_refused(tmp_path: Path) -> None:
         path.write_bytes(whole)
     (run / names.RUNGS_FILE).write_bytes(PICKLE + b"\n")
     with pytest.raises(InputError, match=r"asha\.jsonl is damaged \(line 1: "):
-        DepthAsha(AshaSpec(grace_period=20), 40, run / names.RUNGS_FILE)
+        DepthAsha(AshaSpec(grace_period=20), 40, RunFiles(run))
     shutil.rmtree(run / "trials")
     (run / names.CURVES_TABLE).write_bytes(PICKLE)
     with pytest.raises(InputError, match=r"curves\.parquet is damaged"):
@@ -273,7 +274,7 @@ def test_pickles_for_tunes_own_files_and_the_journal_are_not_read_on_resumption(
         (run.path / "tune" / "attempt-1" / name).write_bytes(PICKLE)
     (run.path / names.JOURNAL_FILE).write_bytes(PICKLE)
     assert run.trials() == [] and run.new_attempt() == "attempt-2"
-    StudyJournal(run.path).start({1: []})
+    StudyJournal(run.files).start({1: []})
     assert PICKLE not in (run.path / names.JOURNAL_FILE).read_bytes()
 
 
@@ -309,7 +310,7 @@ def test_a_run_file_from_others_cannot_write_outside_of_its_run(tmp_path: Path, 
     plan = control_plan(sweep.base)
     tree = Comparison(study="s", question="?", base=sweep.base, plans=(plan,)).to_dict()
     tree["plans"][0] |= {"name": name, "control": name}
-    write_json(tmp_path / "run" / names.RUN_FILE, {"spec": tree})
+    write_json(tmp_path / "run" / names.RUN_FILE, run_record(sweep).to_dict() | {"spec": tree})
     with pytest.raises(InputError, match="cannot be a folder"):
         RunFolder.open(tmp_path / "run").spec()
 

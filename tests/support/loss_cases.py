@@ -13,9 +13,9 @@ from torch import Tensor
 
 from trainable.student.guided_loss import guided_loss
 from trainable.student.output_layer import IGNORE_INDEX
-from trainable.teacher.counts import count_stream
+from trainable.teacher.counts import count_bigrams
 from trainable.teacher.guidance import Teacher
-from trainable.teacher.smoothing import estimate
+from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
 
 V = 13
@@ -27,8 +27,8 @@ CPU = torch.device("cpu")
 def table_of(smoothing: str, seed: int = 0, length: int = 60, vocab_size: int = V) -> BigramTable:
     """Of a random stream; tokens V - 1 and V - 2 never occur, so their rows are the shared vector alone."""
     stream_N = np.random.default_rng(seed).zipf(1.4, length) % (vocab_size - 2)
-    counts = count_stream(stream_N.astype(np.uint16), vocab_size, first_context=EOS)
-    return estimate(counts, smoothing, tokenizer_fingerprint="abc", rows="student")
+    counts = count_bigrams(stream_N.astype(np.uint16), vocab_size, first_context=EOS)
+    return estimate_table(counts, smoothing, tokenizer_fingerprint="abc", rows="student")
 
 
 def exact(table: BigramTable) -> BigramTable:
@@ -113,7 +113,7 @@ def by_guided_loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same by the project's way, in `parts` micro-batches, and as in training: autocast holds the loss alone."""
     c.reset()
-    guidance = Teacher(table, c.output_VxD.device).guide(c.output_VxD, c.context_N.cpu().numpy(), weight)
+    guidance = Teacher(table, c.output_VxD.device).guide(c.output_VxD, c.context_N, weight)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype, device=c.hidden_NxD.device)
     for index in torch.arange(len(c.target_N), device=c.target_N.device).chunk(parts):
         with torch.autocast(c.output_VxD.device.type, dtype=low, enabled=low is not None):

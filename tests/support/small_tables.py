@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.teacher.counts import BigramCounts, count_stream
+from trainable.teacher.counts import BigramCounts, count_bigrams
 from trainable.teacher.table import BigramTable
 
 V = 9
@@ -15,7 +15,7 @@ IDS: dict[str, Any] = {"tokenizer_fingerprint": "abc", "rows": "student"}
 
 def counted(tokens: Any, vocab_size: int = V) -> BigramCounts:
     """The bigrams of a stream, the first of which follows an eos."""
-    return count_stream(np.array(tokens, np.uint16), vocab_size, first_context=EOS)
+    return count_bigrams(np.array(tokens, np.uint16), vocab_size, first_context=EOS)
 
 
 def random_stream(seed: int = 0, length: int = 400) -> NDArray[np.int64]:

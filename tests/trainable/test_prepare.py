@@ -15,7 +15,7 @@ from trainable.record.files import fingerprint
 from trainable.shared_data import checksums, data_of
 from trainable.teacher import build as teacher
 from trainable.teacher.build import count
-from trainable.teacher.smoothing import estimate
+from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
 from trainable.text import rows_lines
 from trainable.text.blocks import token_blocks
@@ -261,7 +261,7 @@ def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting
     for config in configs:
         table = prepared.tables[table_key(config)]
         train, _ = prepared.blocks[data_key(config)]
-        alone = estimate(
+        alone = estimate_table(
             count(train),
             config.teacher.smoothing,
             None,

@@ -188,7 +188,7 @@ def backward(
     guidance = None
     if teacher is not None and weight > 0:
         contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
-        guidance = teacher.guide(output_matrix(model), contexts_N.cpu().numpy(), weight)
+        guidance = teacher.guide(output_matrix(model), contexts_N, weight)
     step_loss = torch.zeros((), device=model.device)
     for batch in batches:
         with autocast:

@@ -13,7 +13,7 @@ import numpy as np
 from trainable.config import TeacherConfig
 from trainable.record.cache import Manifest, built_once
 from trainable.record.files import fingerprint
-from trainable.teacher.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_blocks, count_stream
+from trainable.teacher.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_bigrams, count_blocks
 from trainable.teacher.kinds import KINDS, Material
 from trainable.teacher.table import BigramTable, cross_entropy, load_table, save_table
 from trainable.text.blocks import TokenBlocks
@@ -57,7 +57,7 @@ def _stream_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[int, Ids]
 
 def _count_stream(vocab_size: int, piece: tuple[int, Ids]) -> BigramCounts:
     before, ids_n = piece
-    return count_stream(ids_n, vocab_size, first_context=before, threads=min(4, own_cores()))
+    return count_bigrams(ids_n, vocab_size, first_context=before, threads=min(4, own_cores()))
 
 
 def _block_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[Ids, Ids]]:

@@ -49,14 +49,14 @@ class Guidance:
 class Teacher:
     """A bigram table at work beside a student: computes E for the contexts of each step."""
 
-    def __init__(self, table: BigramTable, device: torch.device):
+    def __init__(self, table: BigramTable, device: torch.device | str = "cpu"):
         self.table = table
-        self.device = device
+        self.device = torch.device(device)
         self.base_V = torch.tensor(table.base_V, device=device)
 
     @torch.no_grad()
-    def guide(self, output_VxD: Tensor, context_N: np.ndarray, weight: float) -> Guidance:
-        """E for the distinct ids of `context_N` (any integer array with all contexts of the optimizer step).
+    def guide(self, output_VxD: Tensor, context_N: Tensor, weight: float) -> Guidance:
+        """E for the distinct ids of `context_N`: all contexts of the optimizer step, whole numbers of any shape.
 
         `weight` is w(t). Raises InputError for an id outside the table's vocabulary.
         """
@@ -64,7 +64,7 @@ class Teacher:
         dtype = output_VxD.dtype
 
         # 1 which contexts: each distinct one once, and where it is found
-        contexts_C = np.unique(context_N).astype(np.int64)
+        contexts_C = np.unique(context_N.cpu().numpy()).astype(np.int64)
         row_V = np.zeros(self.table.vocab_size, np.int64)
         row_V[contexts_C] = np.arange(len(contexts_C))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trainable.teacher.counts import BigramCounts
-from trainable.teacher.smoothing import estimate, require_counts
+from trainable.teacher.smoothing import estimate_table, require_counts
 from trainable.teacher.table import BigramTable, column_dtype, cut_rows
 
 SHUFFLE_SEED = 0
@@ -30,7 +30,7 @@ class Material:
 
 def bigram(material: Material) -> BigramTable:
     """Smoothed bigrams: the teacher that this project asks about."""
-    return estimate(
+    return estimate_table(
         material.counts(),
         material.smoothing,
         material.strength,

@@ -20,9 +20,7 @@ SCHEDULES: dict[str, Callable[[int, int, float | None], float]] = {
 }
 
 
-def teacher_weight(
-    step: int, schedule: str, steps: int = 0, min_weight: float = 0.0, tau: float | None = None
-) -> float:
+def teacher_weight(step: int, schedule: str, steps: int, min_weight: float = 0.0, tau: float | None = None) -> float:
     """Weight w(t) of the teacher's distribution in the target at optimizer step `step`, in [0, 1].
 
     Falls from 1 at step 0 and is exactly `min_weight` from step `steps` on; 0 throughout for schedule "none".

@@ -79,7 +79,7 @@ class Method:
     backs_off: bool = True  # whether the shared vector's weight can take the mass of rare bigrams that are left out
 
 
-def estimate(
+def estimate_table(
     counts: BigramCounts,
     smoothing: str,
     strength: float | None = None,

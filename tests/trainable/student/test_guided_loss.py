@@ -66,7 +66,7 @@ def test_guided_loss_of_tied_embeddings_has_the_gradient_of_the_dense_soft_targe
     F.cross_entropy(hidden() @ shared.t(), soft_NxV, reduction="sum").backward()
     assert shared.grad is not None
     expected, shared.grad = shared.grad.clone(), None
-    guidance = Teacher(table, CPU).guide(shared, c.context_N.numpy(), 0.7)
+    guidance = Teacher(table, CPU).guide(shared, c.context_N, 0.7)
     guided_loss(hidden(), shared, c.context_N, c.target_N, guidance).backward()
     guidance.close(shared)
     torch.testing.assert_close(shared.grad, expected, atol=1e-10, rtol=1e-10)
@@ -147,7 +147,7 @@ def test_with_full_weight_the_best_student_is_the_teacher() -> None:
     logits = torch.zeros(V, V, dtype=torch.float64, requires_grad=True)
     eye = torch.nn.Parameter(torch.eye(V, dtype=torch.float64))
     contexts, targets = torch.arange(V), torch.randint(0, V, (V,), generator=torch.Generator().manual_seed(3))
-    guidance = Teacher(table, CPU).guide(eye, contexts.numpy(), 1.0)
+    guidance = Teacher(table, CPU).guide(eye, contexts, 1.0)
     optimizer = torch.optim.LBFGS([logits], max_iter=300, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:

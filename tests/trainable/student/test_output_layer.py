@@ -87,7 +87,7 @@ def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pyte
     contexts = len(c.context_N.unique())
     assert len({vocab_size, positions, contexts, D}) == 4
     with shapes_made() as shapes:
-        guidance = Teacher(table, CPU).guide(c.output_VxD, c.context_N.numpy(), 0.5)
+        guidance = Teacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5)
         guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, guidance).backward()
         guidance.close(c.output_VxD)
     assert (contexts, D) in shapes  # the mode did see what was made

@@ -6,7 +6,7 @@ from small_tables import EOS, IDS, V, counted, dense, random_stream
 
 from trainable.errors import InputError
 from trainable.teacher.kinds import KINDS, SHUFFLE_SEED, Material, shuffled
-from trainable.teacher.smoothing import estimate
+from trainable.teacher.smoothing import estimate_table
 
 
 def material(tokens, **chosen):
@@ -30,7 +30,7 @@ def test_a_uniform_teacher_counts_nothing():
 def test_a_bigram_teacher_is_the_smoothed_table_and_a_shuffled_one_the_same_rows_in_another_order():
     tokens, chosen = random_stream(), {"smoothing": "add_k", "strength": 0.5, "min_count": 2}
     bigram = KINDS["bigram"](material(tokens, **chosen))
-    assert bigram.checksum == estimate(counted(tokens), "add_k", 0.5, min_count=2, **IDS).checksum
+    assert bigram.checksum == estimate_table(counted(tokens), "add_k", 0.5, min_count=2, **IDS).checksum
     assert KINDS["shuffled"](material(tokens, **chosen)).checksum == shuffled(bigram, SHUFFLE_SEED).checksum
 
 
@@ -40,7 +40,7 @@ def test_a_unigram_teacher_needs_text():
 
 
 def test_shuffled_gives_every_seen_context_the_row_of_another_and_loses_none():
-    table = estimate(counted(random_stream()), "modified_kneser_ney", **IDS)
+    table = estimate_table(counted(random_stream()), "modified_kneser_ney", **IDS)
     other = shuffled(table, seed=3)
     before_VxV, after_VxV = dense(table), dense(other)
     seen = np.flatnonzero(np.diff(table.indptr))

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from small_tables import EOS, IDS, V, all_pairs, counted, dense, random_stream
 
 from trainable.errors import InputError
-from trainable.teacher.counts import count_stream
+from trainable.teacher.counts import count_bigrams
 from trainable.teacher.kinds import Material, uniform, unigram
 from trainable.teacher.smoothing import (
     FALLBACK_DISCOUNT,
     FALLBACK_DISCOUNTS,
     SMOOTHINGS,
     counts_of_counts,
-    estimate,
+    estimate_table,
     modified_discounts,
     single_discount,
 )
@@ -52,7 +52,7 @@ def reference(folder: Path, unused_ids: int = 0):
         np.array([i for line in lines for i in [*(ids.get(w, ids["<unk>"]) for w in line), 0]], np.uint16)
         for lines in (train, test)
     )
-    counts = count_stream(train_N, len(ids) + unused_ids, first_context=0)
+    counts = count_bigrams(train_N, len(ids) + unused_ids, first_context=0)
     return counts, np.r_[np.uint16(0), test_N[:-1]], test_N, json.loads((folder / "ngram_reference.json").read_text())
 
 
@@ -73,7 +73,7 @@ def test_the_reference_protocol_is_followed(shared_data):
 def test_perplexity_on_wikitext2_is_the_published_one(shared_data, name, smoothing, strength):
     # KenLM holds an <unk> of its own besides the text's: a 13,778th share of the uniform distribution, never an event.
     counts, prev_N, next_N, published = reference(shared_data, unused_ids=smoothing == "modified_kneser_ney")
-    table = estimate(counts, smoothing, strength, **IDS)
+    table = estimate_table(counts, smoothing, strength, **IDS)
     perplexity = math.exp(cross_entropy(table, prev_N, next_N))
     assert perplexity == pytest.approx(published["perplexity"][name], abs=1e-4)  # published to 4 places
 
@@ -88,7 +88,7 @@ def test_controls_reach_the_published_perplexity(shared_data):
 
 def test_maximum_likelihood_finds_the_published_share_of_events_possible(shared_data):
     counts, prev_N, next_N, _ = reference(shared_data)
-    table = estimate(counts, "mle", **IDS)
+    table = estimate_table(counts, "mle", **IDS)
     assert (probabilities(table, prev_N, next_N) == 0).sum() == 83_455
     assert cross_entropy(table, prev_N, next_N) == math.inf
 
@@ -118,7 +118,7 @@ def test_every_row_is_a_distribution_whatever_the_vocabulary_and_the_strength(sm
     tokens = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=60))
     largest = {"add_k": 1e3, "jelinek_mercer": 1.0}.get(smoothing)
     strength = None if largest is None else data.draw(st.floats(1e-6, largest))
-    table = estimate(counted(tokens, size), smoothing, strength, **IDS)
+    table = estimate_table(counted(tokens, size), smoothing, strength, **IDS)
     sums_V = np.bincount(np.repeat(np.arange(size), np.diff(table.indptr)), table.values, size)
     np.testing.assert_allclose(sums_V + table.backoff_V * table.base_V.sum(dtype=np.float64), 1, atol=1e-6)
     assert table.base_V.sum(dtype=np.float64) == pytest.approx(1, abs=1e-6)
@@ -133,7 +133,7 @@ def test_every_row_is_a_distribution_whatever_the_vocabulary_and_the_strength(sm
 @pytest.mark.parametrize("smoothing", METHODS)
 def test_long_rows_sum_to_one_as_stored(smoothing):
     tokens = np.random.default_rng(1).zipf(1.2, 200_000) % 3000
-    table = estimate(counted(tokens, 3000), smoothing, **IDS)
+    table = estimate_table(counted(tokens, 3000), smoothing, **IDS)
     sums_V = np.bincount(np.repeat(np.arange(3000), np.diff(table.indptr)), table.values, 3000)
     sums_V += table.backoff_V * table.base_V.sum(dtype=np.float64)
     np.testing.assert_allclose(sums_V, 1, atol=1e-6)
@@ -144,7 +144,7 @@ def test_long_rows_sum_to_one_as_stored(smoothing):
 @settings(max_examples=20)
 def test_no_event_is_impossible_unless_maximum_likelihood_says_so(smoothing, tokens):
     prev_N, next_N = all_pairs()
-    assert (probabilities(estimate(counted(tokens), smoothing, **IDS), prev_N, next_N) > 0).all()
+    assert (probabilities(estimate_table(counted(tokens), smoothing, **IDS), prev_N, next_N) > 0).all()
 
 
 def test_each_method_is_its_formula():
@@ -174,34 +174,34 @@ def test_each_method_is_its_formula():
     assert seen.sum() == V - 2
     for smoothing, expected_VxV in formulas.items():
         strength = 0.3 if smoothing in ("add_k", "jelinek_mercer") else None
-        table = estimate(counted(tokens), smoothing, strength, **IDS)
+        table = estimate_table(counted(tokens), smoothing, strength, **IDS)
         np.testing.assert_allclose(dense(table)[seen], expected_VxV[seen], rtol=1e-6, atol=1e-9, err_msg=smoothing)
         np.testing.assert_allclose(dense(table)[~seen], np.tile(table.base_V, (2, 1)), err_msg=smoothing)
 
 
 def test_maximum_likelihood_leaves_unseen_contexts_the_unigram_distribution():
-    table = estimate(counted([3, 4, 3, EOS]), "mle", **IDS)
+    table = estimate_table(counted([3, 4, 3, EOS]), "mle", **IDS)
     np.testing.assert_allclose(table.row(7), np.bincount([3, 4, 3, EOS], minlength=V) / 4)
     assert table.row(3).tolist() == [0, 0, 0.5, 0, 0.5, 0, 0, 0, 0]
 
 
 def test_the_weight_of_jelinek_mercer_is_the_bigrams():
-    assert estimate(counted(random_stream()), "jelinek_mercer", 0.9, **IDS).backoff_V[1] == pytest.approx(0.1)
+    assert estimate_table(counted(random_stream()), "jelinek_mercer", 0.9, **IDS).backoff_V[1] == pytest.approx(0.1)
 
 
 def test_add_k_with_little_k_approaches_maximum_likelihood_on_seen_contexts():
     counts = counted(random_stream())
     seen = np.unique(counts.prev_K)
-    near, exact = (dense(estimate(counts, m, s, **IDS))[seen] for m, s in (("add_k", 1e-9), ("mle", None)))
+    near, exact = (dense(estimate_table(counts, m, s, **IDS))[seen] for m, s in (("add_k", 1e-9), ("mle", None)))
     np.testing.assert_allclose(near, exact, atol=1e-6)
 
 
 def test_nothing_counted_and_strengths_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="no bigrams were counted"):
-        estimate(counted([]), "mle", **IDS)
+        estimate_table(counted([]), "mle", **IDS)
     for smoothing, strength in (("jelinek_mercer", 1.5), ("add_k", 0.0), ("add_k", math.nan), ("witten_bell", 0.5)):
         with pytest.raises(InputError, match=r"teacher\.smoothing_strength"):
-            estimate(counted([1]), smoothing, strength, **IDS)
+            estimate_table(counted([1]), smoothing, strength, **IDS)
 
 
 # --- discounts of corpora too small for them ------------------------------------------------------------------------
@@ -233,8 +233,8 @@ BACKING_OFF = tuple(method for method in METHODS if method != "mle")
 @given(tokens=streams, min_count=st.integers(2, 5))
 def test_rows_without_rare_bigrams_sum_to_1_and_give_their_mass_to_the_backoff(smoothing, tokens, min_count):
     counts = counted(tokens)
-    whole = estimate(counts, smoothing, **IDS)
-    pruned = estimate(counts, smoothing, min_count=min_count, **IDS)
+    whole = estimate_table(counts, smoothing, **IDS)
+    pruned = estimate_table(counts, smoothing, min_count=min_count, **IDS)
     np.testing.assert_allclose(dense(pruned).sum(1), 1, atol=1e-6)
     assert len(pruned.values) == (counts.counts_K >= min_count).sum()
     kept_K = counts.counts_K >= min_count
@@ -247,10 +247,10 @@ def test_rows_without_rare_bigrams_sum_to_1_and_give_their_mass_to_the_backoff(s
 
 def test_the_table_shrinks_as_more_bigrams_are_left_out_and_a_limit_of_1_leaves_it_as_it_was():
     counts = counted(random_stream(length=200))
-    tables = [estimate(counts, "kneser_ney", min_count=limit, **IDS) for limit in (1, 2, 3, 10_000)]
+    tables = [estimate_table(counts, "kneser_ney", min_count=limit, **IDS) for limit in (1, 2, 3, 10_000)]
     sizes = [len(table.values) for table in tables]
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4 and sizes[-1] == 0
-    assert tables[0].checksum == estimate(counts, "kneser_ney", **IDS).checksum
+    assert tables[0].checksum == estimate_table(counts, "kneser_ney", **IDS).checksum
     np.testing.assert_allclose(dense(tables[-1]), np.tile(tables[0].base_V, (V, 1)), atol=1e-6)
     assert tables[1].smoothing == "kneser_ney, bigrams seen 2 times or more"
 
@@ -259,8 +259,8 @@ def test_a_vocabulary_of_128k_takes_8_bytes_a_bigram():
     size = 1 << 17
     tokens = np.random.default_rng(0).zipf(1.2, 3000) % size
     tokens[-1] = size - 1
-    counts = count_stream(tokens.astype(np.uint32), size, first_context=EOS)
-    table = estimate(counts, "modified_kneser_ney", min_count=2, **IDS)
+    counts = count_bigrams(tokens.astype(np.uint32), size, first_context=EOS)
+    table = estimate_table(counts, "modified_kneser_ney", min_count=2, **IDS)
     assert counts.keys_K.dtype == np.uint64
     assert 0 < len(table.values) < len(counts.keys_K)
     assert table.indices.nbytes + table.values.nbytes == 8 * len(table.values)
@@ -270,4 +270,4 @@ def test_a_vocabulary_of_128k_takes_8_bytes_a_bigram():
 
 def test_mle_has_no_backoff_for_rare_bigrams():
     with pytest.raises(InputError, match=r"teacher\.min_count is 2 but mle has no back-off weight .* choose another"):
-        estimate(counted([1, 2]), "mle", min_count=2, **IDS)
+        estimate_table(counted([1, 2]), "mle", min_count=2, **IDS)

@@ -10,9 +10,9 @@ from small_tables import IDS, V, all_pairs, counted, dense, random_stream
 
 from trainable.errors import InputError
 from trainable.teacher import table as bigram
-from trainable.teacher.counts import count_stream
+from trainable.teacher.counts import count_bigrams
 from trainable.teacher.kinds import shuffled
-from trainable.teacher.smoothing import estimate
+from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import ARRAYS, cross_entropy, cut_rows, probabilities
 
 streams = st.lists(st.integers(0, V - 1), min_size=1, max_size=80)
@@ -21,7 +21,7 @@ streams = st.lists(st.integers(0, V - 1), min_size=1, max_size=80)
 @given(streams, st.sampled_from(["mle", "modified_kneser_ney"]))
 @settings(max_examples=40)
 def test_probabilities_of_pairs_are_those_of_the_rows(tokens, smoothing):
-    table = estimate(counted(tokens), smoothing, **IDS)
+    table = estimate_table(counted(tokens), smoothing, **IDS)
     prev_N, next_N = all_pairs()
     np.testing.assert_allclose(
         probabilities(table, prev_N, next_N), np.minimum(dense(table), 1)[prev_N, next_N], atol=1e-12
@@ -31,7 +31,7 @@ def test_probabilities_of_pairs_are_those_of_the_rows(tokens, smoothing):
 @given(streams, st.lists(st.integers(0, V - 1), max_size=12), st.sampled_from([np.int64, np.int32, np.uint16]))
 @settings(max_examples=40)
 def test_cut_rows_are_the_rows_of_the_table_in_the_order_asked(tokens, contexts, dtype):
-    table = estimate(counted(tokens), "witten_bell", **IDS)
+    table = estimate_table(counted(tokens), "witten_bell", **IDS)
     indptr_C1, indices_Z, values_Z = cut_rows(table, np.array(contexts, np.int64), dtype)
     assert (indptr_C1.dtype, indices_Z.dtype, values_Z.dtype) == (np.int64, dtype, np.float32)
     assert len(indptr_C1) == len(contexts) + 1
@@ -42,7 +42,7 @@ def test_cut_rows_are_the_rows_of_the_table_in_the_order_asked(tokens, contexts,
 
 
 def test_cross_entropy_is_the_mean_of_minus_log_p_whatever_the_chunks(monkeypatch):
-    table, tokens = estimate(counted(random_stream()), "modified_kneser_ney", **IDS), random_stream(1)
+    table, tokens = estimate_table(counted(random_stream()), "modified_kneser_ney", **IDS), random_stream(1)
     expected = -np.log(dense(table)[tokens[:-1], tokens[1:]]).mean()
     assert cross_entropy(table, tokens[:-1], tokens[1:]) == pytest.approx(expected, rel=1e-12)
     monkeypatch.setattr(bigram, "CHUNK_PAIRS", 7)
@@ -50,7 +50,7 @@ def test_cross_entropy_is_the_mean_of_minus_log_p_whatever_the_chunks(monkeypatc
 
 
 def test_ids_outside_the_table_are_refused():
-    table, good, bad = estimate(counted([1]), "mle", **IDS), np.array([1]), np.array([-1])
+    table, good, bad = estimate_table(counted([1]), "mle", **IDS), np.array([1]), np.array([-1])
     for call in (
         lambda: probabilities(table, bad, good),
         lambda: probabilities(table, good, bad + V + 1),
@@ -61,7 +61,7 @@ def test_ids_outside_the_table_are_refused():
 
 
 def test_a_table_in_read_only_memory_works_and_is_not_written_to():
-    table = estimate(counted(random_stream()), "modified_kneser_ney", **IDS)
+    table = estimate_table(counted(random_stream()), "modified_kneser_ney", **IDS)
     before = table.checksum
     for name in ARRAYS:
         getattr(table, name).flags.writeable = False
@@ -78,13 +78,13 @@ def test_a_table_in_read_only_memory_works_and_is_not_written_to():
 @pytest.mark.parametrize("vocab_size", [65_536, 65_537])
 def test_columns_are_as_narrow_as_the_vocabulary_allows(vocab_size):
     last = vocab_size - 1
-    table = estimate(count_stream(np.array([last, last, 0]), vocab_size, first_context=0), "mle", **IDS)
+    table = estimate_table(count_bigrams(np.array([last, last, 0]), vocab_size, first_context=0), "mle", **IDS)
     assert table.indices.dtype == (np.uint16 if vocab_size == 65_536 else np.int32)
     assert probabilities(table, np.array([last]), np.array([last])) == [0.5]
 
 
 def test_arrays_that_do_not_fit_together_are_refused():
-    table = estimate(counted([1, 2]), "mle", **IDS)
+    table = estimate_table(counted([1, 2]), "mle", **IDS)
     for changes in (
         {"indices": table.indices[:-1]},
         {"backoff_V": table.backoff_V.astype(np.float64)},

@@ -9,13 +9,13 @@ from small_tables import IDS, V, counted, random_stream
 
 from trainable.errors import DamagedFile, InputError
 from trainable.teacher.kinds import Material, uniform
-from trainable.teacher.smoothing import estimate
+from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import ARRAYS, FACTS, load_table, save_table
 
 
 @pytest.mark.parametrize("smoothing", ["mle", "add_k"])  # without a strength, and with one
 def test_a_loaded_table_equals_the_saved_one(tmp_path, smoothing):
-    table = estimate(counted(random_stream()), smoothing, **IDS)
+    table = estimate_table(counted(random_stream()), smoothing, **IDS)
     save_table(table, tmp_path / "teacher" / "table.bigram")
     loaded = load_table(tmp_path / "teacher" / "table.bigram", expect_tokenizer="abc")
     for name in ARRAYS:
@@ -34,7 +34,7 @@ def test_a_table_without_sparse_rows_can_be_saved(tmp_path):
 
 
 def test_the_file_ends_with_the_checksum_and_equal_tables_make_equal_files(tmp_path):
-    table = estimate(counted(random_stream()), "witten_bell", **IDS)
+    table = estimate_table(counted(random_stream()), "witten_bell", **IDS)
     save_table(table, tmp_path / "a")
     save_table(load_table(tmp_path / "a"), tmp_path / "b")
     content = (tmp_path / "a").read_bytes()
@@ -44,7 +44,7 @@ def test_the_file_ends_with_the_checksum_and_equal_tables_make_equal_files(tmp_p
 
 
 def test_the_checksum_tells_of_any_changed_array_or_fact():
-    table = estimate(counted(random_stream()), "jelinek_mercer", **IDS)
+    table = estimate_table(counted(random_stream()), "jelinek_mercer", **IDS)
     changed = [replace(table, rows="all"), replace(table, strength=0.25), replace(table, counted_tokens=1)]
     for name in ARRAYS:
         array = getattr(table, name).copy()
@@ -54,13 +54,13 @@ def test_the_checksum_tells_of_any_changed_array_or_fact():
 
 
 def test_the_checksum_survives_pickling():
-    table = estimate(counted(random_stream()), "mle", **IDS)
+    table = estimate_table(counted(random_stream()), "mle", **IDS)
     assert pickle.loads(pickle.dumps(table, protocol=5)).checksum == table.checksum
 
 
 def test_a_flipped_bit_anywhere_is_refused(tmp_path):
     path = tmp_path / "table.bigram"
-    save_table(estimate(counted(random_stream(length=60)), "mle", **IDS), path)
+    save_table(estimate_table(counted(random_stream(length=60)), "mle", **IDS), path)
     content = path.read_bytes()
     for at in range(len(content)):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
@@ -73,7 +73,7 @@ def test_a_flipped_bit_anywhere_is_refused(tmp_path):
 
 def test_a_file_of_any_other_length_is_refused(tmp_path):
     path = tmp_path / "table.bigram"
-    save_table(estimate(counted(random_stream()), "mle", **IDS), path)
+    save_table(estimate_table(counted(random_stream()), "mle", **IDS), path)
     content = path.read_bytes()
     for damaged in (*(content[:n] for n in range(0, len(content), 13)), content[:-1], content + b"\0"):
         path.write_bytes(damaged)
@@ -86,7 +86,7 @@ def test_foreign_files_are_refused_by_name(tmp_path):
     np.savez(path.with_suffix(".npz"), np.arange(3))
     with pytest.raises(InputError, match=r"table\.npz is no bigram table"):
         load_table(path.with_suffix(".npz"))
-    save_table(estimate(counted([1]), "mle", **IDS), path)
+    save_table(estimate_table(counted([1]), "mle", **IDS), path)
     path.write_bytes(path.read_bytes()[:8] + (2).to_bytes(4, "little") + path.read_bytes()[12:])
     with pytest.raises(InputError, match="version 2 of the bigram table format"):
         load_table(path)
@@ -97,13 +97,13 @@ def test_foreign_files_are_refused_by_name(tmp_path):
 
 
 def test_a_table_of_another_tokenizer_is_refused(tmp_path):
-    save_table(estimate(counted([1]), "mle", **IDS), tmp_path / "t")
+    save_table(estimate_table(counted([1]), "mle", **IDS), tmp_path / "t")
     with pytest.raises(InputError, match="counted with tokenizer abc, this run has xyz"):
         load_table(tmp_path / "t", expect_tokenizer="xyz")
 
 
 def test_a_failed_save_leaves_the_old_table(tmp_path, monkeypatch):
-    path, table = tmp_path / "t", estimate(counted([1]), "mle", **IDS)
+    path, table = tmp_path / "t", estimate_table(counted([1]), "mle", **IDS)
     save_table(table, path)
 
     def full_disk(_):

@@ -104,13 +104,17 @@ def test_what_went_wrong_in_the_background_is_raised_where_ray_is_waited_for(
 
 def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux would end Ray's servers with it."""
-    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
-    monkeypatch.setattr(machine, "start_ray", lambda *_: SimpleNamespace(dashboard_url="x"))
+    starters: list[threading.Thread] = []  # this test's own: one of a test before it may still live
 
-    before = set(threading.enumerate())  # a thread of another test may still end
+    def start(*_: Any) -> SimpleNamespace:
+        starters.append(threading.current_thread())
+        return SimpleNamespace(dashboard_url="x")
+
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", start)
     with RayStart(Machine()) as ray_start:
         ray_start.dashboard(never_asked)
-        [thread] = {one for one in threading.enumerate() if one.name == "Ray start"} - before
+        [thread] = starters
         thread.join(0.2)
         assert thread.is_alive()
     thread.join(60)

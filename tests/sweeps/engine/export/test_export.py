@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ from small_disk import small_disk
 from sweep_specs import SimulatedTune, new_run, small_sweep, states
 from synthetic_run import realistic_run
 
-from analysis.results import load
-from analysis.sections.summary_sections import read_all
+from analysis.results import load, read_findings
 from analysis.tables import best as ranking
 from analysis.tables.arms import compare_arms
 from analysis.wording import signed
@@ -93,15 +93,15 @@ def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
     exported: tuple[RunFolder, Path],
 ) -> None:
     run, folder = exported
-    record, best = run.read_run(), run.finished()[0]
+    record, best = run.record(), run.finished()[0]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: transformers\n")
     for told in (
         f"{best.loss:.6f}",
         f"the lowest of the {len(run.finished())} finished trials",
-        record["corpus"]["fingerprint"],
+        record.corpus.fingerprint,
         f"schedule_search/{run.path.name}",
-        record["git_commit"] or "unknown",
+        record.git_commit or "unknown",
         f"teacher.schedule: {best.plan.config.teacher.schedule}",
     ):
         assert told in card, told
@@ -120,7 +120,7 @@ def test_the_card_of_an_arm_has_the_interval_of_the_study(tmp_path: Path) -> Non
     arm = next(trial for trial in run.finished() if trial.plan.role == names.ARM)
     table = compare_arms(load(path), ["none", "linear 588"])
     [row] = table[table["arm"] == arm.plan.arm].to_dict("records")
-    card = model_card(read_all(path), arm, small_tokenizer(tmp_path), 1000)
+    card = model_card(read_findings(path), arm, small_tokenizer(tmp_path), 1000)
     assert f"over its control {arm.plan.control} (same seed and batches)" in card
     assert row["gain_low"] < row["gain"] < row["gain_high"]
     interval = f"{signed(row['gain_low'])} to {signed(row['gain_high'])}"
@@ -247,8 +247,9 @@ def another_model(run: RunFolder) -> None:
 
 
 def another_tokenizer(run: RunFolder) -> None:
-    record = run.read_run()
-    run.write_run(record | {"tables": {key: table | {"tokenizer": "0"} for key, table in record["tables"].items()}})
+    record = run.record()
+    tables = {key: replace(table, tokenizer="0") for key, table in record.tables.items()}
+    run.write_record(replace(record, tables=tables))
 
 
 def best_checkpoint(run: RunFolder) -> Path:
@@ -298,7 +299,7 @@ def test_card_of_a_confirmed_schedule_has_its_interval_and_of_a_control_none(tmp
 
     def card(name: str) -> str:
         plan, reports = plans[name]
-        return model_card(read_all(run), FinishedTrial(plan, reports[-1][names.EVAL_LOSS]), tokenizer, 1000)
+        return model_card(read_findings(run), FinishedTrial(plan, reports[-1][names.EVAL_LOSS]), tokenizer, 1000)
 
     interval = f"{signed(best['confirmed_low'])} to {signed(best['confirmed_high'])}"
     assert (
