@@ -49,7 +49,7 @@ def test_rows_are_lower_case_sentences_and_opening_them_writes_nothing(
 
 
 def test_a_wheel_has_every_file_that_the_packages_read() -> None:
-    """What lies in a package and is neither Python nor a README is named in pyproject.toml, and would be missing otherwise."""
+    """What lies in a package and is neither Python nor a README is named in pyproject.toml, else a wheel lacks it."""
     listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     shipped = {path for name, patterns in listed.items() for path in _files(name, patterns)}
     packages = [
