@@ -5,24 +5,25 @@ A run behind a URI is read, and written to, in a copy (trainable/record/run_file
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import tyro
 
 from trainable.errors import InputError
-from trainable.record.run_files import StoredRunFiles, as_users_know
+from trainable.record.run_files import StoredRunFiles
 from trainable.record.store import ADVICE, StoreError, is_uri
 
-_stored: list[StoredRunFiles] = []
+_writing = ExitStack()  # what the command writes into a run is sent when it ends
+_stored: list[StoredRunFiles] = []  # the runs behind URIs that this command reads
 
 
 def run_command(main: Callable[..., None], name: str) -> None:
     """Run `main` with the options of the command line of `python -m analysis.<name>`."""
     try:
-        tyro.cli(main, prog=f"python -m analysis.{name}")
-        for files in _stored:
-            files.send()
+        with _writing:
+            tyro.cli(main, prog=f"python -m analysis.{name}")
     except (InputError, StoreError) as error:
         _refuse(error)
 
@@ -34,12 +35,21 @@ def run_path(address: str) -> Path:
     files = StoredRunFiles(address)
     files.fetch_records()
     _stored.append(files)
+    _writing.enter_context(files.writing())
     return files.path
+
+
+def shown(text: str | Path) -> str:
+    """A path, or a text with paths, as the user knows them: with the URI of a run in place of the copy read here."""
+    said = str(text)
+    for files in _stored:
+        said = files.shown(said)
+    return said
 
 
 def _refuse(error: Exception) -> NoReturn:
     advice = f": {ADVICE}." if isinstance(error, StoreError) else ""
-    print(as_users_know(f"{error}{advice}"), file=sys.stderr)
+    print(shown(f"{error}{advice}"), file=sys.stderr)
     sys.exit(2)
 
 

@@ -12,19 +12,21 @@ from typing import Annotated, Final
 
 import tyro
 
-from analysis.command import RunPath, run_command
+from analysis.command import RunPath, run_command, shown
 from analysis.page.html_page import page
-from analysis.sections.summary_sections import read_all
+from analysis.results import read_findings
 from trainable.record.files import atomic_file
-from trainable.record.run_files import as_users_know
 
 REPORT_FILE: Final = "report.html"
 
 
-def write_report(run: Path, out: Path | None = None) -> Path:
-    """Write the page of a run folder (atomically; default RUN/report.html), return its path. InputError if no run."""
+def write_report(run: Path, out: Path | None = None, called: str = "") -> Path:
+    """Write the page of a run folder (atomically; default RUN/report.html), return its path. InputError if no run.
+
+    called: what the page calls the folder, where not by its path.
+    """
     target = Path(out) if out is not None else Path(run) / REPORT_FILE
-    text = page(read_all(Path(run)), target.parent)
+    text = page(read_findings(Path(run), called), target.parent)
     with atomic_file(target, "w") as stream:
         stream.write(text)
     return target
@@ -37,7 +39,7 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], out: Path | None = None)
         run: a run folder, such as results/schedule_types/my_run
         out: the page (default: report.html in the run folder)
     """
-    print(as_users_know(str(write_report(run, out))))
+    print(shown(write_report(run, out, shown(run))))
 
 
 if __name__ == "__main__":

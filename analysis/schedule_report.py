@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, TRIAL
-from analysis.command import RunPath, run_command
+from analysis.command import RunPath, run_command, shown
 from analysis.figures.gain_heatmap import FIGURE, draw
 from analysis.figures.style import save
 from analysis.results import load
@@ -32,7 +32,6 @@ from analysis.tables.schedule_effects import (
     read_space,
 )
 from trainable import names
-from trainable.record.run_files import as_users_know
 
 Format = Literal["terminal", "markdown", "csv"]
 TABLE: Final = "table"  # of a row of the CSV
@@ -56,7 +55,7 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], format: Format = "termin
         print(markdown(f"Schedules of {run.name}", sections(trials, space), [_from(run, path)]), end="")
     else:
         print_sections(sections(trials, space), Console())
-    print(f"Figure: {as_users_know(str(path))}", file=sys.stderr)
+    print(f"Figure: {shown(path)}", file=sys.stderr)
 
 
 def _from(run: Path, path: Path) -> str:

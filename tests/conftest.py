@@ -1,5 +1,7 @@
 """The tiers of the tests (tests/README.md), and fixtures that several test modules share."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 import ray
 from hypothesis import settings
-from live_sweep import SMALL_STUDY, finish
+from live_sweep import SEARCH, SMALL_STUDY, finish
 from paths import ROOT, child_environment
 from ray.cluster_utils import Cluster
 from xdist.scheduler import LoadGroupScheduling
@@ -81,6 +83,19 @@ def one_ray(ray_address: str) -> Iterator[None]:
     ray.init(ray_address, logging_level="ERROR", log_to_driver=False, runtime_env={"env_vars": found})
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """(run folder, what was printed) of the main job's smoke test, whose best model lies beside it, in `model`."""
+    results = tmp_path_factory.mktemp("results")
+    words = ("--smoke-test", "--results", str(results), "--export", "best", str(results / "model"))
+    done = subprocess.run(
+        [sys.executable, str(SEARCH), *words], capture_output=True, text=True, env=child_environment(), check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    (run,) = (results / "schedule_search").iterdir()
+    return run, done.stdout
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import tyro
 from small_corpus import small_sentences
+from sweep_specs import run_record
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from sweeps.engine.cli import USAGE_ERROR
@@ -143,7 +144,7 @@ def named_run(study: str | None) -> Callable[[Path], object]:
         words = shlex.split(" ".join(f"{key} {value}" for key, value in SMALL.items()))
         its = runpy.run_module(f"sweeps.{study}")
         options = tyro.cli(its["SearchOptions"], args=words, config=(tyro.conf.OmitArgPrefixes,))
-        write_json(run / names.RUN_FILE, {"spec": its["schedule_search"](options).to_dict()})
+        write_json(run / names.RUN_FILE, run_record(its["schedule_search"](options)).to_dict())
 
     return write
 

@@ -125,15 +125,15 @@ def _work(task: dict[str, Any]) -> None:
     if (device := ray.train.torch.get_device()).type == "cuda":
         torch.cuda.set_device(device)
     files, checkpoint = run_files(task["run"]), task["checkpoint"]
-    files.fetch(checkpoint)
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
 
     def hand_in(row: Report) -> None:
-        files.send()  # the checkpoint, before the trial reports what comes after it
+        files.publish()  # the checkpoint, before the trial reports what comes after it
         task["handed_in"].put(row)
         if task["dealt_with"].get() != _GO_ON:
             raise _Ended
 
     config: TrialConfig = task["config"]
-    train(config, task["read"](), hand_in, files.path / checkpoint, ranks)
+    with files.writing():
+        train(config, task["read"](), hand_in, files.fetched(checkpoint), ranks)

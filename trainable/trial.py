@@ -24,7 +24,7 @@ from trainable.plan import Needs, TrialPlan
 from trainable.prepare import BlocksByKey, TablesByKey
 from trainable.record.files import is_disk_full
 from trainable.record.ledger import append_row, read_reports
-from trainable.record.run_files import RunFiles, as_users_know, run_files
+from trainable.record.run_files import RunFiles, run_files
 from trainable.record.tensorboard import TensorBoardLog
 from trainable.record.trial_files import checkpoint_name, write_status
 from trainable.shared_data import data_of
@@ -87,15 +87,15 @@ def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs
     files = run_files(run)
     folder = trial_folder(files, plan.name)
     try:
-        write_status(folder, names.RUNNING)
-        files.send()
+        with files.writing():
+            write_status(folder, names.RUNNING)
         try:
-            with closing(_Reporter(plan, files, control_losses(files, plan))) as reporter:
+            with files.writing(), closing(_Reporter(plan, files, control_losses(files, plan))) as reporter:
                 read = partial(read_shared, shared, plan.config, tune_config["checksums"])
                 _train(plan, read, reporter, files, needs)
         except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
-            write_status(folder, names.FAILED, as_users_know(str(error)))
-            files.send()
+            with files.writing():
+                write_status(folder, names.FAILED, files.shown(str(error)))
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -128,15 +128,13 @@ def _train(
 
 def trial_folder(files: RunFiles, name: str) -> Path:
     """Where a trial writes, with what it has written before. Raises InputError where the run cannot be seen."""
-    files.fetch(names.RUN_FILE)
-    if not (files.path / names.RUN_FILE).is_file():
+    if not files.fetched(names.RUN_FILE).is_file():
         raise InputError(
             f"run folder {files.address} cannot be seen from node {ray.util.get_node_ip_address()}: "
             "put results/ on a file system that all nodes share."
         )
-    inside = f"{names.TRIALS_FOLDER}/{name}"
-    files.fetch(inside, only=(names.STATUS_FILE, names.LEDGER_FILE, names.CHECKPOINT_FILE))
-    folder = files.path / inside
+    own = (names.STATUS_FILE, names.LEDGER_FILE, names.CHECKPOINT_FILE)
+    folder = files.fetched(f"{names.TRIALS_FOLDER}/{name}", only=own)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -146,8 +144,7 @@ def control_losses(files: RunFiles, plan: TrialPlan) -> dict[int, float] | None:
     if plan.role == names.CONTROL:
         return None
     ledger = f"{names.TRIALS_FOLDER}/{plan.control}/{names.LEDGER_FILE}"
-    files.fetch(ledger)
-    reports = read_reports(files.path / ledger)
+    reports = read_reports(files.fetched(ledger))
     return {row[names.STEP]: row[names.EVAL_LOSS] for row in reports}
 
 
@@ -164,12 +161,12 @@ class _Reporter:
 
     def __call__(self, report: Report) -> None:
         row = {name: (report | {names.GAIN: self._gain(report)})[name] for name in names.REPORT_COLUMNS}
-        append_row(self._folder / names.LEDGER_FILE, row)
-        if self._board is None:
-            self._board = TensorBoardLog(self._folder, self._plan.config, first_step=row[names.STEP])
-        self._board.write(row)
+        with self._files.writing():  # with the checkpoint that was written before
+            append_row(self._folder / names.LEDGER_FILE, row)
+            if self._board is None:
+                self._board = TensorBoardLog(self._folder, self._plan.config, first_step=row[names.STEP])
+            self._board.write(row)
         self._gauges.show(row)
-        self._files.send()
         tune.report(row)
 
     def close(self) -> None:
@@ -177,7 +174,6 @@ class _Reporter:
         self._gauges.close()
         if self._board is not None:
             self._board.close()
-            self._files.send()
 
     def _gain(self, report: Report) -> float:
         if self._control is None:

@@ -25,7 +25,6 @@ from trainable import names
 from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, flatten, from_text, override
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
-from trainable.record.run_files import as_users_know
 from trainable.record.store import ADVICE, StoreError, is_uri
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
@@ -115,7 +114,7 @@ def main(
         return _run(study, options, console)
     except (InputError, StoreError) as error:
         advice = f": {ADVICE}." if isinstance(error, StoreError) else ""
-        said = escape(as_users_know(f"{error}{advice}"))
+        said = escape(f"{error}{advice}")
         Console(stderr=True).print(f"[red]error:[/red] {said}", soft_wrap=True, highlight=False)
         return USAGE_ERROR
     except KeyboardInterrupt:  # while trials run, the driver handles it
@@ -205,7 +204,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     if options.dry_run:
         return 0
     if export is not None and folder is not None and folder.complete:
-        with folder.locked():
+        with folder.locked(), folder.files.naming():
             return write_export(export, folder, console)
     machine = machine_of(options)
     check_address(machine.cluster)
@@ -215,7 +214,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         folder.make(may_exist=True)
     folder.files.check_writable()
     console.print(f"Run folder: {folder.address}")
-    with folder.locked():
+    with folder.locked(), folder.files.naming():
         with RayStart(machine) as ray_start:  # Ray starts while these import it and torch
             from sweeps.engine.provenance import provenance
             from sweeps.engine.run import run_sweep
@@ -229,7 +228,7 @@ def spec_and_folder(study: Callable[[AnyOptions], Spec], options: AnyOptions) ->
     if options.resume is not None:
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
         folder = RunFolder.open(run_place("--resume", options.resume))
-        return spec_of(folder), folder
+        return folder.spec(), folder
     spec = study(options)
     check_effects(spec, free_settings(options))
     check_inputs(spec)
@@ -244,7 +243,7 @@ def spec_and_folder(study: Callable[[AnyOptions], Spec], options: AnyOptions) ->
 
 def check_same(folder: RunFolder, spec: Spec) -> None:
     """Raise InputError where a run that is begun was to do something else."""
-    difference = first_difference(spec_of(folder).to_dict(), spec.to_dict())
+    difference = first_difference(folder.spec().to_dict(), spec.to_dict())
     if difference is not None:
         key, was, now = difference
         raise InputError(
@@ -288,19 +287,6 @@ def machine_of(options: Options) -> Machine:
         cpus=options.cpus,
         dashboard_host=options.dashboard_host,
     )
-
-
-def spec_of(folder: RunFolder) -> Spec:
-    """What a run is to do. Raises InputError for a run.json of another version."""
-    try:
-        return folder.spec()
-    except (KeyError, TypeError, AttributeError, InputError) as error:
-        if isinstance(error, InputError) and "is damaged" in str(error):
-            raise
-        raise InputError(
-            f"{names.RUN_FILE} of {folder.address} is not of this version of the program ({error}): resume it with "
-            "the version that its git_commit names, or start a new run."
-        ) from None
 
 
 def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:

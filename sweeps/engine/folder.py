@@ -22,9 +22,10 @@ from sweeps.engine.specs.search import Sweep
 from trainable import names
 from trainable.errors import InputError, require
 from trainable.plan import TrialPlan
-from trainable.record.files import read_json, require_folder_name, user_path, write_json
+from trainable.record.files import read_json, require_folder_name, user_path
 from trainable.record.ledger import Row
 from trainable.record.run_files import RECORDS, RunFiles, run_files
+from trainable.record.run_record import RecordError, RunRecord
 from trainable.record.store import Store, StoreError, below, is_uri
 from trainable.record.trial_files import checkpoint_name, read_facts, read_status, read_whole_ledger, write_status
 
@@ -101,7 +102,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether there is something to go on with."""
-        return (self.path / names.RUN_FILE).is_file()
+        return self.files.fetched(names.RUN_FILE).is_file()
 
     def make(self, *, may_exist: bool = False) -> None:
         """The folder itself. Raises FileExistsError unless it may exist, InputError where it cannot be made."""
@@ -151,24 +152,37 @@ class RunFolder:
         with suppress(OSError):  # not empty: not ours to remove
             self.path.rmdir()
 
-    def read_run(self) -> dict[str, Any]:
-        """run.json."""
-        return read_json(self.path / names.RUN_FILE, "start a new run")
+    def record(self) -> RunRecord:
+        """run.json. Raises InputError if it is damaged, RecordError if it is another version's."""
+        with self.files.naming():
+            path = self.files.fetched(names.RUN_FILE)
+            return RunRecord.from_dict(read_json(path, "start a new run"), path)
 
-    def write_run(self, run: dict[str, Any]) -> None:
+    def write_record(self, record: RunRecord) -> None:
         """Replace run.json."""
-        write_json(self.path / names.RUN_FILE, run)
-        self.files.send()
+        self.files.write_json(names.RUN_FILE, record.to_dict())
 
     @property
     def complete(self) -> bool:
         """Whether a driver has said that every trial of the run has ended."""
-        return self.begun and bool(self.read_run().get("complete", False))
+        return self.begun and self.record().complete
 
     def spec(self) -> Spec:
-        """What the run is to do."""
-        tree = self.read_run()["spec"]
-        return Comparison.from_dict(tree) if tree.get("kind") == "comparison" else Sweep.from_dict(tree)
+        """What the run is to do. Raises InputError where run.json is damaged, or of another version."""
+        try:
+            tree = self.record().spec
+        except RecordError as error:
+            raise self._another_version(error.problem) from None
+        try:
+            return Comparison.from_dict(tree) if tree.get("kind") == "comparison" else Sweep.from_dict(tree)
+        except (KeyError, TypeError, AttributeError, InputError) as error:
+            raise self._another_version(error) from None
+
+    def _another_version(self, problem: object) -> InputError:
+        return InputError(
+            f"{names.RUN_FILE} of {self.address} is not of this version of the program ({problem}): resume it with "
+            "the version that its git_commit names, or start a new run."
+        )
 
     def trial(self, name: str) -> Path:
         """The folder of a trial."""
@@ -176,25 +190,26 @@ class RunFolder:
 
     def open_trial(self, plan: TrialPlan) -> None:
         """Write the plan before the trial runs, so that a killed driver's trials are known."""
-        write_json(self.trial(plan.name) / names.TRIAL_FILE, plan.to_dict())
-        self.files.send()
+        self.files.write_json(f"{names.TRIALS_FOLDER}/{plan.name}/{names.TRIAL_FILE}", plan.to_dict())
 
     def status(self, name: str) -> tuple[str, str]:
         """(state, reason) as last written; running if nothing was."""
-        self.files.fetch(f"{names.TRIALS_FOLDER}/{name}", only=RECORDS)
-        status = read_status(self.trial(name))
+        status = read_status(self._fetched_trial(name))
         return status.state, status.reason
 
     def close_trial(self, plan: TrialPlan, state: str, reason: str = "") -> None:
         """Write how a trial ended; drop the checkpoints that are no longer of use."""
-        self.files.fetch(f"{names.TRIALS_FOLDER}/{plan.name}", only=RECORDS)
-        write_status(self.trial(plan.name), state, reason)
-        self.files.send()
+        folder = self._fetched_trial(plan.name)
+        with self.files.writing():
+            write_status(folder, state, reason)
         if state == names.FINISHED:
             for other in self.finished(with_checkpoint=True)[1:]:  # the best is kept: it can be exported
                 self._drop_unless_kept(other.plan)
         elif state != names.FAILED:
             self._drop_unless_kept(plan)
+
+    def _fetched_trial(self, name: str) -> Path:
+        return self.files.fetched(f"{names.TRIALS_FOLDER}/{name}", only=RECORDS)
 
     def _drop_unless_kept(self, plan: TrialPlan) -> None:
         if not plan.config.loop.keep_checkpoint:
@@ -206,8 +221,7 @@ class RunFolder:
 
     def checkpoint(self, name: str) -> Path:
         """The file of a trial's checkpoint; it need not be there."""
-        self.files.fetch(checkpoint_name(name))
-        return self.path / checkpoint_name(name)
+        return self.files.fetched(checkpoint_name(name))
 
     def finished(self, *, with_checkpoint: bool = False) -> list[FinishedTrial]:
         """The trials that ran all their steps, lowest final validation loss first; or those with a checkpoint alone."""
@@ -222,7 +236,7 @@ class RunFolder:
 
     def trials(self) -> list[tuple[TrialPlan, str, list[Row]]]:
         """(plan, state, reports) of every trial that was begun, oldest first."""
-        files = self.path.glob(f"{names.TRIALS_FOLDER}/*/{names.TRIAL_FILE}")
+        files = self.files.fetched(names.TRIALS_FOLDER, only=RECORDS).glob(f"*/{names.TRIAL_FILE}")
         oldest_first = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
         return [_read_trial(file.parent) for file in oldest_first]
 

@@ -6,6 +6,7 @@ nothing depends on Tune's own state files, and a resumed run never repeats a fin
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from ray.exceptions import RayError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from rich.console import Console
 
-from analysis.summary import print_summary, rebuild
+from analysis import summary
 from sweeps.engine.cluster.nodes import check_nodes
 from sweeps.engine.cluster.ray_start import Machine, RayStart
 from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
@@ -35,6 +36,7 @@ from trainable.errors import InputError
 from trainable.plan import Needs, data_key
 from trainable.prepare import Prepared, prepare_runs
 from trainable.record.files import free_bytes, is_disk_full, mib
+from trainable.record.run_record import RunRecord
 from trainable.record.store import StoreError
 from trainable.shared_data import checksums
 from trainable.student.model import llama_config
@@ -144,7 +146,7 @@ def order_of(
         return ListedTrials(spec, folder, sums, _never, places), FIFOScheduler()
     if spec.asha is None:
         return PairedSearch(spec, folder, sums, _never, places), FIFOScheduler()
-    asha = DepthAsha(spec.asha, spec.base.loop.steps, folder.path / names.RUNGS_FILE)
+    asha = DepthAsha(spec.asha, spec.base.loop.steps, folder.files)
     return PairedSearch(spec, folder, sums, asha.has_stopped, places), asha
 
 
@@ -201,38 +203,44 @@ def make_tuner(
 
 def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None:
     """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed."""
-    known = folder.read_run() if (folder.path / names.RUN_FILE).exists() else {}
-    for part, was, now in changed(known, facts) if known else ():
-        raise InputError(
-            f"the {part} of run {folder.address} is no longer what its trials used ({was}, now {now}): restore it, or "
-            "start a new run."
-        )
-    created = known.get("created", datetime.now(UTC).isoformat(timespec="seconds"))
-    head = {"schema": 1, "study": spec.study, "run": folder.path.name, "created": created}
-    folder.write_run({**facts, **known, **head, "complete": False, "spec": spec.to_dict()})
+    head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
+    record = RunRecord.from_dict({**facts, **head})
+    if folder.begun:
+        known = folder.record()
+        for part, was, is_now in changed(known, record):
+            raise InputError(
+                f"the {part} of run {folder.address} is no longer what its trials used ({was}, now {is_now}): restore "
+                "it, or start a new run."
+            )
+        record = replace(known, complete=False)
+    folder.write_record(record)
 
 
-def changed(known: dict[str, Any], facts: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def now() -> str:
+    """The time for run.json: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def changed(known: RunRecord, record: RunRecord) -> Iterator[tuple[str, str, str]]:
     """(part, checksum it had, checksum it has) of data that are not what they were."""
     for part in ("corpus", "tokenizer"):
-        if known[part]["fingerprint"] != facts[part]["fingerprint"]:
-            yield part, known[part]["fingerprint"], facts[part]["fingerprint"]
-    for key, table in facts["tables"].items():
-        was = known["tables"].get(key, {"checksum": "not there"})
-        if was["checksum"] != table["checksum"]:
-            yield "teacher", was["checksum"], table["checksum"]
+        was, is_now = getattr(known, part).fingerprint, getattr(record, part).fingerprint
+        if was != is_now:
+            yield part, was, is_now
+    for key, table in record.tables.items():
+        was = known.tables[key].checksum if key in known.tables else "not there"
+        if was != table.checksum:
+            yield "teacher", was, table.checksum
 
 
 def conclude(folder: RunFolder, complete: bool, started: float, console: Console) -> int:
     """Write tables, figures and summary, print the summary, and choose the exit status."""
-    run = folder.read_run()
-    spent = run.get("wall_seconds", 0.0) + time.time() - started
-    ended = datetime.now(UTC).isoformat(timespec="seconds")
-    folder.write_run(run | {"complete": complete, "ended": ended, "wall_seconds": spent})
+    record = folder.record()
+    spent = (record.wall_seconds or 0.0) + time.time() - started
+    folder.write_record(replace(record, complete=complete, ended=now(), wall_seconds=spent))
     folder.files.fetch_records()
-    rebuild(folder.path)
-    folder.files.send()
-    print_summary(folder.path, console)
+    with folder.files.writing():
+        summary.conclude(folder.path, console, folder.files.called)
     states = [state for _, state, _ in folder.trials()]
     if not complete:
         console.print(f"Interrupted; nothing is lost. Go on with: {resume_command(folder.address)}")

@@ -32,7 +32,6 @@ from sweeps.engine.specs.search import AshaSpec, Search, Sweep, longest_schedule
 from sweeps.engine.specs.space import points
 from trainable import names
 from trainable.plan import TrialPlan
-from trainable.record.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOKS = ROOT.parent / "shared" / "data" / "books" / "books.parquet"
@@ -114,9 +113,9 @@ def replay(sweep: Sweep, curves: Curves, path: Path) -> Outcome:
     """The sweep with recorded curves in place of training: SLOTS trials advance in turn, one more is given out."""
     assert sweep.asha is not None
     path.mkdir()
-    write_json(path / names.RUN_FILE, {"spec": sweep.to_dict()})
-    asha = DepthAsha(sweep.asha, sweep.base.loop.steps, path / names.RUNGS_FILE)
-    search = PairedSearch(sweep, RunFolder.open(path), {}, asha.has_stopped, lambda: SLOTS)
+    folder = RunFolder.at(path)
+    asha = DepthAsha(sweep.asha, sweep.base.loop.steps, folder.files)
+    search = PairedSearch(sweep, folder, {}, asha.has_stopped, lambda: SLOTS)
     given: dict[str, tuple[TrialPlan, list[Report]]] = {}  # Tune's id -> plan, reports to come; oldest first
     steps: dict[str, int] = {}
     while not search.exhausted:

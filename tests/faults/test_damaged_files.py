@@ -32,6 +32,7 @@ from trainable.errors import InputError
 from trainable.plan import TrialPlan
 from trainable.prepare import prepare_run
 from trainable.record.ledger import append_row, read_lines
+from trainable.record.run_files import RunFiles
 from trainable.student.train import Report, RunData, train
 
 RECORD = Path(__file__).parents[2] / "results" / "record"
@@ -94,7 +95,7 @@ STATE_FILES = [
 def test_damaged_state_is_refused_by_name_with_a_remedy(run: Path, file: str, how: str) -> None:
     damage(run / file, how)
     with pytest.raises(InputError, match=rf"{file} is damaged .*: restore it from a copy, or (start a new|delete the)"):
-        RunFolder.open(run).read_run() if file == names.RUN_FILE else load(run)
+        RunFolder.open(run).record() if file == names.RUN_FILE else load(run)
     with pytest.raises(InputError, match=f"{file} is damaged"):
         load(run)
 
@@ -102,7 +103,7 @@ def test_damaged_state_is_refused_by_name_with_a_remedy(run: Path, file: str, ho
 @pytest.mark.parametrize("how", [how for how in DAMAGE if how not in ("end lost", "emptied")])
 def test_a_damaged_ledger_is_refused_by_name_and_line(run: Path, how: str) -> None:
     damage(run / "trials" / CONTROL / names.LEDGER_FILE, how)
-    with pytest.raises(InputError, match=rf"line \d+ of .*{CONTROL}/metrics.jsonl is damaged.*--resume"):
+    with pytest.raises(InputError, match=rf"{CONTROL}/metrics.jsonl is damaged \(line \d+: .*--resume"):
         load(run)
 
 
@@ -112,7 +113,7 @@ def test_a_flipped_digit_that_is_still_json_never_becomes_a_number(run: Path) ->
     digit = content.index(b'"eval_loss": ') + len(b'"eval_loss": ')
     path.write_bytes(flip(content, digit))
     assert isinstance(json.loads(path.read_bytes().splitlines()[0])["eval_loss"], float)
-    with pytest.raises(InputError, match=r"line 1 of .*metrics\.jsonl is damaged"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl is damaged \(line 1: "):
         load(run)
 
 
@@ -145,7 +146,7 @@ def test_a_ledger_cut_at_the_end_of_a_line_is_refused_because_its_trial_ended_la
         append_row(ledger, dict.fromkeys(names.REPORT_COLUMNS, 1.0) | {names.STEP: step})
     folder.close_trial(plan, names.FINISHED)
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:3]))
-    message = r"metrics.jsonl ends at step 20 but its trial ended at step 40: restore the file from a copy, or delete"
+    message = r"metrics.jsonl is damaged \(it ends at step 20, its trial ended at step 40\): restore it .*, or delete"
     with pytest.raises(InputError, match=message):
         load(folder.path)
     with pytest.raises(InputError, match=message):
@@ -155,12 +156,12 @@ def test_a_ledger_cut_at_the_end_of_a_line_is_refused_because_its_trial_ended_la
 @pytest.mark.parametrize("how", ["head flipped", "body flipped", "tail flipped", "sector of zeros"])
 def test_damaged_rungs_of_asha_are_refused_by_line(tmp_path: Path, how: str) -> None:
     journal = tmp_path / names.RUNGS_FILE
-    scheduler = DepthAsha(AshaSpec(grace_period=20), 160, journal)
+    scheduler = DepthAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
     for number in range(9):
         scheduler.judge(f"trial-{number}", 1, 20, number / 7)
     damage(journal, how)
-    with pytest.raises(InputError, match=r"line \d+ of .*asha\.jsonl is damaged: restore the file .*, or delete it"):
-        DepthAsha(AshaSpec(grace_period=20), 160, journal)
+    with pytest.raises(InputError, match=r"asha\.jsonl is damaged \(line \d+: .*\): restore it .*, or delete it"):
+        DepthAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
 
 
 # ---- tables: copies of the truth ----------------------------------------------------------------------------------

@@ -129,8 +129,8 @@ def test_nodes_that_share_no_disk_train_what_one_trains(
 
 def test_commands_read_a_stored_run_and_write_into_it(undisturbed: Path, results: str) -> None:
     run, files = f"{results}/small_study/mine", StoredRunFiles(f"{results}/small_study/mine")
-    shutil.copytree(undisturbed, files.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_SENT))
-    files.send()
+    with files.writing():
+        shutil.copytree(undisturbed, files.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_SENT))
     pd.testing.assert_frame_equal(load(run).trials, load(undisturbed).trials)
     for module, told in (
         ("summary", f"load('{run}')"),

@@ -18,6 +18,7 @@ from trainable.config import TrialConfig, override
 from trainable.plan import TrialPlan
 from trainable.record.files import write_json
 from trainable.record.ledger import append_row
+from trainable.record.run_record import CorpusFacts, RunRecord, TokenFacts, TokenizerFacts
 
 STEPS, EVERY = 40, 10
 Loss = Callable[[TrialPlan, int], float]  # of a trial at a step
@@ -45,10 +46,34 @@ def small_sweep(base: dict[str, Any] | None = None, **changes: Any) -> Sweep:
     )
 
 
+def run_record(sweep: Spec) -> RunRecord:
+    """run.json of a sweep that nobody has prepared anything for."""
+    return RunRecord(
+        study=sweep.study,
+        run="run",
+        spec=sweep.to_dict(),
+        corpus=CorpusFacts(
+            source="builtin",
+            fingerprint="0" * 16,
+            rows=9,
+            train_rows=6,
+            eval_rows=3,
+            empty_rows=0,
+            demonstration=True,
+        ),
+        tokenizer=TokenizerFacts(spec="train:4096", fingerprint="1" * 16, vocab_size=4096),
+        tokens=TokenFacts(train_tokens=600, eval_tokens=300, train_blocks=6, eval_blocks=3),
+        teacher=None,
+        versions={},
+        git_commit=None,
+        hardware={},
+    )
+
+
 def new_run(folder: Path, sweep: Spec) -> RunFolder:
     """A run folder with run.json, as the driver makes it."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / names.RUN_FILE, {"spec": sweep.to_dict()})
+    write_json(folder / names.RUN_FILE, run_record(sweep).to_dict())
     return RunFolder.open(folder)
 
 

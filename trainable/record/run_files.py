@@ -1,32 +1,40 @@
 """The files of a run as a folder that one process works in, wherever the run lies.
 
 On a file system that all nodes see, that is the run folder itself. In a store behind a URI nothing can be appended to:
-there each process works in a copy of its own, brings what it needs (`fetch`), and sends whole what it has changed
-(`send`). Who writes must send before he tells others: a store has no half-written file, but it may lack the newest.
+there each process works in a copy of its own. Whatever is written through `RunFiles` is in the store when the call
+returns, so others can be told of it; what other programs write (checkpoints, TensorBoard's events, tables) belongs in
+a `with files.writing()` block. What is read comes through `fetched`, which brings it up to date first.
+
+    files = run_files("s3://bucket/results/kfold/my_run")
+    files.append_row("trials/none-L1-s0/metrics.jsonl", row)
+    with files.writing():
+        save_checkpoint(files.path / "trials/none-L1-s0/checkpoint.pt", ...)
+    rows = read_lines(files.fetched("trials/none-L1-s0/metrics.jsonl"))
 """
 
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakSet
 
 from trainable import names
 from trainable.errors import InputError
 from trainable.record.cache import cache_folder
-from trainable.record.files import fingerprint
+from trainable.record.files import fingerprint, write_json
+from trainable.record.ledger import Row, append_row
 from trainable.record.store import ADVICE, Store, StoreError, Version, is_uri
 
 RECORDS = (names.TRIAL_FILE, names.STATUS_FILE, names.LEDGER_FILE)  # of a trial: all but checkpoint and events
 _AT_ONCE = 8  # transfers, which mostly wait
-_copies: "WeakSet[StoredRunFiles]" = WeakSet()
 
 
 class RunFiles:
-    """Of a run on a file system that all nodes see: what is written is there."""
+    """Files of a run on a file system that all nodes see: what is written is there."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -35,6 +43,25 @@ class RunFiles:
     def address(self) -> str:
         """What a user calls the run: its path, or its URI."""
         return str(self.path)
+
+    @property
+    def called(self) -> str:
+        """What texts for users call the run: its path from the working folder if it lies below, else its address."""
+        below = self.path.is_relative_to(Path.cwd())
+        return str(self.path.relative_to(Path.cwd())) if below else self.address
+
+    def shown(self, text: str | Path) -> str:
+        """A path, or a text with paths, with the run's address in place of the copy that this process works in."""
+        return str(text)
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let an InputError that leaves the block name the run's address, not the copy that this process works in."""
+        try:
+            yield
+        except InputError as error:
+            error.args = tuple(map(self.shown, error.args))
+            raise
 
     @property
     def lock(self) -> Path:
@@ -64,16 +91,39 @@ class RunFiles:
         """Whether there is a file of that name."""
         return (self.path / name).is_file()
 
-    def fetch(self, *wanted: str, only: Iterable[str] = ()) -> None:
-        """Bring files, and folders with all below them or the files of these names `only`, up to date."""
+    def fetched(self, name: str, only: Iterable[str] = ()) -> Path:
+        """The file, or the folder with all below it or the files of these names `only`, brought up to date."""
+        self._fetch([name], only)
+        return self.path / name
 
     def fetch_records(self) -> None:
-        """Bring what tables are made from and a driver goes on from."""
-        self.fetch(names.RUN_FILE, names.RUNGS_FILE, names.JOURNAL_FILE, names.TRIALS_TABLE, names.CURVES_TABLE)
-        self.fetch(names.TRIALS_FOLDER, only=RECORDS)
+        """Bring what tables are made from and a driver goes on from up to date."""
+        self._fetch([names.RUN_FILE, names.RUNGS_FILE, names.JOURNAL_FILE, names.TRIALS_TABLE, names.CURVES_TABLE])
+        self._fetch([names.TRIALS_FOLDER], RECORDS)
 
-    def send(self) -> None:
-        """Let others see what has changed."""
+    def write_json(self, name: str, tree: Mapping[str, Any]) -> None:
+        """Replace a file of ours (files.write_json)."""
+        with self.writing():
+            write_json(self.path / name, tree)
+
+    def append_row(self, name: str, row: Row) -> None:
+        """Append a row to a ledger (ledger.append_row)."""
+        with self.writing():
+            append_row(self.path / name, row)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What anybody writes below `path` in the block, others can read after it, however the block ends."""
+        try:
+            yield
+        finally:
+            self.publish()
+
+    def publish(self) -> None:
+        """Let others read what has been written below `path` until now: nothing to do, the files are the run's own."""
+
+    def _fetch(self, wanted: Iterable[str], only: Iterable[str] = ()) -> None:
+        """Nothing to bring: the files are the run's own."""
 
     def remove(self, name: str) -> None:
         """A file, if it is there."""
@@ -85,7 +135,7 @@ class RunFiles:
 
 
 class StoredRunFiles(RunFiles):
-    """Of a run in a store: a copy, which goes with the process. Its methods raise StoreError."""
+    """Files of a run in a store: a copy, which goes with the process. All methods raise StoreError."""
 
     def __init__(self, uri: str):
         """Raises InputError for a URI that cannot be opened."""
@@ -95,12 +145,20 @@ class StoredRunFiles(RunFiles):
         self.path.mkdir(parents=True)
         self._fetched: dict[str, Version] = {}
         self._known: dict[str, tuple[int, ...]] = {}  # name -> stamp of the file when it was as in the store
-        _copies.add(self)
 
     @property
     def address(self) -> str:
         """Its URI."""
         return self._store.uri
+
+    @property
+    def called(self) -> str:
+        """Its URI."""
+        return self.address
+
+    def shown(self, text: str | Path) -> str:
+        """A path, or a text with paths, with the run's URI in place of the copy that this process works in."""
+        return str(text).replace(str(self.path), self.address)
 
     @property
     def lock(self) -> Path:
@@ -133,8 +191,8 @@ class StoredRunFiles(RunFiles):
         """Whether there is a file of that name in the store."""
         return name in self._store.list(name)
 
-    def fetch(self, *wanted: str, only: Iterable[str] = ()) -> None:
-        """Bring files, and folders with all below them or the files of these names `only`, up to date."""
+    def _fetch(self, wanted: Iterable[str], only: Iterable[str] = ()) -> None:
+        """Bring what is new in the store, and of folders all below them or the files of these names `only`."""
         kinds = set(only)
         found = {name: version for one in wanted for name, version in self._store.list(one).items()}
         chosen = {name: version for name, version in found.items() if not kinds or PurePosixPath(name).name in kinds}
@@ -144,8 +202,8 @@ class StoredRunFiles(RunFiles):
         self._fetched |= new
         self._known |= {name: _stamp(self.path / name) for name in new}
 
-    def send(self) -> None:
-        """Let others see what has changed here, oldest change first."""
+    def publish(self) -> None:
+        """Put what has changed here into the store, oldest change first."""
         stamps = {path.relative_to(self.path).as_posix(): _stamp(path) for path in self._own_files()}
         changed = {name: stamp for name, stamp in stamps.items() if self._known.get(name) != stamp}
         for name in sorted(changed, key=lambda name: changed[name]):
@@ -174,13 +232,6 @@ class StoredRunFiles(RunFiles):
 def run_files(address: str | Path) -> RunFiles:
     """Of the run at a path or a URI; nothing is fetched yet. Raises InputError for a URI that cannot be opened."""
     return StoredRunFiles(str(address)) if is_uri(str(address)) else RunFiles(Path(address))
-
-
-def as_users_know(text: str) -> str:
-    """A message with the URI of a run in place of the copy that this process works in."""
-    for copy in _copies:
-        text = text.replace(str(copy.path), copy.address)
-    return text
 
 
 def _study_and_run(uri: str) -> list[str]:

@@ -58,29 +58,31 @@ class Corpus:
             yield batch
         require(rows == self.rows, f"{self.name} changed while it was read ({self.rows} rows, now {rows}): run again.")
 
-    def take(self, rows_R: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
-        """The wanted rows in the order of the file: pairs of (where in rows_R each stands, the texts).
+    def take(self, row_ids_R: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
+        """The wanted rows in the order of the file: pairs of (positions in row_ids_R, the texts there).
 
-        Beside a batch it holds some 12 bytes a row of a window; rows_R is looked through once for each window.
+        Beside a batch it holds some 12 bytes a row of a window; row_ids_R is looked through once for each window.
         """
         window = max(WINDOW_ROWS, self.rows // WINDOWS)
-        first, known, left = 0, 0, len(rows_R)
+        first, known, left = 0, 0, len(row_ids_R)
         for batch in self.batches():
             end = first + len(batch)
+            # 1 at the end of a window, find the wanted rows of the next, sorted by row number
             if end > known:
                 known = max(end, first + window)
-                place_W = _places(rows_R, first, known)
-                row_W = rows_R[place_W]
-            low, high = np.searchsorted(row_W, (first, end))
+                position_W = _wanted(row_ids_R, first, known)
+                row_id_W = row_ids_R[position_W]
+            # 2 those of this batch are neighbours among them
+            low, high = np.searchsorted(row_id_W, (first, end))
             if high > low:
-                yield place_W[low:high], batch.take(pa.array(row_W[low:high] - first))
+                yield position_W[low:high], batch.take(pa.array(row_id_W[low:high] - first))
             first, left = end, left - int(high - low)
             if not left:
                 return
 
-    def texts(self, rows_R: NDArray[Any]) -> Iterator[str]:
+    def texts(self, row_ids_R: NDArray[Any]) -> Iterator[str]:
         """The wanted rows that are not null, in the order of the file."""
-        for _, texts in self.take(rows_R):
+        for _, texts in self.take(row_ids_R):
             yield from (text for text in texts.to_pylist() if text is not None)
 
 
@@ -94,14 +96,14 @@ def open_corpus(config: CorpusConfig) -> Corpus:
     return Corpus(config.source, config.column, source.fingerprint, source.rows, config.source == BUILTIN, source.read)
 
 
-def _places(rows_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
-    """Where the rows from `first` to `end` stand in rows_R, by row number."""
-    places = [np.zeros(0, np.int64)]
-    for scanned in range(0, len(rows_R), SCAN_ROWS):
-        rows = rows_R[scanned : scanned + SCAN_ROWS]
-        places.append(np.flatnonzero((rows >= first) & (rows < end)) + scanned)
-    place_W = np.concatenate(places)
-    return place_W[np.argsort(rows_R[place_W])]
+def _wanted(row_ids_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
+    """Positions in row_ids_R of the rows from `first` to `end`, sorted by row number."""
+    found = [np.zeros(0, np.int64)]
+    for scanned in range(0, len(row_ids_R), SCAN_ROWS):
+        some = row_ids_R[scanned : scanned + SCAN_ROWS]
+        found.append(np.flatnonzero((some >= first) & (some < end)) + scanned)
+    position_W = np.concatenate(found)
+    return position_W[np.argsort(row_ids_R[position_W])]
 
 
 def _row_source(config: CorpusConfig) -> RowSource:

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from analysis.sections.summary_sections import read_all
+from analysis.results import read_findings
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.folder import FinishedTrial, RunFolder
 from trainable.config import TrialConfig, to_dict
@@ -42,7 +42,7 @@ def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> No
     """
     tokenizer = trial_tokenizer(run, trial.plan.config)
     model = trained_model(run, trial.plan, tokenizer)
-    card = model_card(read_all(run.path), trial, tokenizer, parameters=sum(p.numel() for p in model.parameters()))
+    card = model_card(read_findings(run.path), trial, tokenizer, parameters=sum(p.numel() for p in model.parameters()))
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -65,8 +65,7 @@ def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
     corpus = open_corpus(config.corpus)
     train_rows_R = split_rows(corpus.rows, config.corpus).train
     tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, train_rows_R, cache_folder())
-    tables = run.read_run()["tables"].values()
-    known = {table["tokenizer"] for table in tables if table["blocks"] == data_key(config)}
+    known = {table.tokenizer for table in run.record().tables.values() if table.blocks == data_key(config)}
     require(
         tokenizer.fingerprint in known,
         f"--export: tokenizer {config.tokens.tokenizer} of corpus {corpus.name} is no longer what run {run.address} "

@@ -9,7 +9,6 @@ Rungs, cutoff and the decision to stop are Ray's own (`_Bracket`).
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -19,7 +18,8 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 from sweeps.engine.specs.search import AshaSpec
 from trainable import names
 from trainable.plan import TrialPlan
-from trainable.record.ledger import append_row, read_lines
+from trainable.record.ledger import read_lines
+from trainable.record.run_files import RunFiles
 
 _TRIAL, _LAYERS, _STOP = "trial", "layers", "stop"
 
@@ -27,7 +27,7 @@ _TRIAL, _LAYERS, _STOP = "trial", "layers", "stop"
 class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
     """Stops guided trials of a depth that fall behind the others of that depth, by `gain`, after the teacher's end."""
 
-    def __init__(self, asha: AshaSpec, steps: int, journal: Path):
+    def __init__(self, asha: AshaSpec, steps: int, files: RunFiles):
         super().__init__(
             time_attr=names.STEP,
             metric=names.GAIN,
@@ -38,11 +38,11 @@ class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
             stop_last_trials=False,
         )
         self._asha = asha
-        self._journal = journal
+        self._files = files
         self._rungs = set(asha.rungs(steps))
         self._depths: dict[int, _Bracket] = {}
         self._stopped: set[str] = set()
-        for row in read_lines(journal):
+        for row in read_lines(files.fetched(names.RUNGS_FILE)):
             self._recorded(row[_LAYERS], row[names.STEP])[row[_TRIAL]] = row[names.GAIN]
             if row[_STOP]:
                 self._stopped.add(row[_TRIAL])
@@ -77,8 +77,8 @@ class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         recorded[name] = gain
         if stop:
             self._stopped.add(name)
-        append_row(
-            self._journal,
+        self._files.append_row(
+            names.RUNGS_FILE,
             {_TRIAL: name, _LAYERS: layers, names.STEP: step, names.GAIN: gain, "cutoff": cutoff, _STOP: stop},
         )
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)

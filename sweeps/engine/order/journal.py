@@ -12,7 +12,6 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.engine.order.trial_order import Record
 from trainable import names
+from trainable.record.run_files import RunFiles
 
 NAME = "trial"  # user attribute: the trial's name in the run
 _STATES = {names.FINISHED: TrialState.COMPLETE, names.STOPPED: TrialState.PRUNED, names.FAILED: TrialState.FAIL}
@@ -32,16 +32,24 @@ _log = logging.getLogger(__name__)
 class StudyJournal:
     """The journal of one run: a study for each depth, named by study, run and depth."""
 
-    def __init__(self, run: Path):
-        self._path = run / names.JOURNAL_FILE
-        self._run = f"{run.parent.name} {run.name}"
+    def __init__(self, files: RunFiles):
+        self._files = files
+        self._path = files.path / names.JOURNAL_FILE
+        self._run = f"{files.path.parent.name} {files.path.name}"
         self._studies: dict[int, optuna.Study] = {}
 
     def start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:
         """Make the file tell exactly these trials of each depth; what it tells already stays as it is."""
+        with self._files.writing():
+            self._start(depths)
+
+    def _start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:
         self._unlock()
         if self._path.exists() and not self._tells_nothing_else(depths):
-            _log.warning("%s is damaged or not of this run's ledgers. It is made again from them now.", self._path)
+            _log.warning(
+                "%s is damaged or not of this run's ledgers. It is made again from them now.",
+                self._files.shown(self._path),
+            )
             self._path.unlink()
         self._studies = {layers: self._study(layers) for layers in depths}
         for layers, trials in depths.items():
@@ -52,7 +60,8 @@ class StudyJournal:
 
     def add(self, layers: int, trial: FrozenTrial) -> None:
         """A trial of the depth has ended."""
-        self._studies[layers].add_trial(trial)
+        with self._files.writing():
+            self._studies[layers].add_trial(trial)
 
     def _unlock(self) -> None:
         """Take away the lock of a killed driver: the run folder has a lock of its own, which is ours."""

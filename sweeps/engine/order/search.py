@@ -128,7 +128,7 @@ class PairedSearch(PairedTrials):
         super().__init__(folder, checksums, stopped, places)
         self._sweep = sweep
         self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
-        self._journal = StudyJournal(folder.path)
+        self._journal = StudyJournal(folder.files)
         self.take_over()
         ended = {n: [d.mirrored(r) for r in d.records.values() if r.ended] for n, d in self._depths.items()}
         self._journal.start(ended)

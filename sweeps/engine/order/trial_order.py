@@ -105,7 +105,6 @@ class PairedTrials(Searcher):  # type: ignore[misc]
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Book a report."""
         self._records[self._running[trial_id]].book(result)
-        self._folder.files.send()  # what ASHA has noted of it
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Book an end: finished, stopped by ASHA, failed; or interrupted, and left to a resumption."""

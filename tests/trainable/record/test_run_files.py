@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 from s3_server import BUCKET, s3_server
-from sweep_specs import small_sweep
+from sweep_specs import run_record, small_sweep
 
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.specs.search import control_plan
 from trainable import names
 from trainable.config import override
-from trainable.errors import InputError
+from trainable.errors import DamagedFile, InputError
 from trainable.plan import TrialPlan
-from trainable.record.files import write_json
+from trainable.record.files import read_json, write_json
 from trainable.record.ledger import append_row, read_reports
-from trainable.record.run_files import RunFiles, StoredRunFiles, as_users_know, run_files
+from trainable.record.run_files import RunFiles, StoredRunFiles, run_files
 from trainable.record.store import Store
 
 SWEEP = small_sweep()
@@ -49,21 +49,16 @@ def report(step: int, loss: float) -> dict[str, float]:
 def test_a_ledger_that_grows_in_one_process_is_read_in_another(uri: str) -> None:
     writer, reader = StoredRunFiles(uri), StoredRunFiles(uri)
     for step in (0, 10):
-        append_row(writer.path / LEDGER, report(step, 5.0))
-        writer.send()
-        reader.fetch(LEDGER)
-        assert read_reports(reader.path / LEDGER)[-1][names.STEP] == step
+        writer.append_row(LEDGER, report(step, 5.0))
+        assert read_reports(reader.fetched(LEDGER))[-1][names.STEP] == step
 
 
 def test_another_process_takes_over_where_the_first_was(uri: str) -> None:
     first, second = StoredRunFiles(uri), StoredRunFiles(uri)
-    append_row(first.path / LEDGER, report(0, 5.0))
-    first.send()
-    second.fetch(names.TRIALS_FOLDER)
-    append_row(second.path / LEDGER, report(10, 4.0))
-    second.send()
-    first.fetch(names.TRIALS_FOLDER)
-    assert [row[names.STEP] for row in read_reports(first.path / LEDGER)] == [0, 10]
+    first.append_row(LEDGER, report(0, 5.0))
+    second.fetched(names.TRIALS_FOLDER)
+    second.append_row(LEDGER, report(10, 4.0))
+    assert [row[names.STEP] for row in read_reports(first.fetched(LEDGER))] == [0, 10]
 
 
 def test_only_what_has_changed_is_sent_and_only_what_is_new_is_fetched(
@@ -75,18 +70,17 @@ def test_only_what_has_changed_is_sent_and_only_what_is_new_is_fetched(
     monkeypatch.setattr(Store, "put", lambda self, path, name: (sent.append(name), put(self, path, name)))
     monkeypatch.setattr(Store, "get", lambda self, name, *rest: (got.append(name), get(self, name, *rest)))
     files, other = StoredRunFiles(uri), StoredRunFiles(uri)
-    write_json(files.path / names.RUN_FILE, {"a": 1})
-    append_row(files.path / LEDGER, report(0, 5.0))
-    files.send()
-    files.send()
+    with files.writing():
+        write_json(files.path / names.RUN_FILE, {"a": 1})
+        append_row(files.path / LEDGER, report(0, 5.0))
+    files.publish()
     assert sorted(sent) == [names.RUN_FILE, LEDGER]
     other.fetch_records()
     other.fetch_records()
     assert sorted(got) == [names.RUN_FILE, LEDGER]
-    other.send()
+    other.publish()
     assert len(sent) == 2, "what was fetched is sent back"
-    append_row(files.path / LEDGER, report(10, 4.0))
-    files.send()
+    files.append_row(LEDGER, report(10, 4.0))
     assert sent[2:] == [LEDGER]
     other.fetch_records()
     assert got[2:] == [LEDGER]
@@ -94,21 +88,22 @@ def test_only_what_has_changed_is_sent_and_only_what_is_new_is_fetched(
 
 def test_neither_half_written_files_nor_tunes_own_are_sent(uri: str) -> None:
     files = StoredRunFiles(uri)
-    for name in (".half.tmp", f"{names.TUNE_FOLDER}/attempt-1/state", "trials/a/.checkpoint.pt.1234.tmp", "figures/x"):
-        (files.path / name).parent.mkdir(parents=True, exist_ok=True)
-        (files.path / name).write_text("x")
-    (files.path / "optuna.journal.lock").symlink_to("optuna.journal")
-    files.send()
+    tunes = f"{names.TUNE_FOLDER}/attempt-1/state"
+    with files.writing():
+        for name in (".half.tmp", tunes, "trials/a/.checkpoint.pt.1234.tmp", "figures/x"):
+            (files.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (files.path / name).write_text("x")
+        (files.path / "optuna.journal.lock").symlink_to("optuna.journal")
     assert in_store(uri) == {"figures/x"}
 
 
 def test_records_are_fetched_without_checkpoints_and_events(uri: str) -> None:
     files, other = StoredRunFiles(uri), StoredRunFiles(uri)
     inside = [names.TRIAL_FILE, names.LEDGER_FILE, names.STATUS_FILE, names.CHECKPOINT_FILE, "events.out.tfevents.1"]
-    for name in [names.RUN_FILE, names.RUNGS_FILE, "figures/a.png", *(f"trials/a/{name}" for name in inside)]:
-        (files.path / name).parent.mkdir(parents=True, exist_ok=True)
-        (files.path / name).write_text(name)
-    files.send()
+    with files.writing():
+        for name in [names.RUN_FILE, names.RUNGS_FILE, "figures/a.png", *(f"trials/a/{name}" for name in inside)]:
+            (files.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (files.path / name).write_text(name)
     other.fetch_records()
     found = {path.relative_to(other.path).as_posix() for path in other.path.rglob("*") if path.is_file()}
     assert found == {names.RUN_FILE, names.RUNGS_FILE, *(f"trials/a/{name}" for name in inside[:3])}
@@ -118,7 +113,35 @@ def test_records_are_fetched_without_checkpoints_and_events(uri: str) -> None:
 
 def test_messages_name_the_uri_and_not_the_copy(uri: str) -> None:
     files = StoredRunFiles(uri)
-    assert as_users_know(f"line 3 of {files.path / LEDGER} is damaged") == f"line 3 of {uri}/{LEDGER} is damaged"
+    assert files.shown(f"line 3 of {files.path / LEDGER} is damaged") == f"line 3 of {uri}/{LEDGER} is damaged"
+    (files.path / names.RUN_FILE).write_text("{")
+    with pytest.raises(DamagedFile) as told, files.naming():
+        raise DamagedFile(files.path / names.RUN_FILE, "half of it is there", "restore it")
+    assert str(told.value) == f"{uri}/{names.RUN_FILE} is damaged (half of it is there): restore it."
+    assert told.value.reason == "half of it is there", "fields are lost on the way"
+
+
+def test_whatever_is_written_through_run_files_is_in_the_store_without_a_further_call(uri: str) -> None:
+    files, other = StoredRunFiles(uri), StoredRunFiles(uri)
+    files.write_json(names.RUN_FILE, {"a": 1})
+    files.append_row(LEDGER, report(0, 5.0))
+    assert in_store(uri) == {names.RUN_FILE, LEDGER}
+    assert read_json(other.fetched(names.RUN_FILE)) == {"a": 1}
+    files.remove(LEDGER)
+    assert in_store(uri) == {names.RUN_FILE} and not other.has(LEDGER)
+
+
+def test_what_others_write_is_sent_also_when_the_block_breaks_off(uri: str) -> None:
+    files = StoredRunFiles(uri)
+
+    def write_and_break_off() -> None:
+        with files.writing():
+            append_row(files.path / LEDGER, report(0, 5.0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_break_off()
+    assert in_store(uri) == {LEDGER}
 
 
 def test_a_copy_goes_with_its_owner(uri: str) -> None:
@@ -139,22 +162,23 @@ def test_a_path_is_worked_in_itself(tmp_path: Path) -> None:
 
 def begun(uri: str) -> RunFolder:
     folder = RunFolder.at(uri)
-    folder.write_run({"spec": SWEEP.to_dict()})
+    folder.write_record(run_record(SWEEP))
     return folder
 
 
 def trained(folder: RunFolder, plan: TrialPlan, loss: float) -> None:
     """As a trial on another node leaves itself."""
     node = StoredRunFiles(folder.address)
-    append_row(node.path / names.TRIALS_FOLDER / plan.name / names.LEDGER_FILE, report(plan.config.loop.steps, loss))
-    (node.path / names.TRIALS_FOLDER / plan.name / names.CHECKPOINT_FILE).write_bytes(b"weights")
-    node.send()
+    inside = f"{names.TRIALS_FOLDER}/{plan.name}"
+    node.append_row(f"{inside}/{names.LEDGER_FILE}", report(plan.config.loop.steps, loss))
+    with node.writing():
+        (node.path / inside / names.CHECKPOINT_FILE).write_bytes(b"weights")
 
 
 def test_a_run_is_made_once_and_read_back(uri: str) -> None:
     results = uri.removesuffix("/study/run")
     made = RunFolder.create(results, "study")
-    made.write_run({"spec": SWEEP.to_dict()})
+    made.write_record(run_record(SWEEP))
     assert RunFolder.create(results, "study").address != made.address
     assert RunFolder.open(made.address).spec().to_dict() == SWEEP.to_dict()
     with pytest.raises(InputError, match=r"^s3://.*/other is not a run: it has no run\.json"):
@@ -199,8 +223,7 @@ def test_what_a_node_says_of_its_trial_is_heard(uri: str) -> None:
     plan = control_plan(SWEEP.base)
     folder.open_trial(plan)
     said = {"state": names.FAILED, "reason": "it diverged", "last_step": None}
-    write_json(node.path / names.TRIALS_FOLDER / plan.name / names.STATUS_FILE, said)
-    node.send()
+    node.write_json(f"{names.TRIALS_FOLDER}/{plan.name}/{names.STATUS_FILE}", said)
     assert folder.status(plan.name) == (names.FAILED, "it diverged")
 
 
@@ -209,3 +232,11 @@ def test_a_store_that_cannot_be_written_to_is_refused(uri: str) -> None:
     assert in_store(uri) == set(), "a mark is left"
     with pytest.raises(InputError, match=r"^cannot write to s3://no-such-bucket/study/run: .*check its name"):
         RunFolder.at("s3://no-such-bucket/study/run").files.check_writable()
+
+
+def test_a_run_on_a_path_is_called_from_the_working_folder_where_it_lies_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_files(tmp_path / "results" / "run").called == "results/run"
+    assert run_files("/elsewhere/run").called == "/elsewhere/run"

@@ -39,7 +39,7 @@ def test_ray_starts_while_the_data_are_prepared_where_shared_memory_is_ample(
     monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
     monkeypatch.setattr(machine, "start_ray", start)
     with RayStart(Machine()) as ray_start:
-        assert begun.wait(10), "it waits to be asked"
+        assert begun.wait(60), "it waits to be asked"
         assert ray_start.dashboard(never_asked) == "http://127.0.0.1:8265"
         assert ends == []
     assert ends == ["shutdown"]
@@ -104,18 +104,20 @@ def test_what_went_wrong_in_the_background_is_raised_where_ray_is_waited_for(
 
 def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux would end Ray's servers with it."""
+    starters: list[threading.Thread] = []  # this test's own: one of a test before it may still live
+
+    def start(*_: Any) -> SimpleNamespace:
+        starters.append(threading.current_thread())
+        return SimpleNamespace(dashboard_url="x")
+
     monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
-    monkeypatch.setattr(machine, "start_ray", lambda *_: SimpleNamespace(dashboard_url="x"))
-
-    def starters() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if thread.name == "Ray start"]
-
+    monkeypatch.setattr(machine, "start_ray", start)
     with RayStart(Machine()) as ray_start:
         ray_start.dashboard(never_asked)
-        [thread] = starters()
+        [thread] = starters
         thread.join(0.2)
         assert thread.is_alive()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -13,6 +13,7 @@ from sweeps.engine.order.asha import DepthAsha
 from sweeps.engine.specs.search import AshaSpec, control_plan, guided_plan
 from trainable import names
 from trainable.record.ledger import read_lines
+from trainable.record.run_files import RunFiles
 
 GO, STOP = "CONTINUE", "STOP"
 SWEEP = small_sweep()
@@ -20,7 +21,7 @@ LINEAR = {"teacher.schedule": "linear", "teacher.steps": 20}
 
 
 def asha(folder: Path, steps: int = 160) -> DepthAsha:
-    return DepthAsha(AshaSpec(grace_period=20), steps, folder / names.RUNGS_FILE)
+    return DepthAsha(AshaSpec(grace_period=20), steps, RunFiles(folder))
 
 
 def report(scheduler: DepthAsha, role: str, step: int, gain: float, floor: float = 0.0) -> str:

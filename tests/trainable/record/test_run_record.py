@@ -1,0 +1,93 @@
+"""run.json: what is written is read back; older records can be read; anything else is refused by name."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweep_specs import run_record, small_sweep
+from synthetic_run import write_run
+
+from trainable import names
+from trainable.errors import InputError
+from trainable.record.files import write_json
+from trainable.record.run_record import RecordError, RunRecord, read_record
+
+ROOT = Path(__file__).parents[3]
+KEPT = sorted((ROOT / "results" / "record").glob(f"*/{names.RUN_FILE}"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> dict[str, Any]:
+    """A record as another program reads it."""
+    found: dict[str, Any] = json.loads((write_run(tmp_path / "run") / names.RUN_FILE).read_text())
+    del found["checksum"]
+    return found
+
+
+def test_a_record_is_read_back_from_json_as_it_was_written() -> None:
+    record = run_record(small_sweep())
+    assert RunRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parent.name)
+def test_the_runs_kept_for_the_record_can_be_read_and_say_the_same(path: Path) -> None:
+    """They are of schema 1, and some lack keys that came later."""
+    kept = json.loads(path.read_text())
+    again = json.loads(json.dumps(read_record(path.parent).to_dict()))
+    assert {key: again[key] for key in kept.keys() - {"checksum"}} == {k: v for k, v in kept.items() if k != "checksum"}
+
+
+def test_what_is_not_known_yet_is_left_out() -> None:
+    assert {"ended", "wall_seconds"}.isdisjoint(run_record(small_sweep()).to_dict())
+
+
+@pytest.mark.parametrize("key", ["study", "run", "versions", "git_commit", "hardware", "corpus", "tokenizer", "tokens"])
+def test_a_record_without_a_fact_is_refused_by_its_name(tree: dict[str, Any], key: str) -> None:
+    with pytest.raises(RecordError, match=rf"^run\.json lacks {key}: restore it from a copy, or start a new run\.$"):
+        RunRecord.from_dict({name: value for name, value in tree.items() if name != key})
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"spec": None}, "has no settings under spec.base"),
+        ({"spec": {"kind": "search"}}, "has no settings under spec.base"),
+        ({"schema": 2}, "has schema 2 but this version knows 1"),
+        ({"tokenizer": {"spec": "train:512"}}, "lacks tokenizer.fingerprint, tokenizer.vocab_size"),
+        ({"corpus": "books"}, "has no object under corpus"),
+        ({"weather": "fine"}, "has weather, unknown to this version"),
+    ],
+)
+def test_what_is_no_record_is_told_with_its_reason(tree: dict[str, Any], changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(RecordError) as told:
+        RunRecord.from_dict(tree | changes, "a/run.json")
+    assert (told.value.path, told.value.problem) == ("a/run.json", problem)
+
+
+def test_a_fact_that_no_dataclass_has_is_refused_and_not_dropped(tree: dict[str, Any]) -> None:
+    tree["teacher"]["order"] = 3
+    with pytest.raises(RecordError, match=r"has teacher\.order, unknown to this version"):
+        RunRecord.from_dict(tree)
+
+
+def test_a_folder_without_run_json_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is not a run folder, for it has no run\.json"):
+        read_record(tmp_path)
+
+
+def test_a_checksum_may_lack_only_where_tables_alone_were_kept(tree: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "kept" / names.RUN_FILE
+    write_json(path, tree)
+    path.write_text(json.dumps(tree))
+    assert read_record(path.parent).to_dict()["study"] == tree["study"]
+    (path.parent / names.TRIALS_FOLDER).mkdir()
+    with pytest.raises(InputError, match=r"run\.json is damaged"):
+        read_record(path.parent)
+
+
+def test_reading_a_record_imports_neither_torch_nor_ray_nor_pandas() -> None:
+    code = "import sys, trainable.record.run_record; print(sorted({'torch', 'ray', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -1,0 +1,212 @@
+"""run.json, the record of a run: what was asked, on which data, with what, and how far it got.
+
+The driver writes it before the first trial and again at the end; the tables and reports read it, and so does whoever
+goes on with the run. `spec` is the run's spec as plain values (sweeps/engine/specs); what reports read of it stands
+here as properties. Light on purpose: reading a record needs neither Ray nor torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from trainable import names
+from trainable.errors import InputError
+from trainable.record.files import read_foreign_json, read_json
+
+SCHEMA: Final = 1  # a change that older programs would misread takes the next number
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusFacts:
+    """The text that a run read."""
+
+    source: str  # file name, folder, hub id or "builtin"
+    fingerprint: str  # of its content
+    rows: int  # of the whole corpus
+    train_rows: int  # that the run trained on
+    eval_rows: int  # that the run validated on
+    empty_rows: int  # dropped from both
+    demonstration: bool  # the built-in text, which shows that everything works and little more
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFacts:
+    """What made tokens of the text."""
+
+    spec: str  # as asked for: a folder, a hub id, or train:<vocabulary size>
+    fingerprint: str
+    vocab_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenFacts:
+    """The tokens that trials read."""
+
+    train_tokens: int
+    eval_tokens: int
+    train_blocks: int
+    eval_blocks: int
+    fingerprints: tuple[str, ...] = ()  # of the training and the validation blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherFacts:
+    """A teacher's table."""
+
+    rows: str  # that it was counted on: student, train_split, all, or none
+    smoothing: str
+    bigrams: int
+    counted_tokens: int
+    checksum: str
+    eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFacts(TeacherFacts):
+    """One of the tables of a run with several."""
+
+    blocks: str  # key of the token blocks that go with it
+    tokenizer: str | None = None  # fingerprint of its tokenizer; the oldest records lack it
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """All that run.json says."""
+
+    study: str
+    run: str  # name of the run folder
+    created: str = ""  # UTC, ISO 8601
+    ended: str | None = None
+    wall_seconds: float | None = None  # of all drivers together; None before the first has ended
+    complete: bool = False  # every trial has ended
+    spec: Mapping[str, Any]
+    corpus: CorpusFacts
+    tokenizer: TokenizerFacts
+    tokens: TokenFacts
+    teacher: TeacherFacts | None  # of the first trial's settings
+    tables: Mapping[str, TableFacts] = field(default_factory=dict)  # by table key; the oldest records lack them
+    versions: Mapping[str, str]
+    git_commit: str | None
+    hardware: Mapping[str, Any]  # of the driver's machine
+    command: tuple[str, ...] = ()  # that began the run
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether the run goes through a fixed list of arms; else it is a search."""
+        return bool(self.spec.get("kind") == "comparison")
+
+    @property
+    def question(self) -> str:
+        """What the run was to answer."""
+        return str(self.spec["question"])
+
+    @property
+    def base(self) -> Mapping[str, Any]:
+        """Settings that the trials share, as a tree."""
+        base: Mapping[str, Any] = self.spec["base"]
+        return base
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Arms of a comparison in their order, the control first; none of a search."""
+        return tuple(self.spec.get("arms", ()))
+
+    @property
+    def tuned(self) -> str | None:
+        """Dotted key of which each arm of a comparison takes its best value, if any."""
+        tuned: str | None = self.spec.get("tuned")
+        return tuned
+
+    @property
+    def planned(self) -> Mapping[str, str]:
+        """The trials of a comparison, each with the name of its control; none of a search, which chooses as it goes."""
+        return {plan["name"]: plan["control"] for plan in self.spec.get("plans", ())}
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Depths of a search; none of a comparison."""
+        return tuple(self.spec.get("layers") or ())
+
+    @property
+    def space(self) -> Mapping[str, list[Any]]:
+        """The values of each dotted key that a search chooses from; none of a comparison."""
+        return self.spec.get("space") or {}
+
+    @property
+    def confirm_seeds(self) -> tuple[int, ...]:
+        """Seeds on which a search runs the best schedule of each depth again."""
+        return tuple(self.spec.get("confirm_seeds", ()))
+
+    @property
+    def grace_period(self) -> int | None:
+        """The first step at which ASHA judges; None where it is off."""
+        asha = self.spec.get("asha")
+        return None if asha is None else int(asha["grace_period"])
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any], path: Path | str = names.RUN_FILE) -> "RunRecord":
+        """The inverse of `to_dict`; reads older records too. Raises RecordError, which names `path`, for any other."""
+        if tree.get("schema", SCHEMA) != SCHEMA:
+            raise RecordError(path, f"has schema {tree['schema']} but this version knows {SCHEMA}")
+        spec = tree.get("spec")
+        if not isinstance(spec, Mapping) or not isinstance(spec.get("base"), Mapping):
+            raise RecordError(path, "has no settings under spec.base")
+        given = {key: value for key, value in tree.items() if key != "schema"}
+        for name, kind in _PARTS.items():
+            if given.get(name) is not None:
+                given[name] = _built(kind, given[name], path, f"{name}.")
+        tables = given.get("tables", {})
+        given["tables"] = {key: _built(TableFacts, table, path, f"tables.{key}.") for key, table in tables.items()}
+        return _built(cls, given, path, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for run.json; what is not known yet, or was not kept, is left out."""
+        tree = {"schema": SCHEMA, **asdict(self)}
+        tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
+        return _without_none(tree, "ended", "wall_seconds")
+
+
+class RecordError(InputError):
+    """A run.json that is whole but not a record: its path, and what is the matter with it."""
+
+    def __init__(self, path: Path | str, problem: str):
+        super().__init__(f"{path} {problem}: restore it from a copy, or start a new run.")
+        self.path, self.problem = path, problem
+
+
+def read_record(run: Path) -> RunRecord:
+    """run.json of a run folder. Raises InputError if the folder is not a run, or the file is damaged or no record."""
+    path = run / names.RUN_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{run} is not a run folder, for it has no {names.RUN_FILE}: give one such as results/<study>/<run>."
+        )
+    kept_whole = (run / names.TRIALS_FOLDER).is_dir()  # the oldest records have tables only, and no checksum
+    return RunRecord.from_dict(read_json(path, "start a new run") if kept_whole else read_foreign_json(path), path)
+
+
+_PARTS: Final[dict[str, type[Any]]] = {
+    "corpus": CorpusFacts,
+    "tokenizer": TokenizerFacts,
+    "tokens": TokenFacts,
+    "teacher": TeacherFacts,
+}
+Built = TypeVar("Built")
+
+
+def _built(kind: type[Built], tree: Any, path: Path | str, where: str) -> Built:
+    """A dataclass from plain values. Raises RecordError that names the keys which are missing or not known."""
+    if not isinstance(tree, Mapping):
+        raise RecordError(path, f"has no object under {where.rstrip('.')}")
+    known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+    needed = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
+    if lacking := needed - tree.keys():
+        raise RecordError(path, f"lacks {', '.join(where + key for key in sorted(lacking))}")
+    if strange := tree.keys() - known.keys():
+        raise RecordError(path, f"has {', '.join(where + key for key in sorted(strange))}, unknown to this version")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()})
+
+
+def _without_none(tree: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if value is not None or key not in keys}
