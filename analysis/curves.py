@@ -2,8 +2,8 @@
 
     python -m analysis.curves results/kfold/my_run results/published/k_fold [--out FOLDER]
 
-What a line is says `analysis.tables.arm_lines`; `analysis.figures.arm_figures` draws it. Each folder gets pictures of
-its own.
+What a line is says `analysis.tables.arm_lines`. Each folder gets pictures of its own; those of a search, which has
+pictures of all its trials, are called best_*.png.
 """
 
 from pathlib import Path
@@ -13,11 +13,15 @@ import tyro
 
 from analysis.columns import CONTROL_NAME, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, STATE, TEACHER_STEPS, TRIAL
 from analysis.command import RunPath, run_command, shown
-from analysis.figures.arm_figures import draw_into
-from analysis.results import Results, load, study_arms
+from analysis.figures.draw import save_plot
+from analysis.plots.arm_plots import LOSS, TRAINING_LOSS, loss_by_arm, training_loss_by_arm
+from analysis.results import Results, load
+from analysis.tables.arm_lines import is_search
 from trainable import names
 from trainable.errors import InputError
+from trainable.record.run_record import read_record
 
+SEARCH_PREFIX: Final = "best_"
 NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
 
 
@@ -31,8 +35,12 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
     if not results:
         raise InputError("RESULTS: give at least one run folder.")
     for folder, target in zip(results, _targets(results, out), strict=True):
-        for path in draw_into(target, _read(folder), study_arms(folder)):
-            print(shown(path))
+        results = _read(folder)
+        arms = read_record(folder).arms if (folder / names.RUN_FILE).is_file() else ()  # kept tables have no run.json
+        prefix = SEARCH_PREFIX if is_search(results.trials) else ""
+        drawn = [(LOSS, loss_by_arm(results, arms)), (TRAINING_LOSS, training_loss_by_arm(results, arms))]
+        paths = [path for plot, data in drawn for path in save_plot(plot, data, target, prefix)]
+        print(*(shown(path) for path in paths), sep="\n")
 
 
 def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:

@@ -14,13 +14,12 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from analysis.columns import ARM, FOLD
+from analysis.columns import ARM, FOLD, TEACHER_ROWS
 from analysis.command import RunPath, run_command
 from analysis.results import load
 from analysis.sections.document import markdown, print_sections
 from analysis.sections.fold_sections import kfold_sections, left_out_lines
 from analysis.sections.latex import latex
-from analysis.tables.fold_pairs import TEACHER_ROWS
 from analysis.tables.folds import ROW_COLUMNS, KfoldStatistics, kfold_rows, kfold_statistics, left_out
 from analysis.tables.statistics import SignedRank, TTest
 from trainable.errors import InputError

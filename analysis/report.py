@@ -14,7 +14,7 @@ import tyro
 
 from analysis.command import RunPath, run_command, shown
 from analysis.page.html_page import page
-from analysis.sections.summary_sections import read_all
+from analysis.results import read_findings
 from trainable.record.files import atomic_file
 
 REPORT_FILE: Final = "report.html"
@@ -26,7 +26,7 @@ def write_report(run: Path, out: Path | None = None, called: str = "") -> Path:
     called: what the page calls the folder, where not by its path.
     """
     target = Path(out) if out is not None else Path(run) / REPORT_FILE
-    text = page(read_all(Path(run), called), target.parent)
+    text = page(read_findings(Path(run), called), target.parent)
     with atomic_file(target, "w") as stream:
         stream.write(text)
     return target

@@ -9,12 +9,10 @@ for other tools, and are read only where somebody kept them without the ledgers.
 `python -m analysis.summary results/schedule_search/my_run` writes trials.parquet and curves.parquet again.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from analysis.columns import (
@@ -25,24 +23,19 @@ from analysis.columns import (
     LAST_REPORT,
     SCHEDULE,
     SECONDS_PER_STEP,
-    SECONDS_SAVED,
-    SECONDS_TO_CONTROL,
     STATE,
-    STEPS_SAVED,
-    STEPS_TO_CONTROL,
     TRIAL,
     TRIALS_CSV,
     WHO,
 )
 from analysis.table_file import read_table, write_table
+from analysis.tables.pairing import time_to_control
 from trainable import names
 from trainable.errors import InputError
-from trainable.record.files import read_foreign_json, read_json
 from trainable.record.ledger import Row
 from trainable.record.run_files import run_files
+from trainable.record.run_record import RunRecord, read_record
 from trainable.record.trial_files import read_facts, read_status, read_whole_ledger
-
-Curves = dict[str, pd.DataFrame]
 
 
 class Results(NamedTuple):
@@ -50,6 +43,21 @@ class Results(NamedTuple):
 
     trials: pd.DataFrame
     curves: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a report is written from: what a run folder says of its run, and its tables."""
+
+    folder: Path
+    called: str  # what texts for users call the folder: a path, or a URI
+    record: RunRecord
+    results: Results
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that trials have unless they say otherwise, by dotted key."""
+        return names.dotted(self.record.base)
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def load(run: str | Path) -> Results:
 
 def build(run: Path) -> Results:
     """The tables of a run folder from its ledgers alone. Raises InputError as `load` does."""
-    settings = flatten(read_run(run)["spec"]["base"])
+    settings = names.dotted(read_record(run).base)
     found = sorted((run / names.TRIALS_FOLDER).glob(f"*/{names.TRIAL_FILE}"))
     read = [_read_trial(path.parent) for path in found]
     trials = _trials_table(read, settings)
@@ -99,49 +107,12 @@ def write(run: Path) -> Results:
     return results
 
 
-def read_run(run: Path) -> dict[str, Any]:
-    """run.json of a run folder. Raises InputError if the folder is not a run or the file is damaged."""
-    path = Path(run) / names.RUN_FILE
-    if not path.is_file():
-        raise InputError(
-            f"{run} is not a run folder, for it has no {names.RUN_FILE}: give one such as results/<study>/<run>."
-        )
-    kept_whole = (Path(run) / names.TRIALS_FOLDER).is_dir()  # the oldest records have tables only, and no checksum
-    record = read_json(path) if kept_whole else read_foreign_json(path)
-    spec = record.get("spec")
-    if not isinstance(spec, dict) or not isinstance(spec.get("base"), dict):
-        raise InputError(f"{path} has no settings under spec.base: restore it from a copy.")
-    return dict(record)
+def read_findings(run: Path, called: str = "") -> Findings:
+    """All that a report is written from; `called` is the folder's name for users, where that is not its path.
 
-
-def study_arms(run: Path) -> tuple[str, ...]:
-    """The arms of a comparison in its own order, the control first; none of a search, or of tables without run.json."""
-    return tuple(read_run(run)["spec"].get("arms", ())) if (Path(run) / names.RUN_FILE).is_file() else ()
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"model": {"layers": 1}, "seed": 0} -> {"model.layers": 1, "seed": 0}."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
-
-
-def reach(curve: pd.DataFrame, target: float) -> tuple[float, float]:
-    """(step, train_seconds) at which a curve first comes down to `target` nats per token; NaN, NaN if it never does.
-
-    Straight line between the evaluation that first is at or below the target and the one before it. A loss curve is
-    convex, so it lies below that line: the answer errs late, never early, and by less than one evaluation interval.
+    Raises InputError if the folder is not a run, or a file that is read is damaged.
     """
-    curve = curve[np.isfinite(curve[names.EVAL_LOSS])]
-    loss, point = curve[names.EVAL_LOSS].to_numpy(), curve[[names.STEP, names.TRAIN_SECONDS]].to_numpy(dtype=float)
-    below = np.flatnonzero(loss <= target)
-    if len(below) == 0:
-        return np.nan, np.nan
-    after, before = below[0], max(below[0] - 1, 0)
-    share = 1.0 if after == before else (loss[before] - target) / (loss[before] - loss[after])
-    step, seconds = point[before] + share * (point[after] - point[before])
-    return float(step), float(seconds)
+    return Findings(run, called or str(run), read_record(run), load(run))
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -162,7 +133,7 @@ def _read_trial(folder: Path) -> _Trial:
     facts, status = read_facts(folder), read_status(folder)
     who = [facts["name"], facts["role"], facts.get("arm", ""), facts["control"], status.state, status.reason]
     reports = _frame(read_whole_ledger(folder, status))
-    return _Trial(dict(zip(WHO, who, strict=True)), flatten(facts["config"]), reports)
+    return _Trial(dict(zip(WHO, who, strict=True)), names.dotted(facts["config"]), reports)
 
 
 def _frame(reports: list[Row]) -> pd.DataFrame:
@@ -184,30 +155,16 @@ def _last_report(reports: pd.DataFrame) -> dict[str, float]:
 
 
 def _derived(read: list[_Trial], last: pd.DataFrame) -> pd.DataFrame:
-    finals = {trial.who[TRIAL]: trial.reports.iloc[-1] for trial in read if _is_finished(trial)}
-    rows = [_against(trial.reports, finals.get(trial.who[CONTROL_NAME])) for trial in read]
+    ended = [trial for trial in read if trial.who[STATE] == names.FINISHED and not trial.reports.empty]
+    finals = {trial.who[TRIAL]: trial.reports.iloc[-1] for trial in ended}
+    controls = [finals.get(trial.who[CONTROL_NAME]) for trial in read]
+    pairs = zip(read, controls, strict=True)
+    rows = [{} if final is None else time_to_control(trial.reports, final) for trial, final in pairs]
     frame = pd.DataFrame(rows, columns=DERIVED, dtype="float64")
     frame[names.TOKENS_PER_SECOND] = last[names.TOKENS] / last[names.TRAIN_SECONDS].where(last[names.TRAIN_SECONDS] > 0)
     frame[SECONDS_PER_STEP] = last[names.TRAIN_SECONDS] / last[names.STEP].where(last[names.STEP] > 0)
     frame[names.PEAK_MEMORY_MIB] = [trial.reports[names.PEAK_MEMORY_MIB].max() for trial in read]
     return frame
-
-
-def _is_finished(trial: _Trial) -> bool:
-    return trial.who[STATE] == names.FINISHED and not trial.reports.empty
-
-
-def _against(reports: pd.DataFrame, final: Any) -> dict[str, float]:
-    """When a trial reached the loss its control ended with (`final`: the control's last report, None if unfinished)."""
-    if final is None:
-        return {}
-    step, seconds = reach(reports, final[names.EVAL_LOSS])
-    return {
-        STEPS_TO_CONTROL: step,
-        STEPS_SAVED: final[names.STEP] - step,
-        SECONDS_TO_CONTROL: seconds,
-        SECONDS_SAVED: final[names.TRAIN_SECONDS] - seconds,
-    }
 
 
 def _curves_table(read: list[_Trial], trials: pd.DataFrame) -> pd.DataFrame:

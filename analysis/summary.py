@@ -5,6 +5,9 @@ Rebuild the tables, figures and summary of a run (also of one that is still goin
     python -m analysis.summary results/schedule_search/my_run
 """
 
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,39 +15,72 @@ import tyro
 from rich.console import Console
 
 from analysis.command import RunPath, run_command, shown
-from analysis.figures import arm_figures, search_figures
-from analysis.results import load, read_run, write
+from analysis.figures.draw import save_plot
+from analysis.kinds import pictures, plots, sections
+from analysis.plots.plot import Plot
+from analysis.results import Findings, read_findings, write
 from analysis.sections.document import markdown, print_sections
-from analysis.sections.summary_sections import is_comparison, read_all, sections
+from analysis.sections.run_sections import again
 from trainable import names
 from trainable.record.files import atomic_file
 
 
-def write_summary(run: Path, called: str = "") -> str:
-    """Write summary.md of a run folder (atomically) and return its text. Raises InputError if it is not a run."""
-    read = read_all(run, called)
-    pictures = [f"{names.FIGURES_FOLDER}/{name}" for name in read.figures]
-    text = markdown(f"{read.record['study']}: {read.record['run']}", sections(read), pictures)
-    with atomic_file(Path(run) / names.SUMMARY_FILE, "w") as stream:
+def write_summary(found: Findings) -> str:
+    """Write summary.md of a run folder (atomically) and return its text."""
+    shown = [f"{names.FIGURES_FOLDER}/{name}" for name in pictures(found)]
+    text = markdown(f"{found.record.study}: {found.record.run}", sections(found), shown)
+    with atomic_file(found.folder / names.SUMMARY_FILE, "w") as stream:
         stream.write(text)
     return text
 
 
 def print_summary(run: Path, console: Console, called: str = "") -> None:
     """Print the text and tables of summary.md in the terminal. Raises InputError if the folder is not a run."""
-    print_sections(sections(read_all(run, called)), console)
+    print_sections(sections(read_findings(run, called)), console)
 
 
-def rebuild(run: Path, called: str = "") -> str:
-    """Write the tables, figures and summary.md of a run from its ledgers; return the summary's text.
+def rebuild(run: Path, called: str = "") -> list[str]:
+    """Write the tables, figures and summary.md of a run from its ledgers; a sentence for each of them that failed.
 
     called: what the summary calls the folder, where not by its path.
+    Raises InputError if the folder is not a run, or a file that all of them are made from is damaged.
     """
-    if (Path(run) / names.TRIALS_FOLDER).is_dir():
-        write(run)
-    figures = arm_figures if is_comparison(read_run(run)) else search_figures
-    figures.draw_all(run, load(run))
-    return write_summary(run, called)
+    found = read_findings(run, called)
+    pieces: list[tuple[str, Callable[[], object]]] = []
+    if (run / names.TRIALS_FOLDER).is_dir():
+        pieces.append(("the tables", partial(write, run)))
+    pieces += [(" and ".join(plot.pictures), partial(_draw, plot, found)) for plot in plots(found) if plot.in_pictures]
+    pieces.append((names.SUMMARY_FILE, partial(write_summary, found)))
+    failures = []
+    for what, make in pieces:
+        try:
+            make()
+        except Exception as error:  # however it fails: a piece of a report can be made again, a run cannot
+            failures.append(_failure(what, error, found.called))
+    return failures
+
+
+def _draw(plot: Plot, found: Findings) -> None:
+    data = plot.make(found)
+    if data is not None:
+        save_plot(plot, data, found.folder / names.FIGURES_FOLDER)
+
+
+def _failure(what: str, error: Exception, called: str) -> str:
+    reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+    return f"Could not make {what} ({reason}): the run is whole; to try again: {again(called)}"
+
+
+def conclude(run: Path, console: Console, called: str) -> None:
+    """Rebuild and print what a run found that has just ended; what fails is told in a sentence and never raised."""
+    failures = []
+    try:
+        failures += rebuild(run, called)
+        print_summary(run, console, called)
+    except Exception as error:
+        failures.append(_failure("the tables, figures and summary", error, called))
+    for sentence in failures:
+        console.print(sentence, markup=False, highlight=False)
 
 
 def main(run: Annotated[RunPath, tyro.conf.Positional]) -> None:
@@ -53,8 +89,9 @@ def main(run: Annotated[RunPath, tyro.conf.Positional]) -> None:
     Args:
         run: a run folder, such as results/schedule_search/my_run
     """
-    rebuild(run, shown(run))
+    failures = rebuild(run, shown(run))
     print_summary(run, Console(), shown(run))
+    print(*failures, sep="\n", end="\n" if failures else "", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
     python sweeps/full_pretraining.py --scale published   # small-llama2, BookCorpus
 
 What varies: no teacher, and the best schedule. What is fixed: 6 layers, every row of the training split; 34,856 steps
-at published scale (warm-up 1000, an evaluation and a checkpoint every 3000), 280 on a laptop, about one epoch of the
+at published scale (warm-up 1000, an evaluation and a checkpoint every 3000), 216 on a laptop, about one epoch of the
 built-in text. Interrupt it at will: `--resume`.
 """
 
@@ -18,7 +18,7 @@ QUESTION = "What is left of the head start after a whole epoch?"
 
 
 RUN: dict[Scale, dict[str, int | None]] = {
-    "laptop": {"loop.steps": 280, "loop.eval_every": 24, "loop.checkpoint_every": 24, "optimizer.warmup_steps": 8},
+    "laptop": {"loop.steps": 216, "loop.eval_every": 24, "loop.checkpoint_every": 24, "optimizer.warmup_steps": 8},
     "published": {
         "corpus.train_rows": None,
         "loop.steps": 34_856,

@@ -1,22 +1,101 @@
-"""Fixtures that several test modules share."""
+"""The tiers of the tests (tests/README.md), and fixtures that several test modules share."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 from hypothesis import settings
-from live_sweep import SMALL_STUDY, finish
+from live_sweep import SEARCH, SMALL_STUDY, finish
+from paths import ROOT, child_environment
+from ray.cluster_utils import Cluster
+from xdist.scheduler import LoadGroupScheduling
 
 settings.register_profile("any machine", deadline=None)  # tests never assert on wall-clock time
 settings.load_profile("any machine")
+
+TESTS = Path(__file__).parent
+TIERS = ("faults", "outside")  # folders here, and the markers of what lies in them
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let `pytest` without a path or -m be the fast tier, on all cores; tests asked for by either run in turn."""
+    asked = config.option.markexpr or config.args_source is pytest.Config.ArgsSource.ARGS
+    if not asked:
+        config.option.markexpr = " and ".join(f"not {tier}" for tier in TIERS)
+        if config.option.numprocesses is None:
+            config.option.numprocesses = "auto"
+    if config.option.dist == "no":
+        config.option.dist = "loadgroup"  # of no effect without processes
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tiers by folder, and begin with the tests at the top, which run whole commands and take longest."""
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier in TIERS:
+            item.add_marker(tier)
+    items.sort(key=lambda item: len(item.path.parts))
+
+
+class ByFile(LoadGroupScheduling):
+    """Gives each process whole files, so that what their tests share is made once; or groups that are marked so."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return super()._split_scope(nodeid).partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """In the order of collection, not by the number of tests."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The development data beside the checkout; tests that need it skip where it is absent."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"needs the development data in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """The address of a Ray with two CPUs, which the tests of group "ray" share: they join it, as users join theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        yield nodes.address
+        nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def one_ray(ray_address: str) -> Iterator[None]:
+    """This process joined to that Ray; workers find tests/support."""
+    found = {"PYTHONPATH": child_environment()["PYTHONPATH"]}
+    ray.init(ray_address, logging_level="ERROR", log_to_driver=False, runtime_env={"env_vars": found})
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """(run folder, what was printed) of the main job's smoke test, whose best model lies beside it, in `model`."""
+    results = tmp_path_factory.mktemp("results")
+    words = ("--smoke-test", "--results", str(results), "--export", "best", str(results / "model"))
+    done = subprocess.run(
+        [sys.executable, str(SEARCH), *words], capture_output=True, text=True, env=child_environment(), check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    (run,) = (results / "schedule_search").iterdir()
+    return run, done.stdout
 
 
 @pytest.fixture(scope="session")

@@ -12,22 +12,23 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 ONE_LINERS = re.findall(r'^python -c "(.+)"  # (.+)$', README, flags=re.MULTILINE)
 
 
-def named_files() -> set[str]:
-    """Paths of the Python files in the README's tree."""
-    tree = README.split("## The files")[1].split("```")[1]
-    paths, folders = set(), [""]
-    for line in tree.strip().splitlines():
+def named_folders() -> set[str]:
+    """Paths of the folders in the README's map."""
+    drawing = README.split("## The house")[1].split("```")[1]
+    paths, above = set(), [""]
+    for line in drawing.strip().splitlines():
         depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
-        folders = [*folders[: depth + 1], f"{folders[depth]}{name}"]
-        if name.endswith(".py"):
-            paths.add(folders[-1])
+        above = [*above[: depth + 1], f"{above[depth]}{name}"]
+        paths.add(above[-1].rstrip("/"))
     return paths
 
 
-def test_the_file_tree_is_the_tree() -> None:
+def test_the_map_of_the_folders_is_the_tree() -> None:
     packages = ("sweeps", "trainable", "analysis")
-    files = {path.relative_to(ROOT).as_posix() for name in packages for path in (ROOT / name).rglob("*.py")}
-    assert named_files() == {file for file in files if not file.endswith("__init__.py")}
+    found = {path.parent.relative_to(ROOT).as_posix() for name in packages for path in (ROOT / name).rglob("*.py")}
+    drawn = named_folders()
+    assert {folder for folder in drawn if folder.startswith(packages)} == found | {"sweeps/recipes"}
+    assert all((ROOT / folder).is_dir() for folder in drawn)
 
 
 def test_every_study_is_in_the_table_of_studies() -> None:

@@ -1,44 +1,29 @@
-"""The whole path on a real Ray: from the command line to tables."""
+"""The whole path on a real Ray: from the command line to tables, and the same run resumed."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import ray
 import torch
-from live_sweep import SEARCH, ledgers, losses
+from live_sweep import ledgers, losses
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from analysis.results import load
+from sweeps.engine.cli import main
+from sweeps.engine.cluster import ray_start
 from sweeps.engine.folder import RunFolder
+from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
 from trainable.prepare import prepare_run
 from trainable.student.train import Report, train
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(400)]
 
 
-def command(results: Path, *words: str) -> list[str]:
-    return [sys.executable, str(SEARCH), "--smoke-test", "--results", str(results), *words]
-
-
-def sweep(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(results, *words), capture_output=True, text=True, timeout=300, check=False)
-
-
-def only_run(results: Path) -> Path:
-    (run,) = (results / "schedule_search").iterdir()
-    return run
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """(run folder, what was printed) of a smoke test that ran to its end, and exported its best model beside it."""
-    results = tmp_path_factory.mktemp("results")
-    done = sweep(results, "--export", "best", str(results / "model"))
-    assert done.returncode == 0, done.stderr + done.stdout
-    return only_run(results), done.stdout
+def sweep(results: Path, *words: str) -> int:
+    """Exit status of a smoke test in this process."""
+    return main(schedule_search, SearchOptions, "Search.", ["--smoke-test", "--results", str(results), *words])
 
 
 def test_the_main_job_leaves_tables_pictures_summary_and_tensorboard_logs(finished: tuple[Path, str]) -> None:
@@ -101,28 +86,34 @@ def test_tunes_own_boxes_and_lines_are_not_printed(finished: tuple[Path, str]) -
     assert not [word for word in ("Configuration for experiment", "View detailed results") if word in finished[1]]
 
 
-def test_more_gpus_a_trial_than_there_are_is_refused_at_once(tmp_path: Path) -> None:
-    done = sweep(tmp_path, "--gpus-per-trial", "64")
-    assert done.returncode == 2
-    assert "error: a trial asks for 64 GPUs but Ray has " in done.stderr
-    assert done.stderr.strip().endswith("lower --gpus-per-trial.")
-    assert not list((tmp_path / "schedule_search").iterdir()), "a run without trials is left behind"
-
-
-def test_resuming_a_finished_run_runs_nothing_and_changes_no_number(finished: tuple[Path, str]) -> None:
+def test_resuming_a_finished_run_runs_nothing_and_changes_no_number(
+    finished: tuple[Path, str], ray_address: str
+) -> None:
     run, _ = finished
     before, numbers = ledgers(run), losses(run)
-    done = sweep(run.parents[1], "--resume", str(run))
-    assert done.returncode == 0, done.stderr
+    assert sweep(run.parents[1], "--address", ray_address, "--resume", str(run)) == 0
     assert ledgers(run) == before
     pd.testing.assert_series_equal(losses(run), numbers)
 
 
-def test_a_trial_that_diverges_is_named_with_its_reason_and_the_exit_status_is_1(tmp_path: Path) -> None:
-    done = sweep(tmp_path, "--set", "optimizer.lr=1e30", "optimizer.clip_norm=1e30")
-    assert done.returncode == 1, done.stdout
-    run = only_run(tmp_path)
+def test_more_gpus_a_trial_than_there_are_is_refused_at_once(
+    ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ray_start, "_start_own", lambda machine, common: ray.init(ray_address, logging_level="ERROR"))
+    assert sweep(tmp_path, "--gpus-per-trial", "64") == 2
+    told = capsys.readouterr().err
+    assert "error: a trial asks for 64 GPUs but Ray has " in told
+    assert told.strip().endswith("lower --gpus-per-trial.")
+    assert not list((tmp_path / "schedule_search").iterdir()), "a run without trials is left behind"
+
+
+def test_a_trial_that_diverges_is_named_with_its_reason_and_the_exit_status_is_1(
+    ray_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("--set", "optimizer.lr=1e30", "optimizer.clip_norm=1e30")
+    assert sweep(tmp_path, "--address", ray_address, "--num-samples", "1", *settings) == 1
+    [run] = (tmp_path / "schedule_search").iterdir()
     failed = load(run).trials.query("state == 'failed'")
     assert len(failed) > 0
     assert failed.reason.str.contains(r"at step \d+ .*learning rate .*teacher weight").all()
-    assert "learning rate" in done.stdout
+    assert "learning rate" in capsys.readouterr().out

@@ -1,1 +1,73 @@
-"""Everything one trial needs: text -> tokens -> bigram teacher -> guided training, free of Ray (but for trial.py)."""
+"""Everything one trial needs: text -> tokens -> bigram teacher -> guided training. Free of Ray but for trial.py.
+
+The names below are for a training loop of your own; trainable/README.md has each with an example. A name is imported
+when it is first used, so that `import trainable` costs nothing and a notebook that only loads results needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.results import load as load
+    from trainable.student.guided_loss import guided_loss as guided_loss
+    from trainable.student.train import RunData as RunData
+    from trainable.student.train import train as train
+    from trainable.teacher.counts import count_bigrams as count_bigrams
+    from trainable.teacher.guidance import Guidance as Guidance
+    from trainable.teacher.guidance import Teacher as Teacher
+    from trainable.teacher.schedules import teacher_weight as teacher_weight
+    from trainable.teacher.smoothing import estimate_table as estimate_table
+    from trainable.teacher.table import load_table as load_table
+    from trainable.teacher.table import save_table as save_table
+    from trainable.text.blocks import token_blocks as token_blocks
+    from trainable.text.corpus import open_corpus as open_corpus
+    from trainable.text.split import split_rows as split_rows
+    from trainable.text.tokenizer import corpus_tokenizer as corpus_tokenizer
+
+_HOMES = {
+    "open_corpus": "trainable.text.corpus",
+    "split_rows": "trainable.text.split",
+    "corpus_tokenizer": "trainable.text.tokenizer",
+    "token_blocks": "trainable.text.blocks",
+    "count_bigrams": "trainable.teacher.counts",
+    "estimate_table": "trainable.teacher.smoothing",
+    "save_table": "trainable.teacher.table",
+    "load_table": "trainable.teacher.table",
+    "Teacher": "trainable.teacher.guidance",
+    "Guidance": "trainable.teacher.guidance",
+    "guided_loss": "trainable.student.guided_loss",
+    "teacher_weight": "trainable.teacher.schedules",
+    "RunData": "trainable.student.train",
+    "train": "trainable.student.train",
+    "load": "analysis.results",
+}
+
+__all__ = [  # noqa: RUF022  (in the order of a run)
+    "open_corpus",
+    "split_rows",
+    "corpus_tokenizer",
+    "token_blocks",
+    "count_bigrams",
+    "estimate_table",
+    "save_table",
+    "load_table",
+    "Teacher",
+    "Guidance",
+    "guided_loss",
+    "teacher_weight",
+    "RunData",
+    "train",
+    "load",
+]
+
+
+if not TYPE_CHECKING:  # else a type checker would believe that any name is there
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

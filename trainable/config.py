@@ -9,21 +9,34 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from trainable.errors import InputError, require
-
-Schedule = Literal["none", "linear", "exponential", "reciprocal", "step"]
-
-
-Smoothing = Literal[
-    "mle", "add_k", "jelinek_mercer", "witten_bell", "absolute_discount", "kneser_ney", "modified_kneser_ney"
-]
+from trainable.errors import InputError, require, require_choice
+from trainable.teacher.kinds import KINDS
+from trainable.teacher.schedules import SCHEDULES, check_schedule
+from trainable.teacher.smoothing import SMOOTHINGS, check_smoothing
 
 
-TeacherKind = Literal["bigram", "shuffled", "unigram", "uniform"]
+@dataclass(frozen=True, eq=False)
+class EntryOf:
+    """Annotation of a setting that names an entry of a registry, whatever has been added to it."""
+
+    registry: Mapping[str, Any]
+
+
+def _entry_of(registry: Mapping[str, Any]) -> Any:
+    """The type of such a setting; a command line sees the choices."""
+    return Annotated[Literal[tuple(registry)], EntryOf(registry)]
+
+
+if TYPE_CHECKING:
+    Schedule = str
+    Smoothing = str
+    TeacherKind = str
+else:
+    Schedule, Smoothing, TeacherKind = map(_entry_of, (SCHEDULES, SMOOTHINGS, KINDS))
 
 
 TeacherRows = Literal["student", "train_split", "all"]
@@ -110,29 +123,6 @@ class ModelConfig:
         )
 
 
-def check_strength(smoothing: str, strength: float) -> None:
-    """Raise InputError unless the smoothing method has a strength, and `strength` is in its range."""
-    require(
-        smoothing in ("add_k", "jelinek_mercer"),
-        f"teacher.smoothing_strength is {strength}, but {smoothing} has no strength: leave it out.",
-    )
-    largest, wanted = (1, "a weight in (0, 1]") if smoothing == "jelinek_mercer" else (math.inf, "a positive number")
-    require(
-        0 < strength <= largest and math.isfinite(strength),
-        f"teacher.smoothing_strength is {strength} for {smoothing}: give {wanted}.",
-    )
-
-
-def check_min_count(smoothing: str, min_count: int) -> None:
-    """Raise InputError unless bigrams can be left out of a table: mle has no back-off weight to take their mass."""
-    require(min_count >= 1, f"teacher.min_count is {min_count}: give at least 1, which keeps every bigram.")
-    require(
-        min_count == 1 or smoothing != "mle",
-        f"teacher.min_count is {min_count} but mle has no back-off weight for the mass of rare bigrams: "
-        "choose another teacher.smoothing, such as modified_kneser_ney, or leave it out.",
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
     """The bigram table and how long it teaches."""
@@ -148,17 +138,9 @@ class TeacherConfig:
     rows: TeacherRows = "student"  # which rows are counted
 
     def __post_init__(self) -> None:
-        require(0 <= self.min_weight <= 1, f"teacher.min_weight is {self.min_weight}: give a weight between 0 and 1.")
-        require(self.tau is None or self.tau > 0, f"teacher.tau is {self.tau}: give a positive number of steps.")
-        require(self.steps >= 0, f"teacher.steps is {self.steps}: give at least 0 scheduling steps.")
-        if self.schedule != "none":
-            require(
-                self.steps >= 1,
-                f"teacher.steps is {self.steps} for the {self.schedule} schedule: give at least 1 scheduling step.",
-            )
-        if self.smoothing_strength is not None:
-            check_strength(self.smoothing, self.smoothing_strength)
-        check_min_count(self.smoothing, self.min_count)
+        check_schedule(self.schedule, self.steps, self.min_weight, self.tau)
+        check_smoothing(self.smoothing, self.smoothing_strength, self.min_count)
+        require_choice("teacher.kind", self.kind, KINDS)
 
     @property
     def table_settings(self) -> list[Any]:
@@ -343,7 +325,7 @@ def _unknown(key: str, known: list[str]) -> str:
 def _build(cls: type, tree: Mapping[str, Any], prefix: str) -> Any:
     if not isinstance(tree, Mapping):
         raise InputError(f"setting {prefix.rstrip('.')!r} should be a group of settings, not {tree!r}.")
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     values: dict[str, Any] = {}
     for key, value in tree.items():
         if key not in hints:
@@ -356,11 +338,9 @@ def _build(cls: type, tree: Mapping[str, Any], prefix: str) -> Any:
 
 def _checked(key: str, value: Any, hint: Any) -> Any:
     """`value` if it is of type `hint` (an int passes for a float), else InputError."""
-    if typing.get_origin(hint) is Literal:
-        choices = get_args(hint)
-        if value in choices:
-            return value
-        raise InputError(f"{key} is {value!r}: choose one of {', '.join(map(str, choices))}.")
+    if (choices := _choices(hint)) is not None:
+        require_choice(key, value, choices)
+        return value
     kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in kinds:
         return None
@@ -370,10 +350,18 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
             return float(value)
         if type(value) is kind:
             return value
-    raise InputError(f"{key} is {value!r}: give {' or '.join(_KINDS[kind] for kind in kinds)}.")
+    raise InputError(f"{key} is {value!r}: give {' or '.join(_TYPE_NAMES[kind] for kind in kinds)}.")
 
 
-_KINDS: dict[type, str] = {
+def _choices(hint: Any) -> Iterable[str] | None:
+    """What a setting of this type is chosen from, now; None where it is not chosen from a list."""
+    for entry in getattr(hint, "__metadata__", ()):
+        if isinstance(entry, EntryOf):
+            return entry.registry
+    return get_args(hint) if typing.get_origin(hint) is Literal else None
+
+
+_TYPE_NAMES: dict[type, str] = {
     int: "a whole number",
     float: "a number",
     str: "a text",

@@ -1,6 +1,8 @@
 """Mistakes that a user can mend: each message is one sentence that says what is wrong, where, and what to do."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class InputError(ValueError):
@@ -11,6 +13,12 @@ def require(condition: bool, message: str) -> None:
     """Raise InputError(message) unless `condition` holds."""
     if not condition:
         raise InputError(message)
+
+
+def require_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise InputError unless `value` is one of the choices."""
+    known = list(choices)
+    require(value in known, f"{name} is {value!r}: choose one of {', '.join(known)}.")
 
 
 class DamagedFile(InputError):

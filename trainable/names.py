@@ -1,6 +1,7 @@
 """Metric, time and column names, once, so that trials, the searcher, the ledger and pandas speak of the same things."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 # One report of a trial: the keys of a ledger row, the columns of curves.parquet, the tags in TensorBoard.
 STEP: Final = "step"  # optimizer steps done; 0 is before the first
@@ -59,3 +60,11 @@ TRIALS_TABLE: Final = "trials.parquet"
 CURVES_TABLE: Final = "curves.parquet"
 SUMMARY_FILE: Final = "summary.md"
 FIGURES_FOLDER: Final = "figures"
+
+
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"layers": 1}, "seed": 0} -> {"model.layers": 1, "seed": 0}: every leaf under its dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

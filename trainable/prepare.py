@@ -1,15 +1,16 @@
 """From a config to everything a run reads: corpus -> split -> tokenizer -> blocks -> counts -> teacher table.
 
-Each product is cached under a fingerprint of what shapes it, so preparing again costs a check. Free of Ray: this is
-also how a run starts on a machine without it.
+Each product is cached on the disk under a fingerprint of what shapes it, so preparing again costs a check of its files.
+A `Preparation` also keeps each product by what decides it, so the runs of a sweep open, hash, permute, tokenise and
+count nothing twice. Free of Ray: this is also how a run starts on a machine without it.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+import functools
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from trainable.config import TrialConfig
+from trainable.config import CorpusConfig, TrialConfig
 from trainable.errors import InputError
 from trainable.plan import data_key, table_key
 from trainable.record.cache import cache_folder
@@ -18,12 +19,13 @@ from trainable.teacher.build import Counter, teacher_loss, teacher_table
 from trainable.teacher.table import BigramTable
 from trainable.text.blocks import TokenBlocks, joined_blocks, separable, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
-from trainable.text.split import Parts, split_rows, teacher_parts
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
+from trainable.text.split import Parts, permuted_rows, split_rows, teacher_parts
+from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, is_trained
 from trainable.text.workers import LOCAL, Workers
 
 BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
 TablesByKey = dict[str, BigramTable]  # by table_key
+Product = TypeVar("Product")
 
 
 class Prepared(NamedTuple):
@@ -35,11 +37,12 @@ class Prepared(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """What goes into the object store: each set of blocks and each table once."""
-        blocks = [block for pair in self.blocks.values() for block in pair]
+        """Bytes that go into the object store: what several keys share goes there once."""
+        blocks = {id(block): block for pair in self.blocks.values() for block in pair}.values()
+        tables = {id(table): table for table in self.tables.values()}.values()
         streams = sum(block.stream_N.nbytes for block in blocks)
         lengths = sum(block.lengths_B.nbytes for block in blocks if block.lengths_B is not None)
-        arrays = [a for table in self.tables.values() for a in vars(table).values() if hasattr(a, "nbytes")]
+        arrays = [array for table in tables for array in vars(table).values() if hasattr(array, "nbytes")]
         return int(streams + lengths + sum(array.nbytes for array in arrays))
 
 
@@ -48,40 +51,13 @@ def prepare_run(
     cache: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
     workers: Workers = LOCAL,
-    counter: Counter | None = None,
 ) -> tuple[RunData, dict[str, Any]]:
     """The data of a run with its teacher's table, and the facts about them for the record.
 
-    `say` hears a line a product; `workers` tokenise and count, with the same results whoever they are; a `counter` that
-    several runs share counts for each only what no other had counted.
+    `say` hears a line a product; `workers` tokenise and count, with the same results whoever they are.
     Raises InputError for anything wrong with corpus, tokenizer or settings.
     """
-    cache = cache or cache_folder()
-    corpus = open_corpus(config.corpus)
-    split = split_rows(corpus.rows, config.corpus)
-    say(f"corpus {corpus.name}: {corpus.rows:,} rows" + (" (a demonstration)" if corpus.demonstration else ""))
-    tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, split.train, cache)
-
-    def tokenised(parts: Parts, label: str) -> list[TokenBlocks]:
-        rows = separable(parts, config.tokens)
-        of = partial(token_blocks, corpus, tokenizer=tokenizer, config=config.tokens, cache=cache, workers=workers)
-        return [of(rows_R, label=label) for rows_R in rows]
-
-    train_parts = tokenised(split.train_parts, "training rows")
-    train = joined_blocks(train_parts, cache, f"training rows of {corpus.name}")
-    held_out = joined_blocks(tokenised((split.eval,), "validation rows"), cache, f"validation rows of {corpus.name}")
-    _require_batch(config, train)
-    say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
-    counted = train_parts
-    if config.teacher.rows != "student":
-        counted = tokenised(teacher_parts(split, config.teacher.rows), "teacher's rows")
-    table = teacher_table(config.teacher, counted, tokenizer, cache, counter or Counter(workers))
-    facts = _facts(config, corpus, tokenizer, train, held_out, table)
-    say(
-        f"teacher {table.smoothing} on {table.rows} rows: {len(table.values):,} bigrams of "
-        f"{table.counted_tokens:,} tokens; its own validation loss {_shown(facts['teacher']['eval_loss'])}"
-    )
-    return RunData(train=train, eval=held_out, table=table), facts
+    return Preparation(cache, say, workers).run(config)
 
 
 def prepare_runs(
@@ -94,28 +70,100 @@ def prepare_runs(
 
     The facts are those of the first config, with all tables listed under "tables". Raises InputError as `prepare_run`.
     """
-    distinct = {table_key(config): config for config in reversed(list(configs))}
+    preparation = Preparation(cache, say, workers)
     blocks: BlocksByKey = {}
     tables: TablesByKey = {}
     facts: dict[str, Any] = {}
     listed: dict[str, Any] = {}
-    heard: dict[str, None] = {}
-    counter = Counter(workers)
-
-    def say_once(text: str) -> None:
-        if text not in heard:
-            say(text)
-        heard[text] = None
-
-    for key, config in reversed(distinct.items()):
-        data, facts_here = prepare_run(config, cache, say_once, workers, counter)
+    for config in configs:
+        blocks_key, key = data_key(config), table_key(config)
+        if key in tables:
+            continue
+        data, facts_here = preparation.run(config)
         assert data.table is not None
-        blocks.setdefault(data_key(config), (data.train, data.eval))
+        blocks[blocks_key] = (data.train, data.eval)
         tables[key] = data.table
         facts = facts or facts_here
-        ours = {"blocks": data_key(config), "tokenizer": facts_here["tokenizer"]["fingerprint"]}
+        ours = {"blocks": blocks_key, "tokenizer": facts_here["tokenizer"]["fingerprint"]}
         listed[key] = facts_here["teacher"] | ours
     return Prepared(blocks, tables, facts | {"tables": listed})
+
+
+class Preparation:
+    """Makes what runs read, and keeps each product for the next run that the same settings decide."""
+
+    def __init__(self, cache: Path | None, say: Callable[[str], None], workers: Workers) -> None:
+        self._cache, self._workers = cache or cache_folder(), workers
+        self._say = functools.cache(say)  # each line once
+        self._open = functools.cache(open_corpus)
+        self._permuted = functools.cache(permuted_rows)
+        self._counter = Counter(workers)
+        self._made: dict[Hashable, Any] = {}
+
+    def run(self, config: TrialConfig) -> tuple[RunData, dict[str, Any]]:
+        """As `prepare_run`."""
+        rows = config.corpus
+        corpus = self._open(CorpusConfig(source=rows.source, revision=rows.revision, column=rows.column))
+        split = split_rows(corpus.rows, rows, self._permuted)
+        self._say(
+            f"corpus {corpus.name}: {corpus.rows:,} rows" + (" (four novels of 1 MB)" if corpus.demonstration else "")
+        )
+        # what decides a product of some rows, beside their positions in the permutation
+        decided_by = (corpus.fingerprint, corpus.column, rows.split_seed)
+
+        spec = config.tokens.tokenizer
+        tokenizer = self._once(
+            ("tokenizer", spec, (decided_by, split.train_parts) if is_trained(spec) else None),
+            lambda: corpus_tokenizer(spec, corpus, split.train, self._cache),
+        )
+
+        def blocks_of(group: Parts, label: str) -> TokenBlocks:
+            return self._once(
+                ("blocks", decided_by, group, config.tokens, tokenizer.fingerprint),
+                lambda: token_blocks(
+                    corpus,
+                    split.row_ids(group),
+                    tokenizer,
+                    config.tokens,
+                    self._cache,
+                    label=label,
+                    workers=self._workers,
+                ),
+            )
+
+        def tokenised(parts: Parts, label: str) -> list[TokenBlocks]:
+            return [blocks_of(group, label) for group in separable(parts, config.tokens)]
+
+        def joined(parts: list[TokenBlocks], label: str) -> TokenBlocks:
+            key = ("joined", *(part.fingerprint for part in parts))
+            return self._once(key, lambda: joined_blocks(parts, self._cache, f"{label} of {corpus.name}"))
+
+        train_parts = tokenised(split.train_parts, "training rows")
+        train = joined(train_parts, "training rows")
+        held_out = joined(tokenised((split.eval_part,), "validation rows"), "validation rows")
+        _require_batch(config, train)
+        self._say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
+
+        counted = train_parts
+        if config.teacher.rows != "student":
+            counted = tokenised(teacher_parts(split, config.teacher.rows), "teacher's rows")
+        table = self._once(
+            ("table", *(part.fingerprint for part in counted), *config.teacher.table_settings),
+            lambda: teacher_table(config.teacher, counted, tokenizer, self._cache, self._counter),
+        )
+        facts = _facts(config, corpus, tokenizer, train, held_out, table)
+        self._say(
+            f"teacher {table.smoothing} on {table.rows} rows: {len(table.values):,} bigrams of "
+            f"{table.counted_tokens:,} tokens; its own validation loss {_shown(facts['teacher']['eval_loss'])}"
+        )
+        return RunData(train=train, eval=held_out, table=table), facts
+
+    def _once(self, key: Hashable, make: Callable[[], Product]) -> Product:
+        """The product of that key, made when it is first asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        product: Product = self._made[key]
+        return product
 
 
 def _require_batch(config: TrialConfig, train: TokenBlocks) -> None:

@@ -1,1 +1,1 @@
-"""Pictures (matplotlib): they draw tables and work out nothing."""
+"""Pictures (matplotlib): they draw plots and tables, and work out nothing."""

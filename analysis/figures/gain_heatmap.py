@@ -6,7 +6,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
@@ -14,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
-from analysis.figures.style import AXIS_COLOUR, GRID_COLOUR, TEXT_COLOUR
+from analysis.figures.style import AXIS_COLOUR, GRID_COLOUR, TEXT_COLOUR, nothing_to_show
 from analysis.tables.schedule_effects import TRIALS, Space, axis_values, gain_text
 from analysis.wording import plural
 from trainable import names
@@ -29,7 +28,9 @@ MARGIN: Final = 1.25  # of the colour scale, so that a number on the deepest col
 def draw(cells: pd.DataFrame, space: Space) -> Figure:
     """Gain over T and floor: a row of panels a depth, a column a type; all have one colour scale around 0."""
     if cells.empty:
-        return _nothing()
+        figure = Figure(figsize=(5, 2.5))
+        nothing_to_show(figure.subplots())
+        return figure
     depths, types = sorted(set(cells[LAYERS])), _types(cells, space)
     steps, floors = axis_values(cells, space, TEACHER_STEPS), axis_values(cells, space, MIN_WEIGHT)
     size = (max(0.52 * len(steps), 1.6) * len(types) + 1.9, max(0.3 * len(floors) + 0.5, 1.3) * len(depths) + 1.0)
@@ -75,11 +76,11 @@ def _draw_panel(
     axes.tick_params(which="minor", length=0)
     form = "+.2f" if (norm.vmax or 0) >= SMALL else "+.3f"
     for label, cell in cells.sort_index().iterrows():
-        at = (_place(steps, cell[TEACHER_STEPS]), _place(floors, cell[MIN_WEIGHT]))
+        at = (_cell_index(steps, cell[TEACHER_STEPS]), _cell_index(floors, cell[MIN_WEIGHT]))
         _draw_cell(axes, cell, at, GAINS(norm(cell[names.GAIN])), label == winner, form)
 
 
-def _place(values: Sequence[float], value: float) -> int:
+def _cell_index(values: Sequence[float], value: float) -> int:
     return int(np.argmin(np.abs(np.array(values) - value)))
 
 
@@ -112,10 +113,3 @@ def _explain(figure: Figure, cells: pd.DataFrame) -> None:
         handles.append(Patch(facecolor="white", edgecolor="#BBBBBB", hatch="////", label=stopped))
     look: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": TEXT_COLOUR}
     figure.legend(handles=handles, loc="outside lower center", ncols=2, **look)
-
-
-def _nothing() -> Figure:
-    figure = Figure(figsize=(5, 2.5))
-    FigureCanvasAgg(figure)
-    figure.text(0.5, 0.5, "nothing to show yet", ha="center", color=TEXT_COLOUR)
-    return figure

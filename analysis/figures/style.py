@@ -1,7 +1,4 @@
-"""The look of all pictures: colours, axes, legends, and how a picture is saved.
-
-Colours are Okabe and Ito's, which colour-blind readers tell apart; every schedule type has a marker of its own as well.
-"""
+"""What all pictures share: axes, legends, the colours of the floor, and how a picture is saved."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -13,18 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from analysis.plots.looks import FLOOR_COLOURS
 from trainable.record.files import atomic_file
 
 DPI: Final = 150
-COLOURS: Final = {"linear": "#0072B2", "exponential": "#E69F00", "reciprocal": "#009E73", "step": "#CC79A7"}
-MARKERS: Final = {"linear": "o", "exponential": "s", "reciprocal": "^", "step": "D"}
-BEST_COLOUR: Final = "#D55E00"
-CONTROL_COLOUR: Final = "#6E6E6E"
-FLOORS: Final[Colormap] = LinearSegmentedColormap.from_list(
-    "floors", ["#0B2A5B", "#3E7CB1", "#7FC8A9", "#D9B310"]
-)  # dark to light as the floor rises, light end still seen on white
+FLOORS: Final[Colormap] = LinearSegmentedColormap.from_list("floors", FLOOR_COLOURS)
 GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
-DOTTED: Final = (0, (2, 2))
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -42,6 +33,12 @@ def dress(axes: Axes) -> None:
     axes.spines[["left", "bottom"]].set_color(AXIS_COLOUR)
     axes.tick_params(labelsize=8, color=AXIS_COLOUR, labelcolor=TEXT_COLOUR)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+
+
+def nothing_to_show(axes: Axes) -> None:
+    """Empty axes that say so."""
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, "nothing to show yet", transform=axes.transAxes, ha="center", color=TEXT_COLOUR)
 
 
 def handle(label: str, **look: Any) -> Line2D:

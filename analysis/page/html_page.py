@@ -8,77 +8,81 @@ scatter, bar and pie alone. It is the npm package plotly.js-basic-dist-min; to r
 import os
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.columns import ARM, FOLDS, ROLE
-from analysis.page.plot_groups import groups
-from analysis.sections.document import Section
-from analysis.sections.run_sections import LEAK, Run
-from analysis.sections.summary_sections import sections
+from analysis.kinds import plots, sections
+from analysis.page.plotly import PageFigure, page_figures
+from analysis.plots.plot import Plot
+from analysis.results import Findings
+from analysis.sections.document import Section, Subject
+from analysis.sections.run_sections import leak_status
 from trainable import names
 
 TEMPLATE: Final = "report.html.jinja"
+OPENING: Final[tuple[Subject, ...]] = ("question", "verdict", "setting")  # in the order of the page
+CLOSING: Final[tuple[Subject, ...]] = ("not controlled", "files")
 PLOTLY: Final = Path(__file__).with_name("plotly-basic.min.js")
-OPENING: Final = ("Question", "Verdict", "Setting")  # titles of sections, in the order of the page
-PROBE: Final = "LEAK PROBE"  # how the status of a run starts in which a teacher knows validation rows
-CLOSING: Final = ("Not controlled", "Where things are")
 
 
-def page(run: Run, folder: Path) -> str:
+@dataclass(frozen=True)
+class Group:
+    """A plot on the page: a figure a panel, under one title."""
+
+    title: str
+    note: str
+    figures: tuple[PageFigure, ...]
+    has_tail: bool
+    is_warning: bool = False  # it could not be drawn: `note` says why
+
+
+def page(found: Findings, folder: Path) -> str:
     """The page; its links are relative to `folder`."""
-    written = sections(run)
-    record = run.record
-    dates = [f"{key} {record[key]}" for key in ("created", "ended") if record.get(key)]
+    written = sections(found)
+    record = found.record
+    dates = [f"{key} {date}" for key, date in (("created", record.created), ("ended", record.ended)) if date]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template(TEMPLATE).render(
-        title=f"{record['study']}: {record['run']}",
+        title=f"{record.study}: {record.run}",
         subtitle=", ".join(dates),
-        opening=_titled(written, OPENING),
-        middle=[section for section in written if section.title not in (*OPENING, *CLOSING)],
-        closing=_titled(written, CLOSING),
-        groups=groups(run),
-        leak=leak_status(run),
-        leaks=leak_status(run).startswith(PROBE),
-        links=links(run.folder, folder),
+        opening=_about(written, OPENING),
+        middle=[section for section in written if section.subject not in (*OPENING, *CLOSING)],
+        closing=_about(written, CLOSING),
+        groups=groups(found),
+        leak=leak_status(found),
+        links=links(found.folder, folder),
         plotly=packed_plotly(),
     )
+
+
+def groups(found: Findings) -> list[Group]:
+    """All plots of the page; one that fails says so in its place, and the others are drawn."""
+    return [group for plot in plots(found) if plot.on_page for group in _group(plot, found)]
+
+
+def _group(plot: Plot, found: Findings) -> Iterator[Group]:
+    try:
+        if data := plot.make(found):
+            yield Group(data.title, data.note, page_figures(data), plot.has_tail)
+    except Exception as error:
+        reason = f"Could not be drawn ({type(error).__name__}: {error})."
+        yield Group(plot.name, reason, (), has_tail=False, is_warning=True)
+
+
+def _about(written: Iterable[Section], subjects: Sequence[Subject]) -> list[Section]:
+    return sorted((one for one in written if one.subject in subjects), key=lambda one: subjects.index(one.subject))
 
 
 def packed_plotly() -> str:
     """plotly.js as the page holds it: zlib's format, which DecompressionStream calls "deflate", in base64."""
     return b64encode(zlib.compress(PLOTLY.read_bytes(), level=9)).decode("ascii")
-
-
-def _titled(written: Iterable[Section], titles: Sequence[str]) -> list[Section]:
-    return sorted((section for section in written if section.title in titles), key=lambda s: titles.index(s.title))
-
-
-def leak_status(run: Run) -> str:
-    """Whether a teacher of this run has counted rows that validate, from the setting teacher.rows of each trial."""
-    trials = run.results.trials
-    guided = trials[trials[ROLE] != names.CONTROL]
-    counted, leaking = set(guided["teacher.rows"]), guided[guided["teacher.rows"] == "all"]
-    arms = sorted(set(leaking[ARM])) if ARM in trials else []
-    if len(leaking) == len(guided) > 0 or "" in arms or (len(leaking) and not arms):
-        return LEAK
-    if not counted:
-        return "No leak: no trial of this run has a teacher."
-    known = {"student": "the rows that the student trains on", "train_split": "rows of the training split"}
-    folds = " Each fold has a table of its own, without the fold's rows." if run.settings[FOLDS] else ""
-    which = " or ".join(known[rows] for rows in sorted(counted - {"all"}))
-    if arms:
-        return (
-            f"{PROBE} in {', '.join(arms)}: that teacher has counted the validation rows too, so its gain does not say "
-            f"that a teacher helps. The other teachers counted only {which}.{folds}"
-        )
-    return f"No leak: teachers counted only {which}; none of the validation rows were counted.{folds}"
 
 
 def links(run: Path, folder: Path) -> list[tuple[str, str]]:

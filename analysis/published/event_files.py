@@ -26,7 +26,7 @@ SOFT_LOSS_EXCESS: Final = 1.5
 
 
 @dataclass(frozen=True)
-class Run:
+class PublishedRun:
     """A published run as read: its settings, one row a step, how it ended, what is wrong with it."""
 
     name: str
@@ -36,6 +36,11 @@ class Run:
     problems: tuple[str, ...]
     loop_steps: float = np.nan
     wall_seconds: float = np.nan
+
+    @property
+    def role(self) -> str:
+        """A control is what its name says to have no teacher."""
+        return names.CONTROL if self.setting.schedule == "none" else names.ARM
 
     @property
     def evaluations(self) -> pd.DataFrame:
@@ -53,7 +58,7 @@ class _Events:
     problem: str = ""
 
 
-def read_run(folder: Path) -> Run:
+def read_published_run(folder: Path) -> PublishedRun:
     """The run in a folder of event files. Nothing in it raises: what is wrong is told in `problems`."""
     setting, misnamed = parse_name(folder.name)
     files = sorted(folder.glob(EVENT_FILES))
@@ -69,7 +74,9 @@ def read_run(folder: Path) -> Run:
     other_depth = _other_depth(setting, events)
     problems = tuple(filter(None, (misnamed, other_depth, missing, events.problem, others, empty, soft, cut)))
     end = ends.iloc[-1] if len(ends) else {"step": np.nan, "value": np.nan}
-    return Run(folder.name, setting, reports, state, problems, float(end["step"]), round(float(end["value"]), 3))
+    return PublishedRun(
+        folder.name, setting, reports, state, problems, float(end["step"]), round(float(end["value"]), 3)
+    )
 
 
 def _choose(read: list[_Events]) -> tuple[_Events, str]:

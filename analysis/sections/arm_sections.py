@@ -6,59 +6,64 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis.columns import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE, SECONDS_SAVED, STEPS_SAVED
+from analysis.results import Findings
 from analysis.sections.document import Section, Table
-from analysis.sections.run_sections import Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.sections.run_sections import peak_memory, setting, step_time_table, wall_clock
 from analysis.tables import best as ranking
-from analysis.tables.arms import HIGH, LOSS_SD, LOW, SD, N, compare_arms, verdict
-from analysis.tables.best import BETTER, NO_CLAIM, UNDECIDED, WORSE
+from analysis.tables.arms import HIGH, LOSS_SD, LOW, SD, N, compare_arms
+from analysis.tables.statistics import Verdict, verdict
 from analysis.wording import DASH, number, plural, saved, signed
 from trainable import names
 
-VERDICTS: Final = {
-    BETTER: "better than the control",
-    WORSE: "worse than the control",
-    UNDECIDED: "undecided, for the interval holds 0",
-    NO_CLAIM: "no claim from one unit",
+VERDICTS: Final[dict[Verdict, str]] = {
+    "better": "better than the control",
+    "worse": "worse than the control",
+    "undecided": "undecided, for the interval holds 0",
+    "no claim": "no claim from one unit",
 }
 
 
-def arm_sections(run: Run) -> list[Section]:
+def arm_sections(found: Findings) -> list[Section]:
     """The setting, what each arm is worth, and the cost."""
-    spec = run.record["spec"]
-    tuned = spec["tuned"]
-    compared = compare_arms(run.results, spec["arms"], tuned)
-    return [setting(run, tuple(_teachers(run))), _verdict(run, compared), _arms(run, compared, tuned), _cost(run)]
+    tuned = found.record.tuned
+    compared = compare_arms(found.results, found.record.arms, tuned)
+    return [
+        setting(found, tuple(_teachers(found))),
+        _verdict(found, compared),
+        _arms(found, compared, tuned),
+        _cost(found),
+    ]
 
 
-def _teachers(run: Run) -> Iterator[str]:
+def _teachers(found: Findings) -> Iterator[str]:
     """A line a table: what it is, what it was counted on, how good it is by itself."""
-    for table in run.record["tables"].values():
-        loss = table["eval_loss"]
+    for table in found.record.tables.values():
+        loss = table.eval_loss
         own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
-        counted = f"counted on {table['rows']} rows" if table["rows"] != "none" else "counted on nothing"
-        leak = " It has counted the validation rows too: a probe of that leak." if table["rows"] == "all" else ""
-        yield f"Teacher {table['smoothing']}, {counted}: {table['bigrams']:,} bigrams; own validation loss {own}.{leak}"
+        counted = f"counted on {table.rows} rows" if table.rows != "none" else "counted on nothing"
+        leak = " It has counted the validation rows too: a probe of that leak." if table.rows == "all" else ""
+        yield f"Teacher {table.smoothing}, {counted}: {table.bigrams:,} bigrams; own validation loss {own}.{leak}"
 
 
-def _verdict(run: Run, compared: pd.DataFrame) -> Section:
+def _verdict(found: Findings, compared: pd.DataFrame) -> Section:
     lines = [_answer(row, compared) for row in compared.to_dict("records") if row[ROLE] != names.CONTROL]
     if not lines:
-        lines = ["No guided arm has finished beside its control." if _guided(run) else "No teacher in this study."]
+        is_guided = len(found.record.arms) > 1
+        lines = ["No guided arm has finished beside its control." if is_guided else "No teacher in this study."]
     if len(lines) > 2:
         lines.append("Several arms are compared with one control: expect one in twenty intervals to miss by chance.")
-    if run.record["corpus"]["demonstration"]:
-        lines.append("Measured on the demonstration text alone: no claim about other text.")
-    return Section("Verdict", tuple(lines))
-
-
-def _guided(run: Run) -> bool:
-    return len(run.record["spec"]["arms"]) > 1
+    if found.record.corpus.demonstration:
+        lines.append(
+            "Measured on the built-in text alone, four novels of 1 MB: a first answer, no claim about other text."
+        )
+    return Section("Verdict", tuple(lines), subject="verdict")
 
 
 def _answer(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
     """One sentence an arm and group."""
-    said = f"{_group(row, compared)}{row[ARM]}: {VERDICTS[verdict(row)]}; gain {signed(row[names.GAIN])}"
-    if verdict(row) == NO_CLAIM:
+    found = verdict(row[LOW], row[HIGH])
+    said = f"{_group(row, compared)}{row[ARM]}: {VERDICTS[found]}; gain {signed(row[names.GAIN])}"
+    if found == "no claim":
         return f"{said}."
     interval = f"95 % interval {signed(row[LOW])} to {signed(row[HIGH])}"
     return f"{said} (sd {row[SD]:.4f} over {row[N]} units; {interval}); {saved(row[STEPS_SAVED], row[SECONDS_SAVED])}."
@@ -75,12 +80,12 @@ def _group(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
     return f"{', '.join(shown)}: " if shown else ""
 
 
-def _arms(run: Run, compared: pd.DataFrame, tuned: str | None) -> Section:
+def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section:
     headings = ("group", "arm", *([tuned] if tuned else []), "units", "validation loss ± sd", "gain ± sd")
     rows = tuple(_arm_row(row, compared, tuned) for row in compared.to_dict("records"))
     notes = [
         "gain: the control's validation loss minus the arm's in the same unit, mean over units; 95 % interval: "
-        + (_fold_note(run) if run.settings[FOLDS] else "Student's, over seeds."),
+        + (_fold_note(found) if found.settings[FOLDS] else "Student's, over seeds."),
         "saved: steps and training seconds before the end of the control at which the arm had the control's final loss "
         "(straight line between evaluations); means over units, given only where every unit got there.",
     ]
@@ -90,8 +95,8 @@ def _arms(run: Run, compared: pd.DataFrame, tuned: str | None) -> Section:
     return Section("Arms", tuple(notes), (table,) if rows else ())
 
 
-def _fold_note(run: Run) -> str:
-    folds = run.results.trials[FOLD].nunique()
+def _fold_note(found: Findings) -> str:
+    folds = found.results.trials[FOLD].nunique()
     return f"Nadeau and Bengio's corrected t over {folds} folds; python -m analysis.kfold_table has the other tests."
 
 
@@ -105,14 +110,14 @@ def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None) 
         str(row[N]),
         f"{row[names.EVAL_LOSS]:.4f} ± {number(row[LOSS_SD], '.4f')}",
         DASH if control else f"{signed(row[names.GAIN])} ± {number(row[SD], '.4f')}",
-        DASH if control or verdict(row) == NO_CLAIM else interval,
+        DASH if control or verdict(row[LOW], row[HIGH]) == "no claim" else interval,
         DASH if control else number(row[STEPS_SAVED], ".0f"),
         DASH if control else number(row[SECONDS_SAVED], ",.1f"),
     )
 
 
-def _cost(run: Run) -> Section:
-    spent = ranking.cost(run.results.trials)
+def _cost(found: Findings) -> Section:
+    spent = ranking.cost(found.results.trials)
     rows = tuple(
         (
             str(role),
@@ -124,5 +129,5 @@ def _cost(run: Run) -> Section:
         for role, row in spent.iterrows()
     )
     table = Table(("role", "trials", "trial-steps", "training s", "evaluation s"), rows)
-    lines = (wall_clock(run.record), peak_memory(run))
-    return Section("Cost", lines, (table, *step_time_table(run.results)))
+    lines = (wall_clock(found.record.wall_seconds), peak_memory(found))
+    return Section("Cost", lines, (table, *step_time_table(found.results)))

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
+
+Subject = Literal["question", "verdict", "setting", "finding", "leak", "not controlled", "files"]
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A title, lines of text (points of a list), and tables below them."""
+    """A title, lines of text (points of a list), and tables below them.
+
+    subject: what the section is about, where something depends on it; "finding" for all others.
+    """
 
     title: str
     lines: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
+    subject: Subject = "finding"
+    is_warning: bool = False
 
 
 def markdown(title: str, sections: Iterable[Section], pictures: Iterable[str]) -> str:

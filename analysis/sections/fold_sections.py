@@ -5,8 +5,19 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.columns import ARM, EVAL_ROWS, FOLD, LOOP_STEPS, SECONDS_TO_CONTROL, STEPS_TO_CONTROL, TRIAL
+from analysis.columns import (
+    ARM,
+    EVAL_ROWS,
+    FOLD,
+    LOOP_STEPS,
+    SECONDS_TO_CONTROL,
+    STEPS_TO_CONTROL,
+    TEACHER_ROWS,
+    TRAIN_ROWS,
+    TRIAL,
+)
 from analysis.sections.document import Section, Table
+from analysis.sections.run_sections import LEAK
 from analysis.tables.fold_pairs import (
     CONTROL_LOSS,
     CONTROL_SE,
@@ -14,14 +25,19 @@ from analysis.tables.fold_pairs import (
     CONTROL_STEPS,
     GUIDED_LOSS,
     GUIDED_SE,
-    TEACHER_ROWS,
-    TRAIN_ROWS,
     WHY,
 )
 from analysis.tables.folds import GAIN_SE, SEEDS, KfoldStatistics, deviation, kfold_statistics
-from analysis.tables.statistics import TTest
+from analysis.tables.statistics import TTest, Verdict, verdict
 from analysis.wording import number, signed
 from trainable import names
+
+VERDICTS: Final[dict[Verdict, str]] = {
+    "better": "guided is better",
+    "worse": "guided is worse",
+    "undecided": "undecided, for the interval holds 0",
+    "no claim": "no claim from one fold",
+}
 
 
 def kfold_sections(rows: pd.DataFrame, outs: pd.DataFrame) -> list[Section]:
@@ -42,7 +58,8 @@ def _section(arm: str, found: KfoldStatistics | None, rows: pd.DataFrame, outs: 
 
 
 def _answer(found: KfoldStatistics) -> str:
-    said = f"{found.verdict}: mean gain {signed(found.gain_mean)} nats per token"
+    said = VERDICTS[verdict(found.corrected.low, found.corrected.high)]
+    said = f"{said}: mean gain {signed(found.gain_mean)} nats per token"
     if found.folds < 2:
         return f"{said}."
     test = found.corrected
@@ -68,9 +85,9 @@ def _notes(found: KfoldStatistics, rows: pd.DataFrame) -> Iterator[str]:
 
 def _teacher(counted: pd.Series) -> Iterator[str]:
     """What a leak would do is said first where there is one."""
-    if counted.str.contains(r"\ball\b").any():
-        yield "LEAK PROBE: the teacher has counted the validation rows too; no gain here says that a teacher helps."
-    if (counted == "").any():
+    if any("all" in rows for rows in counted):
+        yield LEAK
+    if any("" in rows for rows in counted):
         yield f"Which rows the teacher counted is not recorded ({TEACHER_ROWS}): it may have seen validation rows."
 
 

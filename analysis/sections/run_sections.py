@@ -1,12 +1,21 @@
 """Sections that every report has: question, setting, failures, cost, what was not controlled, where things are."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from analysis.columns import FOLDS, LOOP_STEPS, REASON, ROLE, STATE, STEPS_SAVED, TRIAL
-from analysis.results import Results
+from analysis.columns import (
+    ARM,
+    FOLDS,
+    LEARNING_RATE,
+    LOOP_STEPS,
+    REASON,
+    ROLE,
+    STATE,
+    STEPS_SAVED,
+    TEACHER_ROWS,
+    TRIAL,
+)
+from analysis.results import Findings, Results
 from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
 from analysis.wording import clip, number
@@ -17,56 +26,49 @@ SAME_TEXT: Final = (
     "Seeds change initial weights and the order of batches, not the validation blocks: the intervals do not cover the "
     "choice of text."
 )
-LEAK: Final = "LEAK PROBE: the teacher has counted the validation rows too; no gain here says that a teacher helps."
+LEAK_PROBE: Final = "LEAK PROBE"
+LEAK: Final = f"{LEAK_PROBE}: the teacher has counted the validation rows too; no gain here says that a teacher helps."
 
 
-@dataclass(frozen=True)
-class Run:
-    """All that the sections are written from."""
-
-    folder: Path
-    called: str  # what texts for users call the folder: a path, or a URI
-    record: dict[str, Any]  # run.json
-    results: Results
-    settings: dict[str, Any]  # of the base, by dotted keys
-    figures: tuple[str, ...]  # file names below figures/
+ROWS: Final = {"student": "the rows that the student trains on", "train_split": "rows of the training split"}
+LEAKING_ROWS: Final = "all"  # value of teacher.rows: the validation rows are counted too
 
 
-def question(run: Run) -> Section:
+def question(found: Findings) -> Section:
     """What was asked, and what the words mean."""
     return Section(
         "Question",
         (
-            run.record["spec"]["question"],
+            found.record.question,
             "The teacher is a bigram table whose weight in the loss falls from 1 to a floor over T scheduling steps.",
             "gain = validation loss of the control (same depth, seed and batches, no teacher) minus the trial's own, "
             "at the same step, in nats per token: positive means that guided is better.",
         ),
+        subject="question",
     )
 
 
-def setting(run: Run, teachers: Sequence[str]) -> Section:
+def setting(found: Findings, teachers: Sequence[str]) -> Section:
     """Data, training, machine; `teachers` are the lines about what taught."""
-    corpus, tokens, settings = run.record["corpus"], run.record["tokens"], run.settings
+    record, settings = found.record, found.settings
+    corpus, tokens = record.corpus, record.tokens
     blocks = settings["loop.batch_blocks"] * settings["loop.accumulation"]
-    steps = sorted(set(run.results.trials[LOOP_STEPS])) or [settings[LOOP_STEPS]]
-    every = sorted(set(run.results.trials["loop.eval_every"])) or [settings["loop.eval_every"]]
-    epochs = ", ".join(f"{n * blocks / tokens['train_blocks']:.2f}" for n in steps)
+    steps = sorted(set(found.results.trials[LOOP_STEPS])) or [settings[LOOP_STEPS]]
+    every = sorted(set(found.results.trials["loop.eval_every"])) or [settings["loop.eval_every"]]
+    epochs = ", ".join(f"{n * blocks / tokens.train_blocks:.2f}" for n in steps)
     lines = [
-        f"Corpus: {corpus['source']}, {corpus['train_rows']:,} training and {corpus['eval_rows']:,} validation rows.",
-        f"Tokens: {tokens['train_tokens']:,} to train on, {tokens['eval_tokens']:,} to validate on; "
-        f"vocabulary {run.record['tokenizer']['vocab_size']:,}, context {settings['tokens.context']}.",
+        f"Corpus: {corpus.source}, {corpus.train_rows:,} training and {corpus.eval_rows:,} validation rows.",
+        f"Tokens: {tokens.train_tokens:,} to train on, {tokens.eval_tokens:,} to validate on; "
+        f"vocabulary {record.tokenizer.vocab_size:,}, context {settings['tokens.context']}.",
         f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
         f"evaluated every {', '.join(map(str, every))} steps.",
         *teachers,
-        f"Machine: {_pairs(run.record['hardware'])}. Made with {_pairs(run.record['versions'])}; "
-        f"git commit {run.record['git_commit'] or 'unknown'}.",
+        f"Machine: {_pairs(record.hardware)}. Made with {_pairs(record.versions)}; "
+        f"git commit {record.git_commit or 'unknown'}.",
     ]
-    if corpus["demonstration"]:
-        lines.insert(
-            0, "Only the built-in demonstration text: it shows that everything works, not how language behaves."
-        )
-    return Section("Setting", tuple(lines))
+    if corpus.demonstration:
+        lines.insert(0, "The built-in text, four novels of 1 MB: a first answer about English, at that size.")
+    return Section("Setting", tuple(lines), subject="setting")
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:
@@ -75,34 +77,34 @@ def _pairs(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in shown.items() if value not in (None, ""))
 
 
-def failed(run: Run) -> Section:
+def failed(found: Findings) -> Section:
     """Trials that failed, with their reasons, and those that have not ended."""
-    trials = run.results.trials
+    trials = found.results.trials
     failed = trials[trials[STATE] == names.FAILED]
     unfinished = trials.loc[trials[STATE] == names.RUNNING, TRIAL]
     lines = [f"{len(failed)} failed, {len(unfinished)} not ended."]
     if len(unfinished):
         lines.append(f"Not ended (running, or cut short): {', '.join(unfinished)}.")
-    lines.extend(_without_control(run))
+    lines.extend(_without_control(found))
     rows = tuple((row[TRIAL], str(row[names.STEP]), clip(row[REASON])) for _, row in failed.iterrows())
     tables = (Table(("trial", "last step", "reason"), rows),) if rows else ()
     return Section("Failed and unfinished trials", tuple(lines), tables)
 
 
-def _without_control(run: Run) -> Iterator[str]:
+def _without_control(found: Findings) -> Iterator[str]:
     """Guided trials that were never begun, because the control they would be compared with failed."""
-    trials = run.results.trials
+    trials = found.results.trials
     for control in trials.loc[(trials[ROLE] == names.CONTROL) & (trials[STATE] == names.FAILED), TRIAL]:
-        planned = [plan["name"] for plan in run.record["spec"].get("plans", ()) if plan["control"] == control]
+        planned = [name for name, its_control in found.record.planned.items() if its_control == control]
         left = [name for name in planned if name not in set(trials[TRIAL])]
         if left or not planned:
             lost = ", ".join(left) or "the guided trials of its depth and seed"
             yield f"Not run, for their control {control} failed: {lost}."
 
 
-def peak_memory(run: Run) -> str:
+def peak_memory(found: Findings) -> str:
     """Of a trial, by role."""
-    trials = run.results.trials
+    trials = found.results.trials
     peaks = trials.groupby(trials[ROLE] == names.CONTROL)[names.PEAK_MEMORY_MIB].max()
     control, guided = (number(peaks.get(is_control), ",.0f") for is_control in (True, False))
     return f"Peak memory of a trial: {control} MiB control, {guided} MiB guided."
@@ -125,36 +127,36 @@ def step_time_table(results: Results) -> tuple[Table, ...]:
     return (Table(headings, rows),) if rows else ()
 
 
-def not_controlled(run: Run) -> Section:
+def not_controlled(found: Findings) -> Section:
     """What a reader should hold against the result."""
-    folds = run.settings[FOLDS]
+    folds = found.settings[FOLDS]
     lines = [
-        *([] if run.record["spec"].get("tuned") else [_untuned(run)]),
+        *([] if found.record.tuned else [_untuned(found)]),
         f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
         "fade in a run longer than these.",
-        *_not_published(run),
+        *_not_published(found),
         *(() if folds else (SAME_TEXT,)),
         "Trials may have shared the machine: seconds are noisier than steps.",
-        *_early_controls(run),
+        *_early_controls(found),
     ]
-    return Section("Not controlled", tuple(lines))
+    return Section("Not controlled", tuple(lines), subject="not controlled")
 
 
-def _untuned(run: Run) -> str:
-    return f"Learning rate {run.settings['optimizer.lr']:g} for both arms: tuned for neither."
+def _untuned(found: Findings) -> str:
+    return f"Learning rate {found.settings[LEARNING_RATE]:g} for both arms: tuned for neither."
 
 
-def _not_published(run: Run) -> Iterator[str]:
+def _not_published(found: Findings) -> Iterator[str]:
     """A comparison repeats a published study; say so where its size was not the published one."""
-    name = run.settings["model.name"]
-    if run.record["spec"].get("kind") == "comparison" and name != "small-llama2":
+    name = found.settings["model.name"]
+    if found.record.is_comparison and name != "small-llama2":
         published = "small-llama2, 588 steps of 32,768 tokens, BookCorpus"
         yield f"The published size ({published}) was not run: the model here is {name}."
 
 
-def _early_controls(run: Run) -> Iterator[str]:
+def _early_controls(found: Findings) -> Iterator[str]:
     """Controls that were at their final loss before the end make steps saved look better than they are."""
-    trials = run.results.trials
+    trials = found.results.trials
     early = trials[(trials[ROLE] == names.CONTROL) & (trials[STEPS_SAVED] >= 1)]
     for _, row in early.iterrows():
         yield (
@@ -163,24 +165,53 @@ def _early_controls(run: Run) -> Iterator[str]:
         )
 
 
-def where(run: Run) -> Section:
+def where(found: Findings, pictures: Sequence[str]) -> Section:
     """Tables, pictures, logs."""
     trials = names.TRIALS_FOLDER
-    logs = (f"TensorBoard: tensorboard --logdir {run.called}/{trials}",) if (run.folder / trials).is_dir() else ()
+    logs = (f"TensorBoard: tensorboard --logdir {found.called}/{trials}",) if (found.folder / trials).is_dir() else ()
     return Section(
         "Where things are",
         (
             f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
-            f"In Python: from analysis.results import load; trials, curves = load({run.called!r})",
-            f"Pictures: {names.FIGURES_FOLDER}/{', '.join(run.figures)}",
+            f"In Python: from analysis.results import load; trials, curves = load({found.called!r})",
+            f"Pictures: {names.FIGURES_FOLDER}/{', '.join(pictures)}",
             *logs,
-            f"All of it again: python -m analysis.summary {run.called}",
+            f"All of it again: {again(found.called)}",
         ),
+        subject="files",
     )
 
 
-def wall_clock(record: Mapping[str, Any]) -> str:
-    """Of the whole run."""
-    if "wall_seconds" not in record:
+def again(called: str) -> str:
+    """The command that makes tables, pictures and summary of a run again."""
+    return f"python -m analysis.summary {called}"
+
+
+def leak_status(found: Findings) -> Section:
+    """Whether a teacher of this run has counted rows that validate, from the setting teacher.rows of each trial."""
+    guided = found.results.trials[found.results.trials[ROLE] != names.CONTROL]
+    leaking = guided[guided[TEACHER_ROWS] == LEAKING_ROWS]
+    arms = sorted(set(leaking[ARM])) if ARM in leaking else []
+    planned = {found.record.teacher.rows} if found.record.teacher and not found.record.is_comparison else set()
+    counted = set(guided[TEACHER_ROWS]) | planned
+    which = " or ".join(ROWS.get(rows, rows) for rows in sorted(counted - {LEAKING_ROWS}))
+    folds = " Each fold has a table of its own, without the fold's rows." if found.settings[FOLDS] else ""
+    if not counted:
+        said = "No leak: no trial of this run has a teacher."
+    elif LEAKING_ROWS not in counted:
+        said = f"No leak: teachers counted only {which}; none of the validation rows were counted.{folds}"
+    elif len(leaking) == len(guided) or not all(arms) or not arms:
+        said = LEAK
+    else:
+        said = (
+            f"{LEAK_PROBE} in {', '.join(arms)}: that teacher has counted the validation rows too, so its gain does "
+            f"not say that a teacher helps. The other teachers counted only {which}.{folds}"
+        )
+    return Section("Leak status", (said,), subject="leak", is_warning=LEAKING_ROWS in counted)
+
+
+def wall_clock(seconds: float | None) -> str:
+    """Of the whole found."""
+    if seconds is None:
         return "Wall clock: the run has not ended (or was cut short)."
-    return f"Wall clock: {record['wall_seconds']:,.0f} s ({record['wall_seconds'] / 60:.1f} min)."
+    return f"Wall clock: {seconds:,.0f} s ({seconds / 60:.1f} min)."

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
 from analysis.sections.document import Section, Table
-from analysis.tables.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD, best, verdict
+from analysis.tables.best import CONFIRMED, CONFIRMED_HIGH, CONFIRMED_LOW, CONFIRMED_N, CONFIRMED_SD, best
 from analysis.tables.schedule_effects import (
     ENOUGH,
     HIGHEST,
@@ -26,6 +26,7 @@ from analysis.tables.schedule_effects import (
     importances,
     marginals,
 )
+from analysis.tables.statistics import verdict
 from analysis.wording import DASH, number, plural, signed
 from trainable import names
 
@@ -55,7 +56,12 @@ def _best(trials: pd.DataFrame) -> Section:
 def _best_row(row: Any) -> tuple[str, ...]:
     confirmed = f"{signed(row[CONFIRMED])} ± {number(row[CONFIRMED_SD], '.4f')} ({row[CONFIRMED_N]})"
     schedule = (str(row[LAYERS]), row[SCHEDULE], str(row[TEACHER_STEPS]), f"{row[MIN_WEIGHT]:g}")
-    return (*schedule, signed(row[names.GAIN]), confirmed if row[CONFIRMED_N] else DASH, verdict(row))
+    return (
+        *schedule,
+        signed(row[names.GAIN]),
+        confirmed if row[CONFIRMED_N] else DASH,
+        verdict(row[CONFIRMED_LOW], row[CONFIRMED_HIGH]),
+    )
 
 
 def _marginals(table: pd.DataFrame) -> Section:

@@ -6,11 +6,11 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis.columns import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, SECONDS_SAVED, STEPS_SAVED, TEACHER_STEPS, TRIAL
+from analysis.results import Findings
 from analysis.sections.document import Section, Table
-from analysis.sections.run_sections import LEAK, Run, peak_memory, setting, step_time_table, wall_clock
+from analysis.sections.run_sections import leak_status, peak_memory, setting, step_time_table, wall_clock
 from analysis.tables import best as ranking
 from analysis.tables.best import (
-    BETTER,
     CONFIRMED,
     CONFIRMED_HIGH,
     CONFIRMED_LOW,
@@ -19,37 +19,40 @@ from analysis.tables.best import (
     CONFIRMED_SECONDS_SAVED,
     CONFIRMED_STEPS_SAVED,
     RANK,
-    UNDECIDED,
-    WORSE,
 )
+from analysis.tables.statistics import Verdict, verdict
 from analysis.wording import DASH, describe, number, plural, saved, signed
 from trainable import names
+from trainable.record.run_record import TeacherFacts
 
-VERDICTS: Final = {
-    BETTER: "guided is better",
-    WORSE: "guided is worse, although it won the search",
-    UNDECIDED: "undecided, for the interval holds 0",
+VERDICTS: Final[dict[Verdict, str]] = {
+    "better": "guided is better",
+    "worse": "guided is worse, although it won the search",
+    "undecided": "undecided, for the interval holds 0",
 }
 TOP: Final = 3  # schedules shown a depth
 
 
-def search_sections(run: Run) -> list[Section]:
+def search_sections(found: Findings) -> list[Section]:
     """The setting, what a search found, and what it cost."""
-    ranked = ranking.best(run.results.trials)
-    teachers = (_teacher_line(run.record["teacher"]), _leak_line(run))
-    found = [_verdict(run, ranked), _best_schedules(run, ranked), _stopped(run)]
-    return [setting(run, teachers), *found, _cost(run)]
+    ranked = ranking.best(found.results.trials)
+    teachers = (_teacher_line(found.record.teacher), *leak_status(found).lines)
+    parts = [_verdict(found, ranked), _best_schedules(found, ranked), _stopped(found)]
+    return [setting(found, teachers), *parts, _cost(found)]
 
 
-def _verdict(run: Run, ranked: pd.DataFrame) -> Section:
+def _verdict(found: Findings, ranked: pd.DataFrame) -> Section:
     winners: dict[int, Any] = {row[LAYERS]: row for row in ranked[ranked[RANK] == 1].to_dict("records")}
-    depths = sorted({*run.record["spec"]["layers"], *winners})
-    planned = len(run.record["spec"]["confirm_seeds"])
-    lines = [LEAK] if "all" in _counted_rows(run) else []
+    depths = sorted({*found.record.layers, *winners})
+    planned = len(found.record.confirm_seeds)
+    leak = leak_status(found)
+    lines = [*leak.lines] if leak.is_warning else []
     lines += [f"{plural(depth)}: {_answer(winners.get(depth), planned)}" for depth in depths]
-    if run.record["corpus"]["demonstration"]:
-        lines.append("Measured on the demonstration text alone: no claim about other text.")
-    return Section("Verdict", tuple(lines))
+    if found.record.corpus.demonstration:
+        lines.append(
+            "Measured on the built-in text alone, four novels of 1 MB: a first answer, no claim about other text."
+        )
+    return Section("Verdict", tuple(lines), subject="verdict")
 
 
 def _answer(row: Mapping[str, Any] | None, planned: int) -> str:
@@ -62,15 +65,16 @@ def _answer(row: Mapping[str, Any] | None, planned: int) -> str:
     if n == 1:
         return f"{describe(row)}: gain {signed(row[CONFIRMED])} on one new seed; no claim from one seed."
     seeds = f"{n} seeds" if n >= planned else f"{n} of {planned} planned seeds"
+    said = VERDICTS[verdict(row[CONFIRMED_LOW], row[CONFIRMED_HIGH])]
     return (
-        f"{VERDICTS[ranking.verdict(row)]}. {describe(row)}: confirmed gain {signed(row[CONFIRMED])} "
+        f"{said}. {describe(row)}: confirmed gain {signed(row[CONFIRMED])} "
         f"(sd {row[CONFIRMED_SD]:.4f} over {seeds} that did not choose it; 95 % interval "
         f"{signed(row[CONFIRMED_LOW])} to {signed(row[CONFIRMED_HIGH])}); "
         f"{saved(row[CONFIRMED_STEPS_SAVED], row[CONFIRMED_SECONDS_SAVED])}."
     )
 
 
-def _best_schedules(run: Run, ranked: pd.DataFrame) -> Section:
+def _best_schedules(found: Findings, ranked: pd.DataFrame) -> Section:
     top = ranked[ranked[RANK] <= TOP]
     headings = (
         *("layers", "schedule", "T", "floor", "gain (search seed)", "confirmed gain, mean ± sd (n)"),
@@ -83,14 +87,14 @@ def _best_schedules(run: Run, ranked: pd.DataFrame) -> Section:
         "loss (straight line between evaluations); confirmed ones are means, given only where every seed got there.",
     )
     rows = tuple(_best_row(row) for _, row in top.iterrows())
-    notes += tuple(_edges(run, ranked))
+    notes += tuple(_edges(found, ranked))
     return Section("Best schedules", notes, (Table(headings, rows),) if rows else ())
 
 
-def _edges(run: Run, ranked: pd.DataFrame) -> Iterator[str]:
+def _edges(found: Findings, ranked: pd.DataFrame) -> Iterator[str]:
     """A sentence for each depth whose best schedule the space may have cut short."""
     for row in ranked[ranked[RANK] == 1].to_dict("records"):
-        if edges := ranking.at_edge(dict(row), run.record["spec"]["space"]):
+        if edges := ranking.at_edge(dict(row), found.record.space):
             keys = " and ".join(edges)
             yield f"{plural(row[LAYERS])}: the best has {keys} at the end of its range; a wider space may hold better."
 
@@ -103,21 +107,19 @@ def _best_row(row: Any) -> tuple[str, ...]:
     return (*schedule, signed(row[names.GAIN]), confirmed if row[CONFIRMED_N] else DASH, steps, seconds)
 
 
-def _stopped(run: Run) -> Section:
-    ended = ranking.stopped(run.results.trials)
-    searched = (run.results.trials[ROLE] == names.SEARCH).sum()
-    asha = run.record["spec"]["asha"]
-    lines = [
-        f"{len(ended)} of {searched} search trials." if asha else "ASHA was off: every trial was to run to its end."
-    ]
-    if asha:
-        lines += list(_judged_too_early(run, asha["grace_period"]))
+def _stopped(found: Findings) -> Section:
+    ended = ranking.stopped(found.results.trials)
+    searched = (found.results.trials[ROLE] == names.SEARCH).sum()
+    grace = found.record.grace_period
+    lines = ["ASHA was off: every trial was to run to its end."]
+    if grace is not None:
+        lines = [f"{len(ended)} of {searched} search trials.", *_judged_too_early(found, grace)]
     rows = tuple((row[TRIAL], str(row[names.STEP]), signed(row[names.GAIN])) for _, row in ended.iterrows())
     return Section("Stopped by ASHA", tuple(lines), (Table(("trial", "at step", "gain then"), rows),) if rows else ())
 
 
-def _judged_too_early(run: Run, grace_period: int) -> Iterator[str]:
-    trials = run.results.trials
+def _judged_too_early(found: Findings, grace_period: int) -> Iterator[str]:
+    trials = found.results.trials
     longest = trials.loc[trials[ROLE] == names.SEARCH, TEACHER_STEPS].max()
     if longest > grace_period:
         yield (
@@ -126,12 +128,16 @@ def _judged_too_early(run: Run, grace_period: int) -> Iterator[str]:
         )
 
 
-def _cost(run: Run) -> Section:
-    spent = ranking.cost(run.results.trials)
+def _cost(found: Findings) -> Section:
+    spent = ranking.cost(found.results.trials)
     rows = tuple(_cost_row(str(role), row) for role, row in spent.iterrows())
     headings = ("role", "trials", "trial-steps", "all run to the end", "share", "training s", "evaluation s")
-    lines = [wall_clock(run.record), _full_grid(run, spent["trial_steps"][names.SEARCH]), peak_memory(run)]
-    return Section("Cost", tuple(lines), (Table(headings, rows), *step_time_table(run.results)))
+    lines = [
+        wall_clock(found.record.wall_seconds),
+        _full_grid(found, spent["trial_steps"][names.SEARCH]),
+        peak_memory(found),
+    ]
+    return Section("Cost", tuple(lines), (Table(headings, rows), *step_time_table(found.results)))
 
 
 def _cost_row(role: str, row: Any) -> tuple[str, ...]:
@@ -141,32 +147,16 @@ def _cost_row(role: str, row: Any) -> tuple[str, ...]:
     return (role, str(int(row["trials"])), f"{steps:,}", f"{full:,}", share, *seconds)
 
 
-def _full_grid(run: Run, spent: int) -> str:
-    points = ranking.grid_points(run.record["spec"])
-    full = points * run.settings["loop.steps"]
+def _full_grid(found: Findings, spent: int) -> str:
+    points = ranking.grid_points(found.record.layers, found.record.space)
+    full = points * found.settings["loop.steps"]
     return f"The full grid ({points} settings) would take {full:,} trial-steps; the search took {spent:,}."
 
 
-def _teacher_line(teacher: Mapping[str, Any] | None) -> str:
+def _teacher_line(teacher: TeacherFacts | None) -> str:
     if teacher is None:
         return "Teacher: none."
-    size = f"Teacher: {teacher['bigrams']:,} bigrams, smoothing {teacher['smoothing']}; its own validation loss "
-    if teacher["eval_loss"] is None:
+    size = f"Teacher: {teacher.bigrams:,} bigrams, smoothing {teacher.smoothing}; its own validation loss "
+    if teacher.eval_loss is None:
         return size + "is not finite or not recorded (an unsmoothed table gives unseen pairs no probability)."
-    return size + f"is {teacher['eval_loss']:.4f} nats per token."
-
-
-def _counted_rows(run: Run) -> set[str]:
-    """Which rows the teachers of this run were counted on (values of teacher.rows)."""
-    trials = run.results.trials
-    guided = set(trials.loc[trials[ROLE] != names.CONTROL, "teacher.rows"])
-    return guided | ({run.record["teacher"]["rows"]} if run.record["teacher"] else set())
-
-
-def _leak_line(run: Run) -> str:
-    rows = _counted_rows(run)
-    if "all" in rows:
-        return LEAK
-    counted = {"student": "the rows the student trains on", "train_split": "all rows of the training split"}
-    which = " or ".join(counted[name] for name in sorted(rows)) or "nothing"
-    return f"No leak: the teacher counted {which}; none of the validation rows were counted."
+    return size + f"is {teacher.eval_loss:.4f} nats per token."

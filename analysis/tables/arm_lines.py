@@ -16,6 +16,7 @@ from analysis.columns import (
     CONTROL_NAME,
     EVAL_ROWS,
     LAYERS,
+    LEARNING_RATE,
     LOOP_STEPS,
     MIN_WEIGHT,
     ROLE,
@@ -27,7 +28,6 @@ from analysis.columns import (
 from analysis.results import Results
 from analysis.tables.arms import pair
 from analysis.tables.best import CONFIRMED_N, RANK, best
-from analysis.tables.search_lines import TAIL
 from analysis.wording import describe
 from trainable import names
 
@@ -36,9 +36,8 @@ BUDGET: Final = "budget"  # loop.steps; runs of nearly the same length (folds di
 SAME_BUDGET: Final = 0.02
 PANEL: Final = [LAYERS, BUDGET, EVAL_ROWS]
 NOTE: Final = "note"  # what the legend adds about an arm's units
-PLACE: Final = "place"  # of an arm among the study's; arms that it does not list come last
+ARM_INDEX: Final = "arm_index"  # of an arm in the study's list; arms that it does not list come last
 MEAN, LOW, HIGH, UNITS, ENDS = "mean", "low", "high", "units", "teacher_ends"
-LEARNING_RATE: Final = "optimizer.lr"
 
 
 def is_search(trials: pd.DataFrame) -> bool:
@@ -49,12 +48,12 @@ def is_search(trials: pd.DataFrame) -> bool:
 def arm_lines(results: Results, column: str, arms: Sequence[str] = ()) -> pd.DataFrame:
     """One row an arm, panel and step: mean, low and high of `column` over units, and how many units there are.
 
-    Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, place (of the arm in `arms`, the study's
+    Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, arm_index (in `arms`, the study's
     list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher is silent; infinity
     if it never ends; NaN for a control).
     """
     shown = shown_trials(results, arms)
-    keys = [*PANEL, ARM, PLACE, ROLE, NOTE]
+    keys = [*PANEL, ARM, ARM_INDEX, ROLE, NOTE]
     own = results.curves[[TRIAL, names.STEP, column]].dropna()
     points = own[np.isfinite(own[column].astype(float))].merge(shown[[TRIAL, *keys, ENDS]], on=TRIAL)
     groups = points.groupby([*keys, names.STEP], dropna=False)
@@ -66,7 +65,7 @@ def arm_lines(results: Results, column: str, arms: Sequence[str] = ()) -> pd.Dat
 
 
 def shown_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
-    """The trials that are drawn, with their arm and its place in `arms`, note, panel and the end of their teacher."""
+    """The trials that are drawn, with their arm and its index in `arms`, note, panel and the end of their teacher."""
     trials = results.trials
     chosen = _of_search(trials) if is_search(trials) else _of_comparison(results, arms)
     never = np.where(chosen[MIN_WEIGHT].astype(float) > 0, np.inf, chosen[TEACHER_STEPS].astype(float))
@@ -82,10 +81,10 @@ def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
     if tuned:
         trials = trials[trials[TRIAL].isin(pair(results, LEARNING_RATE)[TRIAL])]
     named = [_arm(row) for _, row in trials.iterrows()]
-    places = [arms.index(arm) if arm in arms else len(arms) for arm in named]
+    indices = [arms.index(arm) if arm in arms else len(arms) for arm in named]
     if tuned:
         named = [f"{arm}, lr {rate:g}" for arm, rate in zip(named, trials[LEARNING_RATE], strict=True)]
-    trials = trials.assign(**{ARM: named, PLACE: places, BUDGET: _budgets(trials)})
+    trials = trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
     done = (trials[STATE] == names.FINISHED).rename("done")
     same = [trials[LAYERS], trials[BUDGET], trials[ARM]]
     any_done = done.groupby(same, dropna=False).transform("any") if len(trials) else done
@@ -107,7 +106,7 @@ def _of_search(trials: pd.DataFrame) -> pd.DataFrame:
     """
     ranked = best(trials, top=TOP)
     parts = [_of_depth(trials, ranked[ranked[LAYERS] == depth]) for depth in sorted(set(ranked[LAYERS]))]
-    return pd.concat(parts or [trials.iloc[:0].assign(**{ARM: "", NOTE: ""})]).assign(**{PLACE: 0})
+    return pd.concat(parts or [trials.iloc[:0].assign(**{ARM: "", NOTE: ""})]).assign(**{ARM_INDEX: 0})
 
 
 def _of_depth(trials: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
@@ -133,9 +132,3 @@ def _budgets(trials: pd.DataFrame) -> pd.Series:
         longer = min(known.values(), default=np.inf)
         known[value] = longer if value >= (1 - SAME_BUDGET) * longer else value
     return steps.map(known)
-
-
-def tail(lines: pd.DataFrame) -> pd.DataFrame:
-    """The last 40 % of each panel's steps."""
-    last = lines.groupby(PANEL, dropna=False)[names.STEP].transform("max")
-    return lines[lines[names.STEP] >= (1 - TAIL) * last].reset_index(drop=True)

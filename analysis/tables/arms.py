@@ -5,7 +5,7 @@ Where a setting was tuned in every arm, each arm takes the value with its lowest
 that choice is made on the same units, which flatters every arm a little, and all of them alike.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -25,8 +25,9 @@ from analysis.columns import (
     STEPS_SAVED,
     TRIAL,
 )
-from analysis.results import Results, reach
-from analysis.tables import best as ranking
+from analysis.results import Results
+from analysis.tables.folds import test_over_train
+from analysis.tables.pairing import AGAINST_CONTROL, OF_CONTROL, beside_controls, time_to_control
 from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
 
@@ -61,25 +62,12 @@ def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
     done[FOLD] = done[FOLD].where(done[FOLDS].notna(), 0)
     if tuned is not None:
         done = _at_its_best(done, tuned)
-    controls = done[done[ROLE] == names.CONTROL]
-    columns = [*GROUP, *UNIT, names.EVAL_LOSS, names.STEP, names.TRAIN_SECONDS]
-    merged = done.merge(controls[columns], on=[*GROUP, *UNIT], suffixes=("", "_control"))
-    merged[names.GAIN] = merged[f"{names.EVAL_LOSS}_control"] - merged[names.EVAL_LOSS]
+    last = [names.EVAL_LOSS, names.STEP, names.TRAIN_SECONDS]
+    paired = beside_controls(done, [*GROUP, *UNIT], last)
     curves = dict(iter(results.curves.groupby(TRIAL)))
-    reached = [reach(curves[row[TRIAL]], row[f"{names.EVAL_LOSS}_control"]) for _, row in merged.iterrows()]
-    steps, seconds = np.array(reached, dtype=float).reshape(-1, 2).T
-    merged[STEPS_SAVED] = merged[f"{names.STEP}_control"] - steps
-    merged[SECONDS_SAVED] = merged[f"{names.TRAIN_SECONDS}_control"] - seconds
-    return merged
-
-
-def verdict(row: Mapping[Any, Any]) -> str:
-    """Of a row of `compare_arms`: better, worse, undecided (the interval holds 0), no claim (fewer than 2 units)."""
-    if not np.isfinite(row[LOW]):
-        return ranking.NO_CLAIM
-    if row[LOW] > 0:
-        return ranking.BETTER
-    return ranking.WORSE if row[HIGH] < 0 else ranking.UNDECIDED
+    finals = paired[[name + OF_CONTROL for name in last]].set_axis(last, axis="columns").to_dict("records")
+    reached = [time_to_control(curves[trial], final) for trial, final in zip(paired[TRIAL], finals, strict=True)]
+    return paired.assign(**pd.DataFrame(reached, index=paired.index, columns=AGAINST_CONTROL))
 
 
 def _at_its_best(trials: pd.DataFrame, tuned: str) -> pd.DataFrame:
@@ -117,10 +105,7 @@ def _interval(part: pd.DataFrame, gains: np.ndarray) -> tuple[float, float]:
     by_fold = part.groupby(FOLD)[names.GAIN].mean()
     if len(by_fold) < 2:
         return student_interval(gains)
-    test_share = 1 / (part[FOLDS].iloc[0] - 1)
-    if part["corpus.train_rows"].notna().all() and part[EVAL_ROWS].notna().all():
-        test_share = part[EVAL_ROWS].iloc[0] / part["corpus.train_rows"].iloc[0]
-    corrected = nadeau_bengio(by_fold.to_numpy(dtype=float), test_share)
+    corrected = nadeau_bengio(by_fold.to_numpy(dtype=float), test_over_train(part)[0])
     return corrected.low, corrected.high
 
 

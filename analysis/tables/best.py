@@ -6,15 +6,15 @@ Pure pandas on the tables of `analysis.results`; `python -m analysis.summary RUN
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from analysis.columns import (
     CONTROL_NAME,
+    FOLD,
     LAYERS,
     LOOP_STEPS,
     MIN_WEIGHT,
@@ -27,6 +27,7 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
+from analysis.tables.statistics import student_interval
 from trainable import names
 
 RANK: Final = "rank"
@@ -37,12 +38,7 @@ CONFIRMED_LOW: Final = "confirmed_low"
 CONFIRMED_HIGH: Final = "confirmed_high"
 CONFIRMED_STEPS_SAVED: Final = "confirmed_steps_saved"
 CONFIRMED_SECONDS_SAVED: Final = "confirmed_seconds_saved"
-BETTER: Final = "better"
-WORSE: Final = "worse"
-UNDECIDED: Final = "undecided"
-NO_CLAIM: Final = "no claim"
 _POINT = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
-_FOLD = "corpus.fold"  # with the seed, what a confirmation may change
 
 
 def best(trials: pd.DataFrame, top: int | None = None) -> pd.DataFrame:
@@ -63,22 +59,6 @@ def best(trials: pd.DataFrame, top: int | None = None) -> pd.DataFrame:
     columns = [RANK, TRIAL, *_POINT, names.GAIN, names.EVAL_LOSS, STEPS_SAVED, SECONDS_SAVED, *_CONFIRMED]
     table: pd.DataFrame = confirmed.loc[confirmed[RANK] <= (top or len(confirmed)), columns]
     return table.reset_index(drop=True)
-
-
-def verdict(row: Mapping[str, Any]) -> str:
-    """Of a row of `best`: better, worse, undecided (the 95 % interval holds 0), no claim (fewer than 2 seeds)."""
-    if row[CONFIRMED_N] < 2:
-        return NO_CLAIM
-    if row[CONFIRMED_LOW] > 0:
-        return BETTER
-    return WORSE if row[CONFIRMED_HIGH] < 0 else UNDECIDED
-
-
-def half_interval(sd: float, n: int) -> float:
-    """Half the width of the 95 % Student interval of a mean of `n` values with deviation `sd`; NaN for n < 2."""
-    if n < 2:
-        return math.nan
-    return float(t.ppf(0.975, n - 1) * sd / math.sqrt(n))
 
 
 def stopped(trials: pd.DataFrame) -> pd.DataFrame:
@@ -103,9 +83,9 @@ def cost(trials: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"trials": "int64", "trial_steps": "int64", "full_trial_steps": "int64"})
 
 
-def grid_points(spec: Mapping[str, Any]) -> int:
-    """How many settings the full grid of run.json's `spec` has: every combination of the space, at every depth."""
-    return len(spec["layers"]) * math.prod(map(len, spec["space"].values()))
+def grid_points(layers: Sequence[int], space: Mapping[str, Sequence[Any]]) -> int:
+    """How many settings a full grid has: every combination of the space, at every depth."""
+    return len(layers) * math.prod(map(len, space.values()))
 
 
 def at_edge(row: Mapping[Any, Any], space: Mapping[str, list[Any]]) -> list[str]:
@@ -144,7 +124,7 @@ _CONFIRMED = [
 
 def _same(trials: pd.DataFrame) -> pd.Series:
     """A key that trials share when all their settings but seed and fold are equal."""
-    settings = [name for name in map(str, trials.columns) if "." in name and name != _FOLD]
+    settings = [name for name in map(str, trials.columns) if "." in name and name != FOLD]
     keys = ["|".join(map(str, row)) for row in trials[settings].itertuples(index=False)]
     return pd.Series(keys, trials.index, dtype="str")
 
@@ -159,14 +139,13 @@ def _confirmed(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _confirmation(group: pd.DataFrame) -> dict[str, float]:
-    mean, sd, n = group[names.GAIN].mean(), group[names.GAIN].std(ddof=1), len(group)
-    half = half_interval(sd, n)
+    low, high = student_interval(group[names.GAIN].to_numpy(float))
     return {
-        CONFIRMED: mean,
-        CONFIRMED_SD: sd,
-        CONFIRMED_LOW: mean - half,
-        CONFIRMED_HIGH: mean + half,
-        CONFIRMED_N: n,
+        CONFIRMED: group[names.GAIN].mean(),
+        CONFIRMED_SD: group[names.GAIN].std(ddof=1),
+        CONFIRMED_LOW: low,
+        CONFIRMED_HIGH: high,
+        CONFIRMED_N: len(group),
         CONFIRMED_STEPS_SAVED: group[STEPS_SAVED].mean(skipna=False),
         CONFIRMED_SECONDS_SAVED: group[SECONDS_SAVED].mean(skipna=False),
     }

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.columns import EVAL_ROWS, FOLD, LAYERS, ROLE, SEED, TRIAL
 from analysis.results import Results
 from analysis.tables.arm_lines import BUDGET, HIGH, LOW, MEAN, PANEL, arm_lines, shown_trials
+from analysis.tables.pairing import beside_controls
 from analysis.wording import plural
 from trainable import names
 
@@ -21,10 +22,8 @@ def gain_lines(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
     shown = shown_trials(results)
     points = results.curves[[TRIAL, names.STEP, names.EVAL_LOSS]].merge(shown[[TRIAL, ROLE, *PANEL, *UNIT]], on=TRIAL)
     same = [*PANEL, *UNIT, names.STEP]
-    controls = points.loc[points[ROLE] == names.CONTROL, [*same, names.EVAL_LOSS]].drop_duplicates(same)
-    paired = points.merge(controls, on=same, suffixes=("", "_control"))
-    paired[names.GAIN] = paired[f"{names.EVAL_LOSS}_control"] - paired[names.EVAL_LOSS]
-    others = results.curves.drop(columns=names.GAIN)
+    paired = beside_controls(points, same)
+    others = results.curves.drop(columns=names.GAIN, errors="ignore")
     curves = others.merge(paired[[TRIAL, names.STEP, names.GAIN]], on=[TRIAL, names.STEP], how="left")
     return arm_lines(Results(results.trials, curves), names.GAIN, arms)
 

@@ -24,14 +24,15 @@ from analysis.columns import (
     STATE,
     STEPS_SAVED,
     STEPS_TO_CONTROL,
+    TEACHER_ROWS,
     TEACHER_STEPS,
+    TRAIN_ROWS,
     TRIAL,
 )
+from analysis.tables.pairing import OF_CONTROL, beside_controls
 from trainable import names
 from trainable.errors import InputError
 
-TRAIN_ROWS: Final = "corpus.train_rows"
-TEACHER_ROWS: Final = "teacher.rows"
 CONTROL_LOSS: Final = "control_loss"
 CONTROL_SE: Final = "control_se"  # over validation blocks
 GUIDED_LOSS: Final = "guided_loss"
@@ -45,10 +46,7 @@ _NUMBERS: Final = [
     *(names.TRAIN_SECONDS, STEPS_TO_CONTROL, STEPS_SAVED, SECONDS_TO_CONTROL, SECONDS_SAVED),
 ]
 _FOLLOWS_STEPS: Final = {"optimizer.warmup_steps", "loop.eval_every", "loop.checkpoint_every"}
-_CONTROLS: Final = {  # what a pair takes from its control
-    TRIAL: "_control",
-    STATE: "_control_state",
-    FOLD: "_control_fold",
+_CONTROLS: Final = {  # what the columns are called that a pair takes from its control
     names.EVAL_LOSS: CONTROL_LOSS,
     names.EVAL_LOSS_SE: CONTROL_SE,
     names.STEP: CONTROL_STEPS,
@@ -60,10 +58,11 @@ def pairs_of_folds(trials: pd.DataFrame) -> pd.DataFrame:
     """Every guided trial of a fold beside its control, named by `_named`, with `why` it does not count ("" if so)."""
     trials = _of_folds(trials)
     guided = _named(trials[trials[ROLE] != names.CONTROL])
-    controls = trials.loc[trials[ROLE] == names.CONTROL, list(_CONTROLS)].rename(columns=_CONTROLS)
-    pairs = guided.merge(controls, left_on=CONTROL_NAME, right_on="_control", how="left")
+    both = pd.concat([guided, trials[trials[ROLE] == names.CONTROL]])
+    pairs = beside_controls(both, [CONTROL_NAME], [TRIAL, STATE, FOLD, *_CONTROLS], keep_unpaired=True)
+    pairs = pairs[pairs[ROLE] != names.CONTROL]
+    pairs = pairs.rename(columns={name + OF_CONTROL: short for name, short in _CONTROLS.items()})
     pairs = pairs.rename(columns={names.EVAL_LOSS: GUIDED_LOSS, names.EVAL_LOSS_SE: GUIDED_SE})
-    pairs[names.GAIN] = pairs[CONTROL_LOSS] - pairs[GUIDED_LOSS]
     searched_only = bool((pairs[ROLE] == names.SEARCH).all())
     pairs[WHY] = [_why(row, searched_only) for row in pairs.to_dict("records")]
     return pairs.sort_values(FOLD, kind="stable", ignore_index=True)
@@ -84,12 +83,12 @@ def _of_folds(trials: pd.DataFrame) -> pd.DataFrame:
 def _why(pair: dict[Any, Any], searched_only: bool) -> str:
     """Why a pair does not count; "" if it does."""
     control = pair[CONTROL_NAME]
-    if not isinstance(pair["_control"], str):
+    if not isinstance(pair[TRIAL + OF_CONTROL], str):
         return f"its control {control} is not in the results"
-    if pair["_control_state"] != names.FINISHED:
-        return f"its control {control} is {pair['_control_state']}"
-    if pair["_control_fold"] != pair[FOLD]:
-        return f"its control {control} is of fold {pair['_control_fold']:.0f}"
+    if pair[STATE + OF_CONTROL] != names.FINISHED:
+        return f"its control {control} is {pair[STATE + OF_CONTROL]}"
+    if pair[FOLD + OF_CONTROL] != pair[FOLD]:
+        return f"its control {control} is of fold {pair[FOLD + OF_CONTROL]:.0f}"
     if pair[STATE] != names.FINISHED:
         return f"{pair[STATE]} ({pair[REASON]})" if isinstance(pair[REASON], str) and pair[REASON] else pair[STATE]
     if not math.isfinite(pair[names.GAIN]):

@@ -20,6 +20,8 @@ from analysis.columns import (
     SECONDS_TO_CONTROL,
     STEPS_SAVED,
     STEPS_TO_CONTROL,
+    TEACHER_ROWS,
+    TRAIN_ROWS,
     TRIAL,
 )
 from analysis.tables.fold_pairs import (
@@ -29,8 +31,6 @@ from analysis.tables.fold_pairs import (
     CONTROL_STEPS,
     GUIDED_LOSS,
     GUIDED_SE,
-    TEACHER_ROWS,
-    TRAIN_ROWS,
     WHY,
     pairs_of_folds,
 )
@@ -73,15 +73,6 @@ class KfoldStatistics:
     seconds_saved_sd: float
     control_seconds: float
 
-    @property
-    def verdict(self) -> str:
-        """In words, from the corrected interval."""
-        if self.folds < 2:
-            return "no claim from one fold"
-        if self.corrected.low > 0:
-            return "guided is better"
-        return "guided is worse" if self.corrected.high < 0 else "undecided, for the interval holds 0"
-
 
 def kfold_rows(trials: pd.DataFrame) -> pd.DataFrame:
     """One row an arm and fold, seeds averaged: ROW_COLUMNS. Only finished trials beside a finished control count.
@@ -123,20 +114,18 @@ def kfold_statistics(rows: pd.DataFrame) -> list[KfoldStatistics]:
 def _fold_row(pairs: pd.DataFrame) -> dict[str, Any]:
     means: dict[str, Any] = pairs[_MEANS].mean(skipna=False).to_dict()
     error = pairs[names.GAIN].std(ddof=1) / math.sqrt(len(pairs))
-    counted = ", ".join(sorted(set(map(str, pairs[TEACHER_ROWS]))))
+    counted = tuple(sorted(set(map(str, pairs[TEACHER_ROWS]))))
     return means | {SEEDS: len(pairs), GAIN_SE: error, TEACHER_ROWS: counted}
 
 
 def _statistics(arm: str, rows: pd.DataFrame) -> KfoldStatistics:
     gains = rows[names.GAIN].to_numpy(dtype=float)
     means = rows[_MEANS].mean(skipna=False)
-    ratio = float((rows[EVAL_ROWS] / rows[TRAIN_ROWS]).max(skipna=False))
-    rows_known, planned = math.isfinite(ratio), _planned(rows)
-    ratio = ratio if rows_known else 1 / (planned - 1)
+    ratio, rows_known = test_over_train(rows)
     return KfoldStatistics(
         arm=arm,
         folds=len(rows),
-        planned=planned,
+        planned=_planned(rows),
         gain_mean=float(gains.mean()),
         gain_sd=deviation(rows[names.GAIN]),
         test_over_train=ratio,
@@ -154,6 +143,12 @@ def _statistics(arm: str, rows: pd.DataFrame) -> KfoldStatistics:
         seconds_saved_sd=deviation(rows[SECONDS_SAVED]),
         control_seconds=means[CONTROL_SECONDS],
     )
+
+
+def test_over_train(rows: pd.DataFrame) -> tuple[float, bool]:
+    """n_test / n_train of a fold, and whether it is from row counts; 1/(k - 1), as if all rows were used, otherwise."""
+    ratio = float((rows[EVAL_ROWS] / rows[TRAIN_ROWS]).max(skipna=False))
+    return (ratio, True) if math.isfinite(ratio) else (1 / (_planned(rows) - 1), False)
 
 
 def deviation(values: pd.Series) -> float:

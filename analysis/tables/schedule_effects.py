@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, STATE, TEACHER_STEPS
-from analysis.results import read_run
 from trainable import names
 from trainable.errors import InputError
+from trainable.record.run_record import read_record
 
 Space = Mapping[str, Sequence[Any]]  # the values of each dotted key that the search chose from
 PARAMETER: Final = "parameter"
@@ -142,8 +142,8 @@ def gain_text(cell: Any, form: str) -> str:
 
 def read_space(run: Path) -> Space:
     """The values a search chose from. Raises InputError for a folder that is no run, or no search."""
-    space = read_run(run)["spec"].get("space")
-    if not isinstance(space, dict) or not space:
+    space = read_record(run).space
+    if not space:
         raise InputError(
             f"{run} is not a search, for its {names.RUN_FILE} has no space: give a run of schedule_search."
         )

@@ -11,13 +11,14 @@ it. All tests are two-sided and ask whether the mean (Wilcoxon: the centre) of t
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL: Final = 0.95  # of every interval
+Verdict = Literal["better", "worse", "undecided", "no claim"]  # undecided: the interval holds 0
 Values = Sequence[float] | NDArray[np.float64]
 _DECIMALS: Final = 12  # differences of rounded losses tie exactly, but for the noise of binary fractions
 
@@ -40,6 +41,15 @@ class SignedRank(NamedTuple):
     statistic: float  # W: the smaller of the two sums of ranks
     p: float  # two-sided
     floor: float  # the least p that so many pairs can give
+
+
+def verdict(low: float, high: float) -> Verdict:
+    """What the 95 % interval of a mean gain allows to say; no claim where there is none (one unit)."""
+    if not math.isfinite(low):
+        return "no claim"
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "undecided"
 
 
 def student_interval(values: Values) -> tuple[float, float]:

@@ -17,11 +17,11 @@ from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.trial_order import PairedTrials
 from trainable import names
 from trainable.config import to_dict
-from trainable.errors import InputError
+from trainable.errors import DamagedFile
 from trainable.plan import TrialPlan
 from trainable.record.files import fingerprint
 from trainable.record.ledger import Row
-from trainable.student.checkpoint import load_checkpoint
+from trainable.student.checkpoint import ForeignCheckpoint, load_checkpoint
 
 _VM_EVENTS = Path("/proc/vmstat")  # Linux
 _TUNES_LOG = "ray.tune.execution.tune_controller"
@@ -107,8 +107,10 @@ def _why_unusable(folder: RunFolder, plan: TrialPlan, reports: list[Row]) -> str
     path = folder.checkpoint(plan.name)
     try:
         state, _ = load_checkpoint(path, fingerprint(to_dict(plan.config)))
-    except InputError as error:
-        return str(error).split(": delete it")[0].rstrip(".")
+    except DamagedFile as error:
+        return f"checkpoint {path} is damaged ({error.reason})"
+    except ForeignCheckpoint as error:
+        return f"{path} {error.reason}"
     known = {row[names.STEP] for row in reports}
     lost = [step for step in range(0, state.step, plan.config.loop.eval_every) if step not in known]
     if not lost:

@@ -42,7 +42,7 @@ class Options:
 
     # --- data ---
     corpus: str | None = None
-    """builtin (docstrings: a demonstration), a path (parquet, jsonl, txt, save_to_disk folder), or a hub id"""
+    """builtin (four novels, 1 MB), a path (parquet, jsonl, txt, save_to_disk folder), or a hub id"""
     column: str | None = None
     """text column of the corpus (default: text)"""
     train_rows: int | None = None

@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
-from analysis.summary import print_summary, rebuild
+from analysis import summary
 from sweeps.engine.cluster.nodes import check_nodes
 from sweeps.engine.cluster.ray_start import Machine, RayStart
 from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
@@ -229,8 +229,7 @@ def conclude(folder: RunFolder, complete: bool, started: float, console: Console
     folder.write_record(replace(record, complete=complete, ended=now(), wall_seconds=spent))
     folder.files.fetch_records()
     with folder.files.writing():
-        rebuild(folder.path, folder.files.called)
-    print_summary(folder.path, console, folder.files.called)
+        summary.conclude(folder.path, console, folder.files.called)
     states = [state for _, state, _ in folder.trials()]
     if not complete:
         console.print(f"Interrupted; nothing is lost. Go on with: {resume}")

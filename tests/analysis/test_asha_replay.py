@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_module
 from replay_curves import EARLY, LATE, PAIR, add_depth
 from synthetic_run import write_run
 
@@ -20,9 +22,7 @@ ROOT = Path(__file__).parents[2]
 K_FOLD = ROOT / "results" / "published" / "k_fold"
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.asha_replay", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+run_command = partial(run_module, "analysis.asha_replay")
 
 
 def test_published_curves_are_ahead_and_behind_on_average_in_four_stretches() -> None:

@@ -1,19 +1,17 @@
 """The command that draws curves by arm."""
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from arm_trials import two_arms
+from commands import run_module
 from synthetic_run import realistic_run
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.curves", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+run_command = partial(run_module, "analysis.curves")
 
 
 def test_the_command_draws_each_folder_into_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 import io
 import re
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import run_module
 from fold_trials import LINEAR_240, NONE, pair, table
 from synthetic_run import add_trial, write_run
 
@@ -118,9 +118,7 @@ def test_a_run_folder_is_read_from_its_ledgers(tmp_path: Path, capsys: pytest.Ca
     assert cells == [["0", "1", "5.0000", "0.0100", "4.7000"], ["1", "1", "5.0000", "0.0100", "4.8000"]]
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.kfold_table", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+run_command = partial(run_module, "analysis.kfold_table")
 
 
 def test_csv_names_what_it_leaves_out_on_stderr(five: pd.DataFrame, tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """The published study's numbers, digit for digit, from its event files and from what was kept; the command."""
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run_module
 from pandas.testing import assert_frame_equal
 from published_files import CONTROL, GUIDED, LOSSES, add_run
 
@@ -155,6 +155,4 @@ def test_the_command_keeps_tables_and_answers_mistakes_in_a_sentence(tmp_path: P
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.published_runs", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=KEPT.parents[1])
+run_command = partial(run_module, "analysis.published_runs")

@@ -12,7 +12,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
-from analysis.results import Results, build, load, reach, write
+from analysis.results import Results, build, load, write
+from analysis.tables.pairing import reach
 from trainable import config, names
 from trainable.errors import InputError
 from trainable.record.files import write_json

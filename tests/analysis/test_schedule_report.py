@@ -1,12 +1,12 @@
 """The command: report, picture, CSV, and a comparison refused."""
 
 import io
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import run_module
 from searches import SPACE, search, steps_matter, text
 from synthetic_run import realistic_run, spec, write_run
 
@@ -20,9 +20,7 @@ from trainable.errors import InputError
 ROOT = Path(__file__).parents[2]
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.schedule_report", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+run_command = partial(run_module, "analysis.schedule_report")
 
 
 def test_a_search_that_has_not_finished_a_trial_says_so_in_every_section(tmp_path: Path) -> None:

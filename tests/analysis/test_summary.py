@@ -1,17 +1,18 @@
 """The summary: what it claims, what it refuses to claim, and its command line."""
 
 import io
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_module
 from rich.console import Console
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
-from analysis.figures.search_figures import FIGURES
-from analysis.summary import print_summary, rebuild, write_summary
+from analysis import summary
+from analysis.results import read_findings
+from analysis.summary import print_summary, rebuild
 from trainable import names
 from trainable.errors import InputError
 from trainable.record.files import read_json, write_json
@@ -35,15 +36,17 @@ def guided(run: Path, gain: float, role: str = names.SEARCH, **settings: Any) ->
     return add_trial(run, role, losses, control=CONTROL, **linear | settings)
 
 
+def write_summary(run: Path) -> str:
+    return summary.write_summary(read_findings(run))
+
+
 def printed(run: Path) -> str:
     stream = io.StringIO()
     print_summary(run, Console(file=stream, width=200))
     return stream.getvalue()
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.summary", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+run_command = partial(run_module, "analysis.summary")
 
 
 def test_a_gain_that_all_seeds_confirm_is_a_claim_with_its_interval(tmp_path: Path) -> None:
@@ -86,16 +89,16 @@ def test_at_most_three_schedules_of_a_depth_are_shown(tmp_path: Path) -> None:
     assert write_summary(run).count("| 1 | linear |") == 3
 
 
-def test_the_demonstration_text_is_called_one(tmp_path: Path) -> None:
+def test_the_built_in_text_is_called_what_it_is(tmp_path: Path) -> None:
     corpus = read_json(one_depth(tmp_path) / names.RUN_FILE)["corpus"]
-    assert "built-in demonstration text" in write_summary(one_depth(tmp_path))
+    assert "built-in text, four novels of 1 MB" in write_summary(one_depth(tmp_path))
     real = write_summary(one_depth(tmp_path, corpus=corpus | {"demonstration": False, "source": "books.parquet"}))
-    assert "demonstration text" not in real
+    assert "built-in text" not in real
 
 
 def test_a_leak_probe_is_called_one_in_the_setting_and_in_the_verdict(tmp_path: Path) -> None:
     run = one_depth(tmp_path)
-    assert "No leak: the teacher counted the rows the student trains on" in write_summary(run)
+    assert "No leak: teachers counted only the rows that the student trains on" in write_summary(run)
     guided(run, 0.1, teacher__rows="all", teacher__min_weight=0.1)
     text = write_summary(run)
     assert text.count("LEAK PROBE") == 2
@@ -165,7 +168,7 @@ def test_a_control_that_was_at_its_final_loss_early_is_pointed_out(tmp_path: Pat
 
 
 def test_a_run_without_trials_has_a_summary_without_an_answer(tmp_path: Path) -> None:
-    text = rebuild(write_run(tmp_path / "run", teacher=None))
+    text = write_summary(write_run(tmp_path / "run", teacher=None))
     assert text.count("there is no answer yet") == 2
     assert "Teacher: none." in text
 
@@ -180,10 +183,10 @@ def test_the_terminal_shows_the_numbers_of_the_file(tmp_path: Path) -> None:
 
 def test_rebuilding_writes_tables_figures_and_summary(tmp_path: Path) -> None:
     run = realistic_run(tmp_path / "run", layers=(1,))
-    text = rebuild(run)
-    assert (run / names.SUMMARY_FILE).read_text() == text
-    for name in (names.TRIALS_TABLE, names.CURVES_TABLE, *(f"{names.FIGURES_FOLDER}/{figure}" for figure in FIGURES)):
-        assert (run / name).is_file()
+    assert rebuild(run) == []
+    text = (run / names.SUMMARY_FILE).read_text()
+    drawn = [f"{names.FIGURES_FOLDER}/{name}.png" for name in ("gain_by_schedule", "curves", "curves_tail")]
+    assert all((run / name).is_file() for name in (names.TRIALS_TABLE, names.CURVES_TABLE, *drawn))
     assert "![curves.png](figures/curves.png)" in text
 
 

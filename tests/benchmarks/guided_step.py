@@ -35,8 +35,8 @@ from trainable.prepare import prepare_run
 from trainable.student.batches import Batch
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.train import RunData
-from trainable.teacher.counts import count_stream
-from trainable.teacher.smoothing import estimate
+from trainable.teacher.counts import count_bigrams
+from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
 
 WEIGHT = 0.5
@@ -185,7 +185,7 @@ def teacher_mib(student: Student) -> float:
     """The table's arrays, and all that one step makes of them (by size of the arrays, not by measurement)."""
     table = student.teacher.table
     arrays = [table.indptr, table.indices, table.values, table.backoff_V, table.base_V]
-    contexts_N = torch.cat([batch.context_BxT.flatten() for batch in student.batches()]).cpu().numpy()
+    contexts_N = torch.cat([batch.context_BxT.flatten() for batch in student.batches()])
     guidance = student.teacher.guide(student.output, contexts_N, WEIGHT)
     sparse = guidance.sparse_VxC
     matrix = sparse.values().nbytes + sparse.col_indices().nbytes + sparse.crow_indices().nbytes
@@ -249,7 +249,7 @@ def memory_cases(repeats: int, threads: int) -> Iterator[Row]:
 
 def teacher_milliseconds(student: Student, repeats: int) -> tuple[list[float], int]:
     """Of all the teacher does in a step (E, its gradient closed), and the distinct contexts of the step."""
-    contexts_N = torch.cat([batch.context_BxT.flatten() for batch in student.batches()]).cpu().numpy()
+    contexts_N = torch.cat([batch.context_BxT.flatten() for batch in student.batches()])
     student.output.grad = torch.zeros_like(student.output)
 
     def once() -> float:
@@ -260,14 +260,14 @@ def teacher_milliseconds(student: Student, repeats: int) -> tuple[list[float], i
         return (perf_counter() - started) * 1000
 
     once()
-    return [once() for _ in range(repeats)], len(np.unique(contexts_N))
+    return [once() for _ in range(repeats)], len(contexts_N.unique())
 
 
 def table_of_first(data: RunData, tokens: int) -> BigramTable:
     """The teacher of the first `tokens` training tokens."""
     blocks = data.train
-    counts = count_stream(blocks.stream_N[:tokens], blocks.vocab_size, first_context=blocks.eos_id)
-    return estimate(counts, "mle", tokenizer_fingerprint="", rows="student")
+    counts = count_bigrams(blocks.stream_N[:tokens], blocks.vocab_size, first_context=blocks.eos_id)
+    return estimate_table(counts, "mle", tokenizer_fingerprint="", rows="student")
 
 
 def growth_cases(repeats: int) -> Iterator[Row]:

@@ -227,7 +227,6 @@ def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_disk_that_fills_up_in_the_middle_of_a_sweep_loses_nothing(tmp_path: Path) -> None:
     home = os.environ | {"BIGRAM_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}

@@ -21,7 +21,7 @@ from live_sweep import (
 from analysis.results import load
 from trainable import names
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 ROWS = ("--train-rows", "400", "--eval-rows", "100")
 SEARCH_WORDS = ("--smoke-test", *ROWS, "--steps", "48", "--set", "loop.eval_every=8", "loop.checkpoint_every=8")

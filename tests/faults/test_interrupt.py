@@ -10,7 +10,7 @@ from live_sweep import SMALL_STUDY, LiveSweep, last_step, ledgers, same_losses, 
 from analysis.results import load
 from trainable import names
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def press_ctrl_c(sweep: LiveSweep) -> None:

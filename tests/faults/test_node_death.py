@@ -9,7 +9,7 @@ from ray.cluster_utils import Cluster
 
 from trainable import names
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from live_sweep import SMALL_STUDY, LiveSweep, finish, same_losses
 
 from trainable.record.cache import MANIFEST_FILE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_two_sweeps_share_cache_and_results_and_are_both_right(undisturbed: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ One sweep has it all: a trial that dies and goes on, an arm that no machine can 
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from live_sweep import SMALL_STUDY, LiveSweep, last_step, ledgers, losses
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from analysis.results import load
-from sweeps.engine.failures import death_reason
 from sweeps.engine.run import RESTARTS
 from trainable import names
 from trainable.record.files import write_json
 
+pytestmark = pytest.mark.timeout(900)
 CGROUP = Path(f"/sys/fs/cgroup/memory/no-memory-{os.getpid()}")  # version 1
 
 
@@ -84,11 +83,6 @@ def trial(outcome: Outcome, name: str) -> pd.Series:
     return load(outcome.run).trials.set_index("trial").loc[name]
 
 
-def live(test: Callable[..., None]) -> Callable[..., None]:
-    return pytest.mark.slow(pytest.mark.timeout(900)(test))
-
-
-@live
 def test_killed_worker_goes_on_from_its_checkpoint_with_the_same_losses(outcome: Outcome, undisturbed: Path) -> None:
     assert trial(outcome, outcome.survivor)["state"] == names.FINISHED
     pd.testing.assert_series_equal(
@@ -99,14 +93,12 @@ def test_killed_worker_goes_on_from_its_checkpoint_with_the_same_losses(outcome:
     assert "goes on from its last checkpoint (restart 1 of 2)" in outcome.printed
 
 
-@live
 def test_refused_allocation_fails_the_trial_and_says_how_much_was_asked(outcome: Outcome) -> None:
     greedy = trial(outcome, outcome.survivor.replace("none", "greedy"))
     assert greedy["state"] == names.FAILED
     assert re.search(r"^RuntimeError: .*you tried to allocate \d{13} bytes.*, after 2 restarts$", greedy["reason"])
 
 
-@live
 def test_worker_killed_once_too_often_fails_its_trial_with_the_cause(outcome: Outcome) -> None:
     lost = trial(outcome, outcome.lost)
     cause = "because memory ran out" if outcome.by_kernel else "was killed"
@@ -114,7 +106,6 @@ def test_worker_killed_once_too_often_fails_its_trial_with_the_cause(outcome: Ou
     assert cause in lost["reason"] and lost["reason"].endswith("after 2 restarts")
 
 
-@live
 def test_guided_trials_of_a_failed_control_are_named_and_do_not_wait(outcome: Outcome) -> None:
     text = (outcome.run / names.SUMMARY_FILE).read_text()
     guided = ", ".join(outcome.lost.replace("none", arm) for arm in ("linear-0", "greedy"))
@@ -122,30 +113,9 @@ def test_guided_trials_of_a_failed_control_are_named_and_do_not_wait(outcome: Ou
     assert "2 failed, 0 not ended." in text
 
 
-@live
 def test_sweep_goes_on_and_its_exit_status_says_that_trials_failed(outcome: Outcome) -> None:
     assert outcome.status == 1
     assert trial(outcome, outcome.survivor.replace("none", "linear-0"))["state"] == names.FINISHED
     assert (outcome.run / names.CURVES_TABLE).exists()
     assert re.search(rf"{outcome.lost} +failed", outcome.printed)
     assert "Traceback" not in outcome.printed
-
-
-# ---- what is said of a death, without Ray ---------------------------------------------------------------------------
-
-
-def test_an_exception_is_told_by_its_first_line() -> None:
-    error = RayTaskError("f", "traceback", MemoryError("no room for 8 GiB.\nmore"))
-    assert death_reason(error, out_of_memory=True) == "MemoryError: no room for 8 GiB"
-    assert death_reason(RayTaskError("f", "traceback", ValueError()), False) == "ValueError: no message"
-
-
-def test_a_worker_that_says_nothing_was_killed_and_memory_is_blamed_only_with_evidence() -> None:
-    assert "SIGKILL" in death_reason(ActorDiedError(), out_of_memory=False)
-    assert "because memory ran out" in death_reason(ActorDiedError(), out_of_memory=True)
-    assert "was killed" in death_reason(None, out_of_memory=False)
-
-
-def test_a_worker_that_cannot_be_reached_is_told_from_one_that_was_killed() -> None:
-    said = "the node of its worker died or cannot be reached"
-    assert death_reason(ActorUnavailableError("RPC error: Socket closed", b"0" * 16), out_of_memory=True) == said

@@ -16,7 +16,7 @@ from live_sweep import PATIENCE, descendants, wait_until_gone
 from analysis.results import load
 from trainable import names
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = (sys.executable, "-m", "ray.scripts.scripts")

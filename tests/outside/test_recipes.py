@@ -252,7 +252,6 @@ def job(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_slurm_job_that_runs_out_of_time_is_queued_again_and_goes_on(job: dict[str, str], tmp_path: Path) -> None:
     words = ["--corpus", str(corpus_file(tmp_path)), "--smoke-test", "--train-rows", "400"]

@@ -3,7 +3,7 @@
 import pytest
 from soak import Soak, keep, soak, table
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

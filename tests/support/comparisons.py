@@ -5,10 +5,9 @@ from typing import Any
 
 from synthetic_run import add_trial, spec, write_run
 
-from analysis.page.html_page import packed_plotly
-from analysis.page.plot_groups import groups
+from analysis.page.html_page import groups, packed_plotly
 from analysis.report import write_report
-from analysis.sections.summary_sections import read_all
+from analysis.results import read_findings
 from trainable import names
 from trainable.record.files import read_json, write_json
 
@@ -42,10 +41,10 @@ def page_of(run: Path) -> str:
 
 def drawn(run: Path) -> dict[str, list[dict[str, Any]]]:
     """Title of a group -> its figures."""
-    return {group.title: [plot.figure for plot in group.plots] for group in groups(read_all(run))}
+    return {group.title: [one.figure for one in group.figures] for group in groups(read_findings(run))}
 
 
 def line(figure: dict[str, Any], name: str) -> dict[str, Any]:
-    found = [trace for trace in figure["data"] if trace["name"] == name and "customdata" in trace]
+    found = [trace for trace in figure["data"] if trace["name"] == name and "hovertemplate" in trace]
     assert len(found) == 1
     return found[0]

@@ -1,16 +1,10 @@
-"""The studies: what each varies and fixes at both scales, and each of them run for real in its smallest form."""
+"""The studies: what each varies and fixes at both scales (each of them run: outside/test_study_runs.py)."""
 
 import importlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-from ray.cluster_utils import Cluster
 
-from analysis.results import load
-from sweeps.engine.cli import main
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.study import TeacherOptions, chosen, run_study
 from trainable import names
@@ -139,43 +133,6 @@ def test_validation_size_trains_the_same_and_validates_on_five_times_the_rows() 
 def test_contradictory_options_are_refused(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         study("layer_depth", **options)
-
-
-# ---- for real ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a cluster of two nodes on this machine: joined, as a user joins theirs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        nodes.add_node(num_cpus=1)
-        yield nodes.address
-        nodes.shutdown()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", STUDIES)
-def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data, a Ray cluster joined by RAY_ADDRESS, every trial, tables, figures, summary."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAY_ADDRESS", cluster)
-    module = importlib.import_module(f"sweeps.{name}")
-    arguments = ["--smoke-test", "--results", str(tmp_path / "results")]
-    assert main(getattr(module, name), TeacherOptions, "Study.", arguments) == 0
-    (run,) = (tmp_path / "results" / name).iterdir()
-    trials, curves = load(run)
-    planned = study(name, smoke_test=True)
-    assert set(trials["trial"]) == {plan.name for plan in planned.plans}
-    assert set(trials["state"]) == {names.FINISHED}
-    assert set(trials["arm"]) == set(planned.arms)
-    guided = trials[trials["role"] == names.ARM].merge(curves, on="trial", suffixes=("", "_curve"))
-    start = guided[guided["step_curve"] == 0]
-    assert pd.Series(start["gain_curve"]).abs().max() == 0 if len(start) else name == "validation_size"
-    summary = (run / names.SUMMARY_FILE).read_text()
-    assert all(f"| {arm} |" in summary for arm in planned.arms)
-    assert {path.name for path in (run / names.FIGURES_FOLDER).iterdir()} >= {"curves.png", "curves_tail.png"}
 
 
 def test_a_study_runs_the_arms_asked_for_beside_all_controls() -> None:

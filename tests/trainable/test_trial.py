@@ -1,15 +1,13 @@
 """The trainable on a real Ray: what it shares, and what it refuses."""
 
-import os
 import re
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 from big_data import big_blocks, big_table
-from ray import tune
 
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
@@ -18,8 +16,9 @@ from trainable.record.run_files import RunFiles
 from trainable.shared_data import checksums, data_of
 from trainable.teacher.table import BigramTable
 from trainable.text.blocks import TokenBlocks
-from trainable.trial import trial_folder
+from trainable.trial import read_shared, trial_folder
 
+pytestmark = pytest.mark.xdist_group("ray")
 MIB = 2**20
 CONFIG = override(TrialConfig(), {"teacher.schedule": "linear", "teacher.steps": 10})
 
@@ -54,60 +53,39 @@ def pss_mib() -> float:
     return int(match[1]) / 1024
 
 
-def read_everything(config: dict[str, Any], *, blocks: Any, tables: Any, marks: str) -> None:
-    """A trial that touches each byte of what is shared, waits until the other has too, and reports its memory."""
+@ray.remote(num_cpus=1)
+def read_everything(shared: list[Any], sums: dict[str, str], marks: Path, number: int) -> dict[str, Any]:
+    """Touch each byte of what trials share, beside another that does the same; memory taken, and what was found."""
+
+    def wait_for(name: str) -> None:  # both have got that far
+        (marks / f"{name}{number}").touch()
+        while len(list(marks.glob(f"{name}*"))) < 2:
+            time.sleep(0.01)
+
     before = pss_mib()
-    (train_blocks, _), table = blocks[data_key(CONFIG)], tables[table_key(CONFIG)]
-    arrays = [train_blocks.stream_N, train_blocks.ids_BxT, table.values, table.indices, table.indptr]
+    data = read_shared(shared, CONFIG, sums)
+    assert isinstance(data.table, BigramTable)
+    arrays = [data.train.stream_N, data.train.ids_BxT, data.table.values, data.table.indices, data.table.indptr]
     total = float(sum(int(array.sum()) for array in arrays))
-    (Path(marks) / str(config["number"])).touch()
-    while len(list(Path(marks).iterdir())) < 2:
-        pass
-    tune.report({"pss": pss_mib() - before, "writeable": any(a.flags.writeable for a in arrays), "total": total})
-    (Path(marks) / f"done{config['number']}").touch()
-    while len(list(Path(marks).iterdir())) < 4:  # keep the pages mapped until the other has measured
-        pass
+    wait_for("read")
+    found = {"pss": pss_mib() - before, "writeable": any(a.flags.writeable for a in arrays), "total": total}
+    wait_for("measured")  # the pages stay mapped until the other has measured too
+    return found
 
 
-@pytest.fixture(scope="module")
-def own_ray() -> Iterator[None]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}  # workers import this module
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        logging_level="ERROR",
-        log_to_driver=False,
-        runtime_env=here,
-    )
-    yield
-    ray.shutdown()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="PSS is read from Linux's /proc")
-def test_two_trials_on_a_node_share_the_pages_of_table_and_blocks(own_ray: None, tmp_path: Path) -> None:
+def test_two_trials_on_a_node_share_the_pages_of_table_and_blocks(one_ray: None, tmp_path: Path) -> None:
     table, blocks = big_table(16 * MIB), big_blocks(64 * MIB)  # 96 MiB and 128 MiB
     by_key, tables = shared_data(table, blocks)
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    function = tune.with_parameters(read_everything, blocks=by_key, tables=tables, marks=str(marks))
-    results = tune.Tuner(
-        tune.with_resources(function, {"cpu": 1}),
-        param_space={"number": tune.grid_search([0, 1])},
-        run_config=tune.RunConfig(storage_path=str(tmp_path), name="tune", verbose=0),
-    ).fit()
-    metrics = [result.metrics for result in results]
+    shared, sums = [ray.put((by_key, tables))], checksums(by_key, tables)
+    found = ray.get([read_everything.remote(shared, sums, tmp_path, number) for number in range(2)])
     shared_mib = (table.values.nbytes + table.indices.nbytes + blocks.stream_N.nbytes) / MIB
-    assert not any(m["writeable"] for m in metrics)
-    assert metrics[0]["total"] == metrics[1]["total"] > 0
+    assert not any(one["writeable"] for one in found)
+    assert found[0]["total"] == found[1]["total"] > 0
     # Driver and object store map the pages too: two readers of one copy add at most their shares of it.
-    assert sum(m["pss"] for m in metrics) < 1.2 * shared_mib, "the readers hold copies of their own"
+    assert sum(one["pss"] for one in found) < 1.2 * shared_mib, "the readers hold copies of their own"
 
 
-def test_a_run_folder_that_a_node_cannot_see_is_named(own_ray: None, tmp_path: Path) -> None:
+def test_a_run_folder_that_a_node_cannot_see_is_named(one_ray: None, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be seen from node .*file system that all nodes share"):
         trial_folder(RunFiles(tmp_path / "elsewhere"), "none-L1-s0")

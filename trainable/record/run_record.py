@@ -118,6 +118,32 @@ class RunRecord:
         tuned: str | None = self.spec.get("tuned")
         return tuned
 
+    @property
+    def planned(self) -> Mapping[str, str]:
+        """The trials of a comparison, each with the name of its control; none of a search, which chooses as it goes."""
+        return {plan["name"]: plan["control"] for plan in self.spec.get("plans", ())}
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Depths of a search; none of a comparison."""
+        return tuple(self.spec.get("layers") or ())
+
+    @property
+    def space(self) -> Mapping[str, list[Any]]:
+        """The values of each dotted key that a search chooses from; none of a comparison."""
+        return self.spec.get("space") or {}
+
+    @property
+    def confirm_seeds(self) -> tuple[int, ...]:
+        """Seeds on which a search runs the best schedule of each depth again."""
+        return tuple(self.spec.get("confirm_seeds", ()))
+
+    @property
+    def grace_period(self) -> int | None:
+        """The first step at which ASHA judges; None where it is off."""
+        asha = self.spec.get("asha")
+        return None if asha is None else int(asha["grace_period"])
+
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], path: Path | str = names.RUN_FILE) -> "RunRecord":
         """The inverse of `to_dict`; reads older records too. Raises RecordError, which names `path`, for any other."""

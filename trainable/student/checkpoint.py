@@ -13,14 +13,19 @@ from typing import Any
 
 import torch
 
-from trainable.errors import InputError
+from trainable.errors import DamagedFile, InputError
 from trainable.record.files import atomic_file
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_REMEDY = "delete it to train again from step 0"
 
 
-class DamagedCheckpoint(InputError):
-    """Not the bytes that were written."""
+class ForeignCheckpoint(InputError):
+    """A whole file that a run cannot go on from: its path, and the reason, which follows the path in a sentence."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path} {reason}: {_REMEDY}.")
+        self.path, self.reason = path, reason
 
 
 @dataclass(kw_only=True)
@@ -52,23 +57,18 @@ def save_checkpoint(path: Path, config_fingerprint: str, state: RunState, **part
 def load_checkpoint(path: Path, config_fingerprint: str) -> tuple[RunState, dict[str, dict[str, Any]]]:
     """The inverse of `save_checkpoint`.
 
-    Raises DamagedCheckpoint where a byte is not what was written, InputError for a file that is no checkpoint of ours
+    Raises DamagedFile where a byte is not what was written, ForeignCheckpoint for a file that is no checkpoint of ours
     (nothing in it is run) or of a run with other settings.
     """
-    payload = _payload(path)
-    try:
-        parts = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle.UnpicklingError and others: whatever it is, it is no checkpoint of ours
-        raise InputError(f"{path} is no checkpoint ({type(error).__name__}): delete it to train again.") from None
-    if parts.pop("config") != config_fingerprint:
-        raise InputError(f"checkpoint {path} is of a run with other settings: delete it to train again.")
-    return RunState(**parts.pop("state")), parts
-
-
-def _payload(path: Path) -> memoryview:
-    """What stands before the digest, if the digest is that of the payload."""
     content = memoryview(path.read_bytes())
     payload, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != bytes(digest):
-        raise DamagedCheckpoint(f"checkpoint {path} is damaged (its checksum does not match).")
-    return payload
+        raise DamagedFile(path, "its checksum does not match", _REMEDY)
+    try:
+        parts = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        found, state = parts.pop("config"), RunState(**parts.pop("state"))
+    except Exception as error:  # pickle.UnpicklingError and others: whatever it is, it is no checkpoint of ours
+        raise ForeignCheckpoint(path, f"is no checkpoint ({type(error).__name__})") from None
+    if found != config_fingerprint:
+        raise ForeignCheckpoint(path, "is the checkpoint of a run with other settings")
+    return state, parts

@@ -26,12 +26,12 @@ def guided_loss(
     """
     if guidance is None:
         return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, teacher_weight=0.0)
+
+    # 1 logsumexp(W h) - (1-w) <h, W[y]>: plain cross-entropy with a target worth less than one
     loss = chunked_cross_entropy(hidden_NxD, output_VxD, target_N, guidance.weight)
-    return loss - guidance.weight * _expected_logit(hidden_NxD, context_N, target_N, guidance)
 
-
-def _expected_logit(hidden_NxD: Tensor, context_N: Tensor, target_N: Tensor, guidance: Guidance) -> Tensor:
-    """Sum over positions of <h, E[c]>: the logit that the teacher expects."""
+    # 2 <h, E[c]>: the logit that the teacher expects at each position
     expected_NxD = F.embedding(guidance.row_V[context_N], guidance.expected_CxD)
     expected_logit_N = (hidden_NxD.to(expected_NxD.dtype) * expected_NxD).sum(1)
-    return (expected_logit_N * (target_N != IGNORE_INDEX)).sum()
+
+    return loss - guidance.weight * (expected_logit_N * (target_N != IGNORE_INDEX)).sum()

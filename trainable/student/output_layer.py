@@ -44,13 +44,13 @@ def cross_entropies(hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, bu
 
 
 def logits_buffer(output_VxD: Tensor, positions: int) -> Tensor:
-    """Room for the logits of a chunk, [n, V]: to be made once, for fresh room for each chunk splinters the heap."""
+    """Uninitialised logits of a chunk, [n, V]: made once and used again, for one a chunk fragments the heap."""
     chunk = min(CHUNK[output_VxD.device.type], positions)
     return torch.empty(chunk, len(output_VxD), dtype=_product_dtype(output_VxD), device=output_VxD.device)
 
 
 def _product_dtype(output_VxD: Tensor) -> torch.dtype:
-    """Of the matrix products: autocast's, where it is on."""
+    """dtype of the matrix products: autocast's if enabled, else the weights'."""
     device = output_VxD.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else output_VxD.dtype
 
@@ -73,15 +73,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(low_NxD), chunk):
             here = slice(start, start + chunk)
             counted_nx1, target_nx1 = counted_Nx1[here], target_Nx1[here]
-            # each of these is the buffer itself in float32, and a copy in lower precision
+            # 1 logits and log-probabilities; each is the buffer itself in float32, and a copy in lower precision
             logits_nxV = torch.mm(low_NxD[here], low_VxD.t(), out=buffer_nxV[: len(target_nx1)]).to(precise)
             target_logit_nx1 = logits_nxV.gather(1, target_nx1)
             log_p_nxV = torch.log_softmax(logits_nxV, 1, out=logits_nxV)
+            # 2 the loss: logsumexp - (1 - w) z[y] = w z[y] - log p[y]
             loss_nx1 = teacher_weight * target_logit_nx1 - log_p_nxV.gather(1, target_nx1)
             loss += (loss_nx1 * counted_nx1).sum()
+            # 3 its gradient for the logits: p - (1 - w) onehot(y)
             p_nxV = log_p_nxV.exp_()
             p_nxV.scatter_add_(1, target_nx1, torch.full_like(target_logit_nx1, teacher_weight - 1))
             grad_logits_nxV = p_nxV.to(dtype)
+            # 4 and from there for hidden states and output matrix
             torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here]).mul_(counted_nx1)
             _add_product(grad_VxD, grad_logits_nxV.t(), low_NxD[here] * counted_nx1)
 

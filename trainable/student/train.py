@@ -18,18 +18,19 @@ import torch
 from transformers import LlamaForCausalLM
 
 from trainable import names
-from trainable.config import LoopConfig, OptimizerConfig, TrialConfig, to_dict
-from trainable.errors import InputError, require
+from trainable.config import LoopConfig, TrialConfig, to_dict
+from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import fingerprint
 from trainable.student.batches import Batch, make_batch, step_order
-from trainable.student.checkpoint import DamagedCheckpoint, RunState, load_checkpoint, save_checkpoint
+from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
 from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
 from trainable.student.model import build_model, hidden_states, output_matrix
+from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.ranks import ALONE, Ranks
 from trainable.teacher.guidance import Guidance, Teacher
-from trainable.teacher.schedules import learning_rate, teacher_weight
+from trainable.teacher.schedules import teacher_weight
 from trainable.teacher.table import BigramTable
 from trainable.text.blocks import TokenBlocks
 
@@ -87,7 +88,8 @@ def train(
 
     while True:
         last = state.step == loop.steps
-        weight = teacher_weight(state.step, config.teacher)
+        arm = config.teacher
+        weight = teacher_weight(state.step, arm.schedule, arm.steps, arm.min_weight, arm.tau)
         lr = learning_rate(state.step, config.optimizer, loop.steps)
 
         # --- checkpoint: before the evaluation, so that a run resumed here evaluates and reports again ---
@@ -129,8 +131,8 @@ def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict
         return None
     try:
         return load_checkpoint(path, run_id)
-    except DamagedCheckpoint as error:
-        _log.warning("%s It trains again from step 0.", error)
+    except DamagedFile as error:
+        _log.warning("checkpoint %s is damaged (%s): the run starts again from step 0.", path, error.reason)
         return None
 
 
@@ -140,18 +142,6 @@ def pick_device(loop: LoopConfig) -> torch.device:
         raise InputError("loop.device is cuda but PyTorch finds no CUDA device here: use auto or cpu.")
     use_cuda = loop.device == "cuda" or (loop.device == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if use_cuda else "cpu")
-
-
-def make_optimizer(model: LlamaForCausalLM, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW; matrices decay, norms do not."""
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    vectors = [p for p in model.parameters() if p.dim() < 2]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    betas = (config.beta1, config.beta2)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=True)
 
 
 def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Teacher | None:
@@ -198,7 +188,7 @@ def backward(
     guidance = None
     if teacher is not None and weight > 0:
         contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
-        guidance = teacher.guide(output_matrix(model), contexts_N.cpu().numpy(), weight)
+        guidance = teacher.guide(output_matrix(model), contexts_N, weight)
     step_loss = torch.zeros((), device=model.device)
     for batch in batches:
         with autocast:
@@ -217,23 +207,6 @@ def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None)
     return guided_loss(
         hidden_NxD, output_matrix(model), batch.context_BxT.flatten(), batch.target_BxT.flatten(), guidance
     )
-
-
-def update(
-    model: LlamaForCausalLM,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    lr: float,
-    clip_norm: float,
-) -> None:
-    """Clip the gradients, step, and drop them."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    scaler.unscale_(optimizer)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad(set_to_none=True)
 
 
 def check_finite(name: str, loss: float, step: int, lr: float, weight: float) -> None:

@@ -4,26 +4,24 @@ Counts add (teacher/counts.py): the table of a fold is made from the sum of the 
 no row is counted again for the next fold, smoothing, or arm. Tables are cached under a fingerprint of what shapes them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from trainable.config import TeacherConfig
 from trainable.record.cache import Manifest, built_once
 from trainable.record.files import fingerprint
-from trainable.teacher.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_blocks, count_stream
-from trainable.teacher.smoothing import estimate, uniform, unigram
-from trainable.teacher.table import BigramTable, cross_entropy, load_table, save_table, shuffled
+from trainable.teacher.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_bigrams, count_blocks
+from trainable.teacher.kinds import KINDS, Material
+from trainable.teacher.table import BigramTable, cross_entropy, load_table, save_table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers, own_cores
 
 TABLE_FORMAT = 3  # raise when the same settings give another table
 TABLE_FILE = "table.bigram"
-SHUFFLE_SEED = 0
 TRAVELLING_TOKENS = 1 << 24  # of a piece that is counted elsewhere; here CHUNK_TOKENS, for merging costs
 
 
@@ -59,7 +57,7 @@ def _stream_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[int, Ids]
 
 def _count_stream(vocab_size: int, piece: tuple[int, Ids]) -> BigramCounts:
     before, ids_n = piece
-    return count_stream(ids_n, vocab_size, first_context=before, threads=min(4, own_cores()))
+    return count_bigrams(ids_n, vocab_size, first_context=before, threads=min(4, own_cores()))
 
 
 def _block_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[Ids, Ids]]:
@@ -77,29 +75,25 @@ def _count_blocks(vocab_size: int, piece: tuple[Ids, Ids]) -> BigramCounts:
 def teacher_table(
     teacher: TeacherConfig, parts: Sequence[TokenBlocks], tokenizer: TextTokenizer, cache: Path, counter: Counter
 ) -> BigramTable:
-    """The table of the parts' rows under the teacher's smoothing, from the cache or made now."""
+    """The teacher's table, counted on the parts' rows; from the cache or made now."""
     shaping = [TABLE_FORMAT, [part.fingerprint for part in parts], *teacher.table_settings]
     folder = cache / "tables" / fingerprint(shaping)
 
     def build(into: Path) -> Manifest:
-        table = make_table(teacher, lambda: counter(parts), tokenizer)
-        save_table(table, into / TABLE_FILE)
+        material = Material(
+            counts=lambda: counter(parts),
+            vocab_size=tokenizer.vocab_size,
+            tokenizer_fingerprint=tokenizer.fingerprint,
+            rows=teacher.rows,
+            smoothing=teacher.smoothing,
+            strength=teacher.smoothing_strength,
+            min_count=teacher.min_count,
+        )
+        save_table(KINDS[teacher.kind](material), into / TABLE_FILE)
         return {"shaping": shaping}
 
     built_once(folder, build)
     return load_table(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
-
-
-def make_table(teacher: TeacherConfig, counts: Callable[[], BigramCounts], tokenizer: TextTokenizer) -> BigramTable:
-    """The teacher of the kind asked for; a uniform one counts nothing."""
-    known: dict[str, Any] = {"tokenizer_fingerprint": tokenizer.fingerprint}
-    if teacher.kind == "uniform":
-        return uniform(tokenizer.vocab_size, **known)
-    if teacher.kind == "unigram":
-        return unigram(counts(), rows=teacher.rows, **known)
-    pruned = {"min_count": teacher.min_count, "rows": teacher.rows, **known}
-    table = estimate(counts(), teacher.smoothing, teacher.smoothing_strength, **pruned)
-    return shuffled(table, SHUFFLE_SEED) if teacher.kind == "shuffled" else table
 
 
 def teacher_loss(table: BigramTable, blocks: TokenBlocks) -> float | None:

@@ -112,7 +112,7 @@ class BigramCounts:
             )
 
 
-def count_stream(
+def count_bigrams(
     stream_N: Ids, vocab_size: int, *, first_context: int, chunk_tokens: int = CHUNK_TOKENS, threads: int = 1
 ) -> BigramCounts:
     """Count (first_context -> stream[0]) and every (stream[i] -> stream[i + 1]): N bigrams in N tokens.

@@ -1,7 +1,10 @@
 """The teacher at work beside a student: the rows E = P W of one optimizer step, and the gradient through them.
 
+Row E[c] = sum_k p(k | c) W[k] is the output vector that the teacher expects after context c, which is all that the
+guided loss needs of it: no distribution over the vocabulary is ever written out (student/guided_loss.py).
+
 W does not change within an optimizer step, so E is computed once a step for the distinct contexts of that step, as a
-leaf that asks for a gradient. Every micro-batch adds to E.grad (student/guided_loss.py); after the last one `close`
+leaf that asks for a gradient. Every micro-batch adds to E.grad; after the last one `close`
 applies the chain rule through E by hand: W.grad += P^T E.grad.
 
     N tokens of a micro-batch   V vocabulary   D width   C distinct contexts of a step   K bigrams of those contexts
@@ -27,16 +30,17 @@ class Guidance:
     weight: float  # w(t)
     expected_CxD: Tensor  # E, a leaf: backward passes of the micro-batches fill its .grad
     row_V: Tensor  # context id -> row of E (only ids of this step's contexts are meaningful)
-    sparse_VxC: Tensor  # CSR, transposed: P = sparse + backoff * base
-    backoff_C: Tensor | None  # lambda(c); None where it is 0 for all contexts of the step
-    base_V: Tensor  # q
+    sparse_VxC: Tensor  # S^T in CSR, of the rows P = S + lambda q
+    backoff_C: Tensor | None  # lambda; None where it is 0 for all contexts of the step
+    base_V: Tensor  # q, the vector that all rows share
 
     @torch.no_grad()
     def close(self, output_VxD: torch.nn.Parameter) -> None:
         """Add P^T E.grad to the gradient of the output matrix; call once, after the last backward of the step."""
         grad_CxD = self.expected_CxD.grad
         assert grad_CxD is not None and output_VxD.grad is not None, "close() comes after backward()"
-        grad_VxD = output_VxD.grad[: len(self.base_V)]  # a model may have more rows than the tokenizer has tokens
+        grad_VxD = output_VxD.grad[: len(self.base_V)]
+        # P^T E.grad = S^T E.grad + q (lambda E.grad), added in place
         torch.addmm(grad_VxD, self.sparse_VxC, grad_CxD, out=grad_VxD)
         if self.backoff_C is not None:
             grad_VxD.addr_(self.base_V, self.backoff_C @ grad_CxD)
@@ -45,26 +49,38 @@ class Guidance:
 class Teacher:
     """A bigram table at work beside a student: computes E for the contexts of each step."""
 
-    def __init__(self, table: BigramTable, device: torch.device):
+    def __init__(self, table: BigramTable, device: torch.device | str = "cpu"):
         self.table = table
-        self.device = device
+        self.device = torch.device(device)
         self.base_V = torch.tensor(table.base_V, device=device)
 
     @torch.no_grad()
-    def guide(self, output_VxD: Tensor, context_N: np.ndarray, weight: float) -> Guidance:
-        """E for the distinct ids of `context_N` (any integer array with all contexts of the optimizer step)."""
-        contexts_C = np.unique(context_N).astype(np.int64)
-        output_VxD = output_VxD[: self.table.vocab_size]
+    def guide(self, output_VxD: Tensor, context_N: Tensor, weight: float) -> Guidance:
+        """E for the distinct ids of `context_N`: all contexts of the optimizer step, whole numbers of any shape.
+
+        `weight` is w(t). Raises InputError for an id outside the table's vocabulary.
+        """
+        output_VxD = output_VxD[: self.table.vocab_size]  # a model may have more rows than the tokenizer has tokens
         dtype = output_VxD.dtype
-        base_V = self.base_V.to(dtype)
-        backoff_C = None
-        sparse_CxV, sparse_VxC = self._rows(contexts_C, dtype)
+
+        # 1 which contexts: each distinct one once, and where it is found
+        contexts_C = np.unique(context_N.cpu().numpy()).astype(np.int64)
+        row_V = np.zeros(self.table.vocab_size, np.int64)
+        row_V[contexts_C] = np.arange(len(contexts_C))
+
+        # 2 cut their sparse rows, and transpose them for `close`: a product with a CSR's .t() is several times slower
+        indptr_C1, columns_K, values_K = cut_rows(self.table, contexts_C, np.int32)
+        size = (len(contexts_C), self.table.vocab_size)
+        rows_CxV = scipy.sparse.csr_array((values_K, columns_K, indptr_C1.astype(np.int32)), shape=size)
+        sparse_CxV, sparse_VxC = (_csr(matrix, dtype, self.device) for matrix in (rows_CxV, rows_CxV.T.tocsr()))
+
+        # 3 E = S W + lambda (q W): the second term is one vector, shared by all rows
         expected_CxD = _product(sparse_CxV, output_VxD)
+        base_V, backoff_C = self.base_V.to(dtype), None
         if self.table.backoff_V[contexts_C].any():
             backoff_C = torch.tensor(self.table.backoff_V[contexts_C], dtype=dtype, device=self.device)
             expected_CxD.addr_(backoff_C, base_V @ output_VxD)
-        row_V = np.zeros(self.table.vocab_size, np.int64)
-        row_V[contexts_C] = np.arange(len(contexts_C))
+
         return Guidance(
             weight=weight,
             expected_CxD=expected_CxD.requires_grad_(),
@@ -74,28 +90,23 @@ class Teacher:
             base_V=base_V,
         )
 
-    def _rows(self, contexts_C: np.ndarray, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The contexts' rows and their transpose, both CSR: a product with a CSR's .t() is several times slower."""
-        indptr, indices_K, values_K = cut_rows(self.table, contexts_C, np.int32)
-        size = (len(contexts_C), self.table.vocab_size)
-        rows = scipy.sparse.csr_array((values_K, indices_K, indptr.astype(np.int32)), shape=size)
-        return self._on_device(rows, dtype), self._on_device(rows.T.tocsr(), dtype)
 
-    def _on_device(self, matrix: scipy.sparse.csr_array, dtype: torch.dtype) -> Tensor:
-        with warnings.catch_warnings():  # "CSR support is in beta"
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(matrix.indptr),
-                torch.from_numpy(matrix.indices),
-                torch.from_numpy(matrix.data),
-                size=matrix.shape,
-                dtype=dtype,
-                device=self.device,
-            )
+def _csr(matrix: scipy.sparse.csr_array, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A SciPy matrix for PyTorch, in its form."""
+    with warnings.catch_warnings():  # "CSR support is in beta"
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr),
+            torch.from_numpy(matrix.indices),
+            torch.from_numpy(matrix.data),
+            size=matrix.shape,
+            dtype=dtype,
+            device=device,
+        )
 
 
 def _product(sparse_CxV: Tensor, dense_VxD: Tensor) -> Tensor:
-    """Their product, a panel of columns at a time; one copy serves all panels, for fresh ones splinter the heap."""
+    """Sparse times dense, a panel of columns at a time; one copy serves all panels: fresh ones fragment the heap."""
     if dense_VxD.shape[1] <= PANEL:
         return sparse_CxV @ dense_VxD
     product_CxD = dense_VxD.new_empty(len(sparse_CxV), dense_VxD.shape[1])

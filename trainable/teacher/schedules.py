@@ -1,15 +1,18 @@
-"""Teacher weight and learning rate as pure functions of the optimizer step (the first step is 0).
+"""Weight of the teacher, a pure function of the optimizer step (the first step is 0).
 
-To add a schedule: add its name to `config.Schedule` and its decay to `_DECAY`.
+To add a schedule, add an entry to SCHEDULES: settings and command lines take their choices from its keys.
+
+    t step   T scheduling steps   tau decay constant in steps (None: 1 % is left at t = T)
 """
 
 import math
 from collections.abc import Callable
 
-from trainable.config import OptimizerConfig, TeacherConfig
+from trainable.errors import require, require_choice
 
-# t: step, T: scheduling steps, tau: decay constant in steps (None: 1 % is left at t = T).
-_DECAY: dict[str, Callable[[int, int, float | None], float]] = {
+# How the weight falls from 1 at t = 0, before the floor and the end at T are seen to.
+SCHEDULES: dict[str, Callable[[int, int, float | None], float]] = {
+    "none": lambda t, T, tau: 0.0,  # no teacher, not even its floor: the control
     "linear": lambda t, T, tau: 1 - t / T,
     "exponential": lambda t, T, tau: math.exp(-t / (tau or T / math.log(100))),
     "reciprocal": lambda t, T, tau: 1 / (1 + t / (tau or T / 99)),
@@ -17,21 +20,25 @@ _DECAY: dict[str, Callable[[int, int, float | None], float]] = {
 }
 
 
-def teacher_weight(step: int, teacher: TeacherConfig) -> float:
-    """Weight w(t) of the teacher's distribution in the target, in [0, 1].
+def teacher_weight(step: int, schedule: str, steps: int, min_weight: float = 0.0, tau: float | None = None) -> float:
+    """Weight w(t) of the teacher's distribution in the target at optimizer step `step`, in [0, 1].
 
-    Falls from 1 at t = 0 and is exactly `min_weight` for every t >= T = `teacher.steps`; 0 throughout for "none".
+    Falls from 1 at step 0 and is exactly `min_weight` from step `steps` on; 0 throughout for schedule "none".
+    Raises InputError for an unknown schedule or a number out of range.
     """
-    if teacher.schedule == "none":
+    check_schedule(schedule, steps, min_weight, tau)
+    if schedule == "none":
         return 0.0
-    if step >= teacher.steps:
-        return teacher.min_weight
-    return max(teacher.min_weight, _DECAY[teacher.schedule](step, teacher.steps, teacher.tau))
+    return min_weight if step >= steps else max(min_weight, SCHEDULES[schedule](step, steps, tau))
 
 
-def learning_rate(step: int, optimizer: OptimizerConfig, total_steps: int) -> float:
-    """Linear warm-up over `warmup_steps` to the peak, then a cosine that would reach 0 at `total_steps`."""
-    if step < optimizer.warmup_steps:
-        return optimizer.lr * (step + 1) / optimizer.warmup_steps
-    progress = (step - optimizer.warmup_steps) / max(1, total_steps - optimizer.warmup_steps)
-    return optimizer.lr * 0.5 * (1 + math.cos(math.pi * progress))
+def check_schedule(schedule: str, steps: int, min_weight: float, tau: float | None) -> None:
+    """Raise InputError for an unknown schedule or a number out of range."""
+    require_choice("teacher.schedule", schedule, SCHEDULES)
+    require(0 <= min_weight <= 1, f"teacher.min_weight is {min_weight}: give a weight between 0 and 1.")
+    require(tau is None or tau > 0, f"teacher.tau is {tau}: give a positive number of steps.")
+    require(steps >= 0, f"teacher.steps is {steps}: give at least 0 scheduling steps.")
+    require(
+        schedule == "none" or steps >= 1,
+        f"teacher.steps is {steps} for the {schedule} schedule: give at least 1 scheduling step.",
+    )

@@ -1,4 +1,6 @@
-"""From bigram counts to a teacher table: seven ways to give unseen bigrams their share, and two controls.
+"""From bigram counts to a teacher table: seven ways to give unseen bigrams their share.
+
+To add a method, write it and add an entry to SMOOTHINGS: settings and command lines take their choices from its keys.
 
 With n(c, k) the count of k after c, n(c) the bigrams that begin with c, t(c) the distinct ones, V the vocabulary, and
 u the unigram distribution of next tokens (how often each token *follows*), p(k | c) is
@@ -20,9 +22,10 @@ follows something, as in published comparisons, nothing changes. mle alone keeps
 Discounts come from counts of counts (Chen and Goodman, eq. 26). Where a corpus is too small for that (an n_i that they
 divide by is 0, or a discount leaves its range), KenLM's fallback 0.5, 1, 1.5 is used, or 0.75 for a single discount.
 
-Shapes: V vocabulary, K distinct bigrams.
+    V vocabulary   K distinct bigrams
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,24 +33,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.config import Smoothing, check_min_count, check_strength
-from trainable.errors import InputError
+from trainable.errors import InputError, require, require_choice
 from trainable.teacher.counts import BigramCounts
 from trainable.teacher.table import BigramTable, column_dtype
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-DEFAULT_STRENGTH: Final[dict[str, float]] = {
-    "add_k": 0.01,
-    "jelinek_mercer": 0.5,
-}  # the best of the published reference
 FALLBACK_DISCOUNT: Final = 0.75
 FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True)
-class _Tally:
+class Tally:
     """Counts, taken apart once for all methods."""
 
     prev_K: Ints
@@ -59,18 +57,36 @@ class _Tally:
     continuation_V: Floats  # distinct contexts before it
 
 
-# Each method: the sparse values, the weight of the shared vector per context, the shared vector.
-_Parts = tuple[Floats, Floats, Floats]
+# What a method gives: the sparse values [K], the weight of the shared vector per context [V], the shared vector [V].
+Parts = tuple[Floats, Floats, Floats]
 
 
-def estimate(
+@dataclass(frozen=True, kw_only=True)
+class Strength:
+    """The parameter of a method that has one."""
+
+    default: float
+    largest: float
+    wanted: str  # what to give instead of one that is out of range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way of smoothing, and what it allows."""
+
+    parts: Callable[..., Parts]  # of a tally, and of the strength where the method has one
+    strength: Strength | None = None
+    backs_off: bool = True  # whether the shared vector's weight can take the mass of rare bigrams that are left out
+
+
+def estimate_table(
     counts: BigramCounts,
-    smoothing: Smoothing,
+    smoothing: str,
     strength: float | None = None,
     *,
     min_count: int = 1,
     tokenizer_fingerprint: str,
-    rows: str,
+    rows: str = "student",
 ) -> BigramTable:
     """The table of `counts` under a smoothing method; computed in float64, stored in float32.
 
@@ -79,12 +95,25 @@ def estimate(
     Rounding to float32 is relative (6e-8), so stored rows sum to 1 within 2e-7.
     Raises InputError if nothing was counted, or if `strength` or `min_count` does not fit the method.
     """
-    _require_counts(counts)
-    check_min_count(smoothing, min_count)
-    strength = _strength(smoothing, strength)
-    tally = _tally(counts)
-    value_K, backoff_V, base_V = _METHODS[smoothing](tally, strength)
-    prev_K, next_K, value_K, backoff_V = _pruned(tally, value_K, backoff_V, min_count)
+    require_counts(counts)
+    check_smoothing(smoothing, strength, min_count)
+    method, tally = SMOOTHINGS[smoothing], tally_of(counts)
+
+    # 1 the method: sparse values, weights of the shared vector, the shared vector
+    if method.strength is None:
+        value_K, backoff_V, base_V = method.parts(tally)
+    else:
+        strength = method.strength.default if strength is None else strength
+        value_K, backoff_V, base_V = method.parts(tally, strength)
+
+    # 2 rare bigrams leave, and their mass goes to the shared vector
+    prev_K, next_K = tally.prev_K, tally.next_K
+    if min_count > 1:
+        kept_K = tally.count_K >= min_count
+        backoff_V = backoff_V + _sums(prev_K[~kept_K], value_K[~kept_K], counts.vocab_size)
+        prev_K, next_K, value_K = prev_K[kept_K], next_K[kept_K], value_K[kept_K]
+
+    # 3 the table: bigrams are in the order of their contexts, so a row begins where its context does
     return BigramTable(
         indptr=np.searchsorted(prev_K, np.arange(counts.vocab_size + 1)),
         indices=next_K.astype(column_dtype(counts.vocab_size)),
@@ -100,26 +129,105 @@ def estimate(
     )
 
 
-def _pruned(tally: "_Tally", value_K: Floats, backoff_V: Floats, min_count: int) -> tuple[Ints, Ints, Floats, Floats]:
-    """The bigrams that stay, and the weights of the shared vector with the mass of those that do not."""
-    if min_count == 1:
-        return tally.prev_K, tally.next_K, value_K, backoff_V
-    kept_K = tally.count_K >= min_count
-    lost_V = _sums(tally.prev_K[~kept_K], value_K[~kept_K], len(backoff_V))
-    return tally.prev_K[kept_K], tally.next_K[kept_K], value_K[kept_K], backoff_V + lost_V
+def check_smoothing(smoothing: str, strength: float | None, min_count: int) -> None:
+    """Raise InputError for an unknown method, or a strength or smallest count that does not fit it."""
+    require_choice("teacher.smoothing", smoothing, SMOOTHINGS)
+    method = SMOOTHINGS[smoothing]
+    if strength is not None:
+        if method.strength is None:
+            raise InputError(
+                f"teacher.smoothing_strength is {strength}, but {smoothing} has no strength: leave it out."
+            )
+        require(
+            0 < strength <= method.strength.largest and math.isfinite(strength),
+            f"teacher.smoothing_strength is {strength} for {smoothing}: give {method.strength.wanted}.",
+        )
+    require(min_count >= 1, f"teacher.min_count is {min_count}: give at least 1, which keeps every bigram.")
+    require(
+        min_count == 1 or method.backs_off,
+        f"teacher.min_count is {min_count} but {smoothing} has no back-off weight for the mass of rare bigrams: "
+        "choose another teacher.smoothing, such as modified_kneser_ney, or leave it out.",
+    )
 
 
-def uniform(vocab_size: int, *, tokenizer_fingerprint: str) -> BigramTable:
-    """A control: every token is equally likely after every context (label smoothing, as a teacher)."""
-    base_V = np.full(vocab_size, 1 / vocab_size)
-    return _without_context(base_V, "uniform", tokenizer_fingerprint, counted_tokens=0, rows="none")
+def require_counts(counts: BigramCounts) -> None:
+    """Raise InputError if nothing was counted."""
+    if not len(counts.keys_K):
+        raise InputError("no bigrams were counted, so there is no table to estimate: give the corpus more rows.")
 
 
-def unigram(counts: BigramCounts, *, tokenizer_fingerprint: str, rows: str) -> BigramTable:
-    """A control: every context is followed by the unigram distribution of next tokens (maximum likelihood)."""
-    _require_counts(counts)
-    base_V = _normalised(_tally(counts).unigram_V)
-    return _without_context(base_V, "unigram", tokenizer_fingerprint, counted_tokens=counts.total, rows=rows)
+def tally_of(counts: BigramCounts) -> Tally:
+    """Counts, taken apart: by context, by next token, occurrences and distinct ones."""
+    prev_K, next_K, count_K = counts.prev_K, counts.next_K, counts.counts_K.astype(np.float64)
+    size = counts.vocab_size
+    return Tally(
+        prev_K=prev_K,
+        next_K=next_K,
+        count_K=count_K,
+        total_V=_sums(prev_K, count_K, size),
+        types_V=np.bincount(prev_K, minlength=size).astype(np.float64),
+        unigram_V=_sums(next_K, count_K, size),
+        continuation_V=np.bincount(next_K, minlength=size).astype(np.float64),
+    )
+
+
+# --- the methods -----------------------------------------------------------------------------------------------------
+
+
+def _mle(tally: Tally) -> Parts:
+    value_K = tally.count_K / tally.total_V[tally.prev_K]
+    return value_K, (tally.total_V == 0).astype(np.float64), _normalised(tally.unigram_V)
+
+
+def _add_k(tally: Tally, strength: float) -> Parts:
+    added = strength * len(tally.total_V)
+    value_K = tally.count_K / (tally.total_V + added)[tally.prev_K]
+    return value_K, added / (tally.total_V + added), np.full_like(tally.total_V, 1 / len(tally.total_V))
+
+
+def _jelinek_mercer(tally: Tally, strength: float) -> Parts:
+    value_K = strength * tally.count_K / tally.total_V[tally.prev_K]
+    return value_K, np.where(tally.total_V > 0, 1 - strength, 1.0), _no_zeros(tally.unigram_V)
+
+
+def _witten_bell(tally: Tally) -> Parts:
+    whole_V = tally.total_V + tally.types_V
+    return tally.count_K / whole_V[tally.prev_K], _share(tally.types_V, whole_V), _no_zeros(tally.unigram_V)
+
+
+def _absolute_discount(tally: Tally) -> Parts:
+    cut_K = np.full_like(tally.count_K, single_discount(tally.count_K))
+    return _discounted(tally, cut_K, _no_zeros(tally.unigram_V))
+
+
+def _kneser_ney(tally: Tally) -> Parts:
+    cut_K = np.full_like(tally.count_K, single_discount(tally.count_K))
+    return _discounted(tally, cut_K, _no_zeros(tally.continuation_V))
+
+
+def _modified_kneser_ney(tally: Tally) -> Parts:
+    continuation_V = tally.continuation_V
+    cut_V = _by_count(continuation_V)
+    total = continuation_V.sum()
+    base_V = (continuation_V - cut_V) / total + cut_V.sum() / total / len(cut_V)
+    return _discounted(tally, _by_count(tally.count_K), base_V)
+
+
+SMOOTHINGS: Final[dict[str, Method]] = {
+    "mle": Method(parts=_mle, backs_off=False),
+    # defaults: the best of the published reference
+    "add_k": Method(parts=_add_k, strength=Strength(default=0.01, largest=math.inf, wanted="a positive number")),
+    "jelinek_mercer": Method(
+        parts=_jelinek_mercer, strength=Strength(default=0.5, largest=1, wanted="a weight in (0, 1]")
+    ),
+    "witten_bell": Method(parts=_witten_bell),
+    "absolute_discount": Method(parts=_absolute_discount),
+    "kneser_ney": Method(parts=_kneser_ney),
+    "modified_kneser_ney": Method(parts=_modified_kneser_ney),
+}
+
+
+# --- what the methods share ------------------------------------------------------------------------------------------
 
 
 def counts_of_counts(count_K: NDArray[Any]) -> tuple[int, int, int, int]:
@@ -147,59 +255,7 @@ def modified_discounts(count_K: NDArray[Any]) -> tuple[float, float, float]:
     return (d1, d2, d3) if all(0 < d <= i for i, d in enumerate((d1, d2, d3), 1)) else FALLBACK_DISCOUNTS
 
 
-def _mle(tally: _Tally, strength: float | None) -> _Parts:
-    value_K = tally.count_K / tally.total_V[tally.prev_K]
-    return value_K, (tally.total_V == 0).astype(np.float64), _normalised(tally.unigram_V)
-
-
-def _add_k(tally: _Tally, strength: float | None) -> _Parts:
-    assert strength is not None
-    added = strength * len(tally.total_V)
-    value_K = tally.count_K / (tally.total_V + added)[tally.prev_K]
-    return value_K, added / (tally.total_V + added), np.full_like(tally.total_V, 1 / len(tally.total_V))
-
-
-def _jelinek_mercer(tally: _Tally, strength: float | None) -> _Parts:
-    assert strength is not None
-    value_K = strength * tally.count_K / tally.total_V[tally.prev_K]
-    return value_K, np.where(tally.total_V > 0, 1 - strength, 1.0), _no_zeros(tally.unigram_V)
-
-
-def _witten_bell(tally: _Tally, strength: float | None) -> _Parts:
-    whole_V = tally.total_V + tally.types_V
-    return tally.count_K / whole_V[tally.prev_K], _share(tally.types_V, whole_V), _no_zeros(tally.unigram_V)
-
-
-def _absolute_discount(tally: _Tally, strength: float | None) -> _Parts:
-    cut_K = np.full_like(tally.count_K, single_discount(tally.count_K))
-    return _discounted(tally, cut_K, _no_zeros(tally.unigram_V))
-
-
-def _kneser_ney(tally: _Tally, strength: float | None) -> _Parts:
-    cut_K = np.full_like(tally.count_K, single_discount(tally.count_K))
-    return _discounted(tally, cut_K, _no_zeros(tally.continuation_V))
-
-
-def _modified_kneser_ney(tally: _Tally, strength: float | None) -> _Parts:
-    continuation_V = tally.continuation_V
-    cut_V = _by_count(continuation_V)
-    total = continuation_V.sum()
-    base_V = (continuation_V - cut_V) / total + cut_V.sum() / total / len(cut_V)
-    return _discounted(tally, _by_count(tally.count_K), base_V)
-
-
-_METHODS: Final[dict[str, Callable[[_Tally, float | None], _Parts]]] = {
-    "mle": _mle,
-    "add_k": _add_k,
-    "jelinek_mercer": _jelinek_mercer,
-    "witten_bell": _witten_bell,
-    "absolute_discount": _absolute_discount,
-    "kneser_ney": _kneser_ney,
-    "modified_kneser_ney": _modified_kneser_ney,
-}
-
-
-def _discounted(tally: _Tally, cut_K: Floats, base_V: Floats) -> _Parts:
+def _discounted(tally: Tally, cut_K: Floats, base_V: Floats) -> Parts:
     """Take cut_K off the counts and give what a row loses to the shared vector."""
     value_K = (tally.count_K - cut_K) / tally.total_V[tally.prev_K]
     cut_V = _sums(tally.prev_K, cut_K, len(base_V))
@@ -229,51 +285,3 @@ def _normalised(count_V: Floats) -> Floats:
 def _sums(id_K: Ints, weight_K: Floats, vocab_size: int) -> Floats:
     """The weights of each id, added up."""
     return np.bincount(id_K, weight_K, vocab_size).astype(np.float64, copy=False)
-
-
-def _tally(counts: BigramCounts) -> _Tally:
-    prev_K, next_K, count_K = counts.prev_K, counts.next_K, counts.counts_K.astype(np.float64)
-    size = counts.vocab_size
-    return _Tally(
-        prev_K=prev_K,
-        next_K=next_K,
-        count_K=count_K,
-        total_V=_sums(prev_K, count_K, size),
-        types_V=np.bincount(prev_K, minlength=size).astype(np.float64),
-        unigram_V=_sums(next_K, count_K, size),
-        continuation_V=np.bincount(next_K, minlength=size).astype(np.float64),
-    )
-
-
-def _without_context(
-    base_V: Floats, name: str, tokenizer_fingerprint: str, *, counted_tokens: int, rows: str
-) -> BigramTable:
-    size = len(base_V)
-    return BigramTable(
-        indptr=np.zeros(size + 1, np.int64),
-        indices=np.zeros(0, column_dtype(size)),
-        values=np.zeros(0, np.float32),
-        backoff_V=np.ones(size, np.float32),
-        base_V=base_V.astype(np.float32),
-        vocab_size=size,
-        smoothing=name,
-        strength=None,
-        tokenizer_fingerprint=tokenizer_fingerprint,
-        counted_tokens=counted_tokens,
-        rows=rows,
-    )
-
-
-def _strength(smoothing: Smoothing, strength: float | None) -> float | None:
-    """The strength that the method will use. Raises InputError if it has none or the value is out of range."""
-    if smoothing not in _METHODS:
-        raise InputError(f"teacher.smoothing is {smoothing!r}: choose one of {', '.join(_METHODS)}.")
-    if strength is None:
-        return DEFAULT_STRENGTH.get(smoothing)
-    check_strength(smoothing, strength)
-    return strength
-
-
-def _require_counts(counts: BigramCounts) -> None:
-    if not len(counts.keys_K):
-        raise InputError("no bigrams were counted, so there is no table to estimate: give the corpus more rows.")

@@ -5,35 +5,37 @@
 Every interpolated smoothing method has this form (teacher/smoothing.py), so a table takes memory in proportion to
 the distinct bigrams, not to V * V, and E[c] = sum_k p(k | c) W[k] is a sparse product plus one shared vector. The
 table holds plain numpy arrays, so that an object store shares it between processes without a copy; nothing here
-writes to them. trainable/teacher/table_file.py saves and loads it.
+writes to them. Its file is the same arrays between a header and a digest, so that loading is mapping and checking.
 
-Shapes: V vocabulary, K distinct bigrams, C contexts asked for, N pairs asked for, Z non-zeros of the rows asked for.
+    V vocabulary   K distinct bigrams   C contexts asked for   N pairs asked for   Z non-zeros of the rows asked for
 """
 
 import hashlib
 import json
 import mmap
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from trainable.errors import InputError
+from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import atomic_file
 
 Ids = NDArray[np.integer[Any]]
-MAGIC: Final = b"\x89BIGRAM\n"
-FORMAT_VERSION: Final = 1
-PREFIX_BYTES: Final = 16  # magic, version, length of the header
-ALIGNMENT: Final = 64  # of the first array in a file, in bytes
 ARRAYS: Final = ("indptr", "values", "backoff_V", "base_V", "indices")  # widest first: each stays aligned in a file
 FACTS: Final = ("vocab_size", "smoothing", "strength", "tokenizer_fingerprint", "counted_tokens", "rows")
 SHORT_ROW_LIMIT: Final = 65_536  # vocabulary up to which columns are uint16
 CHUNK_PAIRS: Final = 1 << 20  # looked up at once by cross_entropy
+
+# Of the file: magic, version, length of the facts, facts as JSON, arrays, SHA-256 of all before it.
+MAGIC: Final = b"\x89BIGRAM\n"
+FORMAT_VERSION: Final = 1
+PREFIX_BYTES: Final = 16  # magic, version, length of the facts
+ALIGNMENT: Final = 64  # of the first array, in bytes
 DIGEST_BYTES: Final = 32
+COUNT_AGAIN: Final = "delete it and count the table again"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,18 +97,7 @@ def column_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype(np.uint16 if vocab_size <= SHORT_ROW_LIMIT else np.int32)
 
 
-def raw_bytes(array: NDArray[Any]) -> memoryview:
-    """The memory of an array, without a copy."""
-    return np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
-
-
-def header(table: BigramTable) -> bytes:
-    """The first bytes of a saved table: magic, version, length, then facts and array types as padded JSON."""
-    facts: dict[str, Any] = {name: getattr(table, name) for name in FACTS}
-    facts["arrays"] = {name: [getattr(table, name).dtype.str, len(getattr(table, name))] for name in ARRAYS}
-    text = json.dumps(facts, sort_keys=True, allow_nan=False).encode()
-    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
-    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
+# --- looked up --------------------------------------------------------------------------------------------------------
 
 
 def probabilities(table: BigramTable, prev_N: Ids, next_N: Ids) -> NDArray[np.float64]:
@@ -116,8 +107,10 @@ def probabilities(table: BigramTable, prev_N: Ids, next_N: Ids) -> NDArray[np.fl
     """
     _check_ids(table, prev_N)
     _check_ids(table, next_N)
+    # 1 where in its row each token stands, or would
     low_N, end_N = table.indptr[prev_N], table.indptr[prev_N.astype(np.int64) + 1]
     at_N = _lower_bound(table.indices, low_N, end_N, next_N)
+    # 2 the share of the shared vector, and the sparse value where there is one
     p_N = table.backoff_V[prev_N].astype(np.float64) * table.base_V[next_N]
     inside = np.flatnonzero(at_N < end_N)
     found = inside[table.indices[at_N[inside]] == next_N[inside]]
@@ -150,28 +143,12 @@ def cut_rows(
     starts, ends = table.indptr[contexts], table.indptr[contexts + 1]
     indptr_C1 = np.zeros(len(contexts) + 1, np.int64)
     np.cumsum(ends - starts, out=indptr_C1[1:])
+    # Copying slices end to end is faster than gathering by index: rows are long runs of memory.
     spans = [slice(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True) if a < b]
-    return indptr_C1, _join(table.indices, spans, index_dtype), _join(table.values, spans, np.float32)
-
-
-def shuffled(table: BigramTable, seed: int) -> BigramTable:
-    """A control: each context that was seen gets the row of another; only the pairing of context and row is lost.
-
-    The seen contexts are passed round one random cycle, so no context keeps its own row (unless only one was seen).
-    """
-    seen = np.flatnonzero(np.diff(table.indptr))
-    order = np.random.default_rng(seed).permutation(seen)
-    source_V = np.arange(table.vocab_size)
-    source_V[order] = np.roll(order, 1)
-    indptr, indices, values = cut_rows(table, source_V, table.indices.dtype)
-    return replace(
-        table,
-        indptr=indptr,
-        indices=indices,
-        values=values,
-        backoff_V=table.backoff_V[source_V],
-        smoothing=f"shuffled {table.smoothing}, seed {seed}",
-    )
+    columns = [table.indices[:0], *(table.indices[span] for span in spans)]
+    columns_Z = np.concatenate(columns, dtype=index_dtype, casting="safe")
+    values_Z = np.concatenate([table.values[:0], *(table.values[span] for span in spans)])
+    return indptr_C1, columns_Z, values_Z
 
 
 def _lower_bound(
@@ -189,11 +166,6 @@ def _lower_bound(
     return low_N
 
 
-def _join(source_K: NDArray[Any], spans: Sequence[slice], dtype: DTypeLike) -> NDArray[Any]:
-    """The spans end to end. Copying slices is faster than gathering by index: rows are long runs of memory."""
-    return np.concatenate([source_K[:0], *(source_K[span] for span in spans)], dtype=dtype, casting="safe")
-
-
 def _check_ids(table: BigramTable, ids_N: Ids) -> None:
     if not len(ids_N):
         return
@@ -203,6 +175,9 @@ def _check_ids(table: BigramTable, ids_N: Ids) -> None:
                 f"token id {worst} is outside the bigram table's vocabulary of {table.vocab_size} tokens: "
                 "count the table and prepare the tokens with one tokenizer."
             )
+
+
+# --- its file ---------------------------------------------------------------------------------------------------------
 
 
 def save_table(table: BigramTable, path: Path) -> None:
@@ -219,23 +194,57 @@ def save_table(table: BigramTable, path: Path) -> None:
 def load_table(path: Path, expect_tokenizer: str | None = None) -> BigramTable:
     """The table in a file, its arrays read-only and memory-mapped, after a check of every byte.
 
-    Raises InputError if the file is missing, damaged, no bigram table, of another format version, or, where
-    `expect_tokenizer` gives a fingerprint, counted with another tokenizer.
+    Raises DamagedFile where a byte is not what was written, InputError if the file is missing, no bigram table, of
+    another format version, or, where `expect_tokenizer` gives a fingerprint, counted with another tokenizer.
     """
-    content = _content(path)
-    _check_kind(path, content)
-    body = len(content) - DIGEST_BYTES
-    if body < PREFIX_BYTES or hashlib.sha256(content[:body]).digest() != bytes(content[body:]):
-        raise InputError(f"{path} is damaged (its checksum does not match): delete it and count the table again.")
+    content = _mapped(path)
+
+    # 1 is it a table, of this format, and whole?
+    require(
+        bytes(content[: len(MAGIC)]) == MAGIC,
+        f"{path} is no bigram table, or its beginning is damaged: count the table again.",
+    )
+    version = int.from_bytes(content[8:12], "little")
+    require(
+        version == FORMAT_VERSION,
+        f"{path} has version {version} of the bigram table format, this program reads {FORMAT_VERSION}: "
+        "count the table again.",
+    )
+    body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if len(body) < PREFIX_BYTES or hashlib.sha256(body).digest() != bytes(digest):
+        raise DamagedFile(path, "its checksum does not match", COUNT_AGAIN)
+
+    # 2 facts and arrays; a digest shows that nobody damaged the file, not that its maker meant well
     try:
-        table = _parsed(content[:body])
+        table = _parsed(body)
+        _check_values(table)
     except (InputError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is no usable bigram table ({error}): delete it and count the table again.") from None
-    _check_tokenizer(path, table, expect_tokenizer)
+        raise DamagedFile(path, str(error), COUNT_AGAIN) from None
+
+    # 3 is it of this run's tokenizer?
+    require(
+        expect_tokenizer in (None, table.tokenizer_fingerprint),
+        f"{path} was counted with tokenizer {table.tokenizer_fingerprint}, this run has {expect_tokenizer}: "
+        "count the table again with this tokenizer.",
+    )
     return table
 
 
-def _content(path: Path) -> memoryview:
+def header(table: BigramTable) -> bytes:
+    """The first bytes of a saved table: magic, version, length, then facts and array types as padded JSON."""
+    facts: dict[str, Any] = {name: getattr(table, name) for name in FACTS}
+    facts["arrays"] = {name: [getattr(table, name).dtype.str, len(getattr(table, name))] for name in ARRAYS}
+    text = json.dumps(facts, sort_keys=True, allow_nan=False).encode()
+    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
+    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
+
+
+def raw_bytes(array: NDArray[Any]) -> memoryview:
+    """The memory of an array, without a copy."""
+    return np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
+
+
+def _mapped(path: Path) -> memoryview:
     """The file, mapped for reading."""
     try:
         with open(path, "rb") as stream:
@@ -247,18 +256,8 @@ def _content(path: Path) -> memoryview:
         raise InputError(f"the bigram table {path} cannot be read ({error.strerror}): correct the path.") from None
 
 
-def _check_kind(path: Path, content: memoryview) -> None:
-    if bytes(content[: len(MAGIC)]) != MAGIC:
-        raise InputError(f"{path} is no bigram table, or its beginning is damaged: count the table again.")
-    version = int.from_bytes(content[8:12], "little")
-    if version != FORMAT_VERSION:
-        raise InputError(
-            f"{path} has version {version} of the bigram table format, this program reads {FORMAT_VERSION}: "
-            "count the table again."
-        )
-
-
 def _parsed(body: memoryview) -> BigramTable:
+    """Facts and arrays of a file without its digest, the arrays as views."""
     start = PREFIX_BYTES + int.from_bytes(body[12:PREFIX_BYTES], "little")
     facts = json.loads(bytes(body[PREFIX_BYTES:start]))
     arrays: dict[str, Any] = {}
@@ -268,13 +267,11 @@ def _parsed(body: memoryview) -> BigramTable:
         start += arrays[name].nbytes
     if start != len(body):
         raise ValueError("its arrays do not fill it")
-    table = BigramTable(**arrays, **{name: facts[name] for name in FACTS})
-    _check_values(table)
-    return table
+    return BigramTable(**arrays, **{name: facts[name] for name in FACTS})
 
 
 def _check_values(table: BigramTable) -> None:
-    """A digest shows that nobody damaged the file, not that its maker meant well: no row may reach out of memory."""
+    """Raise ValueError where a row reaches out of memory, or a probability is none."""
     if (np.diff(table.indptr) < 0).any():
         raise ValueError("its rows overlap")
     if len(table.indices) and not 0 <= int(table.indices.min()) <= int(table.indices.max()) < table.vocab_size:
@@ -282,11 +279,3 @@ def _check_values(table: BigramTable) -> None:
     for values in (table.values, table.backoff_V, table.base_V):
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError("a probability is negative or no number")
-
-
-def _check_tokenizer(path: Path, table: BigramTable, expected: str | None) -> None:
-    if expected is not None and table.tokenizer_fingerprint != expected:
-        raise InputError(
-            f"{path} was counted with tokenizer {table.tokenizer_fingerprint}, this run has {expected}: "
-            "count the table again with this tokenizer."
-        )

@@ -1,9 +1,9 @@
 """Text rows -> blocks of token ids: memory-mapped files, made once and found again by fingerprint.
 
-Shapes: N tokens of the stream, B blocks, T tokens in a block (`tokens.context`), R row numbers.
+Shapes: N tokens of the stream, B blocks, T tokens in a block (`tokens.context`), R rows, n tokens read at once.
 
 Two ways to pack (`tokens.packing`):
-  packed        each row's tokens and an eos, rows end to end in the order of `rows_R`, cut every T. No padding: what is
+  packed        each row's tokens and an eos, rows end to end in the order of use, cut every T. No padding: what is
                 left at the end is in the stream but in no block.
   as_published  each 200 rows joined with "", tokenised as one string with the tokenizer's own special tokens, and cut
                 every T; the last block of the 200 is padded, so a quarter of the published blocks is short. `lengths_B`
@@ -25,19 +25,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.config import TokensConfig
-from trainable.errors import InputError, require
-from trainable.record.cache import MANIFEST_FILE, Manifest, built_once, read_manifest
+from trainable.errors import DamagedFile, InputError, require
+from trainable.record.cache import MANIFEST_FILE, Manifest, built_once
 from trainable.record.files import fingerprint, join_files
 from trainable.text.corpus import Corpus
-from trainable.text.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, Packed, id_dtype, pack, pack_as_published
+from trainable.text.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, id_dtype, pack, pack_as_published
 from trainable.text.shards import ShardMaker, progress_bar
-from trainable.text.split import Parts, Rows, rows_digest
+from trainable.text.split import Parts, RowIds, row_ids_digest
 from trainable.text.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers
 
 _PLAIN_FIELDS = ("eos_id", "pad_id", "vocab_size", "rows", "empty_rows", "fingerprint", "checksum", "path")
 READ_TOKENS = 1 << 18  # at once
 FORMAT = 1  # raise when the same settings give other tokens
+SHARDS_FORMAT = 2  # raise when a shard has other files: half a build of an older version is then begun again
 Ids = NDArray[np.unsignedinteger[Any]]
 
 
@@ -58,7 +59,7 @@ class TokenBlocks:
     empty_rows: int  # of them null or blank, and left out
     fingerprint: str  # of everything that shapes the tokens
     checksum: str  # SHA-256 of the file of the stream
-    path: Path  # the folder, for `load_blocks`
+    path: Path  # the folder in the cache
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {name: getattr(self, name) for name in _PLAIN_FIELDS}
@@ -67,7 +68,7 @@ class TokenBlocks:
 
 def token_blocks(
     corpus: Corpus,
-    rows_R: Rows,
+    row_ids_R: RowIds,
     tokenizer: TextTokenizer,
     config: TokensConfig,
     cache: Path,
@@ -83,18 +84,38 @@ def token_blocks(
     whatever the rows, beside their numbers; as_published holds the text of the rows.
     Raises InputError if a row cannot be read, or a token id exceeds the vocabulary; then nothing is left of a build.
     """
-    shaping = _shaping(corpus, rows_R, tokenizer, config)
+    shaping = {  # everything that decides which tokens come out
+        "format": FORMAT,
+        "corpus": corpus.fingerprint,
+        "column": corpus.column,
+        "rows": row_ids_digest(row_ids_R),
+        "tokenizer": tokenizer.fingerprint,
+        "packing": config.packing,
+        "context": config.context,
+    }
     folder = cache / "tokens" / fingerprint(shaping)
-    shards = folder.with_name(f"{folder.name}.shards")
+    shards = folder.with_name(f"{folder.name}.{SHARDS_FORMAT}.shards")
 
     def build(into: Path) -> Manifest:
         method = pack if config.packing == "packed" else partial(pack_as_published, context=config.context)
-        with progress_bar(f"tokenising {label}", len(rows_R), progress) as advance, _dropped_if_wrong(shards):
-            packed = method(corpus, rows_R, tokenizer, into, ShardMaker(shards, workers, advance))
-        return {"format": FORMAT, "label": label, "shaping": shaping, **_sizes(packed, tokenizer, len(rows_R))}
+        with progress_bar(f"tokenising {label}", len(row_ids_R), progress) as advance, _dropped_if_wrong(shards):
+            packed = method(corpus, row_ids_R, tokenizer, into, ShardMaker(shards, workers, advance))
+        return {
+            "format": FORMAT,
+            "label": label,
+            "shaping": shaping,
+            "tokens": packed.tokens,
+            "dtype": packed.dtype.str,
+            "rows": len(row_ids_R),
+            "empty_rows": packed.empty_rows,
+            "eos_id": tokenizer.eos_id,
+            "pad_id": packed.pad_id,
+            "vocab_size": tokenizer.vocab_size,
+        }
 
     manifest = built_once(folder, build)
-    shutil.rmtree(shards, ignore_errors=True)
+    for left in folder.parent.glob(f"{folder.name}*.shards"):
+        shutil.rmtree(left, ignore_errors=True)
     return _mapped(folder, manifest)
 
 
@@ -113,53 +134,20 @@ def joined_blocks(parts: Sequence[TokenBlocks], cache: Path, label: str) -> Toke
     return whole
 
 
-def separable(parts: Parts, config: TokensConfig) -> Parts:
-    """The parts, or all rows as one part where as_published would join rows across the border of two."""
-    whole_strings = all(len(part_R) % PUBLISHED_ROWS == 0 for part_R in parts[:-1])
-    return parts if config.packing == "packed" or whole_strings else (np.concatenate(parts),)
-
-
-def load_blocks(folder: Path) -> TokenBlocks:
-    """The blocks in a folder that `token_blocks` made.
-
-    Raises InputError if a file is missing, or its size or checksum is not what the manifest says.
-    """
-    return _mapped(folder, read_manifest(folder))
-
-
-def _shaping(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, config: TokensConfig) -> dict[str, Any]:
-    """Everything that decides which tokens come out."""
-    return {
-        "format": FORMAT,
-        "corpus": corpus.fingerprint,
-        "column": corpus.column,
-        "rows": rows_digest(rows_R),
-        "tokenizer": tokenizer.fingerprint,
-        "packing": config.packing,
-        "context": config.context,
-    }
+def separable(parts: Parts, config: TokensConfig) -> list[Parts]:
+    """Groups of parts to tokenise by themselves: each part, or all as one where a published string would cross two."""
+    whole_strings = all(len(part) % PUBLISHED_ROWS == 0 for part in parts[:-1])
+    return [(part,) for part in parts] if config.packing == "packed" or whole_strings else [parts]
 
 
 @contextmanager
 def _dropped_if_wrong(folder: Path) -> Iterator[None]:
-    """Shards of wrong input or on a full disk are of no use; those of a build that was killed or interrupted are."""
+    """Remove shards after wrong input or on a full disk; those of a build that was killed or interrupted stay."""
     try:
         yield
     except (InputError, OSError):
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _sizes(packed: Packed, tokenizer: TextTokenizer, rows: int) -> Manifest:
-    return {
-        "tokens": packed.tokens,
-        "dtype": packed.dtype.str,
-        "rows": rows,
-        "empty_rows": packed.empty_rows,
-        "eos_id": tokenizer.eos_id,
-        "pad_id": packed.pad_id,
-        "vocab_size": tokenizer.vocab_size,
-    }
 
 
 def _joined(parts: Sequence[TokenBlocks], cache: Path) -> TokenBlocks:
@@ -190,7 +178,7 @@ def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
         if _largest(folder / STREAM_FILE, manifest["dtype"]) >= fields["vocab_size"]:
             raise ValueError("a token id outside of the vocabulary")
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / MANIFEST_FILE} is damaged ({error!r}): delete {folder}, and run again.") from error
+        raise DamagedFile(folder / MANIFEST_FILE, repr(error), f"delete {folder}, and run again") from error
     return _restored(stream_N, context, lengths_B, fields)
 
 
@@ -204,14 +192,14 @@ def _largest(path: Path, dtype: str) -> int:
 
 
 def _read_only(path: Path, dtype: str, size: int) -> NDArray[Any]:
-    """A plain array: np.memmap would be copied into a pickle, where a plain array can be passed by reference."""
+    """Map a file as a plain array: a pickle copies an np.memmap, and can pass a plain array by reference."""
     if size == 0:  # which cannot be mapped
         return np.zeros(0, dtype)
     return np.memmap(path, dtype, mode="r", shape=(size,)).view(np.ndarray)
 
 
 def _restored(stream_N: Ids, context: int, lengths_B: NDArray[np.int32] | None, fields: dict[str, Any]) -> TokenBlocks:
-    """Cut the blocks anew: a pickle holds each token once."""
+    """Token blocks from their stream, also out of a pickle, which so holds each token once."""
     for array in (stream_N, lengths_B):
         if array is not None:
             array.flags.writeable = False

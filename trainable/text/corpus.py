@@ -1,12 +1,14 @@
-"""Text rows, wherever they are: built in, in files on disk, or on the Hugging Face hub.
+"""A column of text rows: the built-in novels, files on disk, or a data set of the Hugging Face hub.
 
-The one question asked of a corpus is "these rows, please": it is read in the order of the file, in bounded memory,
-and a fingerprint of its content goes into everything that is made from it.
+Why one class for all: whoever tokenises asks for rows by number, and gets them in the order of the file, in bounded
+memory. A fingerprint of the content goes into everything that is made from it. The built-in text, four novels of 1 MB
+together (builtin.md names them), is always there: a first run needs no network, and is the same on every machine.
 
     python -c "from trainable.text.corpus import *; print(open_corpus(CorpusConfig()))"
+
+Shapes: R wanted rows, W those of them in one window of the file.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +20,7 @@ from numpy.typing import NDArray
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError, require
-from trainable.record.cache import Manifest, built_once, cache_folder
-from trainable.record.files import fingerprint, sha256_of_file, user_path
-from trainable.text import builtin_text
+from trainable.record.files import user_path
 from trainable.text.hub import is_hub_id
 from trainable.text.rows import RowSource
 from trainable.text.rows_datasets import SAVED_MARKS, open_hub, open_saved
@@ -28,9 +28,10 @@ from trainable.text.rows_lines import open_jsonl, open_text
 from trainable.text.rows_parquet import open_parquet
 
 BUILTIN = "builtin"
+BUILTIN_FILE = Path(__file__).with_name("builtin.txt")
 BATCH_ROWS = 8192
-WINDOW_ROWS, WINDOWS = 1 << 18, 256  # of a corpus: its wanted rows are put in order a window at a time, not too many
-SCAN_ROWS = 1 << 20  # looked through at once
+WINDOW_ROWS, WINDOWS = 1 << 18, 256  # a window has WINDOW_ROWS rows, or more where that would be over WINDOWS windows
+SCAN_ROWS = 1 << 20  # wanted row numbers looked through at once
 SUFFIXES = (".parquet", ".jsonl", ".json", ".txt")
 _KNOWN = "give a .parquet, .jsonl or .txt file, a folder of parquet files, or a folder that `save_to_disk` wrote"
 
@@ -43,7 +44,7 @@ class Corpus:
     column: str
     fingerprint: str  # of the content: a changed file has another
     rows: int  # empty ones included
-    demonstration: bool  # the built-in text: shows how it works, proves nothing
+    demonstration: bool  # the built-in text: a first answer about English, at the size of four novels
     read: Callable[[int], Iterator[pa.Array]] = field(repr=False)
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Array]:
@@ -57,29 +58,31 @@ class Corpus:
             yield batch
         require(rows == self.rows, f"{self.name} changed while it was read ({self.rows} rows, now {rows}): run again.")
 
-    def take(self, rows_R: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
-        """The wanted rows in the order of the file: pairs of (where in rows_R each stands, the texts).
+    def take(self, row_ids_R: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
+        """The wanted rows in the order of the file: pairs of (positions in row_ids_R, the texts there).
 
-        Beside a batch it holds some 12 bytes a row of a window; rows_R is looked through once for each window.
+        Beside a batch it holds some 12 bytes a row of a window; row_ids_R is looked through once for each window.
         """
         window = max(WINDOW_ROWS, self.rows // WINDOWS)
-        first, known, left = 0, 0, len(rows_R)
+        first, known, left = 0, 0, len(row_ids_R)
         for batch in self.batches():
             end = first + len(batch)
+            # 1 at the end of a window, find the wanted rows of the next, sorted by row number
             if end > known:
                 known = max(end, first + window)
-                place_W = _places(rows_R, first, known)
-                row_W = rows_R[place_W]
-            low, high = np.searchsorted(row_W, (first, end))
+                position_W = _wanted(row_ids_R, first, known)
+                row_id_W = row_ids_R[position_W]
+            # 2 those of this batch are neighbours among them
+            low, high = np.searchsorted(row_id_W, (first, end))
             if high > low:
-                yield place_W[low:high], batch.take(pa.array(row_W[low:high] - first))
+                yield position_W[low:high], batch.take(pa.array(row_id_W[low:high] - first))
             first, left = end, left - int(high - low)
             if not left:
                 return
 
-    def texts(self, rows_R: NDArray[Any]) -> Iterator[str]:
+    def texts(self, row_ids_R: NDArray[Any]) -> Iterator[str]:
         """The wanted rows that are not null, in the order of the file."""
-        for _, texts in self.take(rows_R):
+        for _, texts in self.take(row_ids_R):
             yield from (text for text in texts.to_pylist() if text is not None)
 
 
@@ -93,20 +96,20 @@ def open_corpus(config: CorpusConfig) -> Corpus:
     return Corpus(config.source, config.column, source.fingerprint, source.rows, config.source == BUILTIN, source.read)
 
 
-def _places(rows_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
-    """Where the rows from `first` to `end` stand in rows_R, by row number."""
-    places = [np.zeros(0, np.int64)]
-    for scanned in range(0, len(rows_R), SCAN_ROWS):
-        rows = rows_R[scanned : scanned + SCAN_ROWS]
-        places.append(np.flatnonzero((rows >= first) & (rows < end)) + scanned)
-    place_W = np.concatenate(places)
-    return place_W[np.argsort(rows_R[place_W])]
+def _wanted(row_ids_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
+    """Positions in row_ids_R of the rows from `first` to `end`, sorted by row number."""
+    found = [np.zeros(0, np.int64)]
+    for scanned in range(0, len(row_ids_R), SCAN_ROWS):
+        some = row_ids_R[scanned : scanned + SCAN_ROWS]
+        found.append(np.flatnonzero((some >= first) & (some < end)) + scanned)
+    position_W = np.concatenate(found)
+    return position_W[np.argsort(row_ids_R[position_W])]
 
 
 def _row_source(config: CorpusConfig) -> RowSource:
     if config.source == BUILTIN:
         require(config.column == "text", f"the built-in corpus has no column {config.column!r}: use the column 'text'.")
-        return _open_builtin()
+        return open_text(BUILTIN_FILE)
     path = user_path(config.source)
     if config.source and path.exists():
         require(
@@ -142,18 +145,3 @@ def _open_folder(folder: Path, column: str) -> RowSource:
     paths = sorted(folder.glob("*.parquet"))
     require(bool(paths), f"{folder} holds no parquet files and no saved data set: {_KNOWN}.")
     return open_parquet(paths, column)
-
-
-def _open_builtin() -> RowSource:
-    """The sentences as a text file in the cache: one for each version of Python and of the extraction."""
-    version = [sys.version, sha256_of_file(Path(builtin_text.__file__))]
-    folder = cache_folder() / "builtin" / fingerprint(version)
-    built_once(folder, _write_builtin)
-    return open_text(folder / "sentences.txt")
-
-
-def _write_builtin(folder: Path) -> Manifest:
-    sentences = builtin_text.builtin_sentences()
-    text = "".join(f"{sentence}\n" for sentence in sentences)
-    (folder / "sentences.txt").write_text(text, encoding="utf-8", newline="\n")
-    return {"python": sys.version, "rows": len(sentences)}

@@ -5,7 +5,9 @@ of the file, in shards (text/shards.py), and the tokens, not the text, are then 
 (text/gather.py). In one process the tokenizer uses all cores by itself (Rust threads): on 2 cores this writes
 55,000 sentences a second, 95 % of the bare tokenizer, where a process pool reaches 65,000.
 
-Shapes: R row numbers (r of them in a portion), n tokens, B blocks, T tokens in a block.
+A row's position is its place in the order of use, which is that of the given row numbers.
+
+Shapes: R rows (r of them in a portion, b in a batch of the corpus), n tokens, B blocks, T tokens in a block.
 """
 
 from collections.abc import Iterator
@@ -22,10 +24,10 @@ from numpy.typing import NDArray
 from trainable.errors import require
 from trainable.record.files import join_files
 from trainable.text.corpus import Corpus
-from trainable.text.gather import PLACES_FILE, gather, shard_arrays, sort_rows
+from trainable.text.gather import POSITIONS_FILE, gather, shard_arrays, sort_rows
 from trainable.text.rows import TEXT
 from trainable.text.shards import Arrays, Shard, ShardMaker
-from trainable.text.split import Rows, row_dtype
+from trainable.text.split import RowIds, row_id_dtype
 from trainable.text.tokenizer import TextTokenizer, pieces
 
 STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
@@ -53,22 +55,22 @@ def id_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
-def pack(corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker) -> Packed:
-    """Each row's tokens and an eos, in the order of `rows_R`; null and blank rows are left out."""
-    dtype, places = id_dtype(tokenizer.vocab_size), row_dtype(len(rows_R))
-    shards = maker.make(_row_shards(corpus, rows_R, places), partial(tokenise, tokenizer), len(rows_R))
-    tokens, empty_rows = gather(shards, len(rows_R), dtype, places, folder / STREAM_FILE)
+def pack(corpus: Corpus, row_ids_R: RowIds, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker) -> Packed:
+    """Each row's tokens and an eos, in the order of `row_ids_R`; null and blank rows are left out."""
+    dtype, position_dtype = id_dtype(tokenizer.vocab_size), row_id_dtype(len(row_ids_R))
+    shards = maker.make(_row_shards(corpus, row_ids_R, position_dtype), partial(tokenise, tokenizer), len(row_ids_R))
+    tokens, empty_rows = gather(shards, len(row_ids_R), dtype, position_dtype, folder / STREAM_FILE)
     return Packed(tokens, dtype, empty_rows, None)
 
 
 def pack_as_published(
-    corpus: Corpus, rows_R: Rows, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker, *, context: int
+    corpus: Corpus, row_ids_R: RowIds, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker, *, context: int
 ) -> Packed:
     """Each 200 rows as one string, cut into blocks, the last of them padded. Holds the text of the rows in memory."""
     pad_id = tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
-    text_R = _texts_in_order(corpus, rows_R)
+    text_R = _texts_in_order(corpus, row_ids_R)
     blocks_of = partial(_padded_blocks, tokenizer, context, pad_id)
-    shards = maker.make(_string_shards(text_R), blocks_of, len(rows_R))
+    shards = maker.make(_string_shards(text_R), blocks_of, len(row_ids_R))
     for name in (STREAM_FILE, LENGTHS_FILE):
         join_files([shard / name for shard in shards], folder / name)
     blocks = (folder / LENGTHS_FILE).stat().st_size // LENGTH.itemsize
@@ -81,8 +83,9 @@ def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
     dtype = id_dtype(tokenizer.vocab_size)
     full = pc.invert(_is_empty(texts))
     ids, lengths = [np.zeros(0, dtype)], [np.zeros(0, np.uint32)]
-    for portion in _portions(texts.filter(full)):
-        ids_n, lengths_r = _encode(tokenizer, portion)
+    text_r = texts.filter(full)
+    for first, last, _ in _spans(text_r, ENCODE_BYTES):  # tokens take far more memory than text
+        ids_n, lengths_r = _encode(tokenizer, text_r.slice(first, last - first).to_pylist())
         ids.append(ids_n.astype(dtype))
         lengths.append(lengths_r)
     length_R = np.zeros(len(texts), np.uint32)
@@ -90,23 +93,23 @@ def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
     return shard_arrays(np.concatenate(ids), length_R)
 
 
-def _row_shards(corpus: Corpus, rows_R: Rows, dtype: np.dtype[Any]) -> Iterator[Shard]:
-    """The rows in the order of the file, some SHARD_ROWS and SHARD_BYTES of text together, or one longer row."""
-    places: list[NDArray[Any]] = []
+def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]) -> Iterator[Shard]:
+    """Shards of the rows in the order of the file: up to SHARD_ROWS and SHARD_BYTES of text, or one longer row."""
+    positions: list[NDArray[Any]] = []
     texts: list[pa.Array] = []
     first = rows = size = 0
 
     def shard() -> Shard:
-        text_R, place_R = sort_rows(pa.concat_arrays(texts), np.concatenate(places).astype(dtype))
-        return Shard(f"{first:012d}-{first + rows:012d}", rows, text_R, {PLACES_FILE: place_R})
+        text_R, position_R = sort_rows(pa.concat_arrays(texts), np.concatenate(positions).astype(position_dtype))
+        return Shard(f"{first:012d}-{first + rows:012d}", rows, text_R, {POSITIONS_FILE: position_R})
 
-    for where, batch in corpus.take(rows_R):
+    for position_b, batch in corpus.take(row_ids_R):
         for low, high, length in _spans(batch, SHARD_BYTES):
             if rows and (rows + high - low > SHARD_ROWS or size + length > SHARD_BYTES):
                 yield shard()
-                places, texts, first, rows, size = [], [], first + rows, 0, 0
+                positions, texts, first, rows, size = [], [], first + rows, 0, 0
                 pa.default_memory_pool().release_unused()  # else it keeps more with each shard
-            places.append(where[low:high])
+            positions.append(position_b[low:high])
             texts.append(batch.slice(low, high - low))
             rows, size = rows + high - low, size + length
     if rows:
@@ -114,7 +117,7 @@ def _row_shards(corpus: Corpus, rows_R: Rows, dtype: np.dtype[Any]) -> Iterator[
 
 
 def _string_shards(text_R: pa.Array) -> Iterator[Shard]:
-    """Each 200 rows as one string, some SHARD_BYTES of them together; a string of empty rows alone is left out."""
+    """Shards of some SHARD_BYTES of strings, each 200 rows as one; a string of empty rows alone is left out."""
     strings: list[str] = []
     first = size = 0
     for start in range(0, len(text_R), PUBLISHED_ROWS):
@@ -128,7 +131,7 @@ def _string_shards(text_R: pa.Array) -> Iterator[Shard]:
 
 
 def _encode(tokenizer: TextTokenizer, texts: list[str]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """(all ids with an eos after each row, tokens of each row)"""
+    """Tokenise rows: (their ids end to end, an eos after each row; the tokens of each row)."""
     if len(texts) == 1 and len(texts[0].encode()) > WHOLE_ROW_BYTES:
         ids_n = _encode_long(tokenizer, texts[0])
         return ids_n, np.array([len(ids_n)], np.uint32)
@@ -160,18 +163,12 @@ def _checked(ids: Any, vocab_size: int, count: int = -1) -> NDArray[np.uint32]:
 
 
 def _is_empty(texts: pa.Array) -> pa.Array:
-    """Null, or nothing but white space."""
+    """Which rows are null, or nothing but white space."""
     return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(texts), ""), True)
 
 
-def _portions(texts: pa.Array) -> Iterator[list[str]]:
-    """The texts in parts of at most ENCODE_BYTES, or one longer row: tokens take far more memory than text."""
-    for first, last, _ in _spans(texts, ENCODE_BYTES):
-        yield texts.slice(first, last - first).to_pylist()
-
-
 def _spans(texts: pa.Array, most_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """(first, last, bytes) of parts of at most so many bytes, or one longer row."""
+    """Cut rows into parts of at most so many bytes, or one longer row: (first, last, bytes) of each."""
     lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
     ends = np.cumsum(lengths, dtype=np.int64)
     first = done = 0
@@ -181,13 +178,13 @@ def _spans(texts: pa.Array, most_bytes: int) -> Iterator[tuple[int, int, int]]:
         first, done = last, int(ends[last - 1])
 
 
-def _texts_in_order(corpus: Corpus, rows_R: Rows) -> pa.Array:
-    parts = list(corpus.take(rows_R))
+def _texts_in_order(corpus: Corpus, row_ids_R: RowIds) -> pa.Array:
+    parts = list(corpus.take(row_ids_R))
     if not parts:
         return pa.array([], TEXT)
-    places = np.concatenate([where for where, _ in parts])
-    texts = pa.concat_arrays([texts for _, texts in parts])
-    return texts.take(pa.array(np.argsort(places)))
+    position_R = np.concatenate([position_b for position_b, _ in parts])
+    text_R = pa.concat_arrays([text_b for _, text_b in parts])
+    return text_R.take(pa.array(np.argsort(position_R)))
 
 
 def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, strings: list[str]) -> Arrays:
@@ -204,7 +201,7 @@ def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, strings:
 
 
 def _padded(ids_n: NDArray[np.uint32], context: int, pad_id: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
-    """(blocks of one string, real tokens of each)"""
+    """Cut one string's ids into blocks and pad the last: (blocks, real tokens of each)."""
     blocks = -(-len(ids_n) // context)
     padded = np.full(blocks * context, pad_id, np.uint32)
     padded[: len(ids_n)] = ids_n

@@ -2,7 +2,7 @@
 
 A tokenizer trained on validation rows would have seen them, which is a leak; a trained one is kept in the cache under
 a fingerprint of the rows it saw. What counts is `tokenizer.json`: a folder with only `tokenizer.model` loses bos and
-the prefix space when it is converted.
+the prefix space when it is converted. Long rows are cut into `pieces`, for training here as for encoding.
 """
 
 import json
@@ -21,7 +21,7 @@ from trainable.record.cache import Manifest, built_once
 from trainable.record.files import fingerprint, read_foreign_json, user_path
 from trainable.text.corpus import Corpus
 from trainable.text.hub import hub_file, is_hub_id
-from trainable.text.split import Rows, rows_digest
+from trainable.text.split import RowIds, row_ids_digest
 
 TRAINING_ROWS = 200_000  # a vocabulary needs no more, and the trainer's memory grows with the distinct words
 TRAINING_CHARACTERS = 1 << 24  # nor more than a quarter of a million sentences, however long the rows
@@ -48,15 +48,15 @@ class TextTokenizer:
     fingerprint: str  # of its serialised form and special tokens
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickled encoder forgets that to it text is only text."""
+        """Pickle by `_unpickled`: a pickled encoder alone forgets its `encode_special_tokens`."""
         return _unpickled, (self.encoder, self.vocab_size, self.eos_id, self.bos_id, self.pad_id, self.fingerprint)
 
 
-def corpus_tokenizer(spec: str, corpus: Corpus, train_rows_R: Rows, cache: Path) -> TextTokenizer:
+def corpus_tokenizer(spec: str, corpus: Corpus, row_ids_R: RowIds, cache: Path) -> TextTokenizer:
     """The tokenizer that `spec` names; trained, if it says so, on the first TRAINING_ROWS of the given rows."""
-    rows_R = train_rows_R[:TRAINING_ROWS]
-    seen = fingerprint([corpus.fingerprint, corpus.column, rows_digest(rows_R)])
-    return load_tokenizer(spec, lambda: corpus.texts(rows_R), seen, cache)
+    seen_R = row_ids_R[:TRAINING_ROWS]
+    seen = fingerprint([corpus.fingerprint, corpus.column, row_ids_digest(seen_R)])
+    return load_tokenizer(spec, lambda: corpus.texts(seen_R), seen, cache)
 
 
 def load_tokenizer(
@@ -68,7 +68,7 @@ def load_tokenizer(
     A small corpus may give fewer tokens than asked; the size is then what it is.
     Raises InputError for a wrong size, a missing or damaged file, a hub out of reach, or a tokenizer without eos.
     """
-    if spec.startswith("train:"):
+    if is_trained(spec):
         return _trained(_size(spec), training_texts, training_fingerprint, cache)
     path = user_path(spec)
     if spec and path.exists():
@@ -79,9 +79,14 @@ def load_tokenizer(
     return _from_files(path_on_disk, hub_file(spec, "tokenizer_config.json", optional=True), spec)
 
 
+def is_trained(spec: str) -> bool:
+    """Whether the tokenizer is trained here, so that the training rows decide it."""
+    return spec.startswith("train:")
+
+
 def known_vocab_size(spec: str) -> int:
     """The least vocabulary size that `spec` is sure to have, after all checks; nothing is trained."""
-    if spec.startswith("train:"):
+    if is_trained(spec):
         _size(spec)
         return SMALLEST_TRAINED
     return load_tokenizer(spec, lambda: iter(()), "", Path()).vocab_size
@@ -101,18 +106,14 @@ def _trained(size: int, texts: Callable[[], Iterator[str]], seen: str, cache: Pa
     folder = cache / "tokenizers" / fingerprint(["bpe", size, seen, *_TRAINING, tokenizers.__version__])
 
     def build(folder: Path) -> Manifest:
-        encoder = train_bpe(_training_pieces(texts()), size)
+        # pieces begin before a space, so the vocabulary is that of the whole rows
+        encoder = train_bpe(pieces_of(islice(texts(), TRAINING_ROWS), TRAINING_WORD, TRAINING_CHARACTERS), size)
         text = encoder.to_str(pretty=True)  # its own `save` has no error of its own for a full disk
         (folder / "tokenizer.json").write_text(text, encoding="utf-8")
         return {"asked_size": size, "size": encoder.get_vocab_size(), "training_fingerprint": seen}
 
     built_once(folder, build)
     return _from_files(folder / "tokenizer.json", None, f"train:{size}")
-
-
-def _training_pieces(texts: Iterator[str]) -> Iterator[str]:
-    """What is trained on, in pieces that begin before a space: the vocabulary is that of the whole rows."""
-    return pieces_of(islice(texts, TRAINING_ROWS), TRAINING_WORD, TRAINING_CHARACTERS)
 
 
 def train_bpe(texts: Iterator[str], size: int) -> Tokenizer:
@@ -130,6 +131,31 @@ def train_bpe(texts: Iterator[str], size: int) -> Tokenizer:
     encoder.train_from_iterator(texts, trainer)
     encoder.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 1)])
     return encoder
+
+
+def pieces(text: str, limit: int) -> Iterator[str]:
+    """The text in order, in parts of at most `limit` characters, each of which begins before a space where it can.
+
+    So no word is cut, but for one that is longer than half of `limit`.
+    """
+    first = 0
+    while len(text) - first > limit:
+        space = text.rfind(" ", first + limit // 2, first + limit)
+        last = space if space > first else first + limit
+        yield text[first:last]
+        first = last
+    yield text[first:]
+
+
+def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str]:
+    """Pieces of the texts, up to so many characters in all."""
+    left = characters
+    for text in texts:
+        for piece in pieces(text, limit):
+            if left <= 0:
+                return
+            yield piece[:left]
+            left -= len(piece)
 
 
 def _from_files(path: Path | None, config_path: Path | None, spec: str) -> TextTokenizer:
@@ -178,28 +204,3 @@ def _special_id(encoder: Tokenizer, named: Any, known: tuple[str, ...]) -> int |
         if token_id is not None:
             return token_id
     return None
-
-
-def pieces(text: str, limit: int) -> Iterator[str]:
-    """The text in order, in parts of at most `limit` characters, each of which begins before a space where it can.
-
-    So no word is cut, but for one that is longer than half of `limit`.
-    """
-    first = 0
-    while len(text) - first > limit:
-        space = text.rfind(" ", first + limit // 2, first + limit)
-        last = space if space > first else first + limit
-        yield text[first:last]
-        first = last
-    yield text[first:]
-
-
-def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str]:
-    """Pieces of the texts, until there are `characters` of them."""
-    left = characters
-    for text in texts:
-        for piece in pieces(text, limit):
-            if left <= 0:
-                return
-            yield piece[:left]
-            left -= len(piece)

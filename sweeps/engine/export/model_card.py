@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import ARM, EVAL_ROWS, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, SCHEDULE, TEACHER_STEPS, TRIAL
-from analysis.sections.run_sections import LEAK, SAME_TEXT, Run
-from analysis.sections.summary_sections import is_comparison
+from analysis.results import Findings
+from analysis.sections.run_sections import LEAK, SAME_TEXT
 from analysis.tables import best as ranking
 from analysis.tables.arms import HIGH, LOW, N, compare_arms
 from analysis.wording import describe, number, plural, signed
@@ -33,12 +33,12 @@ print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))
 """
 
 
-def model_card(run: Run, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> str:
+def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> str:
     """Markdown with the front matter that the Hugging Face hub reads."""
     row = run.results.trials.set_index(TRIAL, drop=False).loc[trial.plan.name]
     settings = "\n".join(f"{key}: {_shown(value)}" for key, value in flatten(trial.plan.config).items())
     parts = [
-        f"{_HEAD}\n# {run.record['study']}: {trial.plan.name}",
+        f"{_HEAD}\n# {run.record.study}: {trial.plan.name}",
         " ".join(_what(run, trial, tokenizer, parameters)),
         _table(run, row),
         "\n".join(f"- {line}" for line in _notes(run, trial)),
@@ -49,7 +49,7 @@ def model_card(run: Run, trial: FinishedTrial, tokenizer: TextTokenizer, paramet
     return "\n\n".join(parts) + "\n"
 
 
-def _what(run: Run, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> Iterator[str]:
+def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> Iterator[str]:
     config = trial.plan.config
     yield (
         f"A Llama ({config.model.name}, {plural(config.model.layers)}, {parameters:,} parameters, vocabulary "
@@ -64,7 +64,7 @@ def _what(run: Run, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: 
     yield _rank(run, trial)
 
 
-def _rank(run: Run, trial: FinishedTrial) -> str:
+def _rank(run: Findings, trial: FinishedTrial) -> str:
     trials = run.results.trials
     finished = trials[trials["state"] == names.FINISHED]
     better = int((finished[names.EVAL_LOSS] < trial.loss).sum())
@@ -72,28 +72,28 @@ def _rank(run: Run, trial: FinishedTrial) -> str:
     return f"Its final validation loss is {place} of the {len(finished)} finished trials of the run."
 
 
-def _table(run: Run, row: Mapping[Any, Any]) -> str:
-    corpus, record = run.record["corpus"], run.record
+def _table(run: Findings, row: Mapping[Any, Any]) -> str:
+    corpus, record = run.record.corpus, run.record
     interval = f" ± {number(row[names.EVAL_LOSS_SE], '.4f')} (standard error over blocks)"
     rows = {
         "validation loss": f"{row[names.EVAL_LOSS]:.6f}{interval}, nats per token, plain cross-entropy",
         "gain": " ".join(_gain(run, row)),
-        "corpus": f"{corpus['source']}, fingerprint `{corpus['fingerprint']}`, {corpus['rows']:,} rows",
-        "rows": f"{corpus['train_rows']:,} to train on, {corpus['eval_rows']:,} to validate on (see the settings)",
-        "run": f"{record['study']}/{record['run']}, begun {record['created']}",
-        "git commit": record["git_commit"] or "unknown",
-        "made with": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        "corpus": f"{corpus.source}, fingerprint `{corpus.fingerprint}`, {corpus.rows:,} rows",
+        "rows": f"{corpus.train_rows:,} to train on, {corpus.eval_rows:,} to validate on (see the settings)",
+        "run": f"{record.study}/{record.run}, begun {record.created}",
+        "git commit": record.git_commit or "unknown",
+        "made with": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
     return "| | |\n|---|---|\n" + "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
 
 
-def _gain(run: Run, row: Mapping[Any, Any]) -> Iterator[str]:
+def _gain(run: Findings, row: Mapping[Any, Any]) -> Iterator[str]:
     """What is known of the teacher's worth: on the trial's own seed, and over units with an interval."""
     if row[ROLE] == names.CONTROL:
         yield "none, for this is a control"
         return
     yield f"{signed(row[names.GAIN])} nats per token over its control {row['control']} (same seed and batches)"
-    found = _arm_interval(run, row) if is_comparison(run.record) else _confirmed_interval(run, row)
+    found = _arm_interval(run, row) if run.record.is_comparison else _confirmed_interval(run, row)
     if found is None:
         yield "; no interval, for it takes at least 2 seeds or folds: no claim from one"
         return
@@ -104,20 +104,20 @@ def _gain(run: Run, row: Mapping[Any, Any]) -> Iterator[str]:
 Interval = tuple[float, float, float, str]  # mean, low, high, over what
 
 
-def _arm_interval(run: Run, row: Mapping[Any, Any]) -> Interval | None:
-    spec = run.record["spec"]
-    table = compare_arms(run.results, spec["arms"], spec["tuned"])
+def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
+    tuned = run.record.tuned
+    table = compare_arms(run.results, run.record.arms, tuned)
     same = (table[ARM] == row[ARM]) & (table[LAYERS] == row[LAYERS]) & (table[LOOP_STEPS] == row[LOOP_STEPS])
     same &= (table[EVAL_ROWS] == row[EVAL_ROWS]) | (table[EVAL_ROWS].isna() & bool(pd.isna(row[EVAL_ROWS])))
-    if spec["tuned"]:
-        same &= table[spec["tuned"]] == row[spec["tuned"]]
+    if tuned:
+        same &= table[tuned] == row[tuned]
     for found in table[same].to_dict("records"):
         if np.isfinite(found[LOW]):
             return found[names.GAIN], found[LOW], found[HIGH], f"{found[N]} seeds or folds"
     return None
 
 
-def _confirmed_interval(run: Run, row: Mapping[Any, Any]) -> Interval | None:
+def _confirmed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
     """Of the schedule on the seeds that did not choose it, if it was the best of its depth."""
     ranked = ranking.best(run.results.trials)
     key = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
@@ -129,10 +129,10 @@ def _confirmed_interval(run: Run, row: Mapping[Any, Any]) -> Interval | None:
     return None
 
 
-def _notes(run: Run, trial: FinishedTrial) -> Iterator[str]:
+def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
     config = trial.plan.config
-    if run.record["corpus"]["demonstration"]:
-        yield "Trained on the built-in demonstration text (docstrings): it shows that everything works, no more."
+    if run.record.corpus.demonstration:
+        yield "Trained on the built-in text alone, four novels of 1 MB: it shows how all works, and has seen little."
     if config.teacher.schedule != "none" and config.teacher.rows == "all":
         yield LEAK
     if config.loop.precision != "float32":

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from analysis.sections.summary_sections import read_all
+from analysis.results import read_findings
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.folder import FinishedTrial, RunFolder
 from trainable.config import TrialConfig, to_dict
@@ -42,7 +42,7 @@ def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> No
     """
     tokenizer = trial_tokenizer(run, trial.plan.config)
     model = trained_model(run, trial.plan, tokenizer)
-    card = model_card(read_all(run.path), trial, tokenizer, parameters=sum(p.numel() for p in model.parameters()))
+    card = model_card(read_findings(run.path), trial, tokenizer, parameters=sum(p.numel() for p in model.parameters()))
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)

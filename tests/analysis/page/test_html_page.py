@@ -15,10 +15,11 @@ import pytest
 from comparisons import LINEAR, NONE, comparison, drawn, name_arm, page_of
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
-from analysis.page.html_page import PLOTLY, leak_status
+from analysis.kinds import sections
+from analysis.page.html_page import PLOTLY
 from analysis.report import write_report
-from analysis.sections.run_sections import LEAK
-from analysis.sections.summary_sections import read_all, sections
+from analysis.results import read_findings
+from analysis.sections.run_sections import LEAK, leak_status
 from analysis.summary import rebuild
 from trainable import names
 from trainable.record.files import read_json, write_json
@@ -64,10 +65,10 @@ def test_without_a_script_the_page_says_where_the_pictures_are(any_run: Path) ->
 
 def test_the_page_has_all_that_the_summary_says(any_run: Path) -> None:
     text = unescape(page_of(any_run))
-    for section in sections(read_all(any_run)):
+    for section in sections(read_findings(any_run)):
         assert f"<h2>{section.title}</h2>" in text
-        for said in (*section.lines, *(cell for table in section.tables for row in table.rows for cell in row)):
-            assert said in text
+        for line in (*section.lines, *(cell for table in section.tables for row in table.rows for cell in row)):
+            assert line in text
 
 
 def test_the_order_is_question_verdict_setting_tables_plots_leak_and_what_was_not_controlled(any_run: Path) -> None:
@@ -106,11 +107,16 @@ def test_a_name_cannot_put_tags_or_scripts_into_the_page(tmp_path: Path) -> None
 
 def test_the_leak_status_is_said_and_a_leak_probe_is_a_warning(tmp_path: Path) -> None:
     clean = comparison(tmp_path / "clean")
-    assert leak_status(read_all(clean)).startswith("No leak: teachers counted only the rows that the student trains on")
+    assert said(clean).startswith("No leak: teachers counted only the rows that the student trains on")
     assert 'class="warning" role="alert"' not in page_of(clean)
     probe = comparison(tmp_path / "probe", teacher__rows="all")
-    assert leak_status(read_all(probe)) == LEAK
+    assert said(probe) == LEAK
     assert 'class="warning" role="alert"' in page_of(probe)
+
+
+def said(run: Path) -> str:
+    (sentence,) = leak_status(read_findings(run)).lines
+    return sentence
 
 
 def test_one_leaking_arm_among_others_is_named(tmp_path: Path) -> None:
@@ -120,7 +126,7 @@ def test_one_leaking_arm_among_others_is_named(tmp_path: Path) -> None:
     record = read_json(run / names.RUN_FILE)
     record["spec"]["arms"].append("linear, all rows")
     write_json(run / names.RUN_FILE, record)
-    status = leak_status(read_all(run))
+    status = said(run)
     assert status.startswith("LEAK PROBE in linear, all rows: ")
     assert "The other teachers counted only the rows that the student trains on." in status
     assert 'class="warning" role="alert"' in page_of(run)

@@ -10,7 +10,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from analysis.published.event_files import read_run
+from analysis.published.event_files import read_published_run
 from analysis.published.studies import read_study
 from analysis.published_runs import text
 from trainable import names
@@ -52,7 +52,7 @@ def test_a_file_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path: Path) -> No
     seen = set()
     for length in range(0, len(whole), 7):
         file.write_bytes(whole[:length])
-        run = read_run(file.parent)
+        run = read_published_run(file.parent)
         assert run.state in (names.FAILED, names.RUNNING) and run.problems
         seen.add(len(run.evaluations))
     assert seen == {0, 1, 2, 3}

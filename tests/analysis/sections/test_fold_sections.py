@@ -34,14 +34,13 @@ def test_folds_may_differ_in_their_length_and_this_is_said(five: pd.DataFrame) -
 def test_several_arms_stand_apart(five: pd.DataFrame) -> None:
     other = five[five["role"] == names.ARM].assign(arm="step 60", eval_loss=5.0, trial=lambda t: "step-" + t["trial"])
     both = pd.concat([five, other], ignore_index=True)
-    found = {one.arm: one.verdict for one in kfold_statistics(kfold_rows(both))}
-    assert found == {"linear 240": "guided is better", "step 60": "guided is worse"}
-    assert "One of 2 arms" in text(both)
+    said = text(both)
+    assert said.index("linear 240") < said.index("guided is better") < said.index("step 60") < said.index("is worse")
+    assert "One of 2 arms" in said
 
 
 def test_one_fold_makes_no_claim(five: pd.DataFrame) -> None:
     (found,) = kfold_statistics(kfold_rows(five[:2]))
-    assert found.verdict == "no claim from one fold"
     assert math.isnan(found.corrected.p)
     said = text(five[:2])
     assert "no claim from one fold: mean gain +0.0409" in said

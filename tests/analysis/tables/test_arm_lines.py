@@ -9,9 +9,9 @@ import pytest
 from arm_trials import STEPS, study, trial_rows, two_arms
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
-from analysis.figures.arm_looks import legend_text
+from analysis.plots.looks import arm_looks
 from analysis.results import load
-from analysis.tables.arm_lines import arm_lines, tail
+from analysis.tables.arm_lines import arm_lines
 from trainable import names
 
 ROOT = Path(__file__).parents[3]
@@ -73,12 +73,6 @@ def test_a_trial_that_does_not_say_its_budget_stands_with_its_depth() -> None:
     assert set(lines["budget"]) == {120}
 
 
-def test_the_tail_is_the_last_forty_percent_of_each_panel() -> None:
-    short = trial_rows("none", 0, 0.0, steps=range(0, 61, 20), **{"loop.steps": 60})
-    late = tail(arm_lines(study(trial_rows("none", 1, 0.0), short), names.EVAL_LOSS))
-    assert late.groupby("budget")["step"].apply(list).to_dict() == {60: [40, 60], 120: [80, 100, 120]}
-
-
 def test_of_a_search_the_winner_stands_beside_its_controls_on_the_seeds_that_confirmed_it(tmp_path: Path) -> None:
     results = load(realistic_run(tmp_path / "run"))
     lines = arm_lines(results, names.EVAL_LOSS)
@@ -101,7 +95,7 @@ def test_of_a_search_without_confirmation_the_best_stand_beside_the_one_control_
     lines = arm_lines(load(run), names.EVAL_LOSS)
     assert set(lines["units"]) == {1}
     assert set(lines["arm"]) == {"none", *(f"linear, T = {steps}, floor 0" for steps in (20, 30, 40))}
-    assert "only the seed that chose it" in legend_text(lines)["linear, T = 20, floor 0"]
+    assert "only the seed that chose it" in arm_looks(lines)["linear, T = 20, floor 0"].legend
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published runs are not kept here")

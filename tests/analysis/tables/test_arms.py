@@ -1,6 +1,5 @@
 """What an arm is worth: paired within its unit, each arm at its own best setting, with the interval its units allow."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.results import Results
-from analysis.tables import best as ranking
-from analysis.tables.arms import compare_arms, pair, verdict
+from analysis.tables.arms import compare_arms, pair
 from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
 
@@ -116,19 +114,6 @@ def test_trials_that_failed_or_lost_their_control_are_left_out() -> None:
     rows = seeds("none", [5.0, 5.0]) + seeds("linear", [4.0, 4.0])
     rows[1]["state"] = names.FAILED
     assert list(pair(results_of(rows))["seed"]) == [0, 0]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [
-        (0.1, 0.2, ranking.BETTER),
-        (-0.2, -0.1, ranking.WORSE),
-        (-0.1, 0.1, ranking.UNDECIDED),
-        (math.nan, math.nan, ranking.NO_CLAIM),
-    ],
-)
-def test_verdict_is_where_the_interval_lies(low: float, high: float, said: str) -> None:
-    assert verdict({"gain_low": low, "gain_high": high}) == said
 
 
 def test_run_without_a_finished_trial_has_no_arms() -> None:

@@ -6,23 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 from synthetic_run import add_trial, spec, write_run
 
 from analysis.results import load
 from analysis.tables.best import (
-    BETTER,
-    NO_CLAIM,
-    UNDECIDED,
-    WORSE,
     at_edge,
     best,
     cost,
     grid_points,
-    half_interval,
     step_time,
     stopped,
-    verdict,
 )
 from trainable import names
 from trainable.record.ledger import append_row, read_lines
@@ -110,24 +103,6 @@ def test_confirmed_steps_saved_are_given_only_if_every_seed_reached_its_control(
     assert np.isnan(best(load(run).trials).iloc[0]["confirmed_steps_saved"])
 
 
-@pytest.mark.parametrize(
-    ("n", "low", "high", "expected"),
-    [(3, 0.1, 0.2, BETTER), (3, -0.2, -0.1, WORSE), (3, -0.1, 0.2, UNDECIDED), (1, np.nan, np.nan, NO_CLAIM)],
-)
-def test_a_verdict_needs_two_seeds_and_an_interval_without_zero(n: int, low: float, high: float, expected: str) -> None:
-    assert verdict({"confirmed_n": n, "confirmed_low": low, "confirmed_high": high}) == expected
-
-
-@pytest.mark.parametrize("n", [2, 3, 5, 20, 31, 1000])
-def test_half_interval_is_students(n: int) -> None:
-    expected = stats.t.ppf(0.975, n - 1) * 0.3 / math.sqrt(n)
-    assert half_interval(0.3, n) == pytest.approx(expected)
-
-
-def test_one_value_has_no_interval() -> None:
-    assert math.isnan(half_interval(0.3, 1))
-
-
 def test_stopped_trials_are_listed_with_their_step_and_gain(run: Path) -> None:
     guided(run, 0.3)
     name = guided(run, -0.1, teacher__min_weight=0.2, until=60, state=names.STOPPED)
@@ -150,8 +125,8 @@ def test_cost_counts_steps_by_role_against_the_same_trials_run_to_the_end(run: P
 
 
 def test_the_full_grid_is_schedules_times_depths() -> None:
-    assert grid_points(spec()) == 4 * 4 * 5 * 2
-    assert grid_points(spec(space={"teacher.steps": [20, 80], "teacher.schedule": ["step"]})) == 2 * 2
+    assert grid_points(spec()["layers"], spec()["space"]) == 4 * 4 * 5 * 2
+    assert grid_points([1, 2], {"teacher.steps": [20, 80], "teacher.schedule": ["step"]}) == 2 * 2
 
 
 def slow_while_taught(run: Path, name: str, seconds: dict[int, float]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from fold_trials import LINEAR_240, NONE, pair, table, text
 
 from analysis.tables.folds import kfold_rows, kfold_statistics
+from analysis.tables.statistics import verdict
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_the_published_losses_give_the_published_statistics(five: pd.DataFrame) 
     assert round(found.corrected.p, 3) == 0.017
     assert (round(found.corrected.low, 3), round(found.corrected.high, 3)) == (0.010, 0.058)
     assert found.signed_rank.p == found.signed_rank.floor == 0.0625
-    assert found.verdict == "guided is better"
+    assert verdict(found.corrected.low, found.corrected.high) == "better"
     assert (found.steps_to_control, found.control_steps, found.seconds_saved) == (480, 570, -3210)
 
 
@@ -56,4 +57,5 @@ def test_a_fold_that_never_reached_its_control_leaves_no_mean(five: pd.DataFrame
 
 def test_an_interval_that_holds_zero_decides_nothing() -> None:
     trials = table(pair(0, 4.5, 4.4), pair(1, 4.5, 4.55))
-    assert kfold_statistics(kfold_rows(trials))[0].verdict.startswith("undecided")
+    (found,) = kfold_statistics(kfold_rows(trials))
+    assert verdict(found.corrected.low, found.corrected.high) == "undecided"

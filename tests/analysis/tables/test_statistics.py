@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.tables.statistics import nadeau_bengio, paired_t, student_interval, wilcoxon, wilcoxon_floor
+from analysis.tables.statistics import nadeau_bengio, paired_t, student_interval, verdict, wilcoxon, wilcoxon_floor
 
 NONE = [4.4371, 4.4340, 4.4403, 4.4550, 4.4235]
 LINEAR_240 = [4.3962, 4.4027, 4.4018, 4.4095, 4.4106]
@@ -145,3 +145,11 @@ def test_missing_gains_are_refused(gains: list[float]) -> None:
 def test_an_impossible_ratio_is_refused(ratio: float) -> None:
     with pytest.raises(ValueError, match="test_over_train"):
         nadeau_bengio(PUBLISHED, ratio)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.1, 0.2, "better"), (-0.2, -0.1, "worse"), (-0.1, 0.1, "undecided"), (math.nan, math.nan, "no claim")],
+)
+def test_the_verdict_is_where_the_interval_lies(low: float, high: float, said: str) -> None:
+    assert verdict(low, high) == said

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import resource
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from big_data import prepared
 from sweeps.engine.preflight import FILES, FILES_A_WORKER, check_open_files, store_bytes
 from trainable.errors import InputError
 
-ROOT = Path(__file__).parents[3]
 ENOUGH = FILES + 2 * FILES_A_WORKER
 CLONE_NEWNS = 0x20000  # a mount namespace of its own
 
@@ -66,17 +64,6 @@ def test_a_low_soft_limit_is_no_hindrance_for_ray_raises_it() -> None:
     assert with_open_files(64, ENOUGH) is None
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_a_study_with_too_few_open_files_ends_with_a_sentence(tmp_path: Path) -> None:
-    words = [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), "--smoke-test", "--results", str(tmp_path)]
-    limited = ["bash", "-c", 'ulimit -n 100 && exec "$@"', "bash", *words, "--cpus", "2"]
-    done = subprocess.run(limited, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: a process may open 100 files here but Ray needs about 144")
-    assert len(done.stderr.strip().splitlines()) == 1, "more than a sentence"
-
-
 # ---- shared memory -----------------------------------------------------------------------------------------------
 
 
@@ -121,34 +108,3 @@ def test_without_room_for_the_files_in_its_place_it_is_refused(tmp_path: Path) -
 
 def test_a_shared_memory_smaller_than_ray_likes_but_large_enough_is_used_and_nothing_is_said() -> None:
     assert with_shared_memory("400m") == ([], int(0.95 * 400 * 2**20))
-
-
-REAL_RAY = """
-import os, shutil, numpy as np, ray
-from sweeps.engine.preflight import store_bytes
-from sweeps.engine.cluster.ray_start import Machine, start_ray
-from big_data import prepared
-
-data = prepared(200)
-start_ray(Machine(cpus=2), store_bytes(data.nbytes, lambda text: None))
-stream = data.blocks["k"][0].stream_N
-there = ray.get(ray.remote(lambda array: int(array.sum(dtype=np.int64))).remote(ray.put(stream)))
-assert there == int(stream.sum(dtype=np.int64))
-print("memory" if shutil.disk_usage("/dev/shm").used > 150 * 2**20 else "files")
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize(("size", "where"), [("64m", "files"), ("400m", "memory")])
-def test_tokens_reach_workers_with_little_shared_memory_and_as_few_open_files_as_are_asked_for(
-    size: str, where: str
-) -> None:
-    """On a real Ray: through files on the disk where /dev/shm is too small, through it where it suffices."""
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
-        pytest.skip("needs root for a /dev/shm of its own")
-    script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && ulimit -n {ENOUGH} && exec "$@"'
-    words = ["unshare", "-m", "bash", "-c", script, "bash", sys.executable, "-c", REAL_RAY]
-    home = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"}
-    done = subprocess.run(words, env=os.environ | home, capture_output=True, text=True)
-    assert done.stdout.strip() == where, done.stdout + done.stderr

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainable.errors import InputError
-from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
+from trainable.errors import DamagedFile
+from trainable.student.checkpoint import ForeignCheckpoint, RunState, load_checkpoint, save_checkpoint
 
 STATE = RunState(step=7, tokens=70, train_seconds=1.5, recent_loss=0.1, recent_steps=2)
 
@@ -34,8 +34,9 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path: Path, where: float) -> None:
     content = bytearray(path.read_bytes())
     content[int(where * len(content)) if isinstance(where, float) else where] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged"):
+    with pytest.raises(DamagedFile, match=r"checkpoint\.pt is damaged") as caught:
         load_checkpoint(path, "settings")
+    assert (caught.value.path, caught.value.reason) == (path, "its checksum does not match")
 
 
 @pytest.mark.parametrize("kept", [0, 10, 0.5, -1])
@@ -43,13 +44,23 @@ def test_a_truncated_file_is_found(tmp_path: Path, kept: float) -> None:
     path = saved(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged"):
+    with pytest.raises(DamagedFile, match=r"checkpoint\.pt is damaged"):
         load_checkpoint(path, "settings")
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(ForeignCheckpoint, match="other settings") as caught:
         load_checkpoint(saved(tmp_path), "others")
+    assert caught.value.path == tmp_path / "checkpoint.pt"
+
+
+def test_a_torch_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({"model": {}}, buffer)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
+    with pytest.raises(ForeignCheckpoint, match="is no checkpoint"):
+        load_checkpoint(path, "settings")
 
 
 def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> None:
@@ -61,6 +72,6 @@ def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> N
     torch.save({"config": "settings", "state": Payload()}, buffer, pickle_module=pickle)
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
-    with pytest.raises(InputError, match="is no checkpoint"):
+    with pytest.raises(ForeignCheckpoint, match="is no checkpoint"):
         load_checkpoint(path, "settings")
     assert not (tmp_path / "ran").exists()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trainable.errors import InputError
 from trainable.teacher import counts as counts_module
-from trainable.teacher.counts import BigramCounts, add_all, count_blocks, count_stream, key_dtype
+from trainable.teacher.counts import BigramCounts, add_all, count_bigrams, count_blocks, key_dtype
 
 V = 7
 EOS = 2
@@ -21,7 +21,7 @@ rows = st.lists(row, max_size=12)
 
 
 def counted(tokens, vocab_size=V, dtype=np.uint16, **options):
-    return count_stream(np.array(tokens, dtype), vocab_size, first_context=EOS, **options)
+    return count_bigrams(np.array(tokens, dtype), vocab_size, first_context=EOS, **options)
 
 
 def as_dict(counts: BigramCounts) -> dict[tuple[int, int], int]:
@@ -115,7 +115,7 @@ def test_every_integer_type_of_token_ids_counts_alike(dtype):
 def test_counting_leaves_the_stream_as_it_was():
     stream_N = np.array([1, 3, 3, EOS], key_dtype(V))
     stream_N.flags.writeable = False
-    count_stream(stream_N, V, first_context=EOS)
+    count_bigrams(stream_N, V, first_context=EOS)
     assert stream_N.tolist() == [1, 3, 3, EOS]
 
 
@@ -130,7 +130,7 @@ def test_an_id_outside_the_vocabulary_is_refused(bad, chunk_tokens):
 
 def test_a_first_context_outside_the_vocabulary_is_refused():
     with pytest.raises(InputError, match="token id 9 is outside"):
-        count_stream(np.array([1]), V, first_context=9)
+        count_bigrams(np.array([1]), V, first_context=9)
 
 
 def test_a_length_beyond_the_block_is_refused():

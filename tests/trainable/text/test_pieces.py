@@ -1,7 +1,5 @@
 """Long rows in pieces: all of the text, no word cut, and the tokens of the whole row in bounded memory."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
 from trainable.text.tokenizer import corpus_tokenizer, pieces, pieces_of
 
-PROJECT = Path(__file__).resolve().parents[3]
 words = st.text(alphabet="ab \n", max_size=60)
 
 
@@ -42,38 +39,12 @@ def test_a_row_in_pieces_has_the_tokens_of_the_whole_row(tmp_path: Path, monkeyp
     path = tmp_path / "long.txt"
     path.write_text("".join(" ".join(small_sentences(100 * n)) + "\n" for n in range(1, 7)))
     corpus = open_corpus(config(path).corpus)
-    rows_R = split_rows(corpus.rows, config(path).corpus).train
-    tokenizer = corpus_tokenizer("train:512", corpus, rows_R, tmp_path)
-    whole = token_blocks(corpus, rows_R, tokenizer, TokensConfig(context=32), tmp_path / "whole")
+    row_ids_R = split_rows(corpus.rows, config(path).corpus).train
+    tokenizer = corpus_tokenizer("train:512", corpus, row_ids_R, tmp_path)
+    whole = token_blocks(corpus, row_ids_R, tokenizer, TokensConfig(context=32), tmp_path / "whole")
     monkeypatch.setattr(packing, "WHOLE_ROW_BYTES", 1000)
     monkeypatch.setattr(packing, "ENCODE_BYTES", 1000)
     monkeypatch.setattr(packing, "PIECE_CHARACTERS", 300)
     monkeypatch.setattr(packing, "PIECES_AT_ONCE", 3)
-    cut = token_blocks(corpus, rows_R, tokenizer, TokensConfig(context=32), tmp_path / "cut")
+    cut = token_blocks(corpus, row_ids_R, tokenizer, TokensConfig(context=32), tmp_path / "cut")
     assert cut.checksum == whole.checksum
-
-
-MEASURE = """
-import resource, sys
-from pathlib import Path
-from one_file import config
-from trainable.prepare import prepare_run
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-data, _ = prepare_run(config(Path(sys.argv[1])), Path(sys.argv[2]))
-print(len(data.train.stream_N), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-
-
-@pytest.mark.slow
-def test_a_row_of_50_megabytes_is_prepared_in_less_than_a_gibibyte(tmp_path: Path) -> None:
-    """A whole library in one row is text: it trains. At once it took 7 GiB."""
-    path, sentences = tmp_path / "giant.txt", small_sentences()
-    giant = (" ".join(sentences) * 3000)[:50_000_000]
-    path.write_text("".join(f"{line}\n" for line in [*sentences, giant]))
-    environment = {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests' / 'support'}", "PATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path), str(tmp_path)], capture_output=True, text=True, env=environment
-    )
-    tokens, mebibytes = map(int, done.stdout.split())
-    assert tokens > 10_000_000
-    assert mebibytes < 768

@@ -39,7 +39,7 @@ def test_ray_starts_while_the_data_are_prepared_where_shared_memory_is_ample(
     monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
     monkeypatch.setattr(machine, "start_ray", start)
     with RayStart(Machine()) as ray_start:
-        assert begun.wait(10), "it waits to be asked"
+        assert begun.wait(60), "it waits to be asked"
         assert ray_start.dashboard(never_asked) == "http://127.0.0.1:8265"
         assert ends == []
     assert ends == ["shutdown"]
@@ -117,7 +117,7 @@ def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monke
         [thread] = starters
         thread.join(0.2)
         assert thread.is_alive()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -1,87 +1,18 @@
-"""Preparation on a real Ray cluster: the bits of one process, on one node and on two, also when a worker dies."""
+"""Pieces of work on a real Ray: in order, a few at a time, each with a core of its own."""
 
 import os
-import signal
-import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
 import pytest
-import ray
-import shard_runs
-from numpy.typing import NDArray
-from ray.cluster_utils import Cluster
-from shard_runs import checksums, config_of, cut_small
 
 from sweeps.engine.cluster import ray_workers
 from sweeps.engine.cluster.ray_workers import AHEAD, RayWorkers
 from trainable.errors import InputError
-from trainable.teacher import build as teacher
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A head without CPUs, and one node of one CPU; tests may add another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.cloudpickle.register_pickle_by_value(shard_runs)
-        ray.cloudpickle.register_pickle_by_value(__import__(__name__))
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        nodes.add_node(num_cpus=1)
-        ray.init(address=nodes.address, logging_level="ERROR", log_to_driver=False)
-        yield nodes
-        ray.shutdown()
-        nodes.shutdown()
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("one_ray")]
 
 
-class Dying(RayWorkers):
-    """The worker that does the third piece is killed, once."""
-
-    def __init__(self, mark: Path) -> None:
-        super().__init__()
-        self.mark = mark
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        return super().map(partial(killed_once, self.mark, function), enumerate(items))
-
-
-def killed_once(mark: Path, function: Callable[[Any], Any], item: tuple[int, Any]) -> Any:
-    if item[0] == 2 and not mark.exists():
-        mark.write_text(str(os.getpid()))
-        os.kill(os.getpid(), signal.SIGKILL)
-    return function(item[1])
-
-
-def test_one_node_two_nodes_and_a_killed_worker_give_the_bits_of_one_process(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cut_small(monkeypatch)
-    monkeypatch.setattr(teacher, "TRAVELLING_TOKENS", 500)
-    expected = {how: checksums(config_of(tmp_path, how), tmp_path / "here") for how in ("packed", "as_published")}
-
-    def found(name: str, workers: RayWorkers) -> dict[str, tuple[str, str, str]]:
-        return {how: checksums(config_of(tmp_path, how), tmp_path / name, workers=workers) for how in expected}
-
-    one = RayWorkers()
-    assert one.size == 1
-    assert found("one", one) == expected
-    cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    two = RayWorkers()
-    assert two.size == 2
-    assert found("two", two) == expected
-    mark = tmp_path / "mark"
-    assert found("killed", Dying(mark)) == expected
-    assert mark.is_file(), "no worker was killed"
-
-
-def test_results_come_in_order_and_no_more_than_some_are_started_ahead(cluster: Cluster) -> None:
+def test_results_come_in_order_and_no_more_than_some_are_started_ahead() -> None:
     workers = RayWorkers()
     started: list[int] = []
 
@@ -97,7 +28,7 @@ def test_results_come_in_order_and_no_more_than_some_are_started_ahead(cluster: 
 
 @pytest.mark.parametrize("together", [1, 4, 64])
 def test_a_sum_is_that_of_a_loop_however_many_are_added_up_together(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, together: int
+    monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
     monkeypatch.setattr(ray_workers, "TOGETHER", together)
     workers = RayWorkers()
@@ -105,7 +36,7 @@ def test_a_sum_is_that_of_a_loop_however_many_are_added_up_together(
         assert workers.sum(lambda n: [n], range(count)) == list(range(count)), "in order"
 
 
-def test_what_is_wrong_with_a_row_is_told_as_it_is_here(cluster: Cluster) -> None:
+def test_what_is_wrong_with_a_row_is_told_as_it_is_here() -> None:
     def refuse(item: int) -> int:
         raise InputError(f"row {item} is wrong: mend it.")
 
@@ -115,29 +46,8 @@ def test_what_is_wrong_with_a_row_is_told_as_it_is_here(cluster: Cluster) -> Non
         assert str(told.value) == "row 7 is wrong: mend it."
 
 
-def test_a_piece_has_one_core_to_itself(cluster: Cluster) -> None:
+def test_a_piece_has_one_core_to_itself() -> None:
     (seen,) = RayWorkers().map(
         lambda names: [os.environ.get(n) for n in names], [["RAYON_NUM_THREADS", "OMP_NUM_THREADS"]]
     )
     assert seen == ["1", "1"]
-
-
-def slow_and_marked(folder: Path, item_n: NDArray[Any]) -> NDArray[Any]:
-    time.sleep(0.3)  # so that no node does it all
-    (folder / str(item_n[0])).touch()
-    return item_n + 1
-
-
-def test_pieces_of_a_dead_node_are_done_by_the_others(cluster: Cluster, tmp_path: Path) -> None:
-    """Also those that were done already, whose results lay in the dead node's store."""
-    node = cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    workers = RayWorkers()
-    items = (np.full(100_000, i) for i in range(20))  # too large for messages: they lie in a store
-    results = workers.map(partial(slow_and_marked, tmp_path), items)
-    found = [int(next(results)[0])]
-    while len(list(tmp_path.iterdir())) < AHEAD * workers.size:
-        time.sleep(0.05)
-    cluster.remove_node(node, allow_graceful=False)
-    found += [int(result[-1]) for result in results]
-    assert found == list(range(1, 21))

@@ -11,28 +11,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_sweep import SMALL_STUDY, finish, ledgers
+from comparisons import comparison
+from live_sweep import ledgers
 from small_corpus import small_config, small_sentences
 from small_disk import small_disk
 from sweep_specs import SimulatedTune, new_run, small_sweep, states
 from synthetic_run import realistic_run
 
-from analysis.results import load
-from analysis.sections.summary_sections import read_all
+from analysis.results import load, read_findings
 from analysis.tables import best as ranking
 from analysis.tables.arms import compare_arms
 from analysis.wording import signed
+from sweeps.engine.cli import main
+from sweeps.engine.cluster import ray_start
 from sweeps.engine.export.choice import BEST, Export, check_export, chosen_trial
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.export.model_folder import fast_tokenizer, trial_tokenizer, write_model_folder
 from sweeps.engine.folder import FinishedTrial, RunFolder
+from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
 from trainable.config import override, to_dict
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
 from trainable.record.files import fingerprint
+from trainable.record.ledger import append_row, read_reports
 from trainable.student.checkpoint import RunState, save_checkpoint
 from trainable.text.tokenizer import TextTokenizer, load_tokenizer
+
+pytestmark = pytest.mark.xdist_group("ray")  # the run of `finished` is made once
 
 TRANSFORMERS_ALONE = """
 import json, sys
@@ -56,21 +62,15 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def exported(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Path, str]:
-    """(run, folder of its best model, what was printed): of a run that had ended before it was asked to export."""
-    folder = tmp_path_factory.mktemp("exported") / "models" / "best"
-    before = ledgers(undisturbed)
-    sweep = finish(SMALL_STUDY, folder.parents[1], "--resume", str(undisturbed), "--export", "best", str(folder))
-    assert sweep.driver.returncode == 0, sweep.printed
-    assert ledgers(undisturbed) == before, "something was trained"
-    return RunFolder.open(undisturbed), folder, sweep.printed
+def exported(finished: tuple[Path, str]) -> tuple[RunFolder, Path]:
+    """(run, folder of its best model)."""
+    return RunFolder.open(finished[0]), finished[0].parents[1] / "model"
 
 
-@pytest.mark.slow
 def test_transformers_alone_finds_the_loss_of_the_ledger_and_the_tokens_of_training(
-    exported: tuple[RunFolder, Path, str], tmp_path: Path
+    exported: tuple[RunFolder, Path], tmp_path: Path
 ) -> None:
-    run, folder, _ = exported
+    run, folder = exported
     best = chosen_trial(Export(BEST, folder), run)
     data, _facts = prepare_run(best.plan.config)
     np.save(tmp_path / "blocks.npy", data.eval.ids_BxT)
@@ -89,19 +89,18 @@ def test_transformers_alone_finds_the_loss_of_the_ledger_and_the_tokens_of_train
     assert re.fullmatch(r"</s> ?the cat.+", found["begun"])
 
 
-@pytest.mark.slow
 def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
-    exported: tuple[RunFolder, Path, str],
+    exported: tuple[RunFolder, Path],
 ) -> None:
-    run, folder, _ = exported
+    run, folder = exported
     record, best = run.record(), run.finished()[0]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: transformers\n")
     for told in (
         f"{best.loss:.6f}",
-        "the lowest of the 6 finished trials",
+        f"the lowest of the {len(run.finished())} finished trials",
         record.corpus.fingerprint,
-        f"small_study/{run.path.name}",
+        f"schedule_search/{run.path.name}",
         record.git_commit or "unknown",
         f"teacher.schedule: {best.plan.config.teacher.schedule}",
     ):
@@ -112,24 +111,39 @@ def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
     assert done.returncode == 0 and "Once upon a time" in done.stdout, done.stderr
 
 
-@pytest.mark.slow
-def test_the_card_of_an_arm_has_the_interval_of_the_study(undisturbed: Path, tmp_path: Path) -> None:
-    arm = next(trial for trial in RunFolder.open(undisturbed).finished() if trial.plan.role == names.ARM)
-    table = compare_arms(load(undisturbed), ["none", "linear 0", "linear 1"])
+def test_the_card_of_an_arm_has_the_interval_of_the_study(tmp_path: Path) -> None:
+    path = comparison(tmp_path / "run", seeds=3)
+    run = RunFolder.open(path)
+    better = next(plan.name for plan, _, _ in run.trials() if plan.role == names.ARM)
+    ledger = run.trial(better) / names.LEDGER_FILE
+    append_row(ledger, read_reports(ledger)[-1] | {names.EVAL_LOSS: 4.7})
+    arm = next(trial for trial in run.finished() if trial.plan.role == names.ARM)
+    table = compare_arms(load(path), ["none", "linear 588"])
     [row] = table[table["arm"] == arm.plan.arm].to_dict("records")
-    card = model_card(read_all(undisturbed), arm, small_tokenizer(tmp_path), 1000)
+    card = model_card(read_findings(path), arm, small_tokenizer(tmp_path), 1000)
     assert f"over its control {arm.plan.control} (same seed and batches)" in card
+    assert row["gain_low"] < row["gain"] < row["gain_high"]
     interval = f"{signed(row['gain_low'])} to {signed(row['gain_high'])}"
-    assert f"mean over 2 seeds or folds: {signed(row['gain'])}, 95 % interval {interval}" in card
+    assert f"mean over 3 seeds or folds: {signed(row['gain'])}, 95 % interval {interval}" in card
 
 
-@pytest.mark.slow
-def test_an_export_of_a_complete_run_starts_no_ray_and_is_told(exported: tuple[RunFolder, Path, str]) -> None:
-    run, folder, printed = exported
-    assert "Ray dashboard" not in printed and "Traceback" not in printed
-    assert (
-        f"Exported {run.finished()[0].plan.name} (validation loss {run.finished()[0].loss:.4f}) to {folder}" in printed
-    )
+def test_an_export_of_a_complete_run_trains_nothing_and_is_told(
+    exported: tuple[RunFolder, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def no_ray(*_: object) -> None:
+        raise AssertionError("Ray would have been started")
+
+    monkeypatch.setattr(ray_start, "start_ray", no_ray)
+    run, before = exported[0], ledgers(exported[0].path)
+    folder = tmp_path / "models" / "best"
+    words = ["--resume", str(run.path), "--export", "best", str(folder)]
+    assert main(schedule_search, SearchOptions, "Search.", words) == 0
+    best = run.finished()[0]
+    assert f"Exported {best.plan.name} (validation loss {best.loss:.4f}) to {folder}" in capsys.readouterr().out
+    assert ledgers(run.path) == before, "something was trained"
     assert [path.name for path in folder.parent.iterdir()] == ["best"], "a temporary folder is left"
 
 
@@ -205,9 +219,9 @@ def test_a_trial_other_than_the_best_is_promised_only_where_checkpoints_are_kept
 
 
 @pytest.fixture
-def run(undisturbed: Path, tmp_path: Path) -> RunFolder:
+def run(finished: tuple[Path, str], tmp_path: Path) -> RunFolder:
     """A copy of a run that has ended, to be spoilt."""
-    return RunFolder.open(Path(shutil.copytree(undisturbed, tmp_path / "run", ignore=shutil.ignore_patterns("tune"))))
+    return RunFolder.open(Path(shutil.copytree(finished[0], tmp_path / "run", ignore=shutil.ignore_patterns("tune"))))
 
 
 def export_best(run: RunFolder, folder: Path) -> None:
@@ -222,12 +236,14 @@ def flip(path: Path) -> None:
 
 def another_step(run: RunFolder) -> None:
     plan = run.finished()[0].plan
-    save_checkpoint(best_checkpoint(run), fingerprint(to_dict(plan.config)), RunState(step=20), model={})
+    save_checkpoint(best_checkpoint(run), fingerprint(to_dict(plan.config)), RunState(step=1), model={})
 
 
 def another_model(run: RunFolder) -> None:
     plan = run.finished()[0].plan
-    save_checkpoint(best_checkpoint(run), fingerprint(to_dict(plan.config)), RunState(step=120), model={})
+    save_checkpoint(
+        best_checkpoint(run), fingerprint(to_dict(plan.config)), RunState(step=plan.config.loop.steps), model={}
+    )
 
 
 def another_tokenizer(run: RunFolder) -> None:
@@ -240,14 +256,13 @@ def best_checkpoint(run: RunFolder) -> Path:
     return run.trial(run.finished()[0].plan.name) / names.CHECKPOINT_FILE
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda run: flip(best_checkpoint(run)), r"checkpoint .*checkpoint\.pt is damaged"),
-        (another_step, r"checkpoint\.pt is of step 20, not the last: resume the run"),
+        (lambda run: flip(best_checkpoint(run)), r"checkpoint\.pt is damaged"),
+        (another_step, r"checkpoint\.pt is of step 1, not the last: resume the run"),
         (another_model, r"checkpoint\.pt is not of model tiny as it is now: restore it"),
-        (another_tokenizer, r"tokenizer train:512 of corpus .* is no longer what run .* was trained with: restore it"),
+        (another_tokenizer, r"tokenizer train:\d+ of corpus .* is no longer what run .* was trained with: restore it"),
     ],
 )
 def test_what_is_not_the_trials_any_more_is_refused_and_leaves_nothing(
@@ -259,7 +274,6 @@ def test_what_is_not_the_trials_any_more_is_refused_and_leaves_nothing(
     assert not (tmp_path / "models").exists()
 
 
-@pytest.mark.slow
 def test_a_disk_too_small_for_the_model_is_told_and_keeps_no_part_of_it(run: RunFolder, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "200k") as disk:
         with pytest.raises(
@@ -269,7 +283,6 @@ def test_a_disk_too_small_for_the_model_is_told_and_keeps_no_part_of_it(run: Run
         assert not list(disk.iterdir())
 
 
-@pytest.mark.slow
 def test_a_folder_that_fills_up_in_the_meantime_is_not_written_over(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "thesis.txt").write_text("mine")
@@ -286,7 +299,7 @@ def test_card_of_a_confirmed_schedule_has_its_interval_and_of_a_control_none(tmp
 
     def card(name: str) -> str:
         plan, reports = plans[name]
-        return model_card(read_all(run), FinishedTrial(plan, reports[-1][names.EVAL_LOSS]), tokenizer, 1000)
+        return model_card(read_findings(run), FinishedTrial(plan, reports[-1][names.EVAL_LOSS]), tokenizer, 1000)
 
     interval = f"{signed(best['confirmed_low'])} to {signed(best['confirmed_high'])}"
     assert (

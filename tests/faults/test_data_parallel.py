@@ -26,7 +26,6 @@ from trainable.shared_data import checksums
 from trainable.student.train import Report, RunData, TrainingDiverged, train
 from trainable.trial import read_shared
 
-pytestmark = pytest.mark.slow
 STEPS = 50
 DYING = 30  # the step at whose report a worker is killed
 SETTING = {

@@ -1,4 +1,4 @@
-"""What the plots of the page show."""
+"""Plots as plotly.js takes them: what the page shows of each."""
 
 from pathlib import Path
 

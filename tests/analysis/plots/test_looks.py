@@ -1,12 +1,18 @@
-"""What the legend says of an arm, and its colour: controls first and grey, then as the study lists its arms."""
+"""What the legend says of an arm, and colours: of arms by their place in the study, of schedules by their name."""
 
+import pandas as pd
 from arm_trials import STEPS, study, trial_rows, two_arms
+from matplotlib.lines import Line2D
 
-from analysis.figures.arm_looks import ARM_COLOURS, legend_text, looks_of
-from analysis.figures.style import CONTROL_COLOUR
+from analysis.page.html_page import PLOTLY
+from analysis.plots.looks import ARM_COLOURS, CONTROL_COLOUR, SCHEDULES, arm_looks, schedule_looks
 from analysis.results import Results
 from analysis.tables.arm_lines import arm_lines
 from trainable import names
+
+
+def legend_text(lines: pd.DataFrame) -> dict[str, str]:
+    return {arm: look.legend for arm, look in arm_looks(lines).items()}
 
 
 def test_an_arm_of_which_nothing_has_finished_is_shown_and_called_so() -> None:
@@ -41,22 +47,22 @@ def test_arms_are_listed_controls_first_and_numbers_as_numbers() -> None:
 def test_arms_are_listed_and_coloured_in_the_order_of_the_study() -> None:
     order = ["none", "linear 588", "exponential 588", "bigram"]
     results = study(*(trial_rows(arm, 0, 0.0) for arm in sorted([*order, "a stranger"])))
-    looks = looks_of(arm_lines(results, names.EVAL_LOSS, order))
+    looks = arm_looks(arm_lines(results, names.EVAL_LOSS, order))
     assert list(looks) == [*order, "a stranger"]
-    assert [look["color"] for look in looks.values()] == [CONTROL_COLOUR, *ARM_COLOURS[:4]]
+    assert [look.colour for look in looks.values()] == [CONTROL_COLOUR, *ARM_COLOURS[:4]]
 
 
 def test_the_order_is_that_of_the_study_at_tuned_learning_rates_too() -> None:
     trials = [trial_rows(arm, 0, 0.0, **{"optimizer.lr": rate}) for arm in ("none", "b", "a") for rate in (1, 2)]
     lines = arm_lines(study(*trials), names.EVAL_LOSS, ["none", "b", "a"])
-    assert list(looks_of(lines)) == ["none, lr 1", "b, lr 1", "a, lr 1"]
+    assert list(arm_looks(lines)) == ["none, lr 1", "b, lr 1", "a, lr 1"]
 
 
 def test_the_control_is_grey_and_arms_differ_in_colour_or_line_style() -> None:
     arms = [f"arm {number}" for number in range(2 * len(ARM_COLOURS))]
-    looks = looks_of(arm_lines(study(*(trial_rows(arm, 0, 0.0) for arm in ["none", *arms])), names.EVAL_LOSS))
-    assert looks["none"]["color"] == CONTROL_COLOUR
-    assert len({(looks[arm]["color"], looks[arm]["linestyle"]) for arm in arms}) == len(arms)
+    looks = arm_looks(arm_lines(study(*(trial_rows(arm, 0, 0.0) for arm in ["none", *arms])), names.EVAL_LOSS))
+    assert looks["none"].colour == CONTROL_COLOUR
+    assert len({(looks[arm].colour, looks[arm].dash) for arm in arms}) == len(arms)
 
 
 def test_where_learning_rates_vary_each_arm_is_drawn_at_its_own_best() -> None:
@@ -73,3 +79,20 @@ def test_tables_older_than_arms_are_named_by_their_schedule() -> None:
     results = two_arms()
     older = Results(results.trials.drop(columns="arm"), results.curves)
     assert list(legend_text(arm_lines(older, names.EVAL_LOSS))) == ["none", "linear, T = 60, floor 0"]
+
+
+def test_known_schedules_keep_their_looks_and_unknown_ones_get_looks_of_their_own() -> None:
+    unknown = [f"new {number}" for number in range(12)]
+    looks = schedule_looks([*reversed(unknown), "step", "linear"])
+    assert list(looks)[:2] == ["linear", "step"]
+    assert all(looks[name] == SCHEDULES[name] for name in ("linear", "step"))
+    assert len(set(looks.values())) == len(looks)
+    assert len({look.marker for look in looks.values()}) >= 9
+    assert schedule_looks(unknown) == {name: looks[name] for name in sorted(unknown)}
+
+
+def test_every_marker_is_one_that_both_libraries_know() -> None:
+    looks = schedule_looks([*SCHEDULES, *(f"new {number}" for number in range(12))]).values()
+    assert {look.marker.matplotlib for look in looks} <= set(Line2D.markers)
+    code = PLOTLY.read_text(encoding="utf-8")
+    assert all(f'"{look.marker.plotly}"' in code or f"{look.marker.plotly}:" in code for look in looks)

@@ -8,10 +8,10 @@ from comparisons import comparison, drawn, line, name_arm, page_of
 from synthetic_run import add_trial
 
 from analysis.columns import ARM
-from analysis.page import published_plots
+from analysis.plots import published_plots
+from analysis.plots.published_plots import COUNTERPART, repeated
 from analysis.results import load
 from analysis.tables.arm_lines import MEAN
-from analysis.tables.counterparts import COUNTERPART, repeated
 from analysis.tables.differences import between_controls
 from trainable import names
 

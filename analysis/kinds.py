@@ -1,0 +1,50 @@
+"""The two kinds of run, search and comparison: which sections and which plots the report of each has.
+
+All that depends on the kind of a run is chosen here; a new plot of a kind is listed in its module of `plots/`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from analysis.plots import arm_plots, published_plots, search_plots
+from analysis.plots.plot import Plot
+from analysis.results import Findings
+from analysis.sections.arm_sections import arm_sections
+from analysis.sections.document import Section
+from analysis.sections.run_sections import failed, not_controlled, question, where
+from analysis.sections.search_sections import search_sections
+from trainable import names
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the report of a kind of run has beyond what all reports have."""
+
+    sections: Callable[[Findings], list[Section]]
+    plots: tuple[Plot, ...]
+
+
+SEARCH: Final = Kind(search_sections, search_plots.PLOTS)
+COMPARISON: Final = Kind(arm_sections, arm_plots.PLOTS)
+
+
+def sections(found: Findings) -> list[Section]:
+    """The summary, section by section."""
+    middle = _kind(found).sections(found)
+    return [question(found), *middle, failed(found), not_controlled(found), where(found, pictures(found))]
+
+
+def plots(found: Findings) -> tuple[Plot, ...]:
+    """The plots of a run, in the order of its report."""
+    return (*_kind(found).plots, *published_plots.PLOTS)
+
+
+def pictures(found: Findings) -> tuple[str, ...]:
+    """File names of the pictures of a run that have been drawn."""
+    known = (name for plot in plots(found) for name in plot.pictures)
+    return tuple(name for name in known if (found.folder / names.FIGURES_FOLDER / name).is_file())
+
+
+def _kind(found: Findings) -> Kind:
+    return COMPARISON if found.record.is_comparison else SEARCH

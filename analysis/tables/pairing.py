@@ -1,0 +1,68 @@
+"""Every trial beside its control: the gain at the same step, and when a trial reached the control's final loss."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.columns import (
+    ROLE,
+    SECONDS_SAVED,
+    SECONDS_TO_CONTROL,
+    STEPS_SAVED,
+    STEPS_TO_CONTROL,
+)
+from trainable import names
+
+AGAINST_CONTROL: Final = [STEPS_TO_CONTROL, STEPS_SAVED, SECONDS_TO_CONTROL, SECONDS_SAVED]
+OF_CONTROL: Final = "_control"  # ends the name of a column that has the control's value
+
+
+def beside_controls(
+    rows: pd.DataFrame, same: Sequence[str], columns: Sequence[str] = (), *, keep_unpaired: bool = False
+) -> pd.DataFrame:
+    """Each row beside the control's that agrees with it in the columns `same`; a control stands beside itself.
+
+    Adds `gain` (the control's eval_loss - the row's own, nats per token), and <column>_control for eval_loss and for
+    `columns`. Rows without a control are left out, or kept with NaN. Where several controls agree, the first counts.
+    """
+    taken = [*same, *dict.fromkeys([names.EVAL_LOSS, *columns])]
+    controls = rows.loc[rows[ROLE] == names.CONTROL, taken].drop_duplicates(list(same))
+    how = "left" if keep_unpaired else "inner"
+    paired = rows.drop(columns=names.GAIN, errors="ignore").merge(
+        controls, on=list(same), how=how, suffixes=("", OF_CONTROL)
+    )
+    paired[names.GAIN] = paired[names.EVAL_LOSS + OF_CONTROL] - paired[names.EVAL_LOSS]
+    return paired
+
+
+def reach(curve: pd.DataFrame, target: float) -> tuple[float, float]:
+    """(step, train_seconds) at which a curve first comes down to `target` nats per token; NaN, NaN if it never does.
+
+    Straight line between the evaluation that first is at or below the target and the one before it. A loss curve is
+    convex, so it lies below that line: the answer errs late, never early, and by less than one evaluation interval.
+    """
+    curve = curve[np.isfinite(curve[names.EVAL_LOSS])]
+    loss, point = curve[names.EVAL_LOSS].to_numpy(), curve[[names.STEP, names.TRAIN_SECONDS]].to_numpy(dtype=float)
+    below = np.flatnonzero(loss <= target)
+    if len(below) == 0:
+        return np.nan, np.nan
+    after, before = below[0], max(below[0] - 1, 0)
+    share = 1.0 if after == before else (loss[before] - target) / (loss[before] - loss[after])
+    step, seconds = point[before] + share * (point[after] - point[before])
+    return float(step), float(seconds)
+
+
+def time_to_control(curve: pd.DataFrame, final: Any) -> dict[str, float]:
+    """When a curve reached the loss that its control ended with, and how long before the control's end.
+
+    `final`: the control's last report (step, eval_loss, train_seconds). NaN if the curve never reached it.
+    """
+    step, seconds = reach(curve, final[names.EVAL_LOSS])
+    return {
+        STEPS_TO_CONTROL: step,
+        STEPS_SAVED: final[names.STEP] - step,
+        SECONDS_TO_CONTROL: seconds,
+        SECONDS_SAVED: final[names.TRAIN_SECONDS] - seconds,
+    }

@@ -1,0 +1,50 @@
+"""Plots of arms as data: panels, rings, bands, and the gain over each unit's control."""
+
+import numpy as np
+from arm_trials import study, trial_rows, two_arms
+
+from analysis.plots.arm_plots import gain_by_arm, loss_by_arm
+from analysis.plots.plot import tail
+
+
+def test_there_is_a_panel_a_depth_and_budget() -> None:
+    settings = [{"model.layers": layers, "loop.steps": steps} for layers in (1, 2) for steps in (120, 240)]
+    data = loss_by_arm(study(*(trial_rows("none", 0, 0.0, **one) for one in settings)), ())
+    assert [panel.title for panel in data.panels] == [
+        *("1 layer, 120 steps", "1 layer, 240 steps"),
+        *("2 layers, 120 steps", "2 layers, 240 steps"),
+    ]
+
+
+def test_other_validation_rows_are_another_panel_and_never_one_mean() -> None:
+    data = loss_by_arm(study(*(trial_rows("none", 0, 0.0, **{"corpus.eval_rows": rows}) for rows in (50.0, 250.0))), ())
+    assert [panel.title for panel in data.panels] == ["1 layer, 50 validation rows", "1 layer, 250 validation rows"]
+    assert all(line.low is None for panel in data.panels for line in panel.lines)
+
+
+def test_a_ring_is_where_a_teacher_ends_and_nowhere_else() -> None:
+    data = loss_by_arm(two_arms(), ())
+    for shown, rings in ((data, [None, 60.0]), (tail(data), [None, None])):
+        assert [line.ring for line in shown.panels[0].lines] == rings
+
+
+def test_a_line_is_the_mean_over_units_and_its_band_from_the_lowest_to_the_highest() -> None:
+    control, guided = loss_by_arm(two_arms(), ()).panels[0].lines
+    assert (control.label, guided.label) == ("control", "linear 240")
+    assert control.low is not None and control.high is not None and control.units is not None
+    np.testing.assert_allclose([control.low[0], control.y[0], control.high[0]], [9.0, 9.1, 9.2])
+    assert set(control.units) == {3}
+
+
+def test_gains_are_0_for_the_control_and_there_are_none_without_a_guided_arm() -> None:
+    data = gain_by_arm(two_arms(), ())
+    assert data is not None
+    control, guided = data.panels[0].lines
+    assert not control.y.any()
+    np.testing.assert_allclose(guided.y, 0.3)
+    assert gain_by_arm(study(trial_rows("none", 0, 0.0)), ()) is None
+
+
+def test_the_tail_is_the_last_forty_percent_of_the_steps() -> None:
+    data = tail(loss_by_arm(two_arms(), ()))
+    assert [sorted(set(line.x)) for line in data.panels[0].lines] == [[80, 100, 120]] * 2

@@ -1,0 +1,52 @@
+"""Each study in its smallest form, run for real on a Ray cluster that it joins."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from paths import ROOT
+from ray.cluster_utils import Cluster
+
+from analysis.results import load
+from sweeps.engine.cli import main
+from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.study import TeacherOptions
+from trainable import names
+
+STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", "schedule_search"})
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a cluster of two nodes on this machine: joined, as a user joins theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes.add_node(num_cpus=1)
+        yield nodes.address
+        nodes.shutdown()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data, a Ray cluster joined by RAY_ADDRESS, every trial, tables, figures, summary."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    module = importlib.import_module(f"sweeps.{name}")
+    arguments = ["--smoke-test", "--results", str(tmp_path / "results")]
+    assert main(getattr(module, name), TeacherOptions, "Study.", arguments) == 0
+    (run,) = (tmp_path / "results" / name).iterdir()
+    trials, curves = load(run)
+    planned = getattr(module, name)(TeacherOptions(smoke_test=True))
+    assert isinstance(planned, Comparison)
+    assert set(trials["trial"]) == {plan.name for plan in planned.plans}
+    assert set(trials["state"]) == {names.FINISHED}
+    assert set(trials["arm"]) == set(planned.arms)
+    guided = trials[trials["role"] == names.ARM].merge(curves, on="trial", suffixes=("", "_curve"))
+    start = guided[guided["step_curve"] == 0]
+    assert pd.Series(start["gain_curve"]).abs().max() == 0 if len(start) else name == "validation_size"
+    summary = (run / names.SUMMARY_FILE).read_text()
+    assert all(f"| {arm} |" in summary for arm in planned.arms)
+    assert {path.name for path in (run / names.FIGURES_FOLDER).iterdir()} >= {"curves.png", "curves_tail.png"}

@@ -1,0 +1,13 @@
+"""Where this checkout lies, and the environment in which child processes find it and what tests share."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SUPPORT = ROOT / "tests" / "support"
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """This process's environment, with the project and tests/support on the path, no Ray to join, and `more`."""
+    inherited = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    return inherited | {"PYTHONPATH": f"{ROOT}{os.pathsep}{SUPPORT}"} | more

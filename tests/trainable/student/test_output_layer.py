@@ -1,0 +1,104 @@
+"""The output layer: chunks of positions change nothing, and no large tensor is made. V tokens, D width."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from loss_cases import (
+    CPU,
+    D,
+    V,
+    assert_equal,
+    by_dense_target,
+    by_guided_loss,
+    case,
+    exact,
+    plain_cross_entropy,
+    table_of,
+)
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from trainable.student.guided_loss import guided_loss
+from trainable.student.output_layer import CHUNK, IGNORE_INDEX, chunked_cross_entropy
+from trainable.teacher.guidance import Teacher
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 39, 40, 41])
+def test_size_of_the_chunks_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CHUNK, "cpu", chunk)
+    table, c = exact(table_of("witten_bell")), case()
+    c.target_N[::3] = IGNORE_INDEX
+    assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-10)
+
+
+def test_logits_of_any_size_neither_overflow_nor_lose_the_loss() -> None:
+    """The loss comes from log-probabilities: 1e4 nats would underflow a probability."""
+    c = case()
+    c.hidden_NxD = (c.hidden_NxD.detach() * 1e4).requires_grad_()
+    expected = plain_cross_entropy(c)
+    assert expected[0] > 1e4
+    c.reset()
+    loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N, 0.0)
+    loss.backward()
+    assert_equal((loss.detach(), *c.gradients()), expected, 1e-12)
+
+
+def test_backward_runs_once() -> None:
+    """Gradients are scaled in place, so a second time would be wrong: it must not pass in silence."""
+    c = case()
+    loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N, 0.0)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+class _Shapes(TorchDispatchMode):
+    """Notes the shape of each strided tensor that an operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and leaf.layout == torch.strided:
+                self.seen.add(tuple(leaf.shape))
+        return result
+
+
+@contextmanager
+def shapes_made() -> Iterator[set[tuple[int, ...]]]:
+    with _Shapes() as mode:
+        yield mode.seen
+
+
+def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the teacher nor by the output layer, whose logits exist for a chunk of positions only."""
+    vocab_size, positions, chunk = 101, 300, 2 * D
+    monkeypatch.setitem(CHUNK, "cpu", chunk)
+    table = table_of("witten_bell", length=2000, vocab_size=vocab_size)
+    c = case(positions=positions, rows=vocab_size, vocab_size=vocab_size, dtype=torch.float32)
+    contexts = len(c.context_N.unique())
+    assert len({vocab_size, positions, contexts, D}) == 4
+    with shapes_made() as shapes:
+        guidance = Teacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5)
+        guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, guidance).backward()
+        guidance.close(c.output_VxD)
+    assert (contexts, D) in shapes  # the mode did see what was made
+    assert (chunk, vocab_size) in shapes
+    largest = max(positions, vocab_size) * D
+    too_large = {shape for shape in shapes if len(shape) > 1 and np.prod(shape) > largest}
+    assert not too_large
+    assert not {shape for shape in shapes if len(shape) > 1 and shape[0] > chunk and shape[-1] == vocab_size}
+
+
+def test_the_watch_for_large_tensors_sees_a_dense_target() -> None:
+    with shapes_made() as shapes:
+        by_dense_target(case(), table_of("mle"), 0.5)
+    assert (40, V) in shapes

@@ -1,0 +1,81 @@
+"""`import trainable`: light, complete, and every example of trainable/README.md runs."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import trainable
+
+ROOT = Path(trainable.__file__).parents[1]
+PAGE = Path(trainable.__file__).with_name("README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def imported_by(code: str) -> set[str]:
+    """The modules that a fresh Python has imported after the code."""
+    command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    found = imported_by("import trainable; dir(trainable)")
+    assert "trainable" in found
+    assert not {"torch", "ray", "pandas", "numpy", "transformers", "trainable.config", "analysis"} & found
+
+
+def test_loading_results_needs_neither_torch_nor_ray() -> None:
+    found = imported_by("import trainable; trainable.load")
+    assert "analysis.results" in found
+    assert not {"torch", "ray"} & found
+
+
+def test_a_table_is_made_and_read_without_torch_and_ray() -> None:
+    found = imported_by("from trainable import count_bigrams, estimate_table, load_table, teacher_weight")
+    assert "trainable.teacher.smoothing" in found
+    assert not {"torch", "ray", "pandas"} & found
+
+
+def test_every_name_is_there_listed_and_documented() -> None:
+    for name in trainable.__all__:
+        assert getattr(trainable, name).__name__ == name
+        assert name in dir(trainable)
+        assert any(f"trainable.{name}(" in example for example in EXAMPLES) or name == "Guidance", f"{name}: no example"
+    assert set(trainable.__all__) == set(trainable._HOMES)
+
+
+def test_a_name_that_is_not_there_is_refused_as_python_does() -> None:
+    with pytest.raises(AttributeError, match="module 'trainable' has no attribute 'Techer'"):
+        trainable.Techer  # noqa: B018
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small products on several threads of a busy machine wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_examples_of_the_page_run_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "home"))
+    session: dict[str, Any] = {}
+    for number, example in enumerate(EXAMPLES):
+        exec(compile(example, f"example {number} of trainable/README.md", "exec"), session)
+    assert session["losses"][-1] < session["losses"][0]
+    assert session["guidance"] is None, "the last steps are without the teacher"
+    assert isinstance(session["teacher"].guide(session["output_VxD"], session["context_BxT"], 1.0), trainable.Guidance)
+    assert [report["step"] for report in session["reports"]] == [0, 4, 8]
+    assert capsys.readouterr().out.splitlines()[0].isdigit()

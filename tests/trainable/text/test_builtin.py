@@ -1,0 +1,70 @@
+"""The built-in corpus: the same novels on every machine, shipped with the package."""
+
+import hashlib
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from trainable.config import CorpusConfig
+from trainable.text.corpus import open_corpus
+
+PROJECT = Path(__file__).resolve().parents[3]
+SHA_256 = "ed9ee5dc432341abf9cb26d136732cefdfb91d2ce17bd38154511be64cf21d8e"
+TEXT, ABOUT = (resources.files("trainable.text") / f"builtin.{ending}" for ending in ("txt", "md"))
+
+
+def test_the_text_is_what_it_was_for_every_result_on_it() -> None:
+    assert hashlib.sha256(TEXT.read_bytes()).hexdigest() == SHA_256, "other text, other results: give it another name"
+    assert open_corpus(CorpusConfig()).fingerprint == "b8b39164dc27de97", "the key of everything made from it"
+
+
+def test_the_page_beside_it_names_every_book_and_the_checksum() -> None:
+    about = ABOUT.read_text(encoding="utf-8")
+    books = re.findall(
+        r"^\| ([\d,]+) to ([\d,]+) \| ([^|]+) \| [^|]+ \((\d+)-(\d+)\) \| (\d+) \|$", about, re.MULTILINE
+    )
+    bounds = [[int(number.replace(",", "")) for number in book[:2]] for book in books]
+    rows = TEXT.read_text(encoding="utf-8").splitlines()
+    assert SHA_256 in about and "public domain" in about
+    assert [first for first, _ in bounds] == [1, *(last + 1 for _, last in bounds[:-1])], "no row of an unnamed book"
+    assert bounds[-1][1] == len(rows)
+    words = ["alice", "jekyll", "holmes", "huckleberry"]
+    found = [[word in " ".join(rows[first - 1 : last]).split() for word in words] for first, last in bounds]
+    assert found == [[i == j for j in range(4)] for i in range(4)], "each book stands where the page says"
+    assert all(int(died) < 1931 and int(published) < 1929 for *_, died, published in books)
+
+
+def test_rows_are_lower_case_sentences_and_opening_them_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
+    corpus = open_corpus(CorpusConfig())
+    rows = [row for batch in corpus.batches() for row in batch.to_pylist()]
+    assert corpus.demonstration and len(rows) == corpus.rows == 11_357
+    assert all(row == row.strip().lower() != "" for row in rows)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wheel_has_every_file_that_the_packages_read() -> None:
+    """Whatever lies in a package and is no Python file is named in pyproject.toml, and would be missing otherwise."""
+    listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    shipped = {path for name, patterns in listed.items() for path in _files(name, patterns)}
+    packages = [
+        path.parent for top in ("trainable", "sweeps", "analysis") for path in PROJECT.glob(f"{top}/**/__init__.py")
+    ]
+    read = {
+        path
+        for folder in packages
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert {"builtin.txt", "builtin.md"} <= {path.name for path in read}
+    assert read <= shipped
+
+
+def _files(package: str, patterns: list[str]) -> set[Path]:
+    below = "*/**" if package == "*" else package.replace(".", "/")
+    return {path for pattern in patterns for path in PROJECT.glob(f"{below}/{pattern}")}
