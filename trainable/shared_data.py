@@ -1,4 +1,4 @@
-"""Token blocks and bigram tables that all trials of a node share, in Ray's object store: each trial checks them.
+"""Token blocks and bigram tables in Ray's object store, which all trials of a node share, and the check of each trial.
 
 A view of an object in the store can be written through, and the write reaches every process of the node, so each trial
 compares what it finds with the checksums that the driver took.
@@ -12,15 +12,15 @@ from trainable.plan import data_key, table_key
 from trainable.prepare import BlocksByKey, TablesByKey
 from trainable.record.files import fingerprint
 from trainable.student.train import RunData
-from trainable.text.blocks import TokenBlocks
 
 
 def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:
     """The blocks and, for a guided trial, the table of a config. Raises InputError if a checksum is not as expected."""
     key = data_key(config)
-    if _blocks_checksum(*blocks[key]) != expected[key]:
-        raise InputError("the token blocks in the object store are not those the driver put there: resume the run.")
     train_blocks, eval_blocks = blocks[key]
+    found = [hashlib.sha256(stream.data).hexdigest() for stream in (train_blocks.stream_N, eval_blocks.stream_N)]
+    if fingerprint(found) != expected[key]:
+        raise InputError("the token blocks in the object store are not those the driver put there: resume the run.")
     if config.teacher.schedule == "none":
         return RunData(train=train_blocks, eval=eval_blocks)
     table = tables[table_key(config)]
@@ -30,12 +30,6 @@ def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, 
 
 
 def checksums(blocks: BlocksByKey, tables: TablesByKey) -> dict[str, str]:
-    """SHA-256 of each set of blocks and each table by its key: the driver's, for trials to check theirs by."""
-    sums = {key: _blocks_checksum(*pair) for key, pair in blocks.items()}
+    """Checksums of each set of blocks and each table by its key: the driver's, for trials to check theirs by."""
+    sums = {key: fingerprint([pair[0].checksum, pair[1].checksum]) for key, pair in blocks.items()}
     return sums | {key: table.checksum for key, table in tables.items()}
-
-
-def _blocks_checksum(train_blocks: TokenBlocks, eval_blocks: TokenBlocks) -> str:
-    return fingerprint(
-        [hashlib.sha256(stream.data).hexdigest() for stream in (train_blocks.stream_N, eval_blocks.stream_N)]
-    )

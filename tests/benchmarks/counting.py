@@ -32,10 +32,11 @@ from scipy.sparse import coo_array
 from student import default_corpus
 
 from trainable.config import CorpusConfig, TokensConfig
-from trainable.record.cache import cache_folder
+from trainable.record.cache import cache_folder, read_manifest
 from trainable.teacher.counts import count_bigrams
-from trainable.text.blocks import TokenBlocks, load_blocks, token_blocks
+from trainable.text.blocks import TokenBlocks, token_blocks
 from trainable.text.corpus import BUILTIN, open_corpus
+from trainable.text.packing import STREAM_FILE
 from trainable.text.tokenizer import corpus_tokenizer
 
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -112,8 +113,8 @@ def warm(measure: Callable[[], float]) -> float:
 
 def rate_in_folder(way: Way, folder: Path, tokens: int) -> float:
     """M tokens/s of the first tokens in a folder of blocks: for a process that has nothing yet."""
-    blocks = load_blocks(folder)
-    return rate(way, np.array(blocks.stream_N[:tokens]), blocks.vocab_size)
+    manifest = read_manifest(folder)
+    return rate(way, np.fromfile(folder / STREAM_FILE, manifest["dtype"], tokens), manifest["vocab_size"])
 
 
 def own_process(polars_threads: int, tasks: int | None = None) -> ProcessPoolExecutor:
@@ -199,10 +200,11 @@ class Repeated:
 
 def peak_of(folder: Path, tokens: int, varied: bool) -> tuple[float, int]:
     """(extra MiB at the peak of counting so many tokens, distinct bigrams), in a process that did nothing else."""
-    blocks = load_blocks(folder)
-    stream_N: Any = Repeated(np.array(blocks.stream_N), blocks.vocab_size, tokens, varied)
+    manifest = read_manifest(folder)
+    vocab_size = manifest["vocab_size"]
+    stream_N: Any = Repeated(np.fromfile(folder / STREAM_FILE, manifest["dtype"]), vocab_size, tokens, varied)
     before = resident_mib("VmRSS")
-    counts = count_bigrams(stream_N, blocks.vocab_size, first_context=blocks.eos_id)
+    counts = count_bigrams(stream_N, vocab_size, first_context=manifest["eos_id"])
     return resident_mib("VmHWM") - before, len(counts.keys_K)
 
 
@@ -239,10 +241,10 @@ def prepared(source: str) -> TokenBlocks:
     corpus = open_corpus(CorpusConfig(source=source))
     if source == BUILTIN:
         print("the books are not here: built-in text, a small stream and vocabulary; give --corpus for real figures.")
-    rows_R = np.arange(corpus.rows)
+    row_ids_R = np.arange(corpus.rows)
     config = TokensConfig(tokenizer="train:32000", context=1024)
-    tokenizer = corpus_tokenizer(config.tokenizer, corpus, rows_R, cache_folder())
-    return token_blocks(corpus, rows_R, tokenizer, config, cache_folder())
+    tokenizer = corpus_tokenizer(config.tokenizer, corpus, row_ids_R, cache_folder())
+    return token_blocks(corpus, row_ids_R, tokenizer, config, cache_folder())
 
 
 def main() -> None:

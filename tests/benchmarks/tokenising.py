@@ -29,7 +29,7 @@ from trainable.config import CorpusConfig, TokensConfig
 from trainable.record.cache import cache_folder
 from trainable.text.blocks import token_blocks
 from trainable.text.corpus import BUILTIN, Corpus, open_corpus
-from trainable.text.split import shuffled_rows
+from trainable.text.split import permuted_rows
 from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
 
 TOKENS = TokensConfig(tokenizer="train:32000", context=1024)
@@ -39,9 +39,9 @@ BATCH_ROWS = 1000  # of datasets.map: its default
 
 def prepare(corpus: Corpus, tokenizer: TextTokenizer, rows: int) -> None:
     """The first rows, shuffled, into a cache that is thrown away."""
-    rows_R = shuffled_rows(rows, 0)
+    row_ids_R = permuted_rows(rows, 0)
     with TemporaryDirectory() as folder:
-        token_blocks(corpus, rows_R, tokenizer, TOKENS, Path(folder), progress=False)
+        token_blocks(corpus, row_ids_R, tokenizer, TOKENS, Path(folder), progress=False)
 
 
 def map_rows(texts: datasets.Dataset, tokenizer: TextTokenizer) -> None:

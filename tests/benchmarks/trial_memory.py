@@ -16,6 +16,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -92,7 +93,9 @@ def blocks_of(megabytes: float) -> TokenBlocks:
     tokens = max(int(megabytes * MB / 2), 128 * CONTEXT)
     stream_N = np.random.default_rng(0).integers(0, VOCABULARY, tokens, np.uint16)
     ids_BxT = stream_N[: tokens // CONTEXT * CONTEXT].reshape(-1, CONTEXT)
-    return TokenBlocks(ids_BxT, stream_N, None, 0, None, VOCABULARY, 1, 0, "f", "c", Path("/nowhere"))
+    return TokenBlocks(
+        ids_BxT, stream_N, None, 0, None, VOCABULARY, 1, 0, "f", sha256(stream_N.data).hexdigest(), Path()
+    )
 
 
 class MeasureOnce(tune.Stopper):  # type: ignore[misc]

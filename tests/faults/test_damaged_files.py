@@ -103,7 +103,7 @@ def test_damaged_state_is_refused_by_name_with_a_remedy(run: Path, file: str, ho
 @pytest.mark.parametrize("how", [how for how in DAMAGE if how not in ("end lost", "emptied")])
 def test_a_damaged_ledger_is_refused_by_name_and_line(run: Path, how: str) -> None:
     damage(run / "trials" / CONTROL / names.LEDGER_FILE, how)
-    with pytest.raises(InputError, match=rf"line \d+ of .*{CONTROL}/metrics.jsonl is damaged.*--resume"):
+    with pytest.raises(InputError, match=rf"{CONTROL}/metrics.jsonl is damaged \(line \d+: .*--resume"):
         load(run)
 
 
@@ -113,7 +113,7 @@ def test_a_flipped_digit_that_is_still_json_never_becomes_a_number(run: Path) ->
     digit = content.index(b'"eval_loss": ') + len(b'"eval_loss": ')
     path.write_bytes(flip(content, digit))
     assert isinstance(json.loads(path.read_bytes().splitlines()[0])["eval_loss"], float)
-    with pytest.raises(InputError, match=r"line 1 of .*metrics\.jsonl is damaged"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl is damaged \(line 1: "):
         load(run)
 
 
@@ -146,7 +146,7 @@ def test_a_ledger_cut_at_the_end_of_a_line_is_refused_because_its_trial_ended_la
         append_row(ledger, dict.fromkeys(names.REPORT_COLUMNS, 1.0) | {names.STEP: step})
     folder.close_trial(plan, names.FINISHED)
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:3]))
-    message = r"metrics.jsonl ends at step 20 but its trial ended at step 40: restore the file from a copy, or delete"
+    message = r"metrics.jsonl is damaged \(it ends at step 20, its trial ended at step 40\): restore it .*, or delete"
     with pytest.raises(InputError, match=message):
         load(folder.path)
     with pytest.raises(InputError, match=message):
@@ -160,7 +160,7 @@ def test_damaged_rungs_of_asha_are_refused_by_line(tmp_path: Path, how: str) -> 
     for number in range(9):
         scheduler.judge(f"trial-{number}", 1, 20, number / 7)
     damage(journal, how)
-    with pytest.raises(InputError, match=r"line \d+ of .*asha\.jsonl is damaged: restore the file .*, or delete it"):
+    with pytest.raises(InputError, match=r"asha\.jsonl is damaged \(line \d+: .*\): restore it .*, or delete it"):
         DepthAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
 
 

@@ -42,7 +42,6 @@ from trainable.student.checkpoint import load_checkpoint
 from trainable.student.model import llama_config
 from trainable.student.train import RunData
 from trainable.teacher.table import DIGEST_BYTES, header, load_table, raw_bytes, save_table
-from trainable.text.blocks import load_blocks
 from trainable.text.corpus import open_corpus
 from trainable.text.hub import hub_dataset
 from trainable.text.tokenizer import load_tokenizer
@@ -126,7 +125,9 @@ def resealed(folder: Path, **changes: Any) -> Path:
 
 
 def copied_blocks(prepared: tuple[TrialConfig, Path, RunData], folder: Path) -> Path:
-    return Path(shutil.copytree(prepared[2].train.path, folder / "blocks"))
+    """The training blocks in a copy of the cache, which is `folder`."""
+    _, cache, whole = prepared
+    return Path(shutil.copytree(cache, folder, dirs_exist_ok=True), whole.train.path.relative_to(cache))
 
 
 @pytest.mark.parametrize("dtype", ["|O", "O", "<f8", "|V8", "M8[s]", "|S2"])
@@ -134,8 +135,9 @@ def test_token_blocks_of_a_type_that_holds_no_ids_are_refused(
     prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, dtype: str
 ) -> None:
     """Read as objects, bytes would be pointers."""
+    resealed(copied_blocks(prepared, tmp_path), dtype=dtype)
     with pytest.raises(InputError, match="token ids of type"):
-        load_blocks(resealed(copied_blocks(prepared, tmp_path), dtype=dtype))
+        prepare_run(prepared[0], tmp_path)
 
 
 def test_token_ids_outside_of_the_vocabulary_are_refused(
@@ -143,8 +145,9 @@ def test_token_ids_outside_of_the_vocabulary_are_refused(
 ) -> None:
     folder = copied_blocks(prepared, tmp_path)
     (folder / "tokens.bin").write_bytes(b"\xff\xff" * (prepared[2].train.stream_N.size))
+    resealed(folder)
     with pytest.raises(InputError, match="a token id outside of the vocabulary"):
-        load_blocks(resealed(folder))
+        prepare_run(prepared[0], tmp_path)
 
 
 def test_a_pickle_in_a_tokenizer_folder_is_not_run(tmp_path: Path) -> None:
@@ -256,7 +259,7 @@ def test_pickles_for_every_file_of_a_run_are_refused(tmp_path: Path) -> None:
                 load(run)
         path.write_bytes(whole)
     (run / names.RUNGS_FILE).write_bytes(PICKLE + b"\n")
-    with pytest.raises(InputError, match=r"line 1 of .*asha\.jsonl is damaged"):
+    with pytest.raises(InputError, match=r"asha\.jsonl is damaged \(line 1: "):
         DepthAsha(AshaSpec(grace_period=20), 40, RunFiles(run))
     shutil.rmtree(run / "trials")
     (run / names.CURVES_TABLE).write_bytes(PICKLE)

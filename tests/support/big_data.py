@@ -1,5 +1,6 @@
 """Blocks, tables and prepared data of a size, with nothing meant by their content."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def big_table(values: int) -> BigramTable:
 def big_blocks(tokens: int) -> TokenBlocks:
     stream_N = np.arange(tokens, dtype=np.uint16)
     ids_BxT = stream_N[: tokens // 128 * 128].reshape(-1, 128)
-    return TokenBlocks(ids_BxT, stream_N, None, 0, None, 1000, 1, 0, "f", "c", Path("/nowhere"))
+    return TokenBlocks(ids_BxT, stream_N, None, 0, None, 1000, 1, 0, "f", sha256(stream_N.data).hexdigest(), Path())
 
 
 def prepared(mib: int) -> Prepared:

@@ -1,19 +1,23 @@
 """What a run reads is made from the rows it may read, once."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from small_corpus import small_config, small_sentences
 
+from trainable import prepare
 from trainable.config import override
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run, prepare_runs
 from trainable.record.files import fingerprint
+from trainable.shared_data import checksums, data_of
 from trainable.teacher import build as teacher
 from trainable.teacher.build import count
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
+from trainable.text import rows_lines
 from trainable.text.blocks import token_blocks
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
@@ -145,9 +149,79 @@ def test_several_runs_share_their_blocks_and_have_a_table_each(tmp_path: Path) -
     assert alone.table is not None
     assert prepared.tables[table_key(configs[0])].checksum == alone.table.checksum
     assert prepared.facts["corpus"] == facts["corpus"]
+    found = data_of(configs[0], checksums(prepared.blocks, prepared.tables), prepared.blocks, prepared.tables)
+    assert (found.train.checksum, found.eval.checksum) == (alone.train.checksum, alone.eval.checksum)
     assert {key: table["checksum"] for key, table in prepared.facts["tables"].items()} == {
         key: table.checksum for key, table in prepared.tables.items()
     }
+
+
+def count_calls(patch: pytest.MonkeyPatch, module: Any, name: str, calls: dict[str, list[Any]]) -> None:
+    """Note the first argument of each call of a function."""
+    function = getattr(module, name)
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        calls.setdefault(name, []).append(arguments[0])
+        return function(*arguments, **named)
+
+    patch.setattr(module, name, noted)
+
+
+def test_eight_teachers_on_one_file_open_hash_permute_and_tokenise_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: dict[str, list[Any]] = {}
+    for module, name in (
+        (rows_lines, "_scan"),
+        (prepare, "permuted_rows"),
+        (prepare, "corpus_tokenizer"),
+        (prepare, "token_blocks"),
+        (prepare, "teacher_table"),
+    ):
+        count_calls(monkeypatch, module, name, calls)
+    teachers: list[dict[str, Any]] = [{"teacher.kind": kind} for kind in ("bigram", "shuffled", "unigram", "uniform")]
+    teachers += [{"teacher.smoothing": smoothing} for smoothing in ("add_k", "witten_bell")]
+    teachers += [{"teacher.rows": rows} for rows in ("train_split", "all")]
+    configs = [small_config(tmp_path, {"corpus.train_rows": 300, **changes}) for changes in teachers]
+    assert len(prepare_runs(configs, tmp_path / "cache").tables) == 8
+    counted = {name: len(found) for name, found in calls.items()}
+    assert counted == {
+        "_scan": 1,  # reads and hashes the whole file
+        "permuted_rows": 1,
+        "corpus_tokenizer": 1,
+        "token_blocks": 3,  # 300 training rows, the whole training split, the validation rows (also part of "all")
+        "teacher_table": 8,
+    }
+
+
+def test_folds_share_corpus_and_permutation_and_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: dict[str, list[Any]] = {}
+    for module, name in (
+        (rows_lines, "_scan"),
+        (prepare, "permuted_rows"),
+        (prepare, "corpus_tokenizer"),
+        (prepare, "token_blocks"),
+    ):
+        count_calls(monkeypatch, module, name, calls)
+    changes = {"corpus.folds": 3, "tokens.tokenizer": shared_tokenizer(tmp_path)}
+    configs = [small_config(tmp_path, {**changes, "corpus.fold": fold}) for fold in range(3)]
+    prepare_runs(configs, tmp_path / "cache")
+    assert {name: len(found) for name, found in calls.items()} == {
+        "_scan": 1,
+        "permuted_rows": 1,
+        "corpus_tokenizer": 1,  # a folder; a trained one is of a fold's own rows
+        "token_blocks": 3,  # each third of the rows trains in two folds and validates in one
+    }
+
+
+def test_runs_that_differ_in_their_validation_rows_share_their_training_blocks_and_table(tmp_path: Path) -> None:
+    configs = [small_config(tmp_path, {"corpus.eval_rows": rows}) for rows in (50, 100)]
+    prepared = prepare_runs(configs, tmp_path / "cache")
+    (train, few), (train_too, many) = (prepared.blocks[data_key(config)] for config in configs)
+    table, table_too = (prepared.tables[table_key(config)] for config in configs)
+    assert train is train_too and table is table_too
+    arrays = sum(array.nbytes for array in vars(table).values() if isinstance(array, np.ndarray))
+    assert prepared.nbytes == train.stream_N.nbytes + few.stream_N.nbytes + many.stream_N.nbytes + arrays
 
 
 def test_the_teacher_of_a_fold_has_not_counted_that_fold(tmp_path: Path) -> None:
@@ -202,9 +276,9 @@ def test_the_blocks_of_a_fold_are_those_of_its_rows_tokenised_at_once(tmp_path: 
     config = small_config(tmp_path, changes)
     data, facts = prepare_run(config, tmp_path / "cache")
     corpus = open_corpus(config.corpus)
-    rows_R = split_rows(corpus.rows, config.corpus).train
-    tokenizer = corpus_tokenizer("train:512", corpus, rows_R, tmp_path / "cache")
-    whole = token_blocks(corpus, rows_R, tokenizer, config.tokens, tmp_path / "cache")
+    row_ids_R = split_rows(corpus.rows, config.corpus).train
+    tokenizer = corpus_tokenizer("train:512", corpus, row_ids_R, tmp_path / "cache")
+    whole = token_blocks(corpus, row_ids_R, tokenizer, config.tokens, tmp_path / "cache")
     np.testing.assert_array_equal(data.train.ids_BxT, whole.ids_BxT)
     np.testing.assert_array_equal(data.train.stream_N, whole.stream_N)
     assert data.train.checksum == whole.checksum

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from trainable.errors import InputError
+from trainable.errors import DamagedFile, InputError
 from trainable.record.files import free_bytes, is_disk_full, mib, publish, read_json, sha256_of_file, write_json
 
 Manifest = dict[str, Any]
@@ -50,14 +50,19 @@ def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder, each of whose files has the size and the SHA-256 that it says, else InputError."""
-    manifest = read_json(folder / MANIFEST_FILE, f"delete {folder} so that it is built again")
+    """The manifest of a folder, after a check of each file that it lists.
+
+    Raises DamagedFile where a file has not the size and SHA-256 that the manifest says, or the manifest is damaged;
+    InputError where there is none.
+    """
+    remedy = f"delete {folder} so that it is built again"
+    manifest = read_json(folder / MANIFEST_FILE, remedy)
     files = manifest.get("files")
     if not isinstance(files, dict):
-        raise InputError(f"{folder / MANIFEST_FILE} lists no files: delete {folder} so that it is built again.")
+        raise DamagedFile(folder / MANIFEST_FILE, "it lists no files", remedy)
     for name, expected in files.items():
         if Path(name).name != name or _stamp(folder / name, expected) != expected:
-            raise InputError(f"{folder / name} is damaged: delete {folder} so that it is built again.")
+            raise DamagedFile(folder / name, "its size or checksum is not that of the manifest", remedy)
     return manifest
 
 
@@ -90,7 +95,10 @@ def remove_abandoned(parent: Path, name: str = "*") -> None:
 
 
 def build_folder(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
-    """As `built_once`, for one who alone works in a parent folder that exists: built anew, without a lock."""
+    """Fill a folder as `built_once` does, always anew and without a lock, in a parent folder that exists.
+
+    For one who works there alone.
+    """
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
     try:
@@ -123,7 +131,7 @@ def _filled(temporary: Path, folder: Path, build: Callable[[Path], Manifest]) ->
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turn what goes wrong with the disk into a sentence."""
+    """Raise InputError, which names the folder and the room left, for what goes wrong with the disk."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         yield

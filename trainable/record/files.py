@@ -1,7 +1,8 @@
-"""Files that are whole or absent: write to a temporary name, fsync, rename; plus checksums.
+"""Files that are whole or absent: written to a temporary name, synced, renamed; with checksums, names and room.
 
 Two writers never share a temporary name, and a reader never sees half a file. JSON of ours carries a checksum of
-itself: a flipped digit is still JSON, and would otherwise become a wrong number.
+itself: a flipped digit is still JSON, and would otherwise become a wrong number. In this order: writing, JSON,
+checksums, paths that a user gives, room on the disk.
 """
 
 import errno
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
-from trainable.errors import InputError
+from trainable.errors import DamagedFile, InputError
 
 CHECKSUM: Final = "checksum"  # the field that `sealed` adds
 _FOLDER_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,99}")
@@ -65,12 +66,16 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path, instead: str = "") -> dict[str, Any]:
-    """What `write_json` wrote. Raises InputError if the file is missing, damaged, or without its checksum.
+    """What `write_json` wrote.
 
     instead: what the user can do who has no copy to restore it from.
+    Raises DamagedFile if it is no JSON or not what its checksum says, InputError if it is missing.
     """
-    mend = f"restore it from a copy{instead and f', or {instead}'}"
-    return unsealed(_read_object(path, mend), f"{path} is damaged (its checksum does not match): {mend}.")
+    remedy = f"restore it from a copy{instead and f', or {instead}'}"
+    plain = unsealed(_read_object(path, remedy))
+    if plain is None:
+        raise DamagedFile(path, "its checksum does not match", remedy)
+    return plain
 
 
 def read_foreign_json(path: Path) -> dict[str, Any]:
@@ -79,15 +84,15 @@ def read_foreign_json(path: Path) -> dict[str, Any]:
     return read_json(path) if CHECKSUM in tree else tree
 
 
-def _read_object(path: Path, mend: str) -> dict[str, Any]:
+def _read_object(path: Path, remedy: str) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
-        raise InputError(f"{path} is damaged ({error}): {mend}.") from None
+        raise DamagedFile(path, str(error), remedy) from None
     if not isinstance(tree, dict):
-        raise InputError(f"{path} is damaged (it holds no JSON object): {mend}.")
+        raise DamagedFile(path, "it holds no JSON object", remedy)
     return tree
 
 
@@ -97,20 +102,14 @@ def sealed(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, CHECKSUM: fingerprint(plain)}
 
 
-def unsealed(tree: Mapping[str, Any], complaint: str) -> dict[str, Any]:
-    """The inverse of `sealed`. Raises InputError(complaint) where the checksum is missing or another."""
+def unsealed(tree: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The inverse of `sealed`; None where the checksum is missing or another."""
     plain = {key: value for key, value in tree.items() if key != CHECKSUM}
-    if tree.get(CHECKSUM) != _own_fingerprint(plain):
-        raise InputError(complaint)
-    return plain
-
-
-def _own_fingerprint(tree: Mapping[str, Any]) -> str:
-    """Of what was read; an empty text for NaN, which Python takes for JSON and `sealed` never writes."""
     try:
-        return fingerprint(tree)
-    except ValueError:
-        return ""
+        found = fingerprint(plain)
+    except ValueError:  # NaN, which Python takes for JSON and `sealed` never writes
+        return None
+    return plain if tree.get(CHECKSUM) == found else None
 
 
 def sha256_of_file(path: Path) -> str:

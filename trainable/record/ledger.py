@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable import names
-from trainable.errors import InputError
+from trainable.errors import DamagedFile
 from trainable.record.files import sealed, unsealed
 
 Row = dict[str, Any]
@@ -27,7 +27,8 @@ def append_row(path: Path, row: Row) -> None:
         _cut_half_line(stream)
         whole = stream.seek(0, os.SEEK_END)
         try:
-            _write_all(stream, line)
+            while line:  # an unbuffered write may take a part only, and say why at the next
+                line = line[stream.write(line) :]
             os.fsync(stream.fileno())
         except OSError:
             stream.truncate(whole)
@@ -36,20 +37,15 @@ def append_row(path: Path, row: Row) -> None:
 
 def ledger_line(row: Row) -> bytes:
     """A row with its checksum as JSON; NaN and infinities, which JSON has no words for, are null."""
-    finite = {key: None if _not_finite(value) else value for key, value in row.items()}
+    lacking = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+    finite = {key: None if key in lacking else value for key, value in row.items()}
     return json.dumps(sealed(finite), allow_nan=False).encode() + b"\n"
-
-
-def _write_all(stream: Any, content: bytes) -> None:
-    """An unbuffered write may take a part only, and say why at the next."""
-    while content:
-        content = content[stream.write(content) :]
 
 
 def read_lines(path: Path) -> list[Row]:
     """All whole rows in order, without their checksums; none if the file is absent.
 
-    Raises InputError for a damaged line; what stands after the last newline is half a line, and not read.
+    Raises DamagedFile for a damaged line; what stands after the last newline is half a line, and not read.
     """
     if not path.exists():
         return []
@@ -64,14 +60,15 @@ def read_reports(path: Path) -> list[Row]:
 
 
 def _parse(path: Path, number: int, line: bytes) -> Row:
-    complaint = f"line {number} of {path} is damaged: restore the file from a copy, or {_instead(path)}."
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
-    if not isinstance(row, dict):
-        raise InputError(complaint)
-    return unsealed(row, complaint)
+    plain = unsealed(row) if isinstance(row, dict) else None
+    if plain is None:
+        reason = "its checksum does not match" if isinstance(row, dict) else "it holds no JSON object"
+        raise DamagedFile(path, f"line {number}: {reason}", f"restore it from a copy, or {_instead(path)}")
+    return plain
 
 
 def _instead(path: Path) -> str:
@@ -96,7 +93,3 @@ def _cut_half_line(stream: Any) -> None:
         return
     stream.seek(0)
     stream.truncate(stream.read().rfind(b"\n") + 1)
-
-
-def _not_finite(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainable import names
-from trainable.errors import InputError
+from trainable.errors import DamagedFile, InputError
 from trainable.record.files import read_json, write_json
 from trainable.record.ledger import Row, read_reports, trained_again
 
@@ -25,12 +25,12 @@ class Status(NamedTuple):
 
 
 def checkpoint_name(trial: str) -> str:
-    """Of a trial's checkpoint, within its run."""
+    """Name of a trial's checkpoint within its run."""
     return f"{names.TRIALS_FOLDER}/{trial}/{names.CHECKPOINT_FILE}"
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """trial.json. Raises InputError if it is missing, damaged, or that of another trial."""
+    """What trial.json says. Raises DamagedFile if it is damaged, InputError if it is missing or of another trial."""
     facts = read_json(folder / names.TRIAL_FILE, trained_again(folder))
     if not {"name", "role", "control", "config"} <= facts.keys() or facts["name"] != folder.name:
         raise InputError(f"{folder / names.TRIAL_FILE} is not that of trial {folder.name}: {trained_again(folder)}.")
@@ -38,7 +38,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def read_status(folder: Path) -> Status:
-    """status.json; running if there is none. Raises InputError if it is damaged."""
+    """What status.json says; running if there is none. Raises DamagedFile if it is damaged."""
     path = folder / names.STATUS_FILE
     if not path.exists():
         return Status(names.RUNNING, "", None)
@@ -54,12 +54,13 @@ def write_status(folder: Path, state: str, reason: str = "") -> None:
 
 
 def read_whole_ledger(folder: Path, status: Status) -> list[Row]:
-    """The reports by step. Raises InputError where a row is damaged, or the trial had ended at a later step."""
+    """The reports by step. Raises DamagedFile where a row is damaged, or the trial had ended at a later step."""
     reports = read_reports(folder / names.LEDGER_FILE)
     found = reports[-1][names.STEP] if reports else None
     if status.state != names.RUNNING and status.last_step is not None and found != status.last_step:
-        raise InputError(
-            f"{folder / names.LEDGER_FILE} ends at step {found} but its trial ended at step {status.last_step}: "
-            f"restore the file from a copy, or {trained_again(folder)}."
+        raise DamagedFile(
+            folder / names.LEDGER_FILE,
+            f"it ends at step {found}, its trial ended at step {status.last_step}",
+            f"restore it from a copy, or {trained_again(folder)}",
         )
     return reports

@@ -6,7 +6,7 @@ read in bounded memory. Row numbers in messages count from 1.
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -16,11 +16,11 @@ TEXT = pa.large_string()  # 64-bit offsets: a batch of long documents may exceed
 
 
 class RowSource(NamedTuple):
-    """Rows of text from anywhere."""
+    """A column of text rows, wherever it lies."""
 
     rows: int  # empty ones included
     fingerprint: str  # changes whenever the content does
-    read: Callable[[int], Iterator[pa.Array]]  # rows of a batch -> batches of type TEXT
+    read: Callable[[int], Iterator[pa.Array]]  # (rows of a batch) -> batches of type TEXT
 
 
 def require_text_column(schema: pa.Schema, column: str, where: object) -> None:
@@ -36,7 +36,7 @@ def require_text_column(schema: pa.Schema, column: str, where: object) -> None:
 def checked_texts(arrays: Iterable[pa.Array], where: object) -> Iterator[pa.Array]:
     """The arrays as TEXT. Raises InputError that names the row where one is not UTF-8, which Arrow does not check."""
     first = 0
-    for array in chain.from_iterable(map(_chunks, arrays)):
+    for array in chain.from_iterable(a.chunks if isinstance(a, pa.ChunkedArray) else [a] for a in arrays):
         text = array.cast(TEXT, safe=False)
         try:
             text.validate(full=True)
@@ -46,10 +46,6 @@ def checked_texts(arrays: Iterable[pa.Array], where: object) -> Iterator[pa.Arra
             ) from None
         yield text
         first += len(text)
-
-
-def _chunks(array: Any) -> list[pa.Array]:
-    return list(array.chunks) if isinstance(array, pa.ChunkedArray) else [array]
 
 
 def _first_bad(text: pa.Array) -> int:

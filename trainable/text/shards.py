@@ -1,7 +1,7 @@
-"""Work in shards, each kept as a small folder of its own until the whole is made of them.
+"""Work in shards, each kept as a small folder of its own until the whole is made of them; and a bar that shows it.
 
-A preparation that is killed goes on at the shard where it was. What a shard covers is its name: shards cut in another
-way, by another version, are never taken for these.
+Why: a preparation that is killed goes on at the shard where it was. The name of a shard says which rows it covers, so
+shards that were cut in another way are never taken for these.
 """
 
 import sys
@@ -24,7 +24,7 @@ Advance = Callable[[int], None]  # (rows done since the last call)
 
 
 class Shard(NamedTuple):
-    """A piece of the rows."""
+    """Some of the rows, as one piece of work."""
 
     name: str  # of its folder: which rows it covers
     rows: int
@@ -34,7 +34,7 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardMaker:
-    """Where shards are kept, who makes them, and who is told of the rows done."""
+    """Makes shards in a folder, with workers, and tells of the rows done."""
 
     folder: Path
     workers: Workers
@@ -70,7 +70,7 @@ class ShardMaker:
         return paths
 
     def _require_room(self, arrays: Arrays, beside: Arrays, share: float) -> None:
-        """The shards lie beside what is made of them for a while."""
+        """Raise InputError unless the disk takes the shards and, for a while beside them, what is made of them."""
         needed = sum(2 * array.nbytes for array in arrays.values()) + sum(array.nbytes for array in beside.values())
         require_room(self.folder, needed / share, "the tokens of the rows", ROOM_HINT)
 
@@ -84,7 +84,7 @@ def _write(arrays: Arrays, folder: Path) -> Manifest:
 
 @contextmanager
 def progress_bar(what: str, total: int, show: bool | None = None) -> Iterator[Advance]:
-    """Call the given function with the rows done. show: None shows the bar where stderr is a terminal."""
+    """A bar on stderr, as a function to call with the rows done. show: None shows it where stderr is a terminal."""
     if not (sys.stderr.isatty() if show is None else show):
         yield lambda rows: None
         return

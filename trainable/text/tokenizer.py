@@ -2,7 +2,7 @@
 
 A tokenizer trained on validation rows would have seen them, which is a leak; a trained one is kept in the cache under
 a fingerprint of the rows it saw. What counts is `tokenizer.json`: a folder with only `tokenizer.model` loses bos and
-the prefix space when it is converted.
+the prefix space when it is converted. Long rows are cut into `pieces`, for training here as for encoding.
 """
 
 import json
@@ -48,7 +48,7 @@ class TextTokenizer:
     fingerprint: str  # of its serialised form and special tokens
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickled encoder forgets that to it text is only text."""
+        """Pickle by `_unpickled`: a pickled encoder alone forgets its `encode_special_tokens`."""
         return _unpickled, (self.encoder, self.vocab_size, self.eos_id, self.bos_id, self.pad_id, self.fingerprint)
 
 
@@ -133,6 +133,31 @@ def train_bpe(texts: Iterator[str], size: int) -> Tokenizer:
     return encoder
 
 
+def pieces(text: str, limit: int) -> Iterator[str]:
+    """The text in order, in parts of at most `limit` characters, each of which begins before a space where it can.
+
+    So no word is cut, but for one that is longer than half of `limit`.
+    """
+    first = 0
+    while len(text) - first > limit:
+        space = text.rfind(" ", first + limit // 2, first + limit)
+        last = space if space > first else first + limit
+        yield text[first:last]
+        first = last
+    yield text[first:]
+
+
+def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str]:
+    """Pieces of the texts, up to so many characters in all."""
+    left = characters
+    for text in texts:
+        for piece in pieces(text, limit):
+            if left <= 0:
+                return
+            yield piece[:left]
+            left -= len(piece)
+
+
 def _from_files(path: Path | None, config_path: Path | None, spec: str) -> TextTokenizer:
     if path is None or not path.is_file():
         raise InputError(f"tokenizer {spec!r} has no tokenizer.json: {_FOLDER_HINT}.")
@@ -179,28 +204,3 @@ def _special_id(encoder: Tokenizer, named: Any, known: tuple[str, ...]) -> int |
         if token_id is not None:
             return token_id
     return None
-
-
-def pieces(text: str, limit: int) -> Iterator[str]:
-    """The text in order, in parts of at most `limit` characters, each of which begins before a space where it can.
-
-    So no word is cut, but for one that is longer than half of `limit`.
-    """
-    first = 0
-    while len(text) - first > limit:
-        space = text.rfind(" ", first + limit // 2, first + limit)
-        last = space if space > first else first + limit
-        yield text[first:last]
-        first = last
-    yield text[first:]
-
-
-def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str]:
-    """Pieces of the texts, until there are `characters` of them."""
-    left = characters
-    for text in texts:
-        for piece in pieces(text, limit):
-            if left <= 0:
-                return
-            yield piece[:left]
-            left -= len(piece)

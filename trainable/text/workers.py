@@ -13,7 +13,7 @@ Function = Callable[[Any], Any]
 
 
 class Workers(Protocol):
-    """Who does pieces of work, a bounded number of them at a time, whatever their number."""
+    """Does pieces of work, a bounded number of them at a time, whatever their number."""
 
     @property
     def size(self) -> int:
@@ -32,11 +32,11 @@ class Local:
     size = 1
 
     def map(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
-        """Each when it is asked for."""
+        """Compute each value when it is asked for."""
         return map(function, items)
 
     def sum(self, function: Function, items: Iterable[Any]) -> Any:
-        """Holds no more than log2(items) sums."""
+        """Add as a tree, which holds no more than log2(items) sums."""
         return tree_sum(map(function, items))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainable.errors import InputError
+from trainable.errors import DamagedFile, InputError
 from trainable.record.files import atomic_file, fingerprint, read_json, sha256_of_file, write_json
 
 
@@ -74,6 +74,23 @@ def test_missing_or_damaged_json_is_named(tmp_path: Path, content: bytes | None,
         path.write_bytes(content)
     with pytest.raises(InputError, match=f"value.json.*{message}"):
         read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"a": 1}', "its checksum does not match"),
+        (b'{"a": NaN, "checksum": ""}', "its checksum does not match"),
+        (b"[1]", "it holds no JSON object"),
+    ],
+)
+def test_damage_is_told_in_fields(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "value.json"
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile) as told:
+        read_json(path, "begin anew")
+    assert (told.value.path, told.value.reason) == (path, reason)
+    assert told.value.remedy == "restore it from a copy, or begin anew"
 
 
 def test_fingerprint_is_stable_and_blind_to_the_order_of_keys() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainable.errors import InputError
+from trainable.errors import DamagedFile
 from trainable.record.ledger import append_row, read_lines, read_reports
 
 
@@ -55,8 +55,9 @@ def test_damage_before_the_end_names_the_line(ledger: Path, damage: bytes, numbe
     lines = ledger.read_bytes().splitlines()
     lines[number - 1] = damage
     ledger.write_bytes(b"\n".join(lines) + b"\n")
-    with pytest.raises(InputError, match=f"line {number} of .*metrics.jsonl is damaged"):
+    with pytest.raises(DamagedFile, match=rf"metrics.jsonl is damaged \(line {number}: ") as told:
         read_lines(ledger)
+    assert told.value.path == ledger
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

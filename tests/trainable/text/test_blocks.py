@@ -17,11 +17,11 @@ import pytest
 from numpy.typing import NDArray
 
 from trainable.config import CorpusConfig, TokensConfig
-from trainable.errors import InputError
+from trainable.errors import DamagedFile, InputError
 from trainable.record.files import write_json
 from trainable.text import gather as gathering
 from trainable.text import packing
-from trainable.text.blocks import TokenBlocks, joined_blocks, load_blocks, token_blocks
+from trainable.text.blocks import TokenBlocks, joined_blocks, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.split import split_rows
 from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
@@ -64,7 +64,12 @@ def make(
     corpus: Corpus, order: NDArray[np.int64], tokenizer: TextTokenizer, tmp_path: Path
 ) -> Callable[..., TokenBlocks]:
     def make_blocks(packing: Packing = "packed", context: int = 16, **changes: Any) -> TokenBlocks:
-        parts: dict[str, Any] = {"corpus": corpus, "rows_R": order, "tokenizer": tokenizer, "cache": tmp_path} | changes
+        parts: dict[str, Any] = {
+            "corpus": corpus,
+            "row_ids_R": order,
+            "tokenizer": tokenizer,
+            "cache": tmp_path,
+        } | changes
         return token_blocks(config=TokensConfig(packing=packing, context=context), **parts)
 
     return make_blocks
@@ -132,7 +137,7 @@ def test_pads_are_told_from_tokens_by_length_where_pad_is_eos(
 def test_null_and_blank_rows_are_dropped_and_counted(
     make: Callable[..., TokenBlocks], packing: Packing, order: NDArray[np.int64]
 ) -> None:
-    blocks = make(packing, rows_R=np.arange(1000))
+    blocks = make(packing, row_ids_R=np.arange(1000))
     assert (blocks.rows, blocks.empty_rows) == (1000, 3)
     manifest = json.loads((blocks.path / "manifest.json").read_text())
     assert (manifest["rows"], manifest["empty_rows"]) == (1000, 3)
@@ -176,8 +181,8 @@ def test_validation_text_is_in_no_training_block(
         rows[row] = "ONLY HERE ."
     path.write_text("\n".join(rows))
     for method in ("packed", "as_published"):
-        train = make(method, corpus=open_corpus(config), rows_R=split.train)
-        held_out = make(method, corpus=open_corpus(config), rows_R=split.eval)
+        train = make(method, corpus=open_corpus(config), row_ids_R=split.train)
+        held_out = make(method, corpus=open_corpus(config), row_ids_R=split.eval)
         assert "ONLY" not in tokenizer.encoder.decode(train.stream_N.tolist())
         assert "w1" not in tokenizer.encoder.decode(held_out.stream_N.tolist())
 
@@ -214,7 +219,7 @@ def test_blocks_are_read_only_and_travel_by_pickle_once_and_by_reference(
     assert sum(len(buffer.raw()) for buffer in buffers) == blocks.stream_N.nbytes + (
         0 if blocks.lengths_B is None else blocks.lengths_B.nbytes
     )
-    for back in (pickle.loads(small, buffers=buffers), pickle.loads(pickle.dumps(blocks)), load_blocks(blocks.path)):
+    for back in (pickle.loads(small, buffers=buffers), pickle.loads(pickle.dumps(blocks)), make(packing)):
         assert_same(blocks, back)
         for array in (back.ids_BxT, back.stream_N):
             assert type(array) is np.ndarray
@@ -246,8 +251,8 @@ def test_each_setting_that_shapes_the_tokens_changes_the_fingerprint(
         make(context=17),
         make(corpus=dataclasses.replace(corpus, fingerprint="changed file")),
         make(corpus=dataclasses.replace(corpus, column="body")),
-        make(rows_R=order[:-1]),
-        make(rows_R=order[::-1]),
+        make(row_ids_R=order[:-1]),
+        make(row_ids_R=order[::-1]),
         make(tokenizer=dataclasses.replace(tokenizer, fingerprint="other")),
     ]
     assert len({blocks.fingerprint for blocks in variants}) == len(variants)
@@ -279,17 +284,16 @@ def lose_the_tokens(folder: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [cut_short, flip_a_bit, lose_the_manifest, spoil_the_manifest, lose_the_tokens], ids=lambda f: f.__name__
 )
-def test_damaged_blocks_are_refused_by_path_and_built_again_by_name(
-    make: Callable[..., TokenBlocks], damage: Callable[[Path], None]
+def test_damaged_blocks_are_named_and_built_again(
+    make: Callable[..., TokenBlocks], damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     first = make()
     whole = first.stream_N.tolist()
     damage(first.path)
-    with pytest.raises(InputError, match=r"is damaged|does not exist"):
-        load_blocks(first.path)
     again = make()
+    assert str(first.path) in caplog.text and "It is built again now." in caplog.text
     assert again.stream_N.tolist() == whole
-    assert_same(again, load_blocks(first.path))
+    assert_same(again, make())
 
 
 def test_manifest_without_a_field_is_refused(make: Callable[..., TokenBlocks]) -> None:
@@ -297,8 +301,9 @@ def test_manifest_without_a_field_is_refused(make: Callable[..., TokenBlocks]) -
     manifest = json.loads(path.read_text())
     del manifest["eos_id"]
     write_json(path, {key: value for key, value in manifest.items() if key != "checksum"})
-    with pytest.raises(InputError, match=r"manifest\.json is damaged .*eos_id"):
-        load_blocks(path.parent)
+    with pytest.raises(DamagedFile, match=r"manifest\.json is damaged .*eos_id") as told:
+        make()
+    assert told.value.path == path
 
 
 def test_a_failed_build_leaves_nothing_behind_and_an_abandoned_one_is_swept_up(
@@ -352,7 +357,7 @@ def test_too_few_tokens_for_a_block_are_told(make: Callable[..., TokenBlocks], o
     with pytest.raises(
         InputError, match=r"the validation rows of rows.jsonl give \d+ tokens, fewer than one block of 1,000"
     ):
-        joined_blocks([make(context=1000, rows_R=order[:3])], Path(), "validation rows of rows.jsonl")
+        joined_blocks([make(context=1000, row_ids_R=order[:3])], Path(), "validation rows of rows.jsonl")
 
 
 def test_progress_is_silent_without_a_terminal(

@@ -90,6 +90,42 @@ def test_saved_data_set_gives_its_rows(tmp_path: Path, wrap: bool) -> None:
     assert opened(tmp_path / "saved").fingerprint == corpus.fingerprint
 
 
+WITHOUT = """
+import importlib, pkgutil, sys
+from pathlib import Path
+for name in ("datasets", "huggingface_hub", "ray", "torch", "transformers"):
+    sys.modules[name] = None
+import trainable.text
+for module in pkgutil.iter_modules(trainable.text.__path__):
+    importlib.import_module(f"trainable.text.{module.name}")
+from trainable.config import CorpusConfig, TokensConfig
+from trainable.text.blocks import token_blocks
+from trainable.text.corpus import open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer import corpus_tokenizer
+cache, *sources = sys.argv[1:]
+for source in sources:
+    corpus = open_corpus(CorpusConfig(source=source))
+    row_ids_R = split_rows(corpus.rows, CorpusConfig()).train
+    tokenizer = corpus_tokenizer("train:512", corpus, row_ids_R, Path(cache))
+    print(len(token_blocks(corpus, row_ids_R, tokenizer, TokensConfig(context=8), Path(cache)).ids_BxT) > 0)
+"""
+
+
+def test_local_text_is_prepared_without_datasets_torch_and_ray(tmp_path: Path) -> None:
+    rows = ["one two three four five six seven eight"] * 20
+    (tmp_path / "a.txt").write_text("\n".join(rows))
+    sources = [
+        write_parquet(tmp_path / "a.parquet", rows),
+        write_jsonl(tmp_path / "a.jsonl", [*rows]),
+        tmp_path / "a.txt",
+    ]
+    command = [sys.executable, "-c", WITHOUT, str(tmp_path / "cache"), *map(str, sources), "builtin"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True"] * 4
+
+
 def test_books_are_read_in_order_and_in_part(shared_data: Path) -> None:
     path = shared_data / "books" / "books.parquet"
     corpus = opened(path)

@@ -39,12 +39,12 @@ def test_a_row_in_pieces_has_the_tokens_of_the_whole_row(tmp_path: Path, monkeyp
     path = tmp_path / "long.txt"
     path.write_text("".join(" ".join(small_sentences(100 * n)) + "\n" for n in range(1, 7)))
     corpus = open_corpus(config(path).corpus)
-    rows_R = split_rows(corpus.rows, config(path).corpus).train
-    tokenizer = corpus_tokenizer("train:512", corpus, rows_R, tmp_path)
-    whole = token_blocks(corpus, rows_R, tokenizer, TokensConfig(context=32), tmp_path / "whole")
+    row_ids_R = split_rows(corpus.rows, config(path).corpus).train
+    tokenizer = corpus_tokenizer("train:512", corpus, row_ids_R, tmp_path)
+    whole = token_blocks(corpus, row_ids_R, tokenizer, TokensConfig(context=32), tmp_path / "whole")
     monkeypatch.setattr(packing, "WHOLE_ROW_BYTES", 1000)
     monkeypatch.setattr(packing, "ENCODE_BYTES", 1000)
     monkeypatch.setattr(packing, "PIECE_CHARACTERS", 300)
     monkeypatch.setattr(packing, "PIECES_AT_ONCE", 3)
-    cut = token_blocks(corpus, rows_R, tokenizer, TokensConfig(context=32), tmp_path / "cut")
+    cut = token_blocks(corpus, row_ids_R, tokenizer, TokensConfig(context=32), tmp_path / "cut")
     assert cut.checksum == whole.checksum

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
-from trainable.text.split import rows_digest, split_rows, teacher_parts
+from trainable.text.split import row_ids_digest, split_rows, teacher_parts
 
 
 @pytest.mark.parametrize("rows", [10, 101, 1001])
@@ -58,14 +58,14 @@ def test_every_fold_is_a_partition_within_its_limits_and_no_validation_row_train
     whole = settings | {"train_rows": None, "eval_rows": None}
     for fold in range(settings["folds"] or 1):
         every, split = (split_rows(rows, CorpusConfig(**s, fold=fold)) for s in (whole, settings))
-        assert sorted([*every.train, *every.eval]) == sorted(np.concatenate(split.every_parts)) == list(range(rows))
-        assert split.train_split.tolist() == every.train.tolist()
+        assert sorted([*every.train, *every.eval]) == sorted(split.row_ids(split.every_parts)) == list(range(rows))
+        assert split.row_ids(split.train_split_parts).tolist() == every.train.tolist()
         assert set(split.train) <= set(every.train)
         assert set(split.eval) <= set(every.eval)
         assert len(split.train) == len(set(split.train)) == (settings["train_rows"] or len(every.train))
         assert len(split.eval) == len(set(split.eval)) == (settings["eval_rows"] or len(every.eval))
         for which in ("student", "train_split"):
-            assert not set(np.concatenate(teacher_parts(split, which))) & set(every.eval)
+            assert not set(split.row_ids(teacher_parts(split, which))) & set(every.eval)
 
 
 @given(st.integers(2, 12), st.integers(0, 200), st.integers(0, 2**32 - 1))
@@ -81,7 +81,7 @@ def test_limits_take_the_first_rows_of_a_single_split() -> None:
     limited = split_rows(100, CorpusConfig(train_rows=7, eval_rows=3))
     assert limited.train.tolist() == whole.train[:7].tolist()
     assert limited.eval.tolist() == whole.eval[:3].tolist()
-    assert limited.train_split.tolist() == whole.train_split.tolist()
+    assert limited.train_split_parts == whole.train_parts
 
 
 def test_limited_folds_take_the_first_rows_of_each_training_fold_as_published() -> None:
@@ -102,17 +102,20 @@ def test_limited_folds_do_not_share_one_training_set() -> None:
 
 def test_teacher_rows_are_the_students_the_training_split_or_every_row() -> None:
     split = split_rows(100, CorpusConfig(train_rows=7))
-    assert teacher_parts(split, "student") is split.train_parts
-    assert len(np.concatenate(teacher_parts(split, "train_split"))) == 80
-    assert sorted(np.concatenate(teacher_parts(split, "all"))) == list(range(100))
-    assert not set(np.concatenate(teacher_parts(split, "train_split"))) & set(split.eval)
+    student, train_split, every = (
+        split.row_ids(teacher_parts(split, which)) for which in ("student", "train_split", "all")
+    )
+    assert student.tolist() == split.train.tolist()
+    assert len(train_split) == 80
+    assert sorted(every) == list(range(100))
+    assert not set(train_split) & set(split.eval)
 
 
 @pytest.mark.parametrize("limit", [None, 400])
 def test_k_folds_train_on_k_parts_in_common_and_the_remainder(limit: int | None) -> None:
     splits = [split_rows(1003, CorpusConfig(folds=5, fold=fold, train_rows=limit)) for fold in range(5)]
-    parts = [{rows_digest(part_R) for part_R in split.train_parts} for split in splits]
-    remainder = {rows_digest(splits[0].train_parts[-1])} if limit is None else set()
+    parts = [set(split.train_parts) for split in splits]
+    remainder = {splits[0].train_parts[-1]} if limit is None else set()
     assert {len(own) for own in parts} == {4 + len(remainder)}
     assert len(set.union(*parts)) == 5 + len(remainder)
     assert set.intersection(*parts) == remainder
@@ -137,7 +140,7 @@ def test_too_few_rows_are_told_with_needed_and_found(rows: int, config: CorpusCo
 
 
 def test_another_seed_gives_another_split() -> None:
-    assert rows_digest(split_rows(50, CorpusConfig()).train) != rows_digest(
+    assert row_ids_digest(split_rows(50, CorpusConfig()).train) != row_ids_digest(
         split_rows(50, CorpusConfig(split_seed=1)).train
     )
 
@@ -145,6 +148,6 @@ def test_another_seed_gives_another_split() -> None:
 def test_row_numbers_cannot_be_written() -> None:
     for config in (CorpusConfig(train_rows=5), CorpusConfig(folds=5, train_rows=5)):
         split = split_rows(50, config)
-        for rows_R in (split.train, split.eval, split.train_split, *split.every_parts):
+        for row_ids_R in (split.train, split.eval, split.row_ids(split.every_parts)):
             with pytest.raises(ValueError, match="read-only"):
-                rows_R[0] = 0
+                row_ids_R[0] = 0

@@ -96,7 +96,7 @@ def test_trained_on_training_rows_only(tmp_path: Path) -> None:
     split = split_rows(50, config)
     for row in split.eval:
         rows[row] = "secretword " * 50
-    for row in split.train_split[20:]:
+    for row in split.row_ids(split.train_split_parts)[20:]:
         rows[row] = "unusedword " * 50
     (tmp_path / "rows.txt").write_text("\n".join(rows))
     tokenizer = corpus_tokenizer("train:1000", open_corpus(config), split.train, tmp_path)

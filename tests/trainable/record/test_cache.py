@@ -1,0 +1,56 @@
+"""The cache: a folder is built once and trusted only whole, and damage is told in fields."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trainable.errors import DamagedFile, InputError
+from trainable.record.cache import Manifest, built_once, read_manifest
+from trainable.record.files import read_json, write_json
+
+
+def build(folder: Path) -> Manifest:
+    (folder / "data.bin").write_bytes(b"data")
+    return {"what": "data"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    built_once(tmp_path / "folder", build)
+    return tmp_path / "folder"
+
+
+def test_a_whole_folder_is_not_built_again(folder: Path) -> None:
+    assert built_once(folder, lambda _: pytest.fail("built again")) == read_manifest(folder)
+
+
+@pytest.mark.parametrize("content", [b"dat", b"dada", None])
+def test_a_file_of_another_size_or_checksum_is_told_in_fields_and_built_again(
+    folder: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "data.bin").unlink()
+    if content is not None:
+        (folder / "data.bin").write_bytes(content)
+    with pytest.raises(DamagedFile) as told:
+        read_manifest(folder)
+    assert (told.value.path, told.value.remedy) == (folder / "data.bin", f"delete {folder} so that it is built again")
+    built_once(folder, build)
+    assert str(told.value) in caplog.text
+    assert (folder / "data.bin").read_bytes() == b"data"
+
+
+def test_a_manifest_that_lists_no_files_or_others_than_its_own_is_damaged(folder: Path) -> None:
+    manifest = read_json(folder / "manifest.json")
+    for files in (None, ["data.bin"], {"../data.bin": manifest["files"]["data.bin"]}):
+        write_json(folder / "manifest.json", manifest | {"files": files})
+        with pytest.raises(DamagedFile):
+            read_manifest(folder)
+
+
+def test_a_missing_manifest_is_told_and_the_folder_built_again(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"manifest\.json does not exist"):
+        read_manifest(folder)
+    built_once(folder, build)
+    assert json.loads((folder / "manifest.json").read_text())["what"] == "data"
