@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from sweeps.engine.cli import Options, base_config, main
+from sweeps.engine.cli import main
+from sweeps.engine.options import Options, base_config
 from sweeps.engine.settings import LAPTOP, PUBLISHED
-from sweeps.engine.specs.comparison import NO_TEACHER, Arm, Comparison
+from sweeps.engine.specs.comparison import Arm, Comparison
+from sweeps.engine.specs.trial_names import NO_TEACHER
 from trainable.config import Schedule, TrialConfig, override, require_seed
 from trainable.errors import InputError
 
