@@ -11,7 +11,8 @@ batches and initial weights of a pair, and everything in `sweeps/engine/settings
 import sys
 from dataclasses import dataclass, replace
 
-from sweeps.engine.cli import Options, base_config, main
+from sweeps.engine.cli import main
+from sweeps.engine.options import Options, base_config
 from sweeps.engine.settings import setting_of
 from sweeps.engine.specs.search import AshaSpec, Search, Sweep
 from sweeps.engine.specs.space import Choice, Parameter, Range, Space, points

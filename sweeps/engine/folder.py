@@ -5,42 +5,25 @@ lies, and what trials have written is fetched before it is read (trainable/recor
 """
 
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from sweeps.engine.specs.comparison import Comparison
-from sweeps.engine.specs.search import Sweep
+from sweeps.engine.specs.spec import Spec, spec_from_dict
 from trainable import names
-from trainable.errors import InputError, require
+from trainable.errors import InputError
 from trainable.plan import TrialPlan
-from trainable.record.files import read_json, require_folder_name, user_path
+from trainable.record.files import read_json, require_folder_name
 from trainable.record.ledger import Row
 from trainable.record.run_files import RECORDS, RunFiles, run_files
 from trainable.record.run_record import RecordError, RunRecord
-from trainable.record.store import Store, StoreError, below, is_uri
+from trainable.record.store import StoreError, below, is_uri
 from trainable.record.trial_files import checkpoint_name, read_facts, read_status, read_whole_ledger, write_status
-
-Spec = Sweep | Comparison
-KEPT = (
-    "--export",
-    "--address",
-    "--workers-per-trial",
-    "--cpus-per-trial",
-    "--gpus-per-trial",
-    "--cpus",
-    "--dashboard-host",
-)  # options that a run does not remember
-_ABSENT = "nothing"
-_JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
 
 
 class FinishedTrial(NamedTuple):
@@ -174,7 +157,7 @@ class RunFolder:
         except RecordError as error:
             raise self._another_version(error.problem) from None
         try:
-            return Comparison.from_dict(tree) if tree.get("kind") == "comparison" else Sweep.from_dict(tree)
+            return spec_from_dict(tree)
         except (KeyError, TypeError, AttributeError, InputError) as error:
             raise self._another_version(error) from None
 
@@ -251,73 +234,3 @@ class RunFolder:
 def _read_trial(folder: Path) -> tuple[TrialPlan, str, list[Row]]:
     plan, status = TrialPlan.from_dict(read_facts(folder)), read_status(folder)
     return plan, status.state, read_whole_ledger(folder, status)
-
-
-def resume_command(run: str) -> str:
-    """The command that goes on with a run of this process; `run` is its absolute path or its URI."""
-    near = Path(run).is_relative_to(Path.cwd())  # no URI is
-    shown = str(Path(run).relative_to(Path.cwd())) if near else run
-    return " ".join(["python", sys.argv[0], "--resume", shown, *kept(sys.argv[1:])])
-
-
-def kept(arguments: Sequence[str]) -> Iterator[str]:
-    """The options of KEPT, with their values."""
-    keep = False
-    for word in arguments:
-        if word.startswith("--"):
-            keep = word.partition("=")[0].replace("_", "-") in KEPT
-        if keep:
-            yield word
-
-
-class Difference(NamedTuple):
-    """A key and its two values."""
-
-    key: str
-    was: Any
-    now: Any
-
-
-def first_difference(was: Any, now: Any, key: str = "") -> Difference | None:
-    """The first place where two trees of plain values differ; None if they are equal."""
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        parts = [(f"{key}.{name}" if key else name, name) for name in {**was, **now}]
-        pairs = [(path, was.get(name, _ABSENT), now.get(name, _ABSENT)) for path, name in parts]
-    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        pairs = [(f"{key}[{i}]", *pair) for i, pair in enumerate(zip(was, now, strict=True))]
-    else:
-        return None if was == now else Difference(key, was, now)
-    found = (first_difference(one, other, path) for path, one, other in pairs)
-    return next((difference for difference in found if difference is not None), None)
-
-
-def run_place(option: str, text: str) -> Path | str:
-    """A path, or a URI that is none. Raises InputError for one that cannot be opened."""
-    if not is_uri(text):
-        return user_path(text)
-    parts = urlsplit(text)
-    if parts.scheme.lower() != "file":
-        Store(text)  # says what is wrong with it
-        return text
-    path = url2pathname(parts.path)
-    require(
-        parts.netloc in ("", "localhost") and path.startswith("/"),
-        f"{option} is {text}: write file:///folder, or the path alone.",
-    )
-    return user_path(path)
-
-
-def lasting_place(option: str, text: str) -> Path | str:
-    """Where to write. Raises InputError as `run_place` does, and for a folder that Ray removes when the job ends."""
-    place = run_place(option, text)
-    return lasting_path(option, place) if isinstance(place, Path) else place
-
-
-def lasting_path(option: str, path: Path) -> Path:
-    """The path. Raises InputError for a folder that Ray removes when the job ends."""
-    require(
-        _JOB_COPY not in path.absolute().parts,
-        f"{option} is {path}, which lies in the copy of the working folder that Ray removes after the job: give an "
-        "absolute path, on a file system that all nodes share.",
-    )
-    return path

@@ -7,10 +7,10 @@ import torch
 from ray import tune
 from transformers import LlamaForCausalLM
 
-from sweeps.engine.folder import RunFolder, Spec
-from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.specs.spec import Spec
 from trainable import names
-from trainable.config import TrialConfig, override
+from trainable.config import TrialConfig
 from trainable.errors import InputError
 from trainable.plan import data_key
 from trainable.prepare import Prepared
@@ -55,7 +55,7 @@ class RoomWatch(tune.Stopper):  # type: ignore[misc]
             )
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is stopped for itself."""
+        """Never stops a single trial; only `stop_all` ends the sweep."""
         return False
 
     def stop_all(self) -> bool:
@@ -68,13 +68,7 @@ class RoomWatch(tune.Stopper):  # type: ignore[misc]
 
 def checkpoint_bytes(spec: Spec, prepared: Prepared) -> int:
     """Of the largest model of a run: weights and AdamW's two moments, in float32."""
-    return 12 * max(_parameters(config, prepared) for config in _deepest(spec)) + MIB // 8
-
-
-def _deepest(spec: Spec) -> list[TrialConfig]:
-    if isinstance(spec, Comparison):
-        return list({(p.config.model, data_key(p.config)): p.config for p in spec.plans}.values())
-    return [override(spec.base, {"model.layers": max(spec.layers)})]
+    return 12 * max(_parameters(config, prepared) for config in spec.largest()) + MIB // 8
 
 
 def _parameters(config: TrialConfig, prepared: Prepared) -> int:

@@ -4,34 +4,35 @@ The ledgers in the run folder say what has been done; every attempt is a new Tun
 nothing depends on Tune's own state files, and a resumed run never repeats a finished trial.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import optuna
 import ray
 from ray import tune
 from ray.exceptions import RayError
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from analysis import summary
 from sweeps.engine.cluster.nodes import check_nodes
 from sweeps.engine.cluster.ray_start import Machine, RayStart
 from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
-from sweeps.engine.folder import RunFolder, Spec, resume_command
+from sweeps.engine.folder import RunFolder
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
-from sweeps.engine.order.asha import DepthAsha
-from sweeps.engine.order.search import PairedSearch
-from sweeps.engine.order.trial_order import ListedTrials, PairedTrials
+from sweeps.engine.order.orders import order_of
+from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.preflight import store_bytes
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.room import RoomWatch
-from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.spec import Spec
 from trainable import names
-from trainable.config import TrialConfig
 from trainable.errors import InputError
 from trainable.plan import Needs, data_key
 from trainable.prepare import Prepared, prepare_runs
@@ -42,17 +43,26 @@ from trainable.shared_data import checksums
 from trainable.student.model import llama_config
 from trainable.trial import make_trainable
 
+TUNES_LOG = "ray.tune.execution.tune_controller"
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
 RESTARTS = 2  # of a trial whose worker dies
 
 
 def run_sweep(
-    folder: RunFolder, spec: Spec, machine: Machine, ray_start: RayStart, console: Console, facts: dict[str, Any]
+    folder: RunFolder,
+    spec: Spec,
+    machine: Machine,
+    ray_start: RayStart,
+    console: Console,
+    facts: dict[str, Any],
+    resume: str,
 ) -> int:
     """Run what is left of a sweep or a comparison; the exit status: 0, 1 if trials failed, 130 if interrupted.
 
-    The caller holds the run's lock. `facts` are added to run.json: the command, versions, hardware.
+    The caller holds the run's lock. `facts` are added to run.json: the command, versions, hardware. `resume` is
+    the command that goes on with the run, for messages.
     """
+    setup()
     started = time.time()
     say = partial(console.print, highlight=False)
     prepared = prepare(spec, ray_start, lambda text: say(f"  {text}"))
@@ -62,23 +72,29 @@ def run_sweep(
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
         check_nodes(folder.files)
         write_run_file(folder, spec, prepared.facts | facts)
-        with EndAtOnce(resume_command(folder.address)):  # from here on there is something to resume
-            complete = run_trials(folder, spec, prepared, machine, console)
+        with EndAtOnce(resume):  # from here on there is something to resume
+            complete = run_trials(folder, spec, prepared, machine, console, resume)
             ray.shutdown()
-            return conclude(folder, complete, started, console)
+            return conclude(folder, complete, started, console, resume)
     except StoreError as error:
-        raise InputError(f"{error}: once it answers, go on with: {resume_command(folder.address)}") from error
+        raise InputError(f"{error}: once it answers, go on with: {resume}") from error
     except OSError as error:
         if not is_disk_full(error):
             raise
-        raise disk_full(folder, error) from error
+        raise disk_full(folder, error, resume) from error
+
+
+def setup() -> None:
+    """Silence what libraries would print while trials run, all of which is told elsewhere in fewer words."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger(TUNES_LOG).setLevel(logging.CRITICAL)  # a traceback for each death; error.txt has it too
 
 
 def prepare(spec: Spec, ray_start: RayStart, say: Callable[[str], None]) -> Prepared:
     """The data of all trials. Raises InputError where a cluster cannot be joined, or does not get through."""
     workers = ray_start.workers()
     try:
-        return prepare_runs(configs_of(spec), say=say, workers=workers)
+        return prepare_runs(spec.configs(), say=say, workers=workers)
     except RayError as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(
@@ -87,28 +103,24 @@ def prepare(spec: Spec, ray_start: RayStart, say: Callable[[str], None]) -> Prep
         ) from error
 
 
-def configs_of(spec: Spec) -> list[TrialConfig]:
-    """Settings whose data the trials read; a search varies nothing that shapes them."""
-    return [plan.config for plan in spec.plans] if isinstance(spec, Comparison) else [spec.base]
-
-
 def check_models(spec: Spec, prepared: Prepared) -> None:
     """Raise InputError where a model does not fit the tokenizer."""
-    for config in configs_of(spec):
+    for config in spec.configs():
         vocab_size = prepared.blocks[data_key(config)][0].vocab_size
         llama_config(config.model, vocab_size, config.tokens.context)
 
 
-def disk_full(folder: RunFolder, error: OSError) -> InputError:
+def disk_full(folder: RunFolder, error: OSError, resume: str) -> InputError:
     """What to say when the driver itself cannot write."""
     where, free = error.filename or folder.path, mib(free_bytes(folder.path))
     return InputError(
-        f"cannot write {where} ({error.strerror}; {free} MiB are free): free some space, then go on with: "
-        f"{resume_command(folder.address)}"
+        f"cannot write {where} ({error.strerror}; {free} MiB are free): free some space, then go on with: {resume}"
     )
 
 
-def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machine, console: Console) -> bool:
+def run_trials(
+    folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machine, console: Console, resume: str
+) -> bool:
     """Let Tune run what is left; whether it all ended. Tries again, from the ledgers, should Tune itself break off."""
     needs = needs_of(machine)
     trainable = make_trainable(folder.address, prepared.blocks, prepared.tables, needs)
@@ -116,7 +128,7 @@ def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machi
     watch = RoomWatch(folder, spec, prepared, slots_of(needs))
     watch.check_before()
     for attempt in range(1, ATTEMPTS + 1):
-        order, scheduler = order_of(spec, folder, sums, partial(places_of, needs))
+        order, scheduler = order_of(spec, folder, sums, partial(most_in_flight, needs))
         deaths = WorkerDeaths(order, console, RESTARTS)
         try:
             progress = LiveProgress(console, trials=spec.trials, ended=order.ended)
@@ -124,30 +136,18 @@ def run_trials(folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machi
             tuner = make_tuner(
                 folder, trainable, order, scheduler, callbacks, watch, reuse_actors=needs.actors_reusable
             )
-            with EndAtOnce(resume_command(folder.address)), progress:
+            with EndAtOnce(resume), progress:
                 tuner.fit()
-            watch.check_after(resume_command(folder.address))
+            watch.check_after(resume)
             if not order.exhausted:
                 console.print("Interrupted: ending the trials, writing tables; Ctrl-C again ends at once.")
             return order.exhausted
         except (tune.TuneError, RayError) as error:
-            watch.check_after(resume_command(folder.address))
+            watch.check_after(resume)
             if attempt == ATTEMPTS:
                 raise
             console.print(f"Tune broke off ({str(error).splitlines()[0]}); going on from the ledgers.")
     raise AssertionError("unreachable")
-
-
-def order_of(
-    spec: Spec, folder: RunFolder, sums: dict[str, str], places: Callable[[], int]
-) -> tuple[PairedTrials, TrialScheduler]:
-    """Which trial comes next, and which is stopped early."""
-    if isinstance(spec, Comparison):
-        return ListedTrials(spec, folder, sums, _never, places), FIFOScheduler()
-    if spec.asha is None:
-        return PairedSearch(spec, folder, sums, _never, places), FIFOScheduler()
-    asha = DepthAsha(spec.asha, spec.base.loop.steps, folder.files)
-    return PairedSearch(spec, folder, sums, asha.has_stopped, places), asha
 
 
 def needs_of(machine: Machine) -> Needs:
@@ -163,7 +163,7 @@ def slots_of(needs: Needs) -> int:
     return needs.slots(ray.cluster_resources())
 
 
-def places_of(needs: Needs) -> int:
+def most_in_flight(needs: Needs) -> int:
     """How many trials may be given out: those that run, and one that Tune lets wait where it sees what they need."""
     return slots_of(needs) + (1 if needs.workers == 1 else 0)
 
@@ -171,7 +171,7 @@ def places_of(needs: Needs) -> int:
 def make_tuner(
     folder: RunFolder,
     trainable: Any,
-    order: PairedTrials,
+    order: TrialOrder,
     scheduler: TrialScheduler,
     callbacks: list[tune.Callback],
     watch: RoomWatch,
@@ -204,7 +204,7 @@ def make_tuner(
 def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None:
     """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed."""
     head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
-    record = RunRecord.from_dict({**facts, **head})
+    record = RunRecord.from_dict({**facts, **head}).with_own_names(Path.cwd())
     if folder.begun:
         known = folder.record()
         for part, was, is_now in changed(known, record):
@@ -233,7 +233,7 @@ def changed(known: RunRecord, record: RunRecord) -> Iterator[tuple[str, str, str
             yield "teacher", was, table.checksum
 
 
-def conclude(folder: RunFolder, complete: bool, started: float, console: Console) -> int:
+def conclude(folder: RunFolder, complete: bool, started: float, console: Console, resume: str) -> int:
     """Write tables, figures and summary, print the summary, and choose the exit status."""
     record = folder.record()
     spent = (record.wall_seconds or 0.0) + time.time() - started
@@ -243,14 +243,10 @@ def conclude(folder: RunFolder, complete: bool, started: float, console: Console
         summary.conclude(folder.path, console, folder.files.called)
     states = [state for _, state, _ in folder.trials()]
     if not complete:
-        console.print(f"Interrupted; nothing is lost. Go on with: {resume_command(folder.address)}")
+        console.print(f"Interrupted; nothing is lost. Go on with: {resume}")
         return INTERRUPTED
     return 1 if names.FAILED in states else 0
 
 
 def _name(trial: Any) -> str:
     return str(trial.config["name"])
-
-
-def _never(name: str) -> bool:
-    return False

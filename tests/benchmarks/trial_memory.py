@@ -28,7 +28,8 @@ from record import Row, compare, keep
 
 from sweeps.engine.cluster.ray_start import Machine, start_ray
 from sweeps.engine.settings import TINY
-from sweeps.engine.specs.search import control_plan, guided_plan
+from sweeps.engine.specs.pairs import control_plan
+from sweeps.engine.specs.search import guided_plan
 from trainable import names
 from trainable.config import override
 from trainable.plan import Needs, data_key, table_key

@@ -29,7 +29,8 @@ from sweeps.engine.order.asha import DepthAsha
 from sweeps.engine.order.journal import StudyJournal
 from sweeps.engine.provenance import command
 from sweeps.engine.specs.comparison import Comparison
-from sweeps.engine.specs.search import AshaSpec, control_plan
+from sweeps.engine.specs.pairs import control_plan
+from sweeps.engine.specs.search import AshaSpec
 from trainable import names
 from trainable.config import CorpusConfig, ModelConfig, TrialConfig
 from trainable.errors import InputError

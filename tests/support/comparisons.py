@@ -18,6 +18,7 @@ LINEAR = {0: 8.0, 60: 6.2, 120: 4.8}
 def comparison(run: Path, study: str = "schedule_types", arm: str = "linear 588", seeds: int = 3, **more: Any) -> Path:
     """A comparison at one depth: a control and a guided arm, 0.2 better at the end, 0.2 worse at step 60."""
     table = {"rows": "student", "smoothing": "mle", "bigrams": 9, "counted_tokens": 9, "eval_loss": 4.9}
+    table |= {"checksum": "2" * 16, "blocks": "3" * 16}
     kept = spec(kind="comparison", arms=["none", arm], tuned=None, layers=None)
     write_run(run, study=study, spec=kept, tables={"0": table})
     for seed in range(seeds):

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeps.engine.cli import Options, base_config, main
+from sweeps.engine.cli import main
+from sweeps.engine.options import Options, base_config
 from sweeps.engine.specs.comparison import Arm, Comparison, grid, paired_plans
 from trainable.config import TrialConfig, override
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from sweeps.engine.folder import RunFolder, Spec
-from sweeps.engine.order.search import PairedSearch
-from sweeps.engine.order.trial_order import ListedTrials, PairedTrials
-from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.order.orders import ORDERS
+from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.specs.search import AshaSpec, Sweep
 from sweeps.engine.specs.space import Choice, Range
+from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.config import TrialConfig, override
 from trainable.plan import TrialPlan
@@ -91,7 +91,7 @@ def no_stop(name: str) -> bool:
     return False
 
 
-def three_places() -> int:
+def three_in_flight() -> int:
     """Of a machine that runs two trials at once."""
     return 3
 
@@ -111,8 +111,7 @@ class SimulatedTune:
 
     def run(self, events: int = 10**6) -> Any:
         """Run to the end, or until `events` reports and ends have happened: then the driver dies. Returns the order."""
-        order = ListedTrials if isinstance(self.sweep, Comparison) else PairedSearch
-        search = order(self.sweep, self.folder, {}, self.stopped.__contains__, lambda: self.slots)
+        search = ORDERS[self.sweep.kind](self.sweep, self.folder, {}, self.stopped.__contains__, lambda: self.slots)
         running: dict[str, tuple[TrialPlan, int]] = {}  # Tune's id -> plan, next step
         number = 0
         while True:
@@ -142,7 +141,7 @@ class SimulatedTune:
         rows = self.folder.trial(plan.name) / names.LEDGER_FILE
         return rows.read_text().count("\n") * EVERY if rows.exists() else 0
 
-    def _advance(self, search: PairedTrials, trial_id: str, plan: TrialPlan, step: int) -> bool:
+    def _advance(self, search: TrialOrder, trial_id: str, plan: TrialPlan, step: int) -> bool:
         """One report, and the end where it comes; whether it came."""
         if plan.name in self.failing and step == EVERY:
             status = {"state": names.FAILED, "reason": "loss is nan"}

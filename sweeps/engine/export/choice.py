@@ -5,14 +5,11 @@ the run is complete; any other only of a run with loop.keep_checkpoint.
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.engine.folder import FinishedTrial, RunFolder, Spec
-from sweeps.engine.specs.comparison import Comparison
-from sweeps.engine.specs.search import control_plans, guided_plan
-from sweeps.engine.specs.space import points
+from sweeps.engine.folder import FinishedTrial, RunFolder
+from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.errors import InputError, require
 
@@ -36,7 +33,7 @@ def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
     if export.trial == BEST:
         return
     require(
-        export.trial in planned_names(spec),
+        export.trial in spec.trial_names(),
         f"--export: study {spec.study} has no trial {export.trial!r} with these options: give best, or a trial's name "
         "such as stands in trials/ of a run.",
     )
@@ -45,19 +42,6 @@ def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
         f"--export {export.trial}: a run keeps the checkpoint of its best trial alone; add --set "
         "loop.keep_checkpoint=true to keep all, or give best.",
     )
-
-
-def planned_names(spec: Spec) -> Iterator[str]:
-    """Names of all trials that a run can have; a search proposes only some of them."""
-    if isinstance(spec, Comparison):
-        yield from (plan.name for plan in spec.plans)
-        return
-    for seed in (spec.base.seed, *spec.confirm_seeds):
-        yield from (plan.name for plan in control_plans(spec, seed))
-        for layers in spec.layers:
-            for point in points(spec.space):
-                changes = {**point, "model.layers": layers, "seed": seed}
-                yield guided_plan(spec.base, names.SEARCH, changes).name
 
 
 def chosen_trial(export: Export, run: RunFolder) -> FinishedTrial:

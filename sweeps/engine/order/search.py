@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.journal import StudyJournal, mirrored
-from sweeps.engine.order.trial_order import PairedTrials, Record
-from sweeps.engine.specs.search import Sweep, control_plan, control_plans, guided_plan
+from sweeps.engine.order.trial_order import Record, TrialOrder
+from sweeps.engine.specs.pairs import control_plan
+from sweeps.engine.specs.search import Sweep, control_plans, guided_plan
 from sweeps.engine.specs.space import points
 from trainable import names
 from trainable.config import override
@@ -25,7 +26,6 @@ from trainable.plan import TrialPlan
 
 _ATTEMPTS = 20  # at a proposal the depth has not had yet, before one is taken from the shuffled grid
 _RANDOM_TRIALS = 4  # of a depth before TPE begins to model
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class DepthSearch:
@@ -114,7 +114,7 @@ class DepthSearch:
         return record.plan
 
 
-class PairedSearch(PairedTrials):
+class SearchOrder(TrialOrder):
     """A search at each depth: its controls, its guided trials, its winner on fresh seeds."""
 
     def __init__(
@@ -123,9 +123,9 @@ class PairedSearch(PairedTrials):
         folder: RunFolder,
         checksums: Mapping[str, str],
         stopped: Callable[[str], bool],
-        places: Callable[[], int],
+        most_in_flight: Callable[[], int],
     ):
-        super().__init__(folder, checksums, stopped, places)
+        super().__init__(folder, checksums, stopped, most_in_flight)
         self._sweep = sweep
         self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
         self._journal = StudyJournal(folder.files)

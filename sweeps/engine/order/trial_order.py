@@ -1,6 +1,6 @@
 """What every order of trials shares: Tune's calls, what is known of each trial, resumption from the ledgers.
 
-A subclass says which trial comes next (`_next`): order/search.py searches, order/listed.py goes through a list. A
+A subclass says which trial comes next (`_next`): order/search.py searches, `ListOrder` goes through a list. A
 guided trial starts only when its control has finished, for its gain is taken against the control's ledger.
 """
 
@@ -42,7 +42,7 @@ class Record:
         return max(self.gains, default=-1)
 
 
-class PairedTrials(Searcher):  # type: ignore[misc]
+class TrialOrder(Searcher):  # type: ignore[misc]
     """The order of a run's trials, as Tune asks for it."""
 
     def __init__(
@@ -50,13 +50,13 @@ class PairedTrials(Searcher):  # type: ignore[misc]
         folder: RunFolder,
         checksums: Mapping[str, str],
         stopped: Callable[[str], bool],
-        places: Callable[[], int],
+        most_in_flight: Callable[[], int],
     ):
         super().__init__(metric=names.GAIN, mode="max")
         self._folder = folder
         self._checksums = checksums
         self._stopped = stopped  # has ASHA stopped the trial of this name?
-        self._places = places  # how many trials may be out at once, be it to wait; the cluster may grow
+        self._most_in_flight = most_in_flight  # how many trials may be out at once, be it to wait; the cluster may grow
         self._records: dict[str, Record] = {}  # by name
         self._running: dict[str, str] = {}  # Tune's trial id -> name
         self._resumed: list[Record] = []
@@ -90,7 +90,7 @@ class PairedTrials(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config; None while it waits for others to end; FINISHED when no more will come."""
         self._close_without_control()
-        if len(self._running) >= self._places():  # what is proposed late has learnt more
+        if len(self._running) >= self._most_in_flight():  # what is proposed late has learnt more
             return None
         plan = self._next_resumed() or self._next()
         if plan is None and not self._running:
@@ -175,7 +175,7 @@ class PairedTrials(Searcher):  # type: ignore[misc]
         return None
 
 
-class ListedTrials(PairedTrials):
+class ListOrder(TrialOrder):
     """All trials of a comparison, in its order."""
 
     def __init__(
@@ -184,9 +184,9 @@ class ListedTrials(PairedTrials):
         folder: RunFolder,
         checksums: Mapping[str, str],
         stopped: Callable[[str], bool],
-        places: Callable[[], int],
+        most_in_flight: Callable[[], int],
     ):
-        super().__init__(folder, checksums, stopped, places)
+        super().__init__(folder, checksums, stopped, most_in_flight)
         self._plans = comparison.plans
         self.take_over()
 

@@ -7,28 +7,17 @@ Every unit has one control, which differs from the arms in the teacher only. An 
 that grows with the run), so arms are given by a function.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
+from sweeps.engine.specs.pairs import control_plan, paired_plan
+from sweeps.engine.specs.trial_names import keys_of_units
 from trainable import names
-from trainable.config import TeacherConfig, TrialConfig, flatten, from_dict, override, to_dict
+from trainable.config import TrialConfig, flatten, from_dict, override, to_dict
 from trainable.errors import InputError
-from trainable.plan import TrialPlan
-
-NO_TEACHER = "none"  # the control's arm
-# How a trial's name tells its unit; anything else that varies is refused.
-_SHORT = {
-    "model.layers": "L",
-    "loop.steps": "n",
-    "corpus.eval_rows": "v",
-    "corpus.fold": "f",
-    "optimizer.lr": "lr",
-    "seed": "s",
-}
-_ALWAYS_NAMED = ("model.layers", "seed")
+from trainable.plan import TrialPlan, data_key
 
 
 @dataclass(frozen=True)
@@ -43,6 +32,7 @@ class Arm:
 class Comparison:
     """A study with a fixed list of trials."""
 
+    kind: ClassVar[str] = "comparison"
     study: str  # folder of its runs under results/
     question: str  # heads the summary
     base: TrialConfig  # what the units share; its schedule is "none"
@@ -68,6 +58,46 @@ class Comparison:
         return len(self.plans)
 
     @property
+    def asha(self) -> None:
+        """None: every trial runs to its end."""
+        return None
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Numbers of layers that it trains, in ascending order."""
+        return tuple(sorted({config.model.layers for config in self.configs()}))
+
+    def configs(self) -> list[TrialConfig]:
+        """Settings of all trials: units may differ in their data, arms in their tables."""
+        return [plan.config for plan in self.plans]
+
+    def largest(self) -> list[TrialConfig]:
+        """One config of each model and its data."""
+        return list({(config.model, data_key(config)): config for config in self.configs()}.values())
+
+    def trial_names(self) -> Iterator[str]:
+        """Names of all its trials."""
+        return (plan.name for plan in self.plans)
+
+    def decides(self, key: str) -> bool:
+        """Whether the arms or units set the dotted key; a control's teacher does not count, for it has none."""
+        plans = [plan for plan in self.plans if plan.role != names.CONTROL or not key.startswith("teacher.")]
+        values = {flatten(plan.config)[key] for plan in plans}
+        varied = len(values) > 1 and key in ("model.layers", "corpus.fold", "seed")
+        return varied or flatten(self.base)[key] not in values
+
+    def plan_lines(self) -> list[str]:
+        """Arms, units, cost."""
+        controls = [plan.name for plan in self.plans if plan.role == names.CONTROL]
+        trial_steps = sum(config.loop.steps for config in self.configs())
+        return [
+            f"arms: {', '.join(self.arms)}",
+            f"controls, one a unit: {', '.join(controls)}",
+            *([f"each arm takes its own best {self.tuned}"] if self.tuned else []),
+            f"{self.trials} trials, {trial_steps:,} trial-steps",
+        ]
+
+    @property
     def arms(self) -> list[str]:
         """Names of the arms, in their order."""
         return list(dict.fromkeys(plan.arm for plan in self.plans))
@@ -75,7 +105,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for run.json."""
         return {
-            "kind": "comparison",
+            "kind": self.kind,
             "study": self.study,
             "question": self.question,
             "base": to_dict(self.base),
@@ -104,46 +134,7 @@ def grid(base: TrialConfig, over: Mapping[str, Iterable[Any]]) -> list[TrialConf
 
 def paired_plans(units: Sequence[TrialConfig], arms: Callable[[TrialConfig], Sequence[Arm]]) -> tuple[TrialPlan, ...]:
     """The control and the arms of every unit; all controls come first, so that no worker waits for one."""
-    named = _varied(units)
-    controls = [_control(unit, named) for unit in units]
-    guided = [
-        TrialPlan(
-            name=_name(arm.name, unit, named),
-            role=names.ARM,
-            control=control.name,
-            config=override(unit, arm.changes),
-            arm=arm.name,
-        )
-        for unit, control in zip(units, controls, strict=True)
-        for arm in arms(unit)
-    ]
+    keys = keys_of_units(units)
+    controls = [control_plan(unit, keys) for unit in units]
+    guided = [paired_plan(arm.name, unit, arm.changes, names.ARM, keys) for unit in units for arm in arms(unit)]
     return (*controls, *guided)
-
-
-def _control(unit: TrialConfig, named: Sequence[str]) -> TrialPlan:
-    name = _name(NO_TEACHER, unit, named)
-    config = override(unit, {f"teacher.{key}": value for key, value in vars(TeacherConfig()).items()})
-    return TrialPlan(name=name, role=names.CONTROL, control=name, config=config, arm=NO_TEACHER)
-
-
-def _varied(units: Sequence[TrialConfig]) -> list[str]:
-    """Dotted keys that names tell: those in which units differ, and those they always tell."""
-    settings = [flatten(unit) for unit in units]
-    varied = [key for key in settings[0] if len({repr(one[key]) for one in settings}) > 1] if settings else []
-    # what follows from a budget, not a unit of its own
-    varied = [
-        key for key in varied if key not in ("optimizer.warmup_steps", "loop.eval_every", "loop.checkpoint_every")
-    ]
-    unknown = [key for key in varied if key not in _SHORT]
-    if unknown:
-        raise InputError(
-            f"units differ in {', '.join(unknown)}, which trial names do not tell: vary {', '.join(_SHORT)}."
-        )
-    return [key for key in _SHORT if key in varied or key in _ALWAYS_NAMED]
-
-
-def _name(arm: str, unit: TrialConfig, named: Sequence[str]) -> str:
-    """`linear-240-L1-f0-s0`"""
-    settings = flatten(unit)
-    slug = re.sub(r"[^0-9A-Za-z.]+", "-", arm).strip("-")
-    return "-".join([slug, *(f"{_SHORT[key]}{settings[key]:g}" for key in named)])

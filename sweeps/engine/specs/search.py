@@ -5,17 +5,18 @@ Checked whole before anything runs, so that a contradiction costs a sentence and
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+from sweeps.engine.specs.pairs import control_plan, paired_plan
 from sweeps.engine.specs.space import Range, Space, describe, from_description, points
+from sweeps.engine.specs.trial_names import check_searchable, schedule_arm, shown
 from trainable import names
-from trainable.config import ModelConfig, TeacherConfig, TrialConfig, from_dict, override, require_seed, to_dict
+from trainable.config import ModelConfig, TrialConfig, from_dict, override, require_seed, to_dict
 from trainable.errors import InputError
 from trainable.plan import TrialPlan
 
 Search = Literal["optuna", "random", "grid"]
 LARGEST_SEARCH_SEED = 4_000_000  # each depth's searcher has a seed of its own, in its thousand
-_NAMED = ("teacher.schedule", "teacher.steps", "teacher.min_weight", "teacher.tau")  # what `trial_name` tells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class AshaSpec:
 class Sweep:
     """A search for the best teacher schedule at each depth."""
 
+    kind: ClassVar[str] = "search"
     study: str  # folder of its runs under results/
     question: str  # heads the summary
     base: TrialConfig  # everything that is fixed; its schedule is "none"
@@ -62,11 +64,53 @@ class Sweep:
         """How many trials there are at most: controls, guided trials, confirmations."""
         return len(self.layers) * (1 + self.num_samples + 2 * len(self.confirm_seeds))
 
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Numbers of layers that it searches, each by itself."""
+        return self.layers
+
+    def configs(self) -> list[TrialConfig]:
+        """The base alone: a search varies nothing that shapes the data."""
+        return [self.base]
+
+    def largest(self) -> list[TrialConfig]:
+        """The base at its greatest depth."""
+        return [override(self.base, {"model.layers": max(self.layers)})]
+
+    def trial_names(self) -> Iterator[str]:
+        """Names of the controls, and of every schedule of the space, on every seed and at every depth."""
+        for seed in (self.base.seed, *self.confirm_seeds):
+            yield from (plan.name for plan in control_plans(self, seed))
+            for layers in self.layers:
+                for point in points(self.space):
+                    changes = {**point, "model.layers": layers, "seed": seed}
+                    yield guided_plan(self.base, names.SEARCH, changes).name
+
+    def decides(self, key: str) -> bool:
+        """Whether the dotted key is searched, or has an option of the study."""
+        return key in self.space or key in ("model.layers", "seed")
+
+    def plan_lines(self) -> list[str]:
+        """The space, the controls, the budget against the full grid."""
+        steps, size = self.base.loop.steps, len(points(self.space))
+        controls = [p.name for seed in (self.base.seed, *self.confirm_seeds) for p in control_plans(self, seed)]
+        rungs = self.asha.rungs(steps) if self.asha else []
+        judged = f"judged by ASHA at step {', '.join(map(str, rungs))}" if rungs else "all to the end"
+        seeds = ", ".join(map(str, self.confirm_seeds))
+        again = f"; the best of each depth again on seeds {seeds}" if seeds else ""
+        full = len(self.layers) * (size + 1) * steps
+        return [
+            *(f"{key}: {', '.join(map(shown, parameter.grid()))}" for key, parameter in self.space.items()),
+            f"controls: {', '.join(controls)}",
+            f"{self.num_samples} of {size} schedules at each depth by {self.search}, {judged}{again}",
+            f"at most {self.trials} trials, {self.trials * steps:,} trial-steps (the full grid: {full:,})",
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for run.json."""
         asha = self.asha and {"grace_period": self.asha.grace_period, "reduction_factor": self.asha.reduction_factor}
         return {
-            "kind": "search",
+            "kind": self.kind,
             "study": self.study,
             "question": self.question,
             "base": to_dict(self.base),
@@ -100,39 +144,16 @@ def longest_schedule(sweep: Sweep) -> int:
     return int(max(steps.grid())) if steps is not None else sweep.base.teacher.steps
 
 
-def control_plan(config: TrialConfig) -> TrialPlan:
-    """The control of a config: the same in everything, with no teacher."""
-    control = override(config, {f"teacher.{k}": v for k, v in vars(TeacherConfig()).items()})
-    name = trial_name(control)
-    return TrialPlan(name=name, role=names.CONTROL, control=name, config=control, arm="none")
-
-
 def guided_plan(base: TrialConfig, role: str, changes: Mapping[str, Any]) -> TrialPlan:
-    """A guided trial of `base` with dotted keys changed, paired with its control."""
+    """A guided trial of `base` with dotted keys changed, called by its schedule and paired with its control."""
     config = override(base, changes)
-    control = control_plan(config).name
-    return TrialPlan(name=trial_name(config), role=role, control=control, config=config, arm=schedule_name(config))
+    return paired_plan(schedule_arm(config.teacher), config, {}, role)
 
 
 def control_plans(sweep: Sweep, seed: int) -> Iterator[TrialPlan]:
     """The controls of one seed, a depth each."""
     for layers in sweep.layers:
         yield control_plan(override(sweep.base, {"model.layers": layers, "seed": seed}))
-
-
-def trial_name(config: TrialConfig) -> str:
-    """`linear-T240-min0.05-L2-s0`, or `none-L2-s0` for a control."""
-    fold = [f"f{config.corpus.fold}"] if config.corpus.folds else []
-    return "-".join([schedule_name(config), f"L{config.model.layers}", *fold, f"s{config.seed}"])
-
-
-def schedule_name(config: TrialConfig) -> str:
-    """`linear-T240-min0.05`, or `none`."""
-    teacher = config.teacher
-    if teacher.schedule == "none":
-        return teacher.schedule
-    tau = [f"tau{teacher.tau:g}"] if teacher.tau is not None else []
-    return "-".join([teacher.schedule, f"T{teacher.steps}", f"min{teacher.min_weight:g}", *tau])
 
 
 def _check_layers(layers: tuple[int, ...]) -> None:
@@ -148,9 +169,9 @@ def _check_search(sweep: Sweep) -> None:
         raise InputError(f"search_seed is {sweep.search_seed}: give a seed from 0 to {LARGEST_SEARCH_SEED}.")
     if sweep.num_samples < 1:
         raise InputError(f"num_samples is {sweep.num_samples}: give at least 1 guided trial at each depth.")
-    floor = sweep.space.get("teacher.min_weight")
-    if isinstance(floor, Range) and not 0 <= floor.low <= floor.high <= 1:
-        raise InputError(f"the floor's range is {floor.low}..{floor.high}: give weights between 0 and 1.")
+    weights = sweep.space.get("teacher.min_weight")
+    if isinstance(weights, Range) and not 0 <= weights.low <= weights.high <= 1:
+        raise InputError(f"the floor's range is {weights.low}..{weights.high}: give weights between 0 and 1.")
     size = len(points(sweep.space))
     if sweep.num_samples > size:
         raise InputError(
@@ -172,17 +193,9 @@ def _check_space(sweep: Sweep) -> None:
             config = override(sweep.base, guided | {key: value})
             if config.teacher.schedule == "none":
                 raise InputError("the search space has schedule none, which is the control: leave it out.")
-        if len({_shown(value) for value in parameter.grid()}) < len(parameter.grid()):
-            raise InputError(f"values of {key} differ in no digit that trial names show (six): give larger steps.")
-        if key not in _NAMED:
-            raise InputError(f"the search space varies {key}, which trial names do not tell: vary {', '.join(_NAMED)}.")
+        check_searchable(key, parameter.grid())
     if "teacher.schedule" not in sweep.space:
         raise InputError("the search space has no teacher.schedule: give at least one schedule type.")
-
-
-def _shown(value: Any) -> str:
-    """As a trial's name tells it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _check_seeds(sweep: Sweep) -> None:

@@ -9,7 +9,7 @@ import pytest
 from small_corpus import small_sentences
 
 from sweeps.engine.cli import USAGE_ERROR, main
-from sweeps.engine.folder import run_place
+from sweeps.engine.options import run_place
 from sweeps.schedule_search import SearchOptions, schedule_search
 
 PROJECT = Path(__file__).resolve().parents[3]

@@ -8,7 +8,7 @@ import pytest
 from sweep_specs import new_run, small_sweep
 
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.specs.search import control_plan
+from sweeps.engine.specs.pairs import control_plan
 from trainable import names
 from trainable.config import override
 from trainable.errors import InputError

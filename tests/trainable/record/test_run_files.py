@@ -8,7 +8,7 @@ from s3_server import BUCKET, s3_server
 from sweep_specs import run_record, small_sweep
 
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.specs.search import control_plan
+from sweeps.engine.specs.pairs import control_plan
 from trainable import names
 from trainable.config import override
 from trainable.errors import DamagedFile, InputError

@@ -24,7 +24,7 @@ from analysis.tables.arms import compare_arms
 from analysis.wording import signed
 from sweeps.engine.cli import main
 from sweeps.engine.cluster import ray_start
-from sweeps.engine.export.choice import BEST, Export, check_export, chosen_trial, planned_names
+from sweeps.engine.export.choice import BEST, Export, check_export, chosen_trial
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.export.model_folder import fast_tokenizer, trial_tokenizer, write_model_folder
 from sweeps.engine.folder import FinishedTrial, RunFolder
@@ -198,7 +198,7 @@ def test_a_run_without_finished_trials_has_no_model(tmp_path: Path) -> None:
 
 def test_all_trials_of_a_search_are_among_those_it_can_have(tmp_path: Path) -> None:
     run = searched(tmp_path)
-    planned = set(planned_names(small_sweep()))
+    planned = set(small_sweep().trial_names())
     assert len(states(run, names.FINISHED)) == small_sweep().trials
     assert set(states(run, names.FINISHED)) < planned
 

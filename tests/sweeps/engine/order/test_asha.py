@@ -10,7 +10,8 @@ import pytest
 from sweep_specs import small_sweep
 
 from sweeps.engine.order.asha import DepthAsha
-from sweeps.engine.specs.search import AshaSpec, control_plan, guided_plan
+from sweeps.engine.specs.pairs import control_plan
+from sweeps.engine.specs.search import AshaSpec, guided_plan
 from trainable import names
 from trainable.record.ledger import read_lines
 from trainable.record.run_files import RunFiles

@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 from sweep_specs import small_sweep
 
-from sweeps.engine.specs.search import (
-    AshaSpec,
-    Sweep,
-    control_plan,
-    control_plans,
-    guided_plan,
-    longest_schedule,
-    trial_name,
-)
+from sweeps.engine.specs.pairs import control_plan
+from sweeps.engine.specs.search import AshaSpec, Sweep, control_plans, guided_plan, longest_schedule
 from sweeps.engine.specs.space import Choice, Range, points
 from trainable import names
 from trainable.config import TrialConfig, flatten, override
@@ -23,21 +16,6 @@ from trainable.plan import TrialPlan, data_key, table_key
 
 LINEAR = {"teacher.schedule": "linear", "teacher.steps": 240, "teacher.min_weight": 0.05}
 BASE = override(TrialConfig(), {"loop.steps": 300, "model.layers": 2})
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({}, "none-L2-s0"),
-        (LINEAR, "linear-T240-min0.05-L2-s0"),
-        (LINEAR | {"teacher.min_weight": 0.0, "seed": 3}, "linear-T240-min0-L2-s3"),
-        (LINEAR | {"teacher.tau": 1.5}, "linear-T240-min0.05-tau1.5-L2-s0"),
-        (LINEAR | {"corpus.folds": 5, "corpus.fold": 3}, "linear-T240-min0.05-L2-f3-s0"),
-        ({"corpus.folds": 5}, "none-L2-f0-s0"),
-    ],
-)
-def test_name_says_schedule_steps_floor_layers_fold_and_seed(changes: dict[str, Any], name: str) -> None:
-    assert trial_name(override(BASE, changes)) == name
 
 
 def test_points_of_a_space_have_different_names() -> None:

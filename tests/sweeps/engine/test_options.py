@@ -1,10 +1,11 @@
-"""The command that goes on with a run asks for the same machine."""
+"""What options say: the command that goes on with a run asks for the same machine."""
 
 from pathlib import Path
 
 import pytest
 
-from sweeps.engine.folder import kept, resume_command
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.options import kept, resume_command
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,9 @@ def test_what_a_run_does_not_remember_is_said_again(typed: str, again: str) -> N
 def test_a_run_below_the_working_directory_is_named_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["sweeps/kfold.py", "--cpus", "1", "--steps", "8"])
-    assert resume_command(str(tmp_path / "results" / "run")) == "python sweeps/kfold.py --resume results/run --cpus 1"
-    for elsewhere in ("/elsewhere/run", "s3://bucket/results/kfold/run"):
-        assert resume_command(elsewhere) == f"python sweeps/kfold.py --resume {elsewhere} --cpus 1"
+    assert (
+        resume_command(RunFolder.at(tmp_path / "results" / "run"))
+        == "python sweeps/kfold.py --resume results/run --cpus 1"
+    )
+    for elsewhere in ("/elsewhere/run", "gs://anonymous@bucket/results/kfold/run"):
+        assert resume_command(RunFolder.at(elsewhere)) == f"python sweeps/kfold.py --resume {elsewhere} --cpus 1"

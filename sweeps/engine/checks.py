@@ -1,0 +1,122 @@
+"""What can be found wrong with a run before anything starts: each check refuses in one sentence.
+
+Light where it can be: PyTorch is imported only for a model folder, or a device, that has to be looked at.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.options import NAMES, Options
+from sweeps.engine.specs.spec import Spec
+from trainable.errors import InputError, require
+from trainable.text.corpus import open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer import known_vocab_size
+
+_ABSENT = "nothing"
+
+
+def check_same(folder: RunFolder, spec: Spec) -> None:
+    """Raise InputError where a run that is begun was to do something else."""
+    difference = first_difference(folder.spec().to_dict(), spec.to_dict())
+    if difference is not None:
+        key, was, now = difference
+        raise InputError(
+            f"run {folder.address} was begun with other settings ({key} was {shortened(was)}, now {shortened(now)}): "
+            "give the same options again, or another --run."
+        )
+
+
+def shortened(value: Any) -> str:
+    """For a sentence."""
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
+    """Refuse settings of --set that the study decides itself, for they would change nothing."""
+    for key in given:
+        if spec.decides(key):
+            raise InputError(
+                f"--set {key} would change nothing, for study {spec.study} decides it: leave it out, or give the "
+                "study's own option (see --help)."
+            )
+
+
+def check_inputs(spec: Spec) -> None:
+    """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing."""
+    base = spec.base
+    vocab_size = known_vocab_size(base.tokens.tokenizer)
+    if base.model.name not in NAMES:  # a folder: reading it imports torch
+        from trainable.student.model import llama_config
+
+        llama_config(base.model, vocab_size, base.tokens.context)
+    rows = open_corpus(base.corpus).rows
+    for corpus in {config.corpus for config in spec.configs()}:
+        split_rows(rows, corpus)
+
+
+def check_device(spec: Spec, options: Options) -> None:
+    """Refuse loop.device cuda where no worker will find one; a cluster may have what this machine lacks."""
+    if spec.base.loop.device != "cuda" or options.address or os.environ.get("RAY_ADDRESS"):
+        return
+    import torch
+
+    require(
+        torch.cuda.is_available(),
+        "loop.device is cuda but PyTorch finds no CUDA device here: use auto or cpu.",
+    )
+
+
+def check_resources(options: Options) -> None:
+    """Refuse what no machine has, and what Ray does not share out."""
+    gpus = 0.0 if options.gpus_per_trial is None else options.gpus_per_trial
+    workers = options.workers_per_trial
+    require(workers >= 1, f"--workers-per-trial is {workers}: give at least 1.")
+    require(options.cpus_per_trial > 0, f"--cpus-per-trial is {options.cpus_per_trial:g}: give a positive number.")
+    require(gpus >= 0, f"--gpus-per-trial is {gpus:g}: give 0, a fraction, or a whole number.")
+    for option, wanted in (("--cpus-per-trial", options.cpus_per_trial), ("--gpus-per-trial", gpus)):
+        shared = wanted <= 1 or float(wanted).is_integer()
+        require(shared, f"{option} is {wanted:g}: give a whole number or a fraction of one, as Ray shares them out.")
+    cpus = options.cpus
+    if cpus is None:
+        return
+    require(cpus > 0, f"--cpus is {cpus}: give at least 1.")
+    asked = f"{options.cpus_per_trial:g}" + f" for each of {workers} workers" * (workers > 1)
+    require(
+        options.cpus_per_trial * workers <= cpus,
+        f"--cpus-per-trial is {asked} but --cpus {cpus}: no trial would ever start; raise --cpus.",
+    )
+
+
+def check_shares(spec: Spec, workers: int) -> None:
+    """Refuse more workers than a micro-batch has blocks to share out."""
+    blocks = spec.base.loop.batch_blocks
+    require(
+        workers <= blocks,
+        f"--workers-per-trial is {workers} but a micro-batch has loop.batch_blocks = {blocks}: raise the one "
+        "or lower the other.",
+    )
+
+
+class Difference(NamedTuple):
+    """A key and its two values."""
+
+    key: str
+    was: Any
+    now: Any
+
+
+def first_difference(was: Any, now: Any, key: str = "") -> Difference | None:
+    """The first place where two trees of plain values differ; None if they are equal."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        parts = [(f"{key}.{name}" if key else name, name) for name in {**was, **now}]
+        pairs = [(path, was.get(name, _ABSENT), now.get(name, _ABSENT)) for path, name in parts]
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        pairs = [(f"{key}[{i}]", *pair) for i, pair in enumerate(zip(was, now, strict=True))]
+    else:
+        return None if was == now else Difference(key, was, now)
+    found = (first_difference(one, other, path) for path, one, other in pairs)
+    return next((difference for difference in found if difference is not None), None)

@@ -1,0 +1,32 @@
+"""The order of trials that each kind of spec wants, and who stops trials early."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.order.asha import DepthAsha
+from sweeps.engine.order.search import SearchOrder
+from sweeps.engine.order.trial_order import ListOrder, TrialOrder
+from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.search import Sweep
+from sweeps.engine.specs.spec import Spec
+
+ORDERS: Final[dict[str, Callable[..., TrialOrder]]] = {Sweep.kind: SearchOrder, Comparison.kind: ListOrder}
+
+
+def order_of(
+    spec: Spec, folder: RunFolder, checksums: Mapping[str, str], most_in_flight: Callable[[], int]
+) -> tuple[TrialOrder, TrialScheduler]:
+    """Which trial of the run comes next, and which is stopped early; both take over what the ledgers know.
+
+    most_in_flight: how many trials may be given out at once, be it to wait for room.
+    """
+    asha = DepthAsha(spec.asha, spec.base.loop.steps, folder.files) if spec.asha is not None else None
+    stopped = asha.has_stopped if asha is not None else _never
+    return ORDERS[spec.kind](spec, folder, checksums, stopped, most_in_flight), asha or FIFOScheduler()
+
+
+def _never(name: str) -> bool:
+    return False

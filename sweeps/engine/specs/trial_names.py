@@ -1,0 +1,81 @@
+"""How trials are called: what taught, then the unit it ran in, such as `linear-T240-min0.05-L2-s0`.
+
+    linear-T240-min0.05-L2-s0     searched: schedule, scheduling steps, minimum weight; 2 layers, seed 0
+    linear-240-L1-f3-s0           compared: the arm "linear 240", 1 layer, fold 3, seed 0
+    none-L1-lr0.003-s0            a control, where the learning rate varies too
+
+A name is a folder's name, tells every setting in which the trials of a run may differ, and refuses any other.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from trainable.config import TeacherConfig, TrialConfig, flatten
+from trainable.errors import InputError
+
+NO_TEACHER: Final = "none"  # the control's arm
+# What a unit's settings are called, in this order; a unit that varies in anything else is refused.
+_UNIT: Final = {
+    "model.layers": "L",
+    "loop.steps": "n",
+    "corpus.eval_rows": "v",
+    "corpus.fold": "f",
+    "optimizer.lr": "lr",
+    "seed": "s",
+}
+_ALWAYS: Final = ("model.layers", "seed")
+_FROM_THE_BUDGET: Final = ("optimizer.warmup_steps", "loop.eval_every", "loop.checkpoint_every")
+SEARCHED: Final = (
+    "teacher.schedule",
+    "teacher.steps",
+    "teacher.min_weight",
+    "teacher.tau",
+)  # what `schedule_arm` tells
+
+
+def trial_name(arm: str, unit: TrialConfig, unit_keys: Sequence[str]) -> str:
+    """The name of a trial of an arm in a unit, of which it tells the settings `unit_keys`."""
+    settings = flatten(unit)
+    slug = re.sub(r"[^0-9A-Za-z.+_]+", "-", arm).strip("-")
+    return "-".join([slug, *(f"{_UNIT[key]}{shown(settings[key])}" for key in unit_keys)])
+
+
+def keys_of_unit(unit: TrialConfig) -> list[str]:
+    """The settings that name a unit by itself: depth, fold if there are any, seed."""
+    folds = unit.corpus.folds is not None
+    return [key for key in _UNIT if key in _ALWAYS or (key == "corpus.fold" and folds)]
+
+
+def keys_of_units(units: Sequence[TrialConfig]) -> list[str]:
+    """The settings that name each of several units: depth, seed, and whatever differs. Raises InputError for others."""
+    settings = [flatten(unit) for unit in units]
+    differ = {key for key in settings[0] if len({repr(one[key]) for one in settings}) > 1} if settings else set()
+    unknown = sorted(differ - _UNIT.keys() - set(_FROM_THE_BUDGET))
+    if unknown:
+        raise InputError(
+            f"units differ in {', '.join(unknown)}, which trial names do not tell: vary {', '.join(_UNIT)}."
+        )
+    return [key for key in _UNIT if key in differ or key in _ALWAYS]
+
+
+def schedule_arm(teacher: TeacherConfig) -> str:
+    """The arm of a searched schedule: `linear-T240-min0.05`, or `none`."""
+    if teacher.schedule == NO_TEACHER:
+        return NO_TEACHER
+    tau = [f"tau{shown(teacher.tau)}"] if teacher.tau is not None else []
+    return "-".join([teacher.schedule, f"T{teacher.steps}", f"min{shown(teacher.min_weight)}", *tau])
+
+
+def check_searchable(key: str, values: Iterable[Any]) -> None:
+    """Raise InputError unless trials that differ in the values of this key have different names."""
+    values = list(values)
+    if len({shown(value) for value in values}) < len(values):
+        raise InputError(f"values of {key} differ in no digit that trial names show (six): give larger steps.")
+    if key not in SEARCHED:
+        raise InputError(f"the search space varies {key}, which trial names do not tell: vary {', '.join(SEARCHED)}.")
+
+
+def shown(value: Any) -> str:
+    """A value as names tell it: six digits of a fraction, all of a whole number."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,56 @@
+"""Names of trials: one grammar for searches and comparisons; trials that differ have different names."""
+
+from typing import Any
+
+import pytest
+
+from sweeps.engine.specs.comparison import Arm, grid, paired_plans
+from sweeps.engine.specs.pairs import control_plan
+from sweeps.engine.specs.search import guided_plan
+from trainable import names
+from trainable.config import TrialConfig, override
+
+LINEAR = {"teacher.schedule": "linear", "teacher.steps": 240, "teacher.min_weight": 0.05}
+BASE = override(TrialConfig(), {"loop.steps": 300, "model.layers": 2})
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "none-L2-s0"),
+        (LINEAR, "linear-T240-min0.05-L2-s0"),
+        (LINEAR | {"teacher.min_weight": 0.0, "seed": 3}, "linear-T240-min0-L2-s3"),
+        (LINEAR | {"teacher.tau": 1.5}, "linear-T240-min0.05-tau1.5-L2-s0"),
+        (LINEAR | {"corpus.folds": 5, "corpus.fold": 3}, "linear-T240-min0.05-L2-f3-s0"),
+        ({"corpus.folds": 5}, "none-L2-f0-s0"),
+    ],
+)
+def test_name_says_schedule_steps_floor_layers_fold_and_seed(changes: dict[str, Any], name: str) -> None:
+    assert guided_plan(BASE, names.SEARCH, changes).name == name
+    assert control_plan(override(BASE, changes)).name == f"none-{name[name.index('L2') :]}"
+
+
+@pytest.mark.parametrize(
+    ("over", "name"),
+    [
+        ({"seed": (7,)}, "linear-240-floor-0.05-L2-s7"),
+        ({"corpus.eval_rows": (200_000, 1_000_000), "seed": (0,)}, "linear-240-floor-0.05-L2-v1000000-s0"),
+        ({"optimizer.lr": (1e-3, 3e-5), "model.layers": (1, 3)}, "linear-240-floor-0.05-L3-lr3e-05-s0"),
+        ({"loop.steps": (300, 600), "optimizer.warmup_steps": (2, 4)}, "linear-240-floor-0.05-L2-n600-s0"),
+        ({"seed": (1_234_567, 1_234_568)}, "linear-240-floor-0.05-L2-s1234568"),
+    ],
+)
+def test_name_of_an_arm_says_depth_and_seed_and_whatever_varies(over: dict[str, Any], name: str) -> None:
+    plans = paired_plans(grid(BASE, over), lambda unit: [Arm("linear 240, floor 0.05", LINEAR)])
+    assert plans[-1].name == name
+    assert plans[-1].control == name.replace("linear-240-floor-0.05", "none")
+    assert (
+        len(
+            {
+                plan.name
+                for plan in plans
+                if plan.config.optimizer.warmup_steps == plans[-1].config.optimizer.warmup_steps
+            }
+        )
+        > 1
+    )
