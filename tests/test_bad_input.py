@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tyro
+from paths import ROOT
 from small_corpus import small_sentences
 from sweep_specs import run_record
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -26,7 +27,6 @@ from sweeps.engine.cluster import ray_start as machine
 from trainable import names
 from trainable.record.files import write_json
 
-PROJECT = Path(__file__).resolve().parents[1]
 SMALL = {"--corpus": "small.txt", "--tokenizer": "train:512", "--train-rows": "400", "--eval-rows": "100"}
 KEYS = {"--train-rows": "corpus.train_rows", "--eval-rows": "corpus.eval_rows"}
 SEARCH = "schedule_search"
@@ -716,7 +716,7 @@ def test_value_of_a_wrong_kind_is_named_and_exits_with_2(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["schedule_search.py", *shlex.split(words)])
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(PROJECT / "sweeps" / "schedule_search.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "sweeps" / "schedule_search.py"), run_name="__main__")
     told = capsys.readouterr().err
     assert end.value.code == USAGE_ERROR
     assert WRONG_KIND[words] in told
@@ -731,7 +731,7 @@ def test_study_that_varies_the_schedule_has_no_option_for_it(
 ) -> None:
     monkeypatch.setattr(sys, "argv", [script, *words.split()])
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(PROJECT / "sweeps" / f"{script}.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "sweeps" / f"{script}.py"), run_name="__main__")
     assert end.value.code == USAGE_ERROR
     assert "Unrecognized" in capsys.readouterr().err
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("trainable", "sweeps", "analysis")
 # Rooms of trainable/ from the ground up: a room imports from itself and from those below it.
 # The choices that `config` offers (schedules, smoothings, kinds of teacher) lie below it, the rest of their room above.

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from paths import ROOT
 
 import trainable
 
-ROOT = Path(trainable.__file__).parents[1]
 PAGE = Path(trainable.__file__).with_name("README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 from sweep_specs import run_record, small_sweep
 from synthetic_run import write_run
 
@@ -16,7 +17,6 @@ from trainable.errors import InputError
 from trainable.record.files import write_json
 from trainable.record.run_record import RecordError, RunRecord, own_name, read_record
 
-ROOT = Path(__file__).parents[3]
 KEPT = sorted((ROOT / "results" / "record").glob(f"*/{names.RUN_FILE}"))
 
 
