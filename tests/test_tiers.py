@@ -1,6 +1,7 @@
 """The tiers of the tests (tests/README.md): what `pytest`, `pytest -m faults` and a path run, and where helpers lie."""
 
 import ast
+import re
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -56,3 +57,12 @@ def test_no_test_module_imports_another_and_helpers_lie_in_support() -> None:
         imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
         assert not imported & modules, path
         assert not any(str(name).startswith("tests") for name in imported), path
+
+
+def test_the_list_of_faults_names_tests_that_exist() -> None:
+    """`test_file.py`, or `test_file.py::test_name...`, whose name may go on."""
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?", (TESTS / "README.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    files = {path.name: path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")}
+    for file, test in named:
+        assert file in files and f"def {test}" in files[file], f"{file}::{test}"
