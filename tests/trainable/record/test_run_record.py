@@ -116,15 +116,16 @@ def test_a_record_calls_a_file_from_the_working_folder_or_by_its_own_name(text: 
     assert own_name(text, Path("/disk/mine")) == named
 
 
-def test_a_run_that_is_kept_has_no_path_of_the_machine_and_one_that_lives_has_what_resumption_needs() -> None:
+def test_a_record_calls_corpus_tokenizer_and_command_so_and_its_spec_keeps_what_a_resumption_needs() -> None:
     sweep = small_sweep({"corpus.source": "/elsewhere/books.parquet", "model.name": "/elsewhere/llama"})
+    typed = ("python", "/elsewhere/sweeps/kfold.py", "--corpus", "/elsewhere/b.txt")
+    record = replace(run_record(sweep), command=typed)
     record = replace(
-        run_record(sweep), command=("python", "/elsewhere/sweeps/kfold.py", "--corpus", "/elsewhere/b.txt")
+        record,
+        corpus=replace(record.corpus, source="/elsewhere/books.parquet"),
+        tokenizer=replace(record.tokenizer, spec="/elsewhere/tokenizer"),
     )
-    record = replace(record, corpus=replace(record.corpus, source="/elsewhere/books.parquet"))
-    living = record.with_own_names(Path("/disk"))
-    assert (living.corpus.source, living.command[1:]) == ("books.parquet", ("kfold.py", "--corpus", "b.txt"))
-    assert living.spec == record.spec
-    kept = record.for_keeping(Path("/disk"))
-    assert "/elsewhere" not in json.dumps(kept.to_dict()) and kept.base["corpus"]["source"] == "books.parquet"
-    assert RunRecord.from_dict(json.loads(json.dumps(kept.to_dict()))).base == kept.base
+    named = record.with_own_names(Path("/disk"))
+    assert (named.corpus.source, named.tokenizer.spec) == ("books.parquet", "tokenizer")
+    assert named.command == ("python", "kfold.py", "--corpus", "b.txt")
+    assert named.spec == sweep.to_dict()
