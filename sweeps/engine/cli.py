@@ -5,6 +5,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import tyro
@@ -71,7 +72,8 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     check_device(spec, options)
     export = export_of(options)
     if export is not None:
-        check_export(export, spec, folder)
+        with folder.files.naming() if folder is not None else nullcontext():
+            check_export(export, spec, folder)
     show_plan(spec, console)
     if options.dry_run:
         return 0
