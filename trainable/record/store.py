@@ -21,7 +21,8 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 # Seconds before an operation is tried again; pyarrow itself has then tried for 6.
 _PAUSES = (1.0, 4.0, 10.0, 30.0, 60.0)
 _CHUNK = 16 * 2**20
-_FINAL = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|INVALID|SIGNATURE|No response body")  # as pyarrow names S3's refusals
+# Refusals that come again; pyarrow keeps no field for the reason, so its words for S3 are read.
+_FINAL = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|INVALID|SIGNATURE|No response body")
 
 
 ADVICE = "check its name, the network, and your credentials"
