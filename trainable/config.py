@@ -2,6 +2,7 @@
 
 A search space speaks the same dotted keys as this tree (`teacher.steps`, `model.layers`, `seed`), and `override`
 is the one way to change a field; an unknown key raises. `to_dict` and `from_dict` round-trip through JSON.
+Schedules, smoothings and kinds of teacher are chosen from the registries of teacher/, which also check their numbers.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
+from trainable import names
 from trainable.errors import InputError, require, require_choice
 from trainable.teacher.kinds import KINDS
 from trainable.teacher.schedules import SCHEDULES, check_schedule
@@ -40,20 +42,11 @@ else:
 
 
 TeacherRows = Literal["student", "train_split", "all"]
-
-
 Packing = Literal["packed", "as_published"]
-
-
 Precision = Literal["float32", "bfloat16", "float16"]
-
-
 Device = Literal["auto", "cpu", "cuda"]
 
-
 LARGEST_SEED = 2**32 - 1  # what numpy's and PyTorch's generators both take
-
-
 MOST_LAYERS = 1000  # a slip of the keyboard costs a sentence, not the machine's memory
 
 
@@ -242,13 +235,7 @@ def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
 
 def flatten(config: TrialConfig) -> dict[str, Any]:
     """{"corpus.source": "builtin", ..., "seed": 0}: every leaf under its dotted key."""
-    flat: dict[str, Any] = {}
-    for name, value in to_dict(config).items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{leaf}": leaf_value for leaf, leaf_value in value.items()}
-        else:
-            flat[name] = value
-    return flat
+    return names.dotted(to_dict(config))
 
 
 def from_text(key: str, text: str) -> Any:
