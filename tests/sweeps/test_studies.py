@@ -2,17 +2,25 @@
 
 import importlib
 import json
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from paths import ROOT
+from small_corpus import small_sentences
 
+from sweeps.engine.checks import check_inputs
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.spec import spec_from_dict
 from sweeps.engine.study import TeacherOptions, chosen, run_study
 from trainable import names
 from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError
+from trainable.prepare import prepare_runs
+from trainable.record.files import sha256_of_file
+from trainable.text import rows_parquet
 
 STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", "schedule_search"})
 # What the studies have that repeat the published ones: trials at laptop scale, arms without the control, depths.
@@ -115,6 +123,19 @@ def test_teacher_controls_tune_the_learning_rate_of_every_arm_the_control_too() 
     assert comparison.tuned == "optimizer.lr"
     rates = {arm: {p.config.optimizer.lr for p in comparison.plans if p.arm == arm} for arm in comparison.arms}
     assert all(values == {1e-3, 3e-3, 9e-3} for values in rates.values())
+
+
+def test_a_run_reads_its_corpus_in_full_once_to_hash_it_the_check_before_the_start_included(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    monkeypatch.setattr(rows_parquet, "sha256_of_file", lambda path: hashed.append(path) or sha256_of_file(path))
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": small_sentences(3000)}), path)
+    comparison = study("teacher_controls", corpus=str(path), smoke_test=True, tokenizer="train:512")
+    check_inputs(comparison)
+    assert len(prepare_runs(comparison.configs(), tmp_path / "cache").tables) > 4
+    assert hashed == [path]
 
 
 def test_training_budget_scales_one_schedule_and_not_the_other() -> None:
