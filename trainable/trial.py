@@ -17,7 +17,7 @@ from ray.tune.trainable import wrap_function
 from ray.util.metrics import Gauge
 
 from trainable import names
-from trainable.config import TrialConfig
+from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError
 from trainable.gauges import TrialGauges
 from trainable.plan import Needs, TrialPlan
@@ -164,7 +164,7 @@ class _Reporter:
         with self._files.writing():  # with the checkpoint that was written before
             append_row(self._folder / names.LEDGER_FILE, row)
             if self._board is None:
-                self._board = TensorBoardLog(self._folder, self._plan.config, first_step=row[names.STEP])
+                self._board = TensorBoardLog(self._folder, flatten(self._plan.config), first_step=row[names.STEP])
             self._board.write(row)
         self._gauges.show(row)
         tune.report(row)

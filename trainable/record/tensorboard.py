@@ -7,6 +7,7 @@ dies silently, and the trial then waits for ever at the tenth event.
 
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import hparams, scalar
 
 from trainable import names
-from trainable.config import TrialConfig, flatten
 
 _SCALARS = tuple(n for n in names.REPORT_COLUMNS if n not in (names.STEP, names.TIMESTAMP))
 
@@ -23,15 +23,15 @@ _SCALARS = tuple(n for n in names.REPORT_COLUMNS if n not in (names.STEP, names.
 class TensorBoardLog:
     """Event file of one attempt at a trial; TensorBoard hides an earlier attempt's rows from `first_step` on.
 
-    All methods raise OSError where the disk is full.
+    `settings` are those of the trial by dotted key. All methods raise OSError where the disk is full.
     """
 
-    def __init__(self, folder: Path, config: TrialConfig, first_step: int):
+    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int):
         unique = f".{uuid.uuid4().hex[:8]}"  # two attempts in one second must not share a file
         self._writer = EventsWriter(str(folder / "events"), unique)
         self._write(first_step, session_log=SessionLog(status=SessionLog.START))
         # Without a list of columns TensorBoard puts those settings first that differ between trials.
-        _columns, start, self._end = hparams({k: v for k, v in flatten(config).items() if v is not None}, {})
+        _columns, start, self._end = hparams({k: v for k, v in settings.items() if v is not None}, {})
         self._write(0, summary=start)
 
     def write(self, row: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainable import names
-from trainable.config import TrialConfig
+from trainable.config import TrialConfig, flatten
 from trainable.record.tensorboard import TensorBoardLog
 
 
@@ -22,7 +22,7 @@ def report(step: int, loss: float) -> dict[str, Any]:
 
 def log(folder: Path, rows: dict[int, float]) -> None:
     """One attempt at a trial."""
-    board = TensorBoardLog(folder, TrialConfig(), first_step=min(rows))
+    board = TensorBoardLog(folder, flatten(TrialConfig()), first_step=min(rows))
     for step, loss in rows.items():
         board.write(report(step, loss))
     board.close()
@@ -45,7 +45,7 @@ def test_settings_of_a_running_trial_are_there_and_tensorboard_is_left_to_choose
     """It puts first what differs between trials, unless a trial lists columns: then they stand by name, most of them
     the same in every trial.
     """
-    TensorBoardLog(tmp_path, TrialConfig(), first_step=0).write(report(0, 5.0))
+    TensorBoardLog(tmp_path, flatten(TrialConfig()), first_step=0).write(report(0, 5.0))
     tags = set(EventAccumulator(str(tmp_path)).Reload().summary_metadata)
     assert {tag for tag in tags if tag.startswith("_hparams_")} == {"_hparams_/session_start_info"}
 
