@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from trainable import names
 from trainable.errors import InputError, require, require_choice, require_seed
 from trainable.teacher.settings import EntryOf
 from trainable.teacher.settings import Schedule as Schedule
@@ -137,13 +138,7 @@ def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
 
 def flatten(config: TrialConfig) -> dict[str, Any]:
     """{"corpus.source": "builtin", ..., "seed": 0}: every leaf under its dotted key."""
-    flat: dict[str, Any] = {}
-    for name, value in to_dict(config).items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{leaf}": leaf_value for leaf, leaf_value in value.items()}
-        else:
-            flat[name] = value
-    return flat
+    return names.dotted(to_dict(config))
 
 
 def from_text(key: str, text: str) -> Any:

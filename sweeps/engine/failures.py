@@ -13,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, NodeDiedError, RayTaskError
 from rich.console import Console
 
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.order.trial_order import PairedTrials
+from sweeps.engine.order.trial_order import TrialOrder
 from trainable import names
 from trainable.config import to_dict
 from trainable.errors import DamagedFile
@@ -37,7 +37,7 @@ _OUT_OF_MEMORY = (
 class WorkerDeaths(tune.Callback):  # type: ignore[misc]
     """Tune's callbacks at the death of a trial's worker."""
 
-    def __init__(self, order: PairedTrials, console: Console, restarts: int):
+    def __init__(self, order: TrialOrder, console: Console, restarts: int):
         self._order = order
         self._console = console
         self._restarts = restarts

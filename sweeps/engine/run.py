@@ -27,7 +27,7 @@ from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
 from sweeps.engine.order.orders import order_of
-from sweeps.engine.order.trial_order import PairedTrials
+from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.preflight import store_bytes
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.room import RoomWatch
@@ -171,7 +171,7 @@ def most_in_flight(needs: Needs) -> int:
 def make_tuner(
     folder: RunFolder,
     trainable: Any,
-    order: PairedTrials,
+    order: TrialOrder,
     scheduler: TrialScheduler,
     callbacks: list[tune.Callback],
     watch: RoomWatch,
