@@ -114,7 +114,7 @@ class TrialConfig:
         self._check_fit()
 
     def _check_fit(self) -> None:
-        """All that is longer than the run at once: a user who shortens the run has to mend all of it."""
+        """Raise InputError that names all that is longer than the run: who shortens a run has to mend all of it."""
         steps, every, warmup = self.loop.steps, self.loop.eval_every, self.optimizer.warmup_steps
         parts = {"loop.eval_every": every, "optimizer.warmup_steps": warmup}
         if beyond := [f"{key} is {value}" for key, value in parts.items() if value > steps]:
@@ -130,9 +130,12 @@ def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
     All changes to one part are made at once, so that rules between fields see the final values.
     Raises InputError for an unknown key, a value of the wrong type, or a value out of range.
     """
-    tree = to_dict(config)
+    tree, known = to_dict(config), flatten(config)
     for key, value in changes.items():
-        _set(tree, key, value)
+        if key not in known:
+            raise InputError(_unknown(key, list(known)))
+        *group, leaf = key.split(".")
+        (tree[group[0]] if group else tree)[leaf] = value
     return from_dict(tree)
 
 
@@ -150,16 +153,16 @@ def from_text(key: str, text: str) -> Any:
     if key not in hints:
         raise InputError(_unknown(key, list(hints)))
     hint = hints[key]
-    kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(None) in kinds and text.lower() == "none":
+    accepted = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in accepted and text.lower() == "none":
         return None
-    if bool in kinds:
+    if bool in accepted:
         return {"true": True, "false": False}.get(text.lower(), text)
-    return _number(text) if int in kinds or float in kinds else text
+    return _number(text) if int in accepted or float in accepted else text
 
 
 def _number(text: str) -> int | float | str:
-    """1e3 is a whole number."""
+    """The number that a text spells, else the text; 1e3 is a whole number."""
     try:
         number = float(text)
     except ValueError:
@@ -173,11 +176,11 @@ def _number(text: str) -> int | float | str:
 
 
 def _hints() -> dict[str, Any]:
-    """{dotted key: its type}"""
+    """{dotted key: type of that setting}."""
     hints: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(TrialConfig).items():
         if dataclasses.is_dataclass(hint):
-            hints |= {f"{name}.{leaf}": kind for leaf, kind in typing.get_type_hints(hint).items()}
+            hints |= {f"{name}.{leaf}": inner for leaf, inner in typing.get_type_hints(hint).items()}
         else:
             hints[name] = hint
     return hints
@@ -193,17 +196,6 @@ def from_dict(tree: Mapping[str, Any]) -> TrialConfig:
     config = _build(TrialConfig, tree, prefix="")
     assert isinstance(config, TrialConfig)
     return config
-
-
-def _set(tree: dict[str, Any], key: str, value: Any) -> None:
-    known = [f"{n}.{leaf}" for n, sub in tree.items() if isinstance(sub, dict) for leaf in sub]
-    known += [n for n, sub in tree.items() if not isinstance(sub, dict)]
-    if key not in known:
-        raise InputError(_unknown(key, known))
-    *parents, leaf = key.split(".")
-    for parent in parents:
-        tree = tree[parent]
-    tree[leaf] = value
 
 
 def _unknown(key: str, known: list[str]) -> str:
@@ -231,20 +223,20 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
     if (choices := _choices(hint)) is not None:
         require_choice(key, value, choices)
         return value
-    kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and type(None) in kinds:
+    accepted = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in accepted:
         return None
-    for kind in kinds:
-        if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    for wanted in accepted:
+        if wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             require(math.isfinite(value), f"{key} is {value}: give a finite number.")
             return float(value)
-        if type(value) is kind:
+        if type(value) is wanted:
             return value
-    raise InputError(f"{key} is {value!r}: give {' or '.join(_TYPE_NAMES[kind] for kind in kinds)}.")
+    raise InputError(f"{key} is {value!r}: give {' or '.join(_TYPE_NAMES[wanted] for wanted in accepted)}.")
 
 
 def _choices(hint: Any) -> Iterable[str] | None:
-    """What a setting of this type is chosen from, now; None where it is not chosen from a list."""
+    """Choices of a setting of this type, as they are now; None where it is not chosen from a list."""
     for entry in getattr(hint, "__metadata__", ()):
         if isinstance(entry, EntryOf):
             return entry.registry

@@ -22,7 +22,7 @@ class EntryOf:
 
 
 def _entry_of(registry: Mapping[str, Any]) -> Any:
-    """The type of such a setting; a command line sees the choices."""
+    """The type of a setting that names an entry of the registry; a command line sees the choices."""
     return Annotated[Literal[tuple(registry)], EntryOf(registry)]
 
 
@@ -55,6 +55,6 @@ class TeacherConfig:
 
     @property
     def table_settings(self) -> list[Any]:
-        """What of these decides the table; by default what it was before there was a min_count, so that keys stay."""
+        """Settings that decide the table, for fingerprints; min_count only where it is not 1: old keys stay."""
         settings = [self.kind, self.smoothing, self.smoothing_strength, self.rows]
         return settings if self.min_count == 1 else [*settings, self.min_count]
