@@ -12,14 +12,13 @@ from paths import ROOT
 
 PACKAGES = ("trainable", "sweeps", "analysis")
 # Rooms of trainable/ from the ground up: a room imports from itself and from those below it.
-# The choices that `config` offers (schedules, smoothings, kinds of teacher) lie below it, the rest of their room above.
+# Settings of text and teacher lie in their rooms; config composes them with the rest.
 FLOORS = (
     ("names", "errors"),
-    ("record", "text.workers"),
-    ("teacher.counts", "teacher.table", "teacher.schedules", "teacher.smoothing", "teacher.kinds"),
-    ("config",),
+    ("record",),
     ("text",),
     ("teacher",),
+    ("config",),
     ("plan", "student"),
     ("shared_data", "prepare"),
     ("gauges", "data_parallel", "trial"),
@@ -52,9 +51,8 @@ def floor(module: str) -> int:
     """The floor of trainable/ on which a module lies; its front door, __init__.py, lies above all."""
     if module == "trainable":
         return len(FLOORS)
-    inner = module.removeprefix("trainable.")
-    known = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-    return known[inner] if inner in known else known[inner.split(".")[0]]
+    room = module.split(".")[1]
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
