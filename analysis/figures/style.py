@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.looks import FLOOR_COLOURS
+from analysis.plots.looks import MIN_WEIGHT_COLOURS
 from trainable.record.files import atomic_file
 
 DPI: Final = 150
-FLOORS: Final[Colormap] = LinearSegmentedColormap.from_list("floors", FLOOR_COLOURS)
+MIN_WEIGHT_MAP: Final[Colormap] = LinearSegmentedColormap.from_list("floors", MIN_WEIGHT_COLOURS)
 GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.columns import ARM, EVAL_ROWS, ROLE
 from analysis.plots.looks import ArmLook, arm_label, arm_looks
 from analysis.plots.plot import GAIN_TITLE, LOSS_TITLE, Line, Panel, Plot, PlotData
-from analysis.results import Findings, Results
+from analysis.results import Results
 from analysis.tables.arm_lines import BUDGET, ENDS, HIGH, LOW, MEAN, PANEL, UNITS, arm_lines
 from analysis.tables.differences import gain_lines
 from analysis.wording import plural
@@ -102,19 +102,11 @@ def gain_by_arm(results: Results, arms: Sequence[str]) -> PlotData | None:
     )
 
 
-def _loss(found: Findings) -> PlotData:
-    return loss_by_arm(found.results, found.record.arms)
-
-
-def _gain(found: Findings) -> PlotData | None:
-    return gain_by_arm(found.results, found.record.arms)
-
-
-def _training_loss(found: Findings) -> PlotData:
-    return training_loss_by_arm(found.results, found.record.arms)
-
-
-LOSS: Final = Plot(name="curves", make=_loss, has_tail=True)
-GAIN: Final = Plot(name="gain", make=_gain, in_pictures=False, has_tail=True)
-TRAINING_LOSS: Final = Plot(name="train_loss", make=_training_loss, on_page=False)
+LOSS: Final = Plot(name="curves", make=lambda found: loss_by_arm(found.results, found.record.arms), has_tail=True)
+GAIN: Final = Plot(
+    name="gain", make=lambda found: gain_by_arm(found.results, found.record.arms), in_pictures=False, has_tail=True
+)
+TRAINING_LOSS: Final = Plot(
+    name="train_loss", make=lambda found: training_loss_by_arm(found.results, found.record.arms), on_page=False
+)
 PLOTS: Final = (LOSS, GAIN, TRAINING_LOSS)

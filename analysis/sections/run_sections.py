@@ -130,8 +130,9 @@ def step_time_table(results: Results) -> tuple[Table, ...]:
 def not_controlled(found: Findings) -> Section:
     """What a reader should hold against the result."""
     folds = found.settings[FOLDS]
+    untuned = f"Learning rate {found.settings[LEARNING_RATE]:g} for both arms: tuned for neither."
     lines = [
-        *([] if found.record.tuned else [_untuned(found)]),
+        *([] if found.record.tuned else [untuned]),
         f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
         "fade in a run longer than these.",
         *_not_published(found),
@@ -140,10 +141,6 @@ def not_controlled(found: Findings) -> Section:
         *_early_controls(found),
     ]
     return Section("Not controlled", tuple(lines), subject="not controlled")
-
-
-def _untuned(found: Findings) -> str:
-    return f"Learning rate {found.settings[LEARNING_RATE]:g} for both arms: tuned for neither."
 
 
 def _not_published(found: Findings) -> Iterator[str]:
