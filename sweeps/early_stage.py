@@ -27,7 +27,7 @@ def early_stage(options: StudyOptions) -> Comparison:
 def arms(unit: TrialConfig) -> list[Arm]:
     """Experiments 2 and 3."""
     return [
-        linear(100, unit, floor=0.05, name="linear 100, floor 0.05"),
+        linear(100, unit, min_weight=0.05, name="linear 100, floor 0.05"),
         linear(100, unit, name="linear 100, floor 0"),
     ]
 

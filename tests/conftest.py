@@ -24,6 +24,8 @@ TIERS = ("faults", "outside")  # folders here, and the markers of what lies in t
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Let `pytest` without a path or -m be the fast tier, on all cores; tests asked for by either run in turn."""
+    if hasattr(config, "workerinput"):  # a process that xdist started: it must not start others
+        return
     asked = config.option.markexpr or config.args_source is pytest.Config.ArgsSource.ARGS
     if not asked:
         config.option.markexpr = " and ".join(f"not {tier}" for tier in TIERS)

@@ -2,6 +2,7 @@
 
 A search space speaks the same dotted keys as this tree (`teacher.steps`, `model.layers`, `seed`), and `override`
 is the one way to change a field; an unknown key raises. `to_dict` and `from_dict` round-trip through JSON.
+Schedules, smoothings and kinds of teacher are chosen from the registries of teacher/, which also check their numbers.
 """
 
 import dataclasses
@@ -41,20 +42,11 @@ else:
 
 
 TeacherRows = Literal["student", "train_split", "all"]
-
-
 Packing = Literal["packed", "as_published"]
-
-
 Precision = Literal["float32", "bfloat16", "float16"]
-
-
 Device = Literal["auto", "cpu", "cuda"]
 
-
 LARGEST_SEED = 2**32 - 1  # what numpy's and PyTorch's generators both take
-
-
 MOST_LAYERS = 1000  # a slip of the keyboard costs a sentence, not the machine's memory
 
 

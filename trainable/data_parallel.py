@@ -58,7 +58,7 @@ def train_together(
         _work,
         train_loop_config=task,
         scaling_config=ray.train.ScalingConfig(
-            num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.kinds
+            num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.of_worker
         ),
         # its own state is read by nobody: a name it has never seen, and no retries beside those of Tune
         run_config=ray.train.RunConfig(

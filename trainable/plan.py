@@ -40,39 +40,40 @@ class TrialPlan:
 
 
 def data_key(config: TrialConfig) -> str:
-    """Which token blocks a trial reads: equal keys, equal blocks."""
+    """Fingerprint of the token blocks that a trial reads: equal keys, equal blocks."""
     tree = to_dict(config)
     return fingerprint([tree["corpus"], tree["tokens"]])
 
 
 def table_key(config: TrialConfig) -> str:
-    """Which bigram table a trial learns from."""
+    """Fingerprint of the bigram table that a trial learns from: equal keys, equal tables."""
     return fingerprint([data_key(config), *config.teacher.table_settings])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """Of one trial; where it has several workers, they train one model together."""
+    """Resources of one trial; where it has several workers, they train one model together."""
 
     cpus: float = 1  # of a worker, and its threads
     gpus: float = 0  # of a worker; a fraction lets workers of several trials share one
     workers: int = 1
 
     @property
-    def kinds(self) -> dict[str, float]:
-        """{kind: how much a worker asks for}."""
-        return {kind: wanted for kind, wanted in (("CPU", self.cpus), ("GPU", self.gpus)) if wanted > 0}
+    def of_worker(self) -> dict[str, float]:
+        """{resource: how much of it a worker asks for}, in Ray's words."""
+        return {resource: wanted for resource, wanted in (("CPU", self.cpus), ("GPU", self.gpus)) if wanted > 0}
 
     @property
     def reserved(self) -> dict[str, float]:
-        """What Tune sets aside for a trial; for several workers it is Ray Train that does."""
-        return self.kinds if self.workers == 1 else dict(A_BYTE)
+        """Resources that Tune sets aside for a trial; those of several workers are set aside by Ray Train."""
+        return self.of_worker if self.workers == 1 else dict(A_BYTE)
 
     @property
     def actors_reusable(self) -> bool:
-        """Reused actors save imports; but they would keep CUDA state, and the workers of a stopped trial."""
+        """Whether a process may run trial after trial: it saves imports, but would keep CUDA state and workers."""
         return self.gpus == 0 and self.workers == 1
 
     def slots(self, has: Mapping[str, float]) -> int:
-        """How many trials a cluster that has so much of each kind can run at once; at least 1."""
-        return max(1, min(int(has.get(kind, 0) / wanted) // self.workers for kind, wanted in self.kinds.items()))
+        """How many trials a cluster with these resources can run at once; at least 1, for it may grow."""
+        fitting = [int(has.get(resource, 0) / wanted) // self.workers for resource, wanted in self.of_worker.items()]
+        return max(1, min(fitting))

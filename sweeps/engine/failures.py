@@ -4,17 +4,16 @@ A killed process leaves no word, and Ray passes on no signal, so the cause is pi
 there was one, from the kernel's count of processes that it killed for want of memory, from what Ray says of the node.
 """
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import ActorUnavailableError, RayTaskError
+from ray.exceptions import ActorUnavailableError, NodeDiedError, RayTaskError
 from rich.console import Console
 
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.order.trial_order import PairedTrials
+from sweeps.engine.order.trial_order import TrialOrder
 from trainable import names
 from trainable.config import to_dict
 from trainable.errors import DamagedFile
@@ -24,7 +23,10 @@ from trainable.record.ledger import Row
 from trainable.student.checkpoint import ForeignCheckpoint, load_checkpoint
 
 _VM_EVENTS = Path("/proc/vmstat")  # Linux
-_TUNES_LOG = "ray.tune.execution.tune_controller"
+_NODE_DIED = "the node of its worker died or cannot be reached"
+# Ray (2.60) knows these causes of an actor's death but keeps no field of them in ActorDiedError, words alone. Where it
+# changes its words, the sentence for any killed worker is said instead; nothing else depends on them.
+_RAY_SAYS = {"its node has died": _NODE_DIED, "SIGTERM": "its worker was ended by SIGTERM"}
 _KILLED = "its worker was killed (SIGKILL or a crash; the kernel has not said that memory ran out here)"
 _OUT_OF_MEMORY = (
     "its worker was killed because memory ran out (SIGKILL by the kernel; run fewer trials at once with a larger "
@@ -35,12 +37,11 @@ _OUT_OF_MEMORY = (
 class WorkerDeaths(tune.Callback):  # type: ignore[misc]
     """Tune's callbacks at the death of a trial's worker."""
 
-    def __init__(self, order: PairedTrials, console: Console, restarts: int):
+    def __init__(self, order: TrialOrder, console: Console, restarts: int):
         self._order = order
         self._console = console
         self._restarts = restarts
         self._oom_kills = kernel_oom_kills()
-        logging.getLogger(_TUNES_LOG).setLevel(logging.CRITICAL)  # a traceback for each death; error.txt has it too
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks; nothing here is part of a run's state."""
@@ -69,11 +70,11 @@ def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
     if isinstance(error, RayTaskError):
         first_line = (str(error.cause).strip() or "no message").splitlines()[0].rstrip(".")
         return f"{type(error.cause).__name__}: {first_line}"
-    said = str(error)
-    if isinstance(error, ActorUnavailableError) or "its node has died" in said:
-        return "the node of its worker died or cannot be reached"
-    if "SIGTERM" in said:
-        return "its worker was ended by SIGTERM"
+    if isinstance(error, ActorUnavailableError | NodeDiedError) or getattr(error, "preempted", False):
+        return _NODE_DIED
+    for words, reason in _RAY_SAYS.items():
+        if words in str(error):
+            return reason
     return _OUT_OF_MEMORY if out_of_memory else _KILLED
 
 
@@ -100,7 +101,7 @@ def drop_unusable_checkpoints(folder: RunFolder, say: Callable[[str], None]) -> 
             continue
         if (why := _why_unusable(folder, plan, reports)) is not None:
             folder.drop_checkpoint(plan.name)
-            say(f"{why}: trial {plan.name} is trained again from step 0.")
+            say(f"{folder.files.shown(why)}: trial {plan.name} is trained again from step 0.")
 
 
 def _why_unusable(folder: RunFolder, plan: TrialPlan, reports: list[Row]) -> str | None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from trainable.record.run_record import own_name
+
 _PACKAGES = ("ray", "torch", "transformers", "tokenizers", "datasets", "optuna", "pandas", "numpy", "pyarrow")
 
 _SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL", re.IGNORECASE)
@@ -38,8 +40,8 @@ def versions() -> dict[str, str]:
 
 
 def command() -> list[str]:
-    """The command line, as typed, but for secrets."""
-    return ["python", *map(without_secrets, sys.argv)]
+    """The command line as typed, but for secrets, and files called by names that say nothing of this machine."""
+    return ["python", *(own_name(without_secrets(word), Path.cwd()) for word in sys.argv)]
 
 
 def without_secrets(text: str) -> str:

@@ -4,13 +4,16 @@ The ledgers in the run folder say what has been done; every attempt is a new Tun
 nothing depends on Tune's own state files, and a resumed run never repeats a finished trial.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import optuna
 import ray
 from ray import tune
 from ray.exceptions import RayError
@@ -24,7 +27,7 @@ from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
 from sweeps.engine.order.orders import order_of
-from sweeps.engine.order.trial_order import PairedTrials
+from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.preflight import store_bytes
 from sweeps.engine.progress import LiveProgress
 from sweeps.engine.room import RoomWatch
@@ -40,6 +43,7 @@ from trainable.shared_data import checksums
 from trainable.student.model import llama_config
 from trainable.trial import make_trainable
 
+TUNES_LOG = "ray.tune.execution.tune_controller"
 ATTEMPTS = 3  # of Tune at one run, should it break off by itself
 RESTARTS = 2  # of a trial whose worker dies
 
@@ -58,6 +62,7 @@ def run_sweep(
     The caller holds the run's lock. `facts` are added to run.json: the command, versions, hardware. `resume` is
     the command that goes on with the run, for messages.
     """
+    setup()
     started = time.time()
     say = partial(console.print, highlight=False)
     prepared = prepare(spec, ray_start, lambda text: say(f"  {text}"))
@@ -77,6 +82,12 @@ def run_sweep(
         if not is_disk_full(error):
             raise
         raise disk_full(folder, error, resume) from error
+
+
+def setup() -> None:
+    """Silence what libraries would print while trials run, all of which is told elsewhere in fewer words."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger(TUNES_LOG).setLevel(logging.CRITICAL)  # a traceback for each death; error.txt has it too
 
 
 def prepare(spec: Spec, ray_start: RayStart, say: Callable[[str], None]) -> Prepared:
@@ -160,7 +171,7 @@ def most_in_flight(needs: Needs) -> int:
 def make_tuner(
     folder: RunFolder,
     trainable: Any,
-    order: PairedTrials,
+    order: TrialOrder,
     scheduler: TrialScheduler,
     callbacks: list[tune.Callback],
     watch: RoomWatch,
@@ -193,7 +204,7 @@ def make_tuner(
 def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None:
     """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed."""
     head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
-    record = RunRecord.from_dict({**facts, **head})
+    record = RunRecord.from_dict({**facts, **head}).with_own_names(Path.cwd())
     if folder.begun:
         known = folder.record()
         for part, was, is_now in changed(known, record):

@@ -96,14 +96,14 @@ def in_proportion(steps: int, config: TrialConfig) -> int:
     return max(1, round(steps * config.loop.steps / PUBLISHED_STEPS))
 
 
-def linear(published_steps: int, config: TrialConfig, floor: float = 0.0, name: str | None = None) -> Arm:
+def linear(published_steps: int, config: TrialConfig, min_weight: float = 0.0, name: str | None = None) -> Arm:
     """The published study's schedule, called by its published steps."""
-    return schedule(name or f"linear {published_steps}", "linear", in_proportion(published_steps, config), floor)
+    return schedule(name or f"linear {published_steps}", "linear", in_proportion(published_steps, config), min_weight)
 
 
-def schedule(name: str, kind: Schedule, steps: int, floor: float = 0.0, **more: Any) -> Arm:
+def schedule(name: str, kind: Schedule, steps: int, min_weight: float = 0.0, **more: Any) -> Arm:
     """An arm of one schedule; `more` are further keys under teacher."""
-    keys = {"schedule": kind, "steps": steps, "min_weight": floor, **more}
+    keys = {"schedule": kind, "steps": steps, "min_weight": min_weight, **more}
     return Arm(name, {f"teacher.{key}": value for key, value in keys.items()})
 
 

@@ -27,7 +27,7 @@ from record import Row, compare, keep
 from analysis.results import load
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.asha import DepthAsha
-from sweeps.engine.order.search import PairedSearch
+from sweeps.engine.order.search import SearchOrder
 from sweeps.engine.specs.search import AshaSpec, Search, Sweep, longest_schedule
 from sweeps.engine.specs.space import points
 from trainable import names
@@ -115,7 +115,7 @@ def replay(sweep: Sweep, curves: Curves, path: Path) -> Outcome:
     path.mkdir()
     folder = RunFolder.at(path)
     asha = DepthAsha(sweep.asha, sweep.base.loop.steps, folder.files)
-    search = PairedSearch(sweep, folder, {}, asha.has_stopped, lambda: SLOTS)
+    search = SearchOrder(sweep, folder, {}, asha.has_stopped, lambda: SLOTS)
     given: dict[str, tuple[TrialPlan, list[Report]]] = {}  # Tune's id -> plan, reports to come; oldest first
     steps: dict[str, int] = {}
     while not search.exhausted:
@@ -132,7 +132,7 @@ def replay(sweep: Sweep, curves: Curves, path: Path) -> Outcome:
     return Outcome(steps=steps, chosen=best.name)
 
 
-def advance(search: PairedSearch, asha: DepthAsha, trial_id: str, plan: TrialPlan, report: Report) -> bool:
+def advance(search: SearchOrder, asha: DepthAsha, trial_id: str, plan: TrialPlan, report: Report) -> bool:
     """Tell both of a report as Tune does; whether the trial has ended."""
     trial: Any = SimpleNamespace(config={"plan": plan.to_dict()})
     last = report[names.STEP] == plan.config.loop.steps

@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.orders import ORDERS
-from sweeps.engine.order.trial_order import PairedTrials
+from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.specs.search import AshaSpec, Sweep
 from sweeps.engine.specs.space import Choice, Range
 from sweeps.engine.specs.spec import Spec
@@ -141,7 +141,7 @@ class SimulatedTune:
         rows = self.folder.trial(plan.name) / names.LEDGER_FILE
         return rows.read_text().count("\n") * EVERY if rows.exists() else 0
 
-    def _advance(self, search: PairedTrials, trial_id: str, plan: TrialPlan, step: int) -> bool:
+    def _advance(self, search: TrialOrder, trial_id: str, plan: TrialPlan, step: int) -> bool:
         """One report, and the end where it comes; whether it came."""
         if plan.name in self.failing and step == EVERY:
             status = {"state": names.FAILED, "reason": "loss is nan"}

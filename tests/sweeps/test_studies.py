@@ -1,18 +1,22 @@
 """The studies: what each varies and fixes at both scales (each of them run: outside/test_study_runs.py)."""
 
 import importlib
+import json
 from typing import Any
 
 import pytest
+from paths import ROOT
 
 from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.spec import spec_from_dict
 from sweeps.engine.study import TeacherOptions, chosen, run_study
 from trainable import names
 from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError
 
-# study -> trials at laptop scale, arms without the control, depths
-STUDIES: dict[str, tuple[int, int, set[int]]] = {
+STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", "schedule_search"})
+# What the studies have that repeat the published ones: trials at laptop scale, arms without the control, depths.
+REPEATED: dict[str, tuple[int, int, set[int]]] = {
     "early_stage": (9, 2, {3}),
     "full_pretraining": (2, 1, {6}),
     "layer_depth": (10, 1, {1, 2, 3, 4, 5}),
@@ -36,16 +40,24 @@ def arms_of(comparison: Comparison, seed: int = 0) -> dict[str, TrialConfig]:
 
 
 @pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("scale", ["laptop", "published"])
+def test_a_study_is_called_by_its_file_and_can_be_written_down(name: str, scale: str) -> None:
+    """Of whatever file lies in sweeps/: to add a study, add its file and its test."""
+    comparison = study(name, scale=scale)
+    assert comparison.study == name
+    assert spec_from_dict(json.loads(json.dumps(comparison.to_dict()))) == comparison
+
+
+@pytest.mark.parametrize("name", REPEATED)
 def test_laptop_scale_has_its_trials_arms_and_depths(name: str) -> None:
     comparison = study(name)
-    trials, arms, depths = STUDIES[name]
-    assert comparison.study == name
+    trials, arms, depths = REPEATED[name]
     assert (comparison.trials, len(comparison.arms) - 1) == (trials, arms)
     assert {plan.config.model.layers for plan in comparison.plans} == depths
     assert {plan.config.model.name for plan in comparison.plans} == {"tiny"}
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", REPEATED)
 def test_published_scale_has_the_published_model_sizes_and_hyper_parameters(name: str) -> None:
     """DESIGN section 5; the depth and the budget are each study's own."""
     config = flatten(study(name, scale="published").base)

@@ -41,7 +41,7 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 def join_files(parts: Iterable[Path], path: Path) -> None:
-    """The bytes of all parts, end to end."""
+    """Write the bytes of all parts, end to end, to `path`."""
     with open(path, "wb") as whole:
         for part in parts:
             with open(part, "rb") as stream:
@@ -148,7 +148,7 @@ def is_disk_full(error: OSError) -> bool:
 
 
 def free_bytes(path: Path) -> int:
-    """On the file system of `path`, or of its nearest parent that exists."""
+    """Free bytes on the file system of `path`, or of its nearest parent that exists."""
     return shutil.disk_usage(next(p for p in (path, *path.absolute().parents) if p.exists())).free
 
 

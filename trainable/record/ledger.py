@@ -72,14 +72,14 @@ def _parse(path: Path, number: int, line: bytes) -> Row:
 
 
 def _instead(path: Path) -> str:
-    """What to do without a copy. Never to delete a line: a curve with a gap would give another final loss."""
+    """Remedy without a copy; never to delete a line, for a curve with a gap would give another final loss."""
     if path.name == names.RUNGS_FILE:
         return "delete it: ASHA then judges the trials that are left among themselves"
     return trained_again(path.parent)
 
 
 def trained_again(folder: Path) -> str:
-    """What helps where a file of a trial cannot be trusted."""
+    """Remedy for a file of a trial that cannot be trusted: train the trial again."""
     return f"delete the folder {folder} and --resume the run, which trains it again"
 
 

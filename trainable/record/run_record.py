@@ -6,7 +6,7 @@ here as properties. Light on purpose: reading a record needs neither Ray nor tor
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -144,6 +144,19 @@ class RunRecord:
         asha = self.spec.get("asha")
         return None if asha is None else int(asha["grace_period"])
 
+    def with_own_names(self, folder: Path) -> "RunRecord":
+        """The record with every file called by `own_name`, but for the spec, whose paths a resumption needs."""
+        return replace(
+            self,
+            corpus=replace(self.corpus, source=own_name(self.corpus.source, folder)),
+            tokenizer=replace(self.tokenizer, spec=own_name(self.tokenizer.spec, folder)),
+            command=tuple(own_name(word, folder) for word in self.command),
+        )
+
+    def for_keeping(self, folder: Path) -> "RunRecord":
+        """The record with every file called by `own_name`: for a run that is kept to be read, not to be resumed."""
+        return replace(self.with_own_names(folder), spec=_own_names(self.spec, folder))
+
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], path: Path | str = names.RUN_FILE) -> "RunRecord":
         """The inverse of `to_dict`; reads older records too. Raises RecordError, which names `path`, for any other."""
@@ -165,6 +178,26 @@ class RunRecord:
         tree = {"schema": SCHEMA, **asdict(self)}
         tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
         return _without_none(tree, "ended", "wall_seconds")
+
+
+def own_name(text: str, folder: Path) -> str:
+    """What a record calls a file: its path from `folder` if it lies below, else its own name; other texts as they are.
+
+    A record may be read on any machine, so it never has a path of the one that made it. `text` may be key=path.
+    """
+    key, equals, value = text.rpartition("=")
+    path = Path(value.removeprefix("file://"))
+    if not path.is_absolute() or path == Path("/"):
+        return text
+    return f"{key}{equals}{path.relative_to(folder) if path.is_relative_to(folder) else path.name}"
+
+
+def _own_names(tree: Any, folder: Path) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _own_names(value, folder) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_own_names(value, folder) for value in tree)
+    return own_name(tree, folder) if isinstance(tree, str) else tree
 
 
 class RecordError(InputError):

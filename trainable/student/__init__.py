@@ -1,1 +1,1 @@
-"""The model that learns: its loss, the training loop, evaluation and checkpoints."""
+"""The model that learns. Read model.py, guided_loss.py, output_layer.py, train.py, evaluate.py, checkpoint.py."""

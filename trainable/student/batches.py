@@ -23,23 +23,23 @@ class Batch(NamedTuple):
     target_BxT: Tensor
 
 
-def step_order(step: int, blocks: int, blocks_per_step: int, seed: int) -> np.ndarray:
+def step_blocks(step: int, blocks: int, blocks_per_step: int, seed: int) -> np.ndarray:
     """Numbers of the blocks of one optimizer step: every epoch is a new permutation, cut into steps, seeded."""
     first = step * blocks_per_step
-    wanted = np.arange(first, first + blocks_per_step)
-    order = np.empty(blocks_per_step, dtype=np.int64)
-    for epoch in np.unique(wanted // blocks):
-        here = wanted // blocks == epoch
-        order[here] = _epoch_order(blocks, seed, int(epoch))[wanted[here] % blocks]
-    return order
+    positions = np.arange(first, first + blocks_per_step)
+    chosen = np.empty(blocks_per_step, dtype=np.int64)
+    for epoch in np.unique(positions // blocks):
+        here = positions // blocks == epoch
+        chosen[here] = _permuted_blocks(blocks, seed, int(epoch))[positions[here] % blocks]
+    return chosen
 
 
 @lru_cache(maxsize=2)  # a step may lie in two epochs; made anew each step, it would cost more than the step
-def _epoch_order(blocks: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of the blocks; 4 bytes each, for every trial has its own."""
-    order = np.arange(blocks, dtype=np.uint32)
-    np.random.default_rng((seed, epoch)).shuffle(order)
-    return order
+def _permuted_blocks(blocks: int, seed: int, epoch: int) -> np.ndarray:
+    """A permutation of the block numbers; 4 bytes each, for every trial has its own."""
+    permuted = np.arange(blocks, dtype=np.uint32)
+    np.random.default_rng((seed, epoch)).shuffle(permuted)
+    return permuted
 
 
 def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device) -> Batch:
@@ -55,6 +55,6 @@ def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device)
 
 
 def eval_batches(blocks: TokenBlocks, batch_blocks: int, device: torch.device, ranks: Ranks = ALONE) -> Iterator[Batch]:
-    """All blocks in order, in batches; of several ranks, each takes its turns."""
+    """All blocks in order, in batches; of several ranks, each takes every `ranks.size`-th batch."""
     for first in ranks.turns(range(0, len(blocks.ids_BxT), batch_blocks)):
         yield make_batch(blocks, np.arange(first, min(first + batch_blocks, len(blocks.ids_BxT))), device)

@@ -30,7 +30,7 @@ class ForeignCheckpoint(InputError):
 
 @dataclass(kw_only=True)
 class RunState:
-    """What changes while a run trains."""
+    """Counters that change while a run trains."""
 
     step: int = 0  # optimizer steps done
     tokens: int = 0  # targets trained on

@@ -1,4 +1,7 @@
-"""Plain validation loss: one-hot cross-entropy, teacher off, on fixed blocks. What arms are compared by."""
+"""Plain validation loss, by which arms are compared: one-hot cross-entropy, teacher off, on fixed blocks.
+
+B blocks   N positions of a batch   n positions of a chunk   V vocabulary   D width
+"""
 
 import math
 from typing import NamedTuple
@@ -45,7 +48,7 @@ def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
 
 
 def _losses(model: LlamaForCausalLM, batch: Batch, buffer_nxV: torch.Tensor) -> torch.Tensor:
-    """[2, B], float64: summed loss of each block, and its number of targets."""
+    """Summed loss of each block and its number of targets, [2, B], float64."""
     hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
     loss_N = cross_entropies(hidden_NxD, output_matrix(model), batch.target_BxT.flatten(), buffer_nxV)
     loss_B = loss_N.view(batch.target_BxT.shape).sum(1)

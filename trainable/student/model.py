@@ -1,6 +1,8 @@
 """The student: transformers' LlamaForCausalLM, built from a preset or from a folder with config.json.
 
 The loop wants two things of it: hidden states, and the output matrix (the loss makes the logits itself).
+
+    B batch   T time   V vocabulary   D width
 """
 
 import difflib
@@ -65,20 +67,20 @@ def build_model(config: ModelConfig, *, vocab_size: int, context: int, seed: int
 
 
 def hidden_states(model: LlamaForCausalLM, input_BxT: Tensor) -> Tensor:
-    """Last hidden states [B, T, D] after the final norm."""
+    """Hidden states [B, T, D] of the last layer, after the final norm."""
     hidden: Tensor = model.model(input_ids=input_BxT, use_cache=False).last_hidden_state
     return hidden
 
 
 def output_matrix(model: LlamaForCausalLM) -> torch.nn.Parameter:
-    """W [V, D]."""
+    """The output matrix W [V, D], a leaf with a gradient of its own."""
     weight = model.lm_head.weight
     assert isinstance(weight, torch.nn.Parameter)
     return weight
 
 
 def _try(llama: LlamaConfig) -> None:
-    """Build one layer without memory: what transformers' validators do not see fails here, before any trial."""
+    """Build one layer without memory, so that what transformers' validators do not see fails before any trial."""
     heads, groups = llama.num_attention_heads, llama.num_key_value_heads
     if groups < 1 or heads % groups:
         raise ValueError(f"num_attention_heads {heads} is not a multiple of num_key_value_heads {groups}")

@@ -4,7 +4,6 @@ Gradients are summed once an optimizer step, after its last backward pass. Distr
 that pass, before the chain rule through E is closed by hand (trainable/student/guided_loss.py).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,14 +16,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `size`; with more than one, `torch.distributed` must be set up."""
+    """One process among the `size` that train a model; with more than one, `torch.distributed` must be set up."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks for all: it alone reports, and writes checkpoints."""
+        """Whether this is the process that reports and writes checkpoints for all."""
         return self.rank == 0
 
     def share(self, numbers_B: np.ndarray) -> np.ndarray:
@@ -46,21 +45,17 @@ class Ranks:
             work.wait()
 
     def turns(self, turns: range) -> range:
-        """The turns that are this rank's, one in `size`."""
+        """Every `size`-th turn, beginning with this rank's first."""
         return turns[self.rank :: self.size]
 
     def in_order(self, mine: list[Item]) -> list[Item]:
-        """What all ranks made at their turns, in the order of the turns."""
+        """The results of all ranks' turns, in the order of the turns; the same list on each rank."""
         if self.size == 1:
             return mine
         gathered: list[list[Item]] = [[] for _ in range(self.size)]
         distributed.all_gather_object(gathered, mine)
-        return list(_dealt_back(gathered))
+        rounds = range(len(gathered[0]))  # no rank has more turns than the first
+        return [results[i] for i in rounds for results in gathered if i < len(results)]
 
 
 ALONE = Ranks()
-
-
-def _dealt_back(hands: list[list[Item]]) -> Iterator[Item]:
-    for turn in range(len(hands[0])):  # no rank has more turns than the first
-        yield from (hand[turn] for hand in hands if turn < len(hand))

@@ -21,7 +21,7 @@ from trainable import names
 from trainable.config import LoopConfig, TrialConfig, to_dict
 from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import fingerprint
-from trainable.student.batches import Batch, make_batch, step_order
+from trainable.student.batches import Batch, make_batch, step_blocks
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
 from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
@@ -126,7 +126,7 @@ def train(
 
 
 def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict[str, Any]]] | None:
-    """Where to go on; None, with a warning, if the file is damaged: the run starts again from step 0."""
+    """State and weights to go on from; None if there is no file, or, with a warning, if it is damaged."""
     if not path.exists():
         return None
     try:
@@ -161,13 +161,13 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
 def step_batches(
     blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int, device: torch.device, ranks: Ranks = ALONE
 ) -> list[Batch]:
-    """The micro-batches of an optimizer step; of each, this rank's share."""
-    order = step_order(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
-    return [make_batch(blocks, ranks.share(numbers_B), device) for numbers_B in order.reshape(loop.accumulation, -1)]
+    """This rank's share of each micro-batch of an optimizer step."""
+    chosen = step_blocks(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
+    return [make_batch(blocks, ranks.share(numbers_B), device) for numbers_B in chosen.reshape(loop.accumulation, -1)]
 
 
 def count_targets(batches: list[Batch], ranks: Ranks = ALONE) -> int:
-    """Targets of an optimizer step, over all its micro-batches and ranks; padding is none."""
+    """How many targets an optimizer step has, over all micro-batches and ranks; padding does not count."""
     return int(ranks.sum(torch.stack([(batch.target_BxT != IGNORE_INDEX).sum() for batch in batches]).sum()))
 
 
@@ -181,20 +181,25 @@ def backward(
     scaler: torch.amp.GradScaler,
     ranks: Ranks = ALONE,
 ) -> float:
-    """Gradients of an optimizer step, over all its micro-batches and ranks; the mean loss over its `targets`, in nats.
+    """Make the gradients of an optimizer step, over all micro-batches and ranks; return its mean loss, nats per token.
 
     Once the teacher's weight is 0, a guided step is a plain one.
     """
+    # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
     guidance = None
     if teacher is not None and weight > 0:
         contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
         guidance = teacher.guide(output_matrix(model), contexts_N, weight)
+
+    # 2 each micro-batch adds to the gradients
     step_loss = torch.zeros((), device=model.device)
     for batch in batches:
         with autocast:
             loss = batch_loss(model, batch, guidance) / targets
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         step_loss += loss.detach()
+
+    # 3 the chain rule through the teacher's rows, then the sum over ranks
     if guidance is not None:
         guidance.close(output_matrix(model))
     ranks.sum_gradients(model)
@@ -230,7 +235,7 @@ def count_step(state: RunState, loss: float, targets: int, seconds: float) -> No
 
 
 def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: float, device: torch.device) -> Report:
-    """One report under the project's names; what is not known yet is NaN."""
+    """One report, its keys from names.py; what is not known yet is NaN."""
     return {
         names.STEP: state.step,
         names.EVAL_LOSS: evaluation.loss,
@@ -248,7 +253,7 @@ def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: floa
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Largest memory so far: allocated on the GPU, or resident in this process."""
+    """Largest memory so far, in MiB: allocated on the GPU, or resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere

@@ -1,1 +1,1 @@
-"""Token blocks to a teacher: counts, smoothing, the table, the guidance of a step, and the schedule of its weight."""
+"""Token blocks to a teacher. Read counts.py, smoothing.py, table.py, kinds.py, guidance.py, schedules.py, build.py."""

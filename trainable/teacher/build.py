@@ -50,7 +50,7 @@ def count(blocks: TokenBlocks, workers: Workers = LOCAL) -> BigramCounts:
 
 
 def _stream_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[int, Ids]]:
-    """(the token before, tokens)"""
+    """Pieces of a stream: (the token before, tokens)."""
     for first in range(0, max(1, len(blocks.stream_N)), tokens):
         yield int(blocks.stream_N[first - 1]) if first else blocks.eos_id, blocks.stream_N[first : first + tokens]
 
@@ -61,7 +61,7 @@ def _count_stream(vocab_size: int, piece: tuple[int, Ids]) -> BigramCounts:
 
 
 def _block_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[Ids, Ids]]:
-    """(blocks, real tokens of each)"""
+    """Pieces of padded blocks: (blocks, real tokens of each)."""
     assert blocks.lengths_B is not None
     step = max(1, tokens // blocks.ids_BxT.shape[1])
     for first in range(0, max(1, len(blocks.ids_BxT)), step):
@@ -97,7 +97,7 @@ def teacher_table(
 
 
 def teacher_loss(table: BigramTable, blocks: TokenBlocks) -> float | None:
-    """What the teacher itself scores on validation blocks, nats per token; None where it gives a target no chance."""
+    """The teacher's own loss on validation blocks, nats per token; None where it gives a target no chance."""
     ids_BxT = blocks.ids_BxT
     prev_BxT, next_BxT = ids_BxT[:, :-1], ids_BxT[:, 1:]
     if blocks.lengths_B is not None:

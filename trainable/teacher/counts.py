@@ -4,8 +4,8 @@ Additive means that counts of a whole minus counts of a fold are the counts of t
 serves every fold. A pair is one number, prev * V + next; sorting those numbers and measuring the runs counts some
 200 M tokens a second, in chunks, so that memory does not grow with the stream.
 
-Shapes: N tokens, n of them in a chunk, s in a slice, K distinct bigrams, M keys of two counts together, V vocabulary,
-B blocks, T tokens in a block.
+    N tokens   n tokens of a chunk   s tokens of a slice   K distinct bigrams   M keys of two counts together
+    V vocabulary   B blocks   T tokens of a block
 """
 # ruff: noqa: N802  (shapes in names)
 
@@ -77,10 +77,12 @@ class BigramCounts:
         self._check_same_vocabulary(other)
         if not len(self.keys_K) or not len(other.keys_K):
             return self if len(self.keys_K) else other
+        # 1 merge: a stable sort finds the two ascending runs, in linear time
         keys_M = np.concatenate([self.keys_K, other.keys_K])
-        order_M = np.argsort(keys_M, kind="stable")  # finds the two ascending runs and merges them: linear
-        keys_M = keys_M[order_M]
-        counts_M = np.concatenate([self.counts_K, other.counts_K])[order_M]
+        sorted_M = np.argsort(keys_M, kind="stable")
+        keys_M = keys_M[sorted_M]
+        counts_M = np.concatenate([self.counts_K, other.counts_K])[sorted_M]
+        # 2 add up what is there twice
         starts_K = _run_starts(keys_M, slice(0, len(keys_M)))
         return BigramCounts(keys_M[starts_K], np.add.reduceat(counts_M, starts_K), self.vocab_size)
 
@@ -168,7 +170,7 @@ def _stream_chunks(
 
 
 def _fill(keys_n: NDArray[np.unsignedinteger[Any]], next_n: Ids, vocab_size: int, part: slice) -> None:
-    """The keys of a part of a chunk; keys_n[0] holds the token before it."""
+    """Make the keys of a part of a chunk; keys_n[0] holds the token before the chunk."""
     _check_ids(next_n[part], vocab_size)
     for here in _slices(part):
         prev_s = keys_n[here]
@@ -177,7 +179,8 @@ def _fill(keys_n: NDArray[np.unsignedinteger[Any]], next_n: Ids, vocab_size: int
 
 
 def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts:
-    inside_BxT = np.arange(1, ids_BxT.shape[1]) < lengths_B[:, None]  # the second token of the pair is no padding
+    """Counts of the pairs whose second token is no padding."""
+    inside_BxT = np.arange(1, ids_BxT.shape[1]) < lengths_B[:, None]
     prev_n, next_n = ids_BxT[:, :-1][inside_BxT], ids_BxT[:, 1:][inside_BxT]
     _check_ids(prev_n, vocab_size)
     _check_ids(next_n, vocab_size)
@@ -187,13 +190,14 @@ def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts
 
 
 def _make_keys(prev_N: NDArray[np.unsignedinteger[Any]], next_N: Ids, vocab_size: int) -> None:
-    """prev * V + next in the place of prev, which has the type of a key."""
+    """Turn prev into prev * V + next, in place; it has the type of a key."""
     prev_N *= prev_N.dtype.type(vocab_size)
     np.add(prev_N, next_N, out=prev_N, casting="unsafe")  # ids are checked: nothing is lost
 
 
 def _count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threads: int) -> BigramCounts:
-    """Sort the keys, in place, and measure the runs. A thread has a part of their range: nothing is to be merged."""
+    """Sort the keys, in place, and measure the runs of equal ones."""
+    # 1 part the keys by size, a part for each thread: what the threads sort needs no merging
     inner = [part.start for part in _parts(len(keys_N), threads)][1:]
     if inner:
         keys_N.partition(inner)
@@ -202,14 +206,17 @@ def _count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threa
         keys_N[part].sort()
         return _run_starts(keys_N, part)
 
+    # 2 sort each part, and note where its runs begin
     starts_K = np.concatenate([np.zeros(0, np.int64), *_in_threads(sort_and_measure, len(keys_N), threads)])
-    cut = [bound for bound in inner if keys_N[bound - 1] == keys_N[bound]]  # in two
+    # 3 a run that a border cut in two began before it
+    cut = [bound for bound in inner if keys_N[bound - 1] == keys_N[bound]]
     starts_K = np.delete(starts_K, np.searchsorted(starts_K, cut))
+    # 4 the length of a run is the count
     return BigramCounts(keys_N[starts_K], np.diff(starts_K, append=len(keys_N)), vocab_size)
 
 
 def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]], part: slice) -> NDArray[np.int64]:
-    """Where each run of equal keys in a part begins."""
+    """Positions at which the runs of equal keys of a part begin."""
     changes = [np.array([part.start], np.int64)]
     for here in _slices(slice(part.start + 1, part.stop)):
         changes.append(np.flatnonzero(keys_N[here] != keys_N[here.start - 1 : here.stop - 1]) + here.start)
@@ -217,7 +224,7 @@ def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]], part: slice) -> NDArra
 
 
 def _in_threads(work: Callable[[slice], Result], length: int, threads: int) -> list[Result]:
-    """Of each part of the length. numpy releases the GIL where it sorts, compares and adds."""
+    """Results of `work` on each part, a thread each; numpy releases the GIL where it sorts, compares and adds."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, _parts(length, threads)))
 

@@ -46,7 +46,7 @@ FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts, taken apart once for all methods."""
+    """Counts by context, by next token and by pair: all that a method looks at."""
 
     prev_K: Ints
     next_K: Ints
@@ -157,7 +157,7 @@ def require_counts(counts: BigramCounts) -> None:
 
 
 def tally_of(counts: BigramCounts) -> Tally:
-    """Counts, taken apart: by context, by next token, occurrences and distinct ones."""
+    """The tally of counts, made once for all methods."""
     prev_K, next_K, count_K = counts.prev_K, counts.next_K, counts.counts_K.astype(np.float64)
     size = counts.vocab_size
     return Tally(

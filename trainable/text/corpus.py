@@ -11,6 +11,7 @@ Shapes: R wanted rows, W those of them in one window of the file.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,18 @@ class Corpus:
 
     name: str  # as the user gave it
     column: str
-    fingerprint: str  # of the content: a changed file has another
     rows: int  # empty ones included
     demonstration: bool  # the built-in text: a first answer about English, at the size of four novels
+    digest: Callable[[], str] = field(repr=False)
     read: Callable[[int], Iterator[pa.Array]] = field(repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits for the content: a changed file has others. Read in full when first asked for."""
+        try:
+            return self.digest()
+        except OSError as error:
+            raise InputError(f"cannot read {self.name} ({error.strerror or error}): check its permissions.") from error
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Array]:
         """All rows in the order of the file, as Arrow arrays of at most `batch_rows` strings or nulls.
@@ -89,11 +98,19 @@ class Corpus:
 def open_corpus(config: CorpusConfig) -> Corpus:
     """The corpus that `config.source` names: "builtin", a path on disk, or a hub id, in this order.
 
-    Raises InputError if it is missing, of an unknown kind, damaged, empty, or without such a column of text.
+    Only the metadata of a parquet file is read. Raises InputError if it is missing, of an unknown kind, damaged, empty,
+    or without such a column of text.
     """
     source = _row_source(config)
     require(source.rows > 0, f"{config.source} has no rows: give a corpus with text.")
-    return Corpus(config.source, config.column, source.fingerprint, source.rows, config.source == BUILTIN, source.read)
+    return Corpus(
+        name=config.source,
+        column=config.column,
+        rows=source.rows,
+        demonstration=config.source == BUILTIN,
+        digest=source.fingerprint,
+        read=source.read,
+    )
 
 
 def _wanted(row_ids_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:

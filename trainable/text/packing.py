@@ -81,13 +81,15 @@ def pack_as_published(
 def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
     """The tokens of a shard's rows, an eos after each, and their number by row: 0 for a row that is empty."""
     dtype = id_dtype(tokenizer.vocab_size)
+    # 1 tokenise the rows that hold text, a portion at a time: tokens take far more memory than text
     full = pc.invert(_is_empty(texts))
     ids, lengths = [np.zeros(0, dtype)], [np.zeros(0, np.uint32)]
     text_r = texts.filter(full)
-    for first, last, _ in _spans(text_r, ENCODE_BYTES):  # tokens take far more memory than text
+    for first, last, _ in _spans(text_r, ENCODE_BYTES):
         ids_n, lengths_r = _encode(tokenizer, text_r.slice(first, last - first).to_pylist())
         ids.append(ids_n.astype(dtype))
         lengths.append(lengths_r)
+    # 2 spread their lengths over all rows
     length_R = np.zeros(len(texts), np.uint32)
     length_R[full.to_numpy(zero_copy_only=False)] = np.concatenate(lengths)
     return shard_arrays(np.concatenate(ids), length_R)
@@ -105,10 +107,12 @@ def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]
 
     for position_b, batch in corpus.take(row_ids_R):
         for low, high, length in _spans(batch, SHARD_BYTES):
+            # 1 close the shard that these rows would make too large
             if rows and (rows + high - low > SHARD_ROWS or size + length > SHARD_BYTES):
                 yield shard()
                 positions, texts, first, rows, size = [], [], first + rows, 0, 0
                 pa.default_memory_pool().release_unused()  # else it keeps more with each shard
+            # 2 add them to the open one
             positions.append(position_b[low:high])
             texts.append(batch.slice(low, high - low))
             rows, size = rows + high - low, size + length

@@ -1,4 +1,4 @@
-"""What every source of text offers: a row count, a fingerprint of the content, and the rows as Arrow batches.
+"""What every source of text offers: a row count, the rows as Arrow batches, and a fingerprint of them when asked.
 
 A row is a string or null. Rows are read in the order of the file, a batch at a time, so that a corpus of any size is
 read in bounded memory. Row numbers in messages count from 1.
@@ -19,7 +19,7 @@ class RowSource(NamedTuple):
     """A column of text rows, wherever it lies."""
 
     rows: int  # empty ones included
-    fingerprint: str  # changes whenever the content does
+    fingerprint: Callable[[], str]  # changes whenever the content does; it may read all of it
     read: Callable[[int], Iterator[pa.Array]]  # (rows of a batch) -> batches of type TEXT
 
 

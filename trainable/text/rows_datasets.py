@@ -4,7 +4,7 @@ The only module that needs `datasets`, and only when such a source is asked for.
 """
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,20 @@ def open_hub(hub_id: str, revision: str | None, column: str) -> RowSource:
     _require_datasets(hub_id)
     dataset = hub_dataset(hub_id, revision)
     # Its own fingerprint stands for commit, configuration and split, and costs no reading of gigabytes.
-    return _row_source(dataset, column, hub_id, fingerprint(["hub", hub_id, dataset._fingerprint]))
+    return _row_source(dataset, column, hub_id, lambda: fingerprint(["hub", hub_id, dataset._fingerprint]))
 
 
 def open_saved(folder: Path, column: str) -> RowSource:
     """A folder written by `save_to_disk`: a data set, or the `train` split of several."""
     _require_datasets(folder)
     dataset = _load_saved(folder)
-    digests = [sha256_of_file(Path(file["filename"])) for file in dataset.cache_files]
-    return _row_source(dataset, column, folder, fingerprint(["saved", digests]))
+    paths = [Path(file["filename"]) for file in dataset.cache_files]
+    return _row_source(
+        dataset, column, folder, lambda: fingerprint(["saved", [sha256_of_file(path) for path in paths]])
+    )
 
 
-def _row_source(dataset: Any, column: str, where: object, digest: str) -> RowSource:
+def _row_source(dataset: Any, column: str, where: object, digest: Callable[[], str]) -> RowSource:
     require_text_column(dataset.features.arrow_schema, column, where)
     texts = dataset.select_columns([column]).with_format("arrow")
 

@@ -56,7 +56,7 @@ def _open_lines(path: Path, parse: Parse, kind: str) -> RowSource:
         if batch:
             yield pa.array(batch, TEXT)
 
-    return RowSource(rows, fingerprint([kind, digest]), read)
+    return RowSource(rows, lambda: fingerprint([kind, digest]), read)
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -27,7 +27,6 @@ def open_parquet(paths: Sequence[Path], column: str) -> RowSource:
         with _opened(path) as file:
             require_text_column(file.schema_arrow, column, path)
             rows += int(file.metadata.num_rows)
-    digests = [sha256_of_file(path) for path in paths]
 
     def read(batch_rows: int) -> Iterator[pa.Array]:
         for path in paths:
@@ -35,7 +34,7 @@ def open_parquet(paths: Sequence[Path], column: str) -> RowSource:
                 batches = file.iter_batches(batch_rows, columns=[column])
                 yield from checked_texts((batch.column(0) for batch in batches), path)
 
-    return RowSource(rows, fingerprint(["parquet", digests]), read)
+    return RowSource(rows, lambda: fingerprint(["parquet", [sha256_of_file(path) for path in paths]]), read)
 
 
 @contextmanager

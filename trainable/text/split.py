@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ DIGEST_ROWS = 1 << 16  # digested at once
 class Split:
     """Row numbers for training and validation; no row is in both."""
 
-    row_ids_N: RowIds  # every row, permuted; read-only
+    permuted: Callable[[], RowIds]  # every row number, permuted; made when it is first asked for
     eval_part: range  # what the student is validated on: corpus.eval_rows of the validation split
     train_parts: Parts  # what it trains on: corpus.train_rows of the training split
     train_split_parts: Parts  # the whole training split
@@ -36,7 +37,8 @@ class Split:
 
     def row_ids(self, parts: Parts) -> RowIds:
         """Row numbers of some parts, end to end, read-only; one part is a view, several are a copy."""
-        views = [self.row_ids_N[part.start : part.stop] for part in parts]
+        row_ids_N = self.permuted()
+        views = [row_ids_N[part.start : part.stop] for part in parts]
         row_ids_R = views[0] if len(views) == 1 else np.concatenate(views)
         row_ids_R.flags.writeable = False
         return row_ids_R
@@ -83,7 +85,7 @@ def split_rows(rows: int, config: CorpusConfig, permuted: Callable[[int, int], R
     _require_rows("train_rows", config.train_rows, sum(map(len, parts)), rows)
     _require_rows("eval_rows", config.eval_rows, len(eval_part), rows)
     return Split(
-        row_ids_N=permuted(rows, config.split_seed),
+        permuted=cache(partial(permuted, rows, config.split_seed)),
         eval_part=eval_part[: config.eval_rows],
         train_parts=tuple(filter(len, _limited(parts, config.train_rows))),
         train_split_parts=tuple(filter(len, parts)),

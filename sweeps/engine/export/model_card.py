@@ -1,6 +1,7 @@
 """The README.md of an exported model: what it is, how it was trained, what is known of its gain, how to load it."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from analysis.wording import describe, number, plural, signed
 from sweeps.engine.folder import FinishedTrial
 from trainable import names
 from trainable.config import flatten
+from trainable.record.run_record import own_name
 from trainable.text.tokenizer import TextTokenizer
 
 _HEAD = """---
@@ -52,7 +54,7 @@ def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, pa
 def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> Iterator[str]:
     config = trial.plan.config
     yield (
-        f"A Llama ({config.model.name}, {plural(config.model.layers)}, {parameters:,} parameters, vocabulary "
+        f"A Llama ({_shown(config.model.name)}, {plural(config.model.layers)}, {parameters:,} parameters, vocabulary "
         f"{tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, {config.loop.steps} steps."
     )
     if config.teacher.schedule == "none":
@@ -154,4 +156,4 @@ def _cell(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value is None else own_name(str(value), Path.cwd())

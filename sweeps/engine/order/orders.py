@@ -7,18 +7,18 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.asha import DepthAsha
-from sweeps.engine.order.search import PairedSearch
-from sweeps.engine.order.trial_order import ListedTrials, PairedTrials
+from sweeps.engine.order.search import SearchOrder
+from sweeps.engine.order.trial_order import ListOrder, TrialOrder
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.search import Sweep
 from sweeps.engine.specs.spec import Spec
 
-ORDERS: Final[Mapping[str, Callable[..., PairedTrials]]] = {Sweep.kind: PairedSearch, Comparison.kind: ListedTrials}
+ORDERS: Final[dict[str, Callable[..., TrialOrder]]] = {Sweep.kind: SearchOrder, Comparison.kind: ListOrder}
 
 
 def order_of(
     spec: Spec, folder: RunFolder, checksums: Mapping[str, str], most_in_flight: Callable[[], int]
-) -> tuple[PairedTrials, TrialScheduler]:
+) -> tuple[TrialOrder, TrialScheduler]:
     """Which trial of the run comes next, and which is stopped early; both take over what the ledgers know.
 
     most_in_flight: how many trials may be given out at once, be it to wait for room.

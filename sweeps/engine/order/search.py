@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.journal import StudyJournal, mirrored
-from sweeps.engine.order.trial_order import PairedTrials, Record
+from sweeps.engine.order.trial_order import Record, TrialOrder
 from sweeps.engine.specs.pairs import control_plan
 from sweeps.engine.specs.search import Sweep, control_plans, guided_plan
 from sweeps.engine.specs.space import points
@@ -114,7 +114,7 @@ class DepthSearch:
         return record.plan
 
 
-class PairedSearch(PairedTrials):
+class SearchOrder(TrialOrder):
     """A search at each depth: its controls, its guided trials, its winner on fresh seeds."""
 
     def __init__(

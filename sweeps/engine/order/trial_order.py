@@ -1,6 +1,6 @@
 """What every order of trials shares: Tune's calls, what is known of each trial, resumption from the ledgers.
 
-A subclass says which trial comes next (`_next`): order/search.py searches, `ListedTrials` goes through a list. A
+A subclass says which trial comes next (`_next`): order/search.py searches, `ListOrder` goes through a list. A
 guided trial starts only when its control has finished, for its gain is taken against the control's ledger.
 """
 
@@ -42,7 +42,7 @@ class Record:
         return max(self.gains, default=-1)
 
 
-class PairedTrials(Searcher):  # type: ignore[misc]
+class TrialOrder(Searcher):  # type: ignore[misc]
     """The order of a run's trials, as Tune asks for it."""
 
     def __init__(
@@ -175,7 +175,7 @@ class PairedTrials(Searcher):  # type: ignore[misc]
         return None
 
 
-class ListedTrials(PairedTrials):
+class ListOrder(TrialOrder):
     """All trials of a comparison, in its order."""
 
     def __init__(

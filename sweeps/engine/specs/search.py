@@ -169,9 +169,9 @@ def _check_search(sweep: Sweep) -> None:
         raise InputError(f"search_seed is {sweep.search_seed}: give a seed from 0 to {LARGEST_SEARCH_SEED}.")
     if sweep.num_samples < 1:
         raise InputError(f"num_samples is {sweep.num_samples}: give at least 1 guided trial at each depth.")
-    floor = sweep.space.get("teacher.min_weight")
-    if isinstance(floor, Range) and not 0 <= floor.low <= floor.high <= 1:
-        raise InputError(f"the floor's range is {floor.low}..{floor.high}: give weights between 0 and 1.")
+    weights = sweep.space.get("teacher.min_weight")
+    if isinstance(weights, Range) and not 0 <= weights.low <= weights.high <= 1:
+        raise InputError(f"the floor's range is {weights.low}..{weights.high}: give weights between 0 and 1.")
     size = len(points(sweep.space))
     if sweep.num_samples > size:
         raise InputError(

@@ -60,7 +60,7 @@ class Spec(Protocol):
         """Plain values, for run.json."""
 
 
-KINDS: Mapping[str, type[Sweep] | type[Comparison]] = {spec.kind: spec for spec in (Sweep, Comparison)}
+KINDS: dict[str, type[Sweep] | type[Comparison]] = {spec.kind: spec for spec in (Sweep, Comparison)}
 
 
 def spec_from_dict(tree: Mapping[str, Any]) -> Spec:

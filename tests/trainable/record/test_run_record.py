@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from synthetic_run import write_run
 from trainable import names
 from trainable.errors import InputError
 from trainable.record.files import write_json
-from trainable.record.run_record import RecordError, RunRecord, read_record
+from trainable.record.run_record import RecordError, RunRecord, own_name, read_record
 
 ROOT = Path(__file__).parents[3]
 KEPT = sorted((ROOT / "results" / "record").glob(f"*/{names.RUN_FILE}"))
@@ -91,3 +92,39 @@ def test_a_checksum_may_lack_only_where_tables_alone_were_kept(tree: dict[str, A
 def test_reading_a_record_imports_neither_torch_nor_ray_nor_pandas() -> None:
     code = "import sys, trainable.record.run_record; print(sorted({'torch', 'ray', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+# --- names of files ---
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("/home/me/work/books.parquet", "books.parquet"),
+        ("/home/me/work/data/books.parquet", "data/books.parquet"),
+        ("/elsewhere/books.parquet", "books.parquet"),
+        ("../books.parquet", "../books.parquet"),
+        ("--results=/elsewhere/runs", "--results=runs"),
+        ("corpus.source=/home/me/work/a.txt", "corpus.source=a.txt"),
+        ("file:///elsewhere/a.txt", "a.txt"),
+        ("s3://bucket/results", "s3://bucket/results"),
+        ("bookcorpus/bookcorpus", "bookcorpus/bookcorpus"),
+        ("train:4096", "train:4096"),
+    ],
+)
+def test_a_record_calls_a_file_from_the_working_folder_or_by_its_own_name(text: str, named: str) -> None:
+    assert own_name(text, Path("/home/me/work")) == named
+
+
+def test_a_run_that_is_kept_has_no_path_of_the_machine_and_one_that_lives_has_what_resumption_needs() -> None:
+    sweep = small_sweep({"corpus.source": "/elsewhere/books.parquet", "model.name": "/elsewhere/llama"})
+    record = replace(
+        run_record(sweep), command=("python", "/elsewhere/sweeps/kfold.py", "--corpus", "/elsewhere/b.txt")
+    )
+    record = replace(record, corpus=replace(record.corpus, source="/elsewhere/books.parquet"))
+    living = record.with_own_names(Path("/home"))
+    assert (living.corpus.source, living.command[1:]) == ("books.parquet", ("kfold.py", "--corpus", "b.txt"))
+    assert living.spec == record.spec
+    kept = record.for_keeping(Path("/home"))
+    assert "/elsewhere" not in json.dumps(kept.to_dict()) and kept.base["corpus"]["source"] == "books.parquet"
+    assert RunRecord.from_dict(json.loads(json.dumps(kept.to_dict()))).base == kept.base

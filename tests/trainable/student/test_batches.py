@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainable.student.batches import eval_batches, make_batch, step_order
+from trainable.student.batches import eval_batches, make_batch, step_blocks
 from trainable.student.guided_loss import IGNORE_INDEX
 from trainable.text.blocks import TokenBlocks
 
@@ -17,19 +17,19 @@ def blocks_of(ids_BxT: np.ndarray, lengths_B: np.ndarray | None = None) -> Token
 
 
 def test_the_same_seed_and_step_give_the_same_blocks() -> None:
-    assert np.array_equal(step_order(3, 50, 8, seed=1), step_order(3, 50, 8, seed=1))
-    assert not np.array_equal(step_order(3, 50, 8, seed=1), step_order(3, 50, 8, seed=2))
+    assert np.array_equal(step_blocks(3, 50, 8, seed=1), step_blocks(3, 50, 8, seed=1))
+    assert not np.array_equal(step_blocks(3, 50, 8, seed=1), step_blocks(3, 50, 8, seed=2))
 
 
 def test_every_block_comes_once_an_epoch_also_where_a_step_spans_two() -> None:
-    seen = np.concatenate([step_order(step, 10, 4, seed=0) for step in range(5)])  # two epochs of ten
+    seen = np.concatenate([step_blocks(step, 10, 4, seed=0) for step in range(5)])  # two epochs of ten
     assert sorted(seen[:10]) == list(range(10))
     assert sorted(seen[10:]) == list(range(10))
     assert not np.array_equal(seen[:10], seen[10:])
 
 
 def test_a_step_may_be_longer_than_an_epoch() -> None:
-    assert np.bincount(step_order(0, 3, 7, seed=0), minlength=3).tolist() in ([2, 2, 3], [2, 3, 2], [3, 2, 2])
+    assert np.bincount(step_blocks(0, 3, 7, seed=0), minlength=3).tolist() in ([2, 2, 3], [2, 3, 2], [3, 2, 2])
 
 
 def test_targets_follow_their_contexts_and_padding_is_ignored() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainable.student.ranks import ALONE, Ranks, _dealt_back
+from trainable.student.ranks import ALONE, Ranks
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -16,9 +16,15 @@ def test_shares_of_a_micro_batch_are_the_batch(size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 @pytest.mark.parametrize("items", [1, 4, 9])
-def test_turns_come_back_in_order(size: int, items: int) -> None:
-    hands = [list(Ranks(rank, size).turns(range(items))) for rank in range(size)]
-    assert list(_dealt_back(hands)) == list(range(items))
+def test_turns_come_back_in_order(size: int, items: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [list(Ranks(rank, size).turns(range(items))) for rank in range(size)]
+
+    def all_gather(gathered: list[list[int]], mine: list[int]) -> None:
+        gathered[:] = results
+
+    monkeypatch.setattr("torch.distributed.all_gather_object", all_gather)
+    for rank in range(size):
+        assert Ranks(rank, size).in_order(results[rank]) == list(range(items))
 
 
 def test_one_process_waits_for_nobody() -> None:

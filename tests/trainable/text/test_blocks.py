@@ -249,7 +249,7 @@ def test_each_setting_that_shapes_the_tokens_changes_the_fingerprint(
         make(),
         make("as_published"),
         make(context=17),
-        make(corpus=dataclasses.replace(corpus, fingerprint="changed file")),
+        make(corpus=dataclasses.replace(corpus, digest=lambda: "changed file")),
         make(corpus=dataclasses.replace(corpus, column="body")),
         make(row_ids_R=order[:-1]),
         make(row_ids_R=order[::-1]),

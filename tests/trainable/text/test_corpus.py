@@ -18,7 +18,7 @@ import pytest
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
 from trainable.text import corpus as corpus_module
-from trainable.text import hub
+from trainable.text import hub, rows_parquet
 from trainable.text.corpus import Corpus, open_corpus
 
 ROWS = ["the first row", None, "", "  ", "naïve “quotes” 🙂", "tab\tand \u2028 separator", "the last row"]
@@ -148,6 +148,25 @@ def test_a_changed_file_has_another_fingerprint(tmp_path: Path) -> None:
         before = opened(write(tmp_path / name, ROWS)).fingerprint
         assert opened(write(tmp_path / name, ROWS)).fingerprint == before
         assert opened(write(tmp_path / name, changed)).fingerprint != before
+
+
+def test_a_parquet_file_is_hashed_once_and_only_when_its_fingerprint_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checking the settings of a run on a large corpus costs no reading of all of it."""
+    hashed: list[Path] = []
+    monkeypatch.setattr(rows_parquet, "sha256_of_file", lambda path: hashed.append(path) or "digest")
+    corpus = opened(write_parquet(tmp_path / "a.parquet", ROWS))
+    assert corpus.rows == 7 and not hashed
+    assert corpus.fingerprint == corpus.fingerprint
+    assert len(hashed) == 1
+
+
+def test_a_file_that_cannot_be_read_any_more_is_told(tmp_path: Path) -> None:
+    corpus = opened(write_parquet(tmp_path / "a.parquet", ROWS))
+    (tmp_path / "a.parquet").unlink()
+    with pytest.raises(InputError, match=r"cannot read .*a\.parquet \(No such file or directory\)"):
+        _ = corpus.fingerprint
 
 
 def test_a_changed_saved_data_set_has_another_fingerprint(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from small_corpus import small_sentences
 
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
+from trainable.record.files import read_json, write_json
 from trainable.text.tokenizer import load_tokenizer, train_bpe
 from trainable.text.workers import own_cores, tree_sum
 
@@ -92,6 +93,24 @@ def test_shards_cut_in_another_way_are_not_taken(tmp_path: Path, monkeypatch: py
     cut_small(monkeypatch, rows=SHARD_ROWS // 2 + 3)
     found = checksums(config_of(tmp_path), tmp_path / "cache")
     assert found == checksums(config_of(tmp_path), tmp_path / "elsewhere")
+
+
+def test_shards_of_an_older_format_are_not_taken_and_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_small(monkeypatch)
+    config, tokens = config_of(tmp_path), tmp_path / "cache" / "tokens"
+    with pytest.raises(Killed):
+        prepare_run(config, tmp_path / "cache", workers=Counting(die_after=3))
+    (begun,) = tokens.glob("*.shards")
+    for shard in begun.iterdir():
+        (shard / "positions.bin").rename(shard / "places.bin")
+        manifest = read_json(shard / "manifest.json")
+        manifest["files"]["places.bin"] = manifest["files"].pop("positions.bin")
+        write_json(shard / "manifest.json", manifest)
+    begun.rename(tokens / f"{begun.name.split('.')[0]}.shards")
+    assert checksums(config, tmp_path / "cache") == checksums(config, tmp_path / "elsewhere")
+    assert not list(tokens.glob("*.shards"))
 
 
 def test_nothing_is_left_of_shards_of_wrong_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

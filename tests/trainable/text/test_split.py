@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
-from trainable.text.split import row_ids_digest, split_rows, teacher_parts
+from trainable.text.split import permuted_rows, row_ids_digest, split_rows, teacher_parts
 
 
 @pytest.mark.parametrize("rows", [10, 101, 1001])
@@ -143,6 +143,15 @@ def test_another_seed_gives_another_split() -> None:
     assert row_ids_digest(split_rows(50, CorpusConfig()).train) != row_ids_digest(
         split_rows(50, CorpusConfig(split_seed=1)).train
     )
+
+
+def test_the_rows_are_permuted_once_and_only_when_they_are_asked_for() -> None:
+    """Whether 74 M rows suffice is known without permuting them."""
+    asked: list[tuple[int, int]] = []
+    split = split_rows(50, CorpusConfig(), lambda *key: asked.append(key) or permuted_rows(*key))
+    assert len(split.train_parts) == 1 and not asked
+    assert sorted([*split.train, *split.eval]) == list(range(50))
+    assert asked == [(50, 42)]
 
 
 def test_row_numbers_cannot_be_written() -> None:

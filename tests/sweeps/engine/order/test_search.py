@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 from sweep_specs import STEPS, SimulatedTune, new_run, no_stop, small_sweep, states, three_in_flight
 
-from sweeps.engine.order.search import DepthSearch, PairedSearch, Record
+from sweeps.engine.order.search import DepthSearch, Record, SearchOrder
 from sweeps.engine.specs.space import Choice, Range, points
 from trainable import names
 from trainable.plan import TrialPlan
@@ -31,7 +31,7 @@ def of_role(plans: list[TrialPlan], role: str) -> list[TrialPlan]:
     return [plan for plan in plans if plan.role == role]
 
 
-def study_states(search: PairedSearch, layers: int) -> Counter[TrialState]:
+def study_states(search: SearchOrder, layers: int) -> Counter[TrialState]:
     return Counter(trial.state for trial in search._depths[layers]._study.trials)
 
 
@@ -174,7 +174,7 @@ def test_depth_whose_control_failed_has_no_guided_trials_and_the_sweep_ends(tmp_
 def test_worker_that_dies_too_often_fails_its_trial_with_the_reason(tmp_path: Path) -> None:
     sweep = small_sweep()
     folder = new_run(tmp_path, sweep)
-    search = PairedSearch(sweep, folder, {}, no_stop, three_in_flight)
+    search = SearchOrder(sweep, folder, {}, no_stop, three_in_flight)
     search.suggest("a")
     search.on_trial_complete("a", error=True)
     state, reason = folder.status("none-L1-s0")
@@ -202,7 +202,7 @@ def test_resumed_guided_trial_whose_control_failed_ends_as_failed(tmp_path: Path
 def test_interrupted_trial_stays_running_and_keeps_its_checkpoint(tmp_path: Path) -> None:
     sweep = small_sweep()
     folder = new_run(tmp_path, sweep)
-    search = PairedSearch(sweep, folder, {}, no_stop, three_in_flight)
+    search = SearchOrder(sweep, folder, {}, no_stop, three_in_flight)
     search.suggest("a")
     checkpoint = folder.trial("none-L1-s0") / names.CHECKPOINT_FILE
     checkpoint.write_bytes(b"weights")
@@ -213,7 +213,7 @@ def test_interrupted_trial_stays_running_and_keeps_its_checkpoint(tmp_path: Path
 
 def test_searcher_waits_rather_than_ends_while_trials_run(tmp_path: Path) -> None:
     sweep = small_sweep(confirm_seeds=(), layers=(1,))
-    search = PairedSearch(sweep, new_run(tmp_path, sweep), {"key": "sum"}, no_stop, three_in_flight)
+    search = SearchOrder(sweep, new_run(tmp_path, sweep), {"key": "sum"}, no_stop, three_in_flight)
     config = search.suggest("a")
     assert isinstance(config, dict)
     assert (config["name"], config["checksums"]) == ("none-L1-s0", {"key": "sum"})
@@ -266,10 +266,10 @@ def test_resumed_study_knows_what_the_first_one_learnt(tmp_path: Path) -> None:
     tune.stopped["linear-T10-min0-L1-s0"] = 20
     tune.failing = frozenset({"linear-T20-min0-L1-s0"})
     first = tune.run()
-    second = PairedSearch(tune.sweep, tune.folder, {}, no_stop, three_in_flight)
+    second = SearchOrder(tune.sweep, tune.folder, {}, no_stop, three_in_flight)
     assert second.suggest("x") == "FINISHED" and second.exhausted and second.ended == 19
 
-    def known(search: PairedSearch) -> list[Any]:
+    def known(search: SearchOrder) -> list[Any]:
         trials = search._depths[1]._study.trials
         return sorted((sorted(map(str, t.params.items())), t.state.name, t.values or []) for t in trials)
 
@@ -279,7 +279,7 @@ def test_resumed_study_knows_what_the_first_one_learnt(tmp_path: Path) -> None:
 def test_searcher_proposes_no_more_trials_than_may_be_in_flight(tmp_path: Path) -> None:
     """What is proposed early has learnt less."""
     sweep = small_sweep(confirm_seeds=(), layers=(1, 2, 3, 4))
-    search = PairedSearch(sweep, new_run(tmp_path, sweep), {}, no_stop, three_in_flight)
+    search = SearchOrder(sweep, new_run(tmp_path, sweep), {}, no_stop, three_in_flight)
     given = [search.suggest(str(number)) for number in range(4)]
     assert [isinstance(config, dict) for config in given] == [True, True, True, False]
     assert not search.exhausted

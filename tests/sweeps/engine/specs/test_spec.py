@@ -1,0 +1,132 @@
+"""The protocol of specs: whatever the engine asks, it asks of any kind of spec, one that a test brings along too."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from paths import ROOT
+from rich.console import Console
+from sweep_specs import SimulatedTune, new_run, small_sweep
+
+from sweeps.engine.checks import check_effects, check_inputs, check_shares
+from sweeps.engine.cli import show_plan
+from sweeps.engine.export.choice import Export, check_export
+from sweeps.engine.order.orders import ORDERS, order_of
+from sweeps.engine.order.trial_order import TrialOrder
+from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.pairs import control_plan
+from sweeps.engine.specs.search import AshaSpec
+from sweeps.engine.specs.spec import KINDS, spec_from_dict
+from trainable.config import TrialConfig, from_dict, override, to_dict
+from trainable.errors import InputError
+from trainable.plan import TrialPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneTrial:
+    """A kind of spec that the engine has never seen: one control, and no more."""
+
+    kind: ClassVar[str] = "one_trial"
+    study: str = "one"
+    question: str = "Does it run?"
+    base: TrialConfig
+    asha: AshaSpec | None = None
+    trials: int = 1
+    depths: tuple[int, ...] = (1,)
+
+    def configs(self) -> list[TrialConfig]:
+        return [self.base]
+
+    def largest(self) -> list[TrialConfig]:
+        return [self.base]
+
+    def trial_names(self) -> Iterator[str]:
+        yield control_plan(self.base).name
+
+    def decides(self, key: str) -> bool:
+        return key == "seed"
+
+    def plan_lines(self) -> list[str]:
+        return ["one trial"]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "base": to_dict(self.base)}
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> "OneTrial":
+        return cls(base=from_dict(tree["base"]))
+
+
+class OneAfterAnother(TrialOrder):
+    """The order of its one trial."""
+
+    def __init__(self, spec: OneTrial, *rest: Any):
+        super().__init__(*rest)
+        self._plan = control_plan(spec.base)
+        self.take_over()
+
+    def _next(self) -> TrialPlan | None:
+        return None if self._plan.name in self._records else self._begin(self._plan)
+
+
+@pytest.fixture
+def spec(monkeypatch: pytest.MonkeyPatch) -> OneTrial:
+    monkeypatch.setitem(KINDS, OneTrial.kind, OneTrial)  # type: ignore[arg-type]
+    monkeypatch.setitem(ORDERS, OneTrial.kind, OneAfterAnother)  # type: ignore[arg-type]
+    return OneTrial(base=override(small_sweep().base, {"corpus.train_rows": 100, "corpus.eval_rows": 100}))
+
+
+def test_a_new_kind_of_spec_is_shown_checked_written_read_and_run(
+    spec: OneTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_plan(spec, Console(width=200))
+    assert "one: Does it run?" in (told := capsys.readouterr().out) and "one trial" in told
+    check_inputs(spec)
+    check_shares(spec, 1)
+    with pytest.raises(InputError, match="--set seed would change nothing"):
+        check_effects(spec, {"seed": 3})
+    with pytest.raises(InputError, match="study one has no trial 'two'"):
+        check_export(Export("two", tmp_path / "new"), spec, None)
+    folder = new_run(tmp_path / "run", spec)
+    assert folder.spec() == spec
+    tune = SimulatedTune(folder=folder, sweep=spec)
+    assert tune.run().exhausted and [plan.name for plan in tune.given] == ["none-L1-s0"]
+    assert isinstance(order_of(spec, folder, {}, lambda: 1)[0], OneAfterAnother)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_has_an_order_and_is_found_by_its_word_in_run_json(kind: str) -> None:
+    assert kind in ORDERS
+    spec = small_sweep()
+    trial = control_plan(spec.base)
+    one = {"search": spec, "comparison": Comparison(study="s", question="?", base=spec.base, plans=(trial,))}[kind]
+    tree = json.loads(json.dumps(one.to_dict()))
+    assert tree["kind"] == kind and spec_from_dict(tree) == one
+
+
+def test_a_run_from_before_specs_had_a_kind_is_a_search() -> None:
+    tree = small_sweep().to_dict()
+    del tree["kind"]
+    assert spec_from_dict(tree) == small_sweep()
+
+
+def test_nobody_asks_whether_a_spec_is_a_search_or_a_comparison() -> None:
+    asked = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted((ROOT / "sweeps").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance"
+        if {"Sweep", "Comparison"} & {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
+    ]
+    assert asked == []
+
+
+def test_specs_know_neither_ray_nor_torch() -> None:
+    code = "import sys, sweeps.engine.specs.spec; print(sorted({'ray', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "[]\n"

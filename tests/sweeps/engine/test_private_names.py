@@ -1,0 +1,187 @@
+"""Names that Ray and Optuna do not promise to keep: all that the code uses are listed here, with what to do without.
+
+Dependencies float (`ray>=2.60`), so a new version may lack one of them. Then the test of that name fails, and its
+message says which file needs it and what to do there; until that is done, install the versions named in `TESTED`.
+"""
+
+import ast
+import importlib
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TESTED = {"ray": "2.60.0", "optuna": "5.0.0", "transformers": "5.23.0", "datasets": "5.2.0"}
+OURS = {"_asdict", "_replace", "_exit"}  # promised: of named tuples, and of os
+
+
+class Private(NamedTuple):
+    """A name that its library may drop."""
+
+    library: str
+    name: str  # as it stands in the code
+    used_in: str
+    found: Callable[[], object]  # true where it is there, and as it is used
+    otherwise: str
+
+
+def attribute(module: str, *names: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for name in names:
+        found = getattr(found, name, None)
+    return found
+
+
+def takes(module: str, name: str, *parameters: str) -> bool:
+    return set(parameters) <= set(inspect.signature(attribute(module, name)).parameters)
+
+
+def brackets_rungs() -> object:
+    bracket = attribute("ray.tune.schedulers.async_hyperband", "_Bracket")(10, 100, 2, 0, stop_last_trials=False)
+    ((rung, recorded), *_) = bracket._rungs
+    return rung and recorded == {} and bracket.cutoff({"a": 1.0, "b": 2.0}) is not None
+
+
+def source_has(module: str, text: str) -> bool:
+    found = importlib.util.find_spec(module)  # type: ignore[attr-defined]
+    return any(text in path.read_text() for path in Path(found.origin).parent.rglob("*.py"))
+
+
+PRIVATE = [
+    Private(
+        "ray",
+        "_Bracket",
+        "sweeps/engine/order/asha.py",
+        lambda: takes("ray.tune.schedulers.async_hyperband", "_Bracket", "min_t", "max_t", "reduction_factor", "s"),
+        "write the rungs and their cutoff there: about 15 lines, tests/sweeps/engine/order/test_asha.py has the cases",
+    ),
+    Private(
+        "ray",
+        "_rungs",
+        "sweeps/engine/order/asha.py",
+        brackets_rungs,
+        "look up how a bracket keeps what it has recorded now, or write the rungs there",
+    ),
+    Private(
+        "ray",
+        "_max_t",
+        "sweeps/engine/order/asha.py",
+        lambda: hasattr(attribute("ray.tune.schedulers", "AsyncHyperBandScheduler")(max_t=7), "_max_t"),
+        "keep the steps in DepthAsha itself",
+    ),
+    Private(
+        "ray",
+        "_raylet",
+        "trainable/trial.py",
+        lambda: callable(attribute("ray", "_raylet", "setproctitle")),
+        "the dashboard names workers by their class again: look for a public call, or drop name_process",
+    ),
+    Private(
+        "ray",
+        "wrap_function",
+        "trainable/trial.py",
+        lambda: takes("ray.tune.trainable", "wrap_function", "train_func"),
+        "give the Tuner the function itself, and lose the trials' names in the dashboard",
+    ),
+    Private(
+        "ray",
+        "pickled_error_file",
+        "sweeps/engine/failures.py",
+        lambda: isinstance(
+            inspect.getattr_static(attribute("ray.tune.experiment", "Trial"), "pickled_error_file"), property
+        ),
+        "find where Tune keeps a trial's last error now, or say of every death that the worker was killed",
+    ),
+    Private(
+        "ray",
+        "num_failures",
+        "sweeps/engine/failures.py",
+        lambda: hasattr(attribute("ray.tune.experiment", "Trial"), "num_failures"),
+        "count the restarts of a trial in WorkerDeaths itself",
+    ),
+    Private(
+        "ray",
+        "TUNE_MAX_PENDING_TRIALS_PG",
+        "sweeps/engine/cluster/ray_start.py",
+        lambda: source_has("ray.tune", "TUNE_MAX_PENDING_TRIALS_PG"),
+        "find how a custom searcher may have several trials pending now, else workers start one after the other",
+    ),
+    Private(
+        "ray",
+        "ray.tune.execution.tune_controller",
+        "sweeps/engine/run.py",
+        lambda: isinstance(attribute("ray.tune.execution.tune_controller", "logger"), logging.Logger),
+        "name the logger that prints a traceback for each death now",
+    ),
+    Private(
+        "ray",
+        "ray.tune.execution.experiment_state",
+        "sweeps/engine/cluster/ray_start.py",
+        lambda: isinstance(attribute("ray.tune.execution.experiment_state", "logger"), logging.Logger),
+        "name the logger that prints a traceback where the disk is full now",
+    ),
+    Private(
+        "ray",
+        "psutil",
+        "sweeps/engine/interrupt.py",
+        lambda: importlib.import_module("ray") and importlib.import_module("psutil").Process().children is not None,
+        "make psutil a dependency of our own",
+    ),
+    Private(
+        "optuna",
+        "_study_id",
+        "sweeps/engine/order/journal.py",
+        lambda: "study_id" in inspect.signature(attribute("optuna.study._frozen", "FrozenStudy")).parameters,
+        "read the journal through optuna.load_study, name by name",
+    ),
+    Private(
+        "transformers",
+        "_from_config",
+        "trainable/student/model.py",
+        lambda: callable(attribute("transformers", "LlamaForCausalLM", "_from_config")),
+        "make the model by LlamaForCausalLM(config) and set its attention there",
+    ),
+    Private(
+        "datasets",
+        "_fingerprint",
+        "trainable/text/rows_datasets.py",
+        lambda: isinstance(attribute("datasets", "Dataset").from_dict({"text": ["a"]})._fingerprint, str),
+        "hash the files of the data set instead",
+    ),
+]
+
+
+@pytest.mark.parametrize("private", PRIVATE, ids=lambda private: private.name)
+def test_a_private_name_is_there_and_as_it_is_used(private: Private) -> None:
+    try:
+        there = bool(private.found())
+    except Exception:  # whatever a version does without it
+        there = False
+    assert there, (
+        f"{private.library} {version(private.library)} has {private.name} no longer as {private.used_in} uses it: "
+        f"{private.otherwise}; meanwhile install {private.library}=={TESTED[private.library]}."
+    )
+    assert private.name in (ROOT / private.used_in).read_text(), f"{private.used_in} does without it: take it off"
+
+
+def private_names() -> Iterator[tuple[str, str]]:
+    """(file, name) of what begins with an underscore and is not our own."""
+    for folder in ("trainable", "sweeps", "analysis"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            file = path.relative_to(ROOT).as_posix()
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    yield from ((file, name.name) for name in node.names if name.name.startswith("_"))
+                elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls"):
+                    yield from ((file, name) for name in [node.attr] if name.startswith("_") and name[:2] != "__")
+
+
+def test_every_private_name_of_a_library_that_the_code_uses_is_listed_here() -> None:
+    listed = {(private.used_in, private.name) for private in PRIVATE}
+    unlisted = {(file, name) for file, name in private_names() if name not in OURS} - listed
+    assert not unlisted, f"list them in PRIVATE, with what to do where a version lacks them: {sorted(unlisted)}"

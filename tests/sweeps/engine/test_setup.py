@@ -1,0 +1,29 @@
+"""Importing a module changes nothing in the process: what is wanted of it is done by a setup() that somebody calls."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+MODULES = [path for folder in ("trainable", "sweeps", "analysis") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_module_calls_anything_for_its_effect_when_it_is_imported(path: Path) -> None:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    calls = [ast.unparse(line) for line in body if isinstance(line, ast.Expr) and isinstance(line.value, ast.Call)]
+    changes = [
+        ast.unparse(line)
+        for line in body
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Attribute | ast.Subscript)
+    ]
+    assert calls + changes == []
+
+
+def test_importing_the_search_leaves_optunas_log_as_it_was() -> None:
+    code = "import optuna, sweeps.engine.order.search; print(optuna.logging.get_verbosity() == optuna.logging.INFO)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "True\n", done.stderr
