@@ -22,7 +22,7 @@ from sweeps.engine.folder import RunFolder
 from sweeps.engine.room import RoomWatch, checkpoint_bytes
 from sweeps.engine.specs.search import Sweep
 from trainable import names
-from trainable.config import TrialConfig, flatten, override
+from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 from trainable.prepare import Prepared, prepare_run, prepare_runs
 from trainable.record.files import MIB, free_bytes, is_disk_full, read_json, require_room, write_json
@@ -130,7 +130,7 @@ def test_a_checkpoint_and_a_state_file_on_a_full_disk_stay_as_they_were(tmp_path
 @pytest.mark.timeout(60)
 def test_a_full_disk_fails_tensorboards_events_instead_of_waiting_for_ever(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
-        board = TensorBoardLog(disk, flatten(TrialConfig()), first_step=0)
+        board = TensorBoardLog(disk, {}, first_step=0)
         fill(disk)
         row = dict.fromkeys(names.REPORT_COLUMNS, 1.0) | {names.STEP: 1}
         with pytest.raises(OSError, match="No space left"):

@@ -11,8 +11,8 @@ from sweeps.engine.specs.pairs import control_plan, paired_plan
 from sweeps.engine.specs.space import Range, Space, describe, from_description, points
 from sweeps.engine.specs.trial_names import check_searchable, schedule_arm, shown
 from trainable import names
-from trainable.config import ModelConfig, TrialConfig, from_dict, override, require_seed, to_dict
-from trainable.errors import InputError
+from trainable.config import ModelConfig, TrialConfig, from_dict, override, to_dict
+from trainable.errors import InputError, require_seed
 from trainable.plan import TrialPlan
 
 Search = Literal["optuna", "random", "grid"]
