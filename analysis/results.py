@@ -31,7 +31,7 @@ from analysis.columns import (
 from analysis.table_file import read_table, write_table
 from analysis.tables.pairing import time_to_control
 from trainable import names
-from trainable.errors import InputError
+from trainable.errors import DamagedFile
 from trainable.record.run_files import run_files
 from trainable.record.run_record import RunRecord, read_record
 from trainable.record.trial_files import read_facts, read_status, read_whole_ledger
@@ -124,7 +124,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         text = [name for name in (*WHO, SCHEDULE) if name in heading]
         table = pd.read_csv(path, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=[""])
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it from a copy.") from None
+        raise DamagedFile(path, str(error), "restore it from a copy") from None
     return table.fillna(dict.fromkeys(text, ""))
 
 
