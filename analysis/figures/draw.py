@@ -44,7 +44,7 @@ def save_plot(plot: Plot, data: PlotData, folder: Path, prefix: str = "") -> lis
 
 
 def draw(data: PlotData) -> Figure:
-    """A panel for each panel; losses have ranges of one length, so that gaps compare, and differences one range."""
+    """One figure with axes for each panel. Losses get ranges of equal length, so that gaps compare; gains one range."""
     figure, grid = _axes(data)
     spans = [high - low for low, high in filter(None, map(extent, data.panels))]
     span = 1.1 * max([0.01, *spans])
@@ -118,7 +118,7 @@ def _look(line: Line) -> dict[str, Any]:
 
 
 def _draw_points(axes: Axes, points: Points, scale: ColourScale | None) -> None:
-    """Points one by one, for each has its colour and face."""
+    """Draw points one by one: each has its own colour and face."""
     if points.spread is not None:
         look: dict[str, Any] = {"color": points.colour, "capsize": 2.5, "markersize": 9, "zorder": 4}
         axes.errorbar(points.x, points.y, yerr=points.spread, fmt=points.marker.matplotlib, **look)
@@ -140,7 +140,7 @@ def _colour_bar(figure: Figure, panels: list[Axes], scale: ColourScale) -> None:
 
 
 def _handles(data: PlotData) -> list[Line2D]:
-    """An entry for each thing that is drawn, once: lines, points, and what marks on them say."""
+    """Legend entries of all that is drawn, each once: lines, points, and the meaning of marks on them."""
     lines = [line for panel in data.panels for line in panel.lines]
     points = [group for panel in data.panels for group in panel.points]
     handles = {line.legend or line.label: handle(line.legend or line.label, **_look(line)) for line in lines}

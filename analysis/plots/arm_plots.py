@@ -37,7 +37,7 @@ def _lines(panel: pd.DataFrame, looks: dict[str, ArmLook]) -> Iterator[Line]:
 
 
 def arm_line(line: pd.DataFrame, look: ArmLook, x: str, label: str = "") -> Line:
-    """The line of one arm in one panel, over the column `x`; a ring is known over steps alone."""
+    """Line of one arm in one panel over the column `x`; only over steps is it known where its teacher ends."""
     arm, is_control = str(line[ARM].iloc[0]), line[ROLE].iloc[0] == names.CONTROL
     steps, ends = line[names.STEP].to_numpy(float), float(line[ENDS].iloc[0])
     several = line[UNITS].max() > 1
@@ -57,7 +57,7 @@ def arm_line(line: pd.DataFrame, look: ArmLook, x: str, label: str = "") -> Line
 
 
 def _title(key: tuple[Any, ...], lines: pd.DataFrame) -> str:
-    """The depth; the budget and the validation set where they vary."""
+    """Title of a panel: the depth, and the budget and validation set where they vary."""
     layers, steps, rows = key
     parts = [plural(int(layers))]
     parts += [f"{steps:,.0f} steps"] if lines[BUDGET].nunique() > 1 else []
@@ -78,7 +78,7 @@ def loss_by_arm(results: Results, arms: Sequence[str]) -> PlotData:
 
 
 def training_loss_by_arm(results: Results, arms: Sequence[str]) -> PlotData:
-    """Training loss of each arm, which no two arms share."""
+    """Training loss of each arm; the arms have different objectives, so their losses do not compare."""
     return PlotData(
         title="Training loss by arm",
         note=f"{UNITS_NOTE}. Each arm has an objective of its own, so that arms cannot be compared by it.",

@@ -41,7 +41,7 @@ def markdown(title: str, sections: Iterable[Section], pictures: Iterable[str]) -
 
 
 def print_sections(sections: Iterable[Section], console: Console) -> None:
-    """The same in the terminal."""
+    """Print sections in the terminal."""
     for section in sections:
         console.print(f"\n[bold]{escape(section.title)}[/bold]")
         for line in section.lines:
@@ -69,7 +69,7 @@ def _rich_table(table: Table) -> RichTable:
 
 
 def latex(sections: list[Section]) -> str:
-    """Paragraphs and plain tabulars, no package needed."""
+    """Sections as LaTeX paragraphs and plain tabulars, which need no package."""
     return "\n".join(map(_latex_section, sections))
 
 
@@ -93,6 +93,6 @@ _LATEX: Final = {
 
 
 def _latex_text(text: str) -> str:
-    """Escaped; a minus before a number is a minus, not a hyphen."""
+    """Text escaped for LaTeX, with a minus sign before numbers instead of a hyphen."""
     escaped = re.sub(r"[&%$#_{}\\~^<>|]", lambda found: _LATEX[found.group()], text)
     return re.sub(r"(?<!\S)-(?=\d)", "$-$", escaped)

@@ -124,5 +124,5 @@ def _tables(headings: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> tup
 
 
 def _called(key: str) -> str:
-    """As the tables call a parameter."""
+    """Name of a parameter in the tables."""
     return {SCHEDULE: "schedule", TEACHER_STEPS: "T", MIN_WEIGHT: "floor"}.get(key, key)

@@ -26,7 +26,7 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
-from analysis.tables.folds import test_over_train
+from analysis.tables.folds import fold_ratio
 from analysis.tables.pairing import AGAINST_CONTROL, OF_CONTROL, beside_controls, time_to_control
 from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
@@ -71,7 +71,7 @@ def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
 
 
 def _best_values(trials: pd.DataFrame, tuned: str) -> Iterator[pd.DataFrame]:
-    """Of each group and arm, the trials at the value of `tuned` with the lowest mean loss over all units."""
+    """The trials of each group and arm at the value of `tuned` that has the lowest mean loss over all units."""
     for _, arm in trials.groupby([*GROUP, ARM], sort=False, dropna=False):
         values = arm.groupby(tuned)[names.EVAL_LOSS].agg(["mean", "size"])
         complete = values[values["size"] == values["size"].max()]
@@ -101,7 +101,7 @@ def _interval(part: pd.DataFrame, gains: np.ndarray) -> tuple[float, float]:
     by_fold = part.groupby(FOLD)[names.GAIN].mean()
     if len(by_fold) < 2:
         return student_interval(gains)
-    corrected = nadeau_bengio(by_fold.to_numpy(dtype=float), test_over_train(part)[0])
+    corrected = nadeau_bengio(by_fold.to_numpy(dtype=float), fold_ratio(part)[0])
     return corrected.low, corrected.high
 
 
