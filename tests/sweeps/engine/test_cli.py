@@ -9,7 +9,7 @@ import pytest
 from small_corpus import small_sentences
 
 from sweeps.engine.cli import USAGE_ERROR, main
-from sweeps.engine.options import run_place
+from sweeps.engine.options import run_address
 from sweeps.schedule_search import SearchOptions, schedule_search
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -88,7 +88,7 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(
 
 @pytest.mark.parametrize("text", ["file:///a%20folder/b", "file://localhost/a%20folder/b", "/a folder/b"])
 def test_a_file_uri_is_the_path_that_it_names(text: str) -> None:
-    assert run_place("--results", text) == Path("/a folder/b")
+    assert run_address("--results", text) == Path("/a folder/b")
 
 
 @pytest.mark.parametrize("option", ["--results", "--resume"])

@@ -100,12 +100,12 @@ def test_reading_a_record_imports_neither_torch_nor_ray_nor_pandas() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("/home/me/work/books.parquet", "books.parquet"),
-        ("/home/me/work/data/books.parquet", "data/books.parquet"),
+        ("/disk/mine/books.parquet", "books.parquet"),
+        ("/disk/mine/data/books.parquet", "data/books.parquet"),
         ("/elsewhere/books.parquet", "books.parquet"),
         ("../books.parquet", "../books.parquet"),
         ("--results=/elsewhere/runs", "--results=runs"),
-        ("corpus.source=/home/me/work/a.txt", "corpus.source=a.txt"),
+        ("corpus.source=/disk/mine/a.txt", "corpus.source=a.txt"),
         ("file:///elsewhere/a.txt", "a.txt"),
         ("s3://bucket/results", "s3://bucket/results"),
         ("bookcorpus/bookcorpus", "bookcorpus/bookcorpus"),
@@ -113,7 +113,7 @@ def test_reading_a_record_imports_neither_torch_nor_ray_nor_pandas() -> None:
     ],
 )
 def test_a_record_calls_a_file_from_the_working_folder_or_by_its_own_name(text: str, named: str) -> None:
-    assert own_name(text, Path("/home/me/work")) == named
+    assert own_name(text, Path("/disk/mine")) == named
 
 
 def test_a_run_that_is_kept_has_no_path_of_the_machine_and_one_that_lives_has_what_resumption_needs() -> None:
@@ -122,9 +122,9 @@ def test_a_run_that_is_kept_has_no_path_of_the_machine_and_one_that_lives_has_wh
         run_record(sweep), command=("python", "/elsewhere/sweeps/kfold.py", "--corpus", "/elsewhere/b.txt")
     )
     record = replace(record, corpus=replace(record.corpus, source="/elsewhere/books.parquet"))
-    living = record.with_own_names(Path("/home"))
+    living = record.with_own_names(Path("/disk"))
     assert (living.corpus.source, living.command[1:]) == ("books.parquet", ("kfold.py", "--corpus", "b.txt"))
     assert living.spec == record.spec
-    kept = record.for_keeping(Path("/home"))
+    kept = record.for_keeping(Path("/disk"))
     assert "/elsewhere" not in json.dumps(kept.to_dict()) and kept.base["corpus"]["source"] == "books.parquet"
     assert RunRecord.from_dict(json.loads(json.dumps(kept.to_dict()))).base == kept.base
