@@ -12,7 +12,6 @@ from paths import ROOT
 
 PACKAGES = ("trainable", "sweeps", "analysis")
 # Rooms of trainable/ from the ground up: a room imports from itself and from those below it.
-# Settings of text and teacher lie in their rooms; config composes them with the rest.
 FLOORS = (
     ("names", "errors"),
     ("record",),
@@ -79,7 +78,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
-MACHINE = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home(?!/ray/))/\w")  # /home/ray/ is that of Ray's image
+MACHINE = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home(?!/(?:ray|me)/))/\w")  # of Ray's image; of nobody
 MACHINE_OR_TMP = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home|tmp|mnt)/\w")
 PACKED = re.compile(r'<script type="application/octet-stream".*?</script>', re.DOTALL)  # plotly.js in a page
 TEXTS = {".md", ".py", ".json", ".jsonl", ".csv", ".html", ".toml", ".yaml", ".sh", ".jinja", ".txt", ""}

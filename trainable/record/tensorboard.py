@@ -23,7 +23,7 @@ _SCALARS = tuple(n for n in names.REPORT_COLUMNS if n not in (names.STEP, names.
 class TensorBoardLog:
     """Event file of one attempt at a trial; TensorBoard hides an earlier attempt's rows from `first_step` on.
 
-    settings: of the trial, by dotted key. All methods raise OSError where the disk is full.
+    `settings` are those of the trial by dotted key. All methods raise OSError where the disk is full.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int):
