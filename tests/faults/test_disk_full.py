@@ -22,7 +22,7 @@ from sweeps.engine.folder import RunFolder
 from sweeps.engine.room import RoomWatch, checkpoint_bytes
 from sweeps.engine.specs.search import Sweep
 from trainable import names
-from trainable.config import TrialConfig, override
+from trainable.config import TrialConfig, flatten, override
 from trainable.errors import InputError
 from trainable.prepare import Prepared, prepare_run, prepare_runs
 from trainable.record.files import MIB, free_bytes, is_disk_full, read_json, require_room, write_json
