@@ -6,6 +6,7 @@ the other. Hence this module imports none of them at its top.
 
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -90,6 +91,8 @@ class RayStart:
             raise self._error
 
     def _start(self) -> None:
+        # Ray blocks Ctrl-C in its servers soon after it has forked them; inherited from here, it is so from the start.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             context = start_ray(self._machine, self._store)
             self._dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else "none (it did not start)"

@@ -1,5 +1,6 @@
 """Ray starts in the background, says what went wrong to the one who waits, and ends with its block."""
 
+import signal
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -119,6 +120,24 @@ def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monke
         assert thread.is_alive()
     thread.join(60)
     assert not thread.is_alive()
+
+
+def test_ctrl_c_is_for_the_main_thread_and_for_no_process_that_ray_forks(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that takes it before Ray has blocked it there prints a traceback of its own."""
+    blocked: list[set[int]] = []
+
+    def start(*_: Any) -> SimpleNamespace:
+        blocked.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+        return SimpleNamespace(dashboard_url="x")
+
+    monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
+    monkeypatch.setattr(machine, "start_ray", start)
+    with RayStart(Machine()) as ray_start:
+        ray_start.dashboard(never_asked)
+    assert signal.SIGINT in blocked[0]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_mistake_found_while_ray_starts_is_told_without_waiting_for_ray(
