@@ -89,7 +89,7 @@ def _check(results: tuple[Path, ...], grace: tuple[int, ...], factor: tuple[int,
 
 
 def _left_out(results: Results) -> list[str]:
-    """What to say of a run in which ASHA was on: trials it stopped cannot be replayed, and the worst are missing."""
+    """Sentence on a run in which ASHA was on: trials it stopped cannot be replayed, and the worst are missing."""
     stopped = int((results.trials[STATE] == names.STOPPED).sum())
     said = f"  {stopped} trials were stopped and are left out: replayed over the others, ASHA saves less than it would."
     return [said] if stopped else []

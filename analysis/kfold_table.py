@@ -17,9 +17,8 @@ from rich.console import Console
 from analysis.columns import ARM, FOLD, TEACHER_ROWS
 from analysis.command import RunPath, run_command
 from analysis.results import load
-from analysis.sections.document import markdown, print_sections
+from analysis.sections.document import latex, markdown, print_sections
 from analysis.sections.fold_sections import kfold_sections, left_out_lines
-from analysis.sections.latex import latex
 from analysis.tables.folds import ROW_COLUMNS, KfoldStatistics, kfold_rows, kfold_statistics, left_out
 from analysis.tables.statistics import SignedRank, TTest
 from trainable.errors import InputError

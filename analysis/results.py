@@ -31,8 +31,7 @@ from analysis.columns import (
 from analysis.table_file import read_table, write_table
 from analysis.tables.pairing import time_to_control
 from trainable import names
-from trainable.errors import InputError
-from trainable.record.ledger import Row
+from trainable.errors import DamagedFile
 from trainable.record.run_files import run_files
 from trainable.record.run_record import RunRecord, read_record
 from trainable.record.trial_files import read_facts, read_status, read_whole_ledger
@@ -125,33 +124,26 @@ def _read_csv(path: Path) -> pd.DataFrame:
         text = [name for name in (*WHO, SCHEDULE) if name in heading]
         table = pd.read_csv(path, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=[""])
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it from a copy.") from None
+        raise DamagedFile(path, str(error), "restore it from a copy") from None
     return table.fillna(dict.fromkeys(text, ""))
 
 
 def _read_trial(folder: Path) -> _Trial:
     facts, status = read_facts(folder), read_status(folder)
     who = [facts["name"], facts["role"], facts.get("arm", ""), facts["control"], status.state, status.reason]
-    reports = _frame(read_whole_ledger(folder, status))
+    reports = pd.DataFrame(read_whole_ledger(folder, status), columns=list(names.REPORT_COLUMNS))
+    reports = reports.astype("float64").astype({names.STEP: "int64"})
     return _Trial(dict(zip(WHO, who, strict=True)), names.dotted(facts["config"]), reports)
-
-
-def _frame(reports: list[Row]) -> pd.DataFrame:
-    frame = pd.DataFrame(reports, columns=list(names.REPORT_COLUMNS))
-    return frame.astype("float64").astype({names.STEP: "int64"})
 
 
 def _trials_table(read: list[_Trial], settings: dict[str, Any]) -> pd.DataFrame:
     # The settings of the run go first as a row and come out again, so that an empty table has all columns and types.
     frame = pd.DataFrame([settings, *(trial.settings for trial in read)]).iloc[1:].reset_index(drop=True)
     who = pd.DataFrame([trial.who for trial in read], columns=WHO, dtype="str")
-    last = pd.DataFrame([_last_report(trial.reports) for trial in read], columns=LAST_REPORT, dtype="float64")
+    ends = [trial.reports[LAST_REPORT].iloc[-1].to_dict() if len(trial.reports) else {} for trial in read]
+    last = pd.DataFrame(ends, columns=LAST_REPORT, dtype="float64")
     last[names.STEP] = last[names.STEP].fillna(0).astype("int64")
     return pd.concat([who, frame, last, _derived(read, last)], axis=1)
-
-
-def _last_report(reports: pd.DataFrame) -> dict[str, float]:
-    return {} if reports.empty else {name: float(reports[name].iloc[-1]) for name in LAST_REPORT}
 
 
 def _derived(read: list[_Trial], last: pd.DataFrame) -> pd.DataFrame:
@@ -169,11 +161,8 @@ def _derived(read: list[_Trial], last: pd.DataFrame) -> pd.DataFrame:
 
 def _curves_table(read: list[_Trial], trials: pd.DataFrame) -> pd.DataFrame:
     labelled = [trial.reports.assign(**{TRIAL: trial.who[TRIAL]}) for trial in read]
-    empty = pd.DataFrame({TRIAL: pd.Series(dtype="str"), **_no_reports()})
+    kinds = {TRIAL: "str", **dict.fromkeys(names.REPORT_COLUMNS, "float64"), names.STEP: "int64"}
+    empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
     reports = pd.concat([frame for frame in labelled if not frame.empty] or [empty], ignore_index=True)
     table = reports.merge(trials[CURVE_GROUPS], on=TRIAL, how="left")
     return table[[*CURVE_GROUPS, *names.REPORT_COLUMNS]]
-
-
-def _no_reports() -> dict[str, pd.Series]:
-    return {name: pd.Series(dtype="int64" if name == names.STEP else "float64") for name in names.REPORT_COLUMNS}

@@ -52,15 +52,11 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], format: Format = "termin
     if format == "csv":
         print(as_csv(trials, space), end="")
     elif format == "markdown":
-        print(markdown(f"Schedules of {run.name}", sections(trials, space), [_from(run, path)]), end="")
+        picture = str(path.relative_to(run) if path.is_relative_to(run) else path.resolve())
+        print(markdown(f"Schedules of {run.name}", sections(trials, space), [picture]), end="")
     else:
         print_sections(sections(trials, space), Console())
     print(f"Figure: {shown(path)}", file=sys.stderr)
-
-
-def _from(run: Path, path: Path) -> str:
-    """A path as a text kept in the run folder names it."""
-    return str(path.relative_to(run) if path.is_relative_to(run) else path.resolve())
 
 
 def as_csv(trials: pd.DataFrame, space: Space) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainable.errors import InputError
+from trainable.errors import DamagedFile
 from trainable.record.files import atomic_file
 
 _DIGEST: Final = b"sha256 of names and values"
@@ -30,16 +30,16 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table in a file. Raises InputError if a byte of it is not what was written."""
+    """The table in a file. Raises DamagedFile if a byte of it is not what was written."""
     try:
         said = (pq.read_schema(path).metadata or {}).get(_DIGEST)
         frame = pd.read_parquet(path, page_checksum_verification=True)
         whole = said is None or said == _digest(frame)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise InputError(f"{path} is damaged ({reason}): {_MEND}.") from None
+        raise DamagedFile(path, reason, _MEND) from None
     if not whole:
-        raise InputError(f"{path} is damaged (its checksum does not match): {_MEND}.")
+        raise DamagedFile(path, "its checksum does not match", _MEND)
     return frame
 
 

@@ -26,7 +26,7 @@ def clip(text: str, length: int = 160) -> str:
 
 
 def saved(steps: float, seconds: float) -> str:
-    """Of means over units: how long before its end a trial had the control's final loss; NaN where a unit never had."""
+    """Words for steps and seconds saved (means over units); NaN steps: a unit never had the control's final loss."""
     if not np.isfinite(steps):
         return "not every unit reached the control's final loss"
     kind = "saved" if seconds >= 0 else "lost"

@@ -24,15 +24,10 @@ TIERS = ("faults", "outside")  # folders here, and the markers of what lies in t
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Let `pytest` without a path or -m be the fast tier, on all cores; tests asked for by either run in turn."""
-    if hasattr(config, "workerinput"):  # a process that xdist started: it must not start others
-        return
-    asked = config.option.markexpr or config.args_source is pytest.Config.ArgsSource.ARGS
-    if not asked:
+    if not config.option.markexpr and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.option.markexpr = " and ".join(f"not {tier}" for tier in TIERS)
-        if config.option.numprocesses is None:
+        if not hasattr(config, "workerinput") and config.option.numprocesses is None:  # xdist's processes start none
             config.option.numprocesses = "auto"
-    if config.option.dist == "no":
-        config.option.dist = "loadgroup"  # of no effect without processes
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from loss_cases import assert_equal, by_dense_target, by_guided_loss, case, exact
+from paths import ROOT
 from small_corpus import small_config
 from small_tables import IDS, V, counted, dense, random_stream
 
@@ -26,7 +27,6 @@ from trainable.teacher.schedules import SCHEDULES, teacher_weight
 from trainable.teacher.smoothing import SMOOTHINGS, Method, Parts, Strength, Tally, estimate_table
 from trainable.teacher.table import BigramTable
 
-ROOT = Path(__file__).parents[1]
 GUIDED = {"teacher.schedule": "linear", "teacher.steps": 12}
 
 

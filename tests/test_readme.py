@@ -3,11 +3,10 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ONE_LINERS = re.findall(r'^python -c "(.+)"  # (.+)$', README, flags=re.MULTILINE)
 

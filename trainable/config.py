@@ -2,7 +2,7 @@
 
 A search space speaks the same dotted keys as this tree (`teacher.steps`, `model.layers`, `seed`), and `override`
 is the one way to change a field; an unknown key raises. `to_dict` and `from_dict` round-trip through JSON.
-Schedules, smoothings and kinds of teacher are chosen from the registries of teacher/, which also check their numbers.
+Settings of text and teacher lie in their rooms, which know nothing of this one; a user finds all of them here.
 """
 
 import dataclasses
@@ -12,94 +12,23 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from trainable import names
-from trainable.errors import InputError, require, require_choice
-from trainable.teacher.kinds import KINDS
-from trainable.teacher.schedules import SCHEDULES, check_schedule
-from trainable.teacher.smoothing import SMOOTHINGS, check_smoothing
+from trainable.errors import InputError, require, require_choice, require_seed
+from trainable.teacher.settings import EntryOf
+from trainable.teacher.settings import Schedule as Schedule
+from trainable.teacher.settings import Smoothing as Smoothing
+from trainable.teacher.settings import TeacherConfig as TeacherConfig
+from trainable.text.settings import CorpusConfig as CorpusConfig
+from trainable.text.settings import Packing as Packing
+from trainable.text.settings import TeacherRows as TeacherRows
+from trainable.text.settings import TokensConfig as TokensConfig
 
-
-@dataclass(frozen=True, eq=False)
-class EntryOf:
-    """Annotation of a setting that names an entry of a registry, whatever has been added to it."""
-
-    registry: Mapping[str, Any]
-
-
-def _entry_of(registry: Mapping[str, Any]) -> Any:
-    """The type of such a setting; a command line sees the choices."""
-    return Annotated[Literal[tuple(registry)], EntryOf(registry)]
-
-
-if TYPE_CHECKING:
-    Schedule = str
-    Smoothing = str
-    TeacherKind = str
-else:
-    Schedule, Smoothing, TeacherKind = map(_entry_of, (SCHEDULES, SMOOTHINGS, KINDS))
-
-
-TeacherRows = Literal["student", "train_split", "all"]
-Packing = Literal["packed", "as_published"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "cuda"]
 
-LARGEST_SEED = 2**32 - 1  # what numpy's and PyTorch's generators both take
 MOST_LAYERS = 1000  # a slip of the keyboard costs a sentence, not the machine's memory
-
-
-def require_seed(name: str, seed: int) -> None:
-    """Raise InputError unless every random generator takes the seed."""
-    require(0 <= seed <= LARGEST_SEED, f"{name} is {seed}: give a seed from 0 to {LARGEST_SEED}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusConfig:
-    """Which rows of text, and how they are split."""
-
-    source: str = "builtin"  # "builtin", a path on disk, or a Hugging Face hub id
-    revision: str | None = None  # of a hub id
-    column: str = "text"
-    train_rows: int | None = None  # first rows of the training split; None: all
-    eval_rows: int | None = None  # first rows of the validation split; None: all
-    test_fraction: float = 0.2  # of all rows, for a single split
-    split_seed: int = 42
-    folds: int | None = None  # None: one split; k: k contiguous folds of the shuffled rows
-    fold: int = 0  # which fold validates
-
-    def __post_init__(self) -> None:
-        for name in ("train_rows", "eval_rows"):
-            rows = getattr(self, name)
-            require(
-                rows is None or rows > 0, f"corpus.{name} is {rows}: give a positive number of rows, or none for all."
-            )
-        require(
-            0 < self.test_fraction < 1,
-            f"corpus.test_fraction is {self.test_fraction}: give a fraction between 0 and 1, such as 0.2.",
-        )
-        require_seed("corpus.split_seed", self.split_seed)
-        if self.folds is None:
-            require(self.fold == 0, f"corpus.fold is {self.fold} but corpus.folds is none: give corpus.folds too.")
-        else:
-            require(self.folds >= 2, f"corpus.folds is {self.folds}: give at least 2 folds, or none for one split.")
-            require(
-                0 <= self.fold < self.folds,
-                f"corpus.fold is {self.fold} of {self.folds} folds: give a fold from 0 to {self.folds - 1}.",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokensConfig:
-    """How text becomes blocks of token ids."""
-
-    tokenizer: str = "train:4096"  # a folder with tokenizer.json, a hub id, or "train:<vocabulary size>"
-    context: int = 128  # tokens in a block
-    packing: Packing = "packed"
-
-    def __post_init__(self) -> None:
-        require(self.context >= 2, f"tokens.context is {self.context}: a block needs at least 2 tokens.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,32 +43,6 @@ class ModelConfig:
             1 <= self.layers <= MOST_LAYERS,
             f"model.layers is {self.layers}: give at least 1 layer, up to {MOST_LAYERS}.",
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherConfig:
-    """The bigram table and how long it teaches."""
-
-    schedule: Schedule = "none"
-    steps: int = 0  # scheduling steps T: the weight is exactly `min_weight` from step T on
-    min_weight: float = 0.0  # the floor, in [0, 1]
-    tau: float | None = None  # decay constant in steps; None: 1 % is left at T
-    kind: TeacherKind = "bigram"  # shuffled (rows permuted), unigram and uniform know less: what a sceptic asks for
-    smoothing: Smoothing = "mle"
-    smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
-    min_count: int = 1  # bigrams seen fewer times leave the table, their mass goes to the back-off weight
-    rows: TeacherRows = "student"  # which rows are counted
-
-    def __post_init__(self) -> None:
-        check_schedule(self.schedule, self.steps, self.min_weight, self.tau)
-        check_smoothing(self.smoothing, self.smoothing_strength, self.min_count)
-        require_choice("teacher.kind", self.kind, KINDS)
-
-    @property
-    def table_settings(self) -> list[Any]:
-        """What of these decides the table; by default what it was before there was a min_count, so that keys stay."""
-        settings = [self.kind, self.smoothing, self.smoothing_strength, self.rows]
-        return settings if self.min_count == 1 else [*settings, self.min_count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +114,7 @@ class TrialConfig:
         self._check_fit()
 
     def _check_fit(self) -> None:
-        """All that is longer than the run at once: a user who shortens the run has to mend all of it."""
+        """Raise InputError that names all that is longer than the run: who shortens a run has to mend all of it."""
         steps, every, warmup = self.loop.steps, self.loop.eval_every, self.optimizer.warmup_steps
         parts = {"loop.eval_every": every, "optimizer.warmup_steps": warmup}
         if beyond := [f"{key} is {value}" for key, value in parts.items() if value > steps]:
@@ -227,9 +130,12 @@ def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
     All changes to one part are made at once, so that rules between fields see the final values.
     Raises InputError for an unknown key, a value of the wrong type, or a value out of range.
     """
-    tree = to_dict(config)
+    tree, known = to_dict(config), flatten(config)
     for key, value in changes.items():
-        _set(tree, key, value)
+        if key not in known:
+            raise InputError(_unknown(key, list(known)))
+        *group, leaf = key.split(".")
+        (tree[group[0]] if group else tree)[leaf] = value
     return from_dict(tree)
 
 
@@ -247,16 +153,16 @@ def from_text(key: str, text: str) -> Any:
     if key not in hints:
         raise InputError(_unknown(key, list(hints)))
     hint = hints[key]
-    kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(None) in kinds and text.lower() == "none":
+    accepted = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in accepted and text.lower() == "none":
         return None
-    if bool in kinds:
+    if bool in accepted:
         return {"true": True, "false": False}.get(text.lower(), text)
-    return _number(text) if int in kinds or float in kinds else text
+    return _number(text) if int in accepted or float in accepted else text
 
 
 def _number(text: str) -> int | float | str:
-    """1e3 is a whole number."""
+    """The number that a text spells, else the text; 1e3 is a whole number."""
     try:
         number = float(text)
     except ValueError:
@@ -270,11 +176,11 @@ def _number(text: str) -> int | float | str:
 
 
 def _hints() -> dict[str, Any]:
-    """{dotted key: its type}"""
+    """{dotted key: type of that setting}."""
     hints: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(TrialConfig).items():
         if dataclasses.is_dataclass(hint):
-            hints |= {f"{name}.{leaf}": kind for leaf, kind in typing.get_type_hints(hint).items()}
+            hints |= {f"{name}.{leaf}": inner for leaf, inner in typing.get_type_hints(hint).items()}
         else:
             hints[name] = hint
     return hints
@@ -290,17 +196,6 @@ def from_dict(tree: Mapping[str, Any]) -> TrialConfig:
     config = _build(TrialConfig, tree, prefix="")
     assert isinstance(config, TrialConfig)
     return config
-
-
-def _set(tree: dict[str, Any], key: str, value: Any) -> None:
-    known = [f"{n}.{leaf}" for n, sub in tree.items() if isinstance(sub, dict) for leaf in sub]
-    known += [n for n, sub in tree.items() if not isinstance(sub, dict)]
-    if key not in known:
-        raise InputError(_unknown(key, known))
-    *parents, leaf = key.split(".")
-    for parent in parents:
-        tree = tree[parent]
-    tree[leaf] = value
 
 
 def _unknown(key: str, known: list[str]) -> str:
@@ -328,20 +223,20 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
     if (choices := _choices(hint)) is not None:
         require_choice(key, value, choices)
         return value
-    kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and type(None) in kinds:
+    accepted = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in accepted:
         return None
-    for kind in kinds:
-        if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    for wanted in accepted:
+        if wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
             require(math.isfinite(value), f"{key} is {value}: give a finite number.")
             return float(value)
-        if type(value) is kind:
+        if type(value) is wanted:
             return value
-    raise InputError(f"{key} is {value!r}: give {' or '.join(_TYPE_NAMES[kind] for kind in kinds)}.")
+    raise InputError(f"{key} is {value!r}: give {' or '.join(_TYPE_NAMES[wanted] for wanted in accepted)}.")
 
 
 def _choices(hint: Any) -> Iterable[str] | None:
-    """What a setting of this type is chosen from, now; None where it is not chosen from a list."""
+    """Choices of a setting of this type, as they are now; None where it is not chosen from a list."""
     for entry in getattr(hint, "__metadata__", ()):
         if isinstance(entry, EntryOf):
             return entry.registry

@@ -1,4 +1,4 @@
-"""A trial in several processes: the loop of train.py in each of them, under Ray Train.
+"""Train one trial in several processes: the loop of student/train.py in each of them, under Ray Train.
 
 Ray Train places the workers, sets up torch.distributed (gloo on CPUs, nccl on GPUs), and ends all of them when one
 fails. Reports go the way they go from a trial in one process: rank 0 hands each to the trial, which tells ledger and
@@ -29,7 +29,7 @@ _AT_WORK = threading.Lock()
 
 
 class _Ended(Exception):
-    """The trial is over before its last step."""
+    """Ends a worker's loop where the trial is stopped before its last step."""
 
 
 def train_together(
@@ -40,7 +40,7 @@ def train_together(
     checkpoint: str,
     needs: Needs,
 ) -> None:
-    """As `train`, by the workers that `needs` asks for, each with the data that it reads. Raises what a worker raised.
+    """Train one model with the workers that `needs` asks for, each reading its own data. Raises what a worker raised.
 
     `checkpoint` is the name of a file in the run of `files`, which all nodes must see.
     """
@@ -80,7 +80,7 @@ def train_together(
 
 
 def wait_for_workers() -> None:
-    """Until those of this process have ended, and what they took of the cluster is free again."""
+    """Wait until the workers of this process have ended and freed what they took of the cluster."""
     if _AT_WORK.acquire(timeout=_FAREWELL):
         _AT_WORK.release()
 
@@ -97,7 +97,7 @@ def _pass_on(handed_in: Queue, dealt_with: Queue, report: Callable[[Report], Non
 
 
 class _Fit(threading.Thread):
-    """Ray Train's run, beside the thread that Tune lets report. It ends with the trial's process."""
+    """Thread of Ray Train's run, beside the one that Tune lets report. It ends with the trial's process."""
 
     def __init__(self, trainer: Any):
         super().__init__(daemon=True)
@@ -114,13 +114,13 @@ class _Fit(threading.Thread):
 
 
 def _first_cause(error: ray.train.WorkerGroupError) -> BaseException:
-    """What the lowest failing rank raised; the others mostly fail because it did."""
+    """Error of the lowest failing rank; the others mostly fail because of it."""
     cause: BaseException = error.worker_failures[min(error.worker_failures)]
     return cause
 
 
 def _work(task: dict[str, Any]) -> None:
-    """What each worker runs."""
+    """Loop of one worker under Ray Train."""
     torch.set_num_threads(task["threads"])
     if (device := ray.train.torch.get_device()).type == "cuda":
         torch.cuda.set_device(device)

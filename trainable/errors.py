@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+LARGEST_SEED = 2**32 - 1  # what numpy's and PyTorch's generators both take
+
 
 class InputError(ValueError):
     """Bad input, option or file. Command lines print the message alone, without a traceback, and exit with 2."""
@@ -19,6 +21,11 @@ def require_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Raise InputError unless `value` is one of the choices."""
     known = list(choices)
     require(value in known, f"{name} is {value!r}: choose one of {', '.join(known)}.")
+
+
+def require_seed(name: str, seed: int) -> None:
+    """Raise InputError unless every random generator takes the seed."""
+    require(0 <= seed <= LARGEST_SEED, f"{name} is {seed}: give a seed from 0 to {LARGEST_SEED}.")
 
 
 class DamagedFile(InputError):

@@ -27,7 +27,10 @@ _REPEAT_SECONDS = 1.0
 
 
 class TrialGauges:
-    """In sight from the first report until `close`. `gauge` is ray.util.metrics.Gauge, or makes what is like it."""
+    """Gauges of one trial, exported from its first report until `close`.
+
+    gauge: ray.util.metrics.Gauge, or what makes something like it.
+    """
 
     def __init__(self, study: str, run: str, plan: TrialPlan, gauge: Callable[..., Any]):
         layers = str(plan.config.model.layers)
@@ -40,13 +43,13 @@ class TrialGauges:
         self._thread.start()
 
     def show(self, row: Row) -> None:
-        """A report: from now on its numbers are those to be seen."""
+        """Export the numbers of a report from now on."""
         with self._lock:
-            self._shown = {name: row[name] for name in GAUGES if not _missing(row[name])}
+            self._shown = {name: row[name] for name in GAUGES if row[name] is not None and not math.isnan(row[name])}
             self._set()
 
     def close(self) -> None:
-        """The trial has ended in this process."""
+        """Stop exporting: the trial has ended in this process."""
         self._ended.set()
         self._thread.join()
 
@@ -58,7 +61,3 @@ class TrialGauges:
     def _set(self) -> None:
         for name, value in self._shown.items():
             self._gauges[name].set(value, tags=self._tags)
-
-
-def _missing(value: float | None) -> bool:
-    return value is None or math.isnan(value)

@@ -63,7 +63,7 @@ def make_trainable(run: str, blocks: BlocksByKey, tables: TablesByKey, needs: Ne
 
 
 def end_workers(needs: Needs) -> None:
-    """Let a trial's workers end before its process does: what they hold of the cluster might stay held."""
+    """Wait for a trial's workers before its process ends: what they hold of the cluster might stay held."""
     if needs.workers > 1:
         from trainable.data_parallel import wait_for_workers
 
@@ -71,7 +71,7 @@ def end_workers(needs: Needs) -> None:
 
 
 def name_process(trial: str) -> None:
-    """Let the dashboard's Cluster page, `ps` and `top` say which trial a worker is at.
+    """Show which trial a worker runs in the dashboard's Cluster page, `ps` and `top`.
 
     Ray gives its workers titles through a function that it does not promise to keep.
     """
@@ -104,7 +104,7 @@ def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs
 
 
 def read_shared(shared: list[Any], config: TrialConfig, checksums: dict[str, str]) -> RunData:
-    """What a run of `config` reads, in this process or a worker's; `shared` holds a reference to blocks and tables."""
+    """Data of a run of `config`, for this process or a worker; `shared` holds a reference to blocks and tables."""
     return data_of(config, checksums, *ray.get(shared[0]))
 
 
@@ -115,7 +115,7 @@ def _train(
     files: RunFiles,
     needs: Needs,
 ) -> None:
-    """Here, or in processes of their own."""
+    """Train in this process or, with several workers, under Ray Train."""
     checkpoint = checkpoint_name(plan.name)
     if needs.workers == 1:
         torch.set_num_threads(max(1, int(needs.cpus)))
@@ -127,7 +127,7 @@ def _train(
 
 
 def trial_folder(files: RunFiles, name: str) -> Path:
-    """Where a trial writes, with what it has written before. Raises InputError where the run cannot be seen."""
+    """Folder of a trial, with what it wrote before. Raises InputError where this node does not see the run."""
     if not files.fetched(names.RUN_FILE).is_file():
         raise InputError(
             f"run folder {files.address} cannot be seen from node {ray.util.get_node_ip_address()}: "
@@ -149,7 +149,7 @@ def control_losses(files: RunFiles, plan: TrialPlan) -> dict[int, float] | None:
 
 
 class _Reporter:
-    """Adds the gain, then tells ledger, TensorBoard, Prometheus and Tune, in this order."""
+    """Add the gain to each report, then pass it to ledger, TensorBoard, Prometheus and Tune, in this order."""
 
     def __init__(self, plan: TrialPlan, files: RunFiles, control: dict[int, float] | None):
         self._plan = plan

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures.style import (
     AXIS_COLOUR,
-    FLOORS,
+    MIN_WEIGHT_MAP,
     TEXT_COLOUR,
     dress,
     handle,
@@ -44,7 +44,7 @@ def save_plot(plot: Plot, data: PlotData, folder: Path, prefix: str = "") -> lis
 
 
 def draw(data: PlotData) -> Figure:
-    """A panel for each panel; losses have ranges of one length, so that gaps compare, and differences one range."""
+    """One figure with axes for each panel. Losses get ranges of equal length, so that gaps compare; gains one range."""
     figure, grid = _axes(data)
     spans = [high - low for low, high in filter(None, map(extent, data.panels))]
     span = 1.1 * max([0.01, *spans])
@@ -58,7 +58,10 @@ def draw(data: PlotData) -> Figure:
     if data.scale and data.panels:
         _colour_bar(figure, grid[: len(data.panels)], data.scale)
     legend_below(figure, _handles(data))
-    _make_room(figure)
+    # As much more height as the legend takes, so that many arms do not flatten the panels.
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    for legend in figure.legends:
+        figure.set_figheight(figure.get_figheight() + legend.get_window_extent(renderer).height / figure.dpi)
     return figure
 
 
@@ -115,21 +118,21 @@ def _look(line: Line) -> dict[str, Any]:
 
 
 def _draw_points(axes: Axes, points: Points, scale: ColourScale | None) -> None:
-    """Points one by one, for each has its colour and face."""
+    """Draw points one by one: each has its own colour and face."""
     if points.spread is not None:
         look: dict[str, Any] = {"color": points.colour, "capsize": 2.5, "markersize": 9, "zorder": 4}
         axes.errorbar(points.x, points.y, yerr=points.spread, fmt=points.marker.matplotlib, **look)
         return
     norm = Normalize(0, scale.top if scale else 1)
     for i in range(points.x.size):
-        colour = points.colour if points.values is None else FLOORS(norm(points.values[i]))
+        colour = points.colour if points.values is None else MIN_WEIGHT_MAP(norm(points.values[i]))
         face = "white" if points.hollow is not None and points.hollow[i] else colour
         look = {"markerfacecolor": face, "markeredgecolor": colour, "markersize": 6, "markeredgewidth": 1.4}
         axes.plot(points.x[i], points.y[i], points.marker.matplotlib, zorder=3, **look)
 
 
 def _colour_bar(figure: Figure, panels: list[Axes], scale: ColourScale) -> None:
-    bar = figure.colorbar(ScalarMappable(Normalize(0, scale.top), FLOORS), ax=panels, pad=0.02, aspect=30)
+    bar = figure.colorbar(ScalarMappable(Normalize(0, scale.top), MIN_WEIGHT_MAP), ax=panels, pad=0.02, aspect=30)
     bar.set_label(scale.title, fontsize=9, color=TEXT_COLOUR)
     bar.set_ticks(list(scale.ticks))
     bar.ax.tick_params(labelsize=8, color=AXIS_COLOUR, labelcolor=TEXT_COLOUR)
@@ -137,7 +140,7 @@ def _colour_bar(figure: Figure, panels: list[Axes], scale: ColourScale) -> None:
 
 
 def _handles(data: PlotData) -> list[Line2D]:
-    """An entry for each thing that is drawn, once: lines, points, and what marks on them say."""
+    """Legend entries of all that is drawn, each once: lines, points, and the meaning of marks on them."""
     lines = [line for panel in data.panels for line in panel.lines]
     points = [group for panel in data.panels for group in panel.points]
     handles = {line.legend or line.label: handle(line.legend or line.label, **_look(line)) for line in lines}
@@ -163,10 +166,3 @@ def _handles(data: PlotData) -> list[Line2D]:
         ),
     }
     return [*handles.values(), *(handle(text, **look) for text, (drawn, look) in explained.items() if drawn)]
-
-
-def _make_room(figure: Figure) -> None:
-    """As much more height as the legend takes, so that many arms do not flatten the panels."""
-    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    for legend in figure.legends:
-        figure.set_figheight(figure.get_figheight() + legend.get_window_extent(renderer).height / figure.dpi)

@@ -31,18 +31,20 @@ def draw(cells: pd.DataFrame, space: Space) -> Figure:
         figure = Figure(figsize=(5, 2.5))
         nothing_to_show(figure.subplots())
         return figure
-    depths, types = sorted(set(cells[LAYERS])), _types(cells, space)
-    steps, floors = axis_values(cells, space, TEACHER_STEPS), axis_values(cells, space, MIN_WEIGHT)
-    size = (max(0.52 * len(steps), 1.6) * len(types) + 1.9, max(0.3 * len(floors) + 0.5, 1.3) * len(depths) + 1.0)
+    depths, types = sorted(set(cells[LAYERS])), list(dict.fromkeys([*space.get(SCHEDULE, ()), *cells[SCHEDULE]]))
+    steps, min_weights = axis_values(cells, space, TEACHER_STEPS), axis_values(cells, space, MIN_WEIGHT)
+    size = (max(0.52 * len(steps), 1.6) * len(types) + 1.9, max(0.3 * len(min_weights) + 0.5, 1.3) * len(depths) + 1.0)
     figure = Figure(figsize=(max(size[0], 5.0), size[1]), layout="constrained")
     grid = figure.subplots(len(depths), len(types), squeeze=False, sharex=True, sharey=True)
     widest = MARGIN * max(float(cells[names.GAIN].abs().max()), 1e-3)
     norm = Normalize(-widest, widest)
     for row, depth in enumerate(depths):
         here = cells[cells[LAYERS] == depth]
+        finished = here[here[TRIALS] > 0]
+        winner = finished[names.GAIN].idxmax() if len(finished) else None  # row label of the best cell
         for column, kind in enumerate(types):
             axes: Axes = grid[row, column]
-            _draw_panel(axes, here[here[SCHEDULE] == kind], steps, floors, norm, _winner(here))
+            _draw_panel(axes, here[here[SCHEDULE] == kind], steps, min_weights, norm, winner)
             axes.set_title(f"{plural(depth)}, {kind}", fontsize=9, loc="left", color=TEXT_COLOUR)
             axes.set_xlabel("T (steps)" if row == len(depths) - 1 else "", fontsize=9, color=TEXT_COLOUR)
             axes.set_ylabel("floor" if column == 0 else "", fontsize=9, color=TEXT_COLOUR)
@@ -51,32 +53,21 @@ def draw(cells: pd.DataFrame, space: Space) -> Figure:
     return figure
 
 
-def _types(cells: pd.DataFrame, space: Space) -> list[str]:
-    tried = list(dict.fromkeys(cells[SCHEDULE]))
-    return [*space.get(SCHEDULE, ()), *(kind for kind in tried if kind not in space.get(SCHEDULE, ()))]
-
-
-def _winner(here: pd.DataFrame) -> Any:
-    """The row label of the best finished cell of a depth; None if none finished."""
-    finished = here[here[TRIALS] > 0]
-    return finished[names.GAIN].idxmax() if len(finished) else None
-
-
 def _draw_panel(
-    axes: Axes, cells: pd.DataFrame, steps: Sequence[float], floors: Sequence[float], norm: Normalize, winner: Any
+    axes: Axes, cells: pd.DataFrame, steps: Sequence[float], min_weights: Sequence[float], norm: Normalize, winner: Any
 ) -> None:
-    axes.set(xlim=(-0.5, len(steps) - 0.5), ylim=(-0.5, len(floors) - 0.5))
+    axes.set(xlim=(-0.5, len(steps) - 0.5), ylim=(-0.5, len(min_weights) - 0.5))
     axes.set_xticks(range(len(steps)), [f"{value:g}" for value in steps])
-    axes.set_yticks(range(len(floors)), [f"{value:g}" for value in floors])
+    axes.set_yticks(range(len(min_weights)), [f"{value:g}" for value in min_weights])
     axes.tick_params(labelsize=8, length=0, labelcolor=TEXT_COLOUR)
     axes.spines[:].set_color(AXIS_COLOUR)
     axes.set_xticks(np.arange(0.5, len(steps) - 1), minor=True)
-    axes.set_yticks(np.arange(0.5, len(floors) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(min_weights) - 1), minor=True)
     axes.grid(which="minor", color=GRID_COLOUR, linewidth=0.6)
     axes.tick_params(which="minor", length=0)
     form = "+.2f" if (norm.vmax or 0) >= SMALL else "+.3f"
     for label, cell in cells.sort_index().iterrows():
-        at = (_cell_index(steps, cell[TEACHER_STEPS]), _cell_index(floors, cell[MIN_WEIGHT]))
+        at = (_cell_index(steps, cell[TEACHER_STEPS]), _cell_index(min_weights, cell[MIN_WEIGHT]))
         _draw_cell(axes, cell, at, GAINS(norm(cell[names.GAIN])), label == winner, form)
 
 

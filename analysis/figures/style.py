@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.looks import FLOOR_COLOURS
+from analysis.plots.looks import MIN_WEIGHT_COLOURS
 from trainable.record.files import atomic_file
 
 DPI: Final = 150
-FLOORS: Final[Colormap] = LinearSegmentedColormap.from_list("floors", FLOOR_COLOURS)
+MIN_WEIGHT_MAP: Final[Colormap] = LinearSegmentedColormap.from_list("floors", MIN_WEIGHT_COLOURS)
 GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
 
 
@@ -26,7 +26,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def dress(axes: Axes) -> None:
-    """Light grid, no frame, small ticks."""
+    """Give axes a light grid, no frame and small ticks."""
     axes.grid(color=GRID_COLOUR, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -36,18 +36,18 @@ def dress(axes: Axes) -> None:
 
 
 def nothing_to_show(axes: Axes) -> None:
-    """Empty axes that say so."""
+    """Make empty axes say that there is nothing to show yet."""
     axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, "nothing to show yet", transform=axes.transAxes, ha="center", color=TEXT_COLOUR)
 
 
 def handle(label: str, **look: Any) -> Line2D:
-    """An entry of a legend."""
+    """Entry of a legend."""
     return Line2D([], [], label=label, **look)
 
 
 def legend_below(figure: Figure, handles: list[Line2D]) -> None:
-    """A legend below the panels, in as many columns (at most 4) as the figure is wide enough for."""
+    """Put a legend below the panels, in as many columns (at most 4) as the figure is wide enough for."""
     look: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "fontsize": 8, "labelcolor": TEXT_COLOUR}
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     for columns in (4, 3, 2, 1) if handles else ():

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 
-from analysis.plots.looks import FLOOR_COLOURS
+from analysis.plots.looks import MIN_WEIGHT_COLOURS
 from analysis.plots.plot import UNIT, ColourScale, Line, Panel, PlotData, Points, common_range, extent, tail
 
 BLACK: Final = "#000000"
@@ -47,7 +47,7 @@ def _figure(panel: Panel, data: PlotData, y_range: list[Any] | None) -> dict[str
 
 
 def _one_entry_a_label(traces: list[dict[str, Any]], labels: list[str]) -> None:
-    """Let the first trace of each label that may have an entry in the legend have it, in the order of `labels`."""
+    """Give each label one entry in the legend, that of its first trace, in the order of `labels`."""
     ranks = {escaped(label): 1000 + i for i, label in enumerate(dict.fromkeys(labels))}
     seen: set[str] = set()
     for trace in traces:
@@ -79,7 +79,7 @@ def _line_traces(line: Line) -> Iterator[dict[str, Any]]:
 
 
 def _told(line: Line) -> dict[str, Any]:
-    """What the page says where the pointer is: of a trial its name and end, of a mean its units."""
+    """Text under the pointer: the name and state of a trial, or the units that a mean is over."""
     if line.trial:
         told = f"{escaped(line.trial)}<br>step %{{x}}: %{{y:.4f}}<extra>{escaped(line.state)}</extra>"
         return {"hovertemplate": told}
@@ -94,7 +94,7 @@ def _told(line: Line) -> dict[str, Any]:
 
 
 def _points_traces(points: Points) -> Iterator[dict[str, Any]]:
-    """The points, and before them their entry in the legend where the colours of the points say something else."""
+    """The points; before them a legend entry of their own where colour tells a value and not the label."""
     colour, size = _page_colour(points.colour), 10
     shared = {"type": "scatter", "mode": "markers", "name": escaped(points.label)}
     shared |= {"legendgroup": escaped(points.label)}
@@ -146,7 +146,7 @@ def _layout(data: PlotData, entries: int, y_range: list[Any] | None, hover: str)
 
 
 def _views(panel: Panel, y_range: list[Any] | None) -> dict[str, Any]:
-    """What the buttons show: the whole run, or its last 40 % with losses to match."""
+    """Axis ranges that the buttons set: the whole run, or its last 40 % with losses to match."""
     (late,) = tail(PlotData(title="", note="", y_title="", panels=(panel,))).panels
     steps = [float(value) for line in late.lines for value in line.x]
     low, high = extent(late) or (0.0, 1.0)
@@ -158,7 +158,7 @@ def _views(panel: Panel, y_range: list[Any] | None) -> dict[str, Any]:
 
 def _colour_axis(scale: ColourScale) -> dict[str, Any]:
     """The colours from 0 to the highest value; the darkest end is left out, for a dark page would hide it."""
-    colours = LinearSegmentedColormap.from_list("floors", FLOOR_COLOURS)
+    colours = LinearSegmentedColormap.from_list("floors", MIN_WEIGHT_COLOURS)
     steps = [[share, to_hex(colours(0.25 + 0.75 * share))] for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     bar = {"title": {"text": scale.title, "side": "right"}, "thickness": 10, "len": 0.9, "outlinewidth": 0}
     return {"colorscale": steps, "cmin": 0, "cmax": scale.top, "colorbar": bar}
@@ -170,7 +170,7 @@ def numbers(values: Iterable[Any]) -> list[Any]:
 
 
 def escaped(value: Any) -> str:
-    """Escaped, for plotly.js takes some tags in text."""
+    """Text with its HTML escaped: plotly.js renders some tags."""
     return html.escape(str(value), quote=False)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.columns import ARM, EVAL_ROWS, ROLE
 from analysis.plots.looks import ArmLook, arm_label, arm_looks
 from analysis.plots.plot import GAIN_TITLE, LOSS_TITLE, Line, Panel, Plot, PlotData
-from analysis.results import Findings, Results
+from analysis.results import Results
 from analysis.tables.arm_lines import BUDGET, ENDS, HIGH, LOW, MEAN, PANEL, UNITS, arm_lines
 from analysis.tables.differences import gain_lines
 from analysis.wording import plural
@@ -37,7 +37,7 @@ def _lines(panel: pd.DataFrame, looks: dict[str, ArmLook]) -> Iterator[Line]:
 
 
 def arm_line(line: pd.DataFrame, look: ArmLook, x: str, label: str = "") -> Line:
-    """The line of one arm in one panel, over the column `x`; a ring is known over steps alone."""
+    """Line of one arm in one panel over the column `x`; only over steps is it known where its teacher ends."""
     arm, is_control = str(line[ARM].iloc[0]), line[ROLE].iloc[0] == names.CONTROL
     steps, ends = line[names.STEP].to_numpy(float), float(line[ENDS].iloc[0])
     several = line[UNITS].max() > 1
@@ -57,7 +57,7 @@ def arm_line(line: pd.DataFrame, look: ArmLook, x: str, label: str = "") -> Line
 
 
 def _title(key: tuple[Any, ...], lines: pd.DataFrame) -> str:
-    """The depth; the budget and the validation set where they vary."""
+    """Title of a panel: the depth, and the budget and validation set where they vary."""
     layers, steps, rows = key
     parts = [plural(int(layers))]
     parts += [f"{steps:,.0f} steps"] if lines[BUDGET].nunique() > 1 else []
@@ -78,7 +78,7 @@ def loss_by_arm(results: Results, arms: Sequence[str]) -> PlotData:
 
 
 def training_loss_by_arm(results: Results, arms: Sequence[str]) -> PlotData:
-    """Training loss of each arm, which no two arms share."""
+    """Training loss of each arm; the arms have different objectives, so their losses do not compare."""
     return PlotData(
         title="Training loss by arm",
         note=f"{UNITS_NOTE}. Each arm has an objective of its own, so that arms cannot be compared by it.",
@@ -102,19 +102,11 @@ def gain_by_arm(results: Results, arms: Sequence[str]) -> PlotData | None:
     )
 
 
-def _loss(found: Findings) -> PlotData:
-    return loss_by_arm(found.results, found.record.arms)
-
-
-def _gain(found: Findings) -> PlotData | None:
-    return gain_by_arm(found.results, found.record.arms)
-
-
-def _training_loss(found: Findings) -> PlotData:
-    return training_loss_by_arm(found.results, found.record.arms)
-
-
-LOSS: Final = Plot(name="curves", make=_loss, has_tail=True)
-GAIN: Final = Plot(name="gain", make=_gain, in_pictures=False, has_tail=True)
-TRAINING_LOSS: Final = Plot(name="train_loss", make=_training_loss, on_page=False)
+LOSS: Final = Plot(name="curves", make=lambda found: loss_by_arm(found.results, found.record.arms), has_tail=True)
+GAIN: Final = Plot(
+    name="gain", make=lambda found: gain_by_arm(found.results, found.record.arms), in_pictures=False, has_tail=True
+)
+TRAINING_LOSS: Final = Plot(
+    name="train_loss", make=lambda found: training_loss_by_arm(found.results, found.record.arms), on_page=False
+)
 PLOTS: Final = (LOSS, GAIN, TRAINING_LOSS)

@@ -19,13 +19,13 @@ Dash = Literal["solid", "dash", "dot"]
 
 CONTROL_COLOUR: Final = "#6E6E6E"
 BEST_COLOUR: Final = "#D55E00"
-FLOOR_COLOURS: Final = ("#0B2A5B", "#3E7CB1", "#7FC8A9", "#D9B310")  # dark to light as the floor rises
+MIN_WEIGHT_COLOURS: Final = ("#0B2A5B", "#3E7CB1", "#7FC8A9", "#D9B310")  # dark to light as the floor rises
 ARM_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 ARM_DASHES: Final[tuple[Dash, ...]] = ("solid", "dash")
 
 
 class Marker(NamedTuple):
-    """A shape, as each library calls it."""
+    """Shape of a point, under the name it has in each library."""
 
     matplotlib: str
     plotly: str
@@ -92,18 +92,18 @@ def arm_looks(lines: pd.DataFrame) -> dict[str, ArmLook]:
 
 
 def arm_label(arm: str, is_control: bool) -> str:
-    """What a legend calls an arm: a control is called one."""
+    """Name of an arm in a legend; `none` is shown as `control`."""
     return arm.replace("none", "control", 1) if is_control else arm
 
 
 def _natural(arm: str) -> list[tuple[int, str]]:
-    """Sorts "linear 60" before "linear 240"."""
+    """Sort key that puts "linear 60" before "linear 240"."""
     parts = [part for part in re.split(r"(\d+)", arm) if part]
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _legend(arm: str, panels: pd.DataFrame) -> str:
-    """`panels`: one row a panel that has the arm. Values that differ between panels are given in their order."""
+    """Legend text of an arm. `panels`: one row a panel that has it; values that differ between them are all listed."""
     facts = [_in_order(f"{end:.0f}" if np.isfinite(end) else "never" for end in panels[ENDS] if not np.isnan(end))]
     facts = [("teacher never ends" if end == "never" else f"teacher ends at {end}") for end in facts if end]
     units = _in_order(f"{n}" for n in panels[UNITS])

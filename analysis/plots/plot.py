@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """Points of one marker."""
+    """Points that share a marker and an entry in the legend."""
 
     label: str
     legend: str = ""
@@ -59,7 +59,7 @@ class Points:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes."""
+    """What is drawn on one pair of axes."""
 
     title: str
     lines: tuple[Line, ...] = ()
@@ -93,7 +93,7 @@ class PlotData:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A plot that a kind of run has: its name, where it is shown, and what makes its data (None: not of this run)."""
+    """A plot of the report: its name, where it is shown, and what makes its data (None: not for this run)."""
 
     name: str  # of its picture, without .png
     make: Callable[[Findings], PlotData | None]
@@ -109,7 +109,7 @@ class Plot:
 
 
 def tail(data: PlotData) -> PlotData:
-    """The last 40 % of the steps of each panel."""
+    """The same plot cut to the last 40 % of the steps of each panel."""
     return replace(data, panels=tuple(map(_panel_tail, data.panels)))
 
 
@@ -134,7 +134,7 @@ def _from(line: Line, start: float) -> Line:
 
 
 def extent(panel: Panel) -> tuple[float, float] | None:
-    """From the lowest to the highest of all that is drawn in a panel; None where nothing is."""
+    """Lowest and highest y of all that is drawn in a panel; None for an empty panel."""
     parts = [array for line in panel.lines for array in (line.y, line.low, line.high) if array is not None]
     parts += [points.y + side * (points.spread or 0) for points in panel.points for side in (-1, 1)]
     drawn = np.concatenate(parts) if parts else np.array([])

@@ -54,7 +54,7 @@ def arms_beside_published(found: Findings) -> PlotData | None:
 
 
 def controls_beside_published(found: Findings) -> PlotData | None:
-    """By how much deeper or otherwise evaluated controls are below the first one; None where there is no other."""
+    """How far controls of other depths or validation sets are below the first control; None without any."""
     published = _published(found)
     if published is None:
         return None
@@ -100,7 +100,7 @@ def _caution(same_model: bool) -> str:
 
 
 def _arm_panels(found: Findings, published: Results, same_model: bool) -> Iterator[Panel]:
-    """A panel a depth that both studies have a guided arm or several controls of."""
+    """One panel for each depth that both studies have, unless only a control would be in it."""
 
     def lines_of(results: Results, arms: tuple[str, ...]) -> pd.DataFrame:
         return arm_lines(results, names.EVAL_LOSS, arms) if same_model else gain_lines(results, arms)
@@ -121,7 +121,7 @@ def _arm_panels(found: Findings, published: Results, same_model: bool) -> Iterat
 
 
 def _overlays(lines: pd.DataFrame, look: ArmLook, who: str) -> Iterator[Line]:
-    """Of one arm: a line a panel, for budgets and validation sets may differ."""
+    """Lines of one arm, one for each budget and validation set."""
     for _, line in lines.groupby(PANEL, dropna=False):
         label = arm_label(str(line[ARM].iloc[0]), is_control=True)
         yield arm_line(line, look, SHARE, f"{who}: {label}")

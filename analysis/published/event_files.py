@@ -4,10 +4,9 @@ A file that is empty, cut off or doubled never ends the reading: the run is kept
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -95,7 +94,7 @@ def _read_events(path: Path) -> _Events:
     try:
         for event in EventFileLoader(str(path)).Load():
             start = event.wall_time if np.isnan(start) else start
-            for tag, value in _values(event):
+            for tag, value in ((one.tag, tensor_util.make_ndarray(one.tensor)) for one in event.summary.value):
                 if tag == MODEL_TAG:
                     layers = json.loads(value.item().decode())["num_hidden_layers"]
                 elif tag in TAGS or tag == END_TAG:
@@ -103,10 +102,6 @@ def _read_events(path: Path) -> _Events:
     except Exception as error:  # whatever a damaged file makes the reader raise, the trial is kept and says so
         problem = f"the event file is damaged ({type(error).__name__})"
     return _Events(pd.DataFrame(rows, columns=["tag", "step", "wall", "value"]), start, layers, problem)
-
-
-def _values(event: Any) -> Iterator[tuple[str, np.ndarray]]:
-    return ((value.tag, tensor_util.make_ndarray(value.tensor)) for value in event.summary.value)
 
 
 def _reports(events: _Events) -> pd.DataFrame:

@@ -78,14 +78,15 @@ def _pair(run: PublishedRun) -> tuple[int | None, int | None, int | None]:
 def _with_gain(runs: list[PublishedRun], controls: dict[str, PublishedRun | None]) -> pd.DataFrame:
     """The reports of all runs with their gain: the control's eval_loss - the run's own at the same step."""
     empty = pd.DataFrame(columns=[TRIAL, ROLE, CONTROL_NAME], dtype="str").assign(**dict.fromkeys(REPORT, np.nan))
-    labelled = [_labelled(run, controls[run.name]) for run in runs if not run.reports.empty]
+    labelled = [
+        run.reports.assign(**{TRIAL: run.name, ROLE: run.role, CONTROL_NAME: control.name if control else ""})
+        for run in runs
+        if not run.reports.empty
+        for control in [controls[run.name]]
+    ]
     joined = pd.concat(labelled or [empty], ignore_index=True)
     paired = beside_controls(joined, [CONTROL_NAME, names.STEP], keep_unpaired=True)
     return paired.assign(**{names.GAIN: paired[names.GAIN].round(6)})
-
-
-def _labelled(run: PublishedRun, control: PublishedRun | None) -> pd.DataFrame:
-    return run.reports.assign(**{TRIAL: run.name, ROLE: run.role, CONTROL_NAME: control.name if control else ""})
 
 
 def _trial_row(run: PublishedRun, control: PublishedRun | None, curve: pd.DataFrame) -> dict[str, Any]:

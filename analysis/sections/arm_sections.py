@@ -36,7 +36,7 @@ def arm_sections(found: Findings) -> list[Section]:
 
 
 def _teachers(found: Findings) -> Iterator[str]:
-    """A line a table: what it is, what it was counted on, how good it is by itself."""
+    """One line for each table: its smoothing, the rows it was counted on, its own validation loss."""
     for table in found.record.tables.values():
         loss = table.eval_loss
         own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
@@ -60,7 +60,7 @@ def _verdict(found: Findings, compared: pd.DataFrame) -> Section:
 
 
 def _answer(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
-    """One sentence an arm and group."""
+    """Answer of the study for one arm in one group, as one sentence."""
     found = verdict(row[LOW], row[HIGH])
     said = f"{_group(row, compared)}{row[ARM]}: {VERDICTS[found]}; gain {signed(row[names.GAIN])}"
     if found == "no claim":

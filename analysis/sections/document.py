@@ -1,8 +1,9 @@
-"""A report as data, apart from how it is shown: sections of lines and tables, as Markdown and in the terminal."""
+"""A report as data, apart from how it is shown: sections of lines and tables, as Markdown, LaTeX or in the terminal."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -40,7 +41,7 @@ def markdown(title: str, sections: Iterable[Section], pictures: Iterable[str]) -
 
 
 def print_sections(sections: Iterable[Section], console: Console) -> None:
-    """The same in the terminal."""
+    """Print sections in the terminal."""
     for section in sections:
         console.print(f"\n[bold]{escape(section.title)}[/bold]")
         for line in section.lines:
@@ -65,3 +66,33 @@ def _rich_table(table: Table) -> RichTable:
     for row in table.rows:
         drawn.add_row(*map(escape, row))
     return drawn
+
+
+def latex(sections: list[Section]) -> str:
+    """Sections as LaTeX paragraphs and plain tabulars, which need no package."""
+    return "\n".join(map(_latex_section, sections))
+
+
+def _latex_section(section: Section) -> str:
+    notes = "".join(f"  \\item {_latex_text(line)}\n" for line in section.lines)
+    tables = "".join(f"\n{_latex_table(table)}" for table in section.tables)
+    return f"\\paragraph{{{_latex_text(section.title)}}}\n\\begin{{itemize}}\n{notes}\\end{{itemize}}\n{tables}"
+
+
+def _latex_table(table: Table) -> str:
+    head, *body = [" & ".join(map(_latex_text, row)) + " \\\\\n" for row in (table.headings, *table.rows)]
+    columns = "l" + "r" * (len(table.headings) - 1)
+    return f"\\begin{{tabular}}{{{columns}}}\n\\hline\n{head}\\hline\n{''.join(body)}\\hline\n\\end{{tabular}}\n"
+
+
+_LATEX: Final = {
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+}
+
+
+def _latex_text(text: str) -> str:
+    """Text escaped for LaTeX, with a minus sign before numbers instead of a hyphen."""
+    escaped = re.sub(r"[&%$#_{}\\~^<>|]", lambda found: _LATEX[found.group()], text)
+    return re.sub(r"(?<!\S)-(?=\d)", "$-$", escaped)

@@ -84,7 +84,7 @@ def _notes(found: KfoldStatistics, rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _teacher(counted: pd.Series) -> Iterator[str]:
-    """What a leak would do is said first where there is one."""
+    """Warnings about rows that the teacher counted: a leak, or rows that are not recorded."""
     if any("all" in rows for rows in counted):
         yield LEAK
     if any("" in rows for rows in counted):

@@ -103,7 +103,7 @@ def _without_control(found: Findings) -> Iterator[str]:
 
 
 def peak_memory(found: Findings) -> str:
-    """Of a trial, by role."""
+    """Sentence on the greatest memory of a trial, control and guided."""
     trials = found.results.trials
     peaks = trials.groupby(trials[ROLE] == names.CONTROL)[names.PEAK_MEMORY_MIB].max()
     control, guided = (number(peaks.get(is_control), ",.0f") for is_control in (True, False))
@@ -128,10 +128,11 @@ def step_time_table(results: Results) -> tuple[Table, ...]:
 
 
 def not_controlled(found: Findings) -> Section:
-    """What a reader should hold against the result."""
+    """Reasons why the result may not hold elsewhere."""
     folds = found.settings[FOLDS]
+    untuned = f"Learning rate {found.settings[LEARNING_RATE]:g} for both arms: tuned for neither."
     lines = [
-        *([] if found.record.tuned else [_untuned(found)]),
+        *([] if found.record.tuned else [untuned]),
         f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
         "fade in a run longer than these.",
         *_not_published(found),
@@ -140,10 +141,6 @@ def not_controlled(found: Findings) -> Section:
         *_early_controls(found),
     ]
     return Section("Not controlled", tuple(lines), subject="not controlled")
-
-
-def _untuned(found: Findings) -> str:
-    return f"Learning rate {found.settings[LEARNING_RATE]:g} for both arms: tuned for neither."
 
 
 def _not_published(found: Findings) -> Iterator[str]:
@@ -166,7 +163,7 @@ def _early_controls(found: Findings) -> Iterator[str]:
 
 
 def where(found: Findings, pictures: Sequence[str]) -> Section:
-    """Tables, pictures, logs."""
+    """Where to find tables, pictures and logs, and how to make them again."""
     trials = names.TRIALS_FOLDER
     logs = (f"TensorBoard: tensorboard --logdir {found.called}/{trials}",) if (found.folder / trials).is_dir() else ()
     return Section(
@@ -211,7 +208,7 @@ def leak_status(found: Findings) -> Section:
 
 
 def wall_clock(seconds: float | None) -> str:
-    """Of the whole found."""
+    """Sentence on the seconds that the whole run took."""
     if seconds is None:
         return "Wall clock: the run has not ended (or was cut short)."
     return f"Wall clock: {seconds:,.0f} s ({seconds / 60:.1f} min)."

@@ -76,8 +76,9 @@ def _marginals(table: pd.DataFrame) -> Section:
 
 def _marginal_row(row: Mapping[Any, Any]) -> tuple[str, ...]:
     ends = (signed(row[LOWEST]), signed(row[HIGHEST])) if row[TRIALS] > 1 else (DASH, DASH)
+    value = row[VALUE] if isinstance(row[VALUE], str) else f"{row[VALUE]:g}"
     gains = (signed(row[names.GAIN]), number(row[SD], ".4f"), *ends)
-    return (str(row[LAYERS]), _called(row[PARAMETER]), _word(row[VALUE]), *gains, str(row[TRIALS]), str(row[STOPPED]))
+    return (str(row[LAYERS]), _called(row[PARAMETER]), value, *gains, str(row[TRIALS]), str(row[STOPPED]))
 
 
 def _importances(table: pd.DataFrame) -> Section:
@@ -103,9 +104,9 @@ def _too_few(table: pd.DataFrame) -> Iterator[str]:
 def _gains(cells: pd.DataFrame, space: Space) -> Section:
     if cells.empty:
         return Section("Gain over T and floor", ("Nothing yet.",))
-    floors = axis_values(cells, space, MIN_WEIGHT)
-    headings = ("layers", "schedule", "T", *(f"{floor:g}" for floor in floors))
-    rows = tuple(_gain_row(key, row, floors) for key, row in cells.groupby([LAYERS, SCHEDULE, TEACHER_STEPS]))
+    min_weights = axis_values(cells, space, MIN_WEIGHT)
+    headings = ("layers", "schedule", "T", *(f"{value:g}" for value in min_weights))
+    rows = tuple(_gain_row(key, row, min_weights) for key, row in cells.groupby([LAYERS, SCHEDULE, TEACHER_STEPS]))
     return Section(
         "Gain over T and floor",
         ("A column a floor. In brackets: stopped by ASHA, the gain at that step. Empty: not tried.",),
@@ -113,8 +114,8 @@ def _gains(cells: pd.DataFrame, space: Space) -> Section:
     )
 
 
-def _gain_row(key: tuple[Any, ...], row: pd.DataFrame, floors: Sequence[float]) -> tuple[str, ...]:
-    found = [row[equals(row[MIN_WEIGHT], floor)] for floor in floors]
+def _gain_row(key: tuple[Any, ...], row: pd.DataFrame, min_weights: Sequence[float]) -> tuple[str, ...]:
+    found = [row[equals(row[MIN_WEIGHT], value)] for value in min_weights]
     return (*map(str, key), *("" if cell.empty else gain_text(cell.iloc[0], "+.3f") for cell in found))
 
 
@@ -123,9 +124,5 @@ def _tables(headings: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> tup
 
 
 def _called(key: str) -> str:
-    """As the tables call a parameter."""
+    """Name of a parameter in the tables."""
     return {SCHEDULE: "schedule", TEACHER_STEPS: "T", MIN_WEIGHT: "floor"}.get(key, key)
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:g}"

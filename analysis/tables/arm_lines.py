@@ -75,7 +75,7 @@ def shown_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
-    """Of each arm its finished trials; if none has finished, what there is of it."""
+    """The finished trials of each arm; for an arm without any, all its trials."""
     trials = results.trials
     tuned = LEARNING_RATE in trials and trials[LEARNING_RATE].nunique() > 1
     if tuned:
@@ -100,7 +100,7 @@ def _arm(row: Any) -> str:
 
 
 def _of_search(trials: pd.DataFrame) -> pd.DataFrame:
-    """Of each depth its best schedule and control on the seeds that confirmed it, else its best ones on the search's.
+    """The best schedule of each depth and its control, on the seeds that confirmed it, else on the search's seed.
 
     Never the seed that chose the winner together with others: the two sides must be means over the same units.
     """

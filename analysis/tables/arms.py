@@ -26,7 +26,7 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
-from analysis.tables.folds import test_over_train
+from analysis.tables.folds import fold_ratio
 from analysis.tables.pairing import AGAINST_CONTROL, OF_CONTROL, beside_controls, time_to_control
 from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
@@ -61,7 +61,7 @@ def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
     done = trials[(trials[STATE] == names.FINISHED) & np.isfinite(trials[names.EVAL_LOSS])].copy()
     done[FOLD] = done[FOLD].where(done[FOLDS].notna(), 0)
     if tuned is not None:
-        done = _at_its_best(done, tuned)
+        done = pd.concat(list(_best_values(done, tuned)) or [done]).sort_index()
     last = [names.EVAL_LOSS, names.STEP, names.TRAIN_SECONDS]
     paired = beside_controls(done, [*GROUP, *UNIT], last)
     curves = dict(iter(results.curves.groupby(TRIAL)))
@@ -70,12 +70,8 @@ def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
     return paired.assign(**pd.DataFrame(reached, index=paired.index, columns=AGAINST_CONTROL))
 
 
-def _at_its_best(trials: pd.DataFrame, tuned: str) -> pd.DataFrame:
-    """Of each group and arm, the trials at the value of `tuned` with the lowest mean loss over all units."""
-    return pd.concat(list(_best_values(trials, tuned))).sort_index() if len(trials) else trials
-
-
 def _best_values(trials: pd.DataFrame, tuned: str) -> Iterator[pd.DataFrame]:
+    """The trials of each group and arm at the value of `tuned` that has the lowest mean loss over all units."""
     for _, arm in trials.groupby([*GROUP, ARM], sort=False, dropna=False):
         values = arm.groupby(tuned)[names.EVAL_LOSS].agg(["mean", "size"])
         complete = values[values["size"] == values["size"].max()]
@@ -105,7 +101,7 @@ def _interval(part: pd.DataFrame, gains: np.ndarray) -> tuple[float, float]:
     by_fold = part.groupby(FOLD)[names.GAIN].mean()
     if len(by_fold) < 2:
         return student_interval(gains)
-    corrected = nadeau_bengio(by_fold.to_numpy(dtype=float), test_over_train(part)[0])
+    corrected = nadeau_bengio(by_fold.to_numpy(dtype=float), fold_ratio(part)[0])
     return corrected.low, corrected.high
 
 

@@ -152,7 +152,10 @@ def _confirmation(group: pd.DataFrame) -> dict[str, float]:
 
 
 def _paired_seconds(curves: pd.DataFrame) -> pd.DataFrame:
-    """One row a taught interval between reports: trial, model.layers, steps, guided_seconds, plain_seconds."""
+    """One row for each interval between reports in which the teacher taught.
+
+    Columns: trial, model.layers, steps, guided_seconds, plain_seconds.
+    """
     before = curves.groupby(TRIAL)[[names.STEP, names.TRAIN_SECONDS]].shift()
     spent = curves.assign(steps=curves[names.STEP] - before[names.STEP])
     spent["seconds"] = curves[names.TRAIN_SECONDS] - before[names.TRAIN_SECONDS]

@@ -101,7 +101,7 @@ def _why(pair: dict[Any, Any], searched_only: bool) -> str:
 
 
 def _named(guided: pd.DataFrame) -> pd.DataFrame:
-    """With an arm for every trial; where settings differ within a fold, the arm says them, for they are not repeats."""
+    """The trials with an arm for each; an arm says the settings that differ within a fold, for those are no repeats."""
     guided = guided.assign(**{ARM: [_arm(row) for row in guided.to_dict("records")]})
     told = {arm: _varied(group) for arm, group in guided.groupby(ARM)}
     full = [", ".join([row[ARM], *_settings(row, told[row[ARM]])]) for row in guided.to_dict("records")]

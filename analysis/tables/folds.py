@@ -107,7 +107,7 @@ def left_out(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def kfold_statistics(rows: pd.DataFrame) -> list[KfoldStatistics]:
-    """Of each arm in the rows of `kfold_rows`, in their order."""
+    """Statistics of each arm in the rows of `kfold_rows`, in the order of the rows."""
     return [_statistics(str(arm), group) for arm, group in rows.groupby(ARM, sort=False)]
 
 
@@ -121,7 +121,7 @@ def _fold_row(pairs: pd.DataFrame) -> dict[str, Any]:
 def _statistics(arm: str, rows: pd.DataFrame) -> KfoldStatistics:
     gains = rows[names.GAIN].to_numpy(dtype=float)
     means = rows[_MEANS].mean(skipna=False)
-    ratio, rows_known = test_over_train(rows)
+    ratio, rows_known = fold_ratio(rows)
     return KfoldStatistics(
         arm=arm,
         folds=len(rows),
@@ -145,7 +145,7 @@ def _statistics(arm: str, rows: pd.DataFrame) -> KfoldStatistics:
     )
 
 
-def test_over_train(rows: pd.DataFrame) -> tuple[float, bool]:
+def fold_ratio(rows: pd.DataFrame) -> tuple[float, bool]:
     """n_test / n_train of a fold, and whether it is from row counts; 1/(k - 1), as if all rows were used, otherwise."""
     ratio = float((rows[EVAL_ROWS] / rows[TRAIN_ROWS]).max(skipna=False))
     return (ratio, True) if math.isfinite(ratio) else (1 / (_planned(rows) - 1), False)

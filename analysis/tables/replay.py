@@ -87,15 +87,12 @@ def groups(results: Results, controls: bool = False) -> list[Group]:
     evaluated = curves[np.isfinite(curves[names.EVAL_LOSS]) & (curves[names.STEP] > 0)].sort_values(names.STEP)
     found = []
     for _, members in full.groupby(CONTROL_NAME):
-        read = [_curve(name, evaluated[evaluated[TRIAL] == name]) for name in members[TRIAL]]
+        rows = [(name, evaluated[evaluated[TRIAL] == name]) for name in members[TRIAL]]
+        read = [Curve(name, tuple(map(int, own[names.STEP])), tuple(own[names.EVAL_LOSS])) for name, own in rows]
         last = max((curve.steps[-1] for curve in read if curve.steps), default=0)
         whole = tuple(curve for curve in read if curve.steps and curve.steps[-1] == last)
         found += [Group(int(members[LAYERS].iloc[0]), whole)] if len(whole) > 1 else []
     return found
-
-
-def _curve(name: str, rows: pd.DataFrame) -> Curve:
-    return Curve(name, tuple(map(int, rows[names.STEP])), tuple(map(float, rows[names.EVAL_LOSS])))
 
 
 def lead(results: Results) -> pd.DataFrame:

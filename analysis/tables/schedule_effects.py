@@ -85,7 +85,7 @@ def importances(trials: pd.DataFrame, space: Space) -> pd.DataFrame:
 
 
 def _ped_anova(finished: pd.DataFrame, space: Space) -> dict[str, float]:
-    """Of parameters that took more than one value; the others tell nothing: 0."""
+    """Importance of each parameter; 0 for one that took a single value."""
     import optuna  # here, for it is heavy and no other analysis needs it
 
     varied = {key: values for key, values in space.items() if finished[key].nunique() > 1}
@@ -101,7 +101,7 @@ def _ped_anova(finished: pd.DataFrame, space: Space) -> dict[str, float]:
 
 
 def _distribution(column: pd.Series, values: Sequence[Any]) -> Any:
-    """Numbers in their order, words without one."""
+    """Distribution of a parameter for Optuna: numbers are ordered, words are not."""
     import optuna
 
     if isinstance(values[0], str):

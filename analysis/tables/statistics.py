@@ -105,7 +105,7 @@ def _t_test(gains: Values, test_over_train: float) -> TTest:
     mean, df = float(values.mean()), values.size - 1
     if df == 0:
         return TTest(mean, math.nan, df, math.nan, math.nan, math.nan)
-    error = _sd(values) * math.sqrt(1 / values.size + test_over_train)
+    error = float(values.std(ddof=1)) * math.sqrt(1 / values.size + test_over_train)
     statistic = _ratio(mean, error)
     half = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
     return TTest(mean, statistic, df, float(2 * stats.t.sf(abs(statistic), df)), mean - half, mean + half)
@@ -116,10 +116,6 @@ def _ratio(mean: float, error: float) -> float:
     if error > 0:
         return mean / error
     return math.copysign(math.inf, mean) if mean else math.nan
-
-
-def _sd(values: NDArray[np.float64]) -> float:
-    return float(values.std(ddof=1)) if values.size > 1 else math.nan
 
 
 def _checked(values: Values) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import tyro
@@ -20,10 +21,10 @@ from sweeps.engine.options import (
     each_option_once,
     export_of,
     free_settings,
-    lasting_place,
+    lasting_address,
     machine_of,
     resume_command,
-    run_place,
+    run_address,
 )
 from sweeps.engine.specs.spec import Spec
 from trainable import names
@@ -71,7 +72,8 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     check_device(spec, options)
     export = export_of(options)
     if export is not None:
-        check_export(export, spec, folder)
+        with folder.files.naming() if folder is not None else nullcontext():
+            check_export(export, spec, folder)
     show_plan(spec, console)
     if options.dry_run:
         return 0
@@ -81,7 +83,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     machine = machine_of(options)
     check_address(machine.cluster)
     if folder is None:
-        folder = RunFolder.create(lasting_place("--results", options.results), spec.study)
+        folder = RunFolder.create(lasting_address("--results", options.results), spec.study)
     else:
         folder.make(may_exist=True)
     folder.files.check_writable()
@@ -99,12 +101,12 @@ def spec_and_folder(study: Callable[[AnyOptions], Spec], options: AnyOptions) ->
     """What is to be done, and where; no folder yet for a new run that the time will name."""
     if options.resume is not None:
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
-        folder = RunFolder.open(run_place("--resume", options.resume))
+        folder = RunFolder.open(run_address("--resume", options.resume))
         return folder.spec(), folder
     spec = study(options)
     check_effects(spec, free_settings(options))
     check_inputs(spec)
-    results = lasting_place("--results", options.results)
+    results = lasting_address("--results", options.results)
     if options.run is None:
         return spec, None
     folder = RunFolder.named(results, spec.study, options.run)

@@ -1,4 +1,4 @@
-"""Workers that die: what killed them, in one sentence; each restart is told, and the last death explains the failure.
+"""Explain deaths of workers: each restart is told with its cause, and the last death is the reason of a failed trial.
 
 A killed process leaves no word, and Ray passes on no signal, so the cause is pieced together: from the exception where
 there was one, from the kernel's count of processes that it killed for want of memory, from what Ray says of the node.
@@ -35,7 +35,7 @@ _OUT_OF_MEMORY = (
 
 
 class WorkerDeaths(tune.Callback):  # type: ignore[misc]
-    """Tune's callbacks at the death of a trial's worker."""
+    """Callbacks that Tune calls at the death of a trial's worker."""
 
     def __init__(self, order: TrialOrder, console: Console, restarts: int):
         self._order = order
@@ -48,25 +48,29 @@ class WorkerDeaths(tune.Callback):  # type: ignore[misc]
         return {}
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Tell that Tune restarts the trial, and why."""
+        """Say that Tune restarts the trial, and why."""
         which = f"restart {trial.num_failures} of {self._restarts}"
-        self._say(f"  {trial.config['name']:<34} {self._reason(trial)}; goes on from its last checkpoint ({which})")
+        said = f"  {trial.config['name']:<34} {self._reason(trial)}; goes on from its last checkpoint ({which})"
+        self._console.print(said, highlight=False, markup=False)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Book the reason of its last death."""
+        """Write the reason of the last death into the trial's status."""
         reason = f"{self._reason(trial)}, after {self._restarts} restarts"
         self._order.explain_failure(trial.config["name"], reason)
 
     def _reason(self, trial: Any) -> str:
         before, self._oom_kills = self._oom_kills, kernel_oom_kills()
-        return death_reason(_last_error(trial), out_of_memory=self._oom_kills > before)
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        kept = trial.pickled_error_file  # where Tune has just kept the trial's error
+        error = cloudpickle.loads(Path(kept).read_bytes()) if kept and Path(kept).exists() else None
+        error = error if isinstance(error, BaseException) else None
+        return death_reason(error, out_of_memory=self._oom_kills > before)
 
 
 def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
-    """One sentence, without its full stop. `out_of_memory`: the kernel has killed a process for that reason lately."""
+    """Cause of a worker's death as a sentence without its full stop.
+
+    out_of_memory: the kernel has killed a process for want of memory since the last death.
+    """
     if isinstance(error, RayTaskError):
         first_line = (str(error.cause).strip() or "no message").splitlines()[0].rstrip(".")
         return f"{type(error.cause).__name__}: {first_line}"
@@ -79,19 +83,12 @@ def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
 
 
 def kernel_oom_kills() -> int:
-    """How many processes the kernel of this machine has killed for want of memory since it started; 0 if not told."""
+    """Number of processes that this machine's kernel has killed for want of memory since boot; 0 if not told."""
     try:
         counts = dict(line.split() for line in _VM_EVENTS.read_text().splitlines())
     except OSError:
         return 0
     return int(counts.get("oom_kill", 0))
-
-
-def _last_error(trial: Any) -> BaseException | None:
-    """The error that Tune has just kept for a trial, as an exception."""
-    path = trial.pickled_error_file
-    error = cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
-    return error if isinstance(error, BaseException) else None
 
 
 def drop_unusable_checkpoints(folder: RunFolder, say: Callable[[str], None]) -> None:

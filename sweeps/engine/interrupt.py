@@ -19,7 +19,7 @@ _SHOW_CURSOR = "\x1b[?25h"  # progress bars hide it
 
 
 class EndAtOnce:
-    """In a `with` block, a SIGINT that Tune does not take tells `resume`, a command, and ends the process.
+    """Within the block, a SIGINT that Tune does not take prints the command `resume` and ends the process.
 
     Tune leaves a handler behind that takes note and does nothing: give each of its runs a block of its own.
     """

@@ -1,4 +1,4 @@
-"""The options that every study understands, and what they say: settings, machine, where results go, how to go on.
+"""Options that every study understands, and what is made of them: settings, machine, results folder, resume command.
 
 What is left out takes the study's setting; what an option does not name, `--set key=value` does.
 """
@@ -32,7 +32,7 @@ KEPT = (
     "--cpus",
     "--dashboard-host",
 )  # options that a run does not remember
-_PLACES = ("corpus.source", "tokens.tokenizer", "model.name")
+_PATHS = ("corpus.source", "tokens.tokenizer", "model.name")
 _JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
 
 
@@ -122,7 +122,7 @@ def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
     if both := named.keys() & free.keys():
         raise InputError(f"{sorted(both)[0]} is given by its own option and by --set: leave one of them out.")
     setting = override(setting, SMOKE) if options.smoke_test else setting
-    given = {key: _absolute(value) if key in _PLACES else value for key, value in (named | free).items()}
+    given = {key: _absolute(value) if key in _PATHS else value for key, value in (named | free).items()}
     return override(setting, given)
 
 
@@ -143,7 +143,7 @@ def named_settings(options: Options) -> dict[str, Any]:
 
 
 def free_settings(options: Options) -> dict[str, Any]:
-    """{dotted key: value} of --set."""
+    """{dotted key: value} that --set gives."""
     given: dict[str, Any] = {}
     for text in options.set:
         key, equals, value = text.partition("=")
@@ -164,7 +164,7 @@ def _absolute(name: Any) -> Any:
 
 
 def machine_of(options: Options) -> Machine:
-    """Where and with what the trials run."""
+    """The machine that the options describe."""
     return Machine(
         address=options.address,
         workers_per_trial=options.workers_per_trial,
@@ -176,7 +176,7 @@ def machine_of(options: Options) -> Machine:
 
 
 def export_of(options: Options) -> Export | None:
-    """Which model is to be written where."""
+    """The model that --export asks for; None without it."""
     if options.export is None:
         return None
     trial, folder = options.export
@@ -199,8 +199,8 @@ def kept(arguments: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def run_place(option: str, text: str) -> Path | str:
-    """A path, or a URI that is none. Raises InputError for one that cannot be opened."""
+def run_address(option: str, text: str) -> Path | str:
+    """A path, or a URI of a store. Raises InputError for a URI that cannot be opened."""
     if not is_uri(text):
         return user_path(text)
     parts = urlsplit(text)
@@ -215,14 +215,14 @@ def run_place(option: str, text: str) -> Path | str:
     return user_path(path)
 
 
-def lasting_place(option: str, text: str) -> Path | str:
-    """Where to write. Raises InputError as `run_place` does, and for a folder that Ray removes when the job ends."""
-    place = run_place(option, text)
+def lasting_address(option: str, text: str) -> Path | str:
+    """A place to write to. Raises InputError as `run_address` does, and for a folder that Ray removes after the job."""
+    place = run_address(option, text)
     return lasting_path(option, place) if isinstance(place, Path) else place
 
 
 def lasting_path(option: str, path: Path) -> Path:
-    """The path. Raises InputError for a folder that Ray removes when the job ends."""
+    """The path itself. Raises InputError for a folder that Ray removes when the job ends."""
     require(
         _JOB_COPY not in path.absolute().parts,
         f"{option} is {path}, which lies in the copy of the working folder that Ray removes after the job: give an "

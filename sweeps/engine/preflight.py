@@ -1,7 +1,7 @@
-"""What Ray must have of the machine, asked before it is missed: open files, shared memory.
+"""Check what Ray needs of the machine before it starts: open files, shared memory.
 
 Without this, a low limit of open files aborts the driver inside Ray without a word, and a small /dev/shm silently moves
-tokens and tables to the disk. Imports nothing heavy: it is asked first of all.
+tokens and tables to the disk. Imports nothing heavy, for it comes first of all; room.py checks the disk.
 """
 
 import os

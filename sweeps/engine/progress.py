@@ -1,4 +1,4 @@
-"""What a person sees while trials run: a bar for each running trial, and a line for each that has ended."""
+"""Show the progress of a run: a bar for each running trial, and a line for each that has ended."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from trainable.plan import TrialPlan
 
 
 class LiveProgress(tune.Callback):  # type: ignore[misc]
-    """Tune's callbacks, drawn with rich; on a plain stream only the lines of ended trials and first reports show."""
+    """Progress bars as callbacks of Tune; on a plain stream only first reports and ended trials are printed."""
 
     def __init__(self, console: Console, trials: int, ended: int):
         self._console = console
@@ -57,7 +57,7 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
         self._end(plan, f"step {step:>4}/{steps}  {_note(plan, result)}{'' if step == steps else '  ended early'}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Say so, though the sweep goes on."""
+        """Replace the bar by a line that says so; the sweep goes on."""
         self._end(TrialPlan.from_dict(trial.config["plan"]), "failed")
 
     def _end(self, plan: TrialPlan, text: str) -> None:

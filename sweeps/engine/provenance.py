@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, hardware. Kept with each run, and free of secrets."""
+"""Record where a result comes from: versions, commit, hardware, command. Kept with each run, and free of secrets."""
 
 import os
 import platform
@@ -31,7 +31,7 @@ def provenance() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that are installed (a machine that only trains may lack some)."""
+    """Versions of Python and of the packages that are installed (a machine that only trains may lack some)."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         with suppress(PackageNotFoundError):
@@ -68,7 +68,7 @@ def git_commit() -> str | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Of the driver's machine."""
+    """Processors, memory and system of the driver's machine."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {

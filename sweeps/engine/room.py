@@ -1,4 +1,4 @@
-"""Room on the disk for results, asked before it is missed: a full disk ends trial after trial."""
+"""Check the room on the disk for results before and during a run: a full disk would end trial after trial."""
 
 import time
 from typing import Any
@@ -24,7 +24,7 @@ ROOM_HINT = "free some space, or give --results DIR"
 
 
 class RoomWatch(tune.Stopper):  # type: ignore[misc]
-    """Ends a sweep, for later resumption, while there is still room for what its running trials write next."""
+    """Stopper that ends a sweep, to be resumed later, while its running trials can still write their next files."""
 
     def __init__(self, folder: RunFolder, spec: Spec, prepared: Prepared, slots: int):
         self._path = folder.path
@@ -67,7 +67,7 @@ class RoomWatch(tune.Stopper):  # type: ignore[misc]
 
 
 def checkpoint_bytes(spec: Spec, prepared: Prepared) -> int:
-    """Of the largest model of a run: weights and AdamW's two moments, in float32."""
+    """Size of a checkpoint of the largest model of a run: weights and AdamW's two moments, in float32."""
     return 12 * max(_parameters(config, prepared) for config in spec.largest()) + MIB // 8
 
 

@@ -13,8 +13,8 @@ from sweeps.engine.options import Options, base_config
 from sweeps.engine.settings import LAPTOP, PUBLISHED
 from sweeps.engine.specs.comparison import Arm, Comparison
 from sweeps.engine.specs.trial_names import NO_TEACHER
-from trainable.config import Schedule, TrialConfig, override, require_seed
-from trainable.errors import InputError
+from trainable.config import Schedule, TrialConfig, override
+from trainable.errors import InputError, require_seed
 
 PUBLISHED_STEPS = 588
 Scale = Literal["laptop", "published"]

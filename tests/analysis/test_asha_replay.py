@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from commands import run_module
+from paths import ROOT
 from replay_curves import EARLY, LATE, PAIR, add_depth
 from synthetic_run import write_run
 
@@ -18,7 +19,6 @@ from analysis.tables.replay import Group, lead, replay
 from trainable import names
 from trainable.errors import InputError
 
-ROOT = Path(__file__).parents[2]
 K_FOLD = ROOT / "results" / "published" / "k_fold"
 
 

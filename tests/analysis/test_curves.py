@@ -8,9 +8,6 @@ from arm_trials import two_arms
 from commands import run_module
 from synthetic_run import realistic_run
 
-ROOT = Path(__file__).parents[2]
-
-
 run_command = partial(run_module, "analysis.curves")
 
 

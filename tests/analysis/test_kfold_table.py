@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from commands import run_module
 from fold_trials import LINEAR_240, NONE, pair, table
+from paths import ROOT
 from synthetic_run import add_trial, write_run
 
 from analysis.kfold_table import Format, kfold_csv, main
 from analysis.tables.folds import kfold_rows, kfold_statistics
 from trainable import names
 
-ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "results" / "published" / "k_fold"
 FORMATS: list[Format] = ["terminal", "csv", "markdown", "latex"]
 

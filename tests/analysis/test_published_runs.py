@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from commands import run_module
 from pandas.testing import assert_frame_equal
+from paths import ROOT
 from published_files import CONTROL, GUIDED, LOSSES, add_run
 
 from analysis.published.studies import read, read_study
@@ -16,7 +17,7 @@ from analysis.results import Results, load
 from trainable import names
 from trainable.errors import InputError
 
-KEPT = Path(__file__).parents[2] / "results" / "published"
+KEPT = ROOT / "results" / "published"
 SOURCES = ("event files", "kept CSV files")
 # DESIGN section 5: last validation loss by layers and arm.
 SCHEDULES = {

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from comparisons import comparison
+from paths import ROOT
 
 from analysis.report import write_report
 from trainable.errors import InputError
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_a_folder_that_is_not_a_run_is_refused_and_leaves_no_page(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from paths import ROOT
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
 from analysis.results import Results, build, load, write
@@ -19,7 +20,7 @@ from trainable.errors import InputError
 from trainable.record.files import write_json
 from trainable.record.ledger import append_row, read_lines
 
-README = Path(__file__).parents[2] / "results" / "README.md"
+README = ROOT / "results" / "README.md"
 CONTROL = {0: 8.0, 20: 6.0, 40: 5.0}
 GUIDED = {"teacher__schedule": "linear", "teacher__steps": 20}
 
@@ -65,7 +66,7 @@ def test_a_damaged_line_is_an_error_that_names_file_and_line(run: Path, bad: str
     name = add_control(run)
     first, *others = ledger(run, name).read_text().splitlines()
     ledger(run, name).write_text("\n".join([first, bad, *others]) + "\n")
-    with pytest.raises(InputError, match=f"line 2 of .*{name}/metrics.jsonl"):
+    with pytest.raises(InputError, match=rf"{name}/metrics\.jsonl is damaged \(line 2: "):
         load(run)
 
 
@@ -207,4 +208,4 @@ def test_a_run_file_without_settings_is_an_error(tmp_path: Path) -> None:
 
 def test_the_analysis_imports_neither_ray_nor_torch() -> None:
     code = "import sys, analysis.summary; assert not {'ray', 'torch', 'transformers'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=README.parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -17,9 +17,6 @@ from analysis.tables.schedule_effects import read_space
 from trainable import names
 from trainable.errors import InputError
 
-ROOT = Path(__file__).parents[2]
-
-
 run_command = partial(run_module, "analysis.schedule_report")
 
 

@@ -17,7 +17,6 @@ from trainable import names
 from trainable.errors import InputError
 from trainable.record.files import read_json, write_json
 
-ROOT = Path(__file__).parents[2]
 CONTROL = {0: 8.0, 60: 6.0, 120: 5.0}
 
 

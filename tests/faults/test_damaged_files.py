@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pandas.testing import assert_frame_equal
+from paths import ROOT
 from small_corpus import small_config
 from sweep_specs import new_run, small_sweep
 from synthetic_run import realistic_run
@@ -35,7 +36,7 @@ from trainable.record.ledger import append_row, read_lines
 from trainable.record.run_files import RunFiles
 from trainable.student.train import Report, RunData, train
 
-RECORD = Path(__file__).parents[2] / "results" / "record"
+RECORD = ROOT / "results" / "record"
 CONTROL = "none-L1-s0"
 
 

@@ -1,7 +1,6 @@
 """A disk that is full or read-only: told in a sentence with what is needed and found, and nothing written is lost."""
 
 import dataclasses
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from paths import ROOT, child_environment
 from small_corpus import small_config, small_sentences
 from small_disk import fill, remount, small_disk
 from sweep_specs import new_run, small_sweep
@@ -31,7 +31,6 @@ from trainable.record.tensorboard import TensorBoardLog
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
 from trainable.student.train import Report, RunData, train
 
-ROOT = Path(__file__).parents[2]
 ROW = {names.STEP: 0, names.EVAL_LOSS: 5.0}
 
 
@@ -229,7 +228,7 @@ def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None
 
 @pytest.mark.timeout(400)
 def test_a_disk_that_fills_up_in_the_middle_of_a_sweep_loses_nothing(tmp_path: Path) -> None:
-    home = os.environ | {"BIGRAM_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    home = child_environment(BIGRAM_CACHE=str(tmp_path / "cache"))
     with small_disk(tmp_path / "results", "64m") as disk:
         words = study(tmp_path, "--results", str(disk))
         driver = subprocess.Popen(words, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

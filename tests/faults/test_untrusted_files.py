@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import pickle
 import re
 import shutil
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from paths import ROOT, child_environment
 from small_corpus import small_config
 from sweep_specs import new_run, run_record, small_sweep
 from synthetic_run import realistic_run
@@ -47,7 +47,6 @@ from trainable.text.corpus import open_corpus
 from trainable.text.hub import hub_dataset
 from trainable.text.tokenizer import load_tokenizer
 
-ROOT = Path(__file__).parents[2]
 MARK = "a-planted-pickle-ran"
 
 
@@ -394,8 +393,9 @@ def test_no_file_of_a_real_run_holds_a_secret_of_the_environment(tmp_path: Path)
     words += ["--corpus", config.corpus.source, "--train-rows", "400", "--eval-rows", "100"]
     words += ["--tokenizer", "train:512", "--results", str(tmp_path / "results"), "--cpus", "2"]
     words += ["--set", "tokens.context=32", "loop.batch_blocks=4"]
-    home = {"BIGRAM_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, env=os.environ | SECRETS | home, capture_output=True, text=True)
+    done = subprocess.run(
+        words, env=child_environment(BIGRAM_CACHE=str(tmp_path / "cache")) | SECRETS, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     [url] = re.findall(r"Ray dashboard: http://([\d.]+):", done.stdout)
     assert url == "127.0.0.1"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from live_sweep import PATIENCE, descendants, wait_until_gone
+from paths import ROOT
 
 from analysis.results import load
 from trainable import names
 
 pytestmark = pytest.mark.timeout(900)
 
-ROOT = Path(__file__).resolve().parents[2]
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 COMMAND = ("python", "sweeps/schedule_search.py", "--smoke-test")
 

@@ -17,6 +17,7 @@ import pytest
 import ray
 import yaml
 from live_sweep import corpus_file, descendants, ledgers, wait_until_gone
+from paths import ROOT
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
 from s3_server import s3_server
@@ -24,7 +25,6 @@ from s3_server import s3_server
 from analysis.results import load
 from trainable import names
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "sweeps" / "recipes"
 DOCKERFILE, SLURM, README = ((FOLDER / name).read_text() for name in ("Dockerfile", "slurm.sh", "README.md"))
 RAYJOB: dict[str, Any] = yaml.safe_load((FOLDER / "rayjob.yaml").read_text())

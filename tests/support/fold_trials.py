@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.sections.document import latex
 from analysis.sections.fold_sections import kfold_sections
-from analysis.sections.latex import latex
 from analysis.tables.folds import kfold_rows, left_out
 from trainable import names
 

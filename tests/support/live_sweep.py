@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
+from paths import ROOT, child_environment
 from small_corpus import small_sentences
 
 from analysis.results import load
@@ -19,7 +20,7 @@ from trainable import names
 from trainable.record.ledger import read_lines
 
 SMALL_STUDY = Path(__file__).with_name("small_study.py")
-SEARCH = Path(__file__).resolve().parents[2] / "sweeps" / "schedule_search.py"
+SEARCH = ROOT / "sweeps" / "schedule_search.py"
 PATIENCE = 240  # seconds that something may take on a busy machine before a test gives up on it
 
 
@@ -34,13 +35,12 @@ class LiveSweep:
         self._output = folder / f"output-{time.monotonic_ns()}.txt"
         command = [sys.executable, str(script), "--results", str(self.results)]
         command += words if "--resume" in words else ["--corpus", str(corpus_file(folder)), *words]
-        inherited = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
         with open(self._output, "w") as stream:
             self.driver = subprocess.Popen(
                 command,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=inherited | {"PYTHONUNBUFFERED": "1"} | (environment or {}),
+                env=child_environment(PYTHONUNBUFFERED="1", **(environment or {})),
                 start_new_session=True,
             )
 

@@ -153,10 +153,6 @@ class RunRecord:
             command=tuple(own_name(word, folder) for word in self.command),
         )
 
-    def for_keeping(self, folder: Path) -> "RunRecord":
-        """The record with every file called by `own_name`: for a run that is kept to be read, not to be resumed."""
-        return replace(self.with_own_names(folder), spec=_own_names(self.spec, folder))
-
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], path: Path | str = names.RUN_FILE) -> "RunRecord":
         """The inverse of `to_dict`; reads older records too. Raises RecordError, which names `path`, for any other."""
@@ -190,14 +186,6 @@ def own_name(text: str, folder: Path) -> str:
     if not path.is_absolute() or path == Path("/"):
         return text
     return f"{key}{equals}{path.relative_to(folder) if path.is_relative_to(folder) else path.name}"
-
-
-def _own_names(tree: Any, folder: Path) -> Any:
-    if isinstance(tree, Mapping):
-        return {key: _own_names(value, folder) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_own_names(value, folder) for value in tree)
-    return own_name(tree, folder) if isinstance(tree, str) else tree
 
 
 class RecordError(InputError):

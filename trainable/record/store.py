@@ -1,7 +1,8 @@
-"""Files behind a URI, as whole objects: what pyarrow.fs opens (s3://, gs://, abfs://, hdfs://).
+"""Read and write files behind a URI as whole objects, through pyarrow.fs (s3://, gs://, abfs://, hdfs://).
 
-A store can neither append to an object nor rename it, and who reads it while it is written sees the one before. A
-store that has answered once is given some minutes where it fails; then StoreError says which store, and why.
+A store can neither append to an object nor rename it, and whoever reads it while it is written sees the version
+before. Where a store that has answered before fails, operations are tried again for some minutes; then StoreError says
+which store failed, and why.
 """
 
 import os
@@ -20,36 +21,37 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 # Seconds before an operation is tried again; pyarrow itself has then tried for 6.
 _PAUSES = (1.0, 4.0, 10.0, 30.0, 60.0)
 _CHUNK = 16 * 2**20
-_FINAL = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|INVALID|SIGNATURE|No response body")  # as pyarrow names S3's refusals
+# Refusals that come again; pyarrow keeps no field for the reason, so its words for S3 are read.
+_FINAL = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|INVALID|SIGNATURE|No response body")
 
 
 ADVICE = "check its name, the network, and your credentials"
 
 
 class StoreError(OSError):
-    """The store does not answer, or refuses."""
+    """A store that does not answer, or refuses."""
 
 
 class Version(NamedTuple):
-    """Which of the objects that a name has had."""
+    """One version of an object: size and modification time."""
 
     size: int
-    changed_ns: int  # since the epoch
+    changed_ns: int  # nanoseconds since the epoch
 
 
 def is_uri(text: str) -> bool:
-    """Whether it is no path."""
+    """Whether the text is a URI, not a path."""
     return _URI.match(text) is not None
 
 
 def below(uri: str, *names: str) -> str:
-    """The URI of what lies in the folder `uri`; its options (?endpoint_override=...) stay at the end."""
+    """URI of something in the folder `uri`; its options (?endpoint_override=...) stay at the end."""
     parts = urlsplit(uri)
     return urlunsplit(parts._replace(path="/".join([parts.path.rstrip("/"), *names])))
 
 
 class Store:
-    """The objects below a URI, by names such as "trials/none-L1-s0/metrics.jsonl"."""
+    """Objects below a URI, called by names such as "trials/none-L1-s0/metrics.jsonl"."""
 
     def __init__(self, uri: str):
         """Raises InputError for a URI that pyarrow does not open; S3 may be asked for its region, else nothing is."""
@@ -96,7 +98,7 @@ class Store:
         self._again(once)
 
     def remove(self, name: str) -> None:
-        """The object, if it is there."""
+        """Delete the object, if it exists."""
         self._again(lambda: self._filesystem.delete_file(self._at(name)) if self._list(name) else None)
 
     def _list(self, name: str) -> dict[str, Version]:
@@ -133,5 +135,5 @@ def _is_final(error: OSError) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line, without its full stop."""
+    """First line of an error, without its full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

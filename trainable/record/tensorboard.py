@@ -23,7 +23,7 @@ _SCALARS = tuple(n for n in names.REPORT_COLUMNS if n not in (names.STEP, names.
 class TensorBoardLog:
     """Event file of one attempt at a trial; TensorBoard hides an earlier attempt's rows from `first_step` on.
 
-    settings: of the trial, by dotted key. All methods raise OSError where the disk is full.
+    `settings` are those of the trial by dotted key. All methods raise OSError where the disk is full.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int):
@@ -35,14 +35,14 @@ class TensorBoardLog:
         self._write(0, summary=start)
 
     def write(self, row: dict[str, Any]) -> None:
-        """One report; missing values leave no point."""
+        """Write a report; missing values leave no point."""
         for name in _SCALARS:
             if row[name] is not None and row[name] == row[name]:  # not NaN
                 self._write(row[names.STEP], summary=scalar(name, row[name]))
         self._writer.flush()
 
     def close(self) -> None:
-        """The attempt has ended."""
+        """Write the end of the attempt and close the file."""
         self._write(0, summary=self._end)
         self._writer.close()
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trainable.config import TeacherConfig
 from trainable.record.cache import Manifest, built_once
 from trainable.record.files import fingerprint
 from trainable.teacher.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_bigrams, count_blocks
 from trainable.teacher.kinds import KINDS, Material
+from trainable.teacher.settings import TeacherConfig
 from trainable.teacher.table import BigramTable, cross_entropy, load_table, save_table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.tokenizer import TextTokenizer

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.config import TokensConfig
 from trainable.errors import DamagedFile, InputError, require
 from trainable.record.cache import MANIFEST_FILE, Manifest, built_once
 from trainable.record.files import fingerprint, join_files
 from trainable.text.corpus import Corpus
 from trainable.text.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, id_dtype, pack, pack_as_published
+from trainable.text.settings import TokensConfig
 from trainable.text.shards import ShardMaker, progress_bar
 from trainable.text.split import Parts, RowIds, row_ids_digest
 from trainable.text.tokenizer import TextTokenizer

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trainable.config import CorpusConfig
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
 from trainable.text.hub import is_hub_id
@@ -27,6 +26,7 @@ from trainable.text.rows import RowSource
 from trainable.text.rows_datasets import SAVED_MARKS, open_hub, open_saved
 from trainable.text.rows_lines import open_jsonl, open_text
 from trainable.text.rows_parquet import open_parquet
+from trainable.text.settings import CorpusConfig
 
 BUILTIN = "builtin"
 BUILTIN_FILE = Path(__file__).with_name("builtin.txt")

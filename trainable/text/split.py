@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.config import CorpusConfig, TeacherRows
 from trainable.errors import require
+from trainable.text.settings import CorpusConfig, TeacherRows
 
 RowIds = NDArray[np.signedinteger[Any]]  # row numbers from 0, in the order of the file; of `row_id_dtype`
 Parts = tuple[range, ...]  # positions in the permutation, in the order of their use

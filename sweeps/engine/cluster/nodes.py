@@ -1,4 +1,4 @@
-"""What each node of a cluster must have, asked once before trials are sent there: the run folder, and this package.
+"""Check once, before trials are sent there, that each node of a cluster sees the run folder and has this package.
 
 A trial that lands on a node without them would fail there, one after the other. A node that joins later is not asked;
 its trials still refuse to run without the run folder (trainable/trial.py).
@@ -69,7 +69,7 @@ def _answer(question: Any) -> str:
 
 
 def _look() -> Callable[[str, str], str]:
-    """What runs on the node: pickled whole, for a function of this module could not be found where it is missing."""
+    """Function that runs on the node: pickled whole, for one of this module could not be found where it is missing."""
     unseen, fine, patience = UNSEEN, _FINE, PATIENCE
 
     def look(run: str, mark: str) -> str:

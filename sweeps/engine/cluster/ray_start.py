@@ -1,4 +1,4 @@
-"""The Ray that trials run on: a cluster joined, or one of our own, which starts while the driver imports and prepares.
+"""Start or join the Ray that trials run on; a Ray of our own starts while the driver imports and prepares data.
 
 Ray's servers take some seconds to come up, and so do the driver's imports of PyTorch and transformers; neither needs
 the other. Hence this module imports none of them at its top.
@@ -37,7 +37,7 @@ class Machine:
 
 
 class RayStart:
-    """In a `with` block, Ray starts at once and in the background, and ends with the block."""
+    """Ray for the time of a `with` block: it starts in the background and is shut down at the end."""
 
     def __init__(self, machine: Machine):
         self._machine = machine
@@ -76,7 +76,7 @@ class RayStart:
         return self._dashboard
 
     def workers(self) -> Workers:
-        """Who prepares the data: the cluster, once it is joined; here this process, while Ray starts."""
+        """Workers that prepare the data: those of a cluster, once it is joined; else this process, while Ray starts."""
         if not self._machine.cluster:
             return LOCAL
         self._wait()
@@ -124,7 +124,7 @@ def start_ray(machine: Machine, store: int | None = None) -> Any:
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "64")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes, which verbose=0 does not silence
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Its state is read by nobody, and a disk that takes no more is told in a sentence (limits.py): no traceback for it.
+    # Its state is read by nobody, and a disk that takes no more is told in a sentence (room.py): no traceback for it.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
     if machine.cluster:

@@ -1,4 +1,4 @@
-"""Which trial's model is to be written where, checked before a sweep spends hours on it.
+"""Choose the trial whose model is exported, and check the choice before a sweep spends hours on it.
 
 A run keeps the checkpoint of its best finished trial (sweeps/engine/folder.py), so the best can be exported whenever
 the run is complete; any other only of a run with loop.keep_checkpoint.

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class StudyJournal:
-    """The journal of one run: a study for each depth, named by study, run and depth."""
+    """Optuna journal of one run, with an Optuna study for each depth, named by study, run and depth."""
 
     def __init__(self, files: RunFiles):
         self._files = files
@@ -44,7 +44,8 @@ class StudyJournal:
             self._start(depths)
 
     def _start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:
-        self._unlock()
+        for lock in self._path.parent.glob(f"{self._path.name}.lock*"):  # a killed driver's: the run is locked by us
+            lock.unlink(missing_ok=True)
         if self._path.exists() and not self._tells_nothing_else(depths):
             _log.warning(
                 "%s is damaged or not of this run's ledgers. It is made again from them now.",
@@ -59,14 +60,9 @@ class StudyJournal:
                     self._studies[layers].add_trial(trial)
 
     def add(self, layers: int, trial: FrozenTrial) -> None:
-        """A trial of the depth has ended."""
+        """Add a trial of the depth that has ended."""
         with self._files.writing():
             self._studies[layers].add_trial(trial)
-
-    def _unlock(self) -> None:
-        """Take away the lock of a killed driver: the run folder has a lock of its own, which is ours."""
-        for lock in self._path.parent.glob(f"{self._path.name}.lock*"):
-            lock.unlink(missing_ok=True)
 
     def _study(self, layers: int) -> optuna.Study:
         name = self._name(layers)
@@ -118,6 +114,6 @@ def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, 
 
 
 def _said(trial: FrozenTrial) -> str:
-    """All that a trial says, but for its number and the times at which it was written."""
+    """What the journal says of a trial, apart from its number and the times of writing."""
     gains = sorted(trial.intermediate_values.items())
     return json.dumps([trial.user_attrs[NAME], trial.state.name, trial.value, trial.params, gains], sort_keys=True)

@@ -1,4 +1,4 @@
-"""Which trial comes next: controls first, then guided trials in turn over depths, then the winners on fresh seeds.
+"""Order of a search: controls first, then guided trials in turn over depths, then the winners on fresh seeds.
 
 Each depth has its own Optuna study (TPE; random search and the grid go through it too), so the searcher learns within
 a depth and every depth gets the same number of guided trials. On resumption a study is told what the ledgers know; a
@@ -45,16 +45,16 @@ class DepthSearch:
 
     @property
     def remaining(self) -> int:
-        """Trials still to propose."""
+        """Number of trials still to propose."""
         return self._sweep.num_samples - len(self.records)
 
     @property
     def ended(self) -> bool:
-        """All proposed and all ended."""
+        """Whether all trials are proposed and have ended."""
         return self.remaining <= 0 and all(record.ended for record in self.records.values())
 
     def propose(self) -> TrialPlan:
-        """A schedule this depth has not had: TPE's, or the next of the (shuffled) grid."""
+        """Propose a schedule that this depth has not had: TPE's, or the next of the (shuffled) grid."""
         for _ in range(_ATTEMPTS if self._sweep.search == "optuna" else 0):
             trial = self._study.ask(self._distributions)
             plan = self._plan(trial.params)
@@ -71,7 +71,7 @@ class DepthSearch:
             self.tell(record)
 
     def tell(self, record: Record) -> None:
-        """Let the study learn how a trial ended."""
+        """Tell the Optuna study how a trial ended."""
         trial = self._open.pop(record.plan.name)
         for step, gain in sorted(record.gains.items()):
             trial.report(gain, step)
@@ -85,7 +85,7 @@ class DepthSearch:
         return mirrored(record, self._parameters(record.plan), self._distributions)
 
     def best(self) -> TrialPlan | None:
-        """The finished trial of largest final gain; None if none finished."""
+        """Finished trial with the largest final gain; None if none finished."""
         finished = [r for r in self.records.values() if r.state == names.FINISHED]
         return max(finished, key=lambda r: r.gains[r.last_step]).plan if finished else None
 
@@ -115,7 +115,7 @@ class DepthSearch:
 
 
 class SearchOrder(TrialOrder):
-    """A search at each depth: its controls, its guided trials, its winner on fresh seeds."""
+    """Order of a search at each depth: its controls, its guided trials, its winner on fresh seeds."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class SearchOrder(TrialOrder):
         return next((self._begin(p) for p in control_plans(self._sweep, seed) if p.name not in self._records), None)
 
     def _next_guided(self) -> TrialPlan | None:
-        """Of the depth that has had the fewest, among those whose control has finished."""
+        """Next guided trial: of the depth that has had the fewest, among those whose control has finished."""
         ready = [d for d in self._depths.values() if d.remaining and self._has_control(d)]
         if not ready:
             return None

@@ -1,4 +1,4 @@
-"""What every order of trials shares: Tune's calls, what is known of each trial, resumption from the ledgers.
+"""Give Tune the trials of a run in an order: what every order shares, and the order of a plain list.
 
 A subclass says which trial comes next (`_next`): order/search.py searches, `ListOrder` goes through a list. A
 guided trial starts only when its control has finished, for its gain is taken against the control's ledger.
@@ -27,23 +27,23 @@ class Record:
     times: dict[int, float] = field(default_factory=dict)  # step -> when it was reported, seconds since the epoch
 
     def book(self, report: Mapping[str, Any]) -> None:
-        """A row of the ledger, or what Tune tells of it."""
+        """Take in a report: a row of the ledger, or the same as Tune passes it on."""
         self.gains[report[names.STEP]] = report[names.GAIN]
         self.times[report[names.STEP]] = report[names.TIMESTAMP]
 
     @property
     def ended(self) -> bool:
-        """It will report no more."""
+        """Whether the trial will report no more."""
         return self.state != names.RUNNING
 
     @property
     def last_step(self) -> int:
-        """Of its reports; -1 without any."""
+        """Step of the last report; -1 without any."""
         return max(self.gains, default=-1)
 
 
 class TrialOrder(Searcher):  # type: ignore[misc]
-    """The order of a run's trials, as Tune asks for it."""
+    """Order of a run's trials, as the searcher that Tune asks for them."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         """The next trial that may start now; None where there is none (yet)."""
 
     def _on_taken_over(self, record: Record) -> None:
-        """A trial of an earlier driver is known."""
+        """Called for each trial of an earlier driver."""
 
     def _on_ended(self, record: Record) -> None:
-        """A trial has ended."""
+        """Called for each trial that ends."""
 
     # --- what Tune calls ---
 
@@ -103,11 +103,11 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         return {"name": plan.name, "plan": plan.to_dict(), "checksums": dict(self._checksums)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Book a report."""
+        """Take in a report."""
         self._records[self._running[trial_id]].book(result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Book an end: finished, stopped by ASHA, failed; or interrupted, and left to a resumption."""
+        """Write how a trial ended: finished, stopped by ASHA, failed; an interrupted one is left to a resumption."""
         record = self._records[self._running.pop(trial_id)]
         if result is not None:  # Tune does not tell the report at which ASHA stopped a trial otherwise
             record.book(result)
@@ -130,7 +130,7 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         return names.RUNNING, ""
 
     def explain_failure(self, name: str, reason: str) -> None:
-        """Book why the workers of a failed trial died: Tune tells a searcher only that they did."""
+        """Write why the workers of a failed trial died: Tune tells a searcher only that they did."""
         self._folder.close_trial(self._records[name].plan, names.FAILED, reason)
 
     def save(self, checkpoint_path: str) -> None:
@@ -151,11 +151,11 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         return plan
 
     def _may_start(self, plan: TrialPlan) -> bool:
-        """A control always; a guided trial once its control has finished."""
+        """Whether a trial may start: a control always, a guided trial once its control has finished."""
         return plan.role == names.CONTROL or self._state_of_control(plan) == names.FINISHED
 
     def _state_of_control(self, plan: TrialPlan) -> str | None:
-        """None before the control has begun."""
+        """State of a plan's control; None before it has begun."""
         control = self._records.get(plan.control)
         return control.state if control is not None else None
 

@@ -11,8 +11,8 @@ from sweeps.engine.specs.pairs import control_plan, paired_plan
 from sweeps.engine.specs.space import Range, Space, describe, from_description, points
 from sweeps.engine.specs.trial_names import check_searchable, schedule_arm, shown
 from trainable import names
-from trainable.config import ModelConfig, TrialConfig, from_dict, override, require_seed, to_dict
-from trainable.errors import InputError
+from trainable.config import ModelConfig, TrialConfig, from_dict, override, to_dict
+from trainable.errors import InputError, require_seed
 from trainable.plan import TrialPlan
 
 Search = Literal["optuna", "random", "grid"]
@@ -52,7 +52,11 @@ class Sweep:
     asha: AshaSpec | None = None
 
     def __post_init__(self) -> None:
-        _check_layers(self.layers)
+        if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 1:
+            raise InputError(
+                f"layers are {list(self.layers)}: give different depths of at least 1, such as --layers 1 2."
+            )
+        ModelConfig(layers=max(self.layers))
         _check_search(self)
         _check_seeds(self)
         if self.asha is not None:
@@ -154,12 +158,6 @@ def control_plans(sweep: Sweep, seed: int) -> Iterator[TrialPlan]:
     """The controls of one seed, a depth each."""
     for layers in sweep.layers:
         yield control_plan(override(sweep.base, {"model.layers": layers, "seed": seed}))
-
-
-def _check_layers(layers: tuple[int, ...]) -> None:
-    if not layers or len(set(layers)) != len(layers) or min(layers) < 1:
-        raise InputError(f"layers are {list(layers)}: give different depths of at least 1, such as --layers 1 2.")
-    ModelConfig(layers=max(layers))
 
 
 def _check_search(sweep: Sweep) -> None:

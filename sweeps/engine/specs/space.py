@@ -30,7 +30,7 @@ class Choice:
             raise InputError(f"a choice repeats a value ({', '.join(self.values)}): give each once.")
 
     def distribution(self) -> BaseDistribution:
-        """For Optuna."""
+        """The parameter as Optuna takes it."""
         return CategoricalDistribution(self.values)
 
     def grid(self) -> list[Any]:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from fold_trials import LINEAR_240, NONE, pair, table, text
 
+from analysis.sections.document import latex
 from analysis.sections.fold_sections import kfold_sections
-from analysis.sections.latex import latex
 from analysis.tables.folds import kfold_rows, kfold_statistics, left_out
 from trainable import names
 

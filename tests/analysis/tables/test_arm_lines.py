@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from arm_trials import STEPS, study, trial_rows, two_arms
+from paths import ROOT
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
 from analysis.plots.looks import arm_looks
@@ -14,7 +15,6 @@ from analysis.results import load
 from analysis.tables.arm_lines import arm_lines
 from trainable import names
 
-ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "results" / "published"
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from paths import ROOT
 from replay_curves import EARLY, LATE, PAIR, STEPS, add_depth
 from synthetic_run import write_run
 
@@ -13,7 +14,6 @@ from analysis.results import load
 from analysis.tables.replay import Bracket, Curve, Group, grace_periods, groups, lead, play, replay
 from trainable import names
 
-ROOT = Path(__file__).parents[3]
 K_FOLD = ROOT / "results" / "published" / "k_fold"
 
 

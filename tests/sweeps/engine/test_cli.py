@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from small_corpus import small_sentences
 
 from sweeps.engine.cli import USAGE_ERROR, main
-from sweeps.engine.options import run_place
+from sweeps.engine.options import run_address
 from sweeps.schedule_search import SearchOptions, schedule_search
 
-PROJECT = Path(__file__).resolve().parents[3]
-SCRIPT = str(PROJECT / "sweeps" / "schedule_search.py")
+SCRIPT = str(ROOT / "sweeps" / "schedule_search.py")
 SMALL = ["--corpus", "small.txt", "--tokenizer", "train:512", "--train-rows", "400", "--eval-rows", "100"]
 
 
@@ -35,7 +35,7 @@ def call(*arguments: str) -> int:
 def test_help_needs_neither_ray_nor_torch_and_takes_a_moment() -> None:
     code = f"import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_path({SCRIPT!r}, run_name='__main__')\n\
 except SystemExit: print(sorted({{'ray', 'torch', 'transformers', 'datasets'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "--num-samples" in done.stdout and done.stdout.endswith("[]\n")
 
 
@@ -88,7 +88,7 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(
 
 @pytest.mark.parametrize("text", ["file:///a%20folder/b", "file://localhost/a%20folder/b", "/a folder/b"])
 def test_a_file_uri_is_the_path_that_it_names(text: str) -> None:
-    assert run_place("--results", text) == Path("/a folder/b")
+    assert run_address("--results", text) == Path("/a folder/b")
 
 
 @pytest.mark.parametrize("option", ["--results", "--resume"])

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 TESTED = {"ray": "2.60.0", "optuna": "5.0.0", "transformers": "5.23.0", "datasets": "5.2.0"}
 OURS = {"_asdict", "_replace", "_exit"}  # promised: of named tuples, and of os
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 MODULES = [path for folder in ("trainable", "sweeps", "analysis") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 

@@ -1,14 +1,17 @@
 """A run in a store: each process works in a copy, sends what it changed, fetches what it needs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from s3_server import BUCKET, s3_server
 from sweep_specs import run_record, small_sweep
 
+from sweeps.engine.cli import USAGE_ERROR, main
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.specs.pairs import control_plan
+from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
 from trainable.config import override
 from trainable.errors import DamagedFile, InputError
@@ -216,6 +219,23 @@ def test_a_run_keeps_the_checkpoint_of_its_best_trial_alone(uri: str) -> None:
     assert again.checkpoint(plans[1].name).read_bytes() == b"weights"
     assert not again.checkpoint(plans[0].name).exists()
     assert [(plan.name, state) for plan, state, _ in again.trials()] == [(p.name, names.FINISHED) for p in plans]
+
+
+def test_the_command_line_names_a_damaged_file_of_a_stored_run_by_its_uri(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, plan = begun(uri), control_plan(SWEEP.base)
+    folder.open_trial(plan)
+    trained(folder, plan, 4.0)
+    folder.close_trial(plan, names.FINISHED)
+    folder.write_record(replace(run_record(SWEEP), complete=True))
+    ledger = f"{names.TRIALS_FOLDER}/{plan.name}/{names.LEDGER_FILE}"
+    (tmp_path / "damaged").write_bytes(b"{}\n")
+    Store(uri).put(tmp_path / "damaged", ledger)
+    words = ["--resume", uri, "--export", "best", str(tmp_path / "model")]
+    assert main(schedule_search, SearchOptions, "The study.", words) == USAGE_ERROR
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {uri}/{ledger} is damaged") and "bigram-run-" not in told
 
 
 def test_what_a_node_says_of_its_trial_is_heard(uri: str) -> None:

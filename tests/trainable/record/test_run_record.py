@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 from sweep_specs import run_record, small_sweep
 from synthetic_run import write_run
 
@@ -16,7 +17,6 @@ from trainable.errors import InputError
 from trainable.record.files import write_json
 from trainable.record.run_record import RecordError, RunRecord, own_name, read_record
 
-ROOT = Path(__file__).parents[3]
 KEPT = sorted((ROOT / "results" / "record").glob(f"*/{names.RUN_FILE}"))
 
 
@@ -100,12 +100,12 @@ def test_reading_a_record_imports_neither_torch_nor_ray_nor_pandas() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("/home/me/work/books.parquet", "books.parquet"),
-        ("/home/me/work/data/books.parquet", "data/books.parquet"),
+        ("/disk/mine/books.parquet", "books.parquet"),
+        ("/disk/mine/data/books.parquet", "data/books.parquet"),
         ("/elsewhere/books.parquet", "books.parquet"),
         ("../books.parquet", "../books.parquet"),
         ("--results=/elsewhere/runs", "--results=runs"),
-        ("corpus.source=/home/me/work/a.txt", "corpus.source=a.txt"),
+        ("corpus.source=/disk/mine/a.txt", "corpus.source=a.txt"),
         ("file:///elsewhere/a.txt", "a.txt"),
         ("s3://bucket/results", "s3://bucket/results"),
         ("bookcorpus/bookcorpus", "bookcorpus/bookcorpus"),
@@ -113,18 +113,19 @@ def test_reading_a_record_imports_neither_torch_nor_ray_nor_pandas() -> None:
     ],
 )
 def test_a_record_calls_a_file_from_the_working_folder_or_by_its_own_name(text: str, named: str) -> None:
-    assert own_name(text, Path("/home/me/work")) == named
+    assert own_name(text, Path("/disk/mine")) == named
 
 
-def test_a_run_that_is_kept_has_no_path_of_the_machine_and_one_that_lives_has_what_resumption_needs() -> None:
+def test_a_record_calls_corpus_tokenizer_and_command_so_and_its_spec_keeps_what_a_resumption_needs() -> None:
     sweep = small_sweep({"corpus.source": "/elsewhere/books.parquet", "model.name": "/elsewhere/llama"})
+    typed = ("python", "/elsewhere/sweeps/kfold.py", "--corpus", "/elsewhere/b.txt")
+    record = replace(run_record(sweep), command=typed)
     record = replace(
-        run_record(sweep), command=("python", "/elsewhere/sweeps/kfold.py", "--corpus", "/elsewhere/b.txt")
+        record,
+        corpus=replace(record.corpus, source="/elsewhere/books.parquet"),
+        tokenizer=replace(record.tokenizer, spec="/elsewhere/tokenizer"),
     )
-    record = replace(record, corpus=replace(record.corpus, source="/elsewhere/books.parquet"))
-    living = record.with_own_names(Path("/home"))
-    assert (living.corpus.source, living.command[1:]) == ("books.parquet", ("kfold.py", "--corpus", "b.txt"))
-    assert living.spec == record.spec
-    kept = record.for_keeping(Path("/home"))
-    assert "/elsewhere" not in json.dumps(kept.to_dict()) and kept.base["corpus"]["source"] == "books.parquet"
-    assert RunRecord.from_dict(json.loads(json.dumps(kept.to_dict()))).base == kept.base
+    named = record.with_own_names(Path("/disk"))
+    assert (named.corpus.source, named.tokenizer.spec) == ("books.parquet", "tokenizer")
+    assert named.command == ("python", "kfold.py", "--corpus", "b.txt")
+    assert named.spec == sweep.to_dict()

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from paths import ROOT
 
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.errors import DamagedFile, InputError
@@ -26,7 +27,6 @@ from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.split import split_rows
 from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
 
-PROJECT = Path(__file__).resolve().parents[3]
 Packing = Literal["packed", "as_published"]
 
 
@@ -347,7 +347,7 @@ def test_two_processes_that_want_the_same_blocks_build_them_once(
     (tmp_path / "t").mkdir()
     tokenizer.encoder.save(str(tmp_path / "t" / "tokenizer.json"))
     command = [sys.executable, "-c", BUILD, corpus.name, str(tmp_path / "t"), str(tmp_path / "cache")]
-    both = [subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(output.strip() for output in outputs) == ["", "built"]

@@ -7,11 +7,11 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from trainable.config import CorpusConfig
 from trainable.text.corpus import open_corpus
 
-PROJECT = Path(__file__).resolve().parents[3]
 SHA_256 = "ed9ee5dc432341abf9cb26d136732cefdfb91d2ce17bd38154511be64cf21d8e"
 TEXT, ABOUT = (resources.files("trainable.text") / f"builtin.{ending}" for ending in ("txt", "md"))
 
@@ -50,10 +50,10 @@ def test_rows_are_lower_case_sentences_and_opening_them_writes_nothing(
 
 def test_a_wheel_has_every_file_that_the_packages_read() -> None:
     """What lies in a package and is neither Python nor a README is named in pyproject.toml, else a wheel lacks it."""
-    listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     shipped = {path for name, patterns in listed.items() for path in _files(name, patterns)}
     packages = [
-        path.parent for top in ("trainable", "sweeps", "analysis") for path in PROJECT.glob(f"{top}/**/__init__.py")
+        path.parent for top in ("trainable", "sweeps", "analysis") for path in ROOT.glob(f"{top}/**/__init__.py")
     ]
     read = {path for folder in packages for path in folder.iterdir() if path.is_file()}
     read = {path for path in read if path.suffix not in (".py", ".pyc") and path.name != "README.md"}
@@ -63,4 +63,4 @@ def test_a_wheel_has_every_file_that_the_packages_read() -> None:
 
 def _files(package: str, patterns: list[str]) -> set[Path]:
     below = "*/**" if package == "*" else package.replace(".", "/")
-    return {path for pattern in patterns for path in PROJECT.glob(f"{below}/{pattern}")}
+    return {path for pattern in patterns for path in ROOT.glob(f"{below}/{pattern}")}

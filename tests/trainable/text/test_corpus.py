@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from paths import ROOT
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
@@ -22,7 +23,6 @@ from trainable.text import hub, rows_parquet
 from trainable.text.corpus import Corpus, open_corpus
 
 ROWS = ["the first row", None, "", "  ", "naïve “quotes” 🙂", "tab\tand \u2028 separator", "the last row"]
-PROJECT = Path(__file__).resolve().parents[3]
 
 
 def texts_of(corpus: Corpus, batch_rows: int = 3) -> list[str | None]:
@@ -121,7 +121,7 @@ def test_local_text_is_prepared_without_datasets_torch_and_ray(tmp_path: Path) -
         tmp_path / "a.txt",
     ]
     command = [sys.executable, "-c", WITHOUT, str(tmp_path / "cache"), *map(str, sources), "builtin"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["True"] * 4
 
@@ -285,7 +285,7 @@ def open_in_a_new_process(home: Path, kind: str, hub_id: str, **variables: str) 
     }
     environment = kept | {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), **variables}
     command = [sys.executable, "-c", OPEN, kind, hub_id]
-    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

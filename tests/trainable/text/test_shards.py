@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import child_environment
 from shard_runs import SHARD_ROWS, Counting, Killed, checksums, config_of, cut_small
 from small_corpus import small_sentences
 
@@ -19,8 +20,6 @@ from trainable.prepare import prepare_run
 from trainable.record.files import read_json, write_json
 from trainable.text.tokenizer import load_tokenizer, train_bpe
 from trainable.text.workers import own_cores, tree_sum
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("packed", ["packed", "as_published"])
@@ -70,8 +69,9 @@ prepare_run(config_of(Path(sys.argv[1])), Path(sys.argv[1]) / "cache", workers=C
 def test_a_driver_that_is_killed_loses_no_whole_shard_and_a_damaged_one_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'support'}"}
-    done = subprocess.run([sys.executable, "-c", DIE, str(tmp_path)], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", DIE, str(tmp_path)], env=child_environment(), capture_output=True, text=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     shards = sorted((tmp_path / "cache" / "tokens").glob("*.shards/*/tokens.bin"))
     assert len(shards) == 4

@@ -1,0 +1,67 @@
+"""The driver's record of a run: what a new run writes, what a resumed one keeps, what is refused."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweep_specs import run_record, small_sweep
+
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.run import write_run_file
+from trainable.errors import InputError
+from trainable.record.run_record import TableFacts
+
+SWEEP = small_sweep({"corpus.source": "/elsewhere/books.parquet"})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.chdir(tmp_path)
+    return RunFolder.create(tmp_path / "results", SWEEP.study)
+
+
+def facts(fingerprint: str = "0" * 16, checksum: str = "2" * 16) -> dict[str, Any]:
+    """What preparation and provenance say."""
+    table = TableFacts(
+        rows="student",
+        smoothing="mle",
+        bigrams=9,
+        counted_tokens=9,
+        checksum=checksum,
+        eval_loss=None,
+        blocks="b",
+        tokenizer="1" * 16,
+    )
+    tree = run_record(SWEEP).to_dict()
+    own = {key: tree[key] for key in ("tokenizer", "tokens", "teacher", "versions", "git_commit", "hardware")}
+    corpus = tree["corpus"] | {"source": "/elsewhere/books.parquet", "fingerprint": fingerprint}
+    return own | {"corpus": corpus, "tables": {"t": asdict(table)}, "command": ["python", "kfold.py"]}
+
+
+def test_a_new_run_names_its_corpus_by_its_file_and_keeps_in_its_spec_what_a_resumption_needs(
+    folder: RunFolder,
+) -> None:
+    write_run_file(folder, SWEEP, facts())
+    record = folder.record()
+    assert (record.corpus.source, record.base["corpus"]["source"]) == ("books.parquet", "/elsewhere/books.parquet")
+    assert (record.study, record.run, record.complete, record.ended) == ("study", folder.path.name, False, None)
+    assert folder.spec() == SWEEP
+
+
+def test_a_resumed_run_keeps_its_date_and_first_facts_and_is_not_complete(folder: RunFolder) -> None:
+    write_run_file(folder, SWEEP, facts())
+    ended = replace(folder.record(), created="2026-01-01T00:00:00+00:00", complete=True, wall_seconds=9.0)
+    folder.write_record(ended)
+    write_run_file(folder, SWEEP, facts() | {"command": ["python", "another.py"]})
+    assert folder.record() == replace(ended, complete=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [({"fingerprint": "9" * 16}, "corpus"), ({"checksum": "9" * 16}, "teacher")],
+)
+def test_a_run_whose_data_have_changed_is_not_resumed(folder: RunFolder, changes: dict[str, str], part: str) -> None:
+    write_run_file(folder, SWEEP, facts())
+    with pytest.raises(InputError, match=f"the {part} of run .* is no longer what its trials used .*, now 9999"):
+        write_run_file(folder, SWEEP, facts(**changes))
