@@ -101,22 +101,25 @@ class Preparation:
         self._made: dict[Hashable, Any] = {}
 
     def run(self, config: TrialConfig) -> tuple[RunData, dict[str, Any]]:
-        """As `prepare_run`."""
-        rows = config.corpus
-        corpus = self._open(CorpusConfig(source=rows.source, revision=rows.revision, column=rows.column))
-        split = split_rows(corpus.rows, rows, self._permuted)
+        """The data and facts of one run, as `prepare_run` gives them."""
+        # 1 the corpus, whatever is taken of it, and which rows are
+        wanted = config.corpus
+        corpus = self._open(CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column))
+        split = split_rows(corpus.rows, wanted, self._permuted)
         self._say(
             f"corpus {corpus.name}: {corpus.rows:,} rows" + (" (four novels of 1 MB)" if corpus.demonstration else "")
         )
-        # what decides a product of some rows, beside their positions in the permutation
-        decided_by = (corpus.fingerprint, corpus.column, rows.split_seed)
+        # with the positions in the permutation, these say which rows a product is made of
+        decided_by = (corpus.fingerprint, corpus.column, wanted.split_seed)
 
+        # 2 the tokenizer: one for all, or trained on the run's own training rows
         spec = config.tokens.tokenizer
         tokenizer = self._once(
             ("tokenizer", spec, (decided_by, split.train_parts) if is_trained(spec) else None),
             lambda: corpus_tokenizer(spec, corpus, split.train, self._cache),
         )
 
+        # 3 the blocks: each part is tokenised once, and joined with others
         def blocks_of(group: Parts, label: str) -> TokenBlocks:
             return self._once(
                 ("blocks", decided_by, group, config.tokens, tokenizer.fingerprint),
@@ -144,6 +147,7 @@ class Preparation:
         _require_batch(config, train)
         self._say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
 
+        # 4 the teacher's table, from the counts of its parts
         counted = train_parts
         if config.teacher.rows != "student":
             counted = tokenised(teacher_parts(split, config.teacher.rows), "teacher's rows")

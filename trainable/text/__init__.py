@@ -1,1 +1,5 @@
-"""Text rows to token blocks: corpus, split, tokenizer, packing. Read corpus.py, split.py, tokenizer.py, blocks.py."""
+"""Text rows to token blocks.
+
+Read corpus.py (its sources are rows*.py and hub.py), split.py, tokenizer.py, then how rows become a stream of tokens:
+packing.py, in shards.py that workers.py make and gather.py puts in order; blocks.py is what comes out.
+"""

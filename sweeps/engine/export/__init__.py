@@ -1,1 +1,4 @@
-"""A finished trial's model as a folder that transformers loads."""
+"""A finished trial's model as a folder that transformers loads.
+
+Read choice.py (which trial), model_folder.py (weights and tokenizer), model_card.py (its README).
+"""

@@ -1,1 +1,5 @@
-"""A run as data: a search or a comparison, its space of settings, and the names of its trials."""
+"""A run as data, checked whole before anything runs.
+
+Read spec.py (what the engine asks of any run), comparison.py and search.py (the two kinds), space.py (what a search
+varies), pairs.py (a trial and its control), trial_names.py (what trials are called).
+"""
