@@ -12,13 +12,19 @@ from hypothesis import settings
 from live_sweep import SEARCH, SMALL_STUDY, finish
 from paths import ROOT, child_environment
 from ray.cluster_utils import Cluster
-from xdist.scheduler import LoadGroupScheduling
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("any machine", deadline=None)  # tests never assert on wall-clock time
 settings.load_profile("any machine")
 
 TESTS = Path(__file__).parent
 TIERS = ("faults", "outside")  # folders here, and the markers of what lies in them
+SHARE_RAY = (  # one Ray and one sweep, the fixtures `ray_address` and `finished`
+    "tests/test_sweep.py",
+    "tests/sweeps/engine/cluster/test_ray_workers.py",
+    "tests/sweeps/engine/export/test_export.py",
+    "tests/trainable/test_trial.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,15 +46,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: len(item.path.parts))
 
 
-class ByFile(LoadGroupScheduling):
-    """Gives each process whole files, so that what their tests share is made once; or groups that are marked so."""
+class ByFile(LoadFileScheduling):
+    """Gives each process whole files, so that what their tests share is made once; SHARE_RAY to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return super()._split_scope(nodeid).partition("::")[0]
+        file = super()._split_scope(nodeid)
+        return "ray" if file in SHARE_RAY else file
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """In the order of collection, not by the number of tests."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    """In the order of collection, not by the number of tests; another --dist than the default is left alone."""
+    if config.option.dist != "load":
+        return None
     config.option.loadscopereorder = False
     return ByFile(config, log)
 
@@ -64,7 +73,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
-    """The address of a Ray with two CPUs, which the tests of group "ray" share: they join it, as users join theirs."""
+    """The address of a Ray with two CPUs, which tests join, as users join theirs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")

@@ -18,7 +18,7 @@ from trainable import names
 from trainable.prepare import prepare_run
 from trainable.student.train import Report, train
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 def sweep(results: Path, *words: str) -> int:

@@ -47,6 +47,12 @@ def test_tests_of_a_tier_lie_in_the_folder_of_its_name(conftest: ModuleType) -> 
         assert list((TESTS / tier).glob("test_*.py"))
 
 
+def test_files_that_use_the_shared_ray_or_the_shared_sweep_go_to_one_process(conftest: ModuleType) -> None:
+    uses = re.compile(r"\b(one_ray|ray_address|finished): |usefixtures\(\"one_ray\"\)")
+    files = [path for path in TESTS.rglob("test_*.py") if uses.search(path.read_text(encoding="utf-8"))]
+    assert sorted(path.relative_to(ROOT).as_posix() for path in files) == sorted(conftest.SHARE_RAY)
+
+
 def test_no_test_module_imports_another_and_helpers_lie_in_support() -> None:
     modules = {path.stem for path in TESTS.rglob("test_*.py")}
     helpers = {path.stem for path in SUPPORT.glob("*.py")}

@@ -18,7 +18,6 @@ from trainable.teacher.table import BigramTable
 from trainable.text.blocks import TokenBlocks
 from trainable.trial import read_shared, trial_folder
 
-pytestmark = pytest.mark.xdist_group("ray")
 MIB = 2**20
 CONFIG = override(TrialConfig(), {"teacher.schedule": "linear", "teacher.steps": 10})
 

@@ -9,7 +9,7 @@ from sweeps.engine.cluster import ray_workers
 from sweeps.engine.cluster.ray_workers import AHEAD, RayWorkers
 from trainable.errors import InputError
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("one_ray")]
+pytestmark = pytest.mark.usefixtures("one_ray")
 
 
 def test_results_come_in_order_and_no_more_than_some_are_started_ahead() -> None:

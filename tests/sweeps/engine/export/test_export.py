@@ -38,8 +38,6 @@ from trainable.record.ledger import append_row, read_reports
 from trainable.student.checkpoint import RunState, save_checkpoint
 from trainable.text.tokenizer import TextTokenizer, load_tokenizer
 
-pytestmark = pytest.mark.xdist_group("ray")  # the run of `finished` is made once
-
 TRANSFORMERS_ALONE = """
 import json, sys
 import numpy as np, torch
