@@ -101,9 +101,9 @@ def linear(published_steps: int, config: TrialConfig, min_weight: float = 0.0, n
     return schedule(name or f"linear {published_steps}", "linear", in_proportion(published_steps, config), min_weight)
 
 
-def schedule(name: str, kind: Schedule, steps: int, min_weight: float = 0.0, **more: Any) -> Arm:
-    """An arm of one schedule; `more` are further keys under teacher."""
-    keys = {"schedule": kind, "steps": steps, "min_weight": min_weight, **more}
+def schedule(name: str, schedule_type: Schedule, steps: int, min_weight: float = 0.0, **more: Any) -> Arm:
+    """An arm of one schedule; `more` are further keys under teacher, such as kind="uniform"."""
+    keys = {"schedule": schedule_type, "steps": steps, "min_weight": min_weight, **more}
     return Arm(name, {f"teacher.{key}": value for key, value in keys.items()})
 
 
