@@ -41,7 +41,8 @@ def trial_rows(
     evaluated = pd.DataFrame({"step": at, "eval_loss": loss, "train_loss": np.nan, "train_seconds": at})
     trained = pd.DataFrame({"step": at + 10, "eval_loss": np.nan, "train_loss": loss + 0.1, "train_seconds": at + 10})
     curve = pd.concat([evaluated, trained], ignore_index=True).assign(trial=row["trial"])
-    curve = curve.reindex(columns=[*curve, *(name for name in names.REPORT_COLUMNS if name not in curve)])
+    others = [name for name in names.REPORT_COLUMNS if name not in curve]
+    curve = curve.assign(**dict.fromkeys(others, 1.0))
     return row | {"step": int(at[-1]), "train_seconds": at[-1], "eval_loss": loss[-1], "gain": -offset}, curve
 
 
