@@ -44,7 +44,7 @@ class SearchOptions(Options):
     confirm_seeds: tuple[int, ...] | None = None
     """fresh seeds for the best schedule of each depth"""
     search_seed: int = 0
-    """of the searcher"""
+    """seed of the searcher"""
     asha: bool = True
     """stop guided trials that fall behind, after the longest schedule has ended"""
     grace_period: int | None = None

@@ -33,7 +33,7 @@ MOST_LAYERS = 1000  # a slip of the keyboard costs a sentence, not the machine's
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The student."""
+    """The student: which architecture, how many layers."""
 
     name: str = "tiny"  # "tiny", "small-llama2", or a folder with config.json
     layers: int = 1
@@ -70,7 +70,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How long, in what batches, on what."""
+    """The training loop: how many steps, in what batches, how often evaluated, on which device."""
 
     steps: int = 120  # optimizer steps
     batch_blocks: int = 16  # blocks in a micro-batch

@@ -30,7 +30,7 @@ def check_same(folder: RunFolder, spec: Spec) -> None:
 
 
 def shortened(value: Any) -> str:
-    """For a sentence."""
+    """A value as text, cut to fit into a sentence."""
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -102,7 +102,7 @@ def check_shares(spec: Spec, workers: int) -> None:
 
 
 class Difference(NamedTuple):
-    """A key and its two values."""
+    """A dotted key whose value differs between two specs, with both values."""
 
     key: str
     was: Any

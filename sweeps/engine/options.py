@@ -60,7 +60,7 @@ class Options:
     steps: int | None = None
     """optimizer steps of a trial"""
     smoothing: Smoothing | None = None
-    """of the bigram teacher"""
+    """smoothing of the bigram teacher"""
     teacher_rows: TeacherRows | None = None
     """rows the teacher is counted on; all is a leak probe"""
     set: tuple[str, ...] = ()

@@ -43,7 +43,7 @@ class TeacherOptions(StudyOptions):
     schedule_steps: int | None = None
     """its scheduling steps (default: 240 of 588, in proportion)"""
     min_weight: float = 0.0
-    """its floor"""
+    """its minimum weight (the floor)"""
 
 
 AnyStudyOptions = TypeVar("AnyStudyOptions", bound=StudyOptions)

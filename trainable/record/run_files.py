@@ -126,11 +126,11 @@ class RunFiles:
         """Nothing to bring: the files are the run's own."""
 
     def remove(self, name: str) -> None:
-        """A file, if it is there."""
+        """Remove a file; nothing happens if it does not exist."""
         (self.path / name).unlink(missing_ok=True)
 
     def trials_with(self, name: str) -> set[str]:
-        """Of which trials there is a file of that name."""
+        """Names of the trials that have a file of that name."""
         return {path.parent.name for path in self.path.glob(f"{names.TRIALS_FOLDER}/*/{name}")}
 
 
@@ -148,12 +148,12 @@ class StoredRunFiles(RunFiles):
 
     @property
     def address(self) -> str:
-        """Its URI."""
+        """URI of the run."""
         return self._store.uri
 
     @property
     def called(self) -> str:
-        """Its URI."""
+        """URI of the run."""
         return self.address
 
     def shown(self, text: str | Path) -> str:
@@ -184,7 +184,7 @@ class StoredRunFiles(RunFiles):
         return name
 
     def exist(self) -> bool:
-        """Whether anything lies there."""
+        """Whether the store has any file of the run."""
         return bool(self._store.list())
 
     def has(self, name: str) -> bool:
@@ -212,12 +212,12 @@ class StoredRunFiles(RunFiles):
             self._fetched.pop(name, None)
 
     def remove(self, name: str) -> None:
-        """A file, if it is there."""
+        """Remove a file; nothing happens if it does not exist."""
         super().remove(name)
         self._store.remove(name)
 
     def trials_with(self, name: str) -> set[str]:
-        """Of which trials there is a file of that name."""
+        """Names of the trials that have a file of that name."""
         paths = map(PurePosixPath, self._store.list(names.TRIALS_FOLDER))
         return {path.parent.name for path in paths if path.name == name}
 

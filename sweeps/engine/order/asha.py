@@ -87,7 +87,7 @@ class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         """Nothing: the end of a run is no rung."""
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        """Nothing was prepared."""
+        """Do nothing: no state is kept for a trial before its first report."""
 
     def _recorded(self, layers: int, rung: int) -> dict[str, float]:
         if layers not in self._depths:

@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def trials(self) -> int:
-        """How many."""
+        """Number of its trials."""
         return len(self.plans)
 
     @property
@@ -87,7 +87,7 @@ class Comparison:
         return varied or flatten(self.base)[key] not in values
 
     def plan_lines(self) -> list[str]:
-        """Arms, units, cost."""
+        """Lines of the plan: arms, units, cost."""
         controls = [plan.name for plan in self.plans if plan.role == names.CONTROL]
         trial_steps = sum(config.loop.steps for config in self.configs())
         return [

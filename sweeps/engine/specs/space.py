@@ -34,7 +34,7 @@ class Choice:
         return CategoricalDistribution(self.values)
 
     def grid(self) -> list[Any]:
-        """All values."""
+        """All values of the parameter, in order."""
         return list(self.values)
 
 
@@ -71,7 +71,7 @@ class Range:
         return FloatDistribution(values[0], values[-1], step=self.step)
 
     def grid(self) -> list[Any]:
-        """All values."""
+        """All values of the parameter, in order."""
         values = [self.low + i * self.step for i in range(self._last() + 1)]
         return values if self._whole() else [round(v, 9) for v in values]
 
