@@ -44,7 +44,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _digest(frame: pd.DataFrame) -> bytes:
-    """The same for equal names and values, whatever library versions wrote and read them."""
+    """Checksum of a table: the same for equal names and values, whatever library versions wrote and read them."""
     columns = pa.Table.from_pandas(frame, preserve_index=False)
     digest = hashlib.sha256(json.dumps([columns.num_rows, columns.column_names]).encode())
     for column in columns.columns:

@@ -106,9 +106,8 @@ class Preparation:
         wanted = config.corpus
         corpus = self._open(CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column))
         split = split_rows(corpus.rows, wanted, self._permuted)
-        self._say(
-            f"corpus {corpus.name}: {corpus.rows:,} rows" + (" (four novels of 1 MB)" if corpus.demonstration else "")
-        )
+        novels = " (four novels of 1 MB)" if corpus.demonstration else ""
+        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}")
         # with the positions in the permutation, these say which rows a product is made of
         decided_by = (corpus.fingerprint, corpus.column, wanted.split_seed)
 

@@ -170,7 +170,7 @@ class _Reporter:
         tune.report(row)
 
     def close(self) -> None:
-        """Also runs when Tune ends the trial inside `tune.report`."""
+        """Close gauges and event file; Tune's end of a trial, inside `tune.report`, comes here too."""
         self._gauges.close()
         if self._board is not None:
             self._board.close()

@@ -109,7 +109,7 @@ class Plot:
 
 
 def tail(data: PlotData) -> PlotData:
-    """The same plot cut to the last 40 % of the steps of each panel."""
+    """A plot cut to the last 40 % of the steps of each panel."""
     return replace(data, panels=tuple(map(_panel_tail, data.panels)))
 
 

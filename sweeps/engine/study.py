@@ -35,7 +35,7 @@ class StudyOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOptions(StudyOptions):
-    """Of studies that do not vary the schedule: the one that stands for the teacher."""
+    """Options of studies that do not vary the schedule: the one schedule that stands for the teacher."""
 
     # --- teacher ---
     schedule: Schedule = "linear"

@@ -167,15 +167,20 @@ def count_calls(patch: pytest.MonkeyPatch, module: Any, name: str, calls: dict[s
     patch.setattr(module, name, noted)
 
 
+OPENINGS = (
+    (rows_lines, "_scan"),
+    (prepare, "permuted_rows"),
+    (prepare, "corpus_tokenizer"),
+    (prepare, "token_blocks"),
+)
+
+
 def test_eight_teachers_on_one_file_open_hash_permute_and_tokenise_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: dict[str, list[Any]] = {}
     for module, name in (
-        (rows_lines, "_scan"),
-        (prepare, "permuted_rows"),
-        (prepare, "corpus_tokenizer"),
-        (prepare, "token_blocks"),
+        *OPENINGS,
         (prepare, "teacher_table"),
     ):
         count_calls(monkeypatch, module, name, calls)
@@ -196,12 +201,7 @@ def test_eight_teachers_on_one_file_open_hash_permute_and_tokenise_it_once(
 
 def test_folds_share_corpus_and_permutation_and_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: dict[str, list[Any]] = {}
-    for module, name in (
-        (rows_lines, "_scan"),
-        (prepare, "permuted_rows"),
-        (prepare, "corpus_tokenizer"),
-        (prepare, "token_blocks"),
-    ):
+    for module, name in OPENINGS:
         count_calls(monkeypatch, module, name, calls)
     changes = {"corpus.folds": 3, "tokens.tokenizer": shared_tokenizer(tmp_path)}
     configs = [small_config(tmp_path, {**changes, "corpus.fold": fold}) for fold in range(3)]

@@ -123,7 +123,7 @@ class RunFiles:
         """Let others read what has been written below `path` until now: nothing to do, the files are the run's own."""
 
     def _fetch(self, wanted: Iterable[str], only: Iterable[str] = ()) -> None:
-        """Nothing to bring: the files are the run's own."""
+        """Do nothing: on a file system this process already reads the run's own files."""
 
     def remove(self, name: str) -> None:
         """Remove a file; nothing happens if it does not exist."""
@@ -166,7 +166,7 @@ class StoredRunFiles(RunFiles):
         return cache_folder() / f"run-{fingerprint(self.address)}.lock"
 
     def make(self, *, may_exist: bool) -> None:
-        """Nothing: a store has no folders. Raises FileExistsError where there are files, unless they may be."""
+        """Make nothing, for a store has no folders. Raises FileExistsError where there are files, unless allowed."""
         if not may_exist and self.exist():
             raise FileExistsError(self.address)
 
@@ -222,7 +222,7 @@ class StoredRunFiles(RunFiles):
         return {path.parent.name for path in paths if path.name == name}
 
     def _own_files(self) -> Iterable[Path]:
-        """Without Tune's own and those that are being written."""
+        """Files of the run in this copy, but for Tune's own and those that are being written."""
         for place in self.path.iterdir():
             if place.name != names.TUNE_FOLDER:
                 found = [place, *place.rglob("*")]
@@ -230,7 +230,7 @@ class StoredRunFiles(RunFiles):
 
 
 def run_files(address: str | Path) -> RunFiles:
-    """Of the run at a path or a URI; nothing is fetched yet. Raises InputError for a URI that cannot be opened."""
+    """Files of the run at a path or a URI; none is fetched yet. Raises InputError for a URI that cannot be opened."""
     return StoredRunFiles(str(address)) if is_uri(str(address)) else RunFiles(Path(address))
 
 

@@ -120,7 +120,7 @@ def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
 
 
 def _confirmed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
-    """Of the schedule on the seeds that did not choose it, if it was the best of its depth."""
+    """Sentence on the schedule's gain on the seeds that did not choose it, if it was the best of its depth."""
     ranked = ranking.best(run.results.trials)
     key = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
     for found in ranked.to_dict("records"):

@@ -56,7 +56,7 @@ class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         return name in self._stopped
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Nothing to prepare: a trial meets its depth's bracket at its first rung."""
+        """Prepare nothing: a trial meets its depth's bracket at its first rung."""
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP where the trial is below its depth's cutoff at a rung."""
@@ -84,7 +84,7 @@ class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Nothing: the end of a run is no rung."""
+        """Judge nothing: the end of a run is no rung."""
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Do nothing: no state is kept for a trial before its first report."""

@@ -134,10 +134,10 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         self._folder.close_trial(self._records[name].plan, names.FAILED, reason)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledgers are the state."""
+        """Save nothing: the ledgers are the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a resumed sweep is a new searcher told of the ledgers."""
+        """Restore nothing: a resumed sweep is a new searcher told of the ledgers."""
 
     # --- what is known ---
 

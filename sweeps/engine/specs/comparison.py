@@ -59,7 +59,7 @@ class Comparison:
 
     @property
     def asha(self) -> None:
-        """None: every trial runs to its end."""
+        """Early stopping: none, for every trial of a comparison runs to its end."""
         return None
 
     @property

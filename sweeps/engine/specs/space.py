@@ -64,7 +64,7 @@ class Range:
         return isinstance(self.low, int) and isinstance(self.step, int)
 
     def distribution(self) -> BaseDistribution:
-        """For Optuna; the upper end is the last value of the range."""
+        """The range as a distribution of Optuna, whose upper end is the last value of the range."""
         values = self.grid()
         if self._whole():
             return IntDistribution(values[0], values[-1], step=int(self.step))

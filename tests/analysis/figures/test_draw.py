@@ -73,9 +73,12 @@ def test_a_run_without_trials_and_one_with_controls_alone_can_be_drawn(tmp_path:
     run = write_run(tmp_path / "run")
     for _ in range(2):
         found = read_findings(run)
-        for data in (plot.make(found) for plot in plots(found)):
-            if data is not None:
-                draw(data).savefig(io.BytesIO())
+        drawn = [data for plot in plots(found) if (data := plot.make(found)) is not None]
+        assert "Validation loss, every trial of the search" in [data.title for data in drawn]
+        for data in drawn:
+            picture = io.BytesIO()
+            draw(data).savefig(picture)
+            assert picture.getvalue().startswith(b"\x89PNG")
         add_trial(run, names.CONTROL, CONTROL)
 
 
