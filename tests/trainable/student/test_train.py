@@ -22,7 +22,8 @@ from trainable import names
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
-from trainable.student.train import RunData, TrainingDiverged, train
+from trainable.student.late_loss import TrainingDiverged
+from trainable.student.train import RunData, train
 
 GOLDEN = Path(__file__).parent / "golden" / "curves.json"
 LINEAR = {"teacher.schedule": "linear", "teacher.steps": 12, "teacher.min_weight": 0.1}
