@@ -46,7 +46,8 @@ class Student:
         vocab_size, context = self.data.train.vocab_size, config.tokens.context
         self.model = build_model(config.model, vocab_size=vocab_size, context=context, seed=0).to(self.device)
         self.optimizer = make_optimizer(self.model, config.optimizer)
-        teacher = make_teacher(override(config, {"teacher.schedule": "linear"}), self.data, self.device)
+        guided = override(config, {"teacher.schedule": "linear", "teacher.steps": 1})
+        teacher = make_teacher(guided, self.data, self.device)
         assert teacher is not None
         self.teacher = teacher
         self.taken = 0

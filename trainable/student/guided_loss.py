@@ -31,7 +31,11 @@ def guided_loss(
     loss = chunked_cross_entropy(hidden_NxD, output_VxD, target_N, guidance.weight)
 
     # 2 <h, E[c]>: the logit that the teacher expects at each position
-    expected_NxD = F.embedding(guidance.row_V[context_N], guidance.expected_CxD)
+    row_N = guidance.row_V[context_N]
+    if hidden_NxD.device.type == "cuda":  # of two ways to take rows, the one whose backward pass is faster there
+        expected_NxD = guidance.expected_CxD.index_select(0, row_N)
+    else:
+        expected_NxD = F.embedding(row_N, guidance.expected_CxD)
     expected_logit_N = (hidden_NxD.to(expected_NxD.dtype) * expected_NxD).sum(1)
 
     return loss - guidance.weight * (expected_logit_N * (target_N != IGNORE_INDEX)).sum()

@@ -11,12 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
 from trainable.record.files import read_foreign_json, user_path
 
+# PyTorch's attention, always causal: under transformers' own name for it, each forward pass would ask the GPU whether the
+# positions of the batch are those of packed sequences, and wait for the answer. Ours never are.
+CAUSAL = "causal_sdpa"
+AttentionInterface.register(CAUSAL, sdpa_attention_forward)
 # What decides the size of a model and has no default that anybody would want unasked.
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "max_position_embeddings")
 OLDER_KEYS = ("rope_theta", "rope_scaling", "torch_dtype")  # still read
@@ -62,7 +67,7 @@ def build_model(config: ModelConfig, *, vocab_size: int, context: int, seed: int
     llama = llama_config(config, vocab_size, context)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM._from_config(llama, dtype=torch.float32, attn_implementation="sdpa")
+        model = LlamaForCausalLM._from_config(llama, dtype=torch.float32, attn_implementation=CAUSAL)
     return model
 
 
