@@ -63,10 +63,9 @@ def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device)
 def count_targets(blocks: TokenBlocks, numbers_N: np.ndarray) -> int:
     """How many targets the given blocks have; padding does not count, nor does a block's first token."""
     if blocks.lengths_B is None:
-        return len(numbers_N) * (blocks.ids_BxT.shape[1] - 1)
+        return len(numbers_N) * int(blocks.ids_BxT.shape[1] - 1)
     length_N = np.asarray(blocks.lengths_B[numbers_N], np.int64)
-    targets: int = np.maximum(length_N - 1, 0).sum().item()
-    return targets
+    return int(np.maximum(length_N - 1, 0).sum())
 
 
 def eval_batches(blocks: TokenBlocks, batch_blocks: int, device: torch.device, ranks: Ranks = ALONE) -> Iterator[Batch]:

@@ -18,8 +18,8 @@ from trainable.config import ModelConfig
 from trainable.errors import InputError
 from trainable.record.files import read_foreign_json, user_path
 
-# PyTorch's attention, always causal: under transformers' own name for it, each forward pass would ask the GPU whether the
-# positions of the batch are those of packed sequences, and wait for the answer. Ours never are.
+# PyTorch's attention, always causal. Under transformers' own name for it ("sdpa"), each forward pass asks the GPU
+# whether the batch holds packed sequences, and waits for the answer; ours never does.
 CAUSAL = "causal_sdpa"
 AttentionInterface.register(CAUSAL, sdpa_attention_forward)
 # What decides the size of a model and has no default that anybody would want unasked.

@@ -21,14 +21,21 @@ IGNORE_INDEX = -100
 CHUNK = {"cpu": 256, "cuda": 4096}  # positions; measured on a CPU (2 MiB of cache a core) and on an H200
 
 
-def chunked_cross_entropy(hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, teacher_weight: float) -> Tensor:
-    """Sum over positions of logsumexp(W h) - (1 - teacher_weight) <h, W[y]>, in nats; with weight 0, cross-entropy.
+def chunked_cross_entropy(
+    hidden_NxD: Tensor,
+    output_VxD: Tensor,
+    target_N: Tensor,
+    teacher_weight: float = 0.0,
+    expected_CxD: Tensor | None = None,
+    row_N: Tensor | None = None,
+) -> Tensor:
+    """Sum over positions of logsumexp(W h) - (1 - w) <h, W[y]> - w <h, E[row]>, in nats.
 
-    Positions whose target is IGNORE_INDEX count for nothing. Under autocast the matrix products are in low precision,
-    everything between them in float32. Backward runs once.
+    With weight w = 0 it is cross-entropy, and needs no E. Positions whose target is IGNORE_INDEX count for nothing.
+    Under autocast the matrix products are in low precision, everything between them in float32. Backward runs once.
     """
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_NxD, output_VxD, target_N, teacher_weight, _product_dtype(output_VxD)
+        hidden_NxD, output_VxD, expected_CxD, row_N, target_N, teacher_weight, _product_dtype(output_VxD)
     )
     return loss
 
@@ -61,7 +68,14 @@ def _product_dtype(output_VxD: Tensor) -> torch.dtype:
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, teacher_weight: float, dtype: torch.dtype
+        ctx: Any,
+        hidden_NxD: Tensor,
+        output_VxD: Tensor,
+        expected_CxD: Tensor | None,
+        row_N: Tensor | None,
+        target_N: Tensor,
+        teacher_weight: float,
+        dtype: torch.dtype,
     ) -> Tensor:
         precise = torch.promote_types(dtype, torch.float32)
         counted_Nx1 = (target_N != IGNORE_INDEX).unsqueeze(1)
@@ -69,6 +83,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         low_NxD, low_VxD = hidden_NxD.to(dtype), output_VxD.to(dtype)
         grad_NxD = torch.empty_like(low_NxD)
         grad_VxD = torch.zeros_like(output_VxD, dtype=precise)
+        grad_CxD = None if expected_CxD is None else torch.zeros_like(expected_CxD)
         loss = torch.zeros((), dtype=precise, device=hidden_NxD.device)
         losses_of = _losses_of(hidden_NxD.device.type)
         weight = torch.full((), teacher_weight, dtype=precise, device=hidden_NxD.device)
@@ -82,21 +97,30 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             logits_nxV = torch.mm(low_NxD[here], low_VxD.t(), out=buffer_nxV[: len(target_nx1)])
             loss_nx1, grad_logits_nxV = losses_of(logits_nxV, target_nx1, weight)
             loss += (loss_nx1 * counted_nx1).sum()
-            # 3 and from there for hidden states and output matrix
+            # 3 from there the gradients for hidden states and output matrix
             torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here]).mul_(counted_nx1)
-            _add_product(grad_VxD, grad_logits_nxV.t(), low_NxD[here] * counted_nx1)
+            counted_nxD = low_NxD[here] * counted_nx1
+            _add_product(grad_VxD, grad_logits_nxV.t(), counted_nxD)
+            # 4 what the teacher expects, <h, E>: a product of rows, so each is the other's gradient
+            if expected_CxD is not None and row_N is not None and grad_CxD is not None:
+                expected_nxD = expected_CxD.index_select(0, row_N[here]).mul_(counted_nx1)
+                counted_nxD = counted_nxD.to(expected_CxD.dtype)
+                loss -= teacher_weight * torch.dot(counted_nxD.flatten(), expected_nxD.flatten())
+                grad_NxD[here].sub_(expected_nxD, alpha=teacher_weight)
+                grad_CxD.index_add_(0, row_N[here], counted_nxD, alpha=-teacher_weight)
 
-        ctx.save_for_backward(grad_NxD, grad_VxD)
+        ctx.save_for_backward(grad_NxD, grad_VxD, grad_CxD)
         ctx.dtypes = hidden_NxD.dtype, output_VxD.dtype
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = upstream
-        grad_NxD, grad_VxD = ctx.saved_tensors
+        grad_NxD, grad_VxD, grad_CxD = ctx.saved_tensors
         hidden_dtype, output_dtype = ctx.dtypes
         # scaled in place: a second backward finds changed tensors, and raises
-        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), None, None, None
+        grad_CxD = None if grad_CxD is None else grad_CxD.mul_(scale)
+        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), grad_CxD, *[None] * 4
 
 
 def in_place_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +137,7 @@ def in_place_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> t
 
 
 def fusible_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The same without a write in place, so that a compiler makes it two passes over the logits."""
+    """The same as `in_place_losses` with no write in place, so that a compiler makes two passes over the logits of it."""
     precise_nxV = logits_nxV.to(weight.dtype)
     largest_nx1 = precise_nxV.amax(1, keepdim=True)
     log_sum_nx1 = (precise_nxV - largest_nx1).exp().sum(1, keepdim=True).log() + largest_nx1
@@ -125,7 +149,7 @@ def fusible_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tu
 
 @lru_cache
 def _losses_of(device_type: str) -> LossesOf:
-    """The faster way of each kind of device; compiled at its first use in a process (5 s, kept on the disk for later)."""
+    """The faster way of each kind of device; for a GPU it is compiled when a process first uses it."""
     return torch.compile(fusible_losses, dynamic=True) if device_type == "cuda" else in_place_losses
 
 

@@ -1,22 +1,23 @@
 """A teacher's sparse rows on a GPU: the table lies there, and a step's rows are cut and multiplied there.
 
 Nothing here waits for the device: which contexts a step has, and so every size, is known on the host beforehand.
-Long rows are multiplied as dense tiles, which tensor cores do for almost nothing; short rows as sums of a few rows of
-W (an embedding bag), for which a dense row would be mostly zeros.
+In bfloat16 long rows are multiplied as dense tiles, which tensor cores do for almost nothing. Short rows, and all rows
+in higher precision, are multiplied as a sparse matrix.
 
-    V vocabulary   D width   C distinct contexts of a step, longest rows first   L of them with long rows
-    K non-zeros of the table   Z non-zeros of the step   z of its short rows
+    V vocabulary   D width   C distinct contexts of a step, longest rows first   c of them with short rows
+    K non-zeros of the table   Z non-zeros of the step   z of them in short rows
 """
+
+import warnings
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from trainable.teacher.table import BigramTable
 
 SCRATCH_BYTES = 256 << 20  # of one dense tile
-LONG_ROW = {torch.bfloat16: 1 / 200, torch.float32: 1 / 32}  # share of V from which a dense row is faster
+LONG_ROW = {torch.bfloat16: 1 / 200}  # share of V from which a dense row is faster, if any (measured on an H200)
 
 
 class DeviceTable:
@@ -38,59 +39,54 @@ class DeviceRows:
     """The sparse part S of a table's rows for some contexts, C of V numbers, and its two products."""
 
     def __init__(self, table: DeviceTable, contexts_C: np.ndarray, product: torch.dtype):
-        # 1 on the host: longest rows first, and where each row's numbers end
+        self.vocab_size, self.product = table.vocab_size, product
+
+        # 1 on the host: longest rows first, where each row's numbers begin and end, how many rows are long
         length_C = table.length_V[contexts_C]
         order_C = np.argsort(-length_C, kind="stable")
         contexts_C, length_C = contexts_C[order_C], length_C[order_C]
-        self.end_C1 = np.concatenate([[0], np.cumsum(length_C)])
-        self.long = int((length_C > table.vocab_size * LONG_ROW.get(product, 1 / 32)).sum())
-        self.vocab_size, self.product = table.vocab_size, product
+        self.bound_C1 = np.concatenate([[0], np.cumsum(length_C)])
+        self.long = int((length_C > table.vocab_size * LONG_ROW.get(product, 1)).sum())
+        self.short_Z = int(self.bound_C1[self.long])  # place of the first number of a short row
 
         # 2 on the device: the row of each number, and its place in the table
-        host_3xC = np.stack([contexts_C, length_C, self.end_C1[:-1]])
-        self.contexts_C, length_c, self.first_C = _to_device(host_3xC, table.device)
-        total = int(self.end_C1[-1])
-        numbers_C = torch.arange(len(contexts_C), device=table.device)
-        self.row_Z = torch.repeat_interleave(numbers_C, length_c, output_size=total)
-        shift_C = table.start_V[self.contexts_C] - self.first_C
-        place_Z = torch.arange(total, device=table.device) + shift_C[self.row_Z]
-        self.columns_Z = table.columns_K[place_Z].long()
-        self.values_Z = table.values_K[place_Z]
+        facts_3xC1 = np.stack([np.append(contexts_C, 0), np.append(length_C, 0), self.bound_C1])
+        contexts_C1, length_C1, self.first_C1 = _to_device(facts_3xC1, table.device)
+        self.contexts_C = contexts_C1[:-1]
+        total = int(self.bound_C1[-1])
+        row_C1 = torch.arange(len(contexts_C1), dtype=torch.int32, device=table.device)
+        self.row_Z = torch.repeat_interleave(row_C1, length_C1, output_size=total)
+        shift_C1 = table.start_V[contexts_C1] - self.first_C1
+        place_Z = torch.arange(total, device=table.device) + shift_C1[self.row_Z]
+        self.columns_Z, self.values_Z = table.columns_K[place_Z], table.values_K[place_Z]
 
     def times(self, output_VxD: Tensor) -> Tensor:
         """S W, [C, D]."""
-        low_VxD = output_VxD.to(self.product)
         product_CxD = output_VxD.new_empty(len(self.contexts_C), output_VxD.shape[1])
-        for first, last in self._tiles():
-            product_CxD[first:last] = _product(self._dense(first, last), low_VxD, output_VxD.dtype)
-        if self.long < len(self.contexts_C):
-            begin = self.end_C1[self.long]
-            product_CxD[self.long :] = F.embedding_bag(
-                self.columns_Z[begin:],
-                low_VxD,
-                self.first_C[self.long :] - begin,
-                mode="sum",
-                per_sample_weights=self.values_Z[begin:].to(self.product),
-            )
+        if self.long:
+            low_VxD = output_VxD.to(self.product)
+            for first, last in self._tiles():
+                product_CxD[first:last] = _product(self._dense(first, last), low_VxD, output_VxD.dtype)
+        first_c1 = self.first_C1[self.long :] - self.short_Z
+        columns_z, values_z = self.columns_Z[self.short_Z :], self.values_Z[self.short_Z :]
+        product_CxD[self.long :] = (
+            _csr(first_c1, columns_z, values_z.to(output_VxD.dtype), self.vocab_size) @ output_VxD
+        )
         return product_CxD
 
     def add_transposed(self, grad_VxD: Tensor, grad_CxD: Tensor) -> None:
         """grad_VxD += S^T grad_CxD, in place."""
-        low_CxD = grad_CxD.to(self.product)
-        for first, last in self._tiles():
-            grad_VxD += _product(self._dense(first, last).t(), low_CxD[first:last], grad_VxD.dtype)
-        begin = self.end_C1[self.long]
-        if begin < self.end_C1[-1]:
-            # the short rows' numbers by column: each row of the gradient is a sum of a few rows, always in one order
-            columns_z, order_z = torch.sort(self.columns_Z[begin:], stable=True)
-            first_V = torch.searchsorted(columns_z, torch.arange(self.vocab_size, device=columns_z.device))
-            grad_VxD += F.embedding_bag(
-                self.row_Z[begin:][order_z],
-                grad_CxD,
-                first_V,
-                mode="sum",
-                per_sample_weights=self.values_Z[begin:][order_z].to(grad_CxD.dtype),
-            )
+        if self.long:
+            low_CxD = grad_CxD.to(self.product)
+            for first, last in self._tiles():
+                grad_VxD += _product(self._dense(first, last).t(), low_CxD[first:last], grad_VxD.dtype)
+        # short rows by column: a product with a CSR's .t() is several times slower
+        columns_z, order_z = torch.sort(self.columns_Z[self.short_Z :], stable=True)
+        ids_V1 = torch.arange(self.vocab_size + 1, dtype=torch.int32, device=columns_z.device)
+        first_V1 = torch.searchsorted(columns_z, ids_V1)
+        row_z, values_z = self.row_Z[self.short_Z :][order_z] - self.long, self.values_Z[self.short_Z :][order_z]
+        short_Vxc = _csr(first_V1, row_z, values_z.to(grad_CxD.dtype), len(grad_CxD) - self.long)
+        torch.addmm(grad_VxD, short_Vxc, grad_CxD[self.long :], out=grad_VxD)
 
     def _tiles(self) -> list[tuple[int, int]]:
         """First and last row of each dense tile of the long rows."""
@@ -99,9 +95,9 @@ class DeviceRows:
 
     def _dense(self, first: int, last: int) -> Tensor:
         """Rows written out, [last - first, V]."""
-        here = slice(int(self.end_C1[first]), int(self.end_C1[last]))
+        here = slice(int(self.bound_C1[first]), int(self.bound_C1[last]))
         tile = torch.zeros(last - first, self.vocab_size, dtype=self.product, device=self.values_Z.device)
-        at_z = (self.row_Z[here] - first) * self.vocab_size + self.columns_Z[here]
+        at_z = (self.row_Z[here].long() - first) * self.vocab_size + self.columns_Z[here]
         tile.view(-1).scatter_(0, at_z, self.values_Z[here].to(self.product))
         return tile
 
@@ -110,6 +106,13 @@ def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
     """A copy on the device, for which the host does not wait."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _csr(first: Tensor, columns: Tensor, values: Tensor, width: int) -> Tensor:
+    """A sparse matrix of `width` columns; its rows begin at `first`, which also has the end of the last."""
+    with warnings.catch_warnings():  # "CSR support is in beta"
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(first.int(), columns, values, size=(len(first) - 1, width))
 
 
 def _product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:

@@ -54,13 +54,13 @@ def test_the_loss_is_cross_entropy_with_the_dense_soft_target(data: st.DataObjec
     c = case(seed, data.draw(st.integers(1, 30)), vocab_size + data.draw(st.integers(0, 5)), vocab_size=vocab_size)
     weight, parts = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 3))
     with pytest.MonkeyPatch.context() as patch:
-        set_long_row(patch, data.draw(st.sampled_from([-1.0, 0.0, 0.05, 0.2, 2.0])))
+        set_long_row(patch, data.draw(st.sampled_from([-1.0, 0.0, 0.05, 0.2, 1.0])))
         patch.setattr(device_rows, "SCRATCH_BYTES", data.draw(st.sampled_from([1, 8 * vocab_size * 3, 1 << 28])))
         found = guided(c, teacher_of(table), weight, parts)
     assert_equal(found, by_dense_target(c, table, weight), 1e-10)
 
 
-@pytest.mark.parametrize("share", [-1.0, 0.1, 2.0])
+@pytest.mark.parametrize("share", [-1.0, 0.1, 1.0])
 def test_both_products_equal_the_host_s_in_float32(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     set_long_row(monkeypatch, share)
     table, contexts_C = table_of("modified_kneser_ney"), np.array([0, 2, 3, 7])
@@ -84,7 +84,7 @@ def test_products_in_bfloat16_agree_to_their_precision() -> None:
     assert_equal(found, expected, 2e-2)
 
 
-@pytest.mark.parametrize("share", [-1.0, 2.0])
+@pytest.mark.parametrize("share", [-1.0, 1.0])
 def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU each of these calls would wait until the device has done all it was given."""
     set_long_row(monkeypatch, share)
