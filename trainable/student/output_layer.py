@@ -137,7 +137,7 @@ def in_place_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> t
 
 
 def fusible_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The same as `in_place_losses` with no write in place, so that a compiler makes two passes over the logits of it."""
+    """The same as `in_place_losses`, without a write in place: a compiler makes two passes over the logits of it."""
     precise_nxV = logits_nxV.to(weight.dtype)
     largest_nx1 = precise_nxV.amax(1, keepdim=True)
     log_sum_nx1 = (precise_nxV - largest_nx1).exp().sum(1, keepdim=True).log() + largest_nx1

@@ -86,7 +86,7 @@ def train(
     losses = StepLosses(state)
     while True:
         last = state.step == loop.steps
-        if last or state.step % loop.eval_every == 0:
+        if state.recent_steps and (last or state.step % loop.eval_every == 0):
             started = time.perf_counter()
             losses.read_all()  # waits until a GPU has done the last step
             waited = time.perf_counter() - started

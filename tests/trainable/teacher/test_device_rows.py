@@ -100,6 +100,24 @@ def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.
     assert c.output_VxD.grad is not None and c.output_VxD.grad.abs().sum() > 0
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and PyTorch finds none here")
+@pytest.mark.parametrize(("product", "tolerance"), [(None, 1e-5), (torch.bfloat16, 2e-2)])
+def test_both_products_equal_the_host_s_on_a_gpu(product: torch.dtype | None, tolerance: float) -> None:
+    table, contexts_C = table_of("mle", length=20_000, vocab_size=2000), np.arange(0, 1999, 3)
+    output_VxD, grad_CxD = torch.randn(2000, 32), torch.randn(len(contexts_C), 32)
+    host, ours = HostRows(table, contexts_C, torch.float32), torch.zeros(2000, 32, device="cuda")
+    rows = DeviceTable(table, torch.device("cuda"), product).cut(contexts_C, torch.float32)
+    assert bool(rows.long) == (product is not None)
+    place_C = torch.argsort(rows.contexts_C).cpu()
+    expected_CxD = rows.times(output_VxD.cuda()).cpu()[place_C]
+    torch.testing.assert_close(expected_CxD, host.times(output_VxD), rtol=tolerance, atol=tolerance)
+    rows.add_transposed(ours, grad_CxD[torch.argsort(place_C)].cuda())
+    theirs = torch.zeros(2000, 32)
+    host.add_transposed(theirs, grad_CxD)
+    torch.testing.assert_close(ours.cpu(), theirs, rtol=tolerance, atol=20 * tolerance)
+
+
 def _refuse(name: str) -> Any:
     def refused(*_: Any, **__: Any) -> None:
         raise AssertionError(f"Tensor.{name} waits for the device")
