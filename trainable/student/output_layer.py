@@ -98,16 +98,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             loss_nx1, grad_logits_nxV = losses_of(logits_nxV, target_nx1, weight)
             loss += (loss_nx1 * counted_nx1).sum()
             # 3 from there the gradients for hidden states and output matrix
-            torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here]).mul_(counted_nx1)
+            grad_nxD = torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here])
             counted_nxD = low_NxD[here] * counted_nx1
             _add_product(grad_VxD, grad_logits_nxV.t(), counted_nxD)
             # 4 what the teacher expects, <h, E>: a product of rows, so each is the other's gradient
             if expected_CxD is not None and row_N is not None and grad_CxD is not None:
-                expected_nxD = expected_CxD.index_select(0, row_N[here]).mul_(counted_nx1)
+                expected_nxD = expected_CxD.index_select(0, row_N[here])
                 counted_nxD = counted_nxD.to(expected_CxD.dtype)
                 loss -= teacher_weight * torch.dot(counted_nxD.flatten(), expected_nxD.flatten())
-                grad_NxD[here].sub_(expected_nxD, alpha=teacher_weight)
+                grad_nxD.sub_(expected_nxD, alpha=teacher_weight)
                 grad_CxD.index_add_(0, row_N[here], counted_nxD, alpha=-teacher_weight)
+            grad_nxD.mul_(counted_nx1)
 
         ctx.save_for_backward(grad_NxD, grad_VxD, grad_CxD)
         ctx.dtypes = hidden_NxD.dtype, output_VxD.dtype
