@@ -40,7 +40,7 @@ from trainable.record.files import free_bytes, is_disk_full, mib
 from trainable.record.run_record import RunRecord
 from trainable.record.store import StoreError
 from trainable.shared_data import checksums
-from trainable.student.model import llama_config
+from trainable.student.tiny_batch import check_trains
 from trainable.trial import make_trainable
 
 TUNES_LOG = "ray.tune.execution.tune_controller"
@@ -104,10 +104,10 @@ def prepare(spec: Spec, ray_start: RayStart, say: Callable[[str], None]) -> Prep
 
 
 def check_models(spec: Spec, prepared: Prepared) -> None:
-    """Raise InputError where a model does not fit the tokenizer."""
-    for config in spec.configs():
-        vocab_size = prepared.blocks[data_key(config)][0].vocab_size
-        llama_config(config.model, vocab_size, config.tokens.context)
+    """Raise InputError where a model does not fit the tokenizer, or cannot be trained."""
+    fits = {(c.model, prepared.blocks[data_key(c)][0].vocab_size, c.tokens.context) for c in spec.configs()}
+    for model, vocab_size, context in fits:
+        check_trains(model, vocab_size, context)
 
 
 def disk_full(folder: RunFolder, error: OSError, resume: str) -> InputError:
