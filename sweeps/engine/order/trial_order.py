@@ -15,6 +15,7 @@ from sweeps.engine.folder import RunFolder
 from sweeps.engine.specs.comparison import Comparison
 from trainable import names
 from trainable.plan import TrialPlan
+from trainable.record.trial_files import diverged, diverged_at
 
 
 @dataclass(kw_only=True)
@@ -25,9 +26,12 @@ class Record:
     state: str = names.RUNNING
     gains: dict[int, float] = field(default_factory=dict)  # step -> gain
     times: dict[int, float] = field(default_factory=dict)  # step -> when it was reported, seconds since the epoch
+    diverged_at: int | None = None  # step of a report that is no number
 
     def book(self, report: Mapping[str, Any]) -> None:
         """Take in a report: a row of the ledger, or the same as Tune passes it on."""
+        if self.diverged_at is None:
+            self.diverged_at = diverged_at([dict(report)])
         self.gains[report[names.STEP]] = report[names.GAIN]
         self.times[report[names.STEP]] = report[names.TIMESTAMP]
 
@@ -123,6 +127,8 @@ class TrialOrder(Searcher):  # type: ignore[misc]
             return state, reason
         if error:
             return names.FAILED, "its worker died more often than it may be restarted"  # until it is explained
+        if record.diverged_at is not None:
+            return names.FAILED, diverged(record.diverged_at)
         if record.last_step >= record.plan.config.loop.steps:
             return names.FINISHED, ""
         if self._stopped(record.plan.name):
