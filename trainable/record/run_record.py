@@ -119,9 +119,19 @@ class RunRecord:
         return tuned
 
     @property
+    def plans(self) -> tuple[Mapping[str, Any], ...]:
+        """The planned trials of a comparison, as TrialPlan.to_dict says them; none of a search, which chooses."""
+        return tuple(self.spec.get("plans", ()))
+
+    @property
     def planned(self) -> Mapping[str, str]:
-        """The trials of a comparison, each with the name of its control; none of a search, which chooses as it goes."""
-        return {plan["name"]: plan["control"] for plan in self.spec.get("plans", ())}
+        """The planned trials of a comparison, each with the name of its control."""
+        return {plan["name"]: plan["control"] for plan in self.plans}
+
+    @property
+    def num_samples(self) -> int:
+        """How many guided trials a search has at each depth; 0 of a comparison."""
+        return int(self.spec.get("num_samples", 0))
 
     @property
     def layers(self) -> tuple[int, ...]:
