@@ -19,7 +19,7 @@ from analysis.results import Findings, Results
 from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
 from analysis.tables.planned import missing_trials, planned_by_role, search_lacks
-from analysis.wording import clip, number, plural
+from analysis.wording import clip, plural
 from trainable import names
 
 MOST_NAMED: Final = 20  # missing trials that are named one by one
@@ -121,11 +121,12 @@ def _without_control(found: Findings) -> Iterator[str]:
 
 
 def peak_memory(found: Findings) -> str:
-    """Sentence on the greatest memory of a trial, control and guided."""
+    """Sentence on the greatest memory of a trial, control and guided; trials of which it is not known do not count."""
     trials = found.results.trials
     peaks = trials.groupby(trials[ROLE] == names.CONTROL)[names.PEAK_MEMORY_MIB].max()
-    control, guided = (number(peaks.get(is_control), ",.0f") for is_control in (True, False))
-    return f"Peak memory of a trial: {control} MiB control, {guided} MiB guided."
+    known = {is_control: f"{peak:,.0f} MiB" for is_control, peak in peaks.dropna().items()}
+    control, guided = (known.get(is_control, "not known") for is_control in (True, False))
+    return f"Peak memory of a trial: {control} control, {guided} guided."
 
 
 def step_time_table(results: Results) -> tuple[Table, ...]:
