@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trainable.errors import InputError
-from trainable.record.files import read_foreign_json, user_path
+from trainable.record.files import fingerprint, read_foreign_json, user_path
 
 # What decides the size of a model and has no default that anybody would want unasked.
 SIZES: Final = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "max_position_embeddings")
@@ -25,7 +25,7 @@ ARCHITECTURE: Final = (
 )
 # Of `SET`, what LlamaConfig is told; the others are said to `_from_config`, or to nobody.
 _TOLD: Final = (
-    *("pad_token_id", "attention_dropout", "return_dict", "output_hidden_states", "output_attentions", "use_cache"),
+    *("pad_token_id", "attention_dropout", "return_dict", "output_hidden_states", "output_attentions"),
     "architectures",
 )
 CAUSAL: Final = ["LlamaForCausalLM"]
@@ -37,7 +37,6 @@ SET: Final[dict[str, Any]] = {
     "output_attentions": False,  # takes the slow attention, for nobody
     "attn_implementation": "sdpa",
     "_attn_implementation": "sdpa",
-    "use_cache": False,
     "dtype": "float32",  # of the weights; loop.precision is that of the products
     "torch_dtype": "float32",
     "quantization_config": None,  # weights are made here, not loaded
@@ -58,6 +57,11 @@ def student_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What LlamaConfig gets of the settings in a config.json."""
     taken = {key: value for key, value in settings.items() if key in ARCHITECTURE}
     return taken | {key: SET[key] for key in _TOLD}
+
+
+def model_fingerprint(name: str) -> str:
+    """Fingerprint of all that decides what a model folder's student is: equal ones, equal students."""
+    return fingerprint(student_keys(read_settings(user_path(name))))
 
 
 def key_lines(name: str) -> list[str]:

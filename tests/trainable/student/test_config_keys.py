@@ -57,7 +57,7 @@ QUIETLY = {
     "num_hidden_layers": 7,
     "bos_token_id": [1, 3],
     "eos_token_id": 9999,
-    "use_cache": True,
+    "use_cache": False,
     "transformers_version": "4.31.0",
     "_name_or_path": "somebody/llama",
     "chunk_size_feed_forward": 0,
