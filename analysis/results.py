@@ -87,7 +87,7 @@ def load(run: str | Path) -> Results:
         return without_diverged(Results(*map(read_table, tables)))
     tables = (run / TRIALS_CSV, run / CURVES_CSV)
     if all(path.is_file() for path in tables):
-        return Results(*map(_read_csv, tables))
+        return without_diverged(Results(*map(_read_csv, tables)))
     return build(run)
 
 
@@ -101,18 +101,24 @@ def build(run: Path) -> Results:
 
 
 def without_diverged(results: Results) -> Results:
-    """The tables of reports with every trial that diverged failed, without a loss and a gain from there on."""
+    """The tables with every trial that diverged failed, without a loss and a gain from there on.
+
+    Of tables kept as text, where an empty field may be a step without an evaluation, infinite losses are known alone.
+    """
     trials, curves = (table.copy() for table in results)
+    is_ledger = names.EVAL_LOSS_SE in curves  # each row is a report
     for trial, reports in curves.groupby(TRIAL):
-        step = diverged_at(reports.to_dict("records"))
+        rows = reports.reindex(columns=[names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS, names.GAIN]).to_dict("records")
+        step = diverged_at(rows if is_ledger else ({k: v for k, v in row.items() if v == v} for row in rows))
         if step is None:
             continue
         row, after = trials[TRIAL] == trial, (curves[TRIAL] == trial) & (curves[names.STEP] >= step)
         if (trials.loc[row, STATE] != names.FAILED).all():
             trials.loc[row, [STATE, REASON]] = [names.FAILED, diverged(step)]
             curves.loc[curves[TRIAL] == trial, STATE] = names.FAILED
-        trials.loc[row, [names.EVAL_LOSS, names.EVAL_LOSS_SE, names.GAIN, *AGAINST_CONTROL]] = math.nan
-        curves.loc[after, [names.EVAL_LOSS, names.EVAL_LOSS_SE, names.GAIN, names.TRAIN_LOSS]] = math.nan
+        lost = [names.EVAL_LOSS, names.EVAL_LOSS_SE, names.GAIN, names.TRAIN_LOSS, *AGAINST_CONTROL]
+        trials.loc[row, [name for name in lost if name in trials]] = math.nan
+        curves.loc[after, [name for name in lost if name in curves]] = math.nan
     return Results(trials, curves)
 
 

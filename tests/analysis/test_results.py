@@ -91,6 +91,19 @@ def test_kept_tables_are_read_with_the_same_eyes(run: Path) -> None:
     assert (row_of(run, name)["state"], np.isnan(row_of(run, name)["gain"])) == (names.FAILED, True)
 
 
+def test_an_infinite_loss_in_tables_kept_as_text_ends_a_trial_too(tmp_path: Path) -> None:
+    published = tmp_path / "k_fold"
+    shutil.copytree(ROOT / "results" / "published" / "k_fold", published)
+    trials, curves = load(published)
+    name = trials.loc[trials["role"] == names.ARM, "trial"].iloc[0]
+    curves.loc[(curves["trial"] == name) & (curves["step"] == 300), "eval_loss"] = math.inf
+    curves.to_csv(published / "curves.csv", index=False)
+    row = row_of(published, name)
+    assert (row["state"], row["reason"]) == (names.FAILED, "diverged: a loss is not finite at step 300")
+    assert row[["eval_loss", "gain", "steps_saved"]].isna().all()
+    assert set(load(published).trials["state"]) == {names.FINISHED, names.FAILED}
+
+
 def test_half_a_last_line_is_not_read(run: Path) -> None:
     name = add_control(run)
     with ledger(run, name).open("a") as stream:
