@@ -97,11 +97,11 @@ def _problems(files: list[_File], rows: pd.DataFrame) -> Iterator[str]:
         yield f"{len(files) - len(full)} of {len(files)} event files hold nothing of the run"
     if len(full) > 1:
         yield f"{len(full)} event files, joined as TensorBoard joins them"
-        counted = set(zip(rows["tag"], rows["step"], strict=True))
-        lost = [step for file in full for tag, step, *_ in file.points if (tag, step) not in counted]
-        if lost:
-            which = f"{len(lost)} values of steps {min(lost)} to {max(lost)}"
-            yield f"{which} do not count, for a later event of theirs is at an earlier step"
+    counted = set(zip(rows["tag"], rows["step"], strict=True))
+    lost = [step for file in full for tag, step, *_ in file.points if (tag, step) not in counted]
+    if lost:
+        which = f"{len(lost)} values of steps {min(lost)} to {max(lost)}"
+        yield f"{which} do not count, for a later event of theirs is at an earlier step"
 
 
 def _read_file(path: Path, tags: tuple[str, ...]) -> _File:
