@@ -530,8 +530,8 @@ MODEL = {
     "unknown rope": Case(
         "--model llama", "'odd'", "llama", "mend its config.json", model(rope_scaling={"rope_type": "odd"})
     ),
-    "padding outside the vocabulary": Case(
-        "--model llama", "adding_idx", "llama", "mend its config.json", model(pad_token_id=5000)
+    "weights of zeros": Case(
+        "--model llama", "gives no gradient", "llama", "mend its config.json", model(initializer_range=1e-46)
     ),
     "vocabulary of the tokenizer larger than the model's": Case(
         "--model llama --set tokens.context=32",

@@ -50,9 +50,9 @@ def check_inputs(spec: Spec) -> None:
     base = spec.base
     vocab_size = known_vocab_size(base.tokens.tokenizer)
     if base.model.name not in NAMES:  # a folder: reading it imports torch
-        from trainable.student.model import llama_config
+        from trainable.student.tiny_batch import check_trains
 
-        llama_config(base.model, vocab_size, base.tokens.context)
+        check_trains(base.model, vocab_size, base.tokens.context)
     rows = open_corpus(base.corpus).rows
     for corpus in {config.corpus for config in spec.configs()}:
         split_rows(rows, corpus)

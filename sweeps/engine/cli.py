@@ -17,6 +17,7 @@ from sweeps.engine.cluster.ray_start import RayStart, check_address
 from sweeps.engine.export.choice import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import (
+    NAMES,
     Options,
     each_option_once,
     export_of,
@@ -30,6 +31,7 @@ from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.errors import InputError, require
 from trainable.record.store import ADVICE, StoreError
+from trainable.student.config_keys import key_lines
 
 USAGE_ERROR = 2
 LOG_WIDTH = 120  # of tables where the output is not a terminal
@@ -134,5 +136,6 @@ def show_plan(spec: Spec, console: Console) -> None:
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens"
     )
-    for line in [setting, *spec.plan_lines()]:
+    of_model = [] if base.model.name in NAMES else key_lines(base.model.name)
+    for line in [setting, *of_model, *spec.plan_lines()]:
         console.print(f"  {line}", highlight=False)

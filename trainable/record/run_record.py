@@ -90,6 +90,7 @@ class RunRecord:
     git_commit: str | None
     hardware: Mapping[str, Any]  # of the driver's machine
     command: tuple[str, ...] = ()  # that began the run
+    model: str | None = None  # fingerprint of what the student takes of a model folder's config.json; None: a preset
 
     @property
     def is_comparison(self) -> bool:
@@ -119,9 +120,19 @@ class RunRecord:
         return tuned
 
     @property
+    def plans(self) -> tuple[Mapping[str, Any], ...]:
+        """The planned trials of a comparison, as TrialPlan.to_dict says them; none of a search, which chooses."""
+        return tuple(self.spec.get("plans", ()))
+
+    @property
     def planned(self) -> Mapping[str, str]:
-        """The trials of a comparison, each with the name of its control; none of a search, which chooses as it goes."""
-        return {plan["name"]: plan["control"] for plan in self.spec.get("plans", ())}
+        """The planned trials of a comparison, each with the name of its control."""
+        return {plan["name"]: plan["control"] for plan in self.plans}
+
+    @property
+    def num_samples(self) -> int:
+        """How many guided trials a search has at each depth; 0 of a comparison."""
+        return int(self.spec.get("num_samples", 0))
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -173,7 +184,7 @@ class RunRecord:
         """Plain values, for run.json; what is not known yet, or was not kept, is left out."""
         tree = {"schema": SCHEMA, **asdict(self)}
         tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
-        return _without_none(tree, "ended", "wall_seconds")
+        return _without_none(tree, "ended", "wall_seconds", "model")
 
 
 def own_name(text: str, folder: Path) -> str:

@@ -1,13 +1,11 @@
 """One run from first step to last: evaluate -> checkpoint -> report -> step. Free of Ray.
 
-Interrupted and resumed equals uninterrupted, bit for bit on a CPU with the same number of threads: batches and
-schedules are functions of the step, and everything else lies in the checkpoint.
+Interrupted and resumed equals uninterrupted, bit for bit on a CPU with the same number of threads: batches, schedules
+and PyTorch's random state are functions of the step, and everything else lies in the checkpoint.
 """
 
 import logging
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpo
 from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
 from trainable.student.late_loss import StepLosses, check_finite
+from trainable.student.memory import PeakMemory
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.ranks import ALONE, Ranks
@@ -60,9 +59,11 @@ def train(
     Starts from `checkpoint` where that file exists, and keeps it up to date. Where several ranks train one model, each
     calls this with the same arguments but for `ranks`, and the first alone reports and writes. Raises TrainingDiverged
     on a non-finite training or validation loss, InputError for settings that do not fit the machine or each other.
+    PyTorch's own random state is set anew at each step.
     """
     loop = config.loop
     device = pick_device(loop)
+    memory = PeakMemory(device)
     autocast = torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=loop.precision != "float32")
     scaler = torch.amp.GradScaler(device.type, enabled=loop.precision == "float16" and device.type == "cuda")
     model = build_model(
@@ -114,13 +115,14 @@ def train(
             state.eval_seconds += time.perf_counter() - started
             check_finite("validation loss", evaluation.loss, state.step, lr, weight)
             if ranks.first:
-                report(make_report(state, evaluation, weight, lr, device))
+                report(make_report(state, evaluation, weight, lr, memory))
             state.recent_loss, state.recent_steps, state.recent_tokens, state.recent_seconds = 0.0, 0, 0, 0.0
         if last:
             return
 
         # --- step ---
         started = time.perf_counter()
+        seed_step(config.seed, state.step, ranks.rank)
         numbers_AxB = step_numbers(data.train, state.step, loop, config.seed)
         batches = [make_batch(data.train, ranks.share(numbers_B), device) for numbers_B in numbers_AxB]
         targets = count_targets(data.train, numbers_AxB.flatten())
@@ -162,6 +164,14 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
         )
     low = config.loop.precision != "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
     return Teacher(data.table, device, product=torch.bfloat16 if low else None)
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Set PyTorch's random state from the seed, the step and the rank alone.
+
+    Whatever draws random numbers in a step then draws the same in both arms of a pair, and again after a resumption.
+    """
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0]))
 
 
 def backward(
@@ -218,7 +228,7 @@ def count_step(state: RunState, targets: int, seconds: float) -> None:
     state.recent_seconds += seconds
 
 
-def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: float, device: torch.device) -> Report:
+def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: float, memory: PeakMemory) -> Report:
     """One report, its keys from names.py; what is not known yet is NaN."""
     return {
         names.STEP: state.step,
@@ -231,14 +241,6 @@ def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: floa
         names.TOKENS_PER_SECOND: state.recent_tokens / state.recent_seconds if state.recent_seconds else math.nan,
         names.TRAIN_SECONDS: state.train_seconds,
         names.EVAL_SECONDS: state.eval_seconds,
-        names.PEAK_MEMORY_MIB: peak_memory_mib(device),
+        names.PEAK_MEMORY_MIB: memory.mib(),
         names.TIMESTAMP: time.time(),
     }
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """Largest memory so far, in MiB: allocated on the GPU, or resident in this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

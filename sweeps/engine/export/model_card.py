@@ -11,8 +11,9 @@ from analysis.columns import ARM, EVAL_ROWS, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROL
 from analysis.results import Findings
 from analysis.sections.run_sections import LEAK, SAME_TEXT
 from analysis.tables import best as ranking
-from analysis.tables.arms import HIGH, LOW, N, compare_arms
-from analysis.wording import describe, number, plural, signed
+from analysis.tables.arms import HIGH, LOW, PLANNED, N, compare_arms
+from analysis.tables.planned import planned_trials
+from analysis.wording import describe, number, out_of, plural, signed
 from sweeps.engine.folder import FinishedTrial
 from trainable import names
 from trainable.config import flatten
@@ -108,14 +109,14 @@ Interval = tuple[float, float, float, str]  # mean, low, high, over what
 
 def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
     tuned = run.record.tuned
-    table = compare_arms(run.results, run.record.arms, tuned)
+    table = compare_arms(run.results, run.record.arms, tuned, planned_trials(run.record))
     same = (table[ARM] == row[ARM]) & (table[LAYERS] == row[LAYERS]) & (table[LOOP_STEPS] == row[LOOP_STEPS])
     same &= (table[EVAL_ROWS] == row[EVAL_ROWS]) | (table[EVAL_ROWS].isna() & bool(pd.isna(row[EVAL_ROWS])))
     if tuned:
         same &= table[tuned] == row[tuned]
     for found in table[same].to_dict("records"):
         if np.isfinite(found[LOW]):
-            return found[names.GAIN], found[LOW], found[HIGH], f"{found[N]} seeds or folds"
+            return found[names.GAIN], found[LOW], found[HIGH], f"{out_of(found[N], found[PLANNED])} seeds or folds"
     return None
 
 

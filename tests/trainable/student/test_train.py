@@ -89,6 +89,60 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert same(resumed, [report for report in whole if report[names.STEP] >= resumed[0][names.STEP]])
 
 
+@pytest.fixture
+def masks(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """What a student that drops half of its hidden states keeps of them, one micro-batch after the other."""
+    from trainable.student import train as loop
+
+    kept: list[torch.Tensor] = []
+
+    def drop(model: Any, input_BxT: torch.Tensor) -> torch.Tensor:
+        hidden_BxTxD = plain(model, input_BxT)
+        kept.append(torch.rand(hidden_BxTxD.shape) < 0.5)
+        return hidden_BxTxD * kept[-1]
+
+    plain = loop.hidden_states
+    monkeypatch.setattr(loop, "hidden_states", drop)
+    return kept
+
+
+def test_what_is_random_is_the_same_in_both_arms_and_new_at_each_step(
+    small: tuple[TrialConfig, RunData], masks: list[torch.Tensor]
+) -> None:
+    config, data = small
+    reports_of(config, data)
+    control = masks.copy()
+    masks.clear()
+    torch.manual_seed(99)  # a process that has drawn other numbers before
+    reports_of(override(config, LINEAR), data)
+    assert len(control) == 20
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(masks, control, strict=True))
+    assert not torch.equal(control[0], control[1])
+    masks.clear()
+    reports_of(override(config, {"seed": 1}), data)
+    assert not torch.equal(masks[0], control[0]), "another seed draws others"
+
+
+def test_what_is_random_is_the_same_after_a_resumption(
+    small: tuple[TrialConfig, RunData], masks: list[torch.Tensor], tmp_path: Path
+) -> None:
+    config, data = override(small[0], LINEAR), small[1]
+    whole = reports_of(config, data)
+    reports_of(config, data, tmp_path / "checkpoint.pt", killed_at=15)
+    resumed = reports_of(config, data, tmp_path / "checkpoint.pt")
+    assert same(resumed, whole[2:]), "from the checkpoint at step 10 on"
+
+
+def test_ranks_draw_different_numbers() -> None:
+    from trainable.student.train import seed_step
+
+    drawn = []
+    for rank in (0, 1, 0):
+        seed_step(seed=0, step=3, rank=rank)
+        drawn.append(torch.rand(1).item())
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
 def test_accumulation_changes_nothing_but_rounding(small: tuple[TrialConfig, RunData]) -> None:
     config, data = override(small[0], LINEAR), small[1]
     split = override(config, {"loop.accumulation": 4, "loop.batch_blocks": 1})
