@@ -12,7 +12,15 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from sweeps.engine.checks import check_device, check_effects, check_inputs, check_resources, check_same, check_shares
+from sweeps.engine.checks import (
+    check_device,
+    check_effects,
+    check_inputs,
+    check_resources,
+    check_same,
+    check_shares,
+    check_tokenizer,
+)
 from sweeps.engine.cluster.ray_start import RayStart, check_address
 from sweeps.engine.export.choice import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder
@@ -134,5 +142,5 @@ def show_plan(spec: Spec, console: Console) -> None:
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens"
     )
-    for line in [setting, *spec.plan_lines()]:
+    for line in [setting, *check_tokenizer(base), *spec.plan_lines()]:
         console.print(f"  {line}", highlight=False)

@@ -21,7 +21,7 @@ from transformers.utils import logging
 from analysis.results import read_findings
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.folder import FinishedTrial, RunFolder
-from trainable.config import TrialConfig, to_dict
+from trainable.config import TrialConfig, identity
 from trainable.errors import InputError, require
 from trainable.plan import TrialPlan, data_key
 from trainable.record.cache import cache_folder
@@ -77,7 +77,7 @@ def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
 def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> LlamaForCausalLM:
     """The model with the weights of the trial's last checkpoint, in float32, on the CPU."""
     config, path = plan.config, run.checkpoint(plan.name)
-    state, parts = load_checkpoint(path, fingerprint(to_dict(config)))
+    state, parts = load_checkpoint(path, fingerprint(identity(config)))
     require(state.step == config.loop.steps, f"--export: {path} is of step {state.step}, not the last: resume the run.")
     model = build_model(config.model, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
     try:

@@ -1,0 +1,84 @@
+"""How much of a corpus a tokenizer reads, told to the user: of a sample before a run, of all rows once tokenised."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from trainable.errors import InputError, require
+from trainable.text.corpus import Corpus
+from trainable.text.encode import encode_rows
+from trainable.text.special_tokens import EOS_SETTING, TOKENIZER_FILE
+from trainable.text.tokenizer import TextTokenizer
+
+SAMPLE_ROWS, SAMPLE_CHARACTERS = 1000, 1 << 18  # of the first rows of the corpus: a fraction of a second
+TOLD, MOST = 0.01, 0.5  # share of unread rows that is a warning, and beyond which a run is refused
+
+
+class Reading(NamedTuple):
+    """What a tokenizer made of some rows."""
+
+    called: str  # "training rows"
+    rows: int  # that are not empty
+    unread: int  # of which it made no token, or mostly unknown ones (text/unread.py)
+    eos: int  # whose own text gives an end-of-text token
+    whole: bool = True  # whether these are all the rows that are meant, and not a sample
+
+
+def read_sample(tokenizer: TextTokenizer, corpus: Corpus) -> Reading:
+    """Tokenise the first rows of a corpus, twice. Raises InputError where the tokens are not the same both times."""
+    texts: list[str] = []
+    left = SAMPLE_CHARACTERS
+    for batch in corpus.batches(SAMPLE_ROWS):
+        for text in islice(batch.to_pylist(), SAMPLE_ROWS):
+            if left > 0 and text is not None and text.strip():
+                texts.append(text[:left])
+                left -= len(text)
+        break
+    first, again = encode_rows(tokenizer, texts), encode_rows(tokenizer, texts)
+    require(
+        np.array_equal(first.ids_n, again.ids_n) and np.array_equal(first.length_R, again.length_R),
+        f"tokenizer {tokenizer.name!r} makes other tokens of the same text each time: switch off in its "
+        f"{TOKENIZER_FILE} what makes them random.",
+    )
+    whole = corpus.rows <= SAMPLE_ROWS and left >= 0
+    called = "rows of the corpus" if whole else "first rows of the corpus"
+    return Reading(called, len(texts), int(first.unread_R.sum()), int(first.eos_R.sum()), whole)
+
+
+def reading_lines(reading: Reading, tokenizer: TextTokenizer) -> Iterator[str]:
+    """Lines for the plan. Raises InputError where most of all rows cannot be read."""
+    share = reading.unread / max(1, reading.rows)
+    if reading.unread:
+        unknown = tokenizer.unk_id is not None and tokenizer.encoder.id_to_token(tokenizer.unk_id)
+        told = f"tokenizer {tokenizer.name} cannot read {reading.unread:,} of {reading.rows:,} {reading.called}: " + (
+            f"their tokens are mostly {unknown!r}, or none" if unknown else "it drops most of their characters"
+        )
+        remedy = "take a tokenizer made for this text, or train:4096"
+        if reading.whole and share > MOST:
+            raise InputError(f"{told}; {remedy}.")
+        more = "; a run is refused where that holds for more than half of its rows" if share > MOST else ""
+        yield f"warning: {told}{more}; {remedy}." if share > TOLD else f"{told}."
+    if reading.eos:
+        yield (
+            f"warning: {reading.eos:,} of {reading.rows:,} {reading.called} hold text that tokenizer {tokenizer.name} "
+            f"reads as its end of text {tokenizer.special.eos!r}, so they end there too; name another with --set "
+            f"{EOS_SETTING}=TOKEN."
+        )
+
+
+def tokenizer_lines(tokenizer: TextTokenizer) -> Iterator[str]:
+    """What the plan says of a given tokenizer: the end of text and why it is that, and what is switched off."""
+    special = tokenizer.special
+    why = {
+        EOS_SETTING: f"from the setting {EOS_SETTING}",
+        TOKENIZER_FILE: f"a special token of {TOKENIZER_FILE}, for no other file names one",
+    }.get(special.eos_from, f"named by {special.eos_from}")
+    others = f"; other candidates there: {', '.join(special.other_ends)} (--set {EOS_SETTING}=TOKEN)"
+    yield (
+        f"end of text: {special.eos!r}, {why}{others if special.other_ends else ''}; "
+        f"{tokenizer.vocab_size:,} tokens in all"
+    )
+    if tokenizer.switched_off:
+        yield f"switched off in the tokenizer: {', '.join(tokenizer.switched_off)}"
