@@ -41,7 +41,7 @@ class TokenizerFacts:
     vocab_size: int
     eos: str | None = None  # the token that ends a row; older records lack this and what follows
     eos_from: str | None = None  # the file that says so, or the setting tokens.eos
-    switched_off: tuple[str, ...] = ()  # what its file asked for and was not done: truncation, padding, dropout
+    switched_off: tuple[str, ...] | None = None  # of what its file asks: truncation, padding, dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +177,8 @@ class RunRecord:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for run.json; what is not known yet, or was not kept, is left out."""
         tree = {"schema": SCHEMA, **asdict(self)}
+        tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows")
+        tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
         tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
         return _without_none(tree, "ended", "wall_seconds")
 

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from trainable.errors import InputError, require
+from trainable.names import UNREAD_TOLD
 from trainable.text.corpus import Corpus
 from trainable.text.encode import encode_rows
 from trainable.text.special_tokens import EOS_SETTING, TOKENIZER_FILE
 from trainable.text.tokenizer import TextTokenizer
 
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 1000, 1 << 18  # of the first rows of the corpus: a fraction of a second
-TOLD, MOST = 0.01, 0.5  # share of unread rows that is a warning, and beyond which a run is refused
+MOST_UNREAD = 0.5  # share of the rows beyond which a run is refused
 
 
 class Reading(NamedTuple):
@@ -56,10 +57,10 @@ def reading_lines(reading: Reading, tokenizer: TextTokenizer) -> Iterator[str]:
             f"their tokens are mostly {unknown!r}, or none" if unknown else "it drops most of their characters"
         )
         remedy = "take a tokenizer made for this text, or train:4096"
-        if reading.whole and share > MOST:
+        if reading.whole and share > MOST_UNREAD:
             raise InputError(f"{told}; {remedy}.")
-        more = "; a run is refused where that holds for more than half of its rows" if share > MOST else ""
-        yield f"warning: {told}{more}; {remedy}." if share > TOLD else f"{told}."
+        more = "; a run is refused where that holds for more than half of its rows" if share > MOST_UNREAD else ""
+        yield f"warning: {told}{more}; {remedy}." if share > UNREAD_TOLD else f"{told}."
     if reading.eos:
         yield (
             f"warning: {reading.eos:,} of {reading.rows:,} {reading.called} hold text that tokenizer {tokenizer.name} "
