@@ -149,10 +149,11 @@ class Preparation:
         held_out = joined(tokenised((split.eval_part,), "validation rows"), "validation rows")
         _require_batch(config, train)
         self._say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
-        for name, blocks in (("training", train), ("validation", held_out)):
-            full = blocks.rows - blocks.empty_rows
-            for line in reading_lines(Reading(f"{name} rows", full, blocks.unread_rows, blocks.eos_rows), tokenizer):
-                self._say(line)
+        rows, empty, unread, eos = (
+            getattr(train, name) + getattr(held_out, name) for name in ("rows", *RowCounts._fields)
+        )
+        for line in reading_lines(Reading("training and validation rows", rows - empty, unread, eos), tokenizer):
+            self._say(line)
 
         # 4 the teacher's table, from the counts of its parts
         counted = train_parts

@@ -1,7 +1,7 @@
 """How much of a corpus a tokenizer reads, told to the user: of a sample before a run, of all rows once tokenised."""
 
+import math
 from collections.abc import Iterator
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +13,10 @@ from trainable.text.encode import encode_rows
 from trainable.text.special_tokens import EOS_SETTING, TOKENIZER_FILE
 from trainable.text.tokenizer import TextTokenizer
 
-SAMPLE_ROWS, SAMPLE_CHARACTERS = 1000, 1 << 18  # of the first rows of the corpus: a fraction of a second
-MOST_UNREAD = 0.5  # share of the rows beyond which a run is refused
+SAMPLE_ROWS, SAMPLE_CHARACTERS = 1000, 512  # of each row: a fraction of a second in all
+SPREAD_ROWS = 20_000  # of a corpus that is read to its end for a sample; of a larger one the first rows are taken
+MOST_UNREAD = 0.5  # share of all rows beyond which a run is refused
+SURELY_MOST = 0.55  # the same in a sample that is spread over all rows
 
 
 class Reading(NamedTuple):
@@ -24,28 +26,24 @@ class Reading(NamedTuple):
     rows: int  # that are not empty
     unread: int  # of which it made no token, or mostly unknown ones (text/unread.py)
     eos: int  # whose own text gives an end-of-text token
-    whole: bool = True  # whether these are all the rows that are meant, and not a sample
+    refused_above: float = MOST_UNREAD  # share of unread rows; first rows say too little of the others to refuse a run
 
 
 def read_sample(tokenizer: TextTokenizer, corpus: Corpus) -> Reading:
-    """Tokenise the first rows of a corpus, twice. Raises InputError where the tokens are not the same both times."""
-    texts: list[str] = []
-    left = SAMPLE_CHARACTERS
-    for batch in corpus.batches(SAMPLE_ROWS):
-        for text in islice(batch.to_pylist(), SAMPLE_ROWS):
-            if left > 0 and text is not None and text.strip():
-                texts.append(text[:left])
-                left -= len(text)
-        break
+    """Tokenise some rows of a corpus, twice. Raises InputError where the tokens are not the same both times."""
+    rows = min(corpus.rows, SAMPLE_ROWS)
+    is_spread = corpus.rows <= SPREAD_ROWS
+    row_ids = np.linspace(0, corpus.rows - 1, rows).astype(np.int64) if is_spread else np.arange(rows)
+    texts = [text[:SAMPLE_CHARACTERS] for text in corpus.texts(row_ids) if text.strip()]
     first, again = encode_rows(tokenizer, texts), encode_rows(tokenizer, texts)
     require(
         np.array_equal(first.ids_n, again.ids_n) and np.array_equal(first.length_R, again.length_R),
         f"tokenizer {tokenizer.name!r} makes other tokens of the same text each time: switch off in its "
         f"{TOKENIZER_FILE} what makes them random.",
     )
-    whole = corpus.rows <= SAMPLE_ROWS and left >= 0
-    called = "rows of the corpus" if whole else "first rows of the corpus"
-    return Reading(called, len(texts), int(first.unread_R.sum()), int(first.eos_R.sum()), whole)
+    called = "rows, the first of the corpus" if not is_spread else "sampled rows" if rows < corpus.rows else "rows"
+    limit = math.inf if not is_spread else SURELY_MOST if rows < corpus.rows else MOST_UNREAD
+    return Reading(called, len(texts), int(first.unread_R.sum()), int(first.eos_R.sum()), limit)
 
 
 def reading_lines(reading: Reading, tokenizer: TextTokenizer) -> Iterator[str]:
@@ -57,7 +55,7 @@ def reading_lines(reading: Reading, tokenizer: TextTokenizer) -> Iterator[str]:
             f"their tokens are mostly {unknown!r}, or none" if unknown else "it drops most of their characters"
         )
         remedy = "take a tokenizer made for this text, or train:4096"
-        if reading.whole and share > MOST_UNREAD:
+        if share > reading.refused_above:
             raise InputError(f"{told}; {remedy}.")
         more = "; a run is refused where that holds for more than half of its rows" if share > MOST_UNREAD else ""
         yield f"warning: {told}{more}; {remedy}." if share > UNREAD_TOLD else f"{told}."

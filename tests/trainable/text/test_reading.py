@@ -1,6 +1,7 @@
 """What a user is told of how much a tokenizer reads, from a sample and from all rows."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,23 @@ def tokenizer(tmp_path: Path) -> TextTokenizer:
     return given_tokenizer(str(save(word_level(["<unk>", "a", "b"], ["</s>"]), tmp_path / "words")))
 
 
-def test_a_sample_is_the_first_rows_that_hold_text(
+def test_a_sample_is_spread_over_the_rows_or_is_the_first_of_a_large_corpus(
     tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = corpus_of(tmp_path, ["a b", "", "x y", "  ", "a", "x"])
-    assert read_sample(tokenizer, corpus) == Reading("rows of the corpus", 4, 2, 0, whole=True)
-    monkeypatch.setattr(reading, "SAMPLE_ROWS", 4)
-    assert read_sample(tokenizer, corpus) == Reading("first rows of the corpus", 2, 1, 0, whole=False)
-    monkeypatch.setattr(reading, "SAMPLE_CHARACTERS", 2)
-    assert read_sample(tokenizer, corpus) == Reading("first rows of the corpus", 1, 0, 0, whole=False)
+    assert read_sample(tokenizer, corpus) == Reading("rows", 4, 2, 0, refused_above=0.5)
+    monkeypatch.setattr(reading, "SAMPLE_ROWS", 4)  # numbers 0, 1, 3, 5
+    assert read_sample(tokenizer, corpus) == Reading("sampled rows", 2, 1, 0, refused_above=0.55)
+    monkeypatch.setattr(reading, "SPREAD_ROWS", 5)  # numbers 0 to 3
+    assert read_sample(tokenizer, corpus) == Reading("rows, the first of the corpus", 2, 1, 0, math.inf)
+
+
+def test_a_sample_holds_the_beginning_of_long_rows(
+    tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = corpus_of(tmp_path, ["a b " + "x " * 50, "x " * 50])
+    monkeypatch.setattr(reading, "SAMPLE_CHARACTERS", 4)
+    assert read_sample(tokenizer, corpus).unread == 1
 
 
 def test_tokens_that_differ_from_one_time_to_the_next_are_refused(
@@ -70,10 +79,10 @@ def test_unread_rows_are_told_and_are_a_warning_above_one_in_a_hundred(
     assert all(f"cannot read {counts[1]} of 1,000 training rows: their tokens are mostly '<unk>'" in s for s in lines)
 
 
-def test_more_than_half_is_refused_with_the_reason_but_only_of_all_rows(tokenizer: TextTokenizer) -> None:
+def test_more_than_half_is_refused_with_the_reason_and_of_a_sample_only_what_is_sure(tokenizer: TextTokenizer) -> None:
     with pytest.raises(InputError, match=r"read 501 of 1,000 training rows: .*'<unk>', or none; take a tokenizer made"):
         list(reading_lines(Reading("training rows", 1000, 501, 0), tokenizer))
-    [line] = reading_lines(Reading("first rows", 1000, 501, 0, whole=False), tokenizer)
+    [line] = reading_lines(Reading("sampled rows", 1000, 501, 0, refused_above=0.55), tokenizer)
     assert line.startswith("warning: ") and "a run is refused where that holds for more than half of its rows" in line
 
 
