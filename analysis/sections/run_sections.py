@@ -73,10 +73,10 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
 
 
 def _reading(found: Findings) -> Iterator[str]:
-    """How rows end, and how many of them the tokenizer could not read."""
+    """Which token is the end of text, and how many rows the tokenizer could not read."""
     corpus, tokenizer = found.record.corpus, found.record.tokenizer
     if tokenizer.eos is not None:
-        yield f"Each row ends in the token {tokenizer.eos!r}, which is from {tokenizer.eos_from}."
+        yield f"End of text: the token {tokenizer.eos!r}, from {tokenizer.eos_from}."
     if tokenizer.switched_off:
         yield f"Switched off in the tokenizer: {', '.join(tokenizer.switched_off)}."
     rows = corpus.train_rows + corpus.eval_rows - corpus.empty_rows

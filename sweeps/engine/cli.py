@@ -136,11 +136,12 @@ def write_export(export: Export, folder: RunFolder, console: Console) -> int:
 def show_plan(spec: Spec, console: Console) -> None:
     """Print what will run, and what it costs at most."""
     base, steps = spec.base, sorted({config.loop.steps for config in spec.configs()})
+    told = check_tokenizer(base)
     console.print(f"[bold]{spec.study}[/bold]: {spec.question}", highlight=False)
     setting = (
         f"corpus {base.corpus.source}, tokenizer {base.tokens.tokenizer}, model {base.model.name}, "
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens"
     )
-    for line in [setting, *check_tokenizer(base), *spec.plan_lines()]:
+    for line in [setting, *told, *spec.plan_lines()]:
         console.print(f"  {line}", highlight=False)

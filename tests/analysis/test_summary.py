@@ -114,7 +114,7 @@ def test_the_summary_says_which_token_ends_a_row_and_what_was_switched_off(tmp_p
     tokenizer = read_json(one_depth(tmp_path) / names.RUN_FILE)["tokenizer"]
     more = {"eos": "(end)", "eos_from": "tokens.eos", "switched_off": ["padding", "truncation at 8 tokens"]}
     text = write_summary(one_depth(tmp_path, tokenizer=tokenizer | more))
-    assert "Each row ends in the token '(end)', which is from tokens.eos." in text
+    assert "End of text: the token '(end)', from tokens.eos." in text
     assert "Switched off in the tokenizer: padding, truncation at 8 tokens." in text
 
 
