@@ -16,6 +16,7 @@ from trainable.record.files import read_foreign_json
 
 TOKENIZER_FILE, CONFIG_FILE, MAP_FILE = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 EOS_SETTING = "tokens.eos"
+NONE = (None, "")  # as a name: there is no such token (some converters write the empty text)
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"  # of a tokenizer that is trained here
 KNOWN = {  # names of special tokens, in the order in which they are taken where no file names one
     "eos": (
@@ -73,7 +74,7 @@ def special_tokens(
             f"tokenizer {spec!r} has no end-of-text token: no file beside {TOKENIZER_FILE} names an eos_token, and "
             f"{marked}; name one of its tokens with --set {EOS_SETTING}=TOKEN."
         )
-    # a null in a file says that there is none
+    # a null or an empty text in a file says that there is none
     absent = {kind for kind in KNOWN for tree in files.values() if f"{kind}_token" in tree}
     others = {kind: found.text if (found := named[kind]) else None for kind in ("bos", "pad")}
     others |= {kind: known[kind][0] for kind in others if known[kind] and kind not in absent}
@@ -93,7 +94,7 @@ def _files(find: Callable[[str], Path | None]) -> dict[Path, dict[str, Any]]:
     for name in (CONFIG_FILE, MAP_FILE):
         if (path := find(name)) is not None:
             files[path] = read_foreign_json(path)
-            if files[path].get("eos_token") is not None:
+            if files[path].get("eos_token") not in NONE:
                 break
     return files
 
@@ -102,7 +103,7 @@ def _named(encoder: Tokenizer, kind: str, files: dict[Path, dict[str, Any]]) -> 
     """What the first file that names a token of this kind says."""
     for path, tree in files.items():
         value = tree.get(f"{kind}_token")
-        if value is None:
+        if value in NONE:
             continue
         text = value.get("content") if isinstance(value, dict) else value
         setting = f", or give --set {EOS_SETTING}=TOKEN" if kind == "eos" else ""

@@ -72,9 +72,13 @@ def test_special_tokens_map_is_read_where_the_config_names_no_end(tmp_path: Path
     assert special_of(folder)[::3] == ("<|endoftext|>", "tokenizer_config.json")
 
 
-def test_a_null_in_a_file_says_that_there_is_no_bos_and_an_absent_key_says_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("none", [None, ""])
+def test_a_null_or_empty_name_says_that_there_is_no_bos_and_an_absent_key_says_nothing(
+    none: object, tmp_path: Path
+) -> None:
     made = word_level(["<unk>", "a"], LLAMA_3)
-    assert special_of(save(made, tmp_path / "null", bos_token=None)).bos is None
+    found = special_of(save(made, tmp_path / "none", bos_token=none, eos_token=none, unk_token=none))
+    assert (found.bos, found.eos, found.eos_from) == (None, "<|end_of_text|>", "tokenizer.json")
     assert special_of(save(made, tmp_path / "absent", model_max_length=8)).bos == "<|begin_of_text|>"
 
 
