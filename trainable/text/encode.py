@@ -8,13 +8,11 @@ Shapes: R rows, n tokens.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from trainable.errors import InputError, require
 from trainable.text.tokenizer import TextTokenizer
@@ -22,7 +20,7 @@ from trainable.text.unread import mostly_dropped, occurrences
 
 WHOLE_ROW_BYTES = 1 << 22  # longer rows are given in windows
 PIECE_CHARACTERS = 1 << 16  # of a window: a word of millions of letters would take hours
-OVERLAP_CHARACTERS = 1 << 12  # of two windows, or half of a window
+OVERLAPS = 1 / 16, 1 / 4, 3 / 4  # of two windows, as shares of one: the next where they agree nowhere in the last
 AGREEING = 4  # tokens before and after a joint that both windows must have
 
 
@@ -89,36 +87,27 @@ class _Window(NamedTuple):
 
 def _encode_long(tokenizer: TextTokenizer, text: str) -> Encoded:
     """Tokenise one row of many megabytes, an overlapping window after the other."""
-    tokenizer = replace(tokenizer, encoder=_without_last_step(tokenizer.encoder))
-    overlap = min(OVERLAP_CHARACTERS, PIECE_CHARACTERS // 2)
+    open_window, is_unread = _window(tokenizer, text, 0)  # its end is not decided yet
     parts: list[NDArray[np.uint32]] = []
-    unread = 0  # windows
-    open_window: _Window | None = None  # whose end is not decided yet
-    starts = range(0, max(1, len(text) - overlap), PIECE_CHARACTERS - overlap)
-    for start in starts:
-        window, is_unread = _window(tokenizer, text, start)
-        unread += is_unread
-        if open_window is not None:
-            last, first = _joint(open_window, window, start + overlap // 2)
-            parts.append(open_window.ids_n[:last])
-            window = _Window(window.ids_n[first:], window.place_nx2[first:])
-        open_window = window
-    if open_window is not None:
-        parts.append(open_window.ids_n)
-    own_n = np.concatenate(parts)
+    unread, windows, end = int(is_unread), 1, PIECE_CHARACTERS
+    while end < len(text):
+        # a run of one character, as long as the overlap, can be cut into other tokens by a window that begins in it
+        for share in OVERLAPS:
+            overlap = int(share * PIECE_CHARACTERS)
+            window, is_unread = _window(tokenizer, text, end - overlap)
+            joint = _joint(open_window, window, end - overlap // 2)
+            if joint is not None:
+                break
+        last, first = joint or (_first_from(open_window, end - overlap // 2), _first_from(window, end - overlap // 2))
+        parts.append(open_window.ids_n[:last])
+        open_window = _Window(window.ids_n[first:], window.place_nx2[first:])
+        unread, windows, end = unread + is_unread, windows + 1, end - overlap + PIECE_CHARACTERS
+    own_n = np.concatenate([*parts, open_window.ids_n])
     ids_n = np.append(own_n, np.uint32(tokenizer.eos_id)) if len(own_n) else own_n
-    is_unread = not len(own_n) or 2 * unread > len(starts)
+    is_unread = not len(own_n) or 2 * unread > windows
     return Encoded(
         ids_n, np.array([len(ids_n)], np.uint32), np.array([is_unread]), np.array([tokenizer.eos_id in own_n])
     )
-
-
-def _without_last_step(encoder: Tokenizer) -> Tokenizer:
-    """A copy that tells the places of tokens as they are; the last step of some takes white space off them."""
-    same = Tokenizer.from_str(encoder.to_str())
-    same.post_processor = None
-    same.encode_special_tokens = True
-    return same
 
 
 def _window(tokenizer: TextTokenizer, text: str, start: int) -> tuple[_Window, bool]:
@@ -132,20 +121,22 @@ def _window(tokenizer: TextTokenizer, text: str, start: int) -> tuple[_Window, b
     return _Window(ids_n, place_nx2), bool(2 * unknown > len(ids_n)) or lost
 
 
-def _joint(left: _Window, right: _Window, middle: int) -> tuple[int, int]:
-    """Where to join two windows: how many tokens of the left one to keep, and of the right one to leave out.
+def _first_from(window: _Window, place: int) -> int:
+    """The first token that begins at a character of the row, or after it."""
+    return int(np.searchsorted(window.place_nx2[:, 0], place))
 
-    That is where both have the same tokens at the same places; near the middle of the overlap, if they agree nowhere.
+
+def _joint(left: _Window, right: _Window, middle: int) -> tuple[int, int] | None:
+    """Where both windows have the same tokens at the same places: how many tokens to keep of the left one, and to leave
+    out of the right one. Sought from the middle of the overlap on; None if they agree nowhere.
     """
-    first = int(np.searchsorted(right.place_nx2[:, 0], middle))
-    last = int(np.searchsorted(left.place_nx2[:, 0], middle))
-    for i, j in _candidates(left, right, first):
+    for i, j in _candidates(left, right, _first_from(right, middle)):
         low = min(AGREEING, i, j)
         one, other = slice(i - low, i + AGREEING), slice(j - low, j + AGREEING)
         same_ids = np.array_equal(left.ids_n[one], right.ids_n[other])
         if same_ids and np.array_equal(left.place_nx2[one], right.place_nx2[other]):
             return i, j
-    return last, first
+    return None
 
 
 def _candidates(left: _Window, right: _Window, first: int) -> Iterator[tuple[int, int]]:

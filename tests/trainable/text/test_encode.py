@@ -49,6 +49,18 @@ def test_a_row_in_windows_has_the_tokens_of_the_whole_row(
                 assert cut.length_R.tolist() == whole.length_R.tolist() == [len(cut.ids_n)]
 
 
+@pytest.mark.parametrize("kind", ["GPT-2", "Gemma", "Llama 2"])
+def test_a_run_of_one_character_as_long_as_an_overlap_is_cut_as_in_the_whole_row(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = loaded(KINDS[kind], tmp_path)
+    text = " ".join([*small_sentences(10), " " * 333, *small_sentences(5), "a" * 333, "the cat"] * 5)
+    whole = encode_rows(tokenizer, [text])
+    monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 100)
+    monkeypatch.setattr(encode, "PIECE_CHARACTERS", 1000)
+    assert encode_rows(tokenizer, [text]).ids_n.tolist() == whole.ids_n.tolist()
+
+
 def test_each_window_is_no_longer_than_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[int] = []
     real = encode.encodings
