@@ -63,6 +63,7 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
         f"Corpus: {corpus.source}, {corpus.train_rows:,} training and {corpus.eval_rows:,} validation rows.",
         f"Tokens: {tokens.train_tokens:,} to train on, {tokens.eval_tokens:,} to validate on; "
         f"vocabulary {record.tokenizer.vocab_size:,}, context {settings['tokens.context']}.",
+        *_reading(found),
         f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
         f"evaluated every {', '.join(map(str, every))} steps.",
         *teachers,
@@ -72,6 +73,25 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
     if corpus.demonstration:
         lines.insert(0, "The built-in text, four novels of 1 MB: a first answer about English, at that size.")
     return Section("Setting", tuple(lines), subject="setting")
+
+
+def _reading(found: Findings) -> Iterator[str]:
+    """Which token is the end of text, and how many rows the tokenizer could not read."""
+    corpus, tokenizer = found.record.corpus, found.record.tokenizer
+    if tokenizer.eos is not None:
+        yield f"End of text: the token {tokenizer.eos!r}, from {tokenizer.eos_from}."
+    if tokenizer.switched_off:
+        yield f"Switched off in the tokenizer: {', '.join(tokenizer.switched_off)}."
+    rows = corpus.train_rows + corpus.eval_rows - corpus.empty_rows
+    if corpus.unread_rows:
+        share = corpus.unread_rows / rows
+        warning = "Warning: losses say little of such text, for " if share > names.UNREAD_TOLD else ""
+        yield (
+            f"{warning}{corpus.unread_rows:,} of {rows:,} rows with text ({share:.1%}) are mostly unknown to the "
+            "tokenizer, or give no token."
+        )
+    if corpus.eos_rows:
+        yield f"Warning: {corpus.eos_rows:,} of {rows:,} rows hold text that the tokenizer reads as their end."
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import NAMES, Options
 from sweeps.engine.specs.spec import Spec
+from trainable.config import TrialConfig
 from trainable.errors import InputError, require
 from trainable.text.corpus import open_corpus
+from trainable.text.reading import read_sample, reading_lines, tokenizer_lines
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import known_vocab_size
+from trainable.text.tokenizer import given_tokenizer, is_trained, known_vocab_size
 
 _ABSENT = "nothing"
 
@@ -48,7 +50,7 @@ def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
 def check_inputs(spec: Spec) -> None:
     """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing."""
     base = spec.base
-    vocab_size = known_vocab_size(base.tokens.tokenizer)
+    vocab_size = known_vocab_size(base.tokens.tokenizer, base.tokens.eos)
     if base.model.name not in NAMES:  # a folder: reading it imports torch
         from trainable.student.tiny_batch import check_trains
 
@@ -56,6 +58,18 @@ def check_inputs(spec: Spec) -> None:
     rows = open_corpus(base.corpus).rows
     for corpus in {config.corpus for config in spec.configs()}:
         split_rows(rows, corpus)
+
+
+def check_tokenizer(base: TrialConfig) -> list[str]:
+    """Lines of the plan on a given tokenizer: what it does on a sample of the rows.
+
+    Raises InputError where it cannot be used, or reads too little of a corpus that the sample holds whole.
+    """
+    if is_trained(base.tokens.tokenizer):
+        return []
+    tokenizer = given_tokenizer(base.tokens.tokenizer, base.tokens.eos)
+    reading = read_sample(tokenizer, open_corpus(base.corpus))
+    return [*tokenizer_lines(tokenizer), *reading_lines(reading, tokenizer)]
 
 
 def check_device(spec: Spec, options: Options) -> None:

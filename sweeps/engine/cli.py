@@ -12,7 +12,15 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from sweeps.engine.checks import check_device, check_effects, check_inputs, check_resources, check_same, check_shares
+from sweeps.engine.checks import (
+    check_device,
+    check_effects,
+    check_inputs,
+    check_resources,
+    check_same,
+    check_shares,
+    check_tokenizer,
+)
 from sweeps.engine.cluster.ray_start import RayStart, check_address
 from sweeps.engine.export.choice import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder
@@ -130,6 +138,7 @@ def write_export(export: Export, folder: RunFolder, console: Console) -> int:
 def show_plan(spec: Spec, console: Console) -> None:
     """Print what will run, and what it costs at most."""
     base, steps = spec.base, sorted({config.loop.steps for config in spec.configs()})
+    told = check_tokenizer(base)
     console.print(f"[bold]{spec.study}[/bold]: {spec.question}", highlight=False)
     setting = (
         f"corpus {base.corpus.source}, tokenizer {base.tokens.tokenizer}, model {base.model.name}, "
@@ -137,5 +146,5 @@ def show_plan(spec: Spec, console: Console) -> None:
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens"
     )
     of_model = [] if base.model.name in NAMES else key_lines(base.model.name)
-    for line in [setting, *of_model, *spec.plan_lines()]:
+    for line in [setting, *of_model, *told, *spec.plan_lines()]:
         console.print(f"  {line}", highlight=False)

@@ -146,9 +146,17 @@ def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
 
 
 def _prompts(trial: FinishedTrial, tokenizer: TextTokenizer) -> Iterator[str]:
-    eos = tokenizer.encoder.id_to_token(tokenizer.eos_id)
+    eos = tokenizer.special.eos
     if trial.plan.config.tokens.packing == "packed":
         yield f"Rows of text stood end to end with `{eos}` between them, so the tokenizer begins a text with it."
+    elif tokenizer.eos_id not in tokenizer.encoder.encode("a").ids:
+        yield "No text had an end in training, so no end-of-text token is declared: say how many tokens to generate."
+    yield (
+        f"Text that spells a special token, such as `{eos}`, is only text to the tokenizer, as in training: "
+        "`split_special_tokens` in tokenizer_config.json."
+    )
+    if tokenizer.switched_off:
+        yield f"Switched off in the tokenizer, in training and here: {', '.join(tokenizer.switched_off)}."
     yield f"Longer texts than {trial.plan.config.tokens.context} tokens were never seen."
 
 
