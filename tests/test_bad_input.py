@@ -351,9 +351,11 @@ CORPUS = {
     "corpus of a name too long": Case(f"--corpus {'a' * 5000}.txt", "name too long", "'aaaa", "correct it"),
     "corpus on the hub without network": Case("--corpus nobody/nothing", "HF_HUB_OFFLINE", "nobody/nothing", "or run"),
     "corpus of another kind": Case(
-        "--corpus bad.csv", "unknown ending '.csv'", "bad.csv", "give a .parquet", text(b"a", "bad.csv")
+        "--corpus bad.doc", "unknown ending '.doc'", "bad.doc", "give a .parquet", text(b"a", "bad.doc")
     ),
-    "folder without a corpus": Case("--corpus .", "no parquet files", "holds no", "give a .parquet"),
+    "folder without a corpus": Case(
+        "--corpus empty", "no files of text", "empty holds no", "give a .parquet", lambda f: (f / "empty").mkdir()
+    ),
     "pipe": Case("--corpus bad.txt", "is a pipe", "bad.txt", "give a .parquet", lambda f: os.mkfifo(f / "bad.txt")),
     "unreadable": Case("--corpus bad.txt", "cannot read", "bad.txt", "check its permissions", unreadable),
     "empty text": Case("--corpus bad.txt", "has no rows", "bad.txt", "give a corpus with text", text(b"")),
@@ -375,9 +377,7 @@ CORPUS = {
     "Latin-1": Case(
         "--corpus bad.txt", "is not UTF-8", "row 2 of", "convert the file", text(b"fine\nfa\xe7ade\n" * 300)
     ),
-    "UTF-16": Case(
-        "--corpus bad.txt", "NUL byte in row 1", "bad.txt", "give a UTF-8 text", text("text\n".encode("utf-16"))
-    ),
+    "UTF-16": Case("--corpus bad.txt", "is UTF-16", "row 1 of", "convert the file", text("text\n".encode("utf-16"))),
     "column of a text file": Case("--column body", "has no column 'body'", "small.txt", "leave corpus.column out"),
     "column of the built-in text": Case(
         "--corpus builtin --column body", "no column 'body'", "built-in", "use the column"

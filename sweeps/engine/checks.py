@@ -45,17 +45,21 @@ def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
             )
 
 
-def check_inputs(spec: Spec) -> None:
-    """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing."""
+def check_inputs(spec: Spec) -> list[str]:
+    """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing.
+
+    Returns what the plan says of it.
+    """
     base = spec.base
     vocab_size = known_vocab_size(base.tokens.tokenizer)
     if base.model.name not in NAMES:  # a folder: reading it imports torch
         from trainable.student.model import llama_config
 
         llama_config(base.model, vocab_size, base.tokens.context)
-    rows = open_corpus(base.corpus).rows
-    for corpus in {config.corpus for config in spec.configs()}:
-        split_rows(rows, corpus)
+    corpus = open_corpus(base.corpus)
+    for part in {config.corpus for config in spec.configs()}:
+        split_rows(corpus.rows, part)
+    return [f"corpus {corpus.name}: {note}" for note in corpus.notes]
 
 
 def check_device(spec: Spec, options: Options) -> None:

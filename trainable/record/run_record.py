@@ -28,6 +28,7 @@ class CorpusFacts:
     eval_rows: int  # that the run validated on
     empty_rows: int  # dropped from both
     demonstration: bool  # the built-in text, which shows that everything works and little more
+    split: str | None = None  # official split that it is, where its files are named by splits; old records lack it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +173,7 @@ class RunRecord:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for run.json; what is not known yet, or was not kept, is left out."""
         tree = {"schema": SCHEMA, **asdict(self)}
+        tree["corpus"] = _without_none(tree["corpus"], "split")
         tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
         return _without_none(tree, "ended", "wall_seconds")
 

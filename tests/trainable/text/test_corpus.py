@@ -204,7 +204,8 @@ def test_a_path_on_disk_comes_before_a_hub_id(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.csv", b"text\nrow\n", "unknown ending '.csv'"),
+        ("a.doc", b"text\nrow\n", "unknown ending '.doc'"),
+        ("a.parquet.gz", b"PAR1", "unknown ending '.parquet.gz'"),
         ("a.txt", b"", "has no rows"),
         ("a.txt", b"fine\n\xff\xfe bad\n", "row 2 of .* is not UTF-8"),
         ("a.txt", b"x" * (1 << 20) + b"\n" + "ü".encode()[:1], "row 2 of .* is not UTF-8"),
@@ -249,7 +250,7 @@ def test_parquet_row_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_corpus_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no parquet files and no saved data set"):
+    with pytest.raises(InputError, match=r"holds no files of text and no saved data set"):
         opened(tmp_path)
 
 
