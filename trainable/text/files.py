@@ -58,7 +58,7 @@ def form_of(path: Path) -> str | None:
 
 
 def folder_files(folder: Path, split: str) -> CorpusFiles:
-    """The files of a folder, else of the folders in it. Raises InputError if they are no one corpus, or lack the split."""
+    """The files of a folder, else of the folders in it. Raises InputError if they are no one corpus or lack a split."""
     files, others = _files_below(folder)
     return _chosen(files, others, split, folder)
 

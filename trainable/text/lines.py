@@ -1,4 +1,4 @@
-"""The lines of UTF-8 text files, packed (.gz, .zst, ...) or not, decoded and checked one by one.
+"""The lines of UTF-8 text files, packed (.gz, .zst, ...) or not, decoded and checked.
 
 A file that only seems to be text, or is cut, is refused by its first bytes or at its end, never read as less. Byte
 order marks are dropped, also those in the middle of files that were joined. Lines end at "\\n" alone. A packed file is
@@ -18,39 +18,47 @@ import pyarrow as pa
 from trainable.errors import InputError
 from trainable.text.files import PACKED
 
-CHUNK_BYTES = 1 << 20  # read at once
+BLOCK_BYTES = 1 << 20  # read at once, and the rest of the line
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # what a clone without Git LFS has in a file's place
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # that of UTF-32-LE begins as UTF-16-LE
 
-Hear = Callable[[bytes], Any]  # (bytes of a line)
+Hear = Callable[[bytes], Any]  # (bytes that were read)
 
 
-def lines(path: Path, hear: Hear = lambda raw: None) -> Iterator[str]:
-    """The lines with their ends. `hear` is told the bytes that stand for the content, unpacked.
+def lines(path: Path, hear: Hear = lambda block: None) -> Iterator[str]:
+    """The lines without their ends. `hear` is told the bytes that stand for the content, unpacked.
 
     Raises InputError that names the line which is no UTF-8 text, or the file that is not whole.
     """
-    row = 0
-    for row, raw in enumerate(_raw_lines(path), start=1):
+    row = 1  # of the first line of a block
+    for block in _blocks(path):
         if row == 1:
-            _require_text(path, raw)
-        elif raw.startswith(codecs.BOM_UTF8):
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        hear(raw)
-        if b"\0" in raw:
+            _require_text(path, block)
+        block = block.replace(b"\n" + codecs.BOM_UTF8, b"\n")
+        if row > 1:
+            block = block.removeprefix(codecs.BOM_UTF8)
+        hear(block)
+        if b"\0" in block:
+            row += block.count(b"\n", 0, block.index(b"\0"))
             raise InputError(f"{path} is not a text file (NUL byte in row {row}): give a UTF-8 text file.")
         try:
-            line = raw.decode()
-        except UnicodeDecodeError:
+            text = block.decode()
+        except UnicodeDecodeError as error:
+            row += block.count(b"\n", 0, error.start)
             raise InputError(f"row {row} of {path} is not UTF-8: convert the file to UTF-8.") from None
-        yield line.removeprefix("\ufeff") if row == 1 else line
+        if text := text.removeprefix("\ufeff"):
+            found = text.removesuffix("\n").split("\n")
+            yield from found
+            row += len(found)
 
 
-def _raw_lines(path: Path) -> Iterator[bytes]:
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The content in blocks of whole lines."""
     packing = PACKED.get(path.suffix.lower())
     try:
         with _opened(path, packing) as stream:
-            yield from stream
+            while block := stream.read(BLOCK_BYTES):
+                yield block if block.endswith(b"\n") else block + stream.readline()
     except (EOFError, lzma.LZMAError, pa.ArrowException, OSError) as error:
         if packing is None or getattr(error, "errno", None):
             raise
@@ -71,11 +79,11 @@ def _opened(path: Path, packing: str | None) -> Iterator[IO[bytes]]:
             yield stack.enter_context(lzma.open(file))
             return
         unpacked = stack.enter_context(pa.CompressedInputStream(pa.PythonFile(file, "r"), packing))
-        yield stack.enter_context(io.BufferedReader(unpacked, CHUNK_BYTES))
+        yield stack.enter_context(io.BufferedReader(unpacked, BLOCK_BYTES))
 
 
-def _require_text(path: Path, raw: bytes) -> None:
-    if raw.startswith(_LFS_POINTER):
+def _require_text(path: Path, block: bytes) -> None:
+    if block.startswith(_LFS_POINTER):
         raise InputError(f"{path} is a pointer of Git LFS, not the file itself: run `git lfs pull` where it lies.")
-    if raw.startswith(_WIDE):
+    if block.startswith(_WIDE):
         raise InputError(f"row 1 of {path} is UTF-16 or UTF-32, not UTF-8: convert the file to UTF-8.")

@@ -26,7 +26,7 @@ def open_csv(paths: Sequence[Path], kind: str, column: str) -> RowSource:
 
     def rows_of(path: Path, hear: Hear) -> Iterator[str | None]:
         csv.field_size_limit(sys.maxsize)  # a row may be a book
-        reader = csv.reader(lines(path, hear), delimiter=DELIMITERS[kind], strict=True)
+        reader = csv.reader((f"{line}\n" for line in lines(path, hear)), delimiter=DELIMITERS[kind], strict=True)
         header: list[str] = []
         place = first = 0
         while True:

@@ -8,9 +8,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,7 +19,6 @@ from trainable.text.files import JSONL, LINES
 from trainable.text.lines import Hear, lines
 from trainable.text.rows import BATCH_BYTES, TEXT, RowSource
 
-_ONE_A_LINE = "write one JSON object a line"
 # Numbers are of no interest, and Python refuses whole ones of over 4,300 digits; an object is a tuple of its pairs, so
 # that a name which it has twice is seen.
 _JSON = json.JSONDecoder(parse_int=float, object_pairs_hook=tuple)
@@ -31,7 +29,7 @@ RowsOf = Callable[[Path, Hear], Iterator[str | None]]  # (file, who hears its by
 def open_text(paths: Sequence[Path], column: str = "text") -> RowSource:
     """The lines of text files. Raises InputError that names the row for a file that is not UTF-8 text."""
     require(column == "text", f"{paths[0]} is plain text and has no column {column!r}: leave corpus.column out.")
-    return open_rows(paths, LINES, lambda path, hear: map(_without_end, lines(path, hear)))
+    return open_rows(paths, LINES, lambda path, hear: (line.removesuffix("\r") for line in lines(path, hear)))
 
 
 def open_jsonl(paths: Sequence[Path], column: str) -> RowSource:
@@ -42,7 +40,10 @@ def open_jsonl(paths: Sequence[Path], column: str) -> RowSource:
 
     def rows_of(path: Path, hear: Hear) -> Iterator[str | None]:
         for row, line in enumerate(lines(path, hear), start=1):
-            yield _parse_json(line, column, partial(_refuse, path, row))
+            try:
+                yield _parse_json(line, column)
+            except _Wrong as error:
+                raise InputError(f"row {row} of {path} {error.what}: {error.mend}.") from None
 
     return open_rows(paths, JSONL, rows_of)
 
@@ -79,34 +80,52 @@ def _nobody(raw: bytes) -> None:
     pass
 
 
-def _without_end(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r")
+class _Wrong(Exception):
+    """What is wrong with a line, and how to mend it."""
+
+    def __init__(self, what: str, mend: str = "write one JSON object a line"):
+        super().__init__(what, mend)
+        self.what, self.mend = what, mend
 
 
-def _parse_json(line: str, column: str, refuse: Callable[[str, str], NoReturn]) -> str | None:
-    if line.isspace():
+def _parse_json(line: str, column: str) -> str | None:
+    if not line or line.isspace():
         return None
-    line = _without_end(line)
     try:
-        record = _JSON.decode(line)
+        record = _decoded(line)
     except json.JSONDecodeError as error:
-        refuse(f"is not a JSON object ({_reason(line, error)}, at character {error.pos + 1})", _ONE_A_LINE)
+        raise _Wrong(f"is not a JSON object ({_reason(line, error)}, at character {error.pos + 1})") from None
     except RecursionError:
-        refuse("is not a JSON object (it is nested too deep)", _ONE_A_LINE)
+        raise _Wrong("is not a JSON object (it is nested too deep)") from None
     if not isinstance(record, tuple):
-        refuse(f"is not a JSON object but {_kind(record)}", _ONE_A_LINE)
+        raise _Wrong(f"is not a JSON object but {_kind(record)}")
     found = [value for name, value in record if name == column]
     if len(found) != 1:
         names = ", ".join(dict.fromkeys(repr(name) for name, _ in record)) or "its columns"
         if not found:
-            refuse(f"has no column {column!r}", f"set corpus.column to one of {names}")
-        refuse(f"has {len(found)} columns {column!r}", "keep one of them")
+            raise _Wrong(f"has no column {column!r}", f"set corpus.column to one of {names}")
+        raise _Wrong(f"has {len(found)} columns {column!r}", "keep one of them")
     text = found[0]
-    if text is not None and not isinstance(text, str):
-        refuse(f"holds no text in column {column!r} but {_kind(text)}", "set corpus.column to a column of strings")
-    if text is not None and not _encodable(text):
-        refuse("holds half a surrogate pair, which no UTF-8 text can", "mend or remove it")
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise _Wrong(
+            f"holds no text in column {column!r} but {_kind(text)}", "set corpus.column to a column of strings"
+        )
+    if "\\u" in line and not _encodable(text):
+        raise _Wrong("holds half a surrogate pair, which no UTF-8 text can", "mend or remove it")
     return text
+
+
+def _decoded(line: str) -> Any:
+    """What `decode` gives, in half the time where nothing stands around the object."""
+    try:
+        record, end = _JSON.raw_decode(line)
+        if end == len(line):
+            return record
+    except json.JSONDecodeError:
+        pass
+    return _JSON.decode(line)
 
 
 def _reason(line: str, error: json.JSONDecodeError) -> str:
@@ -125,7 +144,7 @@ def _reason(line: str, error: json.JSONDecodeError) -> str:
 
 def _kind(value: Any) -> str:
     if isinstance(value, float):
-        return "a number" if math.isfinite(value) else "NaN or infinity"
+        return "NaN" if math.isnan(value) else "a number"
     kinds = {str: "a string", bool: "true or false", list: "a list", tuple: "an object", type(None): "null"}
     return kinds[type(value)]
 
@@ -136,7 +155,3 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _refuse(path: Path, row: int, what: str, mend: str) -> NoReturn:
-    raise InputError(f"row {row} of {path} {what}: {mend}.")
