@@ -59,7 +59,7 @@ def check_inputs(spec: Spec) -> list[str]:
     corpus = open_corpus(base.corpus)
     for part in {config.corpus for config in spec.configs()}:
         split_rows(corpus.rows, part)
-    return [f"corpus {corpus.name}: {note}" for note in corpus.notes]
+    return [f"corpus {corpus.name}: {'; '.join(corpus.notes)}"] if corpus.notes else []
 
 
 def check_device(spec: Spec, options: Options) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from trainable.errors import InputError, require
 from trainable.record.files import fingerprint, sha256_of_file
-from trainable.text.hub import SHORT_NAMES, hub_dataset
+from trainable.text.hub import SHORT_NAMES, hub_splits
 from trainable.text.rows import RowSource, checked_texts, require_text_column
 from trainable.text.split_names import TRAIN, chosen_split, split_note
 
@@ -26,10 +26,12 @@ def open_hub(hub_id: str, revision: str | None, column: str, split: str) -> RowS
     """
     hub_id = SHORT_NAMES.get(hub_id, hub_id)
     _require_datasets(hub_id)
-    dataset = hub_dataset(hub_id, revision, split)
+    splits = hub_splits(hub_id, revision)
+    taken = chosen_split(splits, split, hub_id)
+    dataset = splits[taken]
     # Its own fingerprint stands for commit, configuration and split, and costs no reading of gigabytes.
     source = _row_source(dataset, column, hub_id, lambda: fingerprint(["hub", hub_id, dataset._fingerprint]))
-    return source._replace(split=split, notes=(split_note(split, dataset.info.splits or ()),))
+    return source._replace(split=taken, notes=(split_note(taken, splits),))
 
 
 def open_saved(folder: Path, column: str, split: str) -> RowSource:
