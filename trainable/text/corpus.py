@@ -30,7 +30,7 @@ from trainable.text.rows_datasets import SAVED_MARKS, open_hub, open_saved
 from trainable.text.rows_lines import open_jsonl, open_text
 from trainable.text.rows_parquet import open_parquet
 from trainable.text.settings import CorpusConfig
-from trainable.text.split_names import TRAIN
+from trainable.text.split_names import ALL, TRAIN
 
 BUILTIN = "builtin"
 BUILTIN_FILE = Path(__file__).with_name("builtin.txt")
@@ -179,4 +179,7 @@ def _open_files(form: str, paths: Sequence[Path], column: str) -> RowSource:
 
 
 def _require_no_split(config: CorpusConfig) -> None:
-    require(config.split == TRAIN, f"corpus.split is {config.split!r} but {config.source} has no splits: leave it out.")
+    require(
+        config.split in (TRAIN, ALL),
+        f"corpus.split is {config.split!r} but {config.source} has no splits: leave it out.",
+    )

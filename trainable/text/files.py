@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainable.errors import InputError, require
-from trainable.text.split_names import TRAIN, chosen_split, split_note, splits_of
+from trainable.text.split_names import ALL, TRAIN, chosen_split, split_note, splits_of
 
 PARQUET, JSONL, CSV, TSV, LINES = "parquet", "jsonl", "csv", "tsv", "text"
 FORMS = {
@@ -134,11 +134,11 @@ def _chosen(files: Sequence[Path], others: Sequence[str], split: str, where: Pat
     found = sorted(set(named.values()))
     taken = chosen_split(found, split, where) if found else None
     require(
-        taken is not None or split == TRAIN,
+        taken is not None or split in (TRAIN, ALL),
         f"corpus.split is {split!r} but the files of {where} are not named by splits: leave it out.",
     )
-    paths = [path for path in files if named.get(path) == taken]
-    others = [*others, *(path.name for path in files if taken is not None and path not in named)]
+    paths = list(files) if taken == ALL else [path for path in files if named.get(path) == taken]
+    others = [*others, *(path.name for path in files if path not in paths and path not in named)]
     if any(form_of(path) == PARQUET for path in paths):
         others += [path.name for path in paths if form_of(path) != PARQUET]
         paths = [path for path in paths if form_of(path) == PARQUET]

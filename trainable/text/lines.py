@@ -20,6 +20,13 @@ from trainable.text.files import PACKED
 
 BLOCK_BYTES = 1 << 20  # read at once, and the rest of the line
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # what a clone without Git LFS has in a file's place
+_PACKED_HEADS = {
+    b"\x1f\x8b": ".gz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"BZh": ".bz2",
+    b"\xfd7zXZ": ".xz",
+    b"PAR1": ".parquet",
+}
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # that of UTF-32-LE begins as UTF-16-LE
 
 Hear = Callable[[bytes], Any]  # (bytes that were read)
@@ -85,5 +92,8 @@ def _opened(path: Path, packing: str | None) -> Iterator[IO[bytes]]:
 def _require_text(path: Path, block: bytes) -> None:
     if block.startswith(_LFS_POINTER):
         raise InputError(f"{path} is a pointer of Git LFS, not the file itself: run `git lfs pull` where it lies.")
+    for head, ending in _PACKED_HEADS.items():
+        if block.startswith(head):
+            raise InputError(f"{path} holds what a {ending} file holds, not text: rename it to end in {ending}.")
     if block.startswith(_WIDE):
         raise InputError(f"row 1 of {path} is UTF-16 or UTF-32, not UTF-8: convert the file to UTF-8.")

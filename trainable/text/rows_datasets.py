@@ -14,7 +14,7 @@ from trainable.errors import InputError, require
 from trainable.record.files import fingerprint, sha256_of_file
 from trainable.text.hub import SHORT_NAMES, hub_splits
 from trainable.text.rows import RowSource, checked_texts, require_text_column
-from trainable.text.split_names import TRAIN, chosen_split, split_note
+from trainable.text.split_names import ALL, TRAIN, chosen_split, split_note
 
 SAVED_MARKS = ("state.json", "dataset_dict.json")  # what `save_to_disk` leaves in a folder
 
@@ -28,7 +28,7 @@ def open_hub(hub_id: str, revision: str | None, column: str, split: str) -> RowS
     _require_datasets(hub_id)
     splits = hub_splits(hub_id, revision)
     taken = chosen_split(splits, split, hub_id)
-    dataset = splits[taken]
+    dataset = _of_split(splits, taken)
     # Its own fingerprint stands for commit, configuration and split, and costs no reading of gigabytes.
     source = _row_source(dataset, column, hub_id, lambda: fingerprint(["hub", hub_id, dataset._fingerprint]))
     return source._replace(split=taken, notes=(split_note(taken, splits),))
@@ -40,16 +40,22 @@ def open_saved(folder: Path, column: str, split: str) -> RowSource:
     loaded = _load_saved(folder)
     splits = sorted(loaded) if isinstance(loaded, dict) else []
     require(
-        bool(splits) or split == TRAIN,
+        bool(splits) or split in (TRAIN, ALL),
         f"corpus.split is {split!r} but {folder} is one data set without splits: leave it out.",
     )
     taken = chosen_split(splits, split, folder) if splits else None
-    dataset = loaded[taken] if taken else loaded
+    dataset = _of_split(loaded, taken) if taken else loaded
     paths = [Path(file["filename"]) for file in dataset.cache_files]
     source = _row_source(
         dataset, column, folder, lambda: fingerprint(["saved", [sha256_of_file(path) for path in paths]])
     )
     return source._replace(split=taken, notes=(split_note(taken, splits),)) if taken else source
+
+
+def _of_split(splits: dict[str, Any], taken: str) -> Any:
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([splits[name] for name in sorted(splits)]) if taken == ALL else splits[taken]
 
 
 def _row_source(dataset: Any, column: str, where: object, digest: Callable[[], str]) -> RowSource:

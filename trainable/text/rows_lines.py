@@ -23,6 +23,8 @@ from trainable.text.rows import BATCH_BYTES, TEXT, RowSource
 # that a name which it has twice is seen.
 _JSON = json.JSONDecoder(parse_int=float, object_pairs_hook=tuple)
 
+_ONE_A_LINE = "write one JSON object a line"
+_OF_ARRAY = f"{_ONE_A_LINE} (`jq -c '.[]'` makes them of an array)"
 RowsOf = Callable[[Path, Hear], Iterator[str | None]]  # (file, who hears its bytes) -> its rows
 
 
@@ -83,7 +85,7 @@ def _nobody(raw: bytes) -> None:
 class _Wrong(Exception):
     """What is wrong with a line, and how to mend it."""
 
-    def __init__(self, what: str, mend: str = "write one JSON object a line"):
+    def __init__(self, what: str, mend: str = _ONE_A_LINE):
         super().__init__(what, mend)
         self.what, self.mend = what, mend
 
@@ -94,11 +96,14 @@ def _parse_json(line: str, column: str) -> str | None:
     try:
         record = _decoded(line)
     except json.JSONDecodeError as error:
+        if line.startswith("["):
+            raise _Wrong("begins a JSON array and not an object", _OF_ARRAY) from None
         raise _Wrong(f"is not a JSON object ({_reason(line, error)}, at character {error.pos + 1})") from None
     except RecursionError:
         raise _Wrong("is not a JSON object (it is nested too deep)") from None
     if not isinstance(record, tuple):
-        raise _Wrong(f"is not a JSON object but {_kind(record)}")
+        mend = _OF_ARRAY if isinstance(record, list) else _ONE_A_LINE
+        raise _Wrong(f"is not a JSON object but {_kind(record)}", mend)
     found = [value for name, value in record if name == column]
     if len(found) != 1:
         names = ", ".join(dict.fromkeys(repr(name) for name, _ in record)) or "its columns"

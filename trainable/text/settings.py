@@ -15,7 +15,7 @@ class CorpusConfig:
 
     source: str = "builtin"  # "builtin", a path on disk or a pattern of paths, or a Hugging Face hub id
     revision: str | None = None  # of a hub id
-    split: str = "train"  # which official split is read, where files, folders or a data set are named by splits
+    split: str = "train"  # official split to read, where files, folders or a data set are named by splits; all: as one
     column: str = "text"
     train_rows: int | None = None  # first rows of the training split; None: all
     eval_rows: int | None = None  # first rows of the validation split; None: all

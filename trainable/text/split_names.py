@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from trainable.errors import InputError
 
 TRAIN = "train"
+ALL = "all"  # every split as one text, for names that only look like splits
 WORDS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
@@ -44,17 +45,21 @@ def canonical(split: str) -> str:
 
 
 def chosen_split(found: Iterable[str], wanted: str, where: object) -> str:
-    """The wanted one of the splits found. Raises InputError that names them where it is not among them."""
+    """The wanted one of the splits found, or ALL. Raises InputError that names them where it is not among them."""
     names = sorted(set(found))
-    for split in names:
+    for split in (*names, ALL):
         if split == wanted or canonical(split) == canonical(wanted):
             return split
-    raise InputError(f"{where} has no split {wanted!r}: set corpus.split to one of {', '.join(map(repr, names))}.")
+    raise InputError(
+        f"{where} has no split {wanted!r}: set corpus.split to one of {', '.join(map(repr, names))}, or all."
+    )
 
 
 def split_note(taken: str, found: Iterable[str]) -> str:
     """What is said of a corpus of several splits."""
     others = ", ".join(sorted(set(found) - {taken}))
+    if taken == ALL:
+        return f"splits {others} are read as one text"
     return f"split {taken}" + (f" is read, not {others} (corpus.split)" if others else "")
 
 

@@ -106,6 +106,14 @@ def test_a_file_or_a_pattern_of_one_split_is_what_was_asked_for(tmp_path: Path) 
         opened(tmp_path / "test-0.jsonl", split="test")
 
 
+def test_all_splits_can_be_read_as_one_text(tmp_path: Path) -> None:
+    folder = write(tmp_path, "train.jsonl", "test.jsonl", "a.jsonl")
+    corpus = opened(folder, split="all")
+    assert texts_of(corpus) == ["a.jsonl", "test.jsonl", "train.jsonl"]
+    assert "splits test, train are read as one text" in corpus.notes
+    assert texts_of(opened(folder / "a.jsonl", split="all")) == ["a.jsonl"]
+
+
 def test_the_built_in_text_has_no_splits() -> None:
     with pytest.raises(InputError, match=r"corpus.split is 'test' but builtin has no splits"):
         opened("builtin", split="test")
@@ -119,6 +127,7 @@ def test_a_saved_data_set_has_the_same_rule(tmp_path: Path) -> None:
     assert (texts_of(corpus), corpus.split) == (["train"], "train")
     assert corpus.notes == ("split train is read, not test (corpus.split)",)
     assert texts_of(opened(tmp_path / "both", split="eval")) == ["test"]
+    assert texts_of(opened(tmp_path / "both", split="all")) == ["test", "train"]
     with pytest.raises(InputError, match=r"has no split 'validation': set corpus.split to one of 'test', 'train'"):
         opened(tmp_path / "both", split="validation")
     assert texts_of(opened(tmp_path / "both" / "test")) == ["test"]

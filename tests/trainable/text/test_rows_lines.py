@@ -156,6 +156,13 @@ def test_what_git_leaves_in_the_place_of_a_large_file_is_no_corpus(tmp_path: Pat
         opened(tmp_path / name)
 
 
+@pytest.mark.parametrize("ending", [".gz", ".zst", ".bz2", ".xz"])
+def test_a_packed_file_without_its_ending_is_told(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(PACK[ending](as_lines(ROWS)))
+    with pytest.raises(InputError, match=rf"a\.jsonl holds what a \{ending} file holds, not text: rename it"):
+        opened(tmp_path / "a.jsonl")
+
+
 # ---- what is wrong with a line of JSON ---------------------------------------------------------------------------
 
 WRONG = {
@@ -168,10 +175,11 @@ WRONG = {
     b'{"text": None}': "is not a JSON object (expecting value, at character 10)",
     b'{"text": "a"} {"text": "b"}': "is not a JSON object (extra data, at character 15)",
     b'{"text": "a"}{"text": "b"}': "is not a JSON object (extra data, at character 14)",
-    b'[{"text": "a"}]': "is not a JSON object but a list",
+    b'[{"text": "a"}]': "is not a JSON object but a list: write one JSON object a line (`jq -c '.[]'`",
     b'"a"': "is not a JSON object but a string",
     b"{": "is not a JSON object (it ends too early, at character 2)",
-    b"[" * 100_000: "is not a JSON object (it is nested too deep)",
+    b'{"a":' * 100_000: "is not a JSON object (it is nested too deep)",
+    b"[": "begins a JSON array and not an object: write one JSON object a line (`jq -c '.[]'`",
     b'{"text": NaN}': "holds no text in column 'text' but NaN",
     b'{"text": 1': "is not a JSON object (it ends too early, at character 11)",
     b'{"text": ' + b"1" * 5000 + b"}": "holds no text in column 'text' but a number",

@@ -58,7 +58,7 @@ def test_the_wanted_split_is_taken_by_any_of_its_names_and_a_missing_one_is_refu
     assert chosen_split(["test", "dev"], "validation", "books") == "dev"
     assert chosen_split(["train", "train_sft"], "train_sft", "books") == "train_sft"
     with pytest.raises(
-        InputError, match=r"books has no split 'train': set corpus.split to one of 'test', 'validation'\."
+        InputError, match=r"books has no split 'train': set corpus.split to one of 'test', 'validation', or all\."
     ):
         chosen_split(["validation", "test", "test"], "train", "books")
 
@@ -69,3 +69,4 @@ def test_the_note_names_the_split_that_is_read_and_those_that_are_not() -> None:
         == "split train is read, not test, validation (corpus.split)"
     )
     assert split_note("train", ["train"]) == "split train"
+    assert split_note("all", ["train", "test"]) == "splits test, train are read as one text"
