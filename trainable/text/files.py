@@ -8,9 +8,8 @@ part-2.
 """
 
 import glob
-import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def form_of(path: Path) -> str | None:
 def folder_files(folder: Path, split: str) -> CorpusFiles:
     """The files of a folder, else of the folders in it. Raises InputError if they are no one corpus or lack a split."""
     files, others = _files_below(folder)
-    return _chosen(files, others, split, folder)
+    return _chosen(files, _splits_of_paths(files, folder), others, split, folder)
 
 
 def pattern_files(pattern: Path, split: str) -> CorpusFiles:
@@ -77,37 +76,41 @@ def pattern_files(pattern: Path, split: str) -> CorpusFiles:
     # 2 of what it matches, the files; hidden ones if it says so
     hidden_too = any(part.startswith((".", "_")) for part in rest)
     seen = [path for path in matched if hidden_too or not any(map(_is_hidden, map(Path, path.relative_to(base).parts)))]
-    files = [path for path in seen if form_of(path) and path.is_file()]
+    files = [path for path in seen if form_of(path) and not path.is_dir()]
+    _require_targets(files)
     require(bool(files), f"{str(pattern)!r} matches {_some(matched)}, no file that can be read: {KNOWN}.")
     others = [path.name for path in matched if path not in files]
     # 3 of one split they are as they are wanted
-    named = _splits_of_paths(files)
+    named = _splits_of_paths(files, base)
     if split == TRAIN and len(named) == len(files) and len(set(named.values())) == 1:
         split = named[files[0]]
-    return _chosen(files, others, split, pattern)
+    return _chosen(files, named, others, split, pattern)
 
 
 def _files_below(folder: Path) -> tuple[list[Path], list[str]]:
     """The files of a folder, else of the one folder in it or of its splits; and the names of what is left out."""
     files, folders, others = _listed(folder)
-    if files and folders and form_of(files[0]) != PARQUET:
+    splits = splits_of([_stem(path) for path in files] + [inner.name for inner in folders]) if folders else {}
+    if files and folders and not any(_stem(path) in splits for path in files):
+        if form_of(files[0]) == PARQUET:
+            return files, [*others, *(f"{inner.name}/" for inner in folders)]
         raise InputError(
             f"{folder} holds files ({_some(files)}) and folders of files ({_some(folders)}): give one of the folders, "
             "or a pattern of files."
         )
-    if files:
-        return files, [*others, *(f"{inner.name}/" for inner in folders)]
-    require(bool(folders), f"{folder} holds no files of text and no saved data set: {KNOWN}.")
-    splits = splits_of([inner.name for inner in folders])
+    require(bool(files or folders), f"{folder} holds no files of text and no saved data set: {KNOWN}.")
     require(
-        len(folders) == 1 or bool(splits),
+        len(folders) <= 1 or bool(splits),
         f"{folder} has files in several folders ({_some(folders)}): give one of them, or a pattern such as "
         f"'{glob.escape(str(folder))}/*/*' for all.",
     )
-    taken = [inner for inner in folders if inner.name in splits] or folders
+    taken = [inner for inner in folders if inner.name in splits] if splits else folders
     others += [f"{inner.name}/" for inner in folders if inner not in taken]
-    below = [_files_below(inner) for inner in taken]
-    return [path for paths, _ in below for path in paths], [*others, *(name for _, names in below for name in names)]
+    for inner in taken:
+        more, left_out = _files_below(inner)
+        files += more
+        others += left_out
+    return files, others
 
 
 def _listed(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
@@ -120,17 +123,18 @@ def _listed(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     folders = [path for path in entries if path.is_dir() and not _is_hidden(path) and _has_files(path, _DEPTH)]
     for path in (path for path in entries if not path.is_dir()):
         if _may_be_read(path):
-            require(path.exists(), f"{path} is a link to a file that is gone: download it again, or remove the link.")
             files.append(path)
         elif form_of(path) or not _is_hidden(path):
             others.append(path.name)
+    _require_targets(files)
     parquet = [path for path in files if form_of(path) == PARQUET]
     return parquet or files, folders, others + [path.name for path in files if parquet and path not in parquet]
 
 
-def _chosen(files: Sequence[Path], others: Sequence[str], split: str, where: Path) -> CorpusFiles:
-    """The files of the wanted split, all of one form."""
-    named = _splits_of_paths(files)
+def _chosen(
+    files: Sequence[Path], named: Mapping[Path, str], others: Sequence[str], split: str, where: Path
+) -> CorpusFiles:
+    """The files of the wanted split, all of one form. named: the split of each file."""
     found = sorted(set(named.values()))
     taken = chosen_split(found, split, where) if found else None
     require(
@@ -151,17 +155,14 @@ def _chosen(files: Sequence[Path], others: Sequence[str], split: str, where: Pat
     return CorpusFiles(form=form, paths=tuple(paths), split=taken, notes=(read, *said, *told))
 
 
-def _splits_of_paths(files: Sequence[Path]) -> dict[Path, str]:
-    """The split of each file, said by the names of folders, the outermost first, else by its own."""
-    base = Path(os.path.commonpath([path.parent for path in files]))
-    parts = {path: path.relative_to(base).parts[:-1] for path in files}
+def _splits_of_paths(files: Sequence[Path], base: Path) -> dict[Path, str]:
+    """The split of each file, said by a folder between it and `base`, the outermost first, else by its own name."""
+    parts = {path: [*path.relative_to(base).parts[:-1], _stem(path)] for path in files}
     for level in range(max(map(len, parts.values()))):
-        names = {path: part[level] for path, part in parts.items() if len(part) > level}
+        names = {path: names[min(level, len(names) - 1)] for path, names in parts.items()}
         if splits := splits_of(set(names.values())):
             return {path: splits[name] for path, name in names.items() if name in splits}
-    stems = {path: _stem(path) for path in files}
-    splits = splits_of(set(stems.values()))
-    return {path: splits[stem] for path, stem in stems.items() if stem in splits}
+    return {}
 
 
 def _require_one_text(paths: Sequence[Path], where: Path) -> None:
@@ -177,6 +178,12 @@ def _require_one_text(paths: Sequence[Path], where: Path) -> None:
             len(same) == 1,
             f"{where} holds {_some(same)}, which seem to be one text twice: remove all but one, or give a pattern.",
         )
+
+
+def _require_targets(files: Sequence[Path]) -> None:
+    """Raise InputError for a link to nothing, which would be a shorter corpus."""
+    for path in files:
+        require(path.exists(), f"{path} is a link to a file that is gone: download it again, or remove the link.")
 
 
 def _may_be_read(path: Path) -> bool:

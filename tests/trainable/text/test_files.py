@@ -50,6 +50,8 @@ TRAIN_AND_OTHERS = [
     ["data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet", "README.md", ".gitattributes"],
     ["data/train/a.txt", "data/test/a.txt"],
     ["train.parquet", "test.parquet", "extra.parquet"],
+    ["train/00.jsonl", "test.jsonl", "val.jsonl"],
+    ["train.parquet", "test/part-0.parquet"],
 ]
 
 
@@ -75,7 +77,7 @@ def test_another_split_can_be_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["test.jsonl", "dev.jsonl"], ["test/a.txt", "validation/a.txt"], ["eval.csv", "a.csv"]]
+    "names", [["test.jsonl", "dev.jsonl"], ["test/a.txt", "validation/a.txt"], ["eval.csv", "a.csv"], ["test/a.txt"]]
 )
 def test_splits_without_train_are_refused_with_their_names(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(InputError, match=r"has no split 'train': set corpus.split to one of 'test'"):
@@ -187,7 +189,7 @@ def test_files_that_go_with_a_data_set_are_no_text(tmp_path: Path) -> None:
             ["en/a.txt", "fr/a.txt"],
             r"files in several folders \(en, fr\): give one of them, or a pattern such as '.*/\*/\*'",
         ),
-        (["a.txt", "more/b.txt"], r"files \(a.txt\) and folders of files \(more\): give one of the folders"),
+        (["a.txt", "test/b.txt"], r"files \(a.txt\) and folders of files \(test\): give one of the folders"),
         (["a.md", "b.doc"], "holds no files of text and no saved data set: give a .parquet"),
         (["a.jsonl", "a.json"], r"holds a.json, a.jsonl, which seem to be one text twice: remove all but one"),
     ],
@@ -209,8 +211,9 @@ def test_a_text_packed_and_unpacked_in_one_folder_is_refused(tmp_path: Path) -> 
 def test_a_link_to_a_file_that_is_gone_is_not_a_shorter_corpus(tmp_path: Path) -> None:
     write(tmp_path, "a.txt")
     (tmp_path / "b.txt").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match=r"b\.txt is a link to a file that is gone"):
-        opened(tmp_path)
+    for source in (tmp_path, tmp_path / "*.txt"):
+        with pytest.raises(InputError, match=r"b\.txt is a link to a file that is gone"):
+            opened(source)
 
 
 def test_a_pattern_reads_what_it_matches_in_a_folder_whose_name_has_brackets(tmp_path: Path) -> None:
