@@ -106,10 +106,13 @@ class Preparation:
         """The data and facts of one run, as `prepare_run` gives them."""
         # 1 the corpus, whatever is taken of it, and which rows are
         wanted = config.corpus
-        corpus = self._open(CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column))
+        corpus = self._open(
+            CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column, split=wanted.split)
+        )
         split = split_rows(corpus.rows, wanted, self._permuted)
         novels = " (four novels of 1 MB)" if corpus.demonstration else ""
-        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}")
+        of_split = f" of split {corpus.split}" if corpus.split else ""
+        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}{of_split}")
         # with the positions in the permutation, these say which rows a product is made of
         decided_by = (corpus.fingerprint, corpus.column, wanted.split_seed)
 
@@ -201,6 +204,7 @@ def _facts(
             "source": corpus.name,
             "fingerprint": corpus.fingerprint,
             "rows": corpus.rows,
+            "split": corpus.split,
             "train_rows": train.rows,
             "eval_rows": held_out.rows,
             **{name: getattr(train, name) + getattr(held_out, name) for name in RowCounts._fields},

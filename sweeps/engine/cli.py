@@ -19,13 +19,11 @@ from sweeps.engine.checks import (
     check_resources,
     check_same,
     check_shares,
-    check_tokenizer,
 )
 from sweeps.engine.cluster.ray_start import RayStart, check_address
 from sweeps.engine.export.choice import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import (
-    NAMES,
     Options,
     each_option_once,
     export_of,
@@ -39,7 +37,6 @@ from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.errors import InputError, require
 from trainable.record.store import ADVICE, StoreError
-from trainable.student.config_keys import key_lines
 
 USAGE_ERROR = 2
 LOG_WIDTH = 120  # of tables where the output is not a terminal
@@ -76,7 +73,7 @@ def main(
 
 
 def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Console) -> int:
-    spec, folder = spec_and_folder(study, options)
+    spec, folder, told = spec_and_folder(study, options)
     check_resources(options)
     check_shares(spec, options.workers_per_trial)
     check_device(spec, options)
@@ -84,7 +81,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     if export is not None:
         with folder.files.naming() if folder is not None else nullcontext():
             check_export(export, spec, folder)
-    show_plan(spec, console)
+    show_plan(spec, console, told)
     if options.dry_run:
         return 0
     if export is not None and folder is not None and folder.complete:
@@ -107,22 +104,24 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         return write_export(export, folder, console) if export is not None and folder.complete else status
 
 
-def spec_and_folder(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> tuple[Spec, RunFolder | None]:
-    """What is to be done, and where; no folder yet for a new run that the time will name."""
+def spec_and_folder(
+    study: Callable[[AnyOptions], Spec], options: AnyOptions
+) -> tuple[Spec, RunFolder | None, Sequence[str]]:
+    """What is to be done, where (no folder yet for a new run that the time will name), and what to say of the input."""
     if options.resume is not None:
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
         folder = RunFolder.open(run_address("--resume", options.resume))
-        return folder.spec(), folder
+        return folder.spec(), folder, ()
     spec = study(options)
     check_effects(spec, free_settings(options))
-    check_inputs(spec)
+    told = check_inputs(spec)
     results = lasting_address("--results", options.results)
     if options.run is None:
-        return spec, None
+        return spec, None, told
     folder = RunFolder.named(results, spec.study, options.run)
     if folder.begun:
         check_same(folder, spec)
-    return spec, folder
+    return spec, folder, told
 
 
 def write_export(export: Export, folder: RunFolder, console: Console) -> int:
@@ -135,16 +134,14 @@ def write_export(export: Export, folder: RunFolder, console: Console) -> int:
     return 1 if names.FAILED in [state for _, state, _ in folder.trials()] else 0
 
 
-def show_plan(spec: Spec, console: Console) -> None:
-    """Print what will run, and what it costs at most."""
+def show_plan(spec: Spec, console: Console, told: Sequence[str] = ()) -> None:
+    """Print what will run on what, and what it costs at most. told: of the input."""
     base, steps = spec.base, sorted({config.loop.steps for config in spec.configs()})
-    told = check_tokenizer(base)
     console.print(f"[bold]{spec.study}[/bold]: {spec.question}", highlight=False)
     setting = (
         f"corpus {base.corpus.source}, tokenizer {base.tokens.tokenizer}, model {base.model.name}, "
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens"
     )
-    of_model = [] if base.model.name in NAMES else key_lines(base.model.name)
-    for line in [setting, *of_model, *told, *spec.plan_lines()]:
+    for line in [setting, *told, *spec.plan_lines()]:
         console.print(f"  {line}", highlight=False)

@@ -30,6 +30,7 @@ class CorpusFacts:
     unread_rows: int | None = None  # in both, that the tokenizer could hardly read; older records lack it
     eos_rows: int | None = None  # in both, whose own text gives an end of text; older records lack it
     demonstration: bool  # the built-in text, which shows that everything works and little more
+    split: str | None = None  # official split that it is, where its files are named by splits; old records lack it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +189,7 @@ class RunRecord:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for run.json; what is not known yet, or was not kept, is left out."""
         tree = {"schema": SCHEMA, **asdict(self)}
-        tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows")
+        tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows", "split")
         tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
         tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
         return _without_none(tree, "ended", "wall_seconds", "model")
