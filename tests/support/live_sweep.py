@@ -33,8 +33,8 @@ class LiveSweep:
         self.results = folder / "results"
         self._before = set(self._runs())
         self._output = folder / f"output-{time.monotonic_ns()}.txt"
-        command = [sys.executable, str(script), "--results", str(self.results)]
-        command += words if "--resume" in words else ["--corpus", str(corpus_file(folder)), *words]
+        new = [] if "--resume" in words else ["--results", str(self.results), "--corpus", str(corpus_file(folder))]
+        command = [sys.executable, str(script), *new, *words]
         with open(self._output, "w") as stream:
             self.driver = subprocess.Popen(
                 command,

@@ -90,6 +90,7 @@ class RunRecord:
     git_commit: str | None
     hardware: Mapping[str, Any]  # of the driver's machine
     command: tuple[str, ...] = ()  # that began the run
+    places: Mapping[str, str] | None = None  # where files of the spec lie that have moved since: {name there: name now}
 
     @property
     def is_comparison(self) -> bool:
@@ -173,7 +174,7 @@ class RunRecord:
         """Plain values, for run.json; what is not known yet, or was not kept, is left out."""
         tree = {"schema": SCHEMA, **asdict(self)}
         tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
-        return _without_none(tree, "ended", "wall_seconds")
+        return _without_none(tree, "ended", "wall_seconds", "places")
 
 
 def own_name(text: str, folder: Path) -> str:
