@@ -13,6 +13,7 @@ import tyro
 
 from analysis.printing import steady_output
 from trainable.errors import InputError
+from trainable.record.home import ensure_home
 from trainable.record.run_files import StoredRunFiles
 from trainable.record.store import ADVICE, StoreError, is_uri
 
@@ -23,6 +24,7 @@ _stored: list[StoredRunFiles] = []  # the runs behind URIs that this command rea
 def run_command(main: Callable[..., None], name: str) -> None:
     """Run `main` with the options of the command line of `python -m analysis.<name>`."""
     with steady_output():
+        ensure_home()
         try:
             with _writing:
                 tyro.cli(main, prog=f"python -m analysis.{name}")

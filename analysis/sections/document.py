@@ -68,7 +68,7 @@ _MARKDOWN: Final = re.compile(
     | (?<![0-9A-Za-z])_ | _(?![0-9A-Za-z])   # within a word it is none of Markdown's business
     | ~(?=~)
     | \[(?=[^\]]*\][(\[:]) | ^\[(?=[ xX]\])   # of a link, or a box to tick
-    | ^(?:\#+|[-+]|\d+[.)])(?=\ )             # of a title or a list
+    | ^(?:\#+|[-+])(?=\ ) | (?<=^\d)[.)](?=\ )   # of a title or a list
     """,
     re.VERBOSE,
 )

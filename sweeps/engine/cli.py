@@ -33,6 +33,7 @@ from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.errors import InputError, first_line, require
 from trainable.record.cache import check_cache
+from trainable.record.home import ensure_home
 from trainable.record.store import ADVICE, StoreError
 
 USAGE_ERROR = 2
@@ -61,6 +62,8 @@ def main(
     with steady_output():
         # Nothing that a user wrote is markup, or the name of an emoji.
         console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=True, markup=False, emoji=False)
+        if (said := ensure_home()) is not None:
+            console.print(said)
         try:
             arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
             options = tyro.cli(

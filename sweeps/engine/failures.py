@@ -106,10 +106,9 @@ def fault_of_surroundings(error: BaseException | None) -> str | None:
     if isinstance(error, RayTaskError):
         where = "" if error.ip == ray.util.get_node_ip_address() else f" on node {error.ip}"
         error = error.cause
-    if isinstance(error, RayActorError) and error.actor_init_failed:
+    not_set_up = isinstance(error, RayActorError) and error.actor_init_failed
+    if not_set_up or isinstance(error, RuntimeEnvSetupError):
         return str(error).strip().splitlines()[-1].strip().rstrip(".")
-    if isinstance(error, RuntimeEnvSetupError):
-        return first_line(error)
     # A library that cannot be loaded has no error number; a network that fails has, or a kind of its own.
     unloadable = isinstance(error, OSError) and error.errno is None and not isinstance(error, ConnectionError)
     if error is not None and (isinstance(error, ImportError | PermissionError) or unloadable):

@@ -76,7 +76,8 @@ def run_sweep(
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
         check_nodes(folder.files)
         write_run_file(folder, spec, prepared.facts | facts, places)
-        with EndAtOnce(resume):  # from here on there is something to resume
+        # From here on there is something to resume.
+        with EndAtOnce(resume), termination.farewell(f"nothing is lost. Go on with: {resume}"):
             complete = run_trials(folder, spec, prepared, machine, console, resume)
             ray.shutdown()
             return conclude(folder, complete, started, console, resume)
@@ -135,7 +136,7 @@ def run_trials(
         order, scheduler = order_of(spec, folder, sums, partial(most_in_flight, needs))
         deaths = WorkerDeaths(order, console, RESTARTS)
         try:
-            progress = LiveProgress(console, trials=spec.trials, ended=order.ended)
+            progress = LiveProgress(console, trials=spec.trials, ended=order.ended, cannot_work=deaths.stop_all)
             callbacks, stopper = [deaths, progress], CombinedStopper(watch, deaths)
             tuner = make_tuner(
                 folder, trainable, order, scheduler, callbacks, stopper, reuse_actors=needs.actors_reusable

@@ -4,13 +4,15 @@ Ray would print a stack of C++ addresses at SIGTERM and let the process die. Lig
 """
 
 import ctypes
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _WHILE_RAY_STARTS = signal.SIGTERM  # Ray's core takes this one alone, whenever it starts or joins a cluster
 _came: list[int] = []  # the signals of this kind that have come
+_farewell: list[str] = []  # what to say when one comes
 
 
 def setup() -> None:
@@ -19,11 +21,22 @@ def setup() -> None:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _as_ctrl_c)
     _came.clear()
+    _farewell.clear()
 
 
 def exit_status() -> int:
     """Of an interrupted command, as shells have it: 143 after SIGTERM, 129 after SIGHUP, 130 after Ctrl-C."""
     return 128 + (_came[0] if _came else signal.SIGINT)
+
+
+@contextmanager
+def farewell(text: str) -> Iterator[None]:
+    """Say this at once when a signal comes in the block: Ray may have got it, too, and the end be long in coming."""
+    _farewell.append(text)
+    try:
+        yield
+    finally:
+        _farewell.clear()
 
 
 @contextmanager
@@ -43,4 +56,7 @@ def kept_from_ray() -> Iterator[None]:
 
 def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
     _came.append(number)
+    if len(_came) == 1:
+        with suppress(OSError):
+            os.write(1, "".join(f"\n{signal.Signals(number).name}: {text}\n" for text in _farewell).encode())
     signal.raise_signal(signal.SIGINT)
