@@ -28,7 +28,7 @@ from sweeps.engine.options import (
     resume_command,
     run_address,
 )
-from sweeps.engine.resumption import check_data, check_resumable, check_same
+from sweeps.engine.resumption import check_data, check_resumable, check_same, remember
 from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.errors import InputError, first_line, require
@@ -111,6 +111,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         return 0
     if export is not None and folder is not None and export_alone:
         with folder.locked(), folder.files.naming():
+            remember(folder, places)
             return write_export(export, folder, console)
     if folder is None:
         folder = RunFolder.create(lasting_address("--results", options.results), spec.study)

@@ -5,6 +5,7 @@ file that has moved is named again, by --corpus or --tokenizer, and refused here
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,12 +41,12 @@ def check_same(folder: RunFolder, spec: Spec) -> Spec:
 
 
 def moved(spec: Spec, corpus: str | None, tokenizer: str | None) -> dict[str, str]:
-    """{name in the spec: name now} of what is called otherwise now; a tokenizer only where it is not trained here."""
+    """{name in the spec: name now} of what is named now; a tokenizer only where the run does not train its own."""
     base = spec.base
     pairs = [(base.corpus.source, corpus)]
     if not is_trained(base.tokens.tokenizer):
         pairs.append((base.tokens.tokenizer, tokenizer))
-    return {was: now for was, now in pairs if now is not None and now != was}
+    return {was: now for was, now in pairs if now is not None}
 
 
 def check_data(folder: RunFolder, spec: Spec, corpus: str | None, tokenizer: str | None) -> dict[str, str]:
@@ -60,6 +61,7 @@ def check_data(folder: RunFolder, spec: Spec, corpus: str | None, tokenizer: str
         "exchanged: leave it out.",
     )
     places = {**(record.places or {}), **moved(spec, *(name and str(absolute(name)) for name in (corpus, tokenizer)))}
+    places = {was: now for was, now in places.items() if now != was}
     now = placed(base, places)
     _require_there(folder, "corpus", now.corpus.source, "say where it lies now with --corpus")
     _require_there(folder, "tokenizer", now.tokens.tokenizer, "say where it lies now with --tokenizer")
@@ -71,6 +73,13 @@ def check_data(folder: RunFolder, spec: Spec, corpus: str | None, tokenizer: str
     for part, is_now in found.items():
         require_unchanged(folder, part, getattr(record, part).fingerprint, is_now)
     return places
+
+
+def remember(folder: RunFolder, places: Mapping[str, str]) -> None:
+    """Keep in run.json where files of the spec lie now."""
+    record = folder.record()
+    if (record.places or {}) != places:
+        folder.write_record(replace(record, places=places or None))
 
 
 def require_unchanged(folder: RunFolder, part: str, was: str, is_now: str) -> None:
