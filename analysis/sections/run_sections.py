@@ -1,5 +1,6 @@
 """Sections that every report has: question, setting, failures, cost, what was not controlled, where things are."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -203,24 +204,27 @@ def _early_controls(found: Findings) -> Iterator[str]:
 
 def where(found: Findings, pictures: Sequence[str]) -> Section:
     """Where to find tables, pictures and logs, and how to make them again."""
-    trials = names.TRIALS_FOLDER
-    logs = (f"TensorBoard: tensorboard --logdir {found.called}/{trials}",) if (found.folder / trials).is_dir() else ()
+    commands = [
+        ("In Python", f"from analysis.results import load; trials, curves = load({found.called!r})"),
+        ("All of it again", again(found.called)),
+    ]
+    if (found.folder / names.TRIALS_FOLDER).is_dir():
+        logs = f"{found.called}/{names.TRIALS_FOLDER}"
+        commands.insert(1, ("TensorBoard", shlex.join(["tensorboard", "--logdir", logs])))
     return Section(
         "Where things are",
         (
-            f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
-            f"In Python: from analysis.results import load; trials, curves = load({found.called!r})",
+            f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md).",
             f"Pictures: {names.FIGURES_FOLDER}/{', '.join(pictures)}",
-            *logs,
-            f"All of it again: {again(found.called)}",
         ),
         subject="files",
+        commands=tuple(commands),
     )
 
 
 def again(called: str) -> str:
     """The command that makes tables, pictures and summary of a run again."""
-    return f"python -m analysis.summary {called}"
+    return shlex.join(["python", "-m", "analysis.summary", called])
 
 
 def leak_status(found: Findings) -> Section:

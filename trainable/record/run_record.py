@@ -97,6 +97,7 @@ class RunRecord:
     hardware: Mapping[str, Any]  # of the driver's machine
     command: tuple[str, ...] = ()  # that began the run
     model: str | None = None  # fingerprint of what the student takes of a model folder's config.json; None: a preset
+    places: Mapping[str, str] | None = None  # where files of the spec lie that have moved since: {name there: name now}
 
     @property
     def is_comparison(self) -> bool:
@@ -192,7 +193,7 @@ class RunRecord:
         tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows", "split")
         tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
         tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
-        return _without_none(tree, "ended", "wall_seconds", "model")
+        return _without_none(tree, "ended", "wall_seconds", "model", "places")
 
 
 def own_name(text: str, folder: Path) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.columns import ARM, EVAL_ROWS, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, SCHEDULE, TEACHER_STEPS, TRIAL
 from analysis.results import Findings
+from analysis.sections.document import as_markdown
 from analysis.sections.run_sections import LEAK, SAME_TEXT
 from analysis.tables import best as ranking
 from analysis.tables.arms import HIGH, LOW, PLANNED, N, compare_arms
@@ -55,8 +56,9 @@ def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, pa
 def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> Iterator[str]:
     config = trial.plan.config
     yield (
-        f"A Llama ({_shown(config.model.name)}, {plural(config.model.layers)}, {parameters:,} parameters, vocabulary "
-        f"{tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, {config.loop.steps} steps."
+        f"A Llama ({as_markdown(_shown(config.model.name))}, {plural(config.model.layers)}, {parameters:,} parameters, "
+        f"vocabulary {tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, "
+        f"{config.loop.steps} steps."
     )
     if config.teacher.schedule == "none":
         yield "It had no teacher: it is the control of its run."
@@ -81,9 +83,9 @@ def _table(run: Findings, row: Mapping[Any, Any]) -> str:
     rows = {
         "validation loss": f"{row[names.EVAL_LOSS]:.6f}{interval}, nats per token, plain cross-entropy",
         "gain": " ".join(_gain(run, row)),
-        "corpus": f"{corpus.source}, fingerprint `{corpus.fingerprint}`, {corpus.rows:,} rows",
+        "corpus": f"{as_markdown(corpus.source)}, fingerprint `{corpus.fingerprint}`, {corpus.rows:,} rows",
         "rows": f"{corpus.train_rows:,} to train on, {corpus.eval_rows:,} to validate on (see the settings)",
-        "run": f"{record.study}/{record.run}, begun {record.created}",
+        "run": f"{as_markdown(f'{record.study}/{record.run}')}, begun {record.created}",
         "git commit": record.git_commit or "unknown",
         "made with": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
@@ -161,7 +163,7 @@ def _prompts(trial: FinishedTrial, tokenizer: TextTokenizer) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    return text.replace(" ;", ";").replace("|", "\\|")
+    return text.replace(" ;", ";")
 
 
 def _shown(value: Any) -> str:
