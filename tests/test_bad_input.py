@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import tyro
 from commands import run_module
+from foreign_tokenizers import save, word_level
 from small_corpus import small_sentences
 from sweep_specs import run_record
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -55,6 +56,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(machine, "start_ray", no_ray)
@@ -98,11 +101,14 @@ def unreadable(folder: Path) -> None:
     (folder / "bad.txt").symlink_to("/proc/self/mem")  # root may read any file, but nobody address 0 of a process
 
 
-def tokenizer(vocabulary: dict[str, int], config: object = None, bos: int | None = None) -> Callable[[Path], object]:
+def tokenizer(
+    vocabulary: dict[str, int], config: object = None, bos: int | None = None, unknown: str = "<unk>"
+) -> Callable[[Path], object]:
     def write(folder: Path) -> None:
         (folder / "words").mkdir()
-        encoder = Tokenizer(models.WordLevel(vocabulary, unk_token=next(iter(vocabulary))))
+        encoder = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
         encoder.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        encoder.add_special_tokens([token for token in ("<s>", "</s>") if token in vocabulary])
         if bos is not None:
             encoder.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
         encoder.save(str(folder / "words" / "tokenizer.json"))
@@ -112,6 +118,15 @@ def tokenizer(vocabulary: dict[str, int], config: object = None, bos: int | None
     return write
 
 
+def hub_tokenizer(folder: Path) -> None:
+    """A hub cache, in the folder that HF_HUB_CACHE names, with a tokenizer.json and nothing else."""
+    repository = folder / "hub" / "models--org--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("c0")
+    save(word_level(["<unk>"], ["</s>"]), repository / "snapshots" / "c0")
+
+
+SENTENCE_WORDS = sorted({word for line in small_sentences() for word in line.split()} - {"the", "a"})
 WORDS = {"<unk>": 0, "<s>": 1, "</s>": 2, "the": 3, "a": 4}
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -535,17 +550,61 @@ TOKENIZER = {
         tokenizer(WORDS, config=[1]),
     ),
     "tokenizer without an end of text": Case(
-        "--tokenizer words", "no end-of-text token", "words", "as eos_token", tokenizer({"<unk>": 0, "a": 1})
+        "--tokenizer words", "no end-of-text token", "words", "tokens.eos=TOKEN", tokenizer({"<unk>": 0, "a": 1})
+    ),
+    "end of text that the vocabulary lacks": Case(
+        "--tokenizer words",
+        "'<|end|>' as eos_token",
+        "tokenizer_config.json",
+        "correct the name",
+        tokenizer(WORDS, config={"eos_token": "<|end|>"}),
+    ),
+    "end of text that is no text": Case(
+        "--tokenizer words",
+        "2 as eos_token",
+        "tokenizer_config.json",
+        "write the text of one token",
+        tokenizer(WORDS, config={"eos_token": 2}),
+    ),
+    "setting that names no token": Case(
+        "--tokenizer words --set tokens.eos=<end>", "'<end>'", "tokens.eos", "give one of its tokens", tokenizer(WORDS)
+    ),
+    "end of text for a tokenizer trained here": Case(
+        "--tokenizer train:512 --set tokens.eos=</s>", "'</s>'", "tokens.eos", "leave tokens.eos out"
+    ),
+    "hub tokenizer of which the end of text is not known": Case(
+        "--tokenizer org/name",
+        "which names its end of text",
+        "tokenizer_config.json of 'org/name'",
+        "run once with network",
+        hub_tokenizer,
+    ),
+    "tokenizer of a newer library": Case(
+        "--tokenizer .",
+        "cannot be read by tokenizers ",
+        "tokenizer.json",
+        "a newer version of tokenizers?",
+        text(b'{"version": "9.0", "model": {"type": "New"}}', "tokenizer.json"),
+    ),
+    "tokenizer that does not know the text": Case(
+        "--tokenizer words",
+        "cannot read 600 of 600 rows",
+        "mostly '<unk>', or none",
+        "take a tokenizer made for this text",
+        tokenizer(WORDS),
+    ),
+    "tokenizer without a token for what it does not know": Case(
+        "--tokenizer words", "cannot read a row", "words", "take one that has", tokenizer({"</s>": 0}, unknown="[UNK]")
     ),
     "tokenizer of two million ids": Case(
         "--tokenizer words", "ids up to 2,000,000", "words", "number its tokens", tokenizer(WORDS | {"b": 2_000_000})
     ),
     "ids outside the vocabulary": Case(
         "--tokenizer words --packing as_published",
-        "gave token id 99",
-        "has 5 tokens",
+        "gave token id 9999",
+        "tokens: check",
         "check its tokenizer.json",
-        tokenizer(WORDS, bos=99),
+        tokenizer(WORDS | {word: 5 + i for i, word in enumerate(SENTENCE_WORDS)}, bos=9999),
     ),
 }
 
@@ -578,8 +637,8 @@ MODEL = {
     "unknown rope": Case(
         "--model llama", "'odd'", "llama", "mend its config.json", model(rope_scaling={"rope_type": "odd"})
     ),
-    "padding outside the vocabulary": Case(
-        "--model llama", "adding_idx", "llama", "mend its config.json", model(pad_token_id=5000)
+    "weights of zeros": Case(
+        "--model llama", "gives no gradient", "llama", "mend its config.json", model(initializer_range=1e-46)
     ),
     "vocabulary of the tokenizer larger than the model's": Case(
         "--model llama --set tokens.context=32",

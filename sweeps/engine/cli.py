@@ -12,7 +12,14 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from sweeps.engine.checks import check_device, check_effects, check_inputs, check_resources, check_same, check_shares
+from sweeps.engine.checks import (
+    check_device,
+    check_effects,
+    check_inputs,
+    check_resources,
+    check_same,
+    check_shares,
+)
 from sweeps.engine.cluster.ray_start import RayStart, check_address
 from sweeps.engine.export.choice import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder

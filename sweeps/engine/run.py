@@ -26,6 +26,7 @@ from sweeps.engine.cluster.ray_start import Machine, RayStart
 from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
+from sweeps.engine.options import NAMES
 from sweeps.engine.order.orders import order_of
 from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.preflight import store_bytes
@@ -40,7 +41,8 @@ from trainable.record.files import free_bytes, is_disk_full, mib
 from trainable.record.run_record import RunRecord
 from trainable.record.store import StoreError
 from trainable.shared_data import checksums
-from trainable.student.model import llama_config
+from trainable.student.config_keys import model_fingerprint
+from trainable.student.tiny_batch import check_trains
 from trainable.trial import make_trainable
 
 TUNES_LOG = "ray.tune.execution.tune_controller"
@@ -104,10 +106,10 @@ def prepare(spec: Spec, ray_start: RayStart, say: Callable[[str], None]) -> Prep
 
 
 def check_models(spec: Spec, prepared: Prepared) -> None:
-    """Raise InputError where a model does not fit the tokenizer."""
-    for config in spec.configs():
-        vocab_size = prepared.blocks[data_key(config)][0].vocab_size
-        llama_config(config.model, vocab_size, config.tokens.context)
+    """Raise InputError where a model does not fit the tokenizer, or cannot be trained."""
+    fits = {(c.model, prepared.blocks[data_key(c)][0].vocab_size, c.tokens.context) for c in spec.configs()}
+    for model, vocab_size, context in fits:
+        check_trains(model, vocab_size, context)
 
 
 def disk_full(folder: RunFolder, error: OSError, resume: str) -> InputError:
@@ -204,7 +206,9 @@ def make_tuner(
 def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None:
     """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed."""
     head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
-    record = RunRecord.from_dict({**facts, **head}).with_own_names(Path.cwd())
+    name = spec.base.model.name
+    model = None if name in NAMES else model_fingerprint(name)
+    record = RunRecord.from_dict({**facts, **head, "model": model}).with_own_names(Path.cwd())
     if folder.begun:
         known = folder.record()
         for part, was, is_now in changed(known, record):
@@ -227,6 +231,8 @@ def changed(known: RunRecord, record: RunRecord) -> Iterator[tuple[str, str, str
         was, is_now = getattr(known, part).fingerprint, getattr(record, part).fingerprint
         if was != is_now:
             yield part, was, is_now
+    if known.model is not None and record.model != known.model:  # older records do not know it
+        yield "model", known.model, record.model or "a preset"
     for key, table in record.tables.items():
         was = known.tables[key].checksum if key in known.tables else "not there"
         if was != table.checksum:

@@ -51,8 +51,13 @@ class TokensConfig:
     """How text becomes blocks of token ids."""
 
     tokenizer: str = "train:4096"  # a folder with tokenizer.json, a hub id, or "train:<vocabulary size>"
+    eos: str | None = None  # the token that ends a row; None: the one that a given tokenizer's own files name
     context: int = 128  # tokens in a block
     packing: Packing = "packed"
 
     def __post_init__(self) -> None:
         require(self.context >= 2, f"tokens.context is {self.context}: a block needs at least 2 tokens.")
+        require(
+            self.eos is None or not self.tokenizer.startswith("train:"),
+            f"tokens.eos is {self.eos!r} but {self.tokenizer} makes an end of text of its own: leave tokens.eos out.",
+        )
