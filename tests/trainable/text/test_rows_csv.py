@@ -9,9 +9,10 @@ import pytest
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
+from trainable.text import lines
 from trainable.text.corpus import Corpus, open_corpus
 
-ROWS = ["plain", "a, comma; and\ttab", 'a "quote"', "two\nlines\r\nand three", "", "naïve 🙂", "NA", " spaces "]
+ROWS = ["plain", "a, comma; and\ttab", 'a "quote"', "two\nlines\r\nand three", "", "naïve 🙂", "NA", "null", " spaces "]
 
 
 def opened(source: Path, **settings: Any) -> Corpus:
@@ -28,6 +29,16 @@ def test_a_table_gives_the_rows_that_were_written(tmp_path: Path, name: str, sep
     table.to_csv(tmp_path / name, index=False, sep=separator, lineterminator="\n")
     corpus = opened(tmp_path / name)
     assert (texts_of(corpus), corpus.rows) == (ROWS, len(ROWS))
+
+
+@pytest.mark.parametrize("block", [1, 5, 64])
+def test_rows_do_not_depend_on_how_much_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """Arrow's reader loses a line break in quotes at the end of a block (apache/arrow issue 51368)."""
+    pd.DataFrame({"text": ROWS}).to_csv(tmp_path / "a.csv", index=False, lineterminator="\r\n")
+    monkeypatch.setattr(lines, "BLOCK_BYTES", block)
+    assert texts_of(opened(tmp_path / "a.csv")) == ROWS
 
 
 def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:

@@ -111,10 +111,12 @@ def test_shards_have_another_fingerprint_in_another_order(tmp_path: Path) -> Non
 def test_rows_do_not_depend_on_how_much_is_read_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(lines, "BLOCK_BYTES", block)
     path = tmp_path / "a.txt"
     path.write_bytes(MARK + "one\r\n\n🙂 two\rthree\n".encode() + MARK + b"four\n\n" + MARK)
+    whole = opened(path)
+    monkeypatch.setattr(lines, "BLOCK_BYTES", block)
     corpus = opened(path)
+    assert corpus.fingerprint == whole.fingerprint
     assert texts_of(corpus) == ["one", "", "🙂 two\rthree", "four", ""]
     path.write_bytes(b"a\nb\n\nc\n\xff\n")
     with pytest.raises(InputError, match=r"row 5 of .*a\.txt is not UTF-8"):

@@ -42,6 +42,8 @@ def test_names_of_splits_are_known(names: list[str], splits: list[str]) -> None:
         ["training_notes"],
         ["test_results_2024"],
         ["contest", "latest", "retrain", "trainspotting", "devil", "evaluate", "value"],
+        ["contest", "retrain"],
+        ["tester", "trainspotting"],
         ["photo of a cat", "photo of a train", "photo of test tubes"],  # huggingface/datasets issue 5021
         ["the-night-train", "moby_dick"],
     ],
