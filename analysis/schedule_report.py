@@ -6,6 +6,7 @@ Means by value are no experiment: `analysis.tables.schedule_effects` says why, a
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -14,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, TRIAL
-from analysis.command import RunPath, run_command, shown
+from analysis.command import RunPath, run_command, shown, write_or_say
 from analysis.figures.gain_heatmap import FIGURE, draw
 from analysis.figures.style import save
 from analysis.results import load
@@ -32,6 +33,7 @@ from analysis.tables.schedule_effects import (
     read_space,
 )
 from trainable import names
+from trainable.record.run_record import read_record
 
 Format = Literal["terminal", "markdown", "csv"]
 TABLE: Final = "table"  # of a row of the CSV
@@ -48,15 +50,18 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], format: Format = "termin
         out: folder of the picture (default: figures/ of the run)
     """
     space, trials = read_space(run), load(run).trials
-    path = save(draw(gain_cells(trials), space), (out or run / names.FIGURES_FOLDER) / FIGURE)
+    said = sections(trials, space, len(read_record(run).confirm_seeds))
+    path = (out or run / names.FIGURES_FOLDER) / FIGURE
+    drawn = write_or_say(path, partial(save, draw(gain_cells(trials), space)), "--out FOLDER")
     if format == "csv":
         print(as_csv(trials, space), end="")
     elif format == "markdown":
         picture = str(path.relative_to(run) if path.is_relative_to(run) else path.resolve())
-        print(markdown(f"Schedules of {run.name}", sections(trials, space), [picture]), end="")
+        print(markdown(f"Schedules of {run.name}", said, [picture] if drawn else []), end="")
     else:
-        print_sections(sections(trials, space), Console())
-    print(f"Figure: {shown(path)}", file=sys.stderr)
+        print_sections(said, Console())
+    if drawn:
+        print(f"Figure: {shown(path)}", file=sys.stderr)
 
 
 def as_csv(trials: pd.DataFrame, space: Space) -> str:

@@ -6,13 +6,13 @@ count nothing twice. Free of Ray: this is also how a run starts on a machine wit
 """
 
 import functools
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from trainable.config import CorpusConfig, TrialConfig
 from trainable.errors import InputError
-from trainable.plan import data_key, table_key
+from trainable.plan import data_key, placed, table_key
 from trainable.record.cache import cache_folder
 from trainable.student.train import RunData
 from trainable.teacher.build import Counter, teacher_loss, teacher_table
@@ -36,6 +36,10 @@ class Prepared(NamedTuple):
     blocks: BlocksByKey
     tables: TablesByKey
     facts: dict[str, Any]  # for the record
+
+    def vocab_size(self, config: TrialConfig) -> int:
+        """Vocabulary of the tokens that a config reads."""
+        return self.blocks[data_key(config)][0].vocab_size
 
     @property
     def nbytes(self) -> int:
@@ -67,9 +71,11 @@ def prepare_runs(
     cache: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
     workers: Workers = LOCAL,
+    places: Mapping[str, str] | None = None,
 ) -> Prepared:
     """The data of several runs, each set of blocks and each table once.
 
+    places: where corpora and tokenizers lie that have moved since the configs were written.
     The facts are those of the first config, with all tables listed under "tables". Raises InputError as `prepare_run`.
     """
     preparation = Preparation(cache, say, workers)
@@ -81,7 +87,7 @@ def prepare_runs(
         blocks_key, key = data_key(config), table_key(config)
         if key in tables:
             continue
-        data, facts_here = preparation.run(config)
+        data, facts_here = preparation.run(placed(config, places or {}))
         assert data.table is not None
         blocks[blocks_key] = (data.train, data.eval)
         tables[key] = data.table
@@ -106,10 +112,13 @@ class Preparation:
         """The data and facts of one run, as `prepare_run` gives them."""
         # 1 the corpus, whatever is taken of it, and which rows are
         wanted = config.corpus
-        corpus = self._open(CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column))
+        corpus = self._open(
+            CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column, split=wanted.split)
+        )
         split = split_rows(corpus.rows, wanted, self._permuted)
         novels = " (four novels of 1 MB)" if corpus.demonstration else ""
-        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}")
+        of_split = f" of split {corpus.split}" if corpus.split else ""
+        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}{of_split}")
         # with the positions in the permutation, these say which rows a product is made of
         decided_by = (corpus.fingerprint, corpus.column, wanted.split_seed)
 
@@ -201,6 +210,7 @@ def _facts(
             "source": corpus.name,
             "fingerprint": corpus.fingerprint,
             "rows": corpus.rows,
+            "split": corpus.split,
             "train_rows": train.rows,
             "eval_rows": held_out.rows,
             **{name: getattr(train, name) + getattr(held_out, name) for name in RowCounts._fields},

@@ -1,5 +1,6 @@
 """Sections that every report has: question, setting, failures, cost, what was not controlled, where things are."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,9 +19,12 @@ from analysis.columns import (
 from analysis.results import Findings, Results
 from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
-from analysis.wording import clip, number
+from analysis.tables.planned import missing_trials, planned_by_role, search_lacks
+from analysis.wording import clip, plural
 from trainable import names
 
+MOST_NAMED: Final = 20  # missing trials that are named one by one
+TRIALS_OF: Final = {names.CONTROL: "controls", names.SEARCH: "search trials", names.CONFIRM: "confirmations"}
 NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement
 SAME_TEXT: Final = (
     "Seeds change initial weights and the order of batches, not the validation blocks: the intervals do not cover the "
@@ -102,13 +106,28 @@ def failed(found: Findings) -> Section:
     trials = found.results.trials
     failed = trials[trials[STATE] == names.FAILED]
     unfinished = trials.loc[trials[STATE] == names.RUNNING, TRIAL]
-    lines = [f"{len(failed)} failed, {len(unfinished)} not ended."]
+    missing = list(_missing(found))
+    lines = [f"{len(failed)} failed, {len(unfinished)} not ended{f', {missing[0]}' if missing else ''}."]
     if len(unfinished):
         lines.append(f"Not ended (running, or cut short): {', '.join(unfinished)}.")
+    lines.extend(missing[1:])
     lines.extend(_without_control(found))
     rows = tuple((row[TRIAL], str(row[names.STEP]), clip(row[REASON])) for _, row in failed.iterrows())
     tables = (Table(("trial", "last step", "reason"), rows),) if rows else ()
     return Section("Failed and unfinished trials", tuple(lines), tables)
+
+
+def _missing(found: Findings) -> Iterator[str]:
+    """How many of the planned trials the run does not have, then which; nothing where it has all."""
+    names_of, lacks = missing_trials(found), search_lacks(found)
+    count = len(names_of) + sum(lack.missing for lack in lacks)
+    if not count:
+        return
+    yield f"{count} of {sum(planned_by_role(found).values())} planned trials missing"
+    which = names_of[:MOST_NAMED] + [f"{len(names_of) - MOST_NAMED} more"] * (len(names_of) > MOST_NAMED)
+    which += [f"{plural(x.layers)}: {x.missing} of {x.planned} {TRIALS_OF[x.role]}" for x in lacks]
+    why = "their folders are gone" if found.record.complete else "not begun yet, or their folders are gone"
+    yield f"Missing ({why}): {', '.join(which)}."
 
 
 def _without_control(found: Findings) -> Iterator[str]:
@@ -123,11 +142,12 @@ def _without_control(found: Findings) -> Iterator[str]:
 
 
 def peak_memory(found: Findings) -> str:
-    """Sentence on the greatest memory of a trial, control and guided."""
+    """Sentence on the greatest memory of a trial, control and guided; trials of which it is not known do not count."""
     trials = found.results.trials
     peaks = trials.groupby(trials[ROLE] == names.CONTROL)[names.PEAK_MEMORY_MIB].max()
-    control, guided = (number(peaks.get(is_control), ",.0f") for is_control in (True, False))
-    return f"Peak memory of a trial: {control} MiB control, {guided} MiB guided."
+    known = {is_control: f"{peak:,.0f} MiB" for is_control, peak in peaks.dropna().items()}
+    control, guided = (known.get(is_control, "not known") for is_control in (True, False))
+    return f"Peak memory of a trial: {control} control, {guided} guided."
 
 
 def step_time_table(results: Results) -> tuple[Table, ...]:
@@ -184,24 +204,27 @@ def _early_controls(found: Findings) -> Iterator[str]:
 
 def where(found: Findings, pictures: Sequence[str]) -> Section:
     """Where to find tables, pictures and logs, and how to make them again."""
-    trials = names.TRIALS_FOLDER
-    logs = (f"TensorBoard: tensorboard --logdir {found.called}/{trials}",) if (found.folder / trials).is_dir() else ()
+    commands = [
+        ("In Python", f"from analysis.results import load; trials, curves = load({found.called!r})"),
+        ("All of it again", again(found.called)),
+    ]
+    if (found.folder / names.TRIALS_FOLDER).is_dir():
+        logs = f"{found.called}/{names.TRIALS_FOLDER}"
+        commands.insert(1, ("TensorBoard", shlex.join(["tensorboard", "--logdir", logs])))
     return Section(
         "Where things are",
         (
-            f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
-            f"In Python: from analysis.results import load; trials, curves = load({found.called!r})",
+            f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md).",
             f"Pictures: {names.FIGURES_FOLDER}/{', '.join(pictures)}",
-            *logs,
-            f"All of it again: {again(found.called)}",
         ),
         subject="files",
+        commands=tuple(commands),
     )
 
 
 def again(called: str) -> str:
     """The command that makes tables, pictures and summary of a run again."""
-    return f"python -m analysis.summary {called}"
+    return shlex.join(["python", "-m", "analysis.summary", called])
 
 
 def leak_status(found: Findings) -> Section:

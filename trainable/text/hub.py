@@ -33,21 +33,21 @@ def is_hub_id(source: str) -> bool:
     return _ID.fullmatch(source) is not None and not source.startswith(".")
 
 
-def hub_dataset(hub_id: str, revision: str | None) -> Any:
-    """The `train` split of a data set (datasets.Dataset, memory-mapped), downloaded unless it is in the local cache.
+def hub_splits(hub_id: str, revision: str | None) -> dict[str, Any]:
+    """The splits of a data set (each a datasets.Dataset, memory-mapped), downloaded unless they are in the local cache.
 
-    Raises InputError if the hub is out of reach (within 2 s), or has no such data set, revision or split.
+    Raises InputError if the hub is out of reach (within 2 s), or has no such data set or revision.
     """
     if ".." in Path(revision or "").parts or Path(revision or "").is_absolute():
         raise InputError(f"corpus.revision is {revision!r}: give a branch, a tag or a commit of {hub_id!r}.")
-    if _dataset_folders(hub_id) and (cached := _cached_dataset(hub_id, revision)) is not None:
+    if _dataset_folders(hub_id) and (cached := _cached_splits(hub_id, revision)) is not None:
         return cached
     _require_hub(f"data set {hub_id!r}", "give corpus.source a parquet, jsonl or text file on disk")
     from datasets import load_dataset
 
     revision = revision or READABLE_REVISIONS.get(hub_id)
     try:
-        return load_dataset(hub_id, revision=revision, split="train")
+        return dict(load_dataset(hub_id, revision=revision))
     except Exception as error:  # a dozen kinds, from four libraries
         raise InputError(
             f"cannot load the data set {hub_id!r} (revision {revision or 'main'}) from the hub: {_first_line(error)} "
@@ -138,16 +138,16 @@ def _cached_file(hub_id: str, name: str) -> Path | Literal["absent"] | None:
     return None if path is None else Path(path) if isinstance(path, str) else ABSENT
 
 
-def _cached_dataset(hub_id: str, revision: str | None) -> Any | None:
-    """The data set from the local cache, or None if it is not there in the wanted revision."""
+def _cached_splits(hub_id: str, revision: str | None) -> dict[str, Any] | None:
+    """The splits in the local cache, or None if the data set is not there in the wanted revision."""
     from datasets import load_dataset
 
     try:
         with _datasets_offline():
-            dataset = load_dataset(hub_id, split="train")
+            splits = dict(load_dataset(hub_id))
     except Exception:  # whatever it is, the hub is asked next
         return None
-    return dataset if revision is None or _is_revision(dataset, hub_id, revision) else None
+    return splits if revision is None or _is_revision(next(iter(splits.values())), hub_id, revision) else None
 
 
 def _is_revision(dataset: Any, hub_id: str, revision: str) -> bool:

@@ -13,8 +13,9 @@ Packing = Literal["packed", "as_published"]
 class CorpusConfig:
     """Which rows of text, and how they are split."""
 
-    source: str = "builtin"  # "builtin", a path on disk, or a Hugging Face hub id
+    source: str = "builtin"  # "builtin", a path on disk or a pattern of paths, or a Hugging Face hub id
     revision: str | None = None  # of a hub id
+    split: str = "train"  # official split to read, where files, folders or a data set are named by splits; all: as one
     column: str = "text"
     train_rows: int | None = None  # first rows of the training split; None: all
     eval_rows: int | None = None  # first rows of the validation split; None: all
@@ -24,6 +25,7 @@ class CorpusConfig:
     fold: int = 0  # which fold validates
 
     def __post_init__(self) -> None:
+        require(bool(self.split), "corpus.split is empty: give the name of a split, such as train.")
         for name in ("train_rows", "eval_rows"):
             rows = getattr(self, name)
             require(

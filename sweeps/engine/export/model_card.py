@@ -9,10 +9,12 @@ import pandas as pd
 
 from analysis.columns import ARM, EVAL_ROWS, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, SCHEDULE, TEACHER_STEPS, TRIAL
 from analysis.results import Findings
+from analysis.sections.document import as_markdown
 from analysis.sections.run_sections import LEAK, SAME_TEXT
 from analysis.tables import best as ranking
-from analysis.tables.arms import HIGH, LOW, N, compare_arms
-from analysis.wording import describe, number, plural, signed
+from analysis.tables.arms import HIGH, LOW, PLANNED, N, compare_arms
+from analysis.tables.planned import planned_trials
+from analysis.wording import describe, number, out_of, plural, signed
 from sweeps.engine.folder import FinishedTrial
 from trainable import names
 from trainable.config import flatten
@@ -54,8 +56,9 @@ def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, pa
 def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> Iterator[str]:
     config = trial.plan.config
     yield (
-        f"A Llama ({_shown(config.model.name)}, {plural(config.model.layers)}, {parameters:,} parameters, vocabulary "
-        f"{tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, {config.loop.steps} steps."
+        f"A Llama ({as_markdown(_shown(config.model.name))}, {plural(config.model.layers)}, {parameters:,} parameters, "
+        f"vocabulary {tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, "
+        f"{config.loop.steps} steps."
     )
     if config.teacher.schedule == "none":
         yield "It had no teacher: it is the control of its run."
@@ -80,9 +83,9 @@ def _table(run: Findings, row: Mapping[Any, Any]) -> str:
     rows = {
         "validation loss": f"{row[names.EVAL_LOSS]:.6f}{interval}, nats per token, plain cross-entropy",
         "gain": " ".join(_gain(run, row)),
-        "corpus": f"{corpus.source}, fingerprint `{corpus.fingerprint}`, {corpus.rows:,} rows",
+        "corpus": f"{as_markdown(corpus.source)}, fingerprint `{corpus.fingerprint}`, {corpus.rows:,} rows",
         "rows": f"{corpus.train_rows:,} to train on, {corpus.eval_rows:,} to validate on (see the settings)",
-        "run": f"{record.study}/{record.run}, begun {record.created}",
+        "run": f"{as_markdown(f'{record.study}/{record.run}')}, begun {record.created}",
         "git commit": record.git_commit or "unknown",
         "made with": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
@@ -108,14 +111,14 @@ Interval = tuple[float, float, float, str]  # mean, low, high, over what
 
 def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
     tuned = run.record.tuned
-    table = compare_arms(run.results, run.record.arms, tuned)
+    table = compare_arms(run.results, run.record.arms, tuned, planned_trials(run.record))
     same = (table[ARM] == row[ARM]) & (table[LAYERS] == row[LAYERS]) & (table[LOOP_STEPS] == row[LOOP_STEPS])
     same &= (table[EVAL_ROWS] == row[EVAL_ROWS]) | (table[EVAL_ROWS].isna() & bool(pd.isna(row[EVAL_ROWS])))
     if tuned:
         same &= table[tuned] == row[tuned]
     for found in table[same].to_dict("records"):
         if np.isfinite(found[LOW]):
-            return found[names.GAIN], found[LOW], found[HIGH], f"{found[N]} seeds or folds"
+            return found[names.GAIN], found[LOW], found[HIGH], f"{out_of(found[N], found[PLANNED])} seeds or folds"
     return None
 
 
@@ -160,7 +163,7 @@ def _prompts(trial: FinishedTrial, tokenizer: TextTokenizer) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    return text.replace(" ;", ";").replace("|", "\\|")
+    return text.replace(" ;", ";")
 
 
 def _shown(value: Any) -> str:

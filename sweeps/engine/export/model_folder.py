@@ -23,7 +23,7 @@ from sweeps.engine.export.model_card import model_card
 from sweeps.engine.folder import FinishedTrial, RunFolder
 from trainable.config import TrialConfig, identity
 from trainable.errors import InputError, require
-from trainable.plan import TrialPlan, data_key
+from trainable.plan import TrialPlan, data_key, placed
 from trainable.record.cache import cache_folder
 from trainable.record.files import fingerprint, publish
 from trainable.student.checkpoint import load_checkpoint
@@ -62,9 +62,10 @@ def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> No
 
 def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
     """The tokenizer a trial was trained with, from its source or the cache. Raises InputError if it has changed."""
-    corpus = open_corpus(config.corpus)
-    train_rows_R = split_rows(corpus.rows, config.corpus).train
-    tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, train_rows_R, cache_folder(), eos=config.tokens.eos)
+    here = placed(config, run.record().places or {})
+    corpus = open_corpus(here.corpus)
+    train_rows_R = split_rows(corpus.rows, here.corpus).train
+    tokenizer = corpus_tokenizer(here.tokens.tokenizer, corpus, train_rows_R, cache_folder(), eos=here.tokens.eos)
     known = {table.tokenizer for table in run.record().tables.values() if table.blocks == data_key(config)}
     require(
         tokenizer.fingerprint in known,

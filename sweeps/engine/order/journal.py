@@ -30,12 +30,15 @@ _log = logging.getLogger(__name__)
 
 
 class StudyJournal:
-    """Optuna journal of one run, with an Optuna study for each depth, named by study, run and depth."""
+    """Optuna journal of one run, with an Optuna study for each depth, named by study, run and depth.
 
-    def __init__(self, files: RunFiles):
+    run: study and name that the run was begun with, which a copy of its folder keeps.
+    """
+
+    def __init__(self, files: RunFiles, run: str):
         self._files = files
         self._path = files.path / names.JOURNAL_FILE
-        self._run = f"{files.path.parent.name} {files.path.name}"
+        self._run = run
         self._studies: dict[int, optuna.Study] = {}
 
     def start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:
@@ -98,13 +101,12 @@ class StudyJournal:
 
 def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """An ended trial as Optuna keeps it: its parameters, its gains by step, and its final gain if it finished."""
-    finite = {step: gain for step, gain in record.gains.items() if gain is not None}
     trial = create_trial(
         state=_STATES[record.state],
-        value=finite[record.last_step] if record.state == names.FINISHED else None,
+        value=record.gains[record.last_step] if record.state == names.FINISHED else None,
         params=dict(parameters),
         distributions=dict(kinds),
-        intermediate_values=finite,
+        intermediate_values=record.gains,
         user_attrs={NAME: record.plan.name},
     )
     if record.times:  # for the dashboard's timeline

@@ -1,5 +1,6 @@
 """The command line: help and plan without Ray, an interrupt, clusters that are none (mistakes: test_bad_input.py)."""
 
+import json
 import os
 import subprocess
 import sys
@@ -48,6 +49,18 @@ def test_dry_run_shows_the_plan_and_runs_nothing(workplace: Path, capsys: pytest
     assert "5 of 165 schedules at each depth by optuna, judged by ASHA at step 48" in plan
     assert "at most 24 trials, 2,304 trial-steps (the full grid: 31,872)" in plan
     assert sorted(path.name for path in workplace.iterdir()) == ["small.txt"]
+
+
+def test_the_plan_says_what_is_set_in_a_model_folder(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"vocab_size": 512, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    more = {"pad_token_id": 2, "attention_dropout": 0.2, "sliding_window": 8}
+    (workplace / "llama").mkdir()
+    settings = {"model_type": "llama", "max_position_embeddings": 1024, **sizes, **more}
+    (workplace / "llama" / "config.json").write_text(json.dumps(settings))
+    assert call(*SMALL, "--model", "llama", "--dry-run") == 0
+    plan = capsys.readouterr().out
+    assert "/llama: pad_token_id 2 set to none, attention_dropout 0.2 set to 0\n" in plan
+    assert "/llama: not used, for a Llama has no such key: sliding_window\n" in plan
 
 
 def test_the_plan_tells_how_a_given_tokenizer_ends_and_reads_the_rows(
