@@ -125,7 +125,7 @@ class TrialConfig:
 
 
 DEFAULT = TrialConfig()
-YOUNGER = (("tokens", "eos"),)  # settings that came after runs were recorded
+YOUNGER = (("tokens", "eos"), ("corpus", "split"))  # settings that came after runs were recorded
 
 
 def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:

@@ -66,11 +66,11 @@ class TokenBlocks:
     vocab_size: int
     rows: int  # row numbers asked for
     empty_rows: int  # of them null or blank, and left out
-    unread_rows: int  # of the others: the tokenizer makes no token of them, or mostly unknown ones (text/unread.py)
-    eos_rows: int  # of the others: their own text gives an eos
     fingerprint: str  # of everything that shapes the tokens
     checksum: str  # SHA-256 of the file of the stream
     path: Path  # the folder in the cache
+    unread_rows: int = 0  # neither null nor blank, of which there is no token or mostly unknown ones (text/unread.py)
+    eos_rows: int = 0  # whose own text gives an eos
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {name: getattr(self, name) for name in _PLAIN_FIELDS}
