@@ -20,14 +20,14 @@ from trainable import names
 from trainable.config import LoopConfig, TrialConfig, to_dict
 from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import fingerprint
-from trainable.student.batches import Batch, make_batch, step_blocks
+from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
 from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
+from trainable.student.late_loss import StepLosses, check_finite
 from trainable.student.memory import PeakMemory
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.optimizer import learning_rate, make_optimizer, update
-from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.ranks import ALONE, Ranks
 from trainable.teacher.guidance import Guidance, Teacher
 from trainable.teacher.schedules import teacher_weight
@@ -36,17 +36,6 @@ from trainable.text.blocks import TokenBlocks
 
 _log = logging.getLogger(__name__)
 Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes a control to know
-
-
-class TrainingDiverged(RuntimeError):
-    """The loss is no longer a number, from optimizer step `step` on."""
-
-    def __init__(self, message: str, step: int):
-        super().__init__(message, step)
-        self.message, self.step = message, step
-
-    def __str__(self) -> str:
-        return self.message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +84,15 @@ def train(
         "nodes share.",
     )
 
+    losses = StepLosses(state)
     while True:
         last = state.step == loop.steps
+        if state.recent_steps and (last or state.step % loop.eval_every == 0):
+            started = time.perf_counter()
+            losses.read_all()  # waits until a GPU has done the last step
+            waited = time.perf_counter() - started
+            state.train_seconds += waited
+            state.recent_seconds += waited
         arm = config.teacher
         weight = teacher_weight(state.step, arm.schedule, arm.steps, arm.min_weight, arm.tau)
         lr = learning_rate(state.step, config.optimizer, loop.steps)
@@ -127,12 +123,13 @@ def train(
         # --- step ---
         started = time.perf_counter()
         seed_step(config.seed, state.step, ranks.rank)
-        batches = step_batches(data.train, state.step, loop, config.seed, device, ranks)
-        targets = count_targets(batches, ranks)
+        numbers_AxB = step_numbers(data.train, state.step, loop, config.seed)
+        batches = [make_batch(data.train, ranks.share(numbers_B), device) for numbers_B in numbers_AxB]
+        targets = count_targets(data.train, numbers_AxB.flatten())
         loss = backward(model, teacher, batches, targets, weight, autocast, scaler, ranks)
-        check_finite("training loss", loss, state.step, lr, weight)
+        losses.add(loss, state.step, lr, weight)
         update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
-        count_step(state, loss, targets, time.perf_counter() - started)
+        count_step(state, targets, time.perf_counter() - started)
 
 
 def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict[str, Any]]] | None:
@@ -165,15 +162,8 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
             f"the bigram table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
             "count the table with the tokenizer of the blocks."
         )
-    return Teacher(data.table, device)
-
-
-def step_batches(
-    blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int, device: torch.device, ranks: Ranks = ALONE
-) -> list[Batch]:
-    """This rank's share of each micro-batch of an optimizer step."""
-    chosen = step_blocks(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
-    return [make_batch(blocks, ranks.share(numbers_B), device) for numbers_B in chosen.reshape(loop.accumulation, -1)]
+    low = config.loop.precision != "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+    return Teacher(data.table, device, product=torch.bfloat16 if low else None)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -182,11 +172,6 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     Whatever draws random numbers in a step then draws the same in both arms of a pair, and again after a resumption.
     """
     torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0]))
-
-
-def count_targets(batches: list[Batch], ranks: Ranks = ALONE) -> int:
-    """How many targets an optimizer step has, over all micro-batches and ranks; padding does not count."""
-    return int(ranks.sum(torch.stack([(batch.target_BxT != IGNORE_INDEX).sum() for batch in batches]).sum()))
 
 
 def backward(
@@ -198,15 +183,16 @@ def backward(
     autocast: torch.autocast,
     scaler: torch.amp.GradScaler,
     ranks: Ranks = ALONE,
-) -> float:
+) -> torch.Tensor:
     """Make the gradients of an optimizer step, over all micro-batches and ranks; return its mean loss, nats per token.
 
-    Once the teacher's weight is 0, a guided step is a plain one.
+    The loss is a tensor on the model's device: nothing here waits for a GPU. Once the teacher's weight is 0, a guided
+    step is a plain one.
     """
     # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
     guidance = None
     if teacher is not None and weight > 0:
-        contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
+        contexts_N = np.concatenate([batch.host_context_BxT.flatten() for batch in batches])
         guidance = teacher.guide(output_matrix(model), contexts_N, weight)
 
     # 2 each micro-batch adds to the gradients
@@ -221,7 +207,7 @@ def backward(
     if guidance is not None:
         guidance.close(output_matrix(model))
     ranks.sum_gradients(model)
-    return ranks.sum(step_loss).item()
+    return ranks.sum(step_loss)
 
 
 def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
@@ -232,22 +218,11 @@ def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None)
     )
 
 
-def check_finite(name: str, loss: float, step: int, lr: float, weight: float) -> None:
-    """Raise TrainingDiverged unless the loss is finite."""
-    if not math.isfinite(loss):
-        raise TrainingDiverged(
-            f"{name} is {loss} at step {step} (learning rate {lr:.3g}, teacher weight {weight:.3g}): "
-            "lower optimizer.lr or optimizer.clip_norm, or raise optimizer.warmup_steps.",
-            step,
-        )
-
-
-def count_step(state: RunState, loss: float, targets: int, seconds: float) -> None:
-    """Book one optimizer step."""
+def count_step(state: RunState, targets: int, seconds: float) -> None:
+    """Book one optimizer step, but for its loss."""
     state.step += 1
     state.tokens += targets
     state.train_seconds += seconds
-    state.recent_loss += loss
     state.recent_steps += 1
     state.recent_tokens += targets
     state.recent_seconds += seconds

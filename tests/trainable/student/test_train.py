@@ -23,7 +23,12 @@ from trainable import names
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
-from trainable.student.train import RunData, TrainingDiverged, train
+from trainable.student.batches import count_targets, make_batch, step_numbers
+from trainable.student.checkpoint import RunState
+from trainable.student.late_loss import StepLosses, TrainingDiverged
+from trainable.student.model import build_model
+from trainable.student.optimizer import make_optimizer, update
+from trainable.student.train import RunData, backward, make_teacher, train
 
 GOLDEN = Path(__file__).parent / "golden" / "curves.json"
 LINEAR = {"teacher.schedule": "linear", "teacher.steps": 12, "teacher.min_weight": 0.1}
@@ -214,6 +219,40 @@ def test_a_gpu_trains_the_same_curve_to_its_precision(small: tuple[TrialConfig, 
     on_gpu = override(config, {"loop.device": "cuda", "loop.precision": precision})
     for ours, theirs in zip(reports_of(on_gpu, data), reports_of(config, data), strict=True):
         assert ours[names.EVAL_LOSS] == pytest.approx(theirs[names.EVAL_LOSS], rel=2e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], weight: float) -> None:
+    config, data = override(small[0], {"loop.device": "cuda", "loop.precision": "bfloat16", **LINEAR}), small[1]
+    device = torch.device("cuda")
+    model = build_model(config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=0).to(
+        device
+    )
+    optimizer = make_optimizer(model, config.optimizer)
+    teacher, scaler = make_teacher(config, data, device), torch.amp.GradScaler("cuda", enabled=False)
+    state = RunState()
+    losses = StepLosses(state)
+
+    def step() -> None:
+        numbers_AxB = step_numbers(data.train, state.step, config.loop, seed=0)
+        batches = [make_batch(data.train, numbers_B, device) for numbers_B in numbers_AxB]
+        autocast = torch.autocast("cuda", torch.bfloat16)
+        targets = count_targets(data.train, numbers_AxB.flatten())
+        loss = backward(model, teacher, batches, targets, weight, autocast, scaler)
+        losses.add(loss, state.step, 1e-3, weight)
+        update(model, optimizer, scaler, 1e-3, config.optimizer.clip_norm)
+        state.step += 1
+
+    step()  # compiles, and makes the optimizer's state
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    losses.read_all()
+    assert state.recent_loss > 0
 
 
 def curves(config: TrialConfig, data: RunData) -> dict[str, list[dict[str, float]]]:
