@@ -18,6 +18,7 @@ control; where a study has one arm, `--controls` lets the control compete as wel
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +26,7 @@ import pandas as pd
 import tyro
 
 from analysis.columns import STATE
-from analysis.command import RunPath, run_command
+from analysis.command import RunPath, run_command, write_or_say
 from analysis.figures.replay_figure import FIGURE, draw
 from analysis.figures.style import save
 from analysis.results import Results, load
@@ -69,10 +70,11 @@ def main(
     if table.empty:
         raise InputError(f"No trial runs past step {min(grace)}: give a smaller --grace, or longer trials.")
     print(render(table, format), end="")
-    path = save(draw(table, longest_schedules(loaded)), figure or results[0] / names.FIGURES_FOLDER / FIGURE)
     for folder, one in zip(results, loaded, strict=True):
         print(f"{folder}: guided on average {'; '.join(lead_lines(one))}.", *_left_out(one), sep="\n", file=sys.stderr)
-    print(f"Figure: {path}", file=sys.stderr)
+    path = figure or results[0] / names.FIGURES_FOLDER / FIGURE
+    if write_or_say(path, partial(save, draw(table, longest_schedules(loaded))), "--figure FILE"):
+        print(f"Figure: {path}", file=sys.stderr)
 
 
 def _check(results: tuple[Path, ...], grace: tuple[int, ...], factor: tuple[int, ...], orders: int, slots: int) -> None:

@@ -11,7 +11,9 @@ from typing import Annotated, NoReturn
 
 import tyro
 
+from analysis.printing import steady_output
 from trainable.errors import InputError
+from trainable.record.home import ensure_home
 from trainable.record.run_files import StoredRunFiles
 from trainable.record.store import ADVICE, StoreError, is_uri
 
@@ -21,11 +23,28 @@ _stored: list[StoredRunFiles] = []  # the runs behind URIs that this command rea
 
 def run_command(main: Callable[..., None], name: str) -> None:
     """Run `main` with the options of the command line of `python -m analysis.<name>`."""
+    with steady_output():
+        ensure_home()
+        try:
+            with _writing:
+                tyro.cli(main, prog=f"python -m analysis.{name}")
+        except (InputError, StoreError) as error:
+            _refuse(error)
+        except OSError as error:
+            what = error.filename or f"python -m analysis.{name}"
+            _refuse(
+                InputError(f"{what} cannot be read or written ({error.strerror or error}): change its permissions.")
+            )
+
+
+def write_or_say(path: Path, write: Callable[[Path], object], option: str) -> bool:
+    """Write a file beside what the command prints; where it cannot be, say so and which option names another place."""
     try:
-        with _writing:
-            tyro.cli(main, prog=f"python -m analysis.{name}")
-    except (InputError, StoreError) as error:
-        _refuse(error)
+        write(path)
+    except OSError as error:
+        print(f"{shown(path)} could not be written ({error.strerror or error}): give {option}.", file=sys.stderr)
+        return False
+    return True
 
 
 def run_path(address: str) -> Path:

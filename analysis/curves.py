@@ -39,7 +39,12 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
         arms = read_record(folder).arms if (folder / names.RUN_FILE).is_file() else ()  # kept tables have no run.json
         prefix = SEARCH_PREFIX if is_search(results.trials) else ""
         drawn = [(LOSS, loss_by_arm(results, arms)), (TRAINING_LOSS, training_loss_by_arm(results, arms))]
-        paths = [path for plot, data in drawn for path in save_plot(plot, data, target, prefix)]
+        try:
+            paths = [path for plot, data in drawn for path in save_plot(plot, data, target, prefix)]
+        except OSError as error:
+            raise InputError(
+                f"the pictures could not be written to {target} ({error.strerror or error}): give --out FOLDER."
+            ) from None
         print(*(shown(path) for path in paths), sep="\n")
 
 

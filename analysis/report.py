@@ -7,12 +7,13 @@ the same bytes). Its text and tables are those of summary.md. Where the study re
 over the published ones.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import tyro
 
-from analysis.command import RunPath, run_command, shown
+from analysis.command import RunPath, run_command, shown, write_or_say
 from analysis.page.html_page import page
 from analysis.results import read_findings
 from trainable.record.files import atomic_file
@@ -39,7 +40,10 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], out: Path | None = None)
         run: a run folder, such as results/schedule_types/my_run
         out: the page (default: report.html in the run folder)
     """
-    print(shown(write_report(run, out, shown(run))))
+    target = out or run / REPORT_FILE
+    if not write_or_say(target, lambda path: write_report(run, path, shown(run)), "--out FILE"):
+        sys.exit(2)
+    print(shown(target))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Means by value are no experiment: `analysis.tables.schedule_effects` says why, a
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -14,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, TRIAL
-from analysis.command import RunPath, run_command, shown
+from analysis.command import RunPath, run_command, shown, write_or_say
 from analysis.figures.gain_heatmap import FIGURE, draw
 from analysis.figures.style import save
 from analysis.results import load
@@ -50,15 +51,17 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], format: Format = "termin
     """
     space, trials = read_space(run), load(run).trials
     said = sections(trials, space, len(read_record(run).confirm_seeds))
-    path = save(draw(gain_cells(trials), space), (out or run / names.FIGURES_FOLDER) / FIGURE)
+    path = (out or run / names.FIGURES_FOLDER) / FIGURE
+    drawn = write_or_say(path, partial(save, draw(gain_cells(trials), space)), "--out FOLDER")
     if format == "csv":
         print(as_csv(trials, space), end="")
     elif format == "markdown":
         picture = str(path.relative_to(run) if path.is_relative_to(run) else path.resolve())
-        print(markdown(f"Schedules of {run.name}", said, [picture]), end="")
+        print(markdown(f"Schedules of {run.name}", said, [picture] if drawn else []), end="")
     else:
         print_sections(said, Console())
-    print(f"Figure: {shown(path)}", file=sys.stderr)
+    if drawn:
+        print(f"Figure: {shown(path)}", file=sys.stderr)
 
 
 def as_csv(trials: pd.DataFrame, space: Space) -> str:

@@ -67,7 +67,8 @@ def _draw(plot: Plot, found: Findings) -> None:
 
 
 def _failure(what: str, error: Exception, called: str) -> str:
-    reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+    said = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+    reason = " ".join(said.split()).rstrip(".")
     return f"Could not make {what} ({reason}): the run is whole; to try again: {again(called)}"
 
 

@@ -28,6 +28,11 @@ def require_seed(name: str, seed: int) -> None:
     require(0 <= seed <= LARGEST_SEED, f"{name} is {seed}: give a seed from 0 to {LARGEST_SEED}.")
 
 
+def first_line(error: BaseException) -> str:
+    """First line of what an error says, without its full stop, to stand inside a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 class DamagedFile(InputError):
     """A file that is not what was written: its path, the reason, and what the user can do about it."""
 

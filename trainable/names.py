@@ -36,6 +36,8 @@ REPORT_COLUMNS: Final = (
     TIMESTAMP,
 )
 
+UNREAD_TOLD: Final = 0.01  # share of rows that a tokenizer cannot read, above which it is a warning
+
 # What a trial is for.
 CONTROL: Final = "control"  # no teacher; the other side of every pair
 ARM: Final = "arm"  # a guided trial that a study names

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainable.config import TrialConfig, from_dict, to_dict
+from trainable.config import TrialConfig, from_dict, identity, override, to_dict
 from trainable.record.files import fingerprint, require_folder_name
 
 A_BYTE = {"memory": 1}  # Ray refuses a trial that asks for nothing
@@ -41,13 +41,22 @@ class TrialPlan:
 
 def data_key(config: TrialConfig) -> str:
     """Fingerprint of the token blocks that a trial reads: equal keys, equal blocks."""
-    tree = to_dict(config)
+    tree = identity(config)
     return fingerprint([tree["corpus"], tree["tokens"]])
 
 
 def table_key(config: TrialConfig) -> str:
     """Fingerprint of the bigram table that a trial learns from: equal keys, equal tables."""
     return fingerprint([data_key(config), *config.teacher.table_settings])
+
+
+def placed(config: TrialConfig, places: Mapping[str, str]) -> TrialConfig:
+    """The config with corpus and tokenizer where they lie now: {name in the config: name now}, for reading alone.
+
+    The config itself goes on to name the trial's data, checkpoint and ledger.
+    """
+    named = {"corpus.source": config.corpus.source, "tokens.tokenizer": config.tokens.tokenizer}
+    return override(config, {key: places[name] for key, name in named.items() if name in places})
 
 
 @dataclass(frozen=True, kw_only=True)

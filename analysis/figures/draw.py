@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -19,6 +20,7 @@ from matplotlib.lines import Line2D
 from analysis.figures.style import (
     AXIS_COLOUR,
     MIN_WEIGHT_MAP,
+    PLAIN_TEXT,
     TEXT_COLOUR,
     dress,
     handle,
@@ -43,6 +45,7 @@ def save_plot(plot: Plot, data: PlotData, folder: Path, prefix: str = "") -> lis
     return [save(draw(part), folder / (prefix + name)) for part, name in zip(shown, plot.pictures, strict=True)]
 
 
+@rc_context(PLAIN_TEXT)
 def draw(data: PlotData) -> Figure:
     """One figure with axes for each panel. Losses get ranges of equal length, so that gaps compare; gains one range."""
     figure, grid = _axes(data)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
@@ -13,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
-from analysis.figures.style import AXIS_COLOUR, GRID_COLOUR, TEXT_COLOUR, nothing_to_show
+from analysis.figures.style import AXIS_COLOUR, GRID_COLOUR, PLAIN_TEXT, TEXT_COLOUR, nothing_to_show
 from analysis.tables.schedule_effects import TRIALS, Space, axis_values, gain_text
 from analysis.wording import plural
 from trainable import names
@@ -25,6 +26,7 @@ SMALL: Final = 0.1  # nats per token: where the scale ends below, cells have thr
 MARGIN: Final = 1.25  # of the colour scale, so that a number on the deepest colour can still be read
 
 
+@rc_context(PLAIN_TEXT)
 def draw(cells: pd.DataFrame, space: Space) -> Figure:
     """Gain over T and floor: a row of panels a depth, a column a type; all have one colour scale around 0."""
     if cells.empty:

@@ -5,11 +5,13 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis.columns import LAYERS
+from analysis.figures.style import PLAIN_TEXT
 from analysis.tables.replay import FACTOR, GRACE, OUTCOME, REGRET, SPENT, SURVIVES
 from analysis.wording import plural
 
@@ -22,6 +24,7 @@ LABELS: Final = {
 }
 
 
+@rc_context(PLAIN_TEXT)
 def draw(table: pd.DataFrame, ends: dict[int, float]) -> Figure:
     """Share spent, chance and regret over the grace period: a column a depth, a line a factor.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
@@ -14,10 +15,13 @@ from analysis.plots.looks import MIN_WEIGHT_COLOURS
 from trainable.record.files import atomic_file
 
 DPI: Final = 150
+# A dollar sign in a name is no formula, whatever the user's own matplotlibrc says.
+PLAIN_TEXT: Final[dict[Any, Any]] = {"text.parse_math": False, "text.usetex": False}
 MIN_WEIGHT_MAP: Final[Colormap] = LinearSegmentedColormap.from_list("floors", MIN_WEIGHT_COLOURS)
 GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
 
 
+@rc_context(PLAIN_TEXT)
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, atomically."""
     with atomic_file(path) as stream:

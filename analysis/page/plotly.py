@@ -132,11 +132,15 @@ def _layout(data: PlotData, entries: int, y_range: list[Any] | None, hover: str)
         "ticks": "outside",
         "ticklen": 4,
     }
-    y_axis = axis | {"title": {"text": f"{data.y_title} ({UNIT})"}, "zeroline": data.is_difference, "zerolinewidth": 2}
+    y_axis = axis | {
+        "title": {"text": escaped(f"{data.y_title} ({UNIT})")},
+        "zeroline": data.is_difference,
+        "zerolinewidth": 2,
+    }
     return {
         "height": 330 + 22 * entries,
         "margin": {"l": 56, "r": 10, "t": 28, "b": 50},
-        "xaxis": axis | {"title": {"text": data.x_title, "standoff": 8}},
+        "xaxis": axis | {"title": {"text": escaped(data.x_title), "standoff": 8}},
         "yaxis": y_axis | ({"range": y_range} if y_range else {}),
         "legend": {"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "font": {"size": 12}},
         "hovermode": hover,
@@ -160,7 +164,7 @@ def _colour_axis(scale: ColourScale) -> dict[str, Any]:
     """The colours from 0 to the highest value; the darkest end is left out, for a dark page would hide it."""
     colours = LinearSegmentedColormap.from_list("floors", MIN_WEIGHT_COLOURS)
     steps = [[share, to_hex(colours(0.25 + 0.75 * share))] for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    bar = {"title": {"text": scale.title, "side": "right"}, "thickness": 10, "len": 0.9, "outlinewidth": 0}
+    bar = {"title": {"text": escaped(scale.title), "side": "right"}, "thickness": 10, "len": 0.9, "outlinewidth": 0}
     return {"colorscale": steps, "cmin": 0, "cmax": scale.top, "colorbar": bar}
 
 

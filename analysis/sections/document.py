@@ -1,4 +1,8 @@
-"""A report as data, apart from how it is shown: sections of lines and tables, as Markdown, LaTeX or in the terminal."""
+"""A report as data, apart from how it is shown: sections of lines and tables, as Markdown, LaTeX or in the terminal.
+
+All text is plain: names of a user's may hold any letter, and each form writes what it would read as markup so that it
+shows as it is. Commands are to be pasted: they stand apart, and no form changes a letter of them.
+"""
 
 import re
 from collections.abc import Iterable
@@ -6,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
 Subject = Literal["question", "verdict", "setting", "finding", "leak", "not controlled", "files"]
 
@@ -22,7 +26,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A title, lines of text (points of a list), and tables below them.
+    """A title, lines of text (points of a list), commands with what they do, and tables below them.
 
     subject: what the section is about, where something depends on it; "finding" for all others.
     """
@@ -32,39 +36,70 @@ class Section:
     tables: tuple[Table, ...] = ()
     subject: Subject = "finding"
     is_warning: bool = False
+    commands: tuple[tuple[str, str], ...] = ()  # what it does, the command
 
 
 def markdown(title: str, sections: Iterable[Section], pictures: Iterable[str]) -> str:
     """The text of a report; pictures are paths relative to it."""
-    parts = [f"# {title}\n", *map(_section_markdown, sections)]
+    parts = [f"# {as_markdown(title)}\n", *map(_section_markdown, sections)]
     return "\n".join([*parts, *(f"![{path.split('/')[-1]}]({path})\n" for path in pictures)])
 
 
 def print_sections(sections: Iterable[Section], console: Console) -> None:
     """Print sections in the terminal."""
     for section in sections:
-        console.print(f"\n[bold]{escape(section.title)}[/bold]")
+        console.print(Text.assemble("\n", (section.title, "bold")))
         for line in section.lines:
-            console.print(f"  {escape(line)}", highlight=False)
+            console.print(Text(f"  {line}"))
+        for what, command in section.commands:
+            console.print(Text(f"  {what}: {command}"), soft_wrap=True)  # a line, to be pasted
         for table in section.tables:
             console.print(_rich_table(table))
 
 
+def as_markdown(text: str) -> str:
+    """Text in which Markdown finds nothing to do: no emphasis, code, link, tag, formula or reference."""
+    escaped = _MARKDOWN.sub(lambda found: f"\\{found.group()}", " ".join(text.splitlines()))
+    return re.sub(r"&(?=#?\w+;)", "&amp;", escaped)
+
+
+_MARKDOWN: Final = re.compile(
+    r"""[\\`*<$|]
+    | (?<![0-9A-Za-z])_ | _(?![0-9A-Za-z])   # within a word it is none of Markdown's business
+    | ~(?=~)
+    | \[(?=[^\]]*\][(\[:]) | ^\[(?=[ xX]\])   # of a link, or a box to tick
+    | ^(?:\#+|[-+])(?=\ ) | (?<=^\d)[.)](?=\ )   # of a title or a list
+    """,
+    re.VERBOSE,
+)
+
+
+def _code_markdown(text: str) -> str:
+    """A code span around the text, with a fence that is longer than any run of backticks in it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    room = " " if len(fence) > 1 else ""
+    return f"{fence}{room}{text}{room}{fence}"
+
+
 def _section_markdown(section: Section) -> str:
-    lines = "".join(f"- {line}\n" for line in section.lines)
+    lines = "".join(f"- {as_markdown(line)}\n" for line in section.lines)
+    lines += "".join(f"- {as_markdown(what)}: {_code_markdown(command)}\n" for what, command in section.commands)
     tables = "".join(f"\n{_table_markdown(table)}" for table in section.tables)
-    return f"## {section.title}\n\n{lines}{tables}"
+    return f"## {as_markdown(section.title)}\n\n{lines}{tables}"
 
 
 def _table_markdown(table: Table) -> str:
-    rows = [table.headings, ("---",) * len(table.headings), *table.rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+    rows = [map(as_markdown, row) for row in (table.headings, *table.rows)]
+    head, *body = ["| " + " | ".join(row) + " |\n" for row in rows]
+    return "".join([head, "| " + " | ".join(["---"] * len(table.headings)) + " |\n", *body])
 
 
 def _rich_table(table: Table) -> RichTable:
-    drawn = RichTable(*map(escape, table.headings), header_style="bold", box=None, collapse_padding=True)
+    drawn = RichTable(header_style="bold", box=None, collapse_padding=True)
+    for heading in table.headings:
+        drawn.add_column(Text(heading))
     for row in table.rows:
-        drawn.add_row(*map(escape, row))
+        drawn.add_row(*map(Text, row))
     return drawn
 
 
@@ -74,7 +109,8 @@ def latex(sections: list[Section]) -> str:
 
 
 def _latex_section(section: Section) -> str:
-    notes = "".join(f"  \\item {_latex_text(line)}\n" for line in section.lines)
+    commands = (f"{what}: {command}" for what, command in section.commands)
+    notes = "".join(f"  \\item {_latex_text(line)}\n" for line in (*section.lines, *commands))
     tables = "".join(f"\n{_latex_table(table)}" for table in section.tables)
     return f"\\paragraph{{{_latex_text(section.title)}}}\n\\begin{{itemize}}\n{notes}\\end{{itemize}}\n{tables}"
 
@@ -89,10 +125,12 @@ _LATEX: Final = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+    # After \item and \\ these would be arguments, and two hyphens a dash.
+    **{"[": "{[}", "]": "{]}", "*": "{*}", "--": "-{}-"},
 }
 
 
 def _latex_text(text: str) -> str:
     """Text escaped for LaTeX, with a minus sign before numbers instead of a hyphen."""
-    escaped = re.sub(r"[&%$#_{}\\~^<>|]", lambda found: _LATEX[found.group()], text)
+    escaped = re.sub(r"[&%$#_{}\\~^<>|\[\]*]|--", lambda found: _LATEX[found.group()], text)
     return re.sub(r"(?<!\S)-(?=\d)", "$-$", escaped)

@@ -1,5 +1,6 @@
 """Sections that every report has: question, setting, failures, cost, what was not controlled, where things are."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -63,6 +64,7 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
         f"Corpus: {corpus.source}, {corpus.train_rows:,} training and {corpus.eval_rows:,} validation rows.",
         f"Tokens: {tokens.train_tokens:,} to train on, {tokens.eval_tokens:,} to validate on; "
         f"vocabulary {record.tokenizer.vocab_size:,}, context {settings['tokens.context']}.",
+        *_reading(found),
         f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
         f"evaluated every {', '.join(map(str, every))} steps.",
         *teachers,
@@ -72,6 +74,25 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
     if corpus.demonstration:
         lines.insert(0, "The built-in text, four novels of 1 MB: a first answer about English, at that size.")
     return Section("Setting", tuple(lines), subject="setting")
+
+
+def _reading(found: Findings) -> Iterator[str]:
+    """Which token is the end of text, and how many rows the tokenizer could not read."""
+    corpus, tokenizer = found.record.corpus, found.record.tokenizer
+    if tokenizer.eos is not None:
+        yield f"End of text: the token {tokenizer.eos!r}, from {tokenizer.eos_from}."
+    if tokenizer.switched_off:
+        yield f"Switched off in the tokenizer: {', '.join(tokenizer.switched_off)}."
+    rows = corpus.train_rows + corpus.eval_rows - corpus.empty_rows
+    if corpus.unread_rows:
+        share = corpus.unread_rows / rows
+        warning = "Warning: losses say little of such text, for " if share > names.UNREAD_TOLD else ""
+        yield (
+            f"{warning}{corpus.unread_rows:,} of {rows:,} rows with text ({share:.1%}) are mostly unknown to the "
+            "tokenizer, or give no token."
+        )
+    if corpus.eos_rows:
+        yield f"Warning: {corpus.eos_rows:,} of {rows:,} rows hold text that the tokenizer reads as their end."
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:
@@ -183,24 +204,27 @@ def _early_controls(found: Findings) -> Iterator[str]:
 
 def where(found: Findings, pictures: Sequence[str]) -> Section:
     """Where to find tables, pictures and logs, and how to make them again."""
-    trials = names.TRIALS_FOLDER
-    logs = (f"TensorBoard: tensorboard --logdir {found.called}/{trials}",) if (found.folder / trials).is_dir() else ()
+    commands = [
+        ("In Python", f"from analysis.results import load; trials, curves = load({found.called!r})"),
+        ("All of it again", again(found.called)),
+    ]
+    if (found.folder / names.TRIALS_FOLDER).is_dir():
+        logs = f"{found.called}/{names.TRIALS_FOLDER}"
+        commands.insert(1, ("TensorBoard", shlex.join(["tensorboard", "--logdir", logs])))
     return Section(
         "Where things are",
         (
-            f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md). "
-            f"In Python: from analysis.results import load; trials, curves = load({found.called!r})",
+            f"Tables: {names.TRIALS_TABLE}, {names.CURVES_TABLE} (columns: results/README.md).",
             f"Pictures: {names.FIGURES_FOLDER}/{', '.join(pictures)}",
-            *logs,
-            f"All of it again: {again(found.called)}",
         ),
         subject="files",
+        commands=tuple(commands),
     )
 
 
 def again(called: str) -> str:
     """The command that makes tables, pictures and summary of a run again."""
-    return f"python -m analysis.summary {called}"
+    return shlex.join(["python", "-m", "analysis.summary", called])
 
 
 def leak_status(found: Findings) -> Section:

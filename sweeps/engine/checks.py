@@ -5,34 +5,18 @@ Light where it can be: PyTorch is imported only for a model folder, or a device,
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import NAMES, Options
 from sweeps.engine.specs.spec import Spec
+from trainable.config import TrialConfig
 from trainable.errors import InputError, require
-from trainable.text.corpus import open_corpus
+from trainable.plan import placed
+from trainable.student.config_keys import key_lines
+from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.reading import read_sample, reading_lines, tokenizer_lines
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import known_vocab_size
-
-_ABSENT = "nothing"
-
-
-def check_same(folder: RunFolder, spec: Spec) -> None:
-    """Raise InputError where a run that is begun was to do something else."""
-    difference = first_difference(folder.spec().to_dict(), spec.to_dict())
-    if difference is not None:
-        key, was, now = difference
-        raise InputError(
-            f"run {folder.address} was begun with other settings ({key} was {shortened(was)}, now {shortened(now)}): "
-            "give the same options again, or another --run."
-        )
-
-
-def shortened(value: Any) -> str:
-    """A value as text, cut to fit into a sentence."""
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+from trainable.text.tokenizer import given_tokenizer, is_trained, known_vocab_size
 
 
 def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
@@ -45,17 +29,35 @@ def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
             )
 
 
-def check_inputs(spec: Spec) -> None:
-    """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing."""
-    base = spec.base
-    vocab_size = known_vocab_size(base.tokens.tokenizer)
+def check_inputs(spec: Spec, places: Mapping[str, str] | None = None) -> list[str]:
+    """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing.
+
+    places: where files of the spec lie that have moved. Returns what the plan says of them.
+    """
+    base = placed(spec.base, places or {})
+    vocab_size = known_vocab_size(base.tokens.tokenizer, base.tokens.eos)
     if base.model.name not in NAMES:  # a folder: reading it imports torch
         from trainable.student.tiny_batch import check_trains
 
         check_trains(base.model, vocab_size, base.tokens.context)
-    rows = open_corpus(base.corpus).rows
-    for corpus in {config.corpus for config in spec.configs()}:
-        split_rows(rows, corpus)
+    corpus = open_corpus(base.corpus)
+    for part in {config.corpus for config in spec.configs()}:
+        split_rows(corpus.rows, part)
+    of_model = [] if base.model.name in NAMES else key_lines(base.model.name)
+    of_corpus = [f"corpus {corpus.name}: {'; '.join(corpus.notes)}"] if corpus.notes else []
+    return [*of_model, *of_corpus, *_check_tokenizer(base, corpus)]
+
+
+def _check_tokenizer(base: TrialConfig, corpus: Corpus) -> list[str]:
+    """Lines of the plan on a given tokenizer: what it does on a sample of the rows.
+
+    Raises InputError where it cannot be used, or reads too little of a corpus that the sample holds whole.
+    """
+    if is_trained(base.tokens.tokenizer):
+        return []
+    tokenizer = given_tokenizer(base.tokens.tokenizer, base.tokens.eos)
+    reading = read_sample(tokenizer, corpus)
+    return [*tokenizer_lines(tokenizer), *reading_lines(reading, tokenizer)]
 
 
 def check_device(spec: Spec, options: Options) -> None:
@@ -99,24 +101,3 @@ def check_shares(spec: Spec, workers: int) -> None:
         f"--workers-per-trial is {workers} but a micro-batch has loop.batch_blocks = {blocks}: raise the one "
         "or lower the other.",
     )
-
-
-class Difference(NamedTuple):
-    """A dotted key whose value differs between two specs, with both values."""
-
-    key: str
-    was: Any
-    now: Any
-
-
-def first_difference(was: Any, now: Any, key: str = "") -> Difference | None:
-    """The first place where two trees of plain values differ; None if they are equal."""
-    if isinstance(was, Mapping) and isinstance(now, Mapping):
-        parts = [(f"{key}.{name}" if key else name, name) for name in {**was, **now}]
-        pairs = [(path, was.get(name, _ABSENT), now.get(name, _ABSENT)) for path, name in parts]
-    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-        pairs = [(f"{key}[{i}]", *pair) for i, pair in enumerate(zip(was, now, strict=True))]
-    else:
-        return None if was == now else Difference(key, was, now)
-    found = (first_difference(one, other, path) for path, one, other in pairs)
-    return next((difference for difference in found if difference is not None), None)

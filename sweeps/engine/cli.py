@@ -2,23 +2,24 @@
 
 import atexit
 import gc
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from sweeps.engine.checks import check_device, check_effects, check_inputs, check_resources, check_same, check_shares
+from analysis.printing import steady_output
+from sweeps.engine import termination
+from sweeps.engine.checks import check_device, check_effects, check_inputs, check_resources, check_shares
 from sweeps.engine.cluster.ray_start import RayStart, check_address
 from sweeps.engine.export.choice import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import (
-    NAMES,
     Options,
+    check_beside_resume,
     each_option_once,
     export_of,
     free_settings,
@@ -27,11 +28,13 @@ from sweeps.engine.options import (
     resume_command,
     run_address,
 )
+from sweeps.engine.resumption import check_data, check_resumable, check_same, remember
 from sweeps.engine.specs.spec import Spec
 from trainable import names
-from trainable.errors import InputError, require
+from trainable.errors import InputError, first_line, require
+from trainable.record.cache import check_cache
+from trainable.record.home import ensure_home
 from trainable.record.store import ADVICE, StoreError
-from trainable.student.config_keys import key_lines
 
 USAGE_ERROR = 2
 LOG_WIDTH = 120  # of tables where the output is not a terminal
@@ -42,6 +45,7 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 def setup() -> None:
     """What a command line does to its process before anything else."""
     atexit.register(gc.freeze)  # else Python looks through all of torch and Ray for garbage before it ends: 1.4 s
+    termination.setup()
 
 
 def main(
@@ -50,25 +54,42 @@ def main(
     description: str | None,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, check, run. Returns the exit status: 0; 1 where trials failed; 2 for bad input; 130 if interrupted."""
+    """Parse, check, run. Returns the exit status: 0; 1 where trials failed; 2 for bad input; 130 if interrupted.
+
+    143 and 129 if ended by SIGTERM or SIGHUP, which are taken like Ctrl-C.
+    """
     setup()
-    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=True)
-    try:
-        arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
-        options = tyro.cli(options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
-        return _run(study, options, console)
-    except (InputError, StoreError) as error:
-        advice = f": {ADVICE}." if isinstance(error, StoreError) else ""
-        said = escape(f"{error}{advice}")
-        Console(stderr=True).print(f"[red]error:[/red] {said}", soft_wrap=True, highlight=False)
-        return USAGE_ERROR
-    except KeyboardInterrupt:  # while trials run, the driver handles it
-        console.print("Interrupted outside of the trials; the same command goes on with what is prepared.")
-        return 128 + signal.SIGINT  # as shells have it
+    with steady_output():
+        # Nothing that a user wrote is markup, or the name of an emoji.
+        console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=True, markup=False, emoji=False)
+        if (said := ensure_home()) is not None:
+            console.print(said)
+        try:
+            arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
+            options = tyro.cli(
+                options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,)
+            )
+            if options.resume is not None:
+                check_beside_resume(arguments)
+            return _run(study, options, console)
+        except (InputError, StoreError) as error:
+            return _refuse(f"{error}: {ADVICE}." if isinstance(error, StoreError) else str(error))
+        except ImportError as error:
+            return _refuse(f"a library cannot be imported ({first_line(error)}): mend the installation.")
+        except PermissionError as error:
+            return _refuse(f"{error.filename} cannot be used ({error.strerror}): change its permissions.")
+        except KeyboardInterrupt:  # while trials run, the driver handles it
+            console.print("Interrupted outside of the trials; the same command goes on with what is prepared.")
+            return termination.exit_status()
+
+
+def _refuse(said: str) -> int:
+    Console(stderr=True).print(Text.assemble(("error:", "red"), f" {said}"), soft_wrap=True)
+    return USAGE_ERROR
 
 
 def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Console) -> int:
-    spec, folder = spec_and_folder(study, options)
+    spec, folder, places, told = work_of(study, options)
     check_resources(options)
     check_shares(spec, options.workers_per_trial)
     check_device(spec, options)
@@ -76,14 +97,22 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     if export is not None:
         with folder.files.naming() if folder is not None else nullcontext():
             check_export(export, spec, folder)
-    show_plan(spec, console)
-    if options.dry_run:
-        return 0
-    if export is not None and folder is not None and folder.complete:
-        with folder.locked(), folder.files.naming():
-            return write_export(export, folder, console)
     machine = machine_of(options)
-    check_address(machine.cluster)
+    export_alone = export is not None and folder is not None and folder.complete
+    if not export_alone:
+        check_address(machine)
+        check_cache()
+    show_plan(spec, console, told)
+    if options.dry_run:
+        if folder is None:
+            RunFolder.check_results(lasting_address("--results", options.results))
+        elif folder.begun and not export_alone:
+            check_resumable(folder, spec, machine)
+        return 0
+    if export is not None and folder is not None and export_alone:
+        with folder.locked(), folder.files.naming():
+            remember(folder, places)
+            return write_export(export, folder, console)
     if folder is None:
         folder = RunFolder.create(lasting_address("--results", options.results), spec.study)
     else:
@@ -95,26 +124,35 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
             from sweeps.engine.provenance import provenance
             from sweeps.engine.run import run_sweep
 
-            status = run_sweep(folder, spec, machine, ray_start, console, provenance(), resume_command(folder))
+            resume = resume_command(folder)
+            status = run_sweep(folder, spec, machine, ray_start, console, provenance(), resume, places)
         return write_export(export, folder, console) if export is not None and folder.complete else status
 
 
-def spec_and_folder(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> tuple[Spec, RunFolder | None]:
-    """What is to be done, and where; no folder yet for a new run that the time will name."""
+class Work(NamedTuple):
+    """What the options ask for."""
+
+    spec: Spec
+    folder: RunFolder | None  # None: a new run that the time will name
+    places: Mapping[str, str]  # where files of the spec lie that have moved since the run began
+    told: Sequence[str]  # lines of the plan on corpus, tokenizer and model
+
+
+def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
+    """The run that is begun or goes on, after a check of all that its settings name."""
     if options.resume is not None:
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
         folder = RunFolder.open(run_address("--resume", options.resume))
-        return folder.spec(), folder
+        spec = folder.spec()
+        return Work(spec, folder, *check_data(folder, spec, options.corpus, options.tokenizer))
     spec = study(options)
     check_effects(spec, free_settings(options))
-    check_inputs(spec)
     results = lasting_address("--results", options.results)
-    if options.run is None:
-        return spec, None
-    folder = RunFolder.named(results, spec.study, options.run)
-    if folder.begun:
-        check_same(folder, spec)
-    return spec, folder
+    named = None if options.run is None else RunFolder.named(results, spec.study, options.run)
+    if named is not None and named.begun:
+        spec = check_same(named, spec)
+        return Work(spec, named, *check_data(named, spec, options.corpus, options.tokenizer))
+    return Work(spec, named, {}, check_inputs(spec))
 
 
 def write_export(export: Export, folder: RunFolder, console: Console) -> int:
@@ -127,15 +165,14 @@ def write_export(export: Export, folder: RunFolder, console: Console) -> int:
     return 1 if names.FAILED in [state for _, state, _ in folder.trials()] else 0
 
 
-def show_plan(spec: Spec, console: Console) -> None:
-    """Print what will run, and what it costs at most."""
+def show_plan(spec: Spec, console: Console, told: Sequence[str] = ()) -> None:
+    """Print what will run on what, and what it costs at most. told: of the input."""
     base, steps = spec.base, sorted({config.loop.steps for config in spec.configs()})
-    console.print(f"[bold]{spec.study}[/bold]: {spec.question}", highlight=False)
+    console.print(Text.assemble((spec.study, "bold"), f": {spec.question}"))
     setting = (
         f"corpus {base.corpus.source}, tokenizer {base.tokens.tokenizer}, model {base.model.name}, "
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens"
     )
-    of_model = [] if base.model.name in NAMES else key_lines(base.model.name)
-    for line in [setting, *of_model, *spec.plan_lines()]:
+    for line in [setting, *told, *spec.plan_lines()]:
         console.print(f"  {line}", highlight=False)

@@ -1,5 +1,8 @@
 """Explain deaths of workers: each restart is told with its cause, and the last death is the reason of a failed trial.
 
+A worker that cannot work where it is (a library is missing, a file is another user's) has not failed at its trial: the
+sweep ends, and goes on when that is mended.
+
 A killed process leaves no word, and Ray passes on no signal, so the cause is pieced together: from the exception where
 there was one, from the kernel's count of processes that it killed for want of memory, from what Ray says of the node.
 """
@@ -8,15 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import cloudpickle, tune
-from ray.exceptions import ActorUnavailableError, NodeDiedError, RayTaskError
+from ray.exceptions import ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError, RuntimeEnvSetupError
 from rich.console import Console
 
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.trial_order import TrialOrder
 from trainable import names
-from trainable.config import to_dict
-from trainable.errors import DamagedFile
+from trainable.config import identity
+from trainable.errors import DamagedFile, InputError, first_line
 from trainable.plan import TrialPlan
 from trainable.record.files import fingerprint
 from trainable.record.ledger import Row
@@ -34,14 +38,15 @@ _OUT_OF_MEMORY = (
 )
 
 
-class WorkerDeaths(tune.Callback):  # type: ignore[misc]
-    """Callbacks that Tune calls at the death of a trial's worker."""
+class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
+    """Callbacks that Tune calls at the death of a trial's worker; stopper that ends a sweep which cannot work here."""
 
     def __init__(self, order: TrialOrder, console: Console, restarts: int):
         self._order = order
         self._console = console
         self._restarts = restarts
         self._oom_kills = kernel_oom_kills()
+        self._fault: str | None = None  # of the surroundings
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks; nothing here is part of a run's state."""
@@ -49,21 +54,66 @@ class WorkerDeaths(tune.Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Say that Tune restarts the trial, and why."""
+        error = _error_of(trial)
+        if self._is_fault(error):
+            return
         which = f"restart {trial.num_failures} of {self._restarts}"
-        said = f"  {trial.config['name']:<34} {self._reason(trial)}; goes on from its last checkpoint ({which})"
+        said = f"  {trial.config['name']:<34} {self._reason(error)}; goes on from its last checkpoint ({which})"
         self._console.print(said, highlight=False, markup=False)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Write the reason of the last death into the trial's status."""
-        reason = f"{self._reason(trial)}, after {self._restarts} restarts"
-        self._order.explain_failure(trial.config["name"], reason)
+        """Close the trial as failed with the reason of the last death, but not for a fault of the surroundings."""
+        error = _error_of(trial)
+        if not self._is_fault(error):
+            self._order.fail(trial.config["name"], f"{self._reason(error)}, after {self._restarts} restarts")
 
-    def _reason(self, trial: Any) -> str:
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never stops a single trial; only `stop_all` ends the sweep."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether trials cannot work here."""
+        return self._fault is not None
+
+    def check_after(self, resume: str) -> None:
+        """Raise InputError if the sweep was ended for that."""
+        if self._fault is not None:
+            raise InputError(f"trials cannot run here ({self._fault}): mend that, then go on with: {resume}")
+
+    def _is_fault(self, error: BaseException | None) -> bool:
+        fault = fault_of_surroundings(error)
+        self._fault = self._fault or fault
+        return fault is not None
+
+    def _reason(self, error: BaseException | None) -> str:
         before, self._oom_kills = self._oom_kills, kernel_oom_kills()
-        kept = trial.pickled_error_file  # where Tune has just kept the trial's error
-        error = cloudpickle.loads(Path(kept).read_bytes()) if kept and Path(kept).exists() else None
-        error = error if isinstance(error, BaseException) else None
         return death_reason(error, out_of_memory=self._oom_kills > before)
+
+
+def _error_of(trial: Any) -> BaseException | None:
+    """What Tune has just kept as the trial's error."""
+    kept = trial.pickled_error_file
+    error = cloudpickle.loads(Path(kept).read_bytes()) if kept and Path(kept).exists() else None
+    return error if isinstance(error, BaseException) else None
+
+
+def fault_of_surroundings(error: BaseException | None) -> str | None:
+    """What is wrong where a worker runs, as a clause; None for a death that may be the trial's own.
+
+    A worker that could not even be set up has done nothing of its trial; Ray keeps the reason as text alone.
+    """
+    where = ""
+    if isinstance(error, RayTaskError):
+        where = "" if error.ip == ray.util.get_node_ip_address() else f" on node {error.ip}"
+        error = error.cause
+    not_set_up = isinstance(error, RayActorError) and error.actor_init_failed
+    if not_set_up or isinstance(error, RuntimeEnvSetupError):
+        return str(error).strip().splitlines()[-1].strip().rstrip(".")
+    # A library that cannot be loaded has no error number; a network that fails has, or a kind of its own.
+    unloadable = isinstance(error, OSError) and error.errno is None and not isinstance(error, ConnectionError)
+    if error is not None and (isinstance(error, ImportError | PermissionError) or unloadable):
+        return f"{type(error).__name__}{where}: {first_line(error)}"
+    return None
 
 
 def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
@@ -72,8 +122,8 @@ def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
     out_of_memory: the kernel has killed a process for want of memory since the last death.
     """
     if isinstance(error, RayTaskError):
-        first_line = (str(error.cause).strip() or "no message").splitlines()[0].rstrip(".")
-        return f"{type(error.cause).__name__}: {first_line}"
+        said = first_line(error.cause) if str(error.cause).strip() else "no message"
+        return f"{type(error.cause).__name__}: {said}"
     if isinstance(error, ActorUnavailableError | NodeDiedError) or getattr(error, "preempted", False):
         return _NODE_DIED
     for words, reason in _RAY_SAYS.items():
@@ -104,7 +154,7 @@ def drop_unusable_checkpoints(folder: RunFolder, say: Callable[[str], None]) -> 
 def _why_unusable(folder: RunFolder, plan: TrialPlan, reports: list[Row]) -> str | None:
     path = folder.checkpoint(plan.name)
     try:
-        state, _ = load_checkpoint(path, fingerprint(to_dict(plan.config)))
+        state, _ = load_checkpoint(path, fingerprint(identity(plan.config)))
     except DamagedFile as error:
         return f"checkpoint {path} is damaged ({error.reason})"
     except ForeignCheckpoint as error:

@@ -4,6 +4,7 @@ Its ledgers are the truth; Tune's own files below `tune/` are never read. What i
 lies, and what trials have written is fetched before it is read (trainable/record/run_files.py).
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,14 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from sweeps.engine.specs.spec import Spec, spec_from_dict
 from trainable import names
 from trainable.errors import InputError
 from trainable.plan import TrialPlan
 from trainable.record.files import read_json, require_folder_name
 from trainable.record.ledger import Row
+from trainable.record.locks import InUse, remove_lock, try_lock
 from trainable.record.run_files import RECORDS, RunFiles, run_files
 from trainable.record.run_record import RecordError, RunRecord
 from trainable.record.store import StoreError, below, is_uri
@@ -87,6 +87,14 @@ class RunFolder:
         """Whether there is something to go on with."""
         return self.files.fetched(names.RUN_FILE).is_file()
 
+    @classmethod
+    def check_results(cls, results: Path | str) -> None:
+        """Raise InputError where no folder could be made for results; a store is asked when a run begins."""
+        if isinstance(results, Path):
+            there = next(place for place in (results, *results.absolute().parents) if place.exists())
+            if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+                raise InputError(f"results folder {results} cannot be made in {there}: give --results DIR.")
+
     def make(self, *, may_exist: bool = False) -> None:
         """The folder itself. Raises FileExistsError unless it may exist, InputError where it cannot be made."""
         try:
@@ -117,11 +125,16 @@ class RunFolder:
 
         Raises InputError where another driver holds it.
         """
-        lock = FileLock(self.files.lock)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(f"run {self.address} is in use by another process: wait for it to end.") from None
+            self.files.lock.parent.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(self.files.lock)
+        except InUse as other:
+            raise InputError(f"run {self.address} is in use by another process: {other.advice}.") from None
+        except OSError as error:
+            raise InputError(
+                f"run {self.address} cannot be locked ({self.files.lock}: {error.strerror or error}): change its "
+                "permissions, or give --results DIR."
+            ) from None
         try:
             self.files.fetch_records()  # the driver before this one may have gone on until now
             yield
@@ -131,7 +144,7 @@ class RunFolder:
             lock.release()
 
     def _drop(self) -> None:
-        self.files.lock.unlink(missing_ok=True)
+        remove_lock(self.files.lock)
         with suppress(OSError):  # not empty: not ours to remove
             self.path.rmdir()
 

@@ -14,7 +14,8 @@ import ray  # noqa: F401  (brings psutil along)
 # isort: split
 import psutil
 
-INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+from sweeps.engine.termination import exit_status
+
 _SHOW_CURSOR = "\x1b[?25h"  # progress bars hide it
 
 
@@ -40,7 +41,7 @@ class EndAtOnce:
             os.write(1, said.encode())  # neither print nor rich: this may interrupt either of them half-way
             end_children()
         finally:
-            os._exit(INTERRUPTED)
+            os._exit(exit_status())
 
 
 def end_children() -> None:

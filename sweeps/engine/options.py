@@ -3,6 +3,8 @@
 What is left out takes the study's setting; what an option does not name, `--set key=value` does.
 """
 
+import glob
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ KEPT = (
     "--cpus",
     "--dashboard-host",
 )  # options that a run does not remember
+# What may stand beside --resume: besides these, where the files of the run lie now.
+BESIDE_RESUME = (*KEPT, "--resume", "--run", "--corpus", "--tokenizer", "--dry-run", "--no-dry-run")
 _PATHS = ("corpus.source", "tokens.tokenizer", "model.name")
 _JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
 
@@ -42,7 +46,7 @@ class Options:
 
     # --- data ---
     corpus: str | None = None
-    """builtin (four novels, 1 MB), a path (parquet, jsonl, txt, save_to_disk folder), or a hub id"""
+    """builtin (four novels, 1 MB), a path (parquet, jsonl, csv, txt, folder, quoted 'pattern*'), or a hub id"""
     column: str | None = None
     """text column of the corpus (default: text)"""
     train_rows: int | None = None
@@ -72,7 +76,7 @@ class Options:
     run: str | None = None
     """name of the run, instead of the time: the very same command starts it or goes on with it (for retries)"""
     resume: Annotated[str | None, tyro.conf.arg(metavar="DIR|URI")] = None
-    """a run folder: go on with it; its spec is used, not the options above"""
+    """a run folder: go on with it as it was begun; --corpus and --tokenizer say where these lie now, if they moved"""
     export: Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None
     """write a trained model to a new folder that transformers loads: of the trial named, or best for the finished trial
     with the lowest final validation loss; with --resume RUN of a complete run, nothing is trained"""
@@ -85,7 +89,7 @@ class Options:
     gpus_per_trial: float | None = None
     """GPUs of a trial (of each of its workers), may be a fraction (default: 1 where there are any)"""
     cpus: int | None = None
-    """CPUs that an own Ray may use (default: all)"""
+    """CPUs that an own Ray may use (default: all that this process may use)"""
     dashboard_host: str = "127.0.0.1"
     """address the dashboard of an own Ray listens on"""
 
@@ -115,6 +119,17 @@ def each_option_once(arguments: Sequence[str]) -> list[str]:
     return [word for option, values in given.items() for word in ([option] if option else []) + values]
 
 
+def check_beside_resume(arguments: Sequence[str]) -> None:
+    """Raise InputError for an option that a run which goes on would ignore."""
+    for word in arguments:
+        option = word.partition("=")[0].replace("_", "-")
+        if word.startswith("--") and word != "--" and option not in BESIDE_RESUME:
+            raise InputError(
+                f"{option} beside --resume would change nothing, for a run goes on with the settings it was begun "
+                "with: leave it out, or begin a new run."
+            )
+
+
 def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
     """The control's config: the setting with the options applied."""
     named = {key: value for key, value in named_settings(options).items() if value is not None}
@@ -122,7 +137,7 @@ def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
     if both := named.keys() & free.keys():
         raise InputError(f"{sorted(both)[0]} is given by its own option and by --set: leave one of them out.")
     setting = override(setting, SMOKE) if options.smoke_test else setting
-    given = {key: _absolute(value) if key in _PATHS else value for key, value in (named | free).items()}
+    given = {key: absolute(value) if key in _PATHS else value for key, value in (named | free).items()}
     return override(setting, given)
 
 
@@ -155,12 +170,13 @@ def free_settings(options: Options) -> dict[str, Any]:
     return given
 
 
-def _absolute(name: Any) -> Any:
-    """A path that exists, made absolute, for workers run in other folders; any other name as it is."""
+def absolute(name: Any) -> Any:
+    """A path that exists, or a pattern, made absolute, for workers run in other folders; any other name as it is."""
     if not isinstance(name, str) or name in NAMES or not name:
         return name
     path = user_path(name)
-    return str(Path.cwd() / path) if path.exists() else name  # a link keeps its name, whose ending tells the kind
+    is_path = path.exists() or glob.has_magic(name)
+    return str(Path.cwd() / path) if is_path else name  # a link keeps its name, whose ending tells the kind
 
 
 def machine_of(options: Options) -> Machine:
@@ -186,7 +202,7 @@ def export_of(options: Options) -> Export | None:
 
 def resume_command(folder: RunFolder) -> str:
     """The command that goes on with a run of this process."""
-    return " ".join(["python", sys.argv[0], "--resume", folder.files.called, *kept(sys.argv[1:])])
+    return shlex.join(["python", sys.argv[0], "--resume", folder.files.called, *kept(sys.argv[1:])])
 
 
 def kept(arguments: Sequence[str]) -> Iterator[str]:

@@ -1,9 +1,11 @@
-"""Check what Ray needs of the machine before it starts: open files, shared memory.
+"""Find what the machine has for Ray before it starts: CPUs, open files, shared memory, a folder for its sockets.
 
-Without this, a low limit of open files aborts the driver inside Ray without a word, and a small /dev/shm silently moves
-tokens and tables to the disk. Imports nothing heavy, for it comes first of all; room.py checks the disk.
+Without this, a low limit of open files aborts the driver inside Ray without a word, a small /dev/shm silently moves
+tokens and tables to the disk, and Ray takes all CPUs of the machine where a scheduler gave this process one. Imports
+nothing heavy, for it comes first of all; room.py checks the disk.
 """
 
+import math
 import os
 import resource
 import sys
@@ -16,9 +18,63 @@ from trainable.record.files import MIB, free_bytes, mib, require_room
 
 # Measured with 2 and 8 workers: raylet 63 and 87 open files, GCS 67 and 73, a worker 42; at 64 the driver is aborted.
 FILES, FILES_A_WORKER = 128, 8
+SOCKET_PATH = 107  # bytes that the path of a socket may have (sun_path, without its last zero)
+LONGEST_SOCKET = len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store") + 4  # and a suffix
 SHARED_MEMORY = Path("/dev/shm")
 STORE_MARGIN = 64 * MIB  # for Tune's own objects, and Ray's smallest store is 75 MiB
 RAYS_SHARE = 0.3  # of the memory, which Ray takes for its store
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use: those it is bound to (taskset, SLURM), within its control group's quota."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(bound, cpu_quota())))
+
+
+def cpu_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """CPUs that the control groups of this process allow (docker run --cpus=1.5); infinite without a limit."""
+    try:
+        lines = [line.split(":", 2) for line in proc.read_text().splitlines()]
+    except OSError:
+        return math.inf
+    found = [math.inf]
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / controllers if controllers else root  # version 2 has no names, version 1 a folder for them
+        inside = Path(path.lstrip("/"))
+        # In a container the group is the top, whatever its path outside.
+        found += [_group_quota(group) for group in {top, *(top / part for part in (inside, *inside.parents))}]
+    return min(found)
+
+
+def _group_quota(group: Path) -> float:
+    """CPUs that one control group allows."""
+    try:
+        if (group / "cpu.max").exists():  # version 2: "150000 100000", or "max 100000"
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{part}_us").read_text().strip() for part in ("quota", "period"))
+        return math.inf if quota == "max" or float(quota) <= 0 else float(quota) / float(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+def ray_folder() -> str | None:
+    """Folder for Ray's session; None: the one that Ray takes, where paths of sockets in it are short enough.
+
+    Raises InputError where neither that folder nor a short one can be written.
+    """
+    taken = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray looks for it, on Linux
+    if len(os.fsencode(taken)) + LONGEST_SOCKET <= SOCKET_PATH:
+        return None
+    for short in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(short, os.W_OK | os.X_OK):
+            return f"{short}/ray-{os.getuid()}"
+    raise InputError(
+        f"{taken} is too long for the sockets of Ray, whose paths may have {SOCKET_PATH} bytes, and /tmp cannot be "
+        "written: set RAY_TMPDIR to a folder with a short name."
+    )
 
 
 def check_open_files(workers: int) -> None:

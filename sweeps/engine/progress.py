@@ -1,5 +1,6 @@
 """Show the progress of a run: a bar for each running trial, and a line for each that has ended."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
@@ -13,13 +14,14 @@ from trainable.plan import TrialPlan
 class LiveProgress(tune.Callback):  # type: ignore[misc]
     """Progress bars as callbacks of Tune; on a plain stream only first reports and ended trials are printed."""
 
-    def __init__(self, console: Console, trials: int, ended: int):
+    def __init__(self, console: Console, trials: int, ended: int, cannot_work: Callable[[], bool]):
         self._console = console
+        self._cannot_work = cannot_work  # whether trials fail for what surrounds them
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -58,7 +60,8 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Replace the bar by a line that says so; the sweep goes on."""
-        self._end(TrialPlan.from_dict(trial.config["plan"]), "failed")
+        if not self._cannot_work():
+            self._end(TrialPlan.from_dict(trial.config["plan"]), "failed")
 
     def _end(self, plan: TrialPlan, text: str) -> None:
         task = self._tasks.pop(plan.name, None)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from sweeps.engine.preflight import usable_cpus
 from trainable.record.run_record import own_name
 
 _PACKAGES = ("ray", "torch", "transformers", "tokenizers", "datasets", "optuna", "pandas", "numpy", "pyarrow")
@@ -68,11 +69,11 @@ def git_commit() -> str | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processors, memory and system of the driver's machine."""
+    """Processors that the driver may use, memory and system of its machine."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "cpus": os.cpu_count(),
+        "cpus": usable_cpus(),
         "cpu": _cpu_name(),
         "memory_gib": round(memory, 1),
         "gpus": gpus,

@@ -1,6 +1,7 @@
 """Check the room on the disk for results before and during a run: a full disk would end trial after trial."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,8 +13,6 @@ from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import InputError
-from trainable.plan import data_key
-from trainable.prepare import Prepared
 from trainable.record.files import MIB, free_bytes, mib, require_room
 from trainable.student.model import llama_config
 
@@ -26,9 +25,9 @@ ROOM_HINT = "free some space, or give --results DIR"
 class RoomWatch(tune.Stopper):  # type: ignore[misc]
     """Stopper that ends a sweep, to be resumed later, while its running trials can still write their next files."""
 
-    def __init__(self, folder: RunFolder, spec: Spec, prepared: Prepared, slots: int):
+    def __init__(self, folder: RunFolder, spec: Spec, vocab_size: Callable[[TrialConfig], int], slots: int):
         self._path = folder.path
-        self._checkpoint = checkpoint_bytes(spec, prepared)
+        self._checkpoint = checkpoint_bytes(spec, vocab_size)
         ended = sum(1 for _, state, _ in folder.trials() if state != names.RUNNING)
         left = spec.trials - ended
         kept = left if spec.base.loop.keep_checkpoint else min(left, 1)  # the best finished trial's
@@ -66,13 +65,12 @@ class RoomWatch(tune.Stopper):  # type: ignore[misc]
         return self._full
 
 
-def checkpoint_bytes(spec: Spec, prepared: Prepared) -> int:
+def checkpoint_bytes(spec: Spec, vocab_size: Callable[[TrialConfig], int]) -> int:
     """Size of a checkpoint of the largest model of a run: weights and AdamW's two moments, in float32."""
-    return 12 * max(_parameters(config, prepared) for config in spec.largest()) + MIB // 8
+    return 12 * max(_parameters(config, vocab_size(config)) for config in spec.largest()) + MIB // 8
 
 
-def _parameters(config: TrialConfig, prepared: Prepared) -> int:
-    blocks = prepared.blocks[data_key(config)][0]
+def _parameters(config: TrialConfig, vocab_size: int) -> int:
     with torch.device("meta"):
-        model = LlamaForCausalLM(llama_config(config.model, blocks.vocab_size, config.tokens.context))
+        model = LlamaForCausalLM(llama_config(config.model, vocab_size, config.tokens.context))
     return sum(parameter.numel() for parameter in model.parameters())

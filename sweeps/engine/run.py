@@ -6,7 +6,7 @@ nothing depends on Tune's own state files, and a resumed run never repeats a fin
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,24 +18,27 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.stopper import CombinedStopper
 from rich.console import Console
 
 from analysis import summary
+from sweeps.engine import termination
 from sweeps.engine.cluster.nodes import check_nodes
 from sweeps.engine.cluster.ray_start import Machine, RayStart
 from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.interrupt import INTERRUPTED, EndAtOnce
+from sweeps.engine.interrupt import EndAtOnce
 from sweeps.engine.options import NAMES
 from sweeps.engine.order.orders import order_of
 from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.preflight import store_bytes
 from sweeps.engine.progress import LiveProgress
+from sweeps.engine.resumption import require_unchanged
 from sweeps.engine.room import RoomWatch
 from sweeps.engine.specs.spec import Spec
 from trainable import names
-from trainable.errors import InputError
-from trainable.plan import Needs, data_key
+from trainable.errors import InputError, first_line
+from trainable.plan import Needs
 from trainable.prepare import Prepared, prepare_runs
 from trainable.record.files import free_bytes, is_disk_full, mib
 from trainable.record.run_record import RunRecord
@@ -58,23 +61,25 @@ def run_sweep(
     console: Console,
     facts: dict[str, Any],
     resume: str,
+    places: Mapping[str, str],
 ) -> int:
     """Run what is left of a sweep or a comparison; the exit status: 0, 1 if trials failed, 130 if interrupted.
 
     The caller holds the run's lock. `facts` are added to run.json: the command, versions, hardware. `resume` is
-    the command that goes on with the run, for messages.
+    the command that goes on with the run, for messages. `places` are those of files that have moved since it began.
     """
     setup()
     started = time.time()
     say = partial(console.print, highlight=False)
-    prepared = prepare(spec, ray_start, lambda text: say(f"  {text}"))
+    prepared = prepare(spec, ray_start, lambda text: say(f"  {text}"), places)
     check_models(spec, prepared)
     try:
         drop_unusable_checkpoints(folder, say)
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
         check_nodes(folder.files)
-        write_run_file(folder, spec, prepared.facts | facts)
-        with EndAtOnce(resume):  # from here on there is something to resume
+        write_run_file(folder, spec, prepared.facts | facts, places)
+        # From here on there is something to resume.
+        with EndAtOnce(resume), termination.farewell(f"nothing is lost. Go on with: {resume}"):
             complete = run_trials(folder, spec, prepared, machine, console, resume)
             ray.shutdown()
             return conclude(folder, complete, started, console, resume)
@@ -92,22 +97,23 @@ def setup() -> None:
     logging.getLogger(TUNES_LOG).setLevel(logging.CRITICAL)  # a traceback for each death; error.txt has it too
 
 
-def prepare(spec: Spec, ray_start: RayStart, say: Callable[[str], None]) -> Prepared:
+def prepare(
+    spec: Spec, ray_start: RayStart, say: Callable[[str], None], places: Mapping[str, str] | None = None
+) -> Prepared:
     """The data of all trials. Raises InputError where a cluster cannot be joined, or does not get through."""
     workers = ray_start.workers()
     try:
-        return prepare_runs(spec.configs(), say=say, workers=workers)
+        return prepare_runs(spec.configs(), say=say, workers=workers, places=places)
     except RayError as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(
-            f"the cluster failed while it prepared the data ({reason}): look at its nodes, and run the same command "
-            "again; what is prepared is kept."
+            f"the cluster failed while it prepared the data ({first_line(error)}): look at its nodes, and run the "
+            "same command again; what is prepared is kept."
         ) from error
 
 
 def check_models(spec: Spec, prepared: Prepared) -> None:
     """Raise InputError where a model does not fit the tokenizer, or cannot be trained."""
-    fits = {(c.model, prepared.blocks[data_key(c)][0].vocab_size, c.tokens.context) for c in spec.configs()}
+    fits = {(c.model, prepared.vocab_size(c), c.tokens.context) for c in spec.configs()}
     for model, vocab_size, context in fits:
         check_trains(model, vocab_size, context)
 
@@ -127,28 +133,30 @@ def run_trials(
     needs = needs_of(machine)
     trainable = make_trainable(folder.address, prepared.blocks, prepared.tables, needs)
     sums = checksums(prepared.blocks, prepared.tables)
-    watch = RoomWatch(folder, spec, prepared, slots_of(needs))
+    watch = RoomWatch(folder, spec, prepared.vocab_size, slots_of(needs))
     watch.check_before()
     for attempt in range(1, ATTEMPTS + 1):
         order, scheduler = order_of(spec, folder, sums, partial(most_in_flight, needs))
         deaths = WorkerDeaths(order, console, RESTARTS)
         try:
-            progress = LiveProgress(console, trials=spec.trials, ended=order.ended)
-            callbacks = [deaths, progress]
+            progress = LiveProgress(console, trials=spec.trials, ended=order.ended, cannot_work=deaths.stop_all)
+            callbacks, stopper = [deaths, progress], CombinedStopper(watch, deaths)
             tuner = make_tuner(
-                folder, trainable, order, scheduler, callbacks, watch, reuse_actors=needs.actors_reusable
+                folder, trainable, order, scheduler, callbacks, stopper, reuse_actors=needs.actors_reusable
             )
             with EndAtOnce(resume), progress:
                 tuner.fit()
             watch.check_after(resume)
+            deaths.check_after(resume)
             if not order.exhausted:
                 console.print("Interrupted: ending the trials, writing tables; Ctrl-C again ends at once.")
             return order.exhausted
         except (tune.TuneError, RayError) as error:
             watch.check_after(resume)
+            deaths.check_after(resume)
             if attempt == ATTEMPTS:
                 raise
-            console.print(f"Tune broke off ({str(error).splitlines()[0]}); going on from the ledgers.")
+            console.print(f"Tune broke off ({first_line(error)}); going on from the ledgers.")
     raise AssertionError("unreachable")
 
 
@@ -176,7 +184,7 @@ def make_tuner(
     order: TrialOrder,
     scheduler: TrialScheduler,
     callbacks: list[tune.Callback],
-    watch: RoomWatch,
+    stopper: tune.Stopper,
     *,
     reuse_actors: bool,
 ) -> tune.Tuner:
@@ -197,26 +205,28 @@ def make_tuner(
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=callbacks,
-            stop=watch,
+            stop=stopper,
             verbose=0,
         ),
     )
 
 
-def write_run_file(folder: RunFolder, spec: Spec, facts: dict[str, Any]) -> None:
-    """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed."""
+def write_run_file(
+    folder: RunFolder, spec: Spec, facts: dict[str, Any], places: Mapping[str, str] | None = None
+) -> None:
+    """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed.
+
+    places: those of files that have moved since the run began.
+    """
     head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
     name = spec.base.model.name
     model = None if name in NAMES else model_fingerprint(name)
     record = RunRecord.from_dict({**facts, **head, "model": model}).with_own_names(Path.cwd())
     if folder.begun:
         known = folder.record()
-        for part, was, is_now in changed(known, record):
-            raise InputError(
-                f"the {part} of run {folder.address} is no longer what its trials used ({was}, now {is_now}): restore "
-                "it, or start a new run."
-            )
-        record = replace(known, complete=False)
+        for part, was, is_now in data_of(known, record):
+            require_unchanged(folder, part, was, is_now)
+        record = replace(known, complete=False, places=places or None)
     folder.write_record(record)
 
 
@@ -225,18 +235,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def changed(known: RunRecord, record: RunRecord) -> Iterator[tuple[str, str, str]]:
-    """(part, checksum it had, checksum it has) of data that are not what they were."""
+def data_of(known: RunRecord, record: RunRecord) -> Iterator[tuple[str, str, str]]:
+    """(part, checksum it had, checksum it has) of all data."""
     for part in ("corpus", "tokenizer"):
-        was, is_now = getattr(known, part).fingerprint, getattr(record, part).fingerprint
-        if was != is_now:
-            yield part, was, is_now
-    if known.model is not None and record.model != known.model:  # older records do not know it
+        yield part, getattr(known, part).fingerprint, getattr(record, part).fingerprint
+    if known.model is not None:  # older records do not know it
         yield "model", known.model, record.model or "a preset"
     for key, table in record.tables.items():
-        was = known.tables[key].checksum if key in known.tables else "not there"
-        if was != table.checksum:
-            yield "teacher", was, table.checksum
+        yield "teacher", known.tables[key].checksum if key in known.tables else "not there", table.checksum
 
 
 def conclude(folder: RunFolder, complete: bool, started: float, console: Console, resume: str) -> int:
@@ -250,7 +256,7 @@ def conclude(folder: RunFolder, complete: bool, started: float, console: Console
     states = [state for _, state, _ in folder.trials()]
     if not complete:
         console.print(f"Interrupted; nothing is lost. Go on with: {resume}")
-        return INTERRUPTED
+        return termination.exit_status()
     return 1 if names.FAILED in states else 0
 
 

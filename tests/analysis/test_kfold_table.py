@@ -96,7 +96,7 @@ def test_any_name_of_an_arm_is_drawn(
         assert unescaped(title[1]) == NASTY
         assert not re.search(r"(?<!\\)[%#_]", drawing)
     else:
-        assert NASTY in drawing
+        assert NASTY in (re.sub(r"\\([^\w\s]|_)", r"\1", drawing) if form == "markdown" else drawing)
 
 
 def unescaped(tex: str) -> str:

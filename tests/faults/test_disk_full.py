@@ -153,7 +153,7 @@ def sweep_of(config: TrialConfig) -> Sweep:
 
 def watch(path: Path, prepared: tuple[TrialConfig, Prepared], **changes: Any) -> RoomWatch:
     sweep = sweep_of(override(prepared[0], changes))
-    return RoomWatch(new_run(path / "study" / "run", sweep), sweep, prepared[1], slots=2)
+    return RoomWatch(new_run(path / "study" / "run", sweep), sweep, prepared[1].vocab_size, slots=2)
 
 
 def test_the_room_that_a_checkpoint_is_said_to_need_is_what_it_takes(
@@ -164,8 +164,8 @@ def test_the_room_that_a_checkpoint_is_said_to_need_is_what_it_takes(
     path = tmp_path / names.CHECKPOINT_FILE
     blocks = next(iter(data.blocks.values()))
     with_one_thread(lambda: train(config, RunData(train=blocks[0], eval=blocks[1]), lambda report: None, path))
-    assert checkpoint_bytes(sweep, data) == pytest.approx(path.stat().st_size, rel=0.2)
-    assert checkpoint_bytes(sweep, data) >= path.stat().st_size
+    assert checkpoint_bytes(sweep, data.vocab_size) == pytest.approx(path.stat().st_size, rel=0.2)
+    assert checkpoint_bytes(sweep, data.vocab_size) >= path.stat().st_size
 
 
 def test_a_results_folder_too_small_for_the_run_is_refused_before_it(

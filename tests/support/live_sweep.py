@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,14 +27,25 @@ PATIENCE = 240  # seconds that something may take on a busy machine before a tes
 class LiveSweep:
     """A sweep that runs: its driver, its run folder, its processes."""
 
-    def __init__(self, script: Path, folder: Path, *words: str, environment: dict[str, str] | None = None):
-        """Start `script` on the small corpus, with its results below `folder`."""
+    def __init__(
+        self,
+        script: Path,
+        folder: Path,
+        *words: str,
+        environment: dict[str, str] | None = None,
+        where: Path | None = None,
+        before: Sequence[str] = (),
+    ):
+        """Start `script` on the small corpus, with its results below `folder`.
+
+        where: the working directory; before: words that the command line begins with, such as `setpriv ...`.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.results = folder / "results"
         self._before = set(self._runs())
         self._output = folder / f"output-{time.monotonic_ns()}.txt"
-        command = [sys.executable, str(script), "--results", str(self.results)]
-        command += words if "--resume" in words else ["--corpus", str(corpus_file(folder)), *words]
+        new = [] if "--resume" in words else ["--results", str(self.results), "--corpus", str(corpus_file(folder))]
+        command = [*before, sys.executable, str(script), *new, *words]
         with open(self._output, "w") as stream:
             self.driver = subprocess.Popen(
                 command,
@@ -42,6 +53,7 @@ class LiveSweep:
                 stderr=subprocess.STDOUT,
                 env=child_environment(PYTHONUNBUFFERED="1", **(environment or {})),
                 start_new_session=True,
+                cwd=where,
             )
 
     def __enter__(self) -> "LiveSweep":

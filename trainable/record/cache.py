@@ -4,6 +4,7 @@ Why: tokenising 74 M rows takes the better part of an hour, many trials want the
 any time. Two processes that want the same folder build it once (file lock); a damaged folder is built again.
 """
 
+import errno
 import logging
 import os
 import shutil
@@ -13,10 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from trainable.errors import DamagedFile, InputError
 from trainable.record.files import free_bytes, is_disk_full, mib, publish, read_json, sha256_of_file, write_json
+from trainable.record.locks import held
 
 Manifest = dict[str, Any]
 
@@ -33,6 +33,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/bigram-guided").expanduser().absolute()
 
 
+def check_cache() -> None:
+    """Raise InputError unless the cache can be written; nothing is made."""
+    folder = cache_folder()
+    with _writing(folder / "tokens", make=False):
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     """The manifest of `folder`, which `build` fills first if it is missing or damaged.
 
@@ -41,7 +50,7 @@ def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     """
     if (manifest := whole(folder)) is not None:
         return manifest
-    with _writing(folder), FileLock(folder.with_name(f"{folder.name}.lock")):
+    with _writing(folder), held(folder.with_name(f"{folder.name}.lock")):
         manifest = whole(folder)  # another process may have built it while this one waited
         if manifest is None:
             remove_abandoned(folder.parent, folder.name)  # we hold the lock
@@ -130,10 +139,11 @@ def _filled(temporary: Path, folder: Path, build: Callable[[Path], Manifest]) ->
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _writing(folder: Path, *, make: bool = True) -> Iterator[None]:
     """Raise InputError, which names the folder and the room left, for what goes wrong with the disk."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         raise InputError(

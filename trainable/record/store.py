@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from trainable.errors import InputError
+from trainable.errors import InputError, first_line
 
 Answer = TypeVar("Answer")
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -70,7 +70,7 @@ class Store:
             self._filesystem, self._root = fs.FileSystem.from_uri(uri)
         except (ArrowException, OSError, ValueError) as error:
             raise InputError(
-                f"{uri} cannot be opened ({_reason(error)}): give a path, or a URI such as s3://bucket/folder."
+                f"{uri} cannot be opened ({first_line(error)}): give a path, or a URI such as s3://bucket/folder."
             ) from None
 
     def list(self, name: str = "") -> dict[str, Version]:
@@ -123,7 +123,7 @@ class Store:
             except OSError as error:
                 pause = next(pauses, None)
                 if pause is None or _is_final(error):
-                    raise StoreError(f"{self.uri}: {_reason(error)}") from error
+                    raise StoreError(f"{self.uri}: {first_line(error)}") from error
                 time.sleep(pause)
             else:
                 self._has_answered = True
@@ -132,8 +132,3 @@ class Store:
 
 def _is_final(error: OSError) -> bool:
     return isinstance(error, FileNotFoundError | PermissionError) or _FINAL.search(str(error)) is not None
-
-
-def _reason(error: BaseException) -> str:
-    """First line of an error, without its full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -20,7 +20,6 @@ from trainable.student.config_keys import read_settings, student_keys
 # PyTorch's attention, always causal. Under transformers' own name for it ("sdpa"), each forward pass asks the GPU
 # whether the batch holds packed sequences, and waits for the answer; ours never does.
 CAUSAL = "causal_sdpa"
-AttentionInterface.register(CAUSAL, sdpa_attention_forward)
 # `tiny` is made for CPUs; `small-llama2` is the published study's model (12 layers cut to 1-6).
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -72,6 +71,7 @@ def build_model(config: ModelConfig, *, vocab_size: int, context: int, seed: int
 
 def fresh_model(llama: LlamaConfig, seed: int) -> LlamaForCausalLM:
     """A model of an architecture with random weights in float32, made from the seed alone."""
+    AttentionInterface.register(CAUSAL, sdpa_attention_forward)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM._from_config(llama, dtype=torch.float32, attn_implementation=CAUSAL)

@@ -37,7 +37,8 @@ def _problem(llama: LlamaConfig, positions: int) -> str:
     """What is wrong with the loss and the gradients of one batch of the model; "" for nothing."""
     model = fresh_model(llama, seed=0)
     ids_2xT = torch.arange(2 * (positions + 1)).view(2, -1) % llama.vocab_size
-    loss = batch_loss(model, Batch(ids_2xT[:, :-1], ids_2xT[:, 1:], ids_2xT[:, :-1].numpy()), None)
+    context_2xT = ids_2xT[:, :-1]
+    loss = batch_loss(model, Batch(context_2xT, ids_2xT[:, 1:], context_2xT.numpy()), None)
     loss.backward()  # type: ignore[no-untyped-call]
     if not math.isfinite(loss.item()):
         return f"the loss of its first batch is {loss.item()}"

@@ -17,7 +17,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from trainable import names
-from trainable.config import LoopConfig, TrialConfig, to_dict
+from trainable.config import LoopConfig, TrialConfig, identity
 from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import fingerprint
 from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
@@ -71,7 +71,7 @@ def train(
     ).to(device)
     optimizer = make_optimizer(model, config.optimizer)
     teacher = make_teacher(config, data, device)
-    run_id = fingerprint(to_dict(config))
+    run_id = fingerprint(identity(config))
     state = RunState()
     if checkpoint is not None and (loaded := usable_checkpoint(checkpoint, run_id)) is not None:
         state, parts = loaded

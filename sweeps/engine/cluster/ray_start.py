@@ -6,6 +6,7 @@ the other. Hence this module imports none of them at its top.
 
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -13,10 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.engine.preflight import check_open_files, shared_memory_is_ample
-from trainable.errors import InputError
+from sweeps.engine.preflight import check_open_files, ray_folder, shared_memory_is_ample, usable_cpus
+from sweeps.engine.termination import kept_from_ray
+from trainable.errors import InputError, first_line
 from trainable.text.workers import LOCAL, Workers
 
+_ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^\s/:@]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,9})")
+_OR_NONE = {"--address": ", or leave --address out", "RAY_ADDRESS": ", or unset RAY_ADDRESS to start a Ray here"}
 WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}  # the data are prepared: no worker asks the network
 
 
@@ -34,7 +38,13 @@ class Machine:
     @property
     def cluster(self) -> str | None:
         """Address of a cluster that runs already; None: a Ray of our own."""
-        return self.address or os.environ.get("RAY_ADDRESS")
+        address = (self.address or os.environ.get("RAY_ADDRESS") or "").strip()
+        return None if address in ("", "local") else address
+
+    @property
+    def said_by(self) -> str:
+        """What gave the address of the cluster, for messages."""
+        return "--address" if self.address else "RAY_ADDRESS"
 
 
 class RayStart:
@@ -94,7 +104,8 @@ class RayStart:
         # Ray blocks Ctrl-C in its servers soon after it has forked them; inherited from here, it is so from the start.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            context = start_ray(self._machine, self._store)
+            with kept_from_ray():
+                context = start_ray(self._machine, self._store)
             self._dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else "none (it did not start)"
         except BaseException as error:  # for the thread that waits
             self._error = error
@@ -102,15 +113,28 @@ class RayStart:
         self._end.wait()  # Linux ends Ray's servers with the thread that started them (PR_SET_PDEATHSIG)
 
 
-def check_address(address: str | None) -> None:
-    """Raise InputError where nothing listens at HOST:PORT; `ray.init` alone would try for minutes."""
-    host, colon, port = (address or "").rpartition(":")
-    if not colon or not port.isdigit() or "/" in host:  # none, "auto", or a URL: Ray's own to judge
+def check_address(machine: Machine) -> None:
+    """Raise InputError for what is no address, or where nothing listens: `ray.init` alone would try for minutes."""
+    address = machine.cluster
+    if address is None or address == "auto":  # Ray's own to look for
         return
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise InputError(
+            f"{machine.said_by} is {address!r}, which is no address of a Ray cluster: give HOST:PORT of a running "
+            f"one, or auto{_OR_NONE[machine.said_by]}."
+        )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(f"no Ray cluster at {address} ({error}): give --address HOST:PORT of a running one.") from None
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=5).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise _no_cluster(machine, str(error)) from None
+
+
+def _no_cluster(machine: Machine, reason: str) -> InputError:
+    return InputError(
+        f"no Ray cluster at {machine.cluster} (of {machine.said_by}; {reason}): give HOST:PORT of a running "
+        f"one{_OR_NONE[machine.said_by]}."
+    )
 
 
 def start_ray(machine: Machine, store: int | None = None) -> Any:
@@ -129,26 +153,28 @@ def start_ray(machine: Machine, store: int | None = None) -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Its state is read by nobody, and a disk that takes no more is told in a sentence (room.py): no traceback for it.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    from sweeps.engine.cluster.worker_path import OwnPath
+
     common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
+    common["job_config"] = OwnPath()
     if machine.cluster:
-        return _join(machine.cluster, common)
-    check_open_files(machine.cpus or os.cpu_count() or 1)
+        return _join(machine, common)
+    cpus = machine.cpus or usable_cpus()
+    check_open_files(cpus)
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes that Tune's actors never use
-    context = _start_own(machine, common | {"object_store_memory": store})
+    own = {"num_cpus": cpus, "dashboard_host": machine.dashboard_host, "object_store_memory": store}
+    context = _start_own(common | own | {"_temp_dir": ray_folder()})
     _check_room(machine)
     return context
 
 
-def _join(address: str, common: dict[str, Any]) -> Any:
+def _join(machine: Machine, common: dict[str, Any]) -> Any:
     import ray
 
     try:
-        return ray.init(address=address, **common)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(
-            f"no Ray cluster at {address} ({reason}): give --address HOST:PORT of a running one."
-        ) from error
+        return ray.init(address=machine.cluster, **common)
+    except Exception as error:  # however it fails, there is no cluster to work with
+        raise _no_cluster(machine, first_line(error)) from error
 
 
 def _check_room(machine: Machine) -> None:
@@ -162,12 +188,18 @@ def _check_room(machine: Machine) -> None:
             raise InputError(f"a trial asks for {needed:g} {kind}s but Ray has {has.get(kind, 0):g}: lower {options}.")
 
 
-def _start_own(machine: Machine, common: dict[str, Any]) -> Any:
+def _start_own(settings: dict[str, Any]) -> Any:
+    """Start Ray. Raises InputError where that cannot be, whatever the reason."""
     import ray
 
-    settings = {"num_cpus": machine.cpus, "dashboard_host": machine.dashboard_host, **common}
     try:
         return ray.init(address="local", include_dashboard=True, **settings)
     except Exception:  # the dashboard's start has been seen to fail on a busy machine; the sweep does not need it
         ray.shutdown()
+    try:
         return ray.init(address="local", include_dashboard=False, **settings)
+    except Exception as error:
+        raise InputError(
+            f"Ray cannot start on this machine ({first_line(error)}): mend that, or join a running cluster with "
+            "--address HOST:PORT."
+        ) from error

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.columns import ARM, EVAL_ROWS, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, SCHEDULE, TEACHER_STEPS, TRIAL
 from analysis.results import Findings
+from analysis.sections.document import as_markdown
 from analysis.sections.run_sections import LEAK, SAME_TEXT
 from analysis.tables import best as ranking
 from analysis.tables.arms import HIGH, LOW, PLANNED, N, compare_arms
@@ -55,8 +56,9 @@ def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, pa
 def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> Iterator[str]:
     config = trial.plan.config
     yield (
-        f"A Llama ({_shown(config.model.name)}, {plural(config.model.layers)}, {parameters:,} parameters, vocabulary "
-        f"{tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, {config.loop.steps} steps."
+        f"A Llama ({as_markdown(_shown(config.model.name))}, {plural(config.model.layers)}, {parameters:,} parameters, "
+        f"vocabulary {tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, "
+        f"{config.loop.steps} steps."
     )
     if config.teacher.schedule == "none":
         yield "It had no teacher: it is the control of its run."
@@ -81,9 +83,9 @@ def _table(run: Findings, row: Mapping[Any, Any]) -> str:
     rows = {
         "validation loss": f"{row[names.EVAL_LOSS]:.6f}{interval}, nats per token, plain cross-entropy",
         "gain": " ".join(_gain(run, row)),
-        "corpus": f"{corpus.source}, fingerprint `{corpus.fingerprint}`, {corpus.rows:,} rows",
+        "corpus": f"{as_markdown(corpus.source)}, fingerprint `{corpus.fingerprint}`, {corpus.rows:,} rows",
         "rows": f"{corpus.train_rows:,} to train on, {corpus.eval_rows:,} to validate on (see the settings)",
-        "run": f"{record.study}/{record.run}, begun {record.created}",
+        "run": f"{as_markdown(f'{record.study}/{record.run}')}, begun {record.created}",
         "git commit": record.git_commit or "unknown",
         "made with": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
@@ -146,14 +148,22 @@ def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
 
 
 def _prompts(trial: FinishedTrial, tokenizer: TextTokenizer) -> Iterator[str]:
-    eos = tokenizer.encoder.id_to_token(tokenizer.eos_id)
+    eos = tokenizer.special.eos
     if trial.plan.config.tokens.packing == "packed":
         yield f"Rows of text stood end to end with `{eos}` between them, so the tokenizer begins a text with it."
+    elif tokenizer.eos_id not in tokenizer.encoder.encode("a").ids:
+        yield "No text had an end in training, so no end-of-text token is declared: say how many tokens to generate."
+    yield (
+        f"Text that spells a special token, such as `{eos}`, is only text to the tokenizer, as in training: "
+        "`split_special_tokens` in tokenizer_config.json."
+    )
+    if tokenizer.switched_off:
+        yield f"Switched off in the tokenizer, in training and here: {', '.join(tokenizer.switched_off)}."
     yield f"Longer texts than {trial.plan.config.tokens.context} tokens were never seen."
 
 
 def _cell(text: str) -> str:
-    return text.replace(" ;", ";").replace("|", "\\|")
+    return text.replace(" ;", ";")
 
 
 def _shown(value: Any) -> str:

@@ -30,12 +30,15 @@ _log = logging.getLogger(__name__)
 
 
 class StudyJournal:
-    """Optuna journal of one run, with an Optuna study for each depth, named by study, run and depth."""
+    """Optuna journal of one run, with an Optuna study for each depth, named by study, run and depth.
 
-    def __init__(self, files: RunFiles):
+    run: study and name that the run was begun with, which a copy of its folder keeps.
+    """
+
+    def __init__(self, files: RunFiles, run: str):
         self._files = files
         self._path = files.path / names.JOURNAL_FILE
-        self._run = f"{files.path.parent.name} {files.path.name}"
+        self._run = run
         self._studies: dict[int, optuna.Study] = {}
 
     def start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:

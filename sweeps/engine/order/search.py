@@ -128,7 +128,8 @@ class SearchOrder(TrialOrder):
         super().__init__(folder, checksums, stopped, most_in_flight)
         self._sweep = sweep
         self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
-        self._journal = StudyJournal(folder.files)
+        record = folder.record()
+        self._journal = StudyJournal(folder.files, f"{record.study} {record.run}")
         self.take_over()
         ended = {n: [d.mirrored(r) for r in d.records.values() if r.ended] for n, d in self._depths.items()}
         self._journal.start(ended)

@@ -117,18 +117,19 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         record = self._records[self._running.pop(trial_id)]
         if result is not None:  # Tune does not tell the report at which ASHA stopped a trial otherwise
             record.book(result)
-        record.state, reason = self._how_it_ended(record, error)
-        if not record.ended:
-            return
-        self._folder.close_trial(record.plan, record.state, reason)
-        self._on_ended(record)
+        if not error:  # else Tune tells a searcher no more than that: `fail` or nobody closes the trial
+            self._close(record, *self._how_it_ended(record))
 
-    def _how_it_ended(self, record: Record, error: bool) -> tuple[str, str]:
+    def _close(self, record: Record, state: str, reason: str) -> None:
+        record.state = state
+        if record.ended:
+            self._folder.close_trial(record.plan, state, reason)
+            self._on_ended(record)
+
+    def _how_it_ended(self, record: Record) -> tuple[str, str]:
         state, reason = self._folder.status(record.plan.name)
         if state == names.FAILED:  # the trial said so itself
             return state, reason
-        if error:
-            return names.FAILED, "its worker died more often than it may be restarted"  # until it is explained
         if record.diverged_at is not None:
             return names.FAILED, diverged(record.diverged_at)
         if record.last_step >= record.plan.config.loop.steps:
@@ -137,9 +138,9 @@ class TrialOrder(Searcher):  # type: ignore[misc]
             return names.STOPPED, f"stopped by ASHA at step {record.last_step}"
         return names.RUNNING, ""
 
-    def explain_failure(self, name: str, reason: str) -> None:
-        """Write why the workers of a failed trial died: Tune tells a searcher only that they did."""
-        self._folder.close_trial(self._records[name].plan, names.FAILED, reason)
+    def fail(self, name: str, reason: str) -> None:
+        """Close a trial whose workers have died for good, after Tune has told its end; `reason` is why they died."""
+        self._close(self._records[name], names.FAILED, reason)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledgers are the state."""
@@ -171,9 +172,7 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         """Fail the resumed trials whose control has failed: they would wait for ever."""
         for record in [r for r in self._resumed if self._state_of_control(r.plan) == names.FAILED]:
             self._resumed.remove(record)
-            record.state = names.FAILED
-            self._folder.close_trial(record.plan, record.state, f"its control {record.plan.control} failed")
-            self._on_ended(record)
+            self._close(record, names.FAILED, f"its control {record.plan.control} failed")
 
     def _next_resumed(self) -> TrialPlan | None:
         for record in self._resumed:

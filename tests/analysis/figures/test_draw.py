@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from arm_trials import study, trial_rows, two_arms
 from comparisons import comparison
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from synthetic_run import add_trial, realistic_run, write_run
 
 from analysis.figures.draw import draw
+from analysis.figures.style import save
 from analysis.kinds import plots
 from analysis.plots.arm_plots import loss_by_arm
 from analysis.plots.looks import BEST_COLOUR
@@ -123,3 +125,13 @@ def test_axes_are_labelled_with_units(found: Findings) -> None:
         axes = panels(draw(data))[0]
         assert "nats per token" in axes.get_ylabel()
         assert "steps" in axes.get_xlabel()
+
+
+def test_a_dollar_in_a_name_is_no_formula_whatever_the_users_own_settings_say(tmp_path: Path) -> None:
+    name = "$a_1$ costs $5, 50 % & more \\x"
+    with rc_context({"text.parse_math": True, "text.usetex": True}):
+        figure = draw(loss_by_arm(study(trial_rows(name, 0, 0.5)), ()))
+        save(figure, tmp_path / "curves.png")
+    labels = [text for legend in figure.legends for text in legend.get_texts()]
+    assert [text for text in labels if text.get_text().startswith(name)]
+    assert not any(text.get_parse_math() or text.get_usetex() for text in labels)

@@ -5,6 +5,8 @@ from pathlib import Path
 from comparisons import NONE, comparison, drawn, line, name_arm
 from synthetic_run import add_trial, realistic_run
 
+from analysis.page.plotly import page_figures
+from analysis.plots.plot import Panel, PlotData
 from trainable import names
 
 
@@ -39,3 +41,10 @@ def test_a_panel_without_a_guided_arm_has_no_plot_of_gains(tmp_path: Path) -> No
     name_arm(run, add_trial(run, names.CONTROL, NONE, model__layers=2), "none")
     found = drawn(run)
     assert (len(found["Validation loss by arm"]), len(found["Gain over steps"])) == (2, 1)
+
+
+def test_words_of_axes_are_text_and_no_tags() -> None:
+    data = PlotData(title="", note="", x_title="<b>x</b>", y_title="a < b", panels=(Panel(title=""),))
+    layout = page_figures(data)[0].figure["layout"]
+    assert layout["xaxis"]["title"]["text"] == "&lt;b&gt;x&lt;/b&gt;"
+    assert layout["yaxis"]["title"]["text"].startswith("a &lt; b (")

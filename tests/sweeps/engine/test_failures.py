@@ -1,14 +1,40 @@
-"""What is said of a trial's death."""
+"""What is said of a trial's death, and which deaths are no failure of the trial."""
 
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+import errno
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from sweeps.engine.failures import death_reason
+import pytest
+import ray
+from ray import cloudpickle
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError, RuntimeEnvSetupError
+from rich.console import Console
+from sweep_specs import new_run, small_sweep
+
+from sweeps.engine.failures import WorkerDeaths, death_reason, fault_of_surroundings
+from sweeps.engine.order.search import SearchOrder
+from trainable import names
+from trainable.errors import InputError
+
+HERE = "10.0.0.1"
+
+
+@pytest.fixture(autouse=True)
+def own_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: HERE)
+
+
+def raised(cause: BaseException, ip: str = HERE) -> RayTaskError:
+    """An exception of a worker as the driver gets it."""
+    return RayTaskError("f", "traceback", cause, ip=ip)
 
 
 def test_an_exception_is_told_by_its_first_line() -> None:
-    error = RayTaskError("f", "traceback", MemoryError("no room for 8 GiB.\nmore"))
+    error = raised(MemoryError("no room for 8 GiB.\nmore"))
     assert death_reason(error, out_of_memory=True) == "MemoryError: no room for 8 GiB"
-    assert death_reason(RayTaskError("f", "traceback", ValueError()), False) == "ValueError: no message"
+    assert death_reason(raised(ValueError()), False) == "ValueError: no message"
 
 
 def test_a_worker_that_says_nothing_was_killed_and_memory_is_blamed_only_with_evidence() -> None:
@@ -20,3 +46,62 @@ def test_a_worker_that_says_nothing_was_killed_and_memory_is_blamed_only_with_ev
 def test_a_worker_that_cannot_be_reached_is_told_from_one_that_was_killed() -> None:
     said = "the node of its worker died or cannot be reached"
     assert death_reason(ActorUnavailableError("RPC error: Socket closed", b"0" * 16), out_of_memory=True) == said
+
+
+LIBRARY = "libcudart.so.12: cannot open shared object file: No such file or directory"
+SETUP = "Traceback (most recent call last):\n  File ...\nModuleNotFoundError: No module named 'trainable.trial'."
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (raised(ModuleNotFoundError("No module named 'torch'")), "ModuleNotFoundError: No module named 'torch'"),
+        (raised(ImportError("GLIBC_2.32 not found.\nmore")), "ImportError: GLIBC_2.32 not found"),
+        (raised(ImportError("x"), ip="10.0.0.7"), "ImportError on node 10.0.0.7: x"),
+        (raised(PermissionError(errno.EACCES, "Permission denied", "a")), "PermissionError: [Errno 13] Permission"),
+        (raised(OSError(LIBRARY)), f"OSError: {LIBRARY}"),
+        (ActorDiedError(raised(RuntimeError(SETUP))), "ModuleNotFoundError: No module named 'trainable.trial'"),
+        (RuntimeEnvSetupError("no such image"), "no such image"),
+    ],
+)
+def test_a_fault_of_the_surroundings_is_told_with_its_cause(error: BaseException, told: str) -> None:
+    if isinstance(error, ActorDiedError):
+        error.error_msg = f"The actor died because of an error raised in its creation task, {SETUP}"
+    assert told in (fault_of_surroundings(error) or "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        ActorDiedError(),
+        ActorUnavailableError("RPC error", b"0" * 16),
+        raised(MemoryError("no room")),
+        raised(RuntimeError("CUDA error")),
+        raised(OSError(errno.EIO, "Input/output error", "metrics.jsonl")),
+        raised(ConnectionError("reset")),
+    ],
+)
+def test_other_deaths_may_be_the_trials_own(error: BaseException | None) -> None:
+    assert fault_of_surroundings(error) is None
+
+
+@pytest.mark.parametrize("restarted_first", [True, False])
+def test_a_fault_ends_the_sweep_and_leaves_the_trial_open(tmp_path: Path, restarted_first: bool) -> None:
+    folder = new_run(tmp_path / "run", small_sweep())
+    order = SearchOrder(small_sweep(), folder, {}, lambda name: False, lambda: 3)
+    deaths = WorkerDeaths(order, Console(file=StringIO()), restarts=2)
+    config = order.suggest("a")
+    assert isinstance(config, dict)
+    kept = tmp_path / "error.pkl"
+    kept.write_bytes(cloudpickle.dumps(raised(ImportError("No module named 'torch'"))))
+    trial: Any = SimpleNamespace(config=config, pickled_error_file=str(kept), num_failures=1)
+    deaths.check_after("the command")
+    if restarted_first:
+        deaths.on_trial_recover(1, [], trial)
+    else:
+        order.on_trial_complete("a", error=True)
+        deaths.on_trial_error(1, [], trial)
+    assert deaths.stop_all() and folder.status(config["name"])[0] == names.RUNNING
+    with pytest.raises(InputError, match=r"\(ImportError: No .* 'torch'\): mend that, then go on with: the command"):
+        deaths.check_after("the command")

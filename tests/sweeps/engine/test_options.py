@@ -1,11 +1,13 @@
 """What options say: the command that goes on with a run asks for the same machine."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.options import kept, resume_command
+from sweeps.engine.options import check_beside_resume, kept, resume_command
+from trainable.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,39 @@ def test_a_run_below_the_working_directory_is_named_from_there(tmp_path: Path, m
     )
     for elsewhere in ("/elsewhere/run", "gs://anonymous@bucket/results/kfold/run"):
         assert resume_command(RunFolder.at(elsewhere)) == f"python sweeps/kfold.py --resume {elsewhere} --cpus 1"
+
+
+@pytest.mark.parametrize("name", ["books [old]", "it's", "a b; rm -rf c", '"x" $HOME `ls`', "*", "~me", "\\", "ü"])
+def test_the_command_to_go_on_can_be_pasted_into_a_shell(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, run = f"my studies/{name}.py", tmp_path / name / "run"
+    monkeypatch.setattr("sys.argv", [script, "--export", "best", f"a {name}"])
+    typed = shlex.split(resume_command(RunFolder.at(run)))
+    assert typed == ["python", script, "--resume", str(run), "--export", "best", f"a {name}"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--resume r",
+        "--resume r --dry-run --cpus 2",
+        "--resume=r --export best d",
+        "--resume r --corpus c --tokenizer t --gpus_per_trial 1",
+    ],
+)
+def test_what_a_resumption_heeds_may_stand_beside_it(words: str) -> None:
+    check_beside_resume(words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--resume r --steps 9", "--steps"),
+        ("--set=a=1 --resume r", "--set"),
+        ("--resume r --train_rows 9", "--train-rows"),
+    ],
+)
+def test_what_a_resumption_would_ignore_is_refused_by_name(words: str, named: str) -> None:
+    with pytest.raises(InputError, match=f"^{named} beside --resume would change nothing"):
+        check_beside_resume(words.split())

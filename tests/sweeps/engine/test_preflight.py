@@ -1,6 +1,7 @@
 """What the machine must have for a run is asked before it is missed, and the numbers asked for suffice."""
 
 import ctypes
+import math
 import multiprocessing
 import os
 import resource
@@ -13,7 +14,18 @@ from typing import Any
 import pytest
 from big_data import prepared
 
-from sweeps.engine.preflight import FILES, FILES_A_WORKER, check_open_files, store_bytes
+from sweeps.engine import preflight
+from sweeps.engine.preflight import (
+    FILES,
+    FILES_A_WORKER,
+    LONGEST_SOCKET,
+    SOCKET_PATH,
+    check_open_files,
+    cpu_quota,
+    ray_folder,
+    store_bytes,
+    usable_cpus,
+)
 from trainable.errors import InputError
 
 ENOUGH = FILES + 2 * FILES_A_WORKER
@@ -108,3 +120,52 @@ def test_without_room_for_the_files_in_its_place_it_is_refused(tmp_path: Path) -
 
 def test_a_shared_memory_smaller_than_ray_likes_but_large_enough_is_used_and_nothing_is_said() -> None:
     assert with_shared_memory("400m") == ([], int(0.95 * 400 * 2**20))
+
+
+@pytest.mark.parametrize(
+    ("said", "files", "cpus"),
+    [
+        ("0::/job/step\n", {"job/step/cpu.max": "max 100000", "job/cpu.max": "150000 100000"}, 1.5),
+        ("0::/outside/of/the/container\n", {"cpu.max": "50000 100000"}, 0.5),
+        ("0::/\n", {"cpu.max": "max 100000"}, math.inf),
+        (
+            "3:cpu,cpuacct:/job\n2:memory:/job\n",
+            {"cpu,cpuacct/job/cpu.cfs_quota_us": "400000", "cpu,cpuacct/job/cpu.cfs_period_us": "100000"},
+            4,
+        ),
+        ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("nonsense\n", {"cpu.max": "nonsense"}, math.inf),
+    ],
+)
+def test_the_quota_of_the_control_groups_is_the_least_on_the_way_up(
+    tmp_path: Path, said: str, files: dict[str, str], cpus: float
+) -> None:
+    for name, content in {"proc": said, **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert cpu_quota(tmp_path / "proc", tmp_path) == cpus
+
+
+@pytest.mark.parametrize(("bound", "quota", "cpus"), [(8, math.inf, 8), (8, 1.5, 1), (1, 4.0, 1), (4, 0.5, 1)])
+def test_the_cpus_that_are_taken_are_those_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, bound: int, quota: float, cpus: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(bound)))
+    monkeypatch.setattr(preflight, "cpu_quota", lambda: quota)
+    assert usable_cpus() == cpus
+
+
+@pytest.mark.parametrize(("length", "moved"), [(20, False), (92, True)])
+def test_a_folder_too_long_for_sockets_is_not_taken(monkeypatch: pytest.MonkeyPatch, length: int, moved: bool) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", f"/{'x' * (length - 1)}")
+    folder = ray_folder()
+    assert folder == (f"/tmp/ray-{os.getuid()}" if moved else None)
+    assert len(f"{folder or os.environ['TMPDIR']}") + LONGEST_SOCKET <= SOCKET_PATH
+
+
+def test_without_a_short_folder_ray_is_not_even_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", f"/{'x' * 91}")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match=r"xx is too long for the sockets of Ray.*set RAY_TMPDIR to a folder"):
+        ray_folder()

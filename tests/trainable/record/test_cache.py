@@ -1,12 +1,13 @@
 """The cache: a folder is built once and trusted only whole, and damage is told in fields."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from trainable.errors import DamagedFile, InputError
-from trainable.record.cache import Manifest, built_once, read_manifest
+from trainable.record.cache import CACHE_VARIABLE, Manifest, built_once, check_cache, read_manifest
 from trainable.record.files import read_json, write_json
 
 
@@ -54,3 +55,16 @@ def test_a_missing_manifest_is_told_and_the_folder_built_again(folder: Path) -> 
         read_manifest(folder)
     built_once(folder, build)
     assert json.loads((folder / "manifest.json").read_text())["what"] == "data"
+
+
+def test_a_cache_of_another_user_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    check_cache()
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(
+        InputError, match=r"cannot write .*cache.*\(Permission denied; .*or set BIGRAM_CACHE to a folder"
+    ):
+        check_cache()

@@ -20,6 +20,7 @@ from trainable.record.files import read_json, write_json
 from trainable.record.ledger import append_row, read_reports
 from trainable.record.run_files import RunFiles, StoredRunFiles, run_files
 from trainable.record.store import Store
+from trainable.text.corpus import open_corpus
 
 SWEEP = small_sweep()
 LEDGER = f"{names.TRIALS_FOLDER}/a/{names.LEDGER_FILE}"
@@ -228,7 +229,9 @@ def test_the_command_line_names_a_damaged_file_of_a_stored_run_by_its_uri(
     folder.open_trial(plan)
     trained(folder, plan, 4.0)
     folder.close_trial(plan, names.FINISHED)
-    folder.write_record(replace(run_record(SWEEP), complete=True))
+    record = run_record(SWEEP)
+    corpus = replace(record.corpus, fingerprint=open_corpus(SWEEP.base.corpus).fingerprint)
+    folder.write_record(replace(record, corpus=corpus, complete=True))
     ledger = f"{names.TRIALS_FOLDER}/{plan.name}/{names.LEDGER_FILE}"
     (tmp_path / "damaged").write_bytes(b"{}\n")
     Store(uri).put(tmp_path / "damaged", ledger)

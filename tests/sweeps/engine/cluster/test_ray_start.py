@@ -1,5 +1,6 @@
 """Ray starts in the background, says what went wrong to the one who waits, and ends with its block."""
 
+import re
 import signal
 import threading
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import ray
 
 from sweeps.engine import interrupt
 from sweeps.engine.cluster import ray_start as machine
-from sweeps.engine.cluster.ray_start import Machine, RayStart
+from sweeps.engine.cluster.ray_start import Machine, RayStart, check_address
 from trainable.errors import InputError
 from trainable.text.workers import LOCAL
 
@@ -151,3 +152,42 @@ def test_a_mistake_found_while_ray_starts_is_told_without_waiting_for_ray(
         raise InputError("too few rows")
     assert ends == ["children"]
     never.set()
+
+
+@pytest.mark.parametrize(
+    "address", ["garbage", "http://127.0.0.1:8265", "ray://head", "me@head:6379", "head:port", "a b:1"]
+)
+@pytest.mark.parametrize("said_by", ["--address", "RAY_ADDRESS"])
+def test_what_is_no_address_is_named_with_what_gave_it(
+    monkeypatch: pytest.MonkeyPatch, address: str, said_by: str
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if said_by == "RAY_ADDRESS":
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    asked = Machine(address=address if said_by == "--address" else None)
+    with pytest.raises(InputError, match=f"^{said_by} is {re.escape(repr(address))}, which is no address of a Ray"):
+        check_address(asked)
+
+
+@pytest.mark.parametrize("address", ["", " ", "local", "auto"])
+def test_words_that_ray_has_for_no_address_are_let_through(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    check_address(Machine())
+    assert Machine().cluster == ("auto" if address == "auto" else None)
+
+
+def test_whatever_keeps_ray_from_starting_is_one_sentence(ends: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def init(**settings: Any) -> None:
+        asked.append(settings)
+        raise OSError("no room for sockets.\nand more")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(machine, "usable_cpus", lambda: 3)
+    with pytest.raises(InputError, match=r"^Ray cannot start on this machine \(no room for sockets\): mend that, or"):
+        machine.start_ray(Machine())
+    assert [one["include_dashboard"] for one in asked] == [True, False]
+    assert {one["num_cpus"] for one in asked} == {3}, "all CPUs of the machine, not those that may be used"
+    with pytest.raises(InputError, match=r"no Ray cluster at head:1 \(of --address; no room for sockets\): give HOST"):
+        machine.start_ray(Machine(address="head:1"))

@@ -156,3 +156,13 @@ def test_what_a_person_noted_in_the_dashboard_is_kept_on_resumption(copy: Path) 
     optuna.load_study(study_name="study run depth 1", storage=storage).set_user_attr("note", "look here")
     simulated(copy).run()
     assert "look here" in journal(copy).read_text()
+
+
+def test_a_copied_and_renamed_run_is_no_damaged_journal(
+    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(whole / "study" / "run", tmp_path / "other study" / "another name"))
+    before = (copy / names.JOURNAL_FILE).read_bytes()
+    assert SimulatedTune(folder=RunFolder.open(copy), sweep=small_sweep(**SWEEP)).run().exhausted
+    assert (copy / names.JOURNAL_FILE).read_bytes().startswith(before)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -1,0 +1,151 @@
+"""What a run that goes on must find again: the same settings, the same data wherever they lie now, and room.
+
+A run knows its corpus and its tokenizer by their fingerprints; the paths in its spec only say where they were. So a
+file that has moved is named again, by --corpus or --tokenizer, and refused here where its content is another.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sweeps.engine.checks import check_inputs
+from sweeps.engine.cluster.ray_start import Machine
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.options import absolute
+from sweeps.engine.preflight import usable_cpus
+from sweeps.engine.specs.spec import Spec
+from trainable.errors import InputError, require
+from trainable.plan import Needs, placed
+from trainable.text.corpus import open_corpus
+from trainable.text.tokenizer import given_tokenizer, is_trained
+
+_ABSENT = "nothing"
+
+
+def check_same(folder: RunFolder, spec: Spec) -> Spec:
+    """The spec of a run that is begun, which the options describe again; where its files lie may have changed.
+
+    Raises InputError where the run was to do something else.
+    """
+    begun = folder.spec()
+    here = moved(begun, spec.base.corpus.source, spec.base.tokens.tokenizer)
+    difference = first_difference(_named_anew(begun.to_dict(), here), spec.to_dict())
+    if difference is not None:
+        key, was, now = difference
+        raise InputError(
+            f"run {folder.address} was begun with other settings ({key} was {shortened(was)}, now {shortened(now)}): "
+            "give the same options again, or another --run."
+        )
+    return begun
+
+
+def moved(spec: Spec, corpus: str | None, tokenizer: str | None) -> dict[str, str]:
+    """{name in the spec: name now} of what is named now; a tokenizer only where the run does not train its own."""
+    base = spec.base
+    pairs = [(base.corpus.source, corpus)]
+    if not is_trained(base.tokens.tokenizer):
+        pairs.append((base.tokens.tokenizer, tokenizer))
+    return {was: now for was, now in pairs if now is not None}
+
+
+def check_data(
+    folder: RunFolder, spec: Spec, corpus: str | None, tokenizer: str | None
+) -> tuple[dict[str, str], list[str]]:
+    """Where the files of a begun run lie now, as far as not where its spec says, and what the plan says of them.
+
+    The options' word goes last. Raises InputError where they are gone, or are not what the trials used.
+    """
+    record, base = folder.record(), spec.base
+    require(
+        tokenizer is None or tokenizer == base.tokens.tokenizer or not is_trained(base.tokens.tokenizer),
+        f"--tokenizer beside --resume: run {folder.address} trains its own ({base.tokens.tokenizer}), which cannot be "
+        "exchanged: leave it out.",
+    )
+    places = {**(record.places or {}), **moved(spec, *(name and str(absolute(name)) for name in (corpus, tokenizer)))}
+    places = {was: now for was, now in places.items() if now != was}
+    now = placed(base, places)
+    _require_there(folder, "corpus", now.corpus.source, "say where it lies now with --corpus")
+    _require_there(folder, "tokenizer", now.tokens.tokenizer, "say where it lies now with --tokenizer")
+    _require_there(folder, "model", now.model.name, "put it, or a link to it, back there")
+    told = check_inputs(spec, places)
+    found = {"corpus": open_corpus(now.corpus).fingerprint}
+    if not is_trained(now.tokens.tokenizer):
+        found["tokenizer"] = given_tokenizer(now.tokens.tokenizer, now.tokens.eos).fingerprint
+    for part, is_now in found.items():
+        require_unchanged(folder, part, getattr(record, part).fingerprint, is_now)
+    return places, told
+
+
+def remember(folder: RunFolder, places: Mapping[str, str]) -> None:
+    """Keep in run.json where files of the spec lie now."""
+    record = folder.record()
+    if (record.places or {}) != places:
+        folder.write_record(replace(record, places=places or None))
+
+
+def require_unchanged(folder: RunFolder, part: str, was: str, is_now: str) -> None:
+    """Raise InputError unless a part of the data has the fingerprint that the trials of the run have seen."""
+    require(
+        was == is_now,
+        f"the {part} of run {folder.address} is no longer what its trials used ({was}, now {is_now}): restore it, "
+        "or start a new run.",
+    )
+
+
+def check_resumable(folder: RunFolder, spec: Spec, machine: Machine) -> None:
+    """Raise InputError where a resumption could not write, is locked out, or lacks room for what is left."""
+    folder.files.check_writable()
+    with folder.locked():
+        from sweeps.engine.room import RoomWatch  # imports torch, to know how large a model is
+
+        sizes = folder.record().tokenizer.vocab_size
+        gpus = machine.gpus_per_trial or 0
+        needs = Needs(cpus=machine.cpus_per_trial, gpus=gpus, workers=machine.workers_per_trial)
+        slots = needs.slots({"CPU": machine.cpus or usable_cpus(), "GPU": gpus * machine.workers_per_trial})
+        RoomWatch(folder, spec, lambda config: sizes, slots).check_before()
+
+
+def _require_there(folder: RunFolder, part: str, name: str, remedy: str) -> None:
+    """Raise InputError for a path that does not exist; other names are judged where they are opened."""
+    gone = Path(name).is_absolute() and not Path(name).exists()
+    require(not gone, f"the {part} of run {folder.address} is not at {name} any more: {remedy}.")
+
+
+def _named_anew(tree: Any, places: Mapping[str, str]) -> Any:
+    """A spec as plain values with the names of moved files replaced."""
+    if isinstance(tree, Mapping):
+        return {
+            key: places.get(value, value)
+            if key in ("source", "tokenizer") and isinstance(value, str)
+            else _named_anew(value, places)
+            for key, value in tree.items()
+        }
+    return [_named_anew(one, places) for one in tree] if isinstance(tree, list) else tree
+
+
+def shortened(value: Any) -> str:
+    """A value as text, cut to fit into a sentence."""
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class Difference(NamedTuple):
+    """A dotted key whose value differs between two specs, with both values."""
+
+    key: str
+    was: Any
+    now: Any
+
+
+def first_difference(was: Any, now: Any, key: str = "") -> Difference | None:
+    """The first place where two trees of plain values differ; None if they are equal."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        parts = [(f"{key}.{name}" if key else name, name) for name in {**was, **now}]
+        pairs = [(path, was.get(name, _ABSENT), now.get(name, _ABSENT)) for path, name in parts]
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        pairs = [(f"{key}[{i}]", *pair) for i, pair in enumerate(zip(was, now, strict=True))]
+    else:
+        return None if was == now else Difference(key, was, now)
+    found = (first_difference(one, other, path) for path, one, other in pairs)
+    return next((difference for difference in found if difference is not None), None)

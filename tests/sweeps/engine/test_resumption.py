@@ -1,0 +1,217 @@
+"""A run goes on with its own data wherever they lie, and is refused, before Ray, where they are others'."""
+
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tyro
+from small_corpus import small_sentences
+from sweep_specs import run_record
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from sweeps.engine import resumption
+from sweeps.engine.cli import USAGE_ERROR, main
+from sweeps.engine.cluster import ray_start
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.run import write_run_file
+from sweeps.schedule_search import SearchOptions, schedule_search
+from trainable.errors import InputError
+from trainable.prepare import prepare_runs
+from trainable.record.cache import CACHE_VARIABLE
+
+OPTIONS = "--corpus {corpus} --tokenizer {tokenizer} --train-rows 400 --eval-rows 100 --layers 1 --num-samples 2"
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small corpus and a tokenizer, a cache of its own, no colours, no cluster, and no Ray."""
+
+    def no_ray(*_: object) -> None:
+        raise AssertionError("Ray would have been started")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_start, "start_ray", no_ray)
+    write_corpus(tmp_path / "books.txt")
+    write_tokenizer(tmp_path / "words")
+    return tmp_path
+
+
+def write_corpus(path: Path, last: str = "") -> None:
+    path.write_text("".join(f"{line}\n" for line in [*small_sentences(), last] if line), encoding="utf-8")
+
+
+def write_tokenizer(folder: Path, *more: str) -> None:
+    folder.mkdir()
+    words = dict.fromkeys(["<unk>", "</s>", *" ".join(small_sentences()).split(), *more])
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.add_special_tokens(["</s>"])
+    made.save(str(folder / "tokenizer.json"))
+
+
+def call(words: str) -> int:
+    return main(schedule_search, SearchOptions, "The study.", shlex.split(words))
+
+
+def begin(folder: Path, corpus: str = "books.txt", tokenizer: str = "words") -> RunFolder:
+    """A run that has begun with these, as its driver leaves it; results/schedule_search/mine."""
+    words = shlex.split(OPTIONS.format(corpus=corpus, tokenizer=tokenizer))
+    spec = schedule_search(tyro.cli(SearchOptions, args=words, config=(tyro.conf.OmitArgPrefixes,)))
+    run = RunFolder.named(folder / "results", spec.study, "mine")
+    run.make()
+    facts = run_record(spec).to_dict()
+    write_run_file(run, spec, facts | prepare_runs(spec.configs()).facts)
+    return run
+
+
+def move(folder: Path, name: str) -> Path:
+    (folder / "elsewhere").mkdir(exist_ok=True)
+    return Path(shutil.move(folder / name, folder / "elsewhere" / name))
+
+
+MOVED = {"corpus": "books.txt", "tokenizer": "words"}
+
+
+@pytest.mark.parametrize("part", MOVED)
+@pytest.mark.parametrize("again", ["--resume results/schedule_search/mine", "--run mine"])
+def test_a_run_goes_on_with_what_has_moved(workplace: Path, part: str, again: str) -> None:
+    begin(workplace)
+    there = move(workplace, MOVED[part])
+    given = {**MOVED, part: str(there)}
+    words = OPTIONS.format(**given) if again.startswith("--run") else f"--{part} {there}"
+    assert call(f"{again} {words} --dry-run") == 0
+
+
+@pytest.mark.parametrize("part", MOVED)
+@pytest.mark.parametrize("again", ["--resume results/schedule_search/mine", "--run mine"])
+@pytest.mark.parametrize("dry", ["--dry-run", ""])
+def test_what_has_moved_and_changed_is_refused_before_ray_starts(
+    workplace: Path, part: str, again: str, dry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begin(workplace)
+    there = move(workplace, MOVED[part])
+    if part == "corpus":
+        write_corpus(there, "one row more.")
+    else:
+        shutil.rmtree(there)
+        write_tokenizer(there, "more")
+    given = {**MOVED, part: str(there)}
+    words = OPTIONS.format(**given) if again.startswith("--run") else f"--{part} {there}"
+    assert call(f"{again} {words} {dry}") == USAGE_ERROR
+    said = capsys.readouterr().err
+    assert f"error: the {part} of run {run.address} is no longer what its trials used" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "mend"),
+    [("books.txt", "corpus", "with --corpus"), ("words", "tokenizer", "with --tokenizer")],
+)
+def test_what_is_gone_is_named_with_the_option_that_says_where_it_is(
+    workplace: Path, name: str, part: str, mend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(workplace)
+    move(workplace, name)
+    assert call("--resume results/schedule_search/mine --dry-run") == USAGE_ERROR
+    said = capsys.readouterr().err
+    assert f"the {part} of run" in said and f"is not at {workplace / name} any more: say where" in said and mend in said
+
+
+def test_a_run_remembers_where_its_files_have_gone(workplace: Path) -> None:
+    run = begin(workplace)
+    spec, there = run.spec(), str(move(workplace, "books.txt"))
+    places, _ = resumption.check_data(run, spec, there, None)
+    prepared = prepare_runs(spec.configs(), places=places)
+    write_run_file(run, spec, run_record(spec).to_dict() | prepared.facts, places)
+    assert run.spec() == spec, "the spec names checkpoints and ledgers: it stays"
+    assert run.record().places == {str(workplace / "books.txt"): there}
+    assert call("--resume results/schedule_search/mine --dry-run") == 0
+    assert set(prepared.tables) == set(run.record().tables)
+
+
+def test_what_has_come_back_is_named_by_its_place_again(workplace: Path) -> None:
+    run, books = begin(workplace), workplace / "books.txt"
+    there = move(workplace, "books.txt")
+    resumption.remember(run, resumption.check_data(run, run.spec(), str(there), None)[0])
+    there.rename(books)
+    with pytest.raises(InputError, match=f"is not at {there} any more: say where"):
+        resumption.check_data(run, run.spec(), None, None)
+    assert resumption.check_data(run, run.spec(), "books.txt", None)[0] == {}
+    resumption.remember(run, {})
+    assert "places" not in run.record().to_dict()
+
+
+def test_a_run_without_moved_files_has_no_word_of_them(workplace: Path) -> None:
+    run = begin(workplace)
+    assert "places" not in run.record().to_dict()
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--layers 2", "--steps 9", "--set optimizer.lr=1", "--seed 3", "--smoke-test", "--results x", "--no-asha"],
+)
+def test_an_option_that_a_resumption_would_ignore_is_refused_by_its_name(
+    workplace: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(workplace)
+    assert call(f"--resume results/schedule_search/mine {option}") == USAGE_ERROR
+    said = capsys.readouterr().err
+    assert f"error: {option.split()[0]} beside --resume would change nothing" in said
+
+
+def test_a_tokenizer_that_a_run_trains_itself_cannot_be_exchanged(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(workplace, tokenizer="train:512")
+    assert call("--resume results/schedule_search/mine --tokenizer words --dry-run") == USAGE_ERROR
+    assert "--tokenizer beside --resume: run" in capsys.readouterr().err
+
+
+def test_a_dry_run_of_a_resumption_wants_the_lock_and_the_room(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begin(workplace)
+    with run.locked():
+        assert call("--resume results/schedule_search/mine --dry-run") == USAGE_ERROR
+        assert "is in use by another process: wait for it to end." in capsys.readouterr().err
+    monkeypatch.setattr("trainable.record.files.free_bytes", lambda path: 0)
+    assert call("--resume results/schedule_search/mine --dry-run") == USAGE_ERROR
+    assert "has 0.0 MiB free but the checkpoints, ledgers and tables of this run need" in capsys.readouterr().err
+
+
+def test_a_cache_that_cannot_be_written_is_told_by_a_dry_run(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(workplace / "books.txt"))  # a file
+    assert call(f"{OPTIONS.format(**MOVED)} --dry-run") == USAGE_ERROR
+    said = capsys.readouterr().err
+    assert f"cannot write {workplace / 'books.txt'}" in said and CACHE_VARIABLE in said
+
+
+def test_results_that_cannot_be_made_are_told_by_a_dry_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(f"{OPTIONS.format(**MOVED)} --dry-run --results books.txt/results") == USAGE_ERROR
+    said = capsys.readouterr().err
+    assert (
+        said
+        == f"error: results folder books.txt/results cannot be made in {workplace}/books.txt: give --results DIR.\n"
+    )
+
+
+def test_a_run_that_differs_in_more_than_places_is_another_run(workplace: Path) -> None:
+    run = begin(workplace)
+    other = replace(run.spec(), num_samples=1)
+    with pytest.raises(InputError, match="num_samples was 2, now 1"):
+        resumption.check_same(run, other)
+
+
+def test_a_model_folder_that_is_gone_is_to_be_put_back(workplace: Path) -> None:
+    run = begin(workplace)
+    spec = run.spec()
+    gone = replace(spec, base=replace(spec.base, model=replace(spec.base.model, name=str(workplace / "llama"))))
+    with pytest.raises(InputError, match=r"the model of run .* is not at .*llama any more: put it, or a link to it"):
+        resumption.check_data(run, gone, None, None)

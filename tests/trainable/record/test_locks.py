@@ -1,0 +1,93 @@
+"""Locks fall with their process; without locks of the file system a marker stands in, and says whose it is."""
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from trainable.record.locks import MARKER_ENDING, InUse, held, remove_lock, try_lock
+
+
+@pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=lambda number: errno.errorcode[number])
+def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without a lock service."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def other_machines(path: Path) -> Path:
+    """What a process of another machine has left, where there are no locks."""
+    marker = path.with_name(path.name + MARKER_ENDING)
+    marker.write_text("4321\nfar-away\n")
+    return marker
+
+
+def test_a_lock_is_held_until_it_is_released(tmp_path: Path) -> None:
+    lock = try_lock(tmp_path / "lock")
+    with pytest.raises(InUse) as refused:
+        try_lock(tmp_path / "lock")
+    assert (refused.value.machine, refused.value.advice) == ("", "wait for it to end")
+    lock.release()
+    try_lock(tmp_path / "lock").release()
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_a_lock_service_a_marker_keeps_the_second_out_and_says_whose_it_is(tmp_path: Path) -> None:
+    lock = try_lock(tmp_path / "lock")
+    with pytest.raises(InUse) as refused:
+        try_lock(tmp_path / "lock")
+    assert (refused.value.process, refused.value.machine) == (str(os.getpid()), socket.gethostname())
+    lock.release()
+    try_lock(tmp_path / "lock").release()
+
+
+def test_a_marker_of_another_machine_is_named_with_the_file_to_delete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    marker = other_machines(tmp_path / "lock")
+    with pytest.raises(InUse) as refused:
+        try_lock(tmp_path / "lock")
+    assert refused.value.advice == (
+        f"process 4321 of machine far-away says so in {marker}; wait for it to end, or delete that file if it runs "
+        "there no more"
+    )
+    marker.unlink()
+    try_lock(tmp_path / "lock").release()
+
+
+def test_who_waits_for_another_machine_hears_of_it_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    marker = other_machines(tmp_path / "lock")
+    threading.Timer(0.2, marker.unlink).start()
+    with caplog.at_level(logging.WARNING), held(tmp_path / "lock"):
+        assert "process 4321 of machine far-away" in caplog.text and str(marker) in caplog.text
+
+
+def test_other_refusals_are_the_callers_to_tell(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"exists|Not a directory"):
+        try_lock(tmp_path / "file" / "lock")
+
+
+def test_nothing_is_left_of_a_lock_that_is_removed(tmp_path: Path) -> None:
+    lock = try_lock(tmp_path / "lock")
+    remove_lock(tmp_path / "lock")
+    assert list(tmp_path.iterdir()) == []
+    lock.release()
