@@ -10,6 +10,7 @@ for other tools, and are read only where somebody kept them without the ledgers.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,6 +69,7 @@ class _Trial:
     who: dict[str, str]
     settings: dict[str, Any]
     reports: pd.DataFrame
+    diverged_at: int | None
 
 
 def load(run: str | Path) -> Results:
@@ -97,19 +99,23 @@ def build(run: Path) -> Results:
     found = sorted((run / names.TRIALS_FOLDER).glob(f"*/{names.TRIAL_FILE}"))
     read = [_read_trial(path.parent) for path in found]
     trials = _trials_table(read, settings)
-    return without_diverged(Results(trials, _curves_table(read, trials)))
+    known = {trial.who[TRIAL]: trial.diverged_at for trial in read if trial.diverged_at is not None}
+    return without_diverged(Results(trials, _curves_table(read, trials)), known)
 
 
-def without_diverged(results: Results) -> Results:
+def without_diverged(results: Results, known: Mapping[str, int] | None = None) -> Results:
     """The tables with every trial that diverged failed, without a loss and a gain from there on.
 
+    known: {trial: step} of those that said so themselves, for a loss between two reports is in no report.
     Of tables kept as text, where an empty field may be a step without an evaluation, infinite losses are known alone.
     """
     trials, curves = (table.copy() for table in results)
     is_ledger = names.EVAL_LOSS_SE in curves  # each row is a report
     for trial, reports in curves.groupby(TRIAL):
         rows = reports.reindex(columns=[names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS, names.GAIN]).to_dict("records")
-        step = diverged_at(rows if is_ledger else ({k: v for k, v in row.items() if v == v} for row in rows))
+        step = (known or {}).get(str(trial))
+        if step is None:
+            step = diverged_at(rows if is_ledger else ({k: v for k, v in row.items() if v == v} for row in rows))
         if step is None:
             continue
         row, after = trials[TRIAL] == trial, (curves[TRIAL] == trial) & (curves[names.STEP] >= step)
@@ -156,7 +162,7 @@ def _read_trial(folder: Path) -> _Trial:
     facts, (status, rows) = read_facts(folder), read_trial(folder)
     who = [facts["name"], facts["role"], facts.get("arm", ""), facts["control"], status.state, status.reason]
     reports = pd.DataFrame(rows, columns=list(names.REPORT_COLUMNS)).astype("float64").astype({names.STEP: "int64"})
-    return _Trial(dict(zip(WHO, who, strict=True)), names.dotted(facts["config"]), reports)
+    return _Trial(dict(zip(WHO, who, strict=True)), names.dotted(facts["config"]), reports, status.diverged_at)
 
 
 def _trials_table(read: list[_Trial], settings: dict[str, Any]) -> pd.DataFrame:

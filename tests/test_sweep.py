@@ -116,4 +116,5 @@ def test_a_trial_that_diverges_is_named_with_its_reason_and_the_exit_status_is_1
     failed = load(run).trials.query("state == 'failed'")
     assert len(failed) > 0
     assert failed.reason.str.contains(r"at step \d+ .*learning rate .*teacher weight").all()
+    assert failed[["eval_loss", "gain"]].isna().all(axis=None), "its last finite loss is not its last"
     assert "learning rate" in capsys.readouterr().out

@@ -96,7 +96,8 @@ def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs
                 _train(plan, read, reporter, files, needs)
         except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
             with files.writing():
-                write_status(folder, names.FAILED, files.shown(str(error)))
+                diverged_at = error.step if isinstance(error, TrainingDiverged) else None
+                write_status(folder, names.FAILED, files.shown(str(error)), diverged_at)
     except OSError as error:
         if not is_disk_full(error):
             raise

@@ -22,6 +22,7 @@ from trainable import config, names
 from trainable.errors import InputError
 from trainable.record.files import write_json
 from trainable.record.ledger import append_row, read_lines
+from trainable.record.trial_files import write_status
 
 README = ROOT / "results" / "README.md"
 CONTROL = {0: 8.0, 20: 6.0, 40: 5.0}
@@ -72,6 +73,18 @@ def test_a_loss_that_is_no_number_ends_a_trial_there_whatever_its_status_says(ru
     assert set(own["state"]) == {names.FAILED}
     assert best(trials)["trial"].tolist() == [whole]
     assert searched(trials)["trial"].tolist() == [whole]
+
+
+def test_a_trial_that_diverged_after_its_last_report_has_no_gain_either(run: Path) -> None:
+    """Its loss is no number at step 33, between two reports: the last one's gain is not its last."""
+    add_control(run)
+    name = add_guided(run, {0: 8.0, 20: 1.0})
+    write_status(run / names.TRIALS_FOLDER / name, names.FAILED, "training loss is nan at step 33", diverged_at=33)
+    row = row_of(run, name)
+    assert row[["eval_loss", "gain", "steps_to_control"]].isna().all()
+    assert (row["step"], row["reason"]) == (20, "training loss is nan at step 33")
+    killed = add_guided(run, {0: 8.0, 20: 1.0}, teacher__min_weight=0.1, state=names.FAILED, reason="killed")
+    assert row_of(run, killed)["gain"] == 5.0, "one that was killed has what it last reported"
 
 
 def test_a_control_that_diverged_gives_no_time_to_reach_it(run: Path) -> None:

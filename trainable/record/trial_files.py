@@ -26,6 +26,7 @@ class Status(NamedTuple):
     state: str
     reason: str
     last_step: int | None  # of its last report when it ended; None: not known, or no report
+    diverged_at: int | None = None  # step of the first loss that was no number
 
 
 def checkpoint_name(trial: str) -> str:
@@ -47,14 +48,17 @@ def read_status(folder: Path) -> Status:
     if not path.exists():
         return Status(names.RUNNING, "", None)
     status = read_json(path, trained_again(folder))
-    return Status(status["state"], status["reason"], status.get("last_step"))
+    return Status(status["state"], status["reason"], status.get("last_step"), status.get("diverged_at"))
 
 
-def write_status(folder: Path, state: str, reason: str = "") -> None:
-    """Replace status.json."""
+def write_status(folder: Path, state: str, reason: str = "", diverged_at: int | None = None) -> None:
+    """Replace status.json; a failed trial stays one that diverged."""
+    if state == names.FAILED and diverged_at is None:
+        diverged_at = read_status(folder).diverged_at
     reports = read_reports(folder / names.LEDGER_FILE) if state != names.RUNNING else []
     last_step = reports[-1][names.STEP] if reports else None
-    write_json(folder / names.STATUS_FILE, {"state": state, "reason": reason, "last_step": last_step})
+    said = {"state": state, "reason": reason, "last_step": last_step}
+    write_json(folder / names.STATUS_FILE, said if diverged_at is None else said | {"diverged_at": diverged_at})
 
 
 def read_trial(folder: Path) -> tuple[Status, list[Row]]:
@@ -64,8 +68,9 @@ def read_trial(folder: Path) -> tuple[Status, list[Row]]:
     """
     status = read_status(folder)
     reports = read_whole_ledger(folder, status)
-    if status.state != names.FAILED and (step := diverged_at(reports)) is not None:
-        status = status._replace(state=names.FAILED, reason=diverged(step))
+    if status.diverged_at is None and (step := diverged_at(reports)) is not None:
+        reason = status.reason if status.state == names.FAILED else diverged(step)
+        status = status._replace(state=names.FAILED, reason=reason, diverged_at=step)
     return status, reports
 
 

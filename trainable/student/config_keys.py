@@ -28,7 +28,6 @@ _TOLD: Final = (
     *("pad_token_id", "attention_dropout", "return_dict", "output_hidden_states", "output_attentions"),
     "architectures",
 )
-CAUSAL: Final = ["LlamaForCausalLM"]
 SET: Final[dict[str, Any]] = {
     "pad_token_id": None,  # the embedding of a padding token gets no gradient; in packed text it is a token like others
     "attention_dropout": 0.0,  # and whatever else is a dropout (`_is_dropout`): both arms and a resumption see the same
@@ -40,7 +39,7 @@ SET: Final[dict[str, Any]] = {
     "dtype": "float32",  # of the weights; loop.precision is that of the products
     "torch_dtype": "float32",
     "quantization_config": None,  # weights are made here, not loaded
-    "architectures": CAUSAL,
+    "architectures": ["LlamaForCausalLM"],
     "auto_map": None,  # no code of a folder is ever run
     "trust_remote_code": False,
 }

@@ -16,7 +16,14 @@ from trainable.student.checkpoint import RunState
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number, from optimizer step `step` on."""
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message, step)
+        self.message, self.step = message, step
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True)
@@ -63,5 +70,6 @@ def check_finite(name: str, loss: float, step: int, lr: float, weight: float) ->
     if not math.isfinite(loss):
         raise TrainingDiverged(
             f"{name} is {loss} at step {step} (learning rate {lr:.3g}, teacher weight {weight:.3g}): "
-            "lower optimizer.lr or optimizer.clip_norm, or raise optimizer.warmup_steps."
+            "lower optimizer.lr or optimizer.clip_norm, or raise optimizer.warmup_steps.",
+            step,
         )

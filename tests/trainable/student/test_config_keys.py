@@ -79,7 +79,7 @@ def weights_after_a_step(name: str) -> dict[str, torch.Tensor]:
     model = build_model(ModelConfig(name=name), vocab_size=320, context=64, seed=0)
     ids_BxT = torch.arange(320).view(5, 64)
     torch.manual_seed(len(name))  # whatever is random now differs between two calls
-    batch_loss(model, Batch(ids_BxT[:, :-1], ids_BxT[:, 1:]), None).backward()  # type: ignore[no-untyped-call]
+    batch_loss(model, Batch(ids_BxT[:, :-1], ids_BxT[:, 1:], ids_BxT[:, :-1].numpy()), None).backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     return model.state_dict()
 

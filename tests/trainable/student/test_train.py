@@ -9,6 +9,7 @@ say so in the commit. A change for speed or beauty must leave the curves as they
 import contextlib
 import json
 import math
+import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -180,8 +181,10 @@ def test_the_published_packing_trains_with_its_padding_left_out(tmp_path: Path) 
 
 def test_a_training_loss_that_is_no_number_ends_the_run_and_says_where(small: tuple[TrialConfig, RunData]) -> None:
     config = override(small[0], {"optimizer.lr": 1e30, "optimizer.clip_norm": 1e30, **LINEAR})
-    with pytest.raises(TrainingDiverged, match=r"loss is \S+ at step \d+ \(learning rate \S+, teacher weight \S+\)"):
+    said = r"loss is \S+ at step \d+ \(learning rate \S+, teacher weight \S+\)"
+    with pytest.raises(TrainingDiverged, match=said) as diverged:
         reports_of(config, small[1])
+    assert f"at step {diverged.value.step} (" in str(pickle.loads(pickle.dumps(diverged.value))), "workers send it"
 
 
 def test_a_validation_loss_that_is_no_number_ends_the_run_too(
