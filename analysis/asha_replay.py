@@ -91,10 +91,12 @@ def _check(results: tuple[Path, ...], grace: tuple[int, ...], factor: tuple[int,
 
 
 def _left_out(results: Results) -> list[str]:
-    """Sentence on a run in which ASHA was on: trials it stopped cannot be replayed, and the worst are missing."""
-    stopped = int((results.trials[STATE] == names.STOPPED).sum())
+    """Sentences on trials that cannot be replayed: those that ASHA stopped (the worst), those that did not finish."""
+    states = results.trials[STATE]
+    stopped, others = int((states == names.STOPPED).sum()), int(states.isin([names.FAILED, names.RUNNING]).sum())
     said = f"  {stopped} trials were stopped and are left out: replayed over the others, ASHA saves less than it would."
-    return [said] if stopped else []
+    unfinished = f"  {others} of {len(states)} trials failed or have not ended, and are left out."
+    return [said] * (stopped > 0) + [unfinished] * (others > 0)
 
 
 def _nothing(results: tuple[Path, ...], controls: bool) -> str:

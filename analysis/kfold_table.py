@@ -20,8 +20,11 @@ from analysis.results import load
 from analysis.sections.document import latex, markdown, print_sections
 from analysis.sections.fold_sections import kfold_sections, left_out_lines
 from analysis.tables.folds import ROW_COLUMNS, KfoldStatistics, kfold_rows, kfold_statistics, left_out
+from analysis.tables.planned import planned_trials
 from analysis.tables.statistics import SignedRank, TTest
+from trainable import names
 from trainable.errors import InputError
+from trainable.record.run_record import read_record
 
 Format = Literal["terminal", "csv", "markdown", "latex"]
 
@@ -40,7 +43,8 @@ def main(
         arm: only this arm; all of them if not given
     """
     trials = load(results).trials
-    rows, outs = kfold_rows(trials), left_out(trials)
+    is_run = (results / names.RUN_FILE).is_file()  # kept tables of others have no plan
+    rows, outs = kfold_rows(trials), left_out(trials, planned_trials(read_record(results)) if is_run else None)
     if arm is not None:
         known = dict.fromkeys([*rows[ARM], *outs[ARM]])
         rows, outs = _only(rows, arm), _only(outs, arm)

@@ -9,6 +9,7 @@ for other tools, and are read only where somebody kept them without the ledgers.
 `python -m analysis.summary results/schedule_search/my_run` writes trials.parquet and curves.parquet again.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from analysis.columns import (
     CURVES_CSV,
     DERIVED,
     LAST_REPORT,
+    REASON,
     SCHEDULE,
     SECONDS_PER_STEP,
     STATE,
@@ -29,12 +31,12 @@ from analysis.columns import (
     WHO,
 )
 from analysis.table_file import read_table, write_table
-from analysis.tables.pairing import time_to_control
+from analysis.tables.pairing import AGAINST_CONTROL, time_to_control
 from trainable import names
 from trainable.errors import DamagedFile
 from trainable.record.run_files import run_files
 from trainable.record.run_record import RunRecord, read_record
-from trainable.record.trial_files import read_facts, read_status, read_whole_ledger
+from trainable.record.trial_files import diverged, diverged_at, read_facts, read_trial
 
 
 class Results(NamedTuple):
@@ -82,10 +84,10 @@ def load(run: str | Path) -> Results:
         return build(run)
     tables = (run / names.TRIALS_TABLE, run / names.CURVES_TABLE)
     if all(path.is_file() for path in tables):
-        return Results(*map(read_table, tables))
+        return without_diverged(Results(*map(read_table, tables)))
     tables = (run / TRIALS_CSV, run / CURVES_CSV)
     if all(path.is_file() for path in tables):
-        return Results(*map(_read_csv, tables))
+        return without_diverged(Results(*map(_read_csv, tables)))
     return build(run)
 
 
@@ -95,7 +97,29 @@ def build(run: Path) -> Results:
     found = sorted((run / names.TRIALS_FOLDER).glob(f"*/{names.TRIAL_FILE}"))
     read = [_read_trial(path.parent) for path in found]
     trials = _trials_table(read, settings)
-    return Results(trials, _curves_table(read, trials))
+    return without_diverged(Results(trials, _curves_table(read, trials)))
+
+
+def without_diverged(results: Results) -> Results:
+    """The tables with every trial that diverged failed, without a loss and a gain from there on.
+
+    Of tables kept as text, where an empty field may be a step without an evaluation, infinite losses are known alone.
+    """
+    trials, curves = (table.copy() for table in results)
+    is_ledger = names.EVAL_LOSS_SE in curves  # each row is a report
+    for trial, reports in curves.groupby(TRIAL):
+        rows = reports.reindex(columns=[names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS, names.GAIN]).to_dict("records")
+        step = diverged_at(rows if is_ledger else ({k: v for k, v in row.items() if v == v} for row in rows))
+        if step is None:
+            continue
+        row, after = trials[TRIAL] == trial, (curves[TRIAL] == trial) & (curves[names.STEP] >= step)
+        if (trials.loc[row, STATE] != names.FAILED).all():
+            trials.loc[row, [STATE, REASON]] = [names.FAILED, diverged(step)]
+            curves.loc[curves[TRIAL] == trial, STATE] = names.FAILED
+        lost = [names.EVAL_LOSS, names.EVAL_LOSS_SE, names.GAIN, names.TRAIN_LOSS, *AGAINST_CONTROL]
+        trials.loc[row, [name for name in lost if name in trials]] = math.nan
+        curves.loc[after, [name for name in lost if name in curves]] = math.nan
+    return Results(trials, curves)
 
 
 def write(run: Path) -> Results:
@@ -129,10 +153,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _read_trial(folder: Path) -> _Trial:
-    facts, status = read_facts(folder), read_status(folder)
+    facts, (status, rows) = read_facts(folder), read_trial(folder)
     who = [facts["name"], facts["role"], facts.get("arm", ""), facts["control"], status.state, status.reason]
-    reports = pd.DataFrame(read_whole_ledger(folder, status), columns=list(names.REPORT_COLUMNS))
-    reports = reports.astype("float64").astype({names.STEP: "int64"})
+    reports = pd.DataFrame(rows, columns=list(names.REPORT_COLUMNS)).astype("float64").astype({names.STEP: "int64"})
     return _Trial(dict(zip(WHO, who, strict=True)), names.dotted(facts["config"]), reports)
 
 

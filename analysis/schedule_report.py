@@ -33,6 +33,7 @@ from analysis.tables.schedule_effects import (
     read_space,
 )
 from trainable import names
+from trainable.record.run_record import read_record
 
 Format = Literal["terminal", "markdown", "csv"]
 TABLE: Final = "table"  # of a row of the CSV
@@ -49,15 +50,16 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], format: Format = "termin
         out: folder of the picture (default: figures/ of the run)
     """
     space, trials = read_space(run), load(run).trials
+    said = sections(trials, space, len(read_record(run).confirm_seeds))
     path = (out or run / names.FIGURES_FOLDER) / FIGURE
     drawn = write_or_say(path, partial(save, draw(gain_cells(trials), space)), "--out FOLDER")
     if format == "csv":
         print(as_csv(trials, space), end="")
     elif format == "markdown":
         picture = str(path.relative_to(run) if path.is_relative_to(run) else path.resolve())
-        print(markdown(f"Schedules of {run.name}", sections(trials, space), [picture] if drawn else []), end="")
+        print(markdown(f"Schedules of {run.name}", said, [picture] if drawn else []), end="")
     else:
-        print_sections(sections(trials, space), Console())
+        print_sections(said, Console())
     if drawn:
         print(f"Figure: {shown(path)}", file=sys.stderr)
 

@@ -19,6 +19,11 @@ def number(value: Any, form: str) -> str:
     return format(value, form) if value is not None and np.isfinite(value) else DASH
 
 
+def out_of(found: int, planned: int) -> str:
+    """ "5", or "4 of 5" where fewer were found than planned."""
+    return str(found) if found >= planned else f"{found} of {planned}"
+
+
 def clip(text: str, length: int = 160) -> str:
     """One line of at most `length` characters."""
     line = " ".join(text.split())

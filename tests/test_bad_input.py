@@ -4,6 +4,7 @@ A case is a command line, what it needs on disk, and three fragments of the sent
 wrong, where, and what to do. To add one, add a line to a table.
 """
 
+import gzip
 import json
 import os
 import runpy
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import tyro
 from commands import run_module
+from foreign_tokenizers import save, word_level
 from small_corpus import small_sentences
 from sweep_specs import run_record
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -54,6 +56,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(machine, "start_ray", no_ray)
@@ -78,15 +82,33 @@ def damaged_parquet(folder: Path) -> None:
     (folder / "bad.parquet").write_bytes(content)
 
 
+def two_columns(folder: Path) -> None:
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 2, names=["text", "text"]), folder / "bad.parquet")
+
+
+def split_files(*names: str) -> Callable[[Path], object]:
+    """A folder of text files of these names, of 600 rows each."""
+
+    def write(folder: Path) -> None:
+        (folder / "three").mkdir()
+        for name in names:
+            (folder / "three" / (name if "." in name else f"{name}.txt")).write_text(f"text of {name}\n" * 600)
+
+    return write
+
+
 def unreadable(folder: Path) -> None:
     (folder / "bad.txt").symlink_to("/proc/self/mem")  # root may read any file, but nobody address 0 of a process
 
 
-def tokenizer(vocabulary: dict[str, int], config: object = None, bos: int | None = None) -> Callable[[Path], object]:
+def tokenizer(
+    vocabulary: dict[str, int], config: object = None, bos: int | None = None, unknown: str = "<unk>"
+) -> Callable[[Path], object]:
     def write(folder: Path) -> None:
         (folder / "words").mkdir()
-        encoder = Tokenizer(models.WordLevel(vocabulary, unk_token=next(iter(vocabulary))))
+        encoder = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
         encoder.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        encoder.add_special_tokens([token for token in ("<s>", "</s>") if token in vocabulary])
         if bos is not None:
             encoder.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
         encoder.save(str(folder / "words" / "tokenizer.json"))
@@ -96,6 +118,15 @@ def tokenizer(vocabulary: dict[str, int], config: object = None, bos: int | None
     return write
 
 
+def hub_tokenizer(folder: Path) -> None:
+    """A hub cache, in the folder that HF_HUB_CACHE names, with a tokenizer.json and nothing else."""
+    repository = folder / "hub" / "models--org--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("c0")
+    save(word_level(["<unk>"], ["</s>"]), repository / "snapshots" / "c0")
+
+
+SENTENCE_WORDS = sorted({word for line in small_sentences() for word in line.split()} - {"the", "a"})
 WORDS = {"<unk>": 0, "<s>": 1, "</s>": 2, "the": 3, "a": 4}
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -351,9 +382,11 @@ CORPUS = {
     "corpus of a name too long": Case(f"--corpus {'a' * 5000}.txt", "name too long", "'aaaa", "correct it"),
     "corpus on the hub without network": Case("--corpus nobody/nothing", "HF_HUB_OFFLINE", "nobody/nothing", "or run"),
     "corpus of another kind": Case(
-        "--corpus bad.csv", "unknown ending '.csv'", "bad.csv", "give a .parquet", text(b"a", "bad.csv")
+        "--corpus bad.doc", "unknown ending '.doc'", "bad.doc", "give a .parquet", text(b"a", "bad.doc")
     ),
-    "folder without a corpus": Case("--corpus .", "no parquet files", "holds no", "give a .parquet"),
+    "folder without a corpus": Case(
+        "--corpus empty", "no files of text", "empty holds no", "give a .parquet", lambda f: (f / "empty").mkdir()
+    ),
     "pipe": Case("--corpus bad.txt", "is a pipe", "bad.txt", "give a .parquet", lambda f: os.mkfifo(f / "bad.txt")),
     "unreadable": Case("--corpus bad.txt", "cannot read", "bad.txt", "check its permissions", unreadable),
     "empty text": Case("--corpus bad.txt", "has no rows", "bad.txt", "give a corpus with text", text(b"")),
@@ -375,9 +408,7 @@ CORPUS = {
     "Latin-1": Case(
         "--corpus bad.txt", "is not UTF-8", "row 2 of", "convert the file", text(b"fine\nfa\xe7ade\n" * 300)
     ),
-    "UTF-16": Case(
-        "--corpus bad.txt", "NUL byte in row 1", "bad.txt", "give a UTF-8 text", text("text\n".encode("utf-16"))
-    ),
+    "UTF-16": Case("--corpus bad.txt", "is UTF-16", "row 1 of", "convert the file", text("text\n".encode("utf-16"))),
     "column of a text file": Case("--column body", "has no column 'body'", "small.txt", "leave corpus.column out"),
     "column of the built-in text": Case(
         "--corpus builtin --column body", "no column 'body'", "built-in", "use the column"
@@ -460,6 +491,38 @@ CORPUS = {
         "give a corpus with text",
         parquet(text=pa.array([], pa.string())),
     ),
+    "parquet with two columns of the name": Case(
+        "--corpus bad.parquet", "2 columns 'text'", "bad.parquet", "rename or remove", two_columns
+    ),
+    "jsonl with a comma too many": Case(
+        "--corpus bad.jsonl",
+        "a comma with nothing after it, at character 14",
+        "row 601 of",
+        "one JSON object a line",
+        text(b'{"text": "a"}\n' * 600 + b'{"text": "a",}\n', "bad.jsonl"),
+    ),
+    "jsonl.gz that is cut": Case(
+        "--corpus bad.jsonl.gz",
+        "is not a whole .gz file",
+        "bad.jsonl.gz",
+        "download",
+        text(gzip.compress(b'{"text": "a"}\n' * 600)[:-9], "bad.jsonl.gz"),
+    ),
+    "csv with an unquoted comma": Case(
+        "--corpus bad.csv", "2 values", "line 2 of", "quote values", text(b"text\none, two\n", "bad.csv")
+    ),
+    "folder without a train split": Case(
+        "--corpus three", "no split 'train'", "three", "one of 'test', 'validation'", split_files("test", "dev")
+    ),
+    "split that is not there": Case(
+        "--corpus three --set corpus.split=dev", "no split 'dev'", "three", "one of 'train'", split_files("train")
+    ),
+    "split of a file": Case("--set corpus.split=dev", "has no splits", "corpus.split is 'dev'", "leave it out"),
+    "split of no name": Case("--set corpus.split=", "is empty", "corpus.split", "such as train"),
+    "folder of several forms": Case(
+        "--corpus three", "several forms (a.txt; b.csv)", "three", "give a pattern", split_files("a.txt", "b.csv")
+    ),
+    "pattern of nothing": Case("--corpus three/*.txt", "no file matches", "three/*.txt", "correct corpus.source"),
     "damaged saved data set": Case(
         "--corpus .", "is not a whole saved", "workplace", "save it again", text(b"{", "state.json")
     ),
@@ -487,17 +550,61 @@ TOKENIZER = {
         tokenizer(WORDS, config=[1]),
     ),
     "tokenizer without an end of text": Case(
-        "--tokenizer words", "no end-of-text token", "words", "as eos_token", tokenizer({"<unk>": 0, "a": 1})
+        "--tokenizer words", "no end-of-text token", "words", "tokens.eos=TOKEN", tokenizer({"<unk>": 0, "a": 1})
+    ),
+    "end of text that the vocabulary lacks": Case(
+        "--tokenizer words",
+        "'<|end|>' as eos_token",
+        "tokenizer_config.json",
+        "correct the name",
+        tokenizer(WORDS, config={"eos_token": "<|end|>"}),
+    ),
+    "end of text that is no text": Case(
+        "--tokenizer words",
+        "2 as eos_token",
+        "tokenizer_config.json",
+        "write the text of one token",
+        tokenizer(WORDS, config={"eos_token": 2}),
+    ),
+    "setting that names no token": Case(
+        "--tokenizer words --set tokens.eos=<end>", "'<end>'", "tokens.eos", "give one of its tokens", tokenizer(WORDS)
+    ),
+    "end of text for a tokenizer trained here": Case(
+        "--tokenizer train:512 --set tokens.eos=</s>", "'</s>'", "tokens.eos", "leave tokens.eos out"
+    ),
+    "hub tokenizer of which the end of text is not known": Case(
+        "--tokenizer org/name",
+        "which names its end of text",
+        "tokenizer_config.json of 'org/name'",
+        "run once with network",
+        hub_tokenizer,
+    ),
+    "tokenizer of a newer library": Case(
+        "--tokenizer .",
+        "cannot be read by tokenizers ",
+        "tokenizer.json",
+        "a newer version of tokenizers?",
+        text(b'{"version": "9.0", "model": {"type": "New"}}', "tokenizer.json"),
+    ),
+    "tokenizer that does not know the text": Case(
+        "--tokenizer words",
+        "cannot read 600 of 600 rows",
+        "mostly '<unk>', or none",
+        "take a tokenizer made for this text",
+        tokenizer(WORDS),
+    ),
+    "tokenizer without a token for what it does not know": Case(
+        "--tokenizer words", "cannot read a row", "words", "take one that has", tokenizer({"</s>": 0}, unknown="[UNK]")
     ),
     "tokenizer of two million ids": Case(
         "--tokenizer words", "ids up to 2,000,000", "words", "number its tokens", tokenizer(WORDS | {"b": 2_000_000})
     ),
     "ids outside the vocabulary": Case(
         "--tokenizer words --packing as_published",
-        "gave token id 99",
-        "has 5 tokens",
+        "gave token id 9999",
+        "tokens: check",
         "check its tokenizer.json",
-        tokenizer(WORDS, bos=99),
+        tokenizer(WORDS | {word: 5 + i for i, word in enumerate(SENTENCE_WORDS)}, bos=9999),
     ),
 }
 
@@ -530,8 +637,8 @@ MODEL = {
     "unknown rope": Case(
         "--model llama", "'odd'", "llama", "mend its config.json", model(rope_scaling={"rope_type": "odd"})
     ),
-    "padding outside the vocabulary": Case(
-        "--model llama", "adding_idx", "llama", "mend its config.json", model(pad_token_id=5000)
+    "weights of zeros": Case(
+        "--model llama", "gives no gradient", "llama", "mend its config.json", model(initializer_range=1e-46)
     ),
     "vocabulary of the tokenizer larger than the model's": Case(
         "--model llama --set tokens.context=32",
@@ -707,3 +814,17 @@ def test_linked_corpus_is_known_by_the_name_of_the_link(workplace: Path) -> None
     (workplace / "small.txt").rename(workplace / "0123abc")
     (workplace / "link.txt").symlink_to(workplace / "0123abc")
     assert "link.txt" in plan_of("--corpus link.txt")
+
+
+def test_the_plan_says_which_files_and_which_split_are_read(workplace: Path) -> None:
+    split_files("train", "test", "readme.md")(workplace)
+    told = "1 text file, train.txt; split train is read, not test (corpus.split); not read: readme.md"
+    assert f"corpus {workplace}/three: {told}" in plan_of("--corpus three")
+    assert "split test is read, not train" in plan_of("--corpus three --set corpus.split=test")
+
+
+def test_a_pattern_is_read_from_any_working_directory(workplace: Path) -> None:
+    split_files("part-0", "part-1", "other.md")(workplace)
+    assert f"corpus {workplace}/three/part-*: 2 text files, part-0.txt to part-1.txt" in plan_of(
+        "--corpus 'three/part-*'"
+    )

@@ -124,6 +124,10 @@ class TrialConfig:
             raise InputError(f"{' and '.join(beyond)} but loop.steps is {steps}: give more steps, or --set {shown}.")
 
 
+DEFAULT = TrialConfig()
+YOUNGER = (("tokens", "eos"),)  # settings that came after runs were recorded
+
+
 def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
     """A copy of `config` with dotted keys changed, e.g. {"teacher.steps": 40, "seed": 1}.
 
@@ -189,6 +193,18 @@ def _hints() -> dict[str, Any]:
 def to_dict(config: TrialConfig) -> dict[str, Any]:
     """Nested dict of plain values, fit for JSON."""
     return dataclasses.asdict(config)
+
+
+def identity(config: TrialConfig) -> dict[str, Any]:
+    """What to take fingerprints of: as `to_dict`, without younger settings that have their default.
+
+    So the checkpoints and blocks of a run that was begun before there were such settings are still found.
+    """
+    tree = to_dict(config)
+    for group, name in YOUNGER:
+        if tree[group][name] == getattr(getattr(DEFAULT, group), name):
+            del tree[group][name]
+    return tree
 
 
 def from_dict(tree: Mapping[str, Any]) -> TrialConfig:

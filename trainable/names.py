@@ -15,7 +15,9 @@ TOKENS: Final = "tokens"  # target tokens trained on so far
 TOKENS_PER_SECOND: Final = "tokens_per_second"  # of training steps since the last report; null at step 0
 TRAIN_SECONDS: Final = "train_seconds"  # spent in training steps so far
 EVAL_SECONDS: Final = "eval_seconds"  # spent in evaluations so far
-PEAK_MEMORY_MIB: Final = "peak_memory_mib"  # of the trial's process so far (of the GPU on CUDA)
+PEAK_MEMORY_MIB: Final = (
+    "peak_memory_mib"  # of the trial's process since the trial began (of the GPU on CUDA); null: not known
+)
 TIMESTAMP: Final = "timestamp"  # of the report, seconds since the epoch
 
 REPORT_COLUMNS: Final = (
@@ -33,6 +35,8 @@ REPORT_COLUMNS: Final = (
     PEAK_MEMORY_MIB,
     TIMESTAMP,
 )
+
+UNREAD_TOLD: Final = 0.01  # share of rows that a tokenizer cannot read, above which it is a warning
 
 # What a trial is for.
 CONTROL: Final = "control"  # no teacher; the other side of every pair

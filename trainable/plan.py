@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainable.config import TrialConfig, from_dict, override, to_dict
+from trainable.config import TrialConfig, from_dict, identity, override, to_dict
 from trainable.record.files import fingerprint, require_folder_name
 
 A_BYTE = {"memory": 1}  # Ray refuses a trial that asks for nothing
@@ -41,7 +41,7 @@ class TrialPlan:
 
 def data_key(config: TrialConfig) -> str:
     """Fingerprint of the token blocks that a trial reads: equal keys, equal blocks."""
-    tree = to_dict(config)
+    tree = identity(config)
     return fingerprint([tree["corpus"], tree["tokens"]])
 
 

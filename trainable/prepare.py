@@ -19,6 +19,8 @@ from trainable.teacher.build import Counter, teacher_loss, teacher_table
 from trainable.teacher.table import BigramTable
 from trainable.text.blocks import TokenBlocks, joined_blocks, separable, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.packing import RowCounts
+from trainable.text.reading import Reading, read_sample, reading_lines
 from trainable.text.split import Parts, permuted_rows, split_rows, teacher_parts
 from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, is_trained
 from trainable.text.workers import LOCAL, Workers
@@ -110,19 +112,24 @@ class Preparation:
         """The data and facts of one run, as `prepare_run` gives them."""
         # 1 the corpus, whatever is taken of it, and which rows are
         wanted = config.corpus
-        corpus = self._open(CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column))
+        corpus = self._open(
+            CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column, split=wanted.split)
+        )
         split = split_rows(corpus.rows, wanted, self._permuted)
         novels = " (four novels of 1 MB)" if corpus.demonstration else ""
-        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}")
+        of_split = f" of split {corpus.split}" if corpus.split else ""
+        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}{of_split}")
         # with the positions in the permutation, these say which rows a product is made of
         decided_by = (corpus.fingerprint, corpus.column, wanted.split_seed)
 
         # 2 the tokenizer: one for all, or trained on the run's own training rows
         spec = config.tokens.tokenizer
         tokenizer = self._once(
-            ("tokenizer", spec, (decided_by, split.train_parts) if is_trained(spec) else None),
-            lambda: corpus_tokenizer(spec, corpus, split.train, self._cache),
+            ("tokenizer", spec, config.tokens.eos, (decided_by, split.train_parts) if is_trained(spec) else None),
+            lambda: corpus_tokenizer(spec, corpus, split.train, self._cache, eos=config.tokens.eos),
         )
+        if not is_trained(spec):
+            self._once(("sample", spec, config.tokens.eos, decided_by), lambda: read_sample(tokenizer, corpus))
 
         # 3 the blocks: each part is tokenised once, and joined with others
         def blocks_of(group: Parts, label: str) -> TokenBlocks:
@@ -151,6 +158,11 @@ class Preparation:
         held_out = joined(tokenised((split.eval_part,), "validation rows"), "validation rows")
         _require_batch(config, train)
         self._say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
+        rows, empty, unread, eos = (
+            getattr(train, name) + getattr(held_out, name) for name in ("rows", *RowCounts._fields)
+        )
+        for line in reading_lines(Reading("training and validation rows", rows - empty, unread, eos), tokenizer):
+            self._say(line)
 
         # 4 the teacher's table, from the counts of its parts
         counted = train_parts
@@ -198,15 +210,19 @@ def _facts(
             "source": corpus.name,
             "fingerprint": corpus.fingerprint,
             "rows": corpus.rows,
+            "split": corpus.split,
             "train_rows": train.rows,
             "eval_rows": held_out.rows,
-            "empty_rows": train.empty_rows + held_out.empty_rows,
+            **{name: getattr(train, name) + getattr(held_out, name) for name in RowCounts._fields},
             "demonstration": corpus.demonstration,
         },
         "tokenizer": {
             "spec": config.tokens.tokenizer,
             "fingerprint": tokenizer.fingerprint,
             "vocab_size": tokenizer.vocab_size,
+            "eos": tokenizer.special.eos,
+            "eos_from": tokenizer.special.eos_from,
+            "switched_off": tokenizer.switched_off,
         },
         "tokens": {
             "train_tokens": len(train.stream_N),

@@ -28,7 +28,8 @@ from trainable.record.run_files import RunFiles, run_files
 from trainable.record.tensorboard import TensorBoardLog
 from trainable.record.trial_files import checkpoint_name, write_status
 from trainable.shared_data import data_of
-from trainable.student.train import Report, RunData, TrainingDiverged, train
+from trainable.student.late_loss import TrainingDiverged
+from trainable.student.train import Report, RunData, train
 
 
 def make_trainable(run: str, blocks: BlocksByKey, tables: TablesByKey, needs: Needs) -> Any:

@@ -1,25 +1,24 @@
 """A published run from its TensorBoard event files: one row a step, how it ended, what is wrong with it.
 
-A file that is empty, cut off or doubled never ends the reading: the run is kept, and says what is wrong.
+A file that is empty, damaged or cut off never ends the reading: the run is kept, and says what is wrong. A loss that is
+no number ends the run where it stands, whatever came after: it has diverged, and its last finite loss is not its last.
 """
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from tensorboard.util import tensor_util
 
 from analysis.published.folder_names import Setting, parse_name
+from analysis.published.joined_events import Events, read_events
 from trainable import names
 
-EVENT_FILES: Final = "*tfevents*"
 TAGS: Final = {"eval/loss": names.EVAL_LOSS, "train/loss": names.TRAIN_LOSS, "eval/runtime": names.EVAL_SECONDS}
 END_TAG: Final = "train/train_runtime"  # written when training ends: its step is the last, its value the wall seconds
-MODEL_TAG: Final = "model_config/text_summary"
+LOSS_TAGS: Final = ("eval/loss", "train/loss")
 # A soft loss is about 2.4 nats above the training loss of the same run, a plain one at most 0.7 above it.
 SOFT_LOSS_EXCESS: Final = 1.5
 
@@ -35,6 +34,7 @@ class PublishedRun:
     problems: tuple[str, ...]
     loop_steps: float = np.nan
     wall_seconds: float = np.nan
+    diverged_at: float = np.inf  # step of the first loss that is no number
 
     @property
     def role(self) -> str:
@@ -47,82 +47,63 @@ class PublishedRun:
         return self.reports[np.isfinite(self.reports[names.EVAL_LOSS])]
 
 
-@dataclass(frozen=True)
-class _Events:
-    """An event file as read."""
-
-    rows: pd.DataFrame  # tag, step, wall (seconds since 1970), value
-    start: float  # seconds since 1970
-    layers: int | None  # of the model that ran
-    problem: str = ""
-
-
 def read_published_run(folder: Path) -> PublishedRun:
     """The run in a folder of event files. Nothing in it raises: what is wrong is told in `problems`."""
     setting, misnamed = parse_name(folder.name)
-    files = sorted(folder.glob(EVENT_FILES))
-    events, others = _choose([_read_events(path) for path in files])
-    reports, ends = _reports(events), events.rows[events.rows["tag"] == END_TAG]
-    missing = "" if files else "no event file in the folder"
-    empty = "no evaluation in the event file" if files and reports[names.EVAL_LOSS].isna().all() else ""
-    cut = "" if missing or empty or len(ends) else f"cut short: nothing after step {events.rows['step'].max():.0f}"
+    events = read_events(folder, tuple(TAGS), END_TAG)
+    reports, end = _reports(events.rows), _end(events.rows)
+    missing = "" if events.files else "no event file in the folder"
+    evaluated = (events.rows["tag"] == "eval/loss").any()
+    empty = "no evaluation in the event file" if events.files and not evaluated else ""
+    diverged_at, diverged = _divergence(events.rows)
+    reports.loc[reports[names.STEP] >= diverged_at, [names.EVAL_LOSS, names.TRAIN_LOSS]] = np.nan
+    cut = "" if missing or empty or end else f"cut short: nothing after step {events.rows['step'].max():.0f}"
     soft = _soft_loss(setting, reports)
     if soft:
         reports[names.EVAL_LOSS] = np.nan
-    state = names.FAILED if missing or empty or soft else names.RUNNING if cut else names.FINISHED
-    other_depth = _other_depth(setting, events)
-    problems = tuple(filter(None, (misnamed, other_depth, missing, events.problem, others, empty, soft, cut)))
-    end = ends.iloc[-1] if len(ends) else {"step": np.nan, "value": np.nan}
+    state = names.FAILED if missing or empty or soft or diverged else names.RUNNING if cut else names.FINISHED
+    told = (misnamed, _depth(setting, events), missing, *events.problems, empty, diverged, soft, cut)
     return PublishedRun(
-        folder.name, setting, reports, state, problems, float(end["step"]), round(float(end["value"]), 3)
+        folder.name,
+        setting,
+        reports,
+        state,
+        tuple(filter(None, told)),
+        float(end.get("step", np.nan)),
+        round(float(end.get("seconds", np.nan)), 3),
+        diverged_at,
     )
 
 
-def _choose(read: list[_Events]) -> tuple[_Events, str]:
-    """The event file with the most evaluations (the newest of equals), and a word on the others: runs never mix."""
-    if not read:
-        return _Events(pd.DataFrame(columns=["tag", "step", "wall", "value"]), np.nan, None), ""
-    chosen = max(read, key=lambda events: ((events.rows["tag"] == "eval/loss").sum(), events.start))
-    many = f"{len(read)} event files in the folder: the one with the most evaluations counts" if len(read) > 1 else ""
-    return chosen, many
-
-
-def _read_events(path: Path) -> _Events:
-    """All of an event file that can be read. TensorBoard's reader ends at a record that is cut off or damaged."""
-    rows: list[tuple[str, int, float, float]] = []
-    start, layers, problem = np.nan, None, ""
-    try:
-        for event in EventFileLoader(str(path)).Load():
-            start = event.wall_time if np.isnan(start) else start
-            for tag, value in ((one.tag, tensor_util.make_ndarray(one.tensor)) for one in event.summary.value):
-                if tag == MODEL_TAG:
-                    layers = json.loads(value.item().decode())["num_hidden_layers"]
-                elif tag in TAGS or tag == END_TAG:
-                    rows.append((tag, event.step, event.wall_time, float(value.item())))
-    except Exception as error:  # whatever a damaged file makes the reader raise, the trial is kept and says so
-        problem = f"the event file is damaged ({type(error).__name__})"
-    return _Events(pd.DataFrame(rows, columns=["tag", "step", "wall", "value"]), start, layers, problem)
-
-
-def _reports(events: _Events) -> pd.DataFrame:
+def _reports(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a step at which the run evaluated or logged.
 
-    train_seconds = wall clock since the start - seconds spent in evaluations. An event is written after what it tells
-    of, so an evaluation's own seconds count as spent at its step.
+    train_seconds = seconds since the start - those spent in evaluations. An event is written after what it tells of, so
+    an evaluation's own seconds count as spent at its step.
     """
-    rows = events.rows[events.rows["tag"].isin(TAGS)].drop_duplicates(["tag", "step"], keep="last")
+    rows = rows[rows["tag"].isin(TAGS)]
     table = rows.pivot(index="step", columns="tag", values="value").reindex(columns=list(TAGS)).rename(columns=TAGS)
     table = table.astype("float64").round(6)
     table[names.EVAL_SECONDS] = table[names.EVAL_SECONDS].fillna(0).cumsum().round(3)
-    wall = rows.groupby("step")["wall"].max().astype("float64") - _start(events)
-    table[names.TRAIN_SECONDS] = (wall - table[names.EVAL_SECONDS]).round(3)
+    table[names.TRAIN_SECONDS] = (rows.groupby("step")["seconds"].max() - table[names.EVAL_SECONDS]).round(3)
     return table.rename_axis(index=names.STEP, columns=None).reset_index().astype({names.STEP: "int64"})
 
 
-def _start(events: _Events) -> float:
-    """When training began: its end - its own count of seconds; of a run that was cut short, its first event."""
-    ends = events.rows[events.rows["tag"] == END_TAG]
-    return float((ends["wall"] - ends["value"]).iloc[-1]) if len(ends) else events.start
+def _end(rows: pd.DataFrame) -> Mapping[Any, Any]:
+    """The event that ended training; empty where there is none, or training went on after it."""
+    ends = rows[rows["tag"] == END_TAG]
+    is_last = len(ends) and ends["step"].iloc[-1] >= rows["step"].max()
+    return ends.iloc[-1].to_dict() if is_last else {}
+
+
+def _divergence(rows: pd.DataFrame) -> tuple[float, str]:
+    """The first step with a training or validation loss that is no number, and what to say of it; infinity and "" if
+    all are numbers."""
+    losses = rows[rows["tag"].isin(LOSS_TAGS) & ~np.isfinite(rows["value"])].sort_values("step", kind="stable")
+    if losses.empty:
+        return np.inf, ""
+    tag, step, value = losses.iloc[0][["tag", "step", "value"]]
+    return float(step), f"diverged: {tag} is {value} at step {step:.0f}"
 
 
 def _soft_loss(setting: Setting, reports: pd.DataFrame) -> str:
@@ -136,7 +117,10 @@ def _soft_loss(setting: Setting, reports: pd.DataFrame) -> str:
     return f"evaluated with the soft loss (ends at {evaluated.iloc[-1]:.4f}): not a plain validation loss"
 
 
-def _other_depth(setting: Setting, events: _Events) -> str:
-    if events.layers is None or setting.layers in (None, events.layers):
+def _depth(setting: Setting, events: Events) -> str:
+    """What to say of the depth that the folder's name gives, where the event files say another or none."""
+    if setting.layers is None or events.rows.empty or events.layers == setting.layers:
         return ""
+    if events.layers is None:
+        return f"the event file does not say how many layers the model has: {setting.layers} by its name"
     return f"the name says {setting.layers} layers, the model in the event file has {events.layers}"

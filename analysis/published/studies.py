@@ -53,7 +53,9 @@ def read_study(folder: Path) -> Results:
     runs = [read_published_run(path) for path in sorted((folder / "runs").iterdir()) if path.is_dir()]
     controls = {run.name: _control_of(run, runs) for run in runs}
     curves = _with_gain(runs, controls)
-    rows = [_trial_row(run, controls[run.name], curves[curves[TRIAL] == run.name]) for run in runs]
+    rows = [
+        _trial_row(run, controls[run.name], _unpaired(run, runs), curves[curves[TRIAL] == run.name]) for run in runs
+    ]
     trials = pd.DataFrame(rows, columns=TRIAL_COLUMNS).astype(dict.fromkeys((*WHO, SCHEDULE), "str"))
     reports = curves[[TRIAL, *REPORT]]
     return Results(trials, trials[CURVE_GROUPS].merge(reports, on=TRIAL).reindex(columns=CURVE_COLUMNS))
@@ -86,13 +88,24 @@ def _with_gain(runs: list[PublishedRun], controls: dict[str, PublishedRun | None
     ]
     joined = pd.concat(labelled or [empty], ignore_index=True)
     paired = beside_controls(joined, [CONTROL_NAME, names.STEP], keep_unpaired=True)
-    return paired.assign(**{names.GAIN: paired[names.GAIN].round(6)})
+    diverged = paired[TRIAL].isin([run.name for run in runs if np.isfinite(run.diverged_at)])
+    return paired.assign(**{names.GAIN: paired[names.GAIN].round(6).where(~diverged)})
 
 
-def _trial_row(run: PublishedRun, control: PublishedRun | None, curve: pd.DataFrame) -> dict[str, Any]:
+def _unpaired(run: PublishedRun, runs: list[PublishedRun]) -> str:
+    """Why a run without a control has no gain."""
+    failed = [other.name for other in runs if other.role == names.CONTROL and _pair(other) == _pair(run)]
+    if failed:
+        return f"its control {failed[0]} failed: it has no gain"
+    return "no control of its depth, fold and validation rows: it has no gain"
+
+
+def _trial_row(
+    run: PublishedRun, control: PublishedRun | None, without_control: str, curve: pd.DataFrame
+) -> dict[str, Any]:
     setting = run.setting
     evaluated = curve[np.isfinite(curve[names.EVAL_LOSS])]
-    unpaired = "" if control else "no control of its depth, fold and validation rows: it has no gain"
+    unpaired = "" if control else without_control
     reason = "; ".join(filter(None, (*run.problems, unpaired)))
     who = [run.name, run.role, setting.arm, control.name if control else "", run.state, reason]
     settings = {
@@ -107,9 +120,12 @@ def _trial_row(run: PublishedRun, control: PublishedRun | None, curve: pd.DataFr
         SEED: np.nan,
         LOOP_STEPS: run.loop_steps,
     }
-    last = {names.STEP: 0} if evaluated.empty else {name: evaluated[name].iloc[-1] for name in LAST}
+    if np.isfinite(run.diverged_at):  # its last finite loss is not its last
+        last = {names.STEP: run.diverged_at}
+    else:
+        last = {names.STEP: 0} if evaluated.empty else {name: evaluated[name].iloc[-1] for name in LAST}
     row = dict(zip(WHO, who, strict=True)) | settings | last | {WALL_SECONDS: run.wall_seconds}
-    if control is None or control.state != names.FINISHED:
+    if control is None or control.state != names.FINISHED or np.isfinite(run.diverged_at):
         return row
     reached = time_to_control(evaluated, control.evaluations.iloc[-1])
     return row | {name: round(float(value), 3) for name, value in reached.items()}

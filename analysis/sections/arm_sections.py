@@ -5,14 +5,15 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.columns import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, LOOP_STEPS, ROLE, SECONDS_SAVED, STEPS_SAVED
+from analysis.columns import ARM, EVAL_ROWS, FOLDS, LAYERS, LOOP_STEPS, ROLE, SECONDS_SAVED, STEPS_SAVED
 from analysis.results import Findings
 from analysis.sections.document import Section, Table
 from analysis.sections.run_sections import peak_memory, setting, step_time_table, wall_clock
 from analysis.tables import best as ranking
-from analysis.tables.arms import HIGH, LOSS_SD, LOW, SD, N, compare_arms
+from analysis.tables.arms import FOLD_COUNT, HIGH, LOSS_SD, LOW, PLANNED, SD, N, compare_arms
+from analysis.tables.planned import planned_trials
 from analysis.tables.statistics import Verdict, verdict
-from analysis.wording import DASH, number, plural, saved, signed
+from analysis.wording import DASH, number, out_of, plural, saved, signed
 from trainable import names
 
 VERDICTS: Final[dict[Verdict, str]] = {
@@ -26,7 +27,7 @@ VERDICTS: Final[dict[Verdict, str]] = {
 def arm_sections(found: Findings) -> list[Section]:
     """The setting, what each arm is worth, and the cost."""
     tuned = found.record.tuned
-    compared = compare_arms(found.results, found.record.arms, tuned)
+    compared = compare_arms(found.results, found.record.arms, tuned, planned_trials(found.record))
     return [
         setting(found, tuple(_teachers(found))),
         _verdict(found, compared),
@@ -47,6 +48,7 @@ def _teachers(found: Findings) -> Iterator[str]:
 
 def _verdict(found: Findings, compared: pd.DataFrame) -> Section:
     lines = [_answer(row, compared) for row in compared.to_dict("records") if row[ROLE] != names.CONTROL]
+    lines += _absent(found, compared)
     if not lines:
         is_guided = len(found.record.arms) > 1
         lines = ["No guided arm has finished beside its control." if is_guided else "No teacher in this study."]
@@ -59,6 +61,17 @@ def _verdict(found: Findings, compared: pd.DataFrame) -> Section:
     return Section("Verdict", tuple(lines), subject="verdict")
 
 
+def _absent(found: Findings, compared: pd.DataFrame) -> Iterator[str]:
+    """A sentence on each planned arm that has no unit at all; none where no arm has one."""
+    have = set(compared[ARM]) if len(compared) else set()
+    plans = planned_trials(found.record)
+    guided = plans[plans[ROLE] != names.CONTROL]
+    for arm in found.record.arms if have else ():
+        planned = int((guided[ARM] == arm).sum())
+        if planned and arm not in have:
+            yield f"{arm}: none of its {planned} planned trials has finished beside its control."
+
+
 def _answer(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
     """Answer of the study for one arm in one group, as one sentence."""
     found = verdict(row[LOW], row[HIGH])
@@ -66,7 +79,8 @@ def _answer(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
     if found == "no claim":
         return f"{said}."
     interval = f"95 % interval {signed(row[LOW])} to {signed(row[HIGH])}"
-    return f"{said} (sd {row[SD]:.4f} over {row[N]} units; {interval}); {saved(row[STEPS_SAVED], row[SECONDS_SAVED])}."
+    over = f"sd {row[SD]:.4f} over {out_of(row[N], row[PLANNED])} units"
+    return f"{said} ({over}; {interval}); {saved(row[STEPS_SAVED], row[SECONDS_SAVED])}."
 
 
 def _group(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
@@ -85,18 +99,23 @@ def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section
     rows = tuple(_arm_row(row, compared, tuned) for row in compared.to_dict("records"))
     notes = [
         "gain: the control's validation loss minus the arm's in the same unit, mean over units; 95 % interval: "
-        + (_fold_note(found) if found.settings[FOLDS] else "Student's, over seeds."),
+        + (_fold_note(found, compared) if found.settings[FOLDS] else "Student's, over seeds."),
         "saved: steps and training seconds before the end of the control at which the arm had the control's final loss "
         "(straight line between evaluations); means over units, given only where every unit got there.",
     ]
+    if len(compared) and (compared[N] < compared[PLANNED]).any():
+        notes.append("Where units are missing, an arm stands below the control over the same units.")
     if tuned:
         notes.append(f"Each arm, the control too, has the {tuned} with its lowest mean validation loss.")
     table = Table((*headings, "95 % interval", "steps saved", "seconds saved"), rows)
     return Section("Arms", tuple(notes), (table,) if rows else ())
 
 
-def _fold_note(found: Findings) -> str:
-    folds = found.results.trials[FOLD].nunique()
+def _fold_note(found: Findings, compared: pd.DataFrame) -> str:
+    """How the interval was made: over the folds that pairs have, fewer in one arm than in another perhaps."""
+    planned = int(found.settings[FOLDS])
+    counts = [*dict.fromkeys(compared[FOLD_COUNT])] if len(compared) else [0]
+    folds = " or ".join(out_of(count, planned) for count in counts)
     return f"Nadeau and Bengio's corrected t over {folds} folds; python -m analysis.kfold_table has the other tests."
 
 
@@ -107,7 +126,7 @@ def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None) 
         _group(row, compared).rstrip(": ") or "all",
         row[ARM],
         *([f"{row[tuned]:g}"] if tuned else []),
-        str(row[N]),
+        out_of(row[N], row[PLANNED]),
         f"{row[names.EVAL_LOSS]:.4f} ± {number(row[LOSS_SD], '.4f')}",
         DASH if control else f"{signed(row[names.GAIN])} ± {number(row[SD], '.4f')}",
         DASH if control or verdict(row[LOW], row[HIGH]) == "no claim" else interval,

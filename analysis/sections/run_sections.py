@@ -19,9 +19,12 @@ from analysis.columns import (
 from analysis.results import Findings, Results
 from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
-from analysis.wording import clip, number
+from analysis.tables.planned import missing_trials, planned_by_role, search_lacks
+from analysis.wording import clip, plural
 from trainable import names
 
+MOST_NAMED: Final = 20  # missing trials that are named one by one
+TRIALS_OF: Final = {names.CONTROL: "controls", names.SEARCH: "search trials", names.CONFIRM: "confirmations"}
 NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement
 SAME_TEXT: Final = (
     "Seeds change initial weights and the order of batches, not the validation blocks: the intervals do not cover the "
@@ -61,6 +64,7 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
         f"Corpus: {corpus.source}, {corpus.train_rows:,} training and {corpus.eval_rows:,} validation rows.",
         f"Tokens: {tokens.train_tokens:,} to train on, {tokens.eval_tokens:,} to validate on; "
         f"vocabulary {record.tokenizer.vocab_size:,}, context {settings['tokens.context']}.",
+        *_reading(found),
         f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
         f"evaluated every {', '.join(map(str, every))} steps.",
         *teachers,
@@ -70,6 +74,25 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
     if corpus.demonstration:
         lines.insert(0, "The built-in text, four novels of 1 MB: a first answer about English, at that size.")
     return Section("Setting", tuple(lines), subject="setting")
+
+
+def _reading(found: Findings) -> Iterator[str]:
+    """Which token is the end of text, and how many rows the tokenizer could not read."""
+    corpus, tokenizer = found.record.corpus, found.record.tokenizer
+    if tokenizer.eos is not None:
+        yield f"End of text: the token {tokenizer.eos!r}, from {tokenizer.eos_from}."
+    if tokenizer.switched_off:
+        yield f"Switched off in the tokenizer: {', '.join(tokenizer.switched_off)}."
+    rows = corpus.train_rows + corpus.eval_rows - corpus.empty_rows
+    if corpus.unread_rows:
+        share = corpus.unread_rows / rows
+        warning = "Warning: losses say little of such text, for " if share > names.UNREAD_TOLD else ""
+        yield (
+            f"{warning}{corpus.unread_rows:,} of {rows:,} rows with text ({share:.1%}) are mostly unknown to the "
+            "tokenizer, or give no token."
+        )
+    if corpus.eos_rows:
+        yield f"Warning: {corpus.eos_rows:,} of {rows:,} rows hold text that the tokenizer reads as their end."
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:
@@ -83,13 +106,28 @@ def failed(found: Findings) -> Section:
     trials = found.results.trials
     failed = trials[trials[STATE] == names.FAILED]
     unfinished = trials.loc[trials[STATE] == names.RUNNING, TRIAL]
-    lines = [f"{len(failed)} failed, {len(unfinished)} not ended."]
+    missing = list(_missing(found))
+    lines = [f"{len(failed)} failed, {len(unfinished)} not ended{f', {missing[0]}' if missing else ''}."]
     if len(unfinished):
         lines.append(f"Not ended (running, or cut short): {', '.join(unfinished)}.")
+    lines.extend(missing[1:])
     lines.extend(_without_control(found))
     rows = tuple((row[TRIAL], str(row[names.STEP]), clip(row[REASON])) for _, row in failed.iterrows())
     tables = (Table(("trial", "last step", "reason"), rows),) if rows else ()
     return Section("Failed and unfinished trials", tuple(lines), tables)
+
+
+def _missing(found: Findings) -> Iterator[str]:
+    """How many of the planned trials the run does not have, then which; nothing where it has all."""
+    names_of, lacks = missing_trials(found), search_lacks(found)
+    count = len(names_of) + sum(lack.missing for lack in lacks)
+    if not count:
+        return
+    yield f"{count} of {sum(planned_by_role(found).values())} planned trials missing"
+    which = names_of[:MOST_NAMED] + [f"{len(names_of) - MOST_NAMED} more"] * (len(names_of) > MOST_NAMED)
+    which += [f"{plural(x.layers)}: {x.missing} of {x.planned} {TRIALS_OF[x.role]}" for x in lacks]
+    why = "their folders are gone" if found.record.complete else "not begun yet, or their folders are gone"
+    yield f"Missing ({why}): {', '.join(which)}."
 
 
 def _without_control(found: Findings) -> Iterator[str]:
@@ -104,11 +142,12 @@ def _without_control(found: Findings) -> Iterator[str]:
 
 
 def peak_memory(found: Findings) -> str:
-    """Sentence on the greatest memory of a trial, control and guided."""
+    """Sentence on the greatest memory of a trial, control and guided; trials of which it is not known do not count."""
     trials = found.results.trials
     peaks = trials.groupby(trials[ROLE] == names.CONTROL)[names.PEAK_MEMORY_MIB].max()
-    control, guided = (number(peaks.get(is_control), ",.0f") for is_control in (True, False))
-    return f"Peak memory of a trial: {control} MiB control, {guided} MiB guided."
+    known = {is_control: f"{peak:,.0f} MiB" for is_control, peak in peaks.dropna().items()}
+    control, guided = (known.get(is_control, "not known") for is_control in (True, False))
+    return f"Peak memory of a trial: {control} control, {guided} guided."
 
 
 def step_time_table(results: Results) -> tuple[Table, ...]:

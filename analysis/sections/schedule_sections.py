@@ -27,23 +27,23 @@ from analysis.tables.schedule_effects import (
     marginals,
 )
 from analysis.tables.statistics import verdict
-from analysis.wording import DASH, number, plural, signed
+from analysis.wording import DASH, number, out_of, plural, signed
 from trainable import names
 
 
-def sections(trials: pd.DataFrame, space: Space) -> list[Section]:
-    """The report, section by section."""
+def sections(trials: pd.DataFrame, space: Space, confirm_seeds: int = 0) -> list[Section]:
+    """The report, section by section; `confirm_seeds`: how many seeds were to confirm a winner."""
     return [
-        _best(trials),
+        _best(trials, confirm_seeds),
         _marginals(marginals(trials, space)),
         _importances(importances(trials, space)),
         _gains(gain_cells(trials), space),
     ]
 
 
-def _best(trials: pd.DataFrame) -> Section:
+def _best(trials: pd.DataFrame, confirm_seeds: int) -> Section:
     headings = ("layers", "schedule", "T", "floor", "gain (search seed)", "confirmed gain, mean ± sd (n)", "verdict")
-    rows = tuple(_best_row(row) for _, row in best(trials, top=1).iterrows())
+    rows = tuple(_best_row(row, confirm_seeds) for _, row in best(trials, top=1).iterrows())
     notes = (
         "Gains in nats per token. The gain on the search's seed is the largest of many and flatters; the confirmed one "
         "is on seeds that did not choose the schedule, and the verdict rests on its 95 % interval.",
@@ -53,8 +53,9 @@ def _best(trials: pd.DataFrame) -> Section:
     return Section("Best schedule of each depth", notes, (Table(headings, rows),))
 
 
-def _best_row(row: Any) -> tuple[str, ...]:
-    confirmed = f"{signed(row[CONFIRMED])} ± {number(row[CONFIRMED_SD], '.4f')} ({row[CONFIRMED_N]})"
+def _best_row(row: Any, seeds: int) -> tuple[str, ...]:
+    n = out_of(row[CONFIRMED_N], seeds)
+    confirmed = f"{signed(row[CONFIRMED])} ± {number(row[CONFIRMED_SD], '.4f')} ({n})"
     schedule = (str(row[LAYERS]), row[SCHEDULE], str(row[TEACHER_STEPS]), f"{row[MIN_WEIGHT]:g}")
     return (
         *schedule,

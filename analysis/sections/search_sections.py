@@ -20,8 +20,9 @@ from analysis.tables.best import (
     CONFIRMED_STEPS_SAVED,
     RANK,
 )
+from analysis.tables.planned import planned_by_role
 from analysis.tables.statistics import Verdict, verdict
-from analysis.wording import DASH, describe, number, plural, saved, signed
+from analysis.wording import DASH, describe, number, out_of, plural, saved, signed
 from trainable import names
 from trainable.record.run_record import TeacherFacts
 
@@ -86,7 +87,7 @@ def _best_schedules(found: Findings, ranked: pd.DataFrame) -> Section:
         "Saved: steps and training seconds before the end of the control at which the trial had the control's final "
         "loss (straight line between evaluations); confirmed ones are means, given only where every seed got there.",
     )
-    rows = tuple(_best_row(row) for _, row in top.iterrows())
+    rows = tuple(_best_row(row, len(found.record.confirm_seeds)) for _, row in top.iterrows())
     notes += tuple(_edges(found, ranked))
     return Section("Best schedules", notes, (Table(headings, rows),) if rows else ())
 
@@ -99,9 +100,9 @@ def _edges(found: Findings, ranked: pd.DataFrame) -> Iterator[str]:
             yield f"{plural(row[LAYERS])}: the best has {keys} at the end of its range; a wider space may hold better."
 
 
-def _best_row(row: Any) -> tuple[str, ...]:
+def _best_row(row: Any, seeds: int) -> tuple[str, ...]:
     schedule = (str(row[LAYERS]), row[SCHEDULE], str(row[TEACHER_STEPS]), f"{row[MIN_WEIGHT]:g}")
-    confirmed = f"{signed(row[CONFIRMED])} ± {number(row[CONFIRMED_SD], '.4f')} ({row[CONFIRMED_N]})"
+    confirmed = f"{signed(row[CONFIRMED])} ± {number(row[CONFIRMED_SD], '.4f')} ({out_of(row[CONFIRMED_N], seeds)})"
     steps = f"{number(row[STEPS_SAVED], '.0f')} / {number(row[CONFIRMED_STEPS_SAVED], '.0f')}"
     seconds = f"{number(row[SECONDS_SAVED], '.1f')} / {number(row[CONFIRMED_SECONDS_SAVED], '.1f')}"
     return (*schedule, signed(row[names.GAIN]), confirmed if row[CONFIRMED_N] else DASH, steps, seconds)
@@ -109,11 +110,15 @@ def _best_row(row: Any) -> tuple[str, ...]:
 
 def _stopped(found: Findings) -> Section:
     ended = ranking.stopped(found.results.trials)
-    searched = (found.results.trials[ROLE] == names.SEARCH).sum()
+    searched = int((found.results.trials[ROLE] == names.SEARCH).sum())
+    planned = planned_by_role(found).get(names.SEARCH, 0)
     grace = found.record.grace_period
     lines = ["ASHA was off: every trial was to run to its end."]
     if grace is not None:
-        lines = [f"{len(ended)} of {searched} search trials.", *_judged_too_early(found, grace)]
+        lines = [
+            f"{len(ended)} of {searched} search trials{f' ({planned} planned)' if searched < planned else ''}.",
+            *_judged_too_early(found, grace),
+        ]
     rows = tuple((row[TRIAL], str(row[names.STEP]), signed(row[names.GAIN])) for _, row in ended.iterrows())
     return Section("Stopped by ASHA", tuple(lines), (Table(("trial", "at step", "gain then"), rows),) if rows else ())
 

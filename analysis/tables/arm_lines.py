@@ -1,7 +1,8 @@
 """The curve of each arm: the mean over its units (seeds, folds), with the lowest and the highest of them.
 
-Means are honest only over the same units: an arm shows its finished trials, at steps that all of them reported. Of a
-search, the best schedule of each depth stands beside its control on the seeds that confirmed it. Where learning rates
+Means are honest only over the same units: the arms of a panel show their finished trials in the units that all of them
+have, at steps that all of these reported. Of a search, the best schedule of each depth stands beside its control on the
+seeds that confirmed it. Where learning rates
 vary, each arm is taken at its own best.
 """
 
@@ -26,7 +27,7 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
-from analysis.tables.arms import pair
+from analysis.tables.arms import UNIT, pair
 from analysis.tables.best import CONFIRMED_N, RANK, best
 from analysis.wording import describe
 from trainable import names
@@ -75,7 +76,7 @@ def shown_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
-    """The finished trials of each arm; for an arm without any, all its trials."""
+    """The finished trials of each arm in the units that all arms have; for an arm without any, all its trials."""
     trials = results.trials
     tuned = LEARNING_RATE in trials and trials[LEARNING_RATE].nunique() > 1
     if tuned:
@@ -85,11 +86,28 @@ def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
     if tuned:
         named = [f"{arm}, lr {rate:g}" for arm, rate in zip(named, trials[LEARNING_RATE], strict=True)]
     trials = trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
-    done = (trials[STATE] == names.FINISHED).rename("done")
-    same = [trials[LAYERS], trials[BUDGET], trials[ARM]]
-    any_done = done.groupby(same, dropna=False).transform("any") if len(trials) else done
-    notes = np.where(any_done, "", "not finished")
-    return trials.assign(**{NOTE: notes})[done | ~any_done]
+    panel = [LAYERS, BUDGET, *([EVAL_ROWS] if EVAL_ROWS in trials else [])]
+    parts = [_in_common_units(part) for _, part in trials.groupby(panel, dropna=False)]
+    return pd.concat(parts or [trials.assign(**{NOTE: ""})]).loc[lambda table: sorted(table.index)]
+
+
+def _in_common_units(panel: pd.DataFrame) -> pd.DataFrame:
+    """The finished trials of a panel in the units that all of its arms have; of an arm without any, all its trials.
+
+    Where no unit is common to all, every arm shows its own. The note says how many of the panel's units are shown.
+    """
+    keys = panel.reindex(columns=UNIT).astype("object").fillna("")
+    units = pd.Series(list(keys.itertuples(index=False, name=None)), panel.index)
+    done = panel[STATE] == names.FINISHED
+    has_done = done.groupby(panel[ARM]).transform("any")
+    of_arms = [set(units[done & (panel[ARM] == arm)]) for arm in panel.loc[done, ARM].unique()]
+    common = set.intersection(*of_arms) if of_arms else set()
+    shown = done & units.isin(common) if common else done
+    total = units.nunique()
+    counts = units[shown].groupby(panel[ARM]).nunique()
+    said = {arm: f"{count} of {total} units" if count < total else "" for arm, count in counts.items()}
+    notes = [said[arm] if any_done else "not finished" for arm, any_done in zip(panel[ARM], has_done, strict=True)]
+    return panel.assign(**{NOTE: notes})[shown | ~has_done]
 
 
 def _arm(row: Any) -> str:
@@ -116,7 +134,8 @@ def _of_depth(trials: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
         same = (done[[SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]] == winner[[SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]]).all(
             axis=1
         )
-        guided, note = done[same & (done[ROLE] == names.CONFIRM)], "seeds that did not choose it"
+        paired = done[CONTROL_NAME].isin(done[TRIAL])
+        guided, note = done[same & paired & (done[ROLE] == names.CONFIRM)], "seeds that did not choose it"
     else:
         guided, note = done[done[TRIAL].isin(ranked[TRIAL])], "only the seed that chose it"
     guided = guided.assign(**{ARM: [describe(row) for _, row in guided.iterrows()], NOTE: note})

@@ -1,8 +1,9 @@
 """What each arm of a comparison is worth: its gain over the control in the same units, with an interval.
 
 Units are seeds (Student's interval of the mean) or folds (Nadeau and Bengio's, for folds share their training data).
-Where a setting was tuned in every arm, each arm takes the value with its lowest mean validation loss, the control too;
-that choice is made on the same units, which flatters every arm a little, and all of them alike.
+An arm and its control stand over the same units: where arms have different ones, the control has a row for each set of
+them. Where a setting was tuned in every arm, each arm takes the value with its lowest mean validation loss, the control
+too; that choice is made on the same units, which flatters every arm a little, and all of them alike.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,27 +33,70 @@ from analysis.tables.statistics import nadeau_bengio, student_interval
 from trainable import names
 
 GROUP: Final = [LAYERS, LOOP_STEPS, EVAL_ROWS]  # arms are compared within these
-UNIT: Final = [SEED, FOLD]
+UNIT: Final = [SEED, FOLD]  # what a guided trial and its control share
 N: Final = "n"
+PLANNED: Final = "planned"  # units that the plan has, or else that any trial of the group has
+FOLD_COUNT: Final = "folds"  # distinct ones among the units
 SD: Final = "gain_sd"
 LOW: Final = "gain_low"
 HIGH: Final = "gain_high"
 LOSS_SD: Final = "eval_loss_sd"
 
 
-def compare_arms(results: Results, arms: Sequence[str], tuned: str | None = None) -> pd.DataFrame:
-    """One row an arm and group (depth, budget, validation rows), in the order of `arms`.
+def compare_arms(
+    results: Results, arms: Sequence[str], tuned: str | None = None, plans: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """One row an arm and group (depth, budget, validation rows) in the order of `arms`, the control's over their units.
 
-    Columns: model.layers, loop.steps, corpus.eval_rows, arm, role, the tuned setting (if any), n (units), eval_loss and
-    eval_loss_sd (over units), gain, gain_sd, gain_low, gain_high (95 % interval of the mean; NaN for fewer than 2
-    units), steps_saved and seconds_saved (of training; means over units, NaN unless every unit reached its control's
-    loss). Losses in nats per token.
+    plans: the planned trials (`analysis.tables.planned`). Columns: model.layers, loop.steps, corpus.eval_rows, arm,
+    role, the tuned setting (if any), n (units), planned (units), folds (among the units), eval_loss and eval_loss_sd
+    (over units), gain, gain_sd, gain_low, gain_high (95 % interval of the mean; NaN for fewer than 2 units),
+    steps_saved and seconds_saved (of training; means over units, NaN unless every unit reached its control's loss).
+    Losses in nats per token.
     """
     paired = pair(results, tuned)
-    groups = paired.groupby([*GROUP, ARM], sort=False, dropna=False)
-    rows = [dict(zip([*GROUP, ARM], map(_plain, key), strict=True)) | _row(part, tuned) for key, part in groups]
-    rows.sort(key=lambda row: arms.index(row[ARM]))
-    return pd.DataFrame(rows).sort_values(GROUP, kind="stable", ignore_index=True) if rows else pd.DataFrame()
+    if paired.empty:
+        return pd.DataFrame()
+    units = _planned_units(results.trials, plans)
+    rows = []
+    for key, group in paired.groupby(GROUP, sort=False, dropna=False):
+        for part in _over_the_same_units(group, arms):
+            known = dict(zip([*GROUP, ARM], (*map(_plain, key), part[ARM].iloc[0]), strict=True))
+            planned = max(len(part), units.get((*_key(key), known[ARM]), units.get((*_key(key), ""), 0)))
+            rows.append(known | {PLANNED: planned} | _row(part, tuned))
+    return pd.DataFrame(rows).sort_values(GROUP, kind="stable", ignore_index=True)
+
+
+def _over_the_same_units(group: pd.DataFrame, arms: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Parts of a group, an arm each: the control over the units of the arms that follow it, then those arms."""
+    controls = group[group[ROLE] == names.CONTROL]
+    blocks: dict[frozenset[Any], list[pd.DataFrame]] = {}  # units -> the arms that have exactly these
+    guided = group[group[ROLE] != names.CONTROL]
+    for arm in sorted(guided[ARM].unique(), key=arms.index):
+        part = guided[guided[ARM] == arm]
+        blocks.setdefault(frozenset(_units(part)), []).append(part)
+    if not blocks:
+        yield controls
+    for units, parts in blocks.items():
+        yield controls[[unit in units for unit in _units(controls)]]
+        yield from parts
+
+
+def _units(trials: pd.DataFrame) -> list[tuple[Any, ...]]:
+    return list(trials[UNIT].itertuples(index=False, name=None))
+
+
+def _planned_units(trials: pd.DataFrame, plans: pd.DataFrame | None) -> dict[tuple[Any, ...], int]:
+    """{(*group, arm): how many units the plan has}; without a plan, for the arm "", that any trial of the group has."""
+    table = trials.assign(**{ARM: ""}) if plans is None or plans.empty else plans
+    table = table.assign(**{FOLD: table[FOLD].where(table[FOLDS].notna(), 0)})
+    groups = table.groupby([*GROUP, ARM], dropna=False)
+    return {(*_key(key[:-1]), key[-1]): len(set(_units(part))) for key, part in groups}
+
+
+def _key(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Values of GROUP as a key: a missing one equals a missing one, which NaN does not."""
+    return tuple(None if pd.isna(value) else float(value) for value in values)
 
 
 def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
@@ -71,11 +115,16 @@ def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
 
 
 def _best_values(trials: pd.DataFrame, tuned: str) -> Iterator[pd.DataFrame]:
-    """The trials of each group and arm at the value of `tuned` that has the lowest mean loss over all units."""
+    """The trials of each group and arm at the value of `tuned` that has the lowest mean loss.
+
+    Among the values with the most units, over the units that all of these have.
+    """
     for _, arm in trials.groupby([*GROUP, ARM], sort=False, dropna=False):
-        values = arm.groupby(tuned)[names.EVAL_LOSS].agg(["mean", "size"])
-        complete = values[values["size"] == values["size"].max()]
-        yield arm[arm[tuned] == complete["mean"].idxmin()]
+        sizes = arm.groupby(tuned).size()
+        fullest = arm[arm[tuned].isin(sizes[sizes == sizes.max()].index)]
+        shared = fullest.groupby(UNIT)[tuned].transform("nunique") == fullest[tuned].nunique()
+        means = (fullest[shared] if shared.any() else fullest).groupby(tuned)[names.EVAL_LOSS].mean()
+        yield arm[arm[tuned] == means.idxmin()]
 
 
 def _row(part: pd.DataFrame, tuned: str | None) -> dict[str, Any]:
@@ -85,6 +134,7 @@ def _row(part: pd.DataFrame, tuned: str | None) -> dict[str, Any]:
         ROLE: part[ROLE].iloc[0],
         **({tuned: part[tuned].iloc[0]} if tuned else {}),
         N: len(part),
+        FOLD_COUNT: part[FOLD].nunique(),
         names.EVAL_LOSS: part[names.EVAL_LOSS].mean(),
         LOSS_SD: part[names.EVAL_LOSS].std(ddof=1),
         names.GAIN: gains.mean(),

@@ -6,15 +6,15 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.columns import EVAL_ROWS, FOLD, LAYERS, ROLE, SEED, TRIAL
+from analysis.columns import EVAL_ROWS, LAYERS, ROLE, TRIAL
 from analysis.results import Results
-from analysis.tables.arm_lines import BUDGET, HIGH, LOW, MEAN, PANEL, arm_lines, shown_trials
+from analysis.tables.arm_lines import BUDGET, PANEL, arm_lines, shown_trials
+from analysis.tables.arms import UNIT
 from analysis.tables.pairing import beside_controls
 from analysis.wording import plural
 from trainable import names
 
 PANEL_NAME: Final = "panel"
-UNIT: Final = [SEED, FOLD]  # what a guided trial and its control share
 
 
 def gain_lines(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
@@ -31,18 +31,19 @@ def gain_lines(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
 def between_controls(results: Results) -> pd.DataFrame:
     """How far each panel's control is below the control of the first panel (fewest layers, fewest rows), by step.
 
-    Columns: model.layers, budget, corpus.eval_rows, panel (in words), step, mean, low, high (all the same), units.
+    Pairs controls of the same seed and fold, then takes means. Columns: those of `arm_lines`, and panel (in words).
     """
-    lines = arm_lines(results, names.EVAL_LOSS)
-    lines = lines[lines[ROLE] == names.CONTROL]
-    if lines.empty:
-        return lines.assign(**{PANEL_NAME: ""})
-    keys = lines[PANEL].drop_duplicates().sort_values(PANEL)
-    first = lines.merge(keys.iloc[:1], on=PANEL)[[names.STEP, MEAN]]
-    others = lines.merge(keys.iloc[1:], on=PANEL).merge(first, on=names.STEP, suffixes=("", "_first"))
-    below = others[f"{MEAN}_first"] - others[MEAN]
-    words = [panel_words(key, keys, " rather than ") for key in others[PANEL].itertuples(index=False, name=None)]
-    return others.assign(**{MEAN: below, LOW: below, HIGH: below, PANEL_NAME: words})
+    shown = shown_trials(results)
+    shown = shown[shown[ROLE] == names.CONTROL]
+    keys = shown[PANEL].drop_duplicates().sort_values(PANEL)
+    points = results.curves[[TRIAL, names.STEP, names.EVAL_LOSS]].merge(shown[[TRIAL, *PANEL, *UNIT]], on=TRIAL)
+    first = points.merge(keys.iloc[:1], on=PANEL)[[*UNIT, names.STEP, names.EVAL_LOSS]]
+    others = points.merge(keys.iloc[1:], on=PANEL).merge(first, on=[*UNIT, names.STEP], suffixes=("", "_first"))
+    below = others[f"{names.EVAL_LOSS}_first"] - others[names.EVAL_LOSS]
+    curves = others[[TRIAL, names.STEP]].assign(**{names.EVAL_LOSS: below})
+    lines = arm_lines(Results(results.trials, curves), names.EVAL_LOSS)
+    words = [panel_words(key, keys, " rather than ") for key in lines[PANEL].itertuples(index=False, name=None)]
+    return lines.assign(**{PANEL_NAME: words})
 
 
 def panel_words(key: tuple[Any, ...], keys: pd.DataFrame, versus: str = "") -> str:

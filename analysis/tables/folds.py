@@ -16,6 +16,7 @@ from analysis.columns import (
     FOLD,
     FOLDS,
     LOOP_STEPS,
+    ROLE,
     SECONDS_SAVED,
     SECONDS_TO_CONTROL,
     STEPS_SAVED,
@@ -46,6 +47,7 @@ _MEANS: Final = [
     *(STEPS_TO_CONTROL, STEPS_SAVED, CONTROL_STEPS, SECONDS_TO_CONTROL, SECONDS_SAVED, CONTROL_SECONDS),
     *(FOLDS, TRAIN_ROWS, EVAL_ROWS, LOOP_STEPS),
 ]
+_GONE: Final = "planned, and not in the results"
 ROW_COLUMNS: Final = [ARM, FOLD, SEEDS, *_MEANS[:5], GAIN_SE, *_MEANS[5:], TEACHER_ROWS]
 
 
@@ -94,10 +96,16 @@ def kfold_rows(trials: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values([ARM, FOLD], key=lambda c: c.map(order) if c.name == ARM else c, ignore_index=True)
 
 
-def left_out(trials: pd.DataFrame) -> pd.DataFrame:
-    """What `kfold_rows` does not count: arm, corpus.fold, trial ("" where a fold has no trial at all), why."""
+def left_out(trials: pd.DataFrame, plans: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What `kfold_rows` does not count: arm, corpus.fold, trial ("" where a fold has no trial at all), why.
+
+    plans: the planned trials (`analysis.tables.planned`); without them, an arm is to have every fold once.
+    """
     pairs = pairs_of_folds(trials)
     problems = pairs.loc[pairs[WHY] != "", [ARM, FOLD, TRIAL, WHY]]
+    if plans is not None and len(plans):
+        gone = plans[(plans[ROLE] != names.CONTROL) & ~plans[TRIAL].isin(trials[TRIAL])]
+        return pd.concat([problems, gone[[ARM, FOLD, TRIAL]].assign(**{WHY: _GONE})], ignore_index=True)
     missing = [
         {ARM: arm, FOLD: fold, TRIAL: "", WHY: "no trial of this arm"}
         for arm, group in pairs.groupby(ARM, sort=False)

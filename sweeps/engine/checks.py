@@ -9,11 +9,14 @@ from typing import Any
 
 from sweeps.engine.options import NAMES, Options
 from sweeps.engine.specs.spec import Spec
+from trainable.config import TrialConfig
 from trainable.errors import InputError, require
 from trainable.plan import placed
-from trainable.text.corpus import open_corpus
+from trainable.student.config_keys import key_lines
+from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.reading import read_sample, reading_lines, tokenizer_lines
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import known_vocab_size
+from trainable.text.tokenizer import given_tokenizer, is_trained, known_vocab_size
 
 
 def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
@@ -26,20 +29,35 @@ def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
             )
 
 
-def check_inputs(spec: Spec, places: Mapping[str, str] | None = None) -> None:
+def check_inputs(spec: Spec, places: Mapping[str, str] | None = None) -> list[str]:
     """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing.
 
-    places: where files of the spec lie that have moved.
+    Returns what the plan says of it. places: where files of the spec lie that have moved.
     """
     base = placed(spec.base, places or {})
-    vocab_size = known_vocab_size(base.tokens.tokenizer)
+    vocab_size = known_vocab_size(base.tokens.tokenizer, base.tokens.eos)
     if base.model.name not in NAMES:  # a folder: reading it imports torch
-        from trainable.student.model import llama_config
+        from trainable.student.tiny_batch import check_trains
 
-        llama_config(base.model, vocab_size, base.tokens.context)
-    rows = open_corpus(base.corpus).rows
-    for corpus in {config.corpus for config in spec.configs()}:
-        split_rows(rows, corpus)
+        check_trains(base.model, vocab_size, base.tokens.context)
+    corpus = open_corpus(base.corpus)
+    for part in {config.corpus for config in spec.configs()}:
+        split_rows(corpus.rows, part)
+    of_model = [] if base.model.name in NAMES else key_lines(base.model.name)
+    of_corpus = [f"corpus {corpus.name}: {'; '.join(corpus.notes)}"] if corpus.notes else []
+    return [*of_model, *of_corpus, *_check_tokenizer(base, corpus)]
+
+
+def _check_tokenizer(base: TrialConfig, corpus: Corpus) -> list[str]:
+    """Lines of the plan on a given tokenizer: what it does on a sample of the rows.
+
+    Raises InputError where it cannot be used, or reads too little of a corpus that the sample holds whole.
+    """
+    if is_trained(base.tokens.tokenizer):
+        return []
+    tokenizer = given_tokenizer(base.tokens.tokenizer, base.tokens.eos)
+    reading = read_sample(tokenizer, corpus)
+    return [*tokenizer_lines(tokenizer), *reading_lines(reading, tokenizer)]
 
 
 def check_device(spec: Spec, options: Options) -> None:

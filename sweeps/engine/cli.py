@@ -89,7 +89,7 @@ def _refuse(said: str) -> int:
 
 
 def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Console) -> int:
-    spec, folder, places = spec_and_folder(study, options)
+    spec, folder, places, told = spec_and_folder(study, options)
     check_resources(options)
     check_shares(spec, options.workers_per_trial)
     check_device(spec, options)
@@ -102,7 +102,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     if not export_alone:
         check_address(machine)
         check_cache()
-    show_plan(spec, console)
+    show_plan(spec, console, told)
     if options.dry_run:
         if folder is None:
             RunFolder.check_results(lasting_address("--results", options.results))
@@ -131,8 +131,8 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
 
 def spec_and_folder(
     study: Callable[[AnyOptions], Spec], options: AnyOptions
-) -> tuple[Spec, RunFolder | None, dict[str, str]]:
-    """What is to be done, where, and where files of the spec lie that have moved since the run began.
+) -> tuple[Spec, RunFolder | None, dict[str, str], Sequence[str]]:
+    """What is to be done, where, where files of the spec lie that have moved since, and what to say of the input.
 
     No folder yet for a new run that the time will name.
     """
@@ -140,7 +140,7 @@ def spec_and_folder(
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
         folder = RunFolder.open(run_address("--resume", options.resume))
         spec = folder.spec()
-        return spec, folder, check_data(folder, spec, options.corpus, options.tokenizer)
+        return spec, folder, *check_data(folder, spec, options.corpus, options.tokenizer)
     spec = study(options)
     check_effects(spec, free_settings(options))
     results = lasting_address("--results", options.results)
@@ -148,9 +148,9 @@ def spec_and_folder(
         folder = RunFolder.named(results, spec.study, options.run)
         if folder.begun:
             spec = check_same(folder, spec)
-            return spec, folder, check_data(folder, spec, options.corpus, options.tokenizer)
-    check_inputs(spec)
-    return spec, None if options.run is None else folder, {}
+            return spec, folder, *check_data(folder, spec, options.corpus, options.tokenizer)
+    told = check_inputs(spec)
+    return spec, None if options.run is None else folder, {}, told
 
 
 def write_export(export: Export, folder: RunFolder, console: Console) -> int:
@@ -163,8 +163,8 @@ def write_export(export: Export, folder: RunFolder, console: Console) -> int:
     return 1 if names.FAILED in [state for _, state, _ in folder.trials()] else 0
 
 
-def show_plan(spec: Spec, console: Console) -> None:
-    """Print what will run, and what it costs at most."""
+def show_plan(spec: Spec, console: Console, told: Sequence[str] = ()) -> None:
+    """Print what will run on what, and what it costs at most. told: of the input."""
     base, steps = spec.base, sorted({config.loop.steps for config in spec.configs()})
     console.print(Text.assemble((spec.study, "bold"), f": {spec.question}"))
     setting = (
@@ -172,5 +172,5 @@ def show_plan(spec: Spec, console: Console) -> None:
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens"
     )
-    for line in [setting, *spec.plan_lines()]:
+    for line in [setting, *told, *spec.plan_lines()]:
         console.print(f"  {line}", highlight=False)

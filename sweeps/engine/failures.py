@@ -19,7 +19,7 @@ from rich.console import Console
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.trial_order import TrialOrder
 from trainable import names
-from trainable.config import to_dict
+from trainable.config import identity
 from trainable.errors import DamagedFile, InputError, first_line
 from trainable.plan import TrialPlan
 from trainable.record.files import fingerprint
@@ -154,7 +154,7 @@ def drop_unusable_checkpoints(folder: RunFolder, say: Callable[[str], None]) -> 
 def _why_unusable(folder: RunFolder, plan: TrialPlan, reports: list[Row]) -> str | None:
     path = folder.checkpoint(plan.name)
     try:
-        state, _ = load_checkpoint(path, fingerprint(to_dict(plan.config)))
+        state, _ = load_checkpoint(path, fingerprint(identity(plan.config)))
     except DamagedFile as error:
         return f"checkpoint {path} is damaged ({error.reason})"
     except ForeignCheckpoint as error:

@@ -23,7 +23,7 @@ from trainable.record.locks import InUse, remove_lock, try_lock
 from trainable.record.run_files import RECORDS, RunFiles, run_files
 from trainable.record.run_record import RecordError, RunRecord
 from trainable.record.store import StoreError, below, is_uri
-from trainable.record.trial_files import checkpoint_name, read_facts, read_status, read_whole_ledger, write_status
+from trainable.record.trial_files import checkpoint_name, read_facts, read_status, read_trial, write_status
 
 
 class FinishedTrial(NamedTuple):
@@ -226,8 +226,8 @@ class RunFolder:
         else:
             begun = {file.parent.name for file in self.path.glob(f"{names.TRIALS_FOLDER}/*/{names.TRIAL_FILE}")}
         ended = [self.trial(name) for name in begun if read_status(self.trial(name)).state == names.FINISHED]
-        trials = [(plan, reports) for plan, _, reports in map(_read_trial, ended) if reports]
-        found = [FinishedTrial(plan, reports[-1][names.EVAL_LOSS]) for plan, reports in trials]
+        trials = [trial for trial in map(_read_trial, ended) if trial[1] == names.FINISHED and trial[2]]
+        found = [FinishedTrial(plan, reports[-1][names.EVAL_LOSS]) for plan, _, reports in trials]
         return sorted(found, key=lambda trial: (trial.loss, trial.plan.name))
 
     def trials(self) -> list[tuple[TrialPlan, str, list[Row]]]:
@@ -245,5 +245,5 @@ class RunFolder:
 
 
 def _read_trial(folder: Path) -> tuple[TrialPlan, str, list[Row]]:
-    plan, status = TrialPlan.from_dict(read_facts(folder)), read_status(folder)
-    return plan, status.state, read_whole_ledger(folder, status)
+    plan, (status, reports) = TrialPlan.from_dict(read_facts(folder)), read_trial(folder)
+    return plan, status.state, reports

@@ -3,6 +3,7 @@
 What is left out takes the study's setting; what an option does not name, `--set key=value` does.
 """
 
+import glob
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ class Options:
 
     # --- data ---
     corpus: str | None = None
-    """builtin (four novels, 1 MB), a path (parquet, jsonl, txt, save_to_disk folder), or a hub id"""
+    """builtin (four novels, 1 MB), a path (parquet, jsonl, csv, txt, folder, quoted 'pattern*'), or a hub id"""
     column: str | None = None
     """text column of the corpus (default: text)"""
     train_rows: int | None = None
@@ -170,11 +171,12 @@ def free_settings(options: Options) -> dict[str, Any]:
 
 
 def absolute(name: Any) -> Any:
-    """A path that exists, made absolute, for workers run in other folders; any other name as it is."""
+    """A path that exists, or a pattern, made absolute, for workers run in other folders; any other name as it is."""
     if not isinstance(name, str) or name in NAMES or not name:
         return name
     path = user_path(name)
-    return str(Path.cwd() / path) if path.exists() else name  # a link keeps its name, whose ending tells the kind
+    is_path = path.exists() or glob.has_magic(name)
+    return str(Path.cwd() / path) if is_path else name  # a link keeps its name, whose ending tells the kind
 
 
 def machine_of(options: Options) -> Machine:

@@ -4,6 +4,7 @@ A run knows its corpus and its tokenizer by their fingerprints; the paths in its
 file that has moved is named again, by --corpus or --tokenizer, and refused here where its content is another.
 """
 
+import glob
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any, NamedTuple
 from sweeps.engine.checks import check_inputs
 from sweeps.engine.cluster.ray_start import Machine
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.options import absolute
+from sweeps.engine.options import NAMES, absolute
 from sweeps.engine.preflight import usable_cpus
 from sweeps.engine.specs.spec import Spec
 from trainable.errors import InputError, require
 from trainable.plan import Needs, placed
+from trainable.student.config_keys import model_fingerprint
 from trainable.text.corpus import open_corpus
-from trainable.text.tokenizer import is_trained, load_tokenizer
+from trainable.text.tokenizer import given_tokenizer, is_trained
 
 _ABSENT = "nothing"
 
@@ -49,10 +51,12 @@ def moved(spec: Spec, corpus: str | None, tokenizer: str | None) -> dict[str, st
     return {was: now for was, now in pairs if now is not None}
 
 
-def check_data(folder: RunFolder, spec: Spec, corpus: str | None, tokenizer: str | None) -> dict[str, str]:
-    """Where the files of a begun run lie now, as far as not where its spec says; the options' word goes last.
+def check_data(
+    folder: RunFolder, spec: Spec, corpus: str | None, tokenizer: str | None
+) -> tuple[dict[str, str], list[str]]:
+    """Where the files of a begun run lie now, as far as not where its spec says, and what the plan says of them.
 
-    Raises InputError where they are gone, or are not what the trials used.
+    The options' word goes last. Raises InputError where they are gone, or are not what the trials used.
     """
     record, base = folder.record(), spec.base
     require(
@@ -66,13 +70,14 @@ def check_data(folder: RunFolder, spec: Spec, corpus: str | None, tokenizer: str
     _require_there(folder, "corpus", now.corpus.source, "say where it lies now with --corpus")
     _require_there(folder, "tokenizer", now.tokens.tokenizer, "say where it lies now with --tokenizer")
     _require_there(folder, "model", now.model.name, "put it, or a link to it, back there")
-    check_inputs(spec, places)
-    found = {"corpus": open_corpus(now.corpus).fingerprint}
+    told = check_inputs(spec, places)
+    require_unchanged(folder, "corpus", record.corpus.fingerprint, open_corpus(now.corpus).fingerprint)
     if not is_trained(now.tokens.tokenizer):
-        found["tokenizer"] = load_tokenizer(now.tokens.tokenizer, lambda: iter(()), "", Path()).fingerprint
-    for part, is_now in found.items():
-        require_unchanged(folder, part, getattr(record, part).fingerprint, is_now)
-    return places
+        tokenizer_now = given_tokenizer(now.tokens.tokenizer, now.tokens.eos)
+        require_unchanged(folder, "tokenizer", record.tokenizer.fingerprint, tokenizer_now.fingerprint)
+    if record.model is not None and base.model.name not in NAMES:  # older records do not know it
+        require_unchanged(folder, "model", record.model, model_fingerprint(base.model.name))
+    return places, told
 
 
 def remember(folder: RunFolder, places: Mapping[str, str]) -> None:
@@ -106,7 +111,7 @@ def check_resumable(folder: RunFolder, spec: Spec, machine: Machine) -> None:
 
 def _require_there(folder: RunFolder, part: str, name: str, remedy: str) -> None:
     """Raise InputError for a path that does not exist; other names are judged where they are opened."""
-    gone = Path(name).is_absolute() and not Path(name).exists()
+    gone = Path(name).is_absolute() and not Path(name).exists() and not glob.glob(name)
     require(not gone, f"the {part} of run {folder.address} is not at {name} any more: {remedy}.")
 
 

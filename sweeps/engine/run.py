@@ -28,6 +28,7 @@ from sweeps.engine.cluster.ray_start import Machine, RayStart
 from sweeps.engine.failures import WorkerDeaths, drop_unusable_checkpoints
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.interrupt import EndAtOnce
+from sweeps.engine.options import NAMES
 from sweeps.engine.order.orders import order_of
 from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.preflight import store_bytes
@@ -43,7 +44,8 @@ from trainable.record.files import free_bytes, is_disk_full, mib
 from trainable.record.run_record import RunRecord
 from trainable.record.store import StoreError
 from trainable.shared_data import checksums
-from trainable.student.model import llama_config
+from trainable.student.config_keys import model_fingerprint
+from trainable.student.tiny_batch import check_trains
 from trainable.trial import make_trainable
 
 TUNES_LOG = "ray.tune.execution.tune_controller"
@@ -110,9 +112,10 @@ def prepare(
 
 
 def check_models(spec: Spec, prepared: Prepared) -> None:
-    """Raise InputError where a model does not fit the tokenizer."""
-    for config in spec.configs():
-        llama_config(config.model, prepared.vocab_size(config), config.tokens.context)
+    """Raise InputError where a model does not fit the tokenizer, or cannot be trained."""
+    fits = {(c.model, prepared.vocab_size(c), c.tokens.context) for c in spec.configs()}
+    for model, vocab_size, context in fits:
+        check_trains(model, vocab_size, context)
 
 
 def disk_full(folder: RunFolder, error: OSError, resume: str) -> InputError:
@@ -216,7 +219,9 @@ def write_run_file(
     places: those of files that have moved since the run began.
     """
     head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
-    record = RunRecord.from_dict({**facts, **head}).with_own_names(Path.cwd())
+    name = spec.base.model.name
+    model = None if name in NAMES else model_fingerprint(name)
+    record = RunRecord.from_dict({**facts, **head, "model": model}).with_own_names(Path.cwd())
     if folder.begun:
         known = folder.record()
         for part, was, is_now in data_of(known, record):
@@ -234,6 +239,8 @@ def data_of(known: RunRecord, record: RunRecord) -> Iterator[tuple[str, str, str
     """(part, checksum it had, checksum it has) of all data."""
     for part in ("corpus", "tokenizer"):
         yield part, getattr(known, part).fingerprint, getattr(record, part).fingerprint
+    if known.model is not None:  # older records do not know it
+        yield "model", known.model, record.model or "a preset"
     for key, table in record.tables.items():
         yield "teacher", known.tables[key].checksum if key in known.tables else "not there", table.checksum
 

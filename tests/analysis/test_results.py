@@ -1,5 +1,6 @@
 """Ledgers -> tables: which rows count, what is derived from them, and what is said of a damaged file."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ from paths import ROOT
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
 from analysis.results import Results, build, load, write
+from analysis.tables.best import best
 from analysis.tables.pairing import reach
+from analysis.tables.schedule_effects import searched
 from trainable import config, names
 from trainable.errors import InputError
 from trainable.record.files import write_json
@@ -52,6 +55,53 @@ def test_a_step_reported_twice_counts_once_as_last_written(run: Path) -> None:
     curve = load(run).curves
     assert list(curve[names.STEP]) == [0, 20, 40]
     assert list(curve[names.EVAL_LOSS]) == [8.0, 5.75, 5.0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_a_trial_there_whatever_its_status_says(run: Path, value: float) -> None:
+    """Also where it is finite again at the end, where the gain would be the largest of all."""
+    add_control(run)
+    whole = add_guided(run, {0: 8.0, 20: 6.0, 40: 4.9})
+    spoilt = add_guided(run, {0: 8.0, 20: value, 40: 1.0}, teacher__min_weight=0.1)
+    trials, curves = load(run)
+    row = trials.set_index("trial").loc[spoilt]
+    assert (row["state"], row["reason"]) == (names.FAILED, "diverged: a loss is not finite at step 20")
+    assert row[["eval_loss", "gain", "steps_to_control", "steps_saved", "seconds_saved"]].isna().all()
+    own = curves[curves["trial"] == spoilt]
+    assert own.loc[np.isfinite(own["eval_loss"]), "step"].tolist() == [0]
+    assert set(own["state"]) == {names.FAILED}
+    assert best(trials)["trial"].tolist() == [whole]
+    assert searched(trials)["trial"].tolist() == [whole]
+
+
+def test_a_control_that_diverged_gives_no_time_to_reach_it(run: Path) -> None:
+    add_control(run, {0: 8.0, 20: math.nan, 40: 5.0})
+    row = row_of(run, add_guided(run, {0: 8.0, 20: 6.0, 40: 4.9}))
+    assert row[["steps_to_control", "steps_saved"]].isna().all()
+
+
+def test_kept_tables_are_read_with_the_same_eyes(run: Path) -> None:
+    add_control(run)
+    name = add_guided(run, {0: 8.0, 20: 6.0, 40: 4.9})
+    trials, curves = build(run)
+    curves.loc[(curves["trial"] == name) & (curves["step"] == 20), "eval_loss"] = math.nan
+    for file, table in ((names.TRIALS_TABLE, trials), (names.CURVES_TABLE, curves)):
+        table.to_parquet(run / file)
+    shutil.rmtree(run / names.TRIALS_FOLDER)
+    assert (row_of(run, name)["state"], np.isnan(row_of(run, name)["gain"])) == (names.FAILED, True)
+
+
+def test_an_infinite_loss_in_tables_kept_as_text_ends_a_trial_too(tmp_path: Path) -> None:
+    published = tmp_path / "k_fold"
+    shutil.copytree(ROOT / "results" / "published" / "k_fold", published)
+    trials, curves = load(published)
+    name = trials.loc[trials["role"] == names.ARM, "trial"].iloc[0]
+    curves.loc[(curves["trial"] == name) & (curves["step"] == 300), "eval_loss"] = math.inf
+    curves.to_csv(published / "curves.csv", index=False)
+    row = row_of(published, name)
+    assert (row["state"], row["reason"]) == (names.FAILED, "diverged: a loss is not finite at step 300")
+    assert row[["eval_loss", "gain", "steps_saved"]].isna().all()
+    assert set(load(published).trials["state"]) == {names.FINISHED, names.FAILED}
 
 
 def test_half_a_last_line_is_not_read(run: Path) -> None:

@@ -95,6 +95,29 @@ def test_the_built_in_text_is_called_what_it_is(tmp_path: Path) -> None:
     assert "built-in text" not in real
 
 
+def test_rows_that_the_tokenizer_could_not_read_are_told_and_above_one_in_a_hundred_as_a_warning(
+    tmp_path: Path,
+) -> None:
+    corpus = read_json(one_depth(tmp_path) / names.RUN_FILE)["corpus"]
+    sizes = {"train_rows": 900, "eval_rows": 150, "empty_rows": 50}
+
+    def summary(**counts: int) -> str:
+        return write_summary(one_depth(tmp_path, corpus=corpus | sizes | counts))
+
+    assert "tokenizer, or give no token" not in summary() + summary(unread_rows=0, eos_rows=0)
+    assert "- 10 of 1,000 rows with text (1.0%) are mostly unknown to the tokenizer" in summary(unread_rows=10)
+    assert "- Warning: losses say little of such text, for 11 of 1,000 rows" in summary(unread_rows=11)
+    assert "- Warning: 3 of 1,000 rows hold text that the tokenizer reads as their end." in summary(eos_rows=3)
+
+
+def test_the_summary_says_which_token_ends_a_row_and_what_was_switched_off(tmp_path: Path) -> None:
+    tokenizer = read_json(one_depth(tmp_path) / names.RUN_FILE)["tokenizer"]
+    more = {"eos": "(end)", "eos_from": "tokens.eos", "switched_off": ["padding", "truncation at 8 tokens"]}
+    text = write_summary(one_depth(tmp_path, tokenizer=tokenizer | more))
+    assert "End of text: the token '(end)', from tokens.eos." in text
+    assert "Switched off in the tokenizer: padding, truncation at 8 tokens." in text
+
+
 def test_a_leak_probe_is_called_one_in_the_setting_and_in_the_verdict(tmp_path: Path) -> None:
     run = one_depth(tmp_path)
     assert "No leak: teachers counted only the rows that the student trains on" in write_summary(run)

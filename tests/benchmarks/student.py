@@ -5,16 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sweeps.engine.settings import TINY
 from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
-from trainable.student.batches import Batch
+from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.model import build_model, hidden_states, output_matrix
-from trainable.student.output_layer import IGNORE_INDEX
-from trainable.student.train import RunData, backward, make_optimizer, pick_device, step_batches, update
+from trainable.student.train import RunData, backward, make_optimizer, make_teacher, pick_device, update
 from trainable.teacher.guidance import Teacher
 
 BOOKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "books" / "books.parquet"
@@ -46,7 +46,10 @@ class Student:
         vocab_size, context = self.data.train.vocab_size, config.tokens.context
         self.model = build_model(config.model, vocab_size=vocab_size, context=context, seed=0).to(self.device)
         self.optimizer = make_optimizer(self.model, config.optimizer)
-        self.teacher = Teacher(self.data.table, self.device)
+        guided = override(config, {"teacher.schedule": "linear", "teacher.steps": 1})
+        teacher = make_teacher(guided, self.data, self.device)
+        assert teacher is not None
+        self.teacher = teacher
         self.taken = 0
 
     def plain(self) -> float:
@@ -76,7 +79,7 @@ class Student:
         self._wait()
         started = time.perf_counter()
         batches = self.batches()
-        backward_of(batches, sum(int((batch.target_BxT != IGNORE_INDEX).sum()) for batch in batches))
+        backward_of(batches, count_targets(self.data.train, self._numbers().flatten()))
         update(self.model, self.optimizer, self.scaler, self.config.optimizer.lr, self.config.optimizer.clip_norm)
         self._wait()
         self.taken += 1
@@ -84,7 +87,10 @@ class Student:
 
     def batches(self) -> list[Batch]:
         """Of the next step."""
-        return step_batches(self.data.train, self.taken, self.config.loop, 0, self.device)
+        return [make_batch(self.data.train, numbers_B, self.device) for numbers_B in self._numbers()]
+
+    def _numbers(self) -> np.ndarray:
+        return step_numbers(self.data.train, self.taken, self.config.loop, seed=0)
 
     @property
     def output(self) -> torch.nn.Parameter:

@@ -23,7 +23,8 @@ from trainable.plan import Needs, data_key, table_key
 from trainable.prepare import prepare_run
 from trainable.record.run_files import RunFiles
 from trainable.shared_data import checksums
-from trainable.student.train import Report, RunData, TrainingDiverged, train
+from trainable.student.late_loss import TrainingDiverged
+from trainable.student.train import Report, RunData, train
 from trainable.trial import read_shared
 
 STEPS = 50

@@ -44,7 +44,7 @@ from trainable.student.model import llama_config
 from trainable.student.train import RunData
 from trainable.teacher.table import DIGEST_BYTES, header, load_table, raw_bytes, save_table
 from trainable.text.corpus import open_corpus
-from trainable.text.hub import hub_dataset
+from trainable.text.hub import hub_splits
 from trainable.text.tokenizer import load_tokenizer
 
 MARK = "a-planted-pickle-ran"
@@ -229,7 +229,7 @@ def test_a_corpus_folder_runs_no_loading_script(tmp_path: Path) -> None:
     folder = tmp_path / "books"
     folder.mkdir()
     (folder / "books.py").write_text(f"from pathlib import Path; Path({MARK!r}).touch()")
-    with pytest.raises(InputError, match="holds no parquet files"):
+    with pytest.raises(InputError, match="holds no files of text"):
         open_corpus(CorpusConfig(source=str(folder)))
     (folder / "state.json").write_bytes(PICKLE)
     (folder / "dataset_info.json").write_bytes(PICKLE)
@@ -342,7 +342,7 @@ def test_a_source_that_leaves_its_folder_is_no_hub_id(source: str) -> None:
 @pytest.mark.parametrize("revision", ["../../../etc/passwd", "/etc/passwd", "refs/../../x"])
 def test_a_revision_that_is_a_path_is_refused(revision: str) -> None:
     with pytest.raises(InputError, match="give a branch, a tag or a commit"):
-        hub_dataset("org/name", revision)
+        hub_splits("org/name", revision)
 
 
 @pytest.mark.parametrize("column", ["../outside", "/tmp/outside", "a\0b"])

@@ -35,6 +35,14 @@ def name_arm(run: Path, trial: str, arm: str) -> None:
     write_json(path, read_json(path) | {"arm": arm})
 
 
+def plan_all(run: Path) -> None:
+    """Have run.json plan the trials that there are; whatever is removed later is missing."""
+    record = read_json(run / names.RUN_FILE)
+    files = sorted((run / names.TRIALS_FOLDER).glob(f"*/{names.TRIAL_FILE}"))
+    record["spec"]["plans"] = [read_json(file) for file in files]
+    write_json(run / names.RUN_FILE, record)
+
+
 def page_of(run: Path) -> str:
     """The page without plotly.js."""
     return write_report(run).read_text(encoding="utf-8").replace(packed_plotly(), "")

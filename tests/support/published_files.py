@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tensorboard.compat.proto.event_pb2 import Event
@@ -18,24 +19,38 @@ LOSSES = {30: 6.8, 60: 5.7, 90: 5.2}
 
 
 def add_run(
-    study: Path, name: str, losses: Mapping[int, float], *, trained: float = 4.4, layers: int = 1, ends: bool = True
+    study: Path,
+    name: str,
+    losses: Mapping[int, float],
+    *,
+    trained: float | Mapping[int, float] = 4.4,
+    layers: int = 1,
+    ends: bool = True,
+    wall: float = 1.7e9,
+    begins: int = 0,
+    config: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the event file of a run: 2 s a step, 10 s an evaluation. Returns the file."""
+    """Write the event file of a run from step `begins` on: 2 s a step, 10 s an evaluation. Returns the file.
+
+    `wall` is when it begins, which names the file; `config` stands in the place of a model_config with `layers`.
+    """
     folder = study / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
-    writer, wall = EventFileWriter(str(folder)), 1.7e9
-    summary = text_pb("model_config/text_summary", json.dumps({"num_hidden_layers": layers}))
+    known, writer = set(folder.iterdir()), EventFileWriter(str(folder))
+    told = json.dumps({"num_hidden_layers": layers} if config is None else config)
+    summary = text_pb("model_config/text_summary", told)
     writer.add_event(Event(wall_time=wall, step=0, summary=Summary.FromString(summary.SerializeToString())))
     for number, (step, loss) in enumerate(losses.items(), start=1):
-        now = wall + 2 * step + 10 * number
-        add_scalars(writer, now, step, {"train/loss": trained, "eval/loss": loss, "eval/runtime": 10.0})
+        now = wall + 2 * (step - begins) + 10 * number
+        own = trained if isinstance(trained, float) else trained[step]
+        add_scalars(writer, now, step, {"train/loss": own, "eval/loss": loss, "eval/runtime": 10.0})
     if ends:
         last = max(losses, default=0)
-        add_scalars(
-            writer, wall + 2 * last + 10 * len(losses), last, {"train/train_runtime": 2.0 * last + 10 * len(losses)}
-        )
+        spent = 2.0 * (last - begins) + 10 * len(losses)
+        add_scalars(writer, wall + spent, last, {"train/train_runtime": spent})
     writer.close()
-    return next(folder.glob("*tfevents*"))
+    (file,) = set(folder.iterdir()) - known
+    return file.rename(file.with_name(f"events.out.tfevents.{wall:.0f}.host{file.name.rpartition('.')[2]}"))
 
 
 def add_scalars(writer: EventFileWriter, wall: float, step: int, values: Mapping[str, float]) -> None:

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreign_tokenizers import save, word_level
 from small_corpus import small_config, small_sentences
 
 from trainable import prepare
-from trainable.config import override
+from trainable.config import TrialConfig, override, to_dict
+from trainable.errors import InputError
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run, prepare_runs
 from trainable.record.files import fingerprint
@@ -107,6 +109,59 @@ def test_empty_rows_are_counted_and_said(tmp_path: Path) -> None:
     _, facts = prepare_run(config, tmp_path / "cache", said.append)
     assert facts["corpus"]["empty_rows"] == 3
     assert "empty rows dropped" in " ".join(said)
+
+
+def config_of_a_tokenizer(folder: Path, known: int) -> TrialConfig:
+    """600 rows of one of two letters; the tokenizer knows the first, which is that of so many of every 100 rows."""
+    rows = ["a a a a a a a a" if 37 * i % 100 < known else "Ж Ж" for i in range(600)]
+    given = save(word_level(["<unk>", "a"], ["</s>", "<eos>"]), folder / "given", eos_token="</s>", pad_token=None)
+    config = small_config(folder, {"tokens.tokenizer": str(given)})
+    Path(config.corpus.source).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return config
+
+
+@pytest.mark.parametrize(("known", "begin"), [(100, None), (99, "tokenizer "), (60, "warning: tokenizer ")])
+def test_rows_that_the_tokenizer_cannot_read_are_told_and_recorded(
+    known: int, begin: str | None, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    config = config_of_a_tokenizer(tmp_path, known)
+    _, facts = prepare_run(config, tmp_path / "cache", said.append)
+    assert facts["corpus"]["unread_rows"] == 6 * (100 - known)
+    told = [line for line in said if "cannot read" in line]
+    assert bool(told) == (begin is not None)
+    assert begin is None or told[0].startswith(begin)
+
+
+def test_a_run_whose_rows_are_mostly_unknown_is_refused_with_the_reason(tmp_path: Path) -> None:
+    config = override(config_of_a_tokenizer(tmp_path, 40), {"corpus.train_rows": 300})
+    refusal = r"cannot read \d+ of 420 training and validation rows: their tokens are mostly '<unk>', or none; take"
+    with pytest.raises(InputError, match=refusal):
+        prepare_run(config, tmp_path / "cache")
+
+
+def test_the_record_says_which_token_ends_a_row_and_where_that_is_from(tmp_path: Path) -> None:
+    config = config_of_a_tokenizer(tmp_path, 100)
+    data, facts = prepare_run(config, tmp_path / "cache")
+    assert {key: facts["tokenizer"][key] for key in ("eos", "eos_from", "switched_off")} == {
+        "eos": "</s>",
+        "eos_from": "tokenizer_config.json",
+        "switched_off": (),
+    }
+    other, facts = prepare_run(override(config, {"tokens.eos": "<eos>"}), tmp_path / "cache")
+    assert (facts["tokenizer"]["eos"], facts["tokenizer"]["eos_from"]) == ("<eos>", "tokens.eos")
+    assert (data.train.eos_id, other.train.eos_id) == (2, 3)
+    _, facts = prepare_run(small_config(tmp_path), tmp_path / "cache")
+    assert (facts["tokenizer"]["eos"], facts["tokenizer"]["eos_from"]) == ("</s>", "tokenizer.json")
+
+
+def test_a_setting_that_came_later_changes_no_key_of_older_runs_where_it_has_its_default(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    tree = to_dict(config)
+    del tree["tokens"]["eos"]
+    assert data_key(config) == fingerprint([tree["corpus"], tree["tokens"]])
+    given = override(config, {"tokens.tokenizer": "org/name"})
+    assert data_key(given) != data_key(override(given, {"tokens.eos": "</s>"}))
 
 
 def table_of_kind(folder: Path, kind: str) -> BigramTable:

@@ -27,7 +27,10 @@ class CorpusFacts:
     train_rows: int  # that the run trained on
     eval_rows: int  # that the run validated on
     empty_rows: int  # dropped from both
+    unread_rows: int | None = None  # in both, that the tokenizer could hardly read; older records lack it
+    eos_rows: int | None = None  # in both, whose own text gives an end of text; older records lack it
     demonstration: bool  # the built-in text, which shows that everything works and little more
+    split: str | None = None  # official split that it is, where its files are named by splits; old records lack it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,9 @@ class TokenizerFacts:
     spec: str  # as asked for: a folder, a hub id, or train:<vocabulary size>
     fingerprint: str
     vocab_size: int
+    eos: str | None = None  # the token that ends a row; older records lack this and what follows
+    eos_from: str | None = None  # the file that says so, or the setting tokens.eos
+    switched_off: tuple[str, ...] | None = None  # of what its file asks: truncation, padding, dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,7 @@ class RunRecord:
     hardware: Mapping[str, Any]  # of the driver's machine
     command: tuple[str, ...] = ()  # that began the run
     places: Mapping[str, str] | None = None  # where files of the spec lie that have moved since: {name there: name now}
+    model: str | None = None  # fingerprint of what the student takes of a model folder's config.json; None: a preset
 
     @property
     def is_comparison(self) -> bool:
@@ -120,9 +127,19 @@ class RunRecord:
         return tuned
 
     @property
+    def plans(self) -> tuple[Mapping[str, Any], ...]:
+        """The planned trials of a comparison, as TrialPlan.to_dict says them; none of a search, which chooses."""
+        return tuple(self.spec.get("plans", ()))
+
+    @property
     def planned(self) -> Mapping[str, str]:
-        """The trials of a comparison, each with the name of its control; none of a search, which chooses as it goes."""
-        return {plan["name"]: plan["control"] for plan in self.spec.get("plans", ())}
+        """The planned trials of a comparison, each with the name of its control."""
+        return {plan["name"]: plan["control"] for plan in self.plans}
+
+    @property
+    def num_samples(self) -> int:
+        """How many guided trials a search has at each depth; 0 of a comparison."""
+        return int(self.spec.get("num_samples", 0))
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -173,8 +190,10 @@ class RunRecord:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for run.json; what is not known yet, or was not kept, is left out."""
         tree = {"schema": SCHEMA, **asdict(self)}
+        tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows", "split")
+        tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
         tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
-        return _without_none(tree, "ended", "wall_seconds", "places")
+        return _without_none(tree, "ended", "wall_seconds", "places", "model")
 
 
 def own_name(text: str, folder: Path) -> str:

@@ -4,9 +4,13 @@
     status.json    how it ended, and at which step      }
     metrics.jsonl  its ledger, a checksum in each row
 
-A ledger that lost its last lines would give a whole curve with another final loss: the status knows where it ended.
+A ledger that lost its last lines would give a whole curve with another final loss: the status knows where it ended. A
+ledger with a loss that is no number is that of a trial that diverged, whatever its status says: its last finite loss is
+not its last.
 """
 
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +55,36 @@ def write_status(folder: Path, state: str, reason: str = "") -> None:
     reports = read_reports(folder / names.LEDGER_FILE) if state != names.RUNNING else []
     last_step = reports[-1][names.STEP] if reports else None
     write_json(folder / names.STATUS_FILE, {"state": state, "reason": reason, "last_step": last_step})
+
+
+def read_trial(folder: Path) -> tuple[Status, list[Row]]:
+    """How a trial stands, and its reports by step. Raises DamagedFile as the files themselves do.
+
+    A trial with a report that is no number has failed.
+    """
+    status = read_status(folder)
+    reports = read_whole_ledger(folder, status)
+    if status.state != names.FAILED and (step := diverged_at(reports)) is not None:
+        status = status._replace(state=names.FAILED, reason=diverged(step))
+    return status, reports
+
+
+def diverged_at(reports: Iterable[Row]) -> int | None:
+    """The first step whose validation loss, gain or training loss is no number; None if all are.
+
+    A report at step 0 has no training loss.
+    """
+    for row in reports:
+        losses = (names.EVAL_LOSS, names.GAIN, *([names.TRAIN_LOSS] if row[names.STEP] else []))
+        values = [row[name] for name in losses if name in row]
+        if not all(value is not None and math.isfinite(value) for value in values):
+            return int(row[names.STEP])
+    return None
+
+
+def diverged(step: int) -> str:
+    """Reason of a trial that failed with a loss that is no number."""
+    return f"diverged: a loss is not finite at step {step}"
 
 
 def read_whole_ledger(folder: Path, status: Status) -> list[Row]:

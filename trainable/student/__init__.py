@@ -1,1 +1,5 @@
-"""The model that learns. Read model.py, guided_loss.py, output_layer.py, train.py, evaluate.py, checkpoint.py."""
+"""The model that learns.
+
+Read model.py (with config_keys.py: what a model folder may say), guided_loss.py, output_layer.py, train.py,
+evaluate.py, checkpoint.py; tiny_batch.py tries a model before a run, memory.py measures one.
+"""

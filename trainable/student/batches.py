@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainable.config import LoopConfig
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.ranks import ALONE, Ranks
 from trainable.text.blocks import TokenBlocks
@@ -21,6 +22,13 @@ class Batch(NamedTuple):
 
     context_BxT: Tensor
     target_BxT: Tensor
+    host_context_BxT: np.ndarray  # the same ids where the host reads them without waiting for a GPU
+
+
+def step_numbers(blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int) -> np.ndarray:
+    """Numbers of the blocks of one optimizer step, [A, B]: A micro-batches of B blocks, over all ranks."""
+    chosen = step_blocks(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
+    return chosen.reshape(loop.accumulation, -1)
 
 
 def step_blocks(step: int, blocks: int, blocks_per_step: int, seed: int) -> np.ndarray:
@@ -48,13 +56,25 @@ def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device)
     target_BxT = ids_BxT[:, 1:].copy()
     if blocks.lengths_B is not None:
         target_BxT[np.arange(1, ids_BxT.shape[1]) >= blocks.lengths_B[numbers_B, None]] = IGNORE_INDEX
-    return Batch(
-        torch.from_numpy(ids_BxT[:, :-1]).to(device, non_blocking=True),
-        torch.from_numpy(target_BxT).to(device, non_blocking=True),
-    )
+    context_BxT = ids_BxT[:, :-1]
+    return Batch(_to_device(context_BxT, device), _to_device(target_BxT, device), context_BxT)
+
+
+def count_targets(blocks: TokenBlocks, numbers_N: np.ndarray) -> int:
+    """How many targets the given blocks have; padding does not count, nor does a block's first token."""
+    if blocks.lengths_B is None:
+        return len(numbers_N) * int(blocks.ids_BxT.shape[1] - 1)
+    length_N = np.asarray(blocks.lengths_B[numbers_N], np.int64)
+    return int(np.maximum(length_N - 1, 0).sum())
 
 
 def eval_batches(blocks: TokenBlocks, batch_blocks: int, device: torch.device, ranks: Ranks = ALONE) -> Iterator[Batch]:
     """All blocks in order, in batches; of several ranks, each takes every `ranks.size`-th batch."""
     for first in ranks.turns(range(0, len(blocks.ids_BxT), batch_blocks)):
         yield make_batch(blocks, np.arange(first, min(first + batch_blocks, len(blocks.ids_BxT))), device)
+
+
+def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array on the device; from page-locked memory, so that the host need not wait for the copy to a GPU."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

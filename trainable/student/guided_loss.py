@@ -10,10 +10,9 @@ with E[c] = sum_k p(k|c) W[k], because sum_k p(k|c) = 1. The rows E of an optimi
     N tokens of a micro-batch   V vocabulary   D width   C distinct contexts of a step
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from trainable.student.output_layer import IGNORE_INDEX, chunked_cross_entropy
+from trainable.student.output_layer import chunked_cross_entropy
 from trainable.teacher.guidance import Guidance
 
 
@@ -25,13 +24,6 @@ def guided_loss(
     Plain cross-entropy where `guidance` is None. `context_N` and `target_N` are int64 ids. Backward runs once.
     """
     if guidance is None:
-        return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, teacher_weight=0.0)
-
-    # 1 logsumexp(W h) - (1-w) <h, W[y]>: plain cross-entropy with a target worth less than one
-    loss = chunked_cross_entropy(hidden_NxD, output_VxD, target_N, guidance.weight)
-
-    # 2 <h, E[c]>: the logit that the teacher expects at each position
-    expected_NxD = F.embedding(guidance.row_V[context_N], guidance.expected_CxD)
-    expected_logit_N = (hidden_NxD.to(expected_NxD.dtype) * expected_NxD).sum(1)
-
-    return loss - guidance.weight * (expected_logit_N * (target_N != IGNORE_INDEX)).sum()
+        return chunked_cross_entropy(hidden_NxD, output_VxD, target_N)
+    row_N = guidance.row_V[context_N]
+    return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, guidance.weight, guidance.expected_CxD, row_N)

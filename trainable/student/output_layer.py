@@ -9,23 +9,33 @@ takes a target worth less than one, which is all the guided loss needs (trainabl
     N positions of a micro-batch   n positions of a chunk   V vocabulary   D width
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+LossesOf = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 IGNORE_INDEX = -100
-CHUNK = {"cpu": 256, "cuda": 2048}  # positions; measured on a CPU (2 MiB of cache a core), on a GPU enough to fill it
+CHUNK = {"cpu": 256, "cuda": 4096}  # positions; measured on a CPU (2 MiB of cache a core) and on an H200
 
 
-def chunked_cross_entropy(hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, teacher_weight: float) -> Tensor:
-    """Sum over positions of logsumexp(W h) - (1 - teacher_weight) <h, W[y]>, in nats; with weight 0, cross-entropy.
+def chunked_cross_entropy(
+    hidden_NxD: Tensor,
+    output_VxD: Tensor,
+    target_N: Tensor,
+    teacher_weight: float = 0.0,
+    expected_CxD: Tensor | None = None,
+    row_N: Tensor | None = None,
+) -> Tensor:
+    """Sum over positions of logsumexp(W h) - (1 - w) <h, W[y]> - w <h, E[row]>, in nats.
 
-    Positions whose target is IGNORE_INDEX count for nothing. Under autocast the matrix products are in low precision,
-    everything between them in float32. Backward runs once.
+    With weight w = 0 it is cross-entropy, and needs no E. Positions whose target is IGNORE_INDEX count for nothing.
+    Under autocast the matrix products are in low precision, everything between them in float32. Backward runs once.
     """
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_NxD, output_VxD, target_N, teacher_weight, _product_dtype(output_VxD)
+        hidden_NxD, output_VxD, expected_CxD, row_N, target_N, teacher_weight, _product_dtype(output_VxD)
     )
     return loss
 
@@ -58,7 +68,14 @@ def _product_dtype(output_VxD: Tensor) -> torch.dtype:
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, teacher_weight: float, dtype: torch.dtype
+        ctx: Any,
+        hidden_NxD: Tensor,
+        output_VxD: Tensor,
+        expected_CxD: Tensor | None,
+        row_N: Tensor | None,
+        target_N: Tensor,
+        teacher_weight: float,
+        dtype: torch.dtype,
     ) -> Tensor:
         precise = torch.promote_types(dtype, torch.float32)
         counted_Nx1 = (target_N != IGNORE_INDEX).unsqueeze(1)
@@ -66,39 +83,75 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         low_NxD, low_VxD = hidden_NxD.to(dtype), output_VxD.to(dtype)
         grad_NxD = torch.empty_like(low_NxD)
         grad_VxD = torch.zeros_like(output_VxD, dtype=precise)
+        grad_CxD = None if expected_CxD is None else torch.zeros_like(expected_CxD)
         loss = torch.zeros((), dtype=precise, device=hidden_NxD.device)
+        losses_of = _losses_of(hidden_NxD.device.type)
+        weight = torch.full((), teacher_weight, dtype=precise, device=hidden_NxD.device)
         buffer_nxV = logits_buffer(low_VxD, len(low_NxD))
         chunk = len(buffer_nxV)
 
         for start in range(0, len(low_NxD), chunk):
             here = slice(start, start + chunk)
             counted_nx1, target_nx1 = counted_Nx1[here], target_Nx1[here]
-            # 1 logits and log-probabilities; each is the buffer itself in float32, and a copy in lower precision
-            logits_nxV = torch.mm(low_NxD[here], low_VxD.t(), out=buffer_nxV[: len(target_nx1)]).to(precise)
-            target_logit_nx1 = logits_nxV.gather(1, target_nx1)
-            log_p_nxV = torch.log_softmax(logits_nxV, 1, out=logits_nxV)
-            # 2 the loss: logsumexp - (1 - w) z[y] = w z[y] - log p[y]
-            loss_nx1 = teacher_weight * target_logit_nx1 - log_p_nxV.gather(1, target_nx1)
+            # 1 logits, 2 the loss and its gradient for them
+            logits_nxV = torch.mm(low_NxD[here], low_VxD.t(), out=buffer_nxV[: len(target_nx1)])
+            loss_nx1, grad_logits_nxV = losses_of(logits_nxV, target_nx1, weight)
             loss += (loss_nx1 * counted_nx1).sum()
-            # 3 its gradient for the logits: p - (1 - w) onehot(y)
-            p_nxV = log_p_nxV.exp_()
-            p_nxV.scatter_add_(1, target_nx1, torch.full_like(target_logit_nx1, teacher_weight - 1))
-            grad_logits_nxV = p_nxV.to(dtype)
-            # 4 and from there for hidden states and output matrix
-            torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here]).mul_(counted_nx1)
-            _add_product(grad_VxD, grad_logits_nxV.t(), low_NxD[here] * counted_nx1)
+            # 3 from there the gradients for hidden states and output matrix
+            grad_nxD = torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here])
+            counted_nxD = low_NxD[here] * counted_nx1
+            _add_product(grad_VxD, grad_logits_nxV.t(), counted_nxD)
+            # 4 what the teacher expects, <h, E>: a product of rows, so each is the other's gradient
+            if expected_CxD is not None and row_N is not None and grad_CxD is not None:
+                expected_nxD = expected_CxD.index_select(0, row_N[here])
+                counted_nxD = counted_nxD.to(expected_CxD.dtype)
+                loss -= teacher_weight * torch.dot(counted_nxD.flatten(), expected_nxD.flatten())
+                grad_nxD.sub_(expected_nxD, alpha=teacher_weight)
+                grad_CxD.index_add_(0, row_N[here], counted_nxD, alpha=-teacher_weight)
+            grad_nxD.mul_(counted_nx1)
 
-        ctx.save_for_backward(grad_NxD, grad_VxD)
+        ctx.save_for_backward(grad_NxD, grad_VxD, grad_CxD)
         ctx.dtypes = hidden_NxD.dtype, output_VxD.dtype
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = upstream
-        grad_NxD, grad_VxD = ctx.saved_tensors
+        grad_NxD, grad_VxD, grad_CxD = ctx.saved_tensors
         hidden_dtype, output_dtype = ctx.dtypes
         # scaled in place: a second backward finds changed tensors, and raises
-        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), None, None, None
+        grad_CxD = None if grad_CxD is None else grad_CxD.mul_(scale)
+        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), grad_CxD, *[None] * 4
+
+
+def in_place_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of each position, [n, 1], and its gradient for the logits, [n, V], which may be written over the logits."""
+    # log-probabilities; in float32 they take the place of the logits, in lower precision that of a copy
+    precise_nxV = logits_nxV.to(weight.dtype)
+    target_logit_nx1 = precise_nxV.gather(1, target_nx1)
+    log_p_nxV = torch.log_softmax(precise_nxV, 1, out=precise_nxV)
+    # the loss: logsumexp - (1 - w) z[y] = w z[y] - log p[y]; its gradient: p - (1 - w) onehot(y)
+    loss_nx1 = weight * target_logit_nx1 - log_p_nxV.gather(1, target_nx1)
+    p_nxV = log_p_nxV.exp_()
+    p_nxV.scatter_add_(1, target_nx1, (weight - 1).expand(target_nx1.shape))
+    return loss_nx1, p_nxV.to(logits_nxV.dtype)
+
+
+def fusible_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The same as `in_place_losses`, without a write in place: a compiler makes two passes over the logits of it."""
+    precise_nxV = logits_nxV.to(weight.dtype)
+    largest_nx1 = precise_nxV.amax(1, keepdim=True)
+    log_sum_nx1 = (precise_nxV - largest_nx1).exp().sum(1, keepdim=True).log() + largest_nx1
+    loss_nx1 = log_sum_nx1 - (1 - weight) * precise_nxV.gather(1, target_nx1)
+    is_target_nxV = torch.arange(logits_nxV.shape[1], device=logits_nxV.device) == target_nx1
+    grad_nxV = (precise_nxV - log_sum_nx1).exp() - (1 - weight) * is_target_nxV
+    return loss_nx1, grad_nxV.to(logits_nxV.dtype)
+
+
+@lru_cache
+def _losses_of(device_type: str) -> LossesOf:
+    """The faster way of each kind of device; for a GPU it is compiled when a process first uses it."""
+    return torch.compile(fusible_losses, dynamic=True) if device_type == "cuda" else in_place_losses
 
 
 def _add_product(sum_VxD: Tensor, left_VxN: Tensor, right_NxD: Tensor) -> None:

@@ -1,33 +1,33 @@
 """One run from first step to last: evaluate -> checkpoint -> report -> step. Free of Ray.
 
-Interrupted and resumed equals uninterrupted, bit for bit on a CPU with the same number of threads: batches and
-schedules are functions of the step, and everything else lies in the checkpoint.
+Interrupted and resumed equals uninterrupted, bit for bit on a CPU with the same number of threads: batches, schedules
+and PyTorch's random state are functions of the step, and everything else lies in the checkpoint.
 """
 
 import logging
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
 from trainable import names
-from trainable.config import LoopConfig, TrialConfig, to_dict
+from trainable.config import LoopConfig, TrialConfig, identity
 from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import fingerprint
-from trainable.student.batches import Batch, make_batch, step_blocks
+from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
 from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
+from trainable.student.late_loss import StepLosses, check_finite
+from trainable.student.memory import PeakMemory
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.optimizer import learning_rate, make_optimizer, update
-from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.ranks import ALONE, Ranks
 from trainable.teacher.guidance import Guidance, Teacher
 from trainable.teacher.schedules import teacher_weight
@@ -36,10 +36,6 @@ from trainable.text.blocks import TokenBlocks
 
 _log = logging.getLogger(__name__)
 Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes a control to know
-
-
-class TrainingDiverged(RuntimeError):
-    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +59,11 @@ def train(
     Starts from `checkpoint` where that file exists, and keeps it up to date. Where several ranks train one model, each
     calls this with the same arguments but for `ranks`, and the first alone reports and writes. Raises TrainingDiverged
     on a non-finite training or validation loss, InputError for settings that do not fit the machine or each other.
+    PyTorch's own random state is set anew at each step.
     """
     loop = config.loop
     device = pick_device(loop)
+    memory = PeakMemory(device)
     autocast = torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=loop.precision != "float32")
     scaler = torch.amp.GradScaler(device.type, enabled=loop.precision == "float16" and device.type == "cuda")
     model = build_model(
@@ -73,7 +71,7 @@ def train(
     ).to(device)
     optimizer = make_optimizer(model, config.optimizer)
     teacher = make_teacher(config, data, device)
-    run_id = fingerprint(to_dict(config))
+    run_id = fingerprint(identity(config))
     state = RunState()
     if checkpoint is not None and (loaded := usable_checkpoint(checkpoint, run_id)) is not None:
         state, parts = loaded
@@ -86,8 +84,15 @@ def train(
         "nodes share.",
     )
 
+    losses = StepLosses(state)
     while True:
         last = state.step == loop.steps
+        if state.recent_steps and (last or state.step % loop.eval_every == 0):
+            started = time.perf_counter()
+            losses.read_all()  # waits until a GPU has done the last step
+            waited = time.perf_counter() - started
+            state.train_seconds += waited
+            state.recent_seconds += waited
         arm = config.teacher
         weight = teacher_weight(state.step, arm.schedule, arm.steps, arm.min_weight, arm.tau)
         lr = learning_rate(state.step, config.optimizer, loop.steps)
@@ -110,19 +115,21 @@ def train(
             state.eval_seconds += time.perf_counter() - started
             check_finite("validation loss", evaluation.loss, state.step, lr, weight)
             if ranks.first:
-                report(make_report(state, evaluation, weight, lr, device))
+                report(make_report(state, evaluation, weight, lr, memory))
             state.recent_loss, state.recent_steps, state.recent_tokens, state.recent_seconds = 0.0, 0, 0, 0.0
         if last:
             return
 
         # --- step ---
         started = time.perf_counter()
-        batches = step_batches(data.train, state.step, loop, config.seed, device, ranks)
-        targets = count_targets(batches, ranks)
+        seed_step(config.seed, state.step, ranks.rank)
+        numbers_AxB = step_numbers(data.train, state.step, loop, config.seed)
+        batches = [make_batch(data.train, ranks.share(numbers_B), device) for numbers_B in numbers_AxB]
+        targets = count_targets(data.train, numbers_AxB.flatten())
         loss = backward(model, teacher, batches, targets, weight, autocast, scaler, ranks)
-        check_finite("training loss", loss, state.step, lr, weight)
+        losses.add(loss, state.step, lr, weight)
         update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
-        count_step(state, loss, targets, time.perf_counter() - started)
+        count_step(state, targets, time.perf_counter() - started)
 
 
 def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict[str, Any]]] | None:
@@ -155,20 +162,16 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
             f"the bigram table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
             "count the table with the tokenizer of the blocks."
         )
-    return Teacher(data.table, device)
+    low = config.loop.precision != "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
+    return Teacher(data.table, device, product=torch.bfloat16 if low else None)
 
 
-def step_batches(
-    blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int, device: torch.device, ranks: Ranks = ALONE
-) -> list[Batch]:
-    """This rank's share of each micro-batch of an optimizer step."""
-    chosen = step_blocks(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
-    return [make_batch(blocks, ranks.share(numbers_B), device) for numbers_B in chosen.reshape(loop.accumulation, -1)]
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Set PyTorch's random state from the seed, the step and the rank alone.
 
-
-def count_targets(batches: list[Batch], ranks: Ranks = ALONE) -> int:
-    """How many targets an optimizer step has, over all micro-batches and ranks; padding does not count."""
-    return int(ranks.sum(torch.stack([(batch.target_BxT != IGNORE_INDEX).sum() for batch in batches]).sum()))
+    Whatever draws random numbers in a step then draws the same in both arms of a pair, and again after a resumption.
+    """
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0]))
 
 
 def backward(
@@ -180,15 +183,16 @@ def backward(
     autocast: torch.autocast,
     scaler: torch.amp.GradScaler,
     ranks: Ranks = ALONE,
-) -> float:
+) -> torch.Tensor:
     """Make the gradients of an optimizer step, over all micro-batches and ranks; return its mean loss, nats per token.
 
-    Once the teacher's weight is 0, a guided step is a plain one.
+    The loss is a tensor on the model's device: nothing here waits for a GPU. Once the teacher's weight is 0, a guided
+    step is a plain one.
     """
     # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
     guidance = None
     if teacher is not None and weight > 0:
-        contexts_N = torch.cat([batch.context_BxT.flatten() for batch in batches])
+        contexts_N = np.concatenate([batch.host_context_BxT.flatten() for batch in batches])
         guidance = teacher.guide(output_matrix(model), contexts_N, weight)
 
     # 2 each micro-batch adds to the gradients
@@ -203,7 +207,7 @@ def backward(
     if guidance is not None:
         guidance.close(output_matrix(model))
     ranks.sum_gradients(model)
-    return ranks.sum(step_loss).item()
+    return ranks.sum(step_loss)
 
 
 def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
@@ -214,27 +218,17 @@ def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None)
     )
 
 
-def check_finite(name: str, loss: float, step: int, lr: float, weight: float) -> None:
-    """Raise TrainingDiverged unless the loss is finite."""
-    if not math.isfinite(loss):
-        raise TrainingDiverged(
-            f"{name} is {loss} at step {step} (learning rate {lr:.3g}, teacher weight {weight:.3g}): "
-            "lower optimizer.lr or optimizer.clip_norm, or raise optimizer.warmup_steps."
-        )
-
-
-def count_step(state: RunState, loss: float, targets: int, seconds: float) -> None:
-    """Book one optimizer step."""
+def count_step(state: RunState, targets: int, seconds: float) -> None:
+    """Book one optimizer step, but for its loss."""
     state.step += 1
     state.tokens += targets
     state.train_seconds += seconds
-    state.recent_loss += loss
     state.recent_steps += 1
     state.recent_tokens += targets
     state.recent_seconds += seconds
 
 
-def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: float, device: torch.device) -> Report:
+def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: float, memory: PeakMemory) -> Report:
     """One report, its keys from names.py; what is not known yet is NaN."""
     return {
         names.STEP: state.step,
@@ -247,14 +241,6 @@ def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: floa
         names.TOKENS_PER_SECOND: state.recent_tokens / state.recent_seconds if state.recent_seconds else math.nan,
         names.TRAIN_SECONDS: state.train_seconds,
         names.EVAL_SECONDS: state.eval_seconds,
-        names.PEAK_MEMORY_MIB: peak_memory_mib(device),
+        names.PEAK_MEMORY_MIB: memory.mib(),
         names.TIMESTAMP: time.time(),
     }
-
-
-def peak_memory_mib(device: torch.device) -> float:
-    """Largest memory so far, in MiB: allocated on the GPU, or resident in this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -10,17 +10,15 @@ applies the chain rule through E by hand: W.grad += P^T E.grad.
     N tokens of a micro-batch   V vocabulary   D width   C distinct contexts of a step   K bigrams of those contexts
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse
 import torch
 from torch import Tensor
 
-from trainable.teacher.table import BigramTable, cut_rows
-
-PANEL = 256  # columns of W in one sparse product: at D 1024 its scattered rows then stay in the cache (half the time)
+from trainable.teacher.device_rows import DeviceRows, DeviceTable
+from trainable.teacher.host_rows import HostRows
+from trainable.teacher.table import BigramTable, check_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,7 @@ class Guidance:
     weight: float  # w(t)
     expected_CxD: Tensor  # E, a leaf: backward passes of the micro-batches fill its .grad
     row_V: Tensor  # context id -> row of E (only ids of this step's contexts are meaningful)
-    sparse_VxC: Tensor  # S^T in CSR, of the rows P = S + lambda q
+    rows: HostRows | DeviceRows  # S, of the rows P = S + lambda q
     backoff_C: Tensor | None  # lambda; None where it is 0 for all contexts of the step
     base_V: Tensor  # q, the vector that all rows share
 
@@ -41,78 +39,65 @@ class Guidance:
         assert grad_CxD is not None and output_VxD.grad is not None, "close() comes after backward()"
         grad_VxD = output_VxD.grad[: len(self.base_V)]
         # P^T E.grad = S^T E.grad + q (lambda E.grad), added in place
-        torch.addmm(grad_VxD, self.sparse_VxC, grad_CxD, out=grad_VxD)
+        self.rows.add_transposed(grad_VxD, grad_CxD)
         if self.backoff_C is not None:
             grad_VxD.addr_(self.base_V, self.backoff_C @ grad_CxD)
 
 
 class Teacher:
-    """A bigram table at work beside a student: computes E for the contexts of each step."""
+    """A bigram table at work beside a student: computes E for the contexts of each step.
 
-    def __init__(self, table: BigramTable, device: torch.device | str = "cpu"):
+    On a CPU sparse products are the fastest; a GPU keeps the table, and makes its products in bfloat16 where `product`
+    says so (as autocast does with the student's), else in the type of the weights.
+    """
+
+    def __init__(
+        self, table: BigramTable, device: torch.device | str = "cpu", *, product: torch.dtype | None = None
+    ) -> None:
         self.table = table
         self.device = torch.device(device)
         self.base_V = torch.tensor(table.base_V, device=device)
+        self.backoff_V = torch.tensor(table.backoff_V, device=device)
+        self.on_device = DeviceTable(table, self.device, product) if self.device.type == "cuda" else None
 
     @torch.no_grad()
-    def guide(self, output_VxD: Tensor, context_N: Tensor, weight: float) -> Guidance:
+    def guide(self, output_VxD: Tensor, context_N: Tensor | np.ndarray, weight: float) -> Guidance:
         """E for the distinct ids of `context_N`: all contexts of the optimizer step, whole numbers of any shape.
 
-        `weight` is w(t). Raises InputError for an id outside the table's vocabulary.
+        `weight` is w(t). With a GPU, give the ids as they lie on the host: those of a CUDA tensor are waited for.
+        Raises InputError for an id outside the table's vocabulary.
         """
         output_VxD = output_VxD[: self.table.vocab_size]  # a model may have more rows than the tokenizer has tokens
         dtype = output_VxD.dtype
 
-        # 1 which contexts: each distinct one once, and where it is found
-        contexts_C = np.unique(context_N.cpu().numpy()).astype(np.int64)
-        row_V = np.zeros(self.table.vocab_size, np.int64)
-        row_V[contexts_C] = np.arange(len(contexts_C))
+        # 1 which contexts: each distinct one once
+        ids_N = (context_N if isinstance(context_N, np.ndarray) else context_N.cpu().numpy()).reshape(-1)
+        check_ids(self.table, ids_N)
+        occurs_V = np.zeros(self.table.vocab_size, bool)
+        occurs_V[ids_N] = True
+        contexts_C = np.flatnonzero(occurs_V)
 
-        # 2 cut their sparse rows, and transpose them for `close`: a product with a CSR's .t() is several times slower
-        indptr_C1, columns_K, values_K = cut_rows(self.table, contexts_C, np.int32)
-        size = (len(contexts_C), self.table.vocab_size)
-        rows_CxV = scipy.sparse.csr_array((values_K, columns_K, indptr_C1.astype(np.int32)), shape=size)
-        sparse_CxV, sparse_VxC = (_csr(matrix, dtype, self.device) for matrix in (rows_CxV, rows_CxV.T.tocsr()))
+        # 2 cut their sparse rows; where each context's row is found
+        rows: HostRows | DeviceRows
+        if self.on_device is None:
+            rows = HostRows(self.table, contexts_C, dtype)
+        else:
+            rows = self.on_device.cut(contexts_C, dtype)
+        row_V = torch.zeros(self.table.vocab_size, dtype=torch.int64, device=self.device)
+        row_V[rows.contexts_C] = torch.arange(len(contexts_C), device=self.device)
 
         # 3 E = S W + lambda (q W): the second term is one vector, shared by all rows
-        expected_CxD = _product(sparse_CxV, output_VxD)
+        expected_CxD = rows.times(output_VxD)
         base_V, backoff_C = self.base_V.to(dtype), None
         if self.table.backoff_V[contexts_C].any():
-            backoff_C = torch.tensor(self.table.backoff_V[contexts_C], dtype=dtype, device=self.device)
+            backoff_C = self.backoff_V[rows.contexts_C].to(dtype)
             expected_CxD.addr_(backoff_C, base_V @ output_VxD)
 
         return Guidance(
             weight=weight,
             expected_CxD=expected_CxD.requires_grad_(),
-            row_V=torch.from_numpy(row_V).to(self.device),
-            sparse_VxC=sparse_VxC,
+            row_V=row_V,
+            rows=rows,
             backoff_C=backoff_C,
             base_V=base_V,
         )
-
-
-def _csr(matrix: scipy.sparse.csr_array, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A SciPy matrix for PyTorch, in its form."""
-    with warnings.catch_warnings():  # "CSR support is in beta"
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr),
-            torch.from_numpy(matrix.indices),
-            torch.from_numpy(matrix.data),
-            size=matrix.shape,
-            dtype=dtype,
-            device=device,
-        )
-
-
-def _product(sparse_CxV: Tensor, dense_VxD: Tensor) -> Tensor:
-    """Sparse times dense, a panel of columns at a time; one copy serves all panels: fresh ones fragment the heap."""
-    if dense_VxD.shape[1] <= PANEL:
-        return sparse_CxV @ dense_VxD
-    product_CxD = dense_VxD.new_empty(len(sparse_CxV), dense_VxD.shape[1])
-    copy_VxP = dense_VxD.new_empty(len(dense_VxD), PANEL)
-    for first in range(0, dense_VxD.shape[1], PANEL):
-        here = slice(first, first + PANEL)
-        panel_VxP = dense_VxD[:, here]
-        product_CxD[:, here] = sparse_CxV @ copy_VxP[:, : panel_VxP.shape[1]].copy_(panel_VxP)
-    return product_CxD

@@ -105,8 +105,8 @@ def probabilities(table: BigramTable, prev_N: Ids, next_N: Ids) -> NDArray[np.fl
 
     Raises InputError for a token id outside the vocabulary.
     """
-    _check_ids(table, prev_N)
-    _check_ids(table, next_N)
+    check_ids(table, prev_N)
+    check_ids(table, next_N)
     # 1 where in its row each token stands, or would
     low_N, end_N = table.indptr[prev_N], table.indptr[prev_N.astype(np.int64) + 1]
     at_N = _lower_bound(table.indices, low_N, end_N, next_N)
@@ -138,7 +138,7 @@ def cut_rows(
     The arrays are new and writable. The part of the shared vector is table.backoff_V[contexts_C] times table.base_V.
     Raises InputError for a context outside the vocabulary.
     """
-    _check_ids(table, contexts_C)
+    check_ids(table, contexts_C)
     contexts = contexts_C.astype(np.int64)
     starts, ends = table.indptr[contexts], table.indptr[contexts + 1]
     indptr_C1 = np.zeros(len(contexts) + 1, np.int64)
@@ -166,7 +166,8 @@ def _lower_bound(
     return low_N
 
 
-def _check_ids(table: BigramTable, ids_N: Ids) -> None:
+def check_ids(table: BigramTable, ids_N: Ids) -> None:
+    """Raise InputError for a token id outside the vocabulary."""
     if not len(ids_N):
         return
     for worst in (int(ids_N.max()), int(ids_N.min())):

@@ -28,17 +28,26 @@ from trainable.errors import DamagedFile, InputError, require
 from trainable.record.cache import MANIFEST_FILE, Manifest, built_once
 from trainable.record.files import fingerprint, join_files
 from trainable.text.corpus import Corpus
-from trainable.text.packing import LENGTHS_FILE, PUBLISHED_ROWS, STREAM_FILE, id_dtype, pack, pack_as_published
+from trainable.text.packing import (
+    LENGTHS_FILE,
+    PUBLISHED_ROWS,
+    STREAM_FILE,
+    RowCounts,
+    id_dtype,
+    pack,
+    pack_as_published,
+)
 from trainable.text.settings import TokensConfig
 from trainable.text.shards import ShardMaker, progress_bar
 from trainable.text.split import Parts, RowIds, row_ids_digest
 from trainable.text.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers
 
-_PLAIN_FIELDS = ("eos_id", "pad_id", "vocab_size", "rows", "empty_rows", "fingerprint", "checksum", "path")
+_SUMS = ("rows", *RowCounts._fields)  # of several parts
+_PLAIN_FIELDS = ("eos_id", "pad_id", "vocab_size", *_SUMS, "fingerprint", "checksum", "path")
 READ_TOKENS = 1 << 18  # at once
-FORMAT = 1  # raise when the same settings give other tokens
-SHARDS_FORMAT = 2  # raise when a shard has other files: half a build of an older version is then begun again
+FORMAT = 2  # raise when the same settings give other tokens
+SHARDS_FORMAT = 3  # raise when a shard has other files: half a build of an older version is then begun again
 Ids = NDArray[np.unsignedinteger[Any]]
 
 
@@ -57,6 +66,8 @@ class TokenBlocks:
     vocab_size: int
     rows: int  # row numbers asked for
     empty_rows: int  # of them null or blank, and left out
+    unread_rows: int  # of the others: the tokenizer makes no token of them, or mostly unknown ones (text/unread.py)
+    eos_rows: int  # of the others: their own text gives an eos
     fingerprint: str  # of everything that shapes the tokens
     checksum: str  # SHA-256 of the file of the stream
     path: Path  # the folder in the cache
@@ -107,7 +118,7 @@ def token_blocks(
             "tokens": packed.tokens,
             "dtype": packed.dtype.str,
             "rows": len(row_ids_R),
-            "empty_rows": packed.empty_rows,
+            **packed.counts._asdict(),
             "eos_id": tokenizer.eos_id,
             "pad_id": packed.pad_id,
             "vocab_size": tokenizer.vocab_size,
@@ -157,7 +168,7 @@ def _joined(parts: Sequence[TokenBlocks], cache: Path) -> TokenBlocks:
     def build(into: Path) -> Manifest:
         for name in (STREAM_FILE, LENGTHS_FILE) if parts[0].lengths_B is not None else (STREAM_FILE,):
             join_files([part.path / name for part in parts], into / name)
-        sums = {name: sum(getattr(part, name) for part in parts) for name in ("rows", "empty_rows")}
+        sums = {name: sum(getattr(part, name) for part in parts) for name in _SUMS}
         same = {name: getattr(parts[0], name) for name in ("eos_id", "pad_id", "vocab_size")}
         tokens = sum(len(part.stream_N) for part in parts)
         return {"shaping": shaping, "tokens": tokens, "dtype": parts[0].stream_N.dtype.str, **sums, **same}
@@ -167,7 +178,7 @@ def _joined(parts: Sequence[TokenBlocks], cache: Path) -> TokenBlocks:
 
 def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
     try:
-        fields = {name: manifest[name] for name in ("eos_id", "pad_id", "vocab_size", "rows", "empty_rows")}
+        fields = {name: manifest[name] for name in ("eos_id", "pad_id", "vocab_size", *_SUMS)}
         fields |= {"fingerprint": folder.name, "checksum": manifest["files"][STREAM_FILE]["sha256"], "path": folder}
         context, tokens = manifest["shaping"]["context"], manifest["tokens"]
         if manifest["dtype"] != id_dtype(fields["vocab_size"]).str:

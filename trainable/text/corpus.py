@@ -9,7 +9,8 @@ together (builtin.md names them), is always there: a first run needs no network,
 Shapes: R wanted rows, W those of them in one window of the file.
 """
 
-from collections.abc import Callable, Iterator
+import glob
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,20 +22,21 @@ from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
+from trainable.text.files import CSV, JSONL, KNOWN, LINES, PARQUET, TSV, folder_files, form_of, pattern_files
 from trainable.text.hub import is_hub_id
 from trainable.text.rows import RowSource
+from trainable.text.rows_csv import open_csv
 from trainable.text.rows_datasets import SAVED_MARKS, open_hub, open_saved
 from trainable.text.rows_lines import open_jsonl, open_text
 from trainable.text.rows_parquet import open_parquet
 from trainable.text.settings import CorpusConfig
+from trainable.text.split_names import ALL, TRAIN
 
 BUILTIN = "builtin"
 BUILTIN_FILE = Path(__file__).with_name("builtin.txt")
 BATCH_ROWS = 8192
 WINDOW_ROWS, WINDOWS = 1 << 18, 256  # a window has WINDOW_ROWS rows, or more where that would be over WINDOWS windows
 SCAN_ROWS = 1 << 20  # wanted row numbers looked through at once
-SUFFIXES = (".parquet", ".jsonl", ".json", ".txt")
-_KNOWN = "give a .parquet, .jsonl or .txt file, a folder of parquet files, or a folder that `save_to_disk` wrote"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Corpus:
     demonstration: bool  # the built-in text: a first answer about English, at the size of four novels
     digest: Callable[[], str] = field(repr=False)
     read: Callable[[int], Iterator[pa.Array]] = field(repr=False)
+    split: str | None = None  # which of several splits it is
+    notes: tuple[str, ...] = ()  # what the user is told of what is read
 
     @cached_property
     def fingerprint(self) -> str:
@@ -96,10 +100,10 @@ class Corpus:
 
 
 def open_corpus(config: CorpusConfig) -> Corpus:
-    """The corpus that `config.source` names: "builtin", a path on disk, or a hub id, in this order.
+    """The corpus that `config.source` names: "builtin", a path or a pattern on disk, or a hub id, in this order.
 
-    Only the metadata of a parquet file is read. Raises InputError if it is missing, of an unknown kind, damaged, empty,
-    or without such a column of text.
+    Of parquet files only the metadata are read, other files as a whole. Raises InputError if it is missing, of an
+    unknown kind, damaged, empty, or without such a split or column of text.
     """
     source = _row_source(config)
     require(source.rows > 0, f"{config.source} has no rows: give a corpus with text.")
@@ -110,6 +114,8 @@ def open_corpus(config: CorpusConfig) -> Corpus:
         demonstration=config.source == BUILTIN,
         digest=source.fingerprint,
         read=source.read,
+        split=source.split,
+        notes=source.notes,
     )
 
 
@@ -126,39 +132,54 @@ def _wanted(row_ids_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
 def _row_source(config: CorpusConfig) -> RowSource:
     if config.source == BUILTIN:
         require(config.column == "text", f"the built-in corpus has no column {config.column!r}: use the column 'text'.")
-        return open_text(BUILTIN_FILE)
+        _require_no_split(config)
+        return open_text([BUILTIN_FILE])
     path = user_path(config.source)
-    if config.source and path.exists():
+    is_pattern = glob.has_magic(config.source)
+    if config.source and (path.exists() or is_pattern):
         require(
             config.revision is None,
             f"corpus.revision is {config.revision!r} but {config.source} is on disk: leave it out, or give a hub id.",
         )
-        return _open_folder(path, config.column) if path.is_dir() else _open_file(path, config.column)
-    is_path = path.suffix.lower() in SUFFIXES or not is_hub_id(config.source)
+        try:
+            return _open_path(path, config)
+        except OSError as error:
+            raise InputError(
+                f"cannot read {error.filename or path} ({error.strerror or error}): check its permissions."
+            ) from error
+    is_path = form_of(path) is not None or not is_hub_id(config.source)
     require(
         not is_path, f"{config.source!r} does not exist: set corpus.source to an existing file, a hub id, or builtin."
     )
-    return open_hub(config.source, config.revision, config.column)
+    return open_hub(config.source, config.revision, config.column, config.split)
 
 
-def _open_file(path: Path, column: str) -> RowSource:
-    suffix = path.suffix.lower()
-    require(path.is_file(), f"{path} is a pipe or a device, which can be read only once: {_KNOWN}.")
-    try:
-        if suffix == ".parquet":
-            return open_parquet([path], column)
-        if suffix in (".jsonl", ".json"):
-            return open_jsonl(path, column)
-        if suffix == ".txt":
-            return open_text(path, column)
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror or error}): check its permissions.") from error
-    raise InputError(f"{path} has the unknown ending {suffix!r}: {_KNOWN}.")
+def _open_path(path: Path, config: CorpusConfig) -> RowSource:
+    """The corpus of a file, a folder, or else a pattern."""
+    if path.is_dir() and any((path / mark).is_file() for mark in SAVED_MARKS):
+        return open_saved(path, config.column, config.split)
+    if not path.exists() or path.is_dir():
+        found = folder_files(path, config.split) if path.is_dir() else pattern_files(path, config.split)
+        source = _open_files(found.form, found.paths, config.column)
+        return source._replace(split=found.split, notes=(*found.notes, *source.notes))
+    require(path.is_file(), f"{path} is a pipe or a device, which can be read only once: {KNOWN}.")
+    _require_no_split(config)
+    form = form_of(path)
+    if form is None:
+        raise InputError(f"{path} has the unknown ending {''.join(path.suffixes[-2:])!r}: {KNOWN}.")
+    return _open_files(form, [path], config.column)
 
 
-def _open_folder(folder: Path, column: str) -> RowSource:
-    if any((folder / mark).is_file() for mark in SAVED_MARKS):
-        return open_saved(folder, column)
-    paths = sorted(folder.glob("*.parquet"))
-    require(bool(paths), f"{folder} holds no parquet files and no saved data set: {_KNOWN}.")
-    return open_parquet(paths, column)
+def _open_files(form: str, paths: Sequence[Path], column: str) -> RowSource:
+    if form == PARQUET:
+        return open_parquet(paths, column)
+    if form in (CSV, TSV):
+        return open_csv(paths, form, column)
+    return {JSONL: open_jsonl, LINES: open_text}[form](paths, column)
+
+
+def _require_no_split(config: CorpusConfig) -> None:
+    require(
+        config.split in (TRAIN, ALL),
+        f"corpus.split is {config.split!r} but {config.source} has no splits: leave it out.",
+    )

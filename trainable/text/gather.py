@@ -47,18 +47,16 @@ def shard_arrays(ids_n: NDArray[Any], length_R: NDArray[np.uint32]) -> Arrays:
 
 def gather(
     shards: Sequence[Path], rows: int, id_dtype: np.dtype[Any], position_dtype: np.dtype[Any], path: Path
-) -> tuple[int, int]:
-    """Write the tokens of all rows of the shards to `path`, by position: (tokens, empty rows)."""
+) -> int:
+    """Write the tokens of all rows of the shards to `path`, by position: how many there are."""
     # 1 count the tokens of each group of positions, over all shards
     token_G = np.zeros(-(-rows // GROUP_ROWS), np.int64)
-    empty_rows = 0
     for shard in shards:
         position_R, length_R = (
             _read(shard / POSITIONS_FILE, position_dtype),
             _read(shard / ROW_LENGTHS_FILE, ROW_LENGTH),
         )
         np.add.at(token_G, position_R // GROUP_ROWS, length_R)
-        empty_rows += int((length_R == 0).sum())
     # 2 bound the stretches: the group in which each GATHER_TOKENS tokens are full is a stretch's last
     tokens = int(token_G.sum())
     step = max(GATHER_TOKENS, tokens // STRETCHES)
@@ -69,7 +67,7 @@ def gather(
     with open(path, "wb") as stream:
         for stretch in pairwise(range(len(position_P))):
             stream.write(_stretch(bounds, stretch, id_dtype, position_dtype).data)
-    return tokens, empty_rows
+    return tokens
 
 
 def _bounds(shard: Path, position_P: Ints, position_dtype: np.dtype[Any]) -> _Bounds:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from ssl import SSLError
-from typing import Any
+from typing import Any, Final, Literal
 
 from trainable.errors import InputError
 
@@ -24,6 +24,7 @@ SHORT_NAMES = {"bookcorpus": "bookcorpus/bookcorpus"}
 READABLE_REVISIONS = {"bookcorpus/bookcorpus": "refs/convert/parquet"}
 _ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+ABSENT: Final = "absent"
 _PROXY_CANNOT = (407, 502, 503, 504)  # the proxy answers, the hub does not
 
 
@@ -32,21 +33,21 @@ def is_hub_id(source: str) -> bool:
     return _ID.fullmatch(source) is not None and not source.startswith(".")
 
 
-def hub_dataset(hub_id: str, revision: str | None) -> Any:
-    """The `train` split of a data set (datasets.Dataset, memory-mapped), downloaded unless it is in the local cache.
+def hub_splits(hub_id: str, revision: str | None) -> dict[str, Any]:
+    """The splits of a data set (each a datasets.Dataset, memory-mapped), downloaded unless they are in the local cache.
 
-    Raises InputError if the hub is out of reach (within 2 s), or has no such data set, revision or split.
+    Raises InputError if the hub is out of reach (within 2 s), or has no such data set or revision.
     """
     if ".." in Path(revision or "").parts or Path(revision or "").is_absolute():
         raise InputError(f"corpus.revision is {revision!r}: give a branch, a tag or a commit of {hub_id!r}.")
-    if _dataset_folders(hub_id) and (cached := _cached_dataset(hub_id, revision)) is not None:
+    if _dataset_folders(hub_id) and (cached := _cached_splits(hub_id, revision)) is not None:
         return cached
     _require_hub(f"data set {hub_id!r}", "give corpus.source a parquet, jsonl or text file on disk")
     from datasets import load_dataset
 
     revision = revision or READABLE_REVISIONS.get(hub_id)
     try:
-        return load_dataset(hub_id, revision=revision, split="train")
+        return dict(load_dataset(hub_id, revision=revision))
     except Exception as error:  # a dozen kinds, from four libraries
         raise InputError(
             f"cannot load the data set {hub_id!r} (revision {revision or 'main'}) from the hub: {_first_line(error)} "
@@ -54,16 +55,26 @@ def hub_dataset(hub_id: str, revision: str | None) -> Any:
         ) from error
 
 
+class UnknownFile(InputError):
+    """A file that a repository need not have, and of which nobody here knows whether it has."""
+
+
 def hub_file(hub_id: str, name: str, *, optional: bool = False) -> Path | None:
     """A file of a model repository, downloaded unless it is in the local cache; None if there is no such file.
 
-    optional: None as well if the hub is out of reach, for a file that the repository need not have.
-    Raises InputError if the hub is out of reach (within 2 s) or has no such repository.
+    Raises InputError if the hub is out of reach (within 2 s) or has no such repository; for an `optional` file, which
+    the repository need not have, UnknownFile where the cache does not know whether there is one.
     """
-    if (cached := _cached_file(hub_id, name)) is not None:
+    cached = _cached_file(hub_id, name)
+    if isinstance(cached, Path):
         return cached
-    if optional and _why_unreachable() is not None:
+    if optional and cached is ABSENT:
         return None
+    if optional and (reason := _why_unreachable()) is not None:
+        raise UnknownFile(
+            f"{name} of {hub_id!r}, which names its end of text, is not in the local Hugging Face cache, and {reason}: "
+            "run once with network, or give --set tokens.eos=TOKEN."
+        )
     _require_hub(f"tokenizer {hub_id!r}", "give tokens.tokenizer a folder with tokenizer.json, or train:4096")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
@@ -117,25 +128,26 @@ def _why_unreachable() -> str | None:
     return None if hub_reachable() else "the Hugging Face hub is out of reach"
 
 
-def _cached_file(hub_id: str, name: str) -> Path | None:
+def _cached_file(hub_id: str, name: str) -> Path | Literal["absent"] | None:
+    """The path of a file in the cache; ABSENT where the hub was asked and has none; None where that is not known."""
     if not (_hub_cache() / f"models--{hub_id.replace('/', '--')}").is_dir():
         return None  # importing the hub library to hear the same can take seconds
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(hub_id, name)
-    return Path(path) if isinstance(path, str) else None
+    return None if path is None else Path(path) if isinstance(path, str) else ABSENT
 
 
-def _cached_dataset(hub_id: str, revision: str | None) -> Any | None:
-    """The data set from the local cache, or None if it is not there in the wanted revision."""
+def _cached_splits(hub_id: str, revision: str | None) -> dict[str, Any] | None:
+    """The splits in the local cache, or None if the data set is not there in the wanted revision."""
     from datasets import load_dataset
 
     try:
         with _datasets_offline():
-            dataset = load_dataset(hub_id, split="train")
+            splits = dict(load_dataset(hub_id))
     except Exception:  # whatever it is, the hub is asked next
         return None
-    return dataset if revision is None or _is_revision(dataset, hub_id, revision) else None
+    return splits if revision is None or _is_revision(next(iter(splits.values())), hub_id, revision) else None
 
 
 def _is_revision(dataset: Any, hub_id: str, revision: str) -> bool:

@@ -10,9 +10,8 @@ A row's position is its place in the order of use, which is that of the given ro
 Shapes: R rows (r of them in a portion, b in a batch of the corpus), n tokens, B blocks, T tokens in a block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,24 +20,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from trainable.errors import require
 from trainable.record.files import join_files
 from trainable.text.corpus import Corpus
+from trainable.text.encode import checked_ids, encode_rows, encodings
 from trainable.text.gather import POSITIONS_FILE, gather, shard_arrays, sort_rows
 from trainable.text.rows import TEXT
 from trainable.text.shards import Arrays, Shard, ShardMaker
 from trainable.text.split import RowIds, row_id_dtype
-from trainable.text.tokenizer import TextTokenizer, pieces
+from trainable.text.tokenizer import TextTokenizer
 
 STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
+COUNTS_FILE = "counts.bin"  # of a shard: its RowCounts
 LENGTH = np.dtype("<i4")  # of LENGTHS_FILE
+COUNT = np.dtype("<i8")  # of COUNTS_FILE
 SHARD_BYTES, SHARD_ROWS = 1 << 22, 1 << 17  # of text, tokenised and kept together: some seconds of work
 ENCODE_BYTES = 1 << 19  # of text given to the tokenizer at once, which holds some 100 bytes for each token
-WHOLE_ROW_BYTES = 1 << 22  # longer rows are given in pieces
-PIECE_CHARACTERS = 1 << 16  # a word of millions of letters would take hours
-PIECES_AT_ONCE = 16
 PUBLISHED_ROWS = 200  # rows joined into one string
 PUBLISHED_BATCH = 64  # strings tokenised at once
+
+
+class RowCounts(NamedTuple):
+    """How many of some rows are not what a reader of their text would expect."""
+
+    empty_rows: int  # null or blank, and left out
+    unread_rows: int  # others of which the tokenizer makes no token, or mostly unknown ones; without any: left out
+    eos_rows: int  # whose own text gives an eos
 
 
 class Packed(NamedTuple):
@@ -46,7 +52,7 @@ class Packed(NamedTuple):
 
     tokens: int  # in STREAM_FILE
     dtype: np.dtype[Any]
-    empty_rows: int
+    counts: RowCounts
     pad_id: int | None
 
 
@@ -56,11 +62,11 @@ def id_dtype(vocab_size: int) -> np.dtype[Any]:
 
 
 def pack(corpus: Corpus, row_ids_R: RowIds, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker) -> Packed:
-    """Each row's tokens and an eos, in the order of `row_ids_R`; null and blank rows are left out."""
+    """Each row's tokens and an eos, in the order of `row_ids_R`; rows without a token are left out."""
     dtype, position_dtype = id_dtype(tokenizer.vocab_size), row_id_dtype(len(row_ids_R))
     shards = maker.make(_row_shards(corpus, row_ids_R, position_dtype), partial(tokenise, tokenizer), len(row_ids_R))
-    tokens, empty_rows = gather(shards, len(row_ids_R), dtype, position_dtype, folder / STREAM_FILE)
-    return Packed(tokens, dtype, empty_rows, None)
+    tokens = gather(shards, len(row_ids_R), dtype, position_dtype, folder / STREAM_FILE)
+    return Packed(tokens, dtype, _counts(shards), None)
 
 
 def pack_as_published(
@@ -74,8 +80,7 @@ def pack_as_published(
     for name in (STREAM_FILE, LENGTHS_FILE):
         join_files([shard / name for shard in shards], folder / name)
     blocks = (folder / LENGTHS_FILE).stat().st_size // LENGTH.itemsize
-    empty_rows = int(pc.sum(_is_empty(text_R)).as_py() or 0)
-    return Packed(blocks * context, id_dtype(tokenizer.vocab_size), empty_rows, pad_id)
+    return Packed(blocks * context, id_dtype(tokenizer.vocab_size), _counts(shards), pad_id)
 
 
 def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
@@ -84,15 +89,24 @@ def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
     # 1 tokenise the rows that hold text, a portion at a time: tokens take far more memory than text
     full = pc.invert(_is_empty(texts))
     ids, lengths = [np.zeros(0, dtype)], [np.zeros(0, np.uint32)]
+    unread = eos = 0
     text_r = texts.filter(full)
     for first, last, _ in _spans(text_r, ENCODE_BYTES):
-        ids_n, lengths_r = _encode(tokenizer, text_r.slice(first, last - first).to_pylist())
-        ids.append(ids_n.astype(dtype))
-        lengths.append(lengths_r)
+        encoded = encode_rows(tokenizer, text_r.slice(first, last - first).to_pylist())
+        ids.append(encoded.ids_n.astype(dtype))
+        lengths.append(encoded.length_R)
+        unread, eos = unread + int(encoded.unread_R.sum()), eos + int(encoded.eos_R.sum())
     # 2 spread their lengths over all rows
     length_R = np.zeros(len(texts), np.uint32)
     length_R[full.to_numpy(zero_copy_only=False)] = np.concatenate(lengths)
-    return shard_arrays(np.concatenate(ids), length_R)
+    counts = RowCounts(len(texts) - len(text_r), unread, eos)
+    return shard_arrays(np.concatenate(ids), length_R) | {COUNTS_FILE: np.array(counts, COUNT)}
+
+
+def _counts(shards: Sequence[Path]) -> RowCounts:
+    """The sum of what was counted in each shard."""
+    counts = [np.fromfile(shard / COUNTS_FILE, COUNT) for shard in shards]
+    return RowCounts(*np.sum([np.zeros(len(RowCounts._fields), COUNT), *counts], axis=0).tolist())
 
 
 def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]) -> Iterator[Shard]:
@@ -121,49 +135,17 @@ def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]
 
 
 def _string_shards(text_R: pa.Array) -> Iterator[Shard]:
-    """Shards of some SHARD_BYTES of strings, each 200 rows as one; a string of empty rows alone is left out."""
-    strings: list[str] = []
+    """Shards of some SHARD_BYTES of text, a list of texts for each 200 rows, which are to be one string."""
+    strings: list[list[str]] = []
     first = size = 0
     for start in range(0, len(text_R), PUBLISHED_ROWS):
         part = text_R.slice(start, PUBLISHED_ROWS)
-        strings.append("".join(pc.if_else(_is_empty(part), "", part).to_pylist()))
-        size += len(strings[-1])
+        strings.append(part.filter(pc.invert(_is_empty(part))).to_pylist())
+        size += sum(map(len, strings[-1]))
         end = min(start + PUBLISHED_ROWS, len(text_R))
         if size > SHARD_BYTES or end == len(text_R):
-            yield Shard(f"{first:012d}-{end:012d}", end - first, [string for string in strings if string], {})
+            yield Shard(f"{first:012d}-{end:012d}", end - first, (end - first, strings), {})
             strings, first, size = [], end, 0
-
-
-def _encode(tokenizer: TextTokenizer, texts: list[str]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Tokenise rows: (their ids end to end, an eos after each row; the tokens of each row)."""
-    if len(texts) == 1 and len(texts[0].encode()) > WHOLE_ROW_BYTES:
-        ids_n = _encode_long(tokenizer, texts[0])
-        return ids_n, np.array([len(ids_n)], np.uint32)
-    encodings = tokenizer.encoder.encode_batch_fast(texts, add_special_tokens=False)
-    ids = [[*encoding.ids, tokenizer.eos_id] for encoding in encodings]
-    lengths = np.fromiter(map(len, ids), np.uint32, len(ids))
-    return _checked(chain.from_iterable(ids), tokenizer.vocab_size, int(lengths.sum())), lengths
-
-
-def _encode_long(tokenizer: TextTokenizer, text: str) -> NDArray[np.uint32]:
-    """The ids of one row of many megabytes, some pieces at a time, and an eos."""
-    parts = [np.array([tokenizer.eos_id], np.uint32)]
-    remaining = pieces(text, PIECE_CHARACTERS)
-    while some := list(islice(remaining, PIECES_AT_ONCE)):
-        encodings = tokenizer.encoder.encode_batch_fast(some, add_special_tokens=False)
-        parts[-1:-1] = [_checked(encoding.ids, tokenizer.vocab_size) for encoding in encodings]
-    return np.concatenate(parts)
-
-
-def _checked(ids: Any, vocab_size: int, count: int = -1) -> NDArray[np.uint32]:
-    """The ids as an array; one that is outside the vocabulary would wrap around in a narrower type."""
-    ids_n = np.fromiter(ids, np.uint32, count)
-    worst = int(ids_n.max(initial=0))
-    require(
-        worst < vocab_size,
-        f"the tokenizer gave token id {worst} but has {vocab_size} tokens: check its tokenizer.json.",
-    )
-    return ids_n
 
 
 def _is_empty(texts: pa.Array) -> pa.Array:
@@ -191,17 +173,29 @@ def _texts_in_order(corpus: Corpus, row_ids_R: RowIds) -> pa.Array:
     return text_R.take(pa.array(np.argsort(position_R)))
 
 
-def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, strings: list[str]) -> Arrays:
-    """The blocks of some strings, end to end, and the real tokens of each."""
+def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, work: tuple[int, list[list[str]]]) -> Arrays:
+    """The blocks of some strings, end to end, and the real tokens of each; `work` is rows, and texts by string."""
+    rows, strings = work
     dtype = id_dtype(tokenizer.vocab_size)
     blocks, lengths = [np.zeros(0, dtype)], [np.zeros(0, LENGTH)]
-    for first in range(0, len(strings), PUBLISHED_BATCH):
-        some = strings[first : first + PUBLISHED_BATCH]
-        for encoding in tokenizer.encoder.encode_batch_fast(some, add_special_tokens=True):
-            blocks_BxT, lengths_B = _padded(_checked(encoding.ids, tokenizer.vocab_size), context, pad_id)
+    joined = [string for texts in strings if (string := "".join(texts))]  # of empty rows alone there is none
+    for first in range(0, len(joined), PUBLISHED_BATCH):
+        for encoding in encodings(tokenizer, joined[first : first + PUBLISHED_BATCH], special=True):
+            blocks_BxT, lengths_B = _padded(checked_ids(encoding.ids, tokenizer.vocab_size), context, pad_id)
             blocks.append(blocks_BxT.astype(dtype).ravel())
             lengths.append(lengths_B.astype(LENGTH))
-    return {STREAM_FILE: np.concatenate(blocks), LENGTHS_FILE: np.concatenate(lengths)}
+    # what cannot be read shows in rows alone
+    unread = eos = 0
+    if tokenizer.may_misread:
+        for texts in filter(None, strings):
+            encoded = encode_rows(tokenizer, texts)
+            unread, eos = unread + int(encoded.unread_R.sum()), eos + int(encoded.eos_R.sum())
+    counts = RowCounts(rows - sum(map(len, strings)), unread, eos)
+    return {
+        STREAM_FILE: np.concatenate(blocks),
+        LENGTHS_FILE: np.concatenate(lengths),
+        COUNTS_FILE: np.array(counts, COUNT),
+    }
 
 
 def _padded(ids_n: NDArray[np.uint32], context: int, pad_id: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:

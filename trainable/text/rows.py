@@ -4,7 +4,7 @@ A row is a string or null. Rows are read in the order of the file, a batch at a 
 read in bounded memory. Row numbers in messages count from 1.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from trainable.errors import InputError, require
 
-TEXT = pa.large_string()  # 64-bit offsets: a batch of long documents may exceed 2 GiB
+TEXT = pa.large_string()  # 64-bit offsets: a document may exceed 2 GiB
+BATCH_BYTES = 1 << 24  # of a batch, unless one row is longer: documents may be long
 
 
 class RowSource(NamedTuple):
@@ -21,20 +22,38 @@ class RowSource(NamedTuple):
     rows: int  # empty ones included
     fingerprint: Callable[[], str]  # changes whenever the content does; it may read all of it
     read: Callable[[int], Iterator[pa.Array]]  # (rows of a batch) -> batches of type TEXT
+    notes: tuple[str, ...] = ()  # what the user is told of what is read
+    split: str | None = None  # which of several splits it is
 
 
-def require_text_column(schema: pa.Schema, column: str, where: object) -> None:
-    """Raise InputError unless `schema` has a text column of that name."""
-    names = ", ".join(map(repr, schema.names))
-    require(column in schema.names, f"{where} has no column {column!r}: set corpus.column to one of {names}.")
-    kind = schema.field(column).type
-    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    is_text = pa.types.is_string(plain) or pa.types.is_large_string(plain) or pa.types.is_string_view(plain)
-    require(is_text, f"column {column!r} of {where} holds {kind}, not text: set corpus.column to a column of strings.")
+def require_text_column(schemas: Sequence[pa.Schema], column: str, where: Sequence[object]) -> None:
+    """Raise InputError unless each schema has one column of that name, of text, or without a type but not in all.
+
+    where: what has the schema, for messages.
+    """
+    untyped = []
+    for schema, owner in zip(schemas, where, strict=True):
+        names = ", ".join(map(repr, schema.names))
+        require(column in schema.names, f"{owner} has no column {column!r}: set corpus.column to one of {names}.")
+        found = schema.names.count(column)
+        require(found == 1, f"{owner} has {found} columns {column!r}: rename or remove all but one.")
+        kind = schema.field(column).type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+        untyped.append(pa.types.is_null(plain))
+        is_text = pa.types.is_string(plain) or pa.types.is_large_string(plain) or pa.types.is_string_view(plain)
+        require(is_text or (untyped[-1] and len(schemas) > 1), _not_text(column, owner, kind))
+    require(not all(untyped), _not_text(column, where[0], pa.null()))
+
+
+def _not_text(column: str, owner: object, kind: pa.DataType) -> str:
+    return f"column {column!r} of {owner} holds {kind}, not text: set corpus.column to a column of strings."
 
 
 def checked_texts(arrays: Iterable[pa.Array], where: object) -> Iterator[pa.Array]:
-    """The arrays as TEXT. Raises InputError that names the row where one is not UTF-8, which Arrow does not check."""
+    """The arrays as TEXT, cut into some BATCH_BYTES.
+
+    Raises InputError that names the row where one is not UTF-8, which Arrow does not check.
+    """
     first = 0
     for array in chain.from_iterable(a.chunks if isinstance(a, pa.ChunkedArray) else [a] for a in arrays):
         text = array.cast(TEXT, safe=False)
@@ -44,8 +63,17 @@ def checked_texts(arrays: Iterable[pa.Array], where: object) -> Iterator[pa.Arra
             raise InputError(
                 f"row {first + _first_bad(text) + 1} of {where} is not UTF-8: convert the file to UTF-8."
             ) from None
-        yield text
+        yield from _cut(text)
         first += len(text)
+
+
+def _cut(text: pa.Array) -> Iterator[pa.Array]:
+    if text.nbytes <= BATCH_BYTES or len(text) == 1:
+        yield text
+        return
+    half = len(text) // 2
+    yield from _cut(text.slice(0, half))
+    yield from _cut(text.slice(half))
 
 
 def _first_bad(text: pa.Array) -> int:

@@ -12,36 +12,54 @@ import pyarrow as pa
 
 from trainable.errors import InputError, require
 from trainable.record.files import fingerprint, sha256_of_file
-from trainable.text.hub import SHORT_NAMES, hub_dataset
+from trainable.text.hub import SHORT_NAMES, hub_splits
 from trainable.text.rows import RowSource, checked_texts, require_text_column
+from trainable.text.split_names import ALL, TRAIN, chosen_split, split_note
 
 SAVED_MARKS = ("state.json", "dataset_dict.json")  # what `save_to_disk` leaves in a folder
 
 
-def open_hub(hub_id: str, revision: str | None, column: str) -> RowSource:
-    """The `train` split of a data set of the hub; `bookcorpus` is found where it can be read.
+def open_hub(hub_id: str, revision: str | None, column: str, split: str) -> RowSource:
+    """A split of a data set of the hub; `bookcorpus` is found where it can be read.
 
     Raises InputError if the hub is out of reach, has no such data set, or the data set no such text column.
     """
     hub_id = SHORT_NAMES.get(hub_id, hub_id)
     _require_datasets(hub_id)
-    dataset = hub_dataset(hub_id, revision)
+    splits = hub_splits(hub_id, revision)
+    taken = chosen_split(splits, split, hub_id)
+    dataset = _of_split(splits, taken)
     # Its own fingerprint stands for commit, configuration and split, and costs no reading of gigabytes.
-    return _row_source(dataset, column, hub_id, lambda: fingerprint(["hub", hub_id, dataset._fingerprint]))
+    source = _row_source(dataset, column, hub_id, lambda: fingerprint(["hub", hub_id, dataset._fingerprint]))
+    return source._replace(split=taken, notes=(split_note(taken, splits),))
 
 
-def open_saved(folder: Path, column: str) -> RowSource:
-    """A folder written by `save_to_disk`: a data set, or the `train` split of several."""
+def open_saved(folder: Path, column: str, split: str) -> RowSource:
+    """A folder written by `save_to_disk`: a data set, or one split of several."""
     _require_datasets(folder)
-    dataset = _load_saved(folder)
+    loaded = _load_saved(folder)
+    splits = sorted(loaded) if isinstance(loaded, dict) else []
+    require(
+        bool(splits) or split in (TRAIN, ALL),
+        f"corpus.split is {split!r} but {folder} is one data set without splits: leave it out.",
+    )
+    taken = chosen_split(splits, split, folder) if splits else None
+    dataset = _of_split(loaded, taken) if taken else loaded
     paths = [Path(file["filename"]) for file in dataset.cache_files]
-    return _row_source(
+    source = _row_source(
         dataset, column, folder, lambda: fingerprint(["saved", [sha256_of_file(path) for path in paths]])
     )
+    return source._replace(split=taken, notes=(split_note(taken, splits),)) if taken else source
+
+
+def _of_split(splits: dict[str, Any], taken: str) -> Any:
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([splits[name] for name in sorted(splits)]) if taken == ALL else splits[taken]
 
 
 def _row_source(dataset: Any, column: str, where: object, digest: Callable[[], str]) -> RowSource:
-    require_text_column(dataset.features.arrow_schema, column, where)
+    require_text_column([dataset.features.arrow_schema], column, [where])
     texts = dataset.select_columns([column]).with_format("arrow")
 
     def read(batch_rows: int) -> Iterator[pa.Array]:
@@ -51,18 +69,14 @@ def _row_source(dataset: Any, column: str, where: object, digest: Callable[[], s
 
 
 def _load_saved(folder: Path) -> Any:
-    from datasets import DatasetDict, load_from_disk
+    """A data set, or a dict of several by split."""
+    from datasets import load_from_disk
 
     try:
-        loaded = load_from_disk(str(folder))
+        return load_from_disk(str(folder))
     except Exception as error:  # Arrow, JSON and file errors alike
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(f"{folder} is not a whole saved data set ({reason}): save it again.") from error
-    if not isinstance(loaded, DatasetDict):
-        return loaded
-    splits = ", ".join(map(str, loaded))
-    require("train" in loaded, f"{folder} has no split 'train': give the folder of one of its splits ({splits}).")
-    return loaded["train"]
 
 
 def _require_datasets(where: object) -> None:

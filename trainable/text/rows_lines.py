@@ -1,116 +1,157 @@
-"""Rows of text files: one row a line, either the line itself (.txt) or a column of the JSON object on it (.jsonl).
+"""Rows of files of lines: the line itself (.txt), or a column of the JSON object on it (.jsonl, .ndjson, .json).
 
-Line numbers are row numbers: a blank line is an empty row. Lines end at "\\n" alone; a "\\r" before it is dropped.
+Line numbers are row numbers: a blank line is an empty row. A "\\r" before the end of a line is dropped. Files are read
+through when they are opened, to count their rows: a line that cannot be read is told then, not after minutes of work.
 """
 
-import codecs
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from functools import partial
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import pyarrow as pa
 
 from trainable.errors import InputError, require
 from trainable.record.files import fingerprint
-from trainable.text.rows import TEXT, RowSource
+from trainable.text.files import JSONL, LINES
+from trainable.text.lines import Hear, lines
+from trainable.text.rows import BATCH_BYTES, TEXT, RowSource
 
-CHUNK_BYTES = 1 << 20
-BATCH_CHARACTERS = 1 << 24  # a batch ends here even if it has few rows: documents may be long
+# Numbers are of no interest, and Python refuses whole ones of over 4,300 digits; an object is a tuple of its pairs, so
+# that a name which it has twice is seen.
+_JSON = json.JSONDecoder(parse_int=float, object_pairs_hook=tuple)
 
-Parse = Callable[[str, int], str | None]  # (line, row number from 1) -> text of the row
-
-
-def open_text(path: Path, column: str = "text") -> RowSource:
-    """The lines of a text file. Raises InputError that names the row for a file that is not UTF-8 text."""
-    require(column == "text", f"{path} is plain text and has no column {column!r}: leave corpus.column out.")
-    return _open_lines(path, lambda line, row: line, "text")
+_ONE_A_LINE = "write one JSON object a line"
+_OF_ARRAY = f"{_ONE_A_LINE} (`jq -c '.[]'` makes them of an array)"
+RowsOf = Callable[[Path, Hear], Iterator[str | None]]  # (file, who hears its bytes) -> its rows
 
 
-def open_jsonl(path: Path, column: str) -> RowSource:
-    """A column of a file with one JSON object a line; null counts as an empty row.
+def open_text(paths: Sequence[Path], column: str = "text") -> RowSource:
+    """The lines of text files. Raises InputError that names the row for a file that is not UTF-8 text."""
+    require(column == "text", f"{paths[0]} is plain text and has no column {column!r}: leave corpus.column out.")
+    return open_rows(paths, LINES, lambda path, hear: (line.removesuffix("\r") for line in lines(path, hear)))
+
+
+def open_jsonl(paths: Sequence[Path], column: str) -> RowSource:
+    """A column of files with one JSON object a line; null counts as an empty row.
 
     Raises InputError that names the row for what is not UTF-8, not a JSON object, lacks the column, or is not text.
     """
-    parse = partial(_parse_json, path=path, column=column)
-    source = _open_lines(path, parse, "jsonl")
-    for row, line in zip(range(1, 101), _lines(path), strict=False):
-        parse(line, row)  # a wrong column is told now, not after minutes of reading
-    return source
+
+    def rows_of(path: Path, hear: Hear) -> Iterator[str | None]:
+        for row, line in enumerate(lines(path, hear), start=1):
+            try:
+                yield _parse_json(line, column)
+            except _Wrong as error:
+                raise InputError(f"row {row} of {path} {error.what}: {error.mend}.") from None
+
+    return open_rows(paths, JSONL, rows_of)
 
 
-def _open_lines(path: Path, parse: Parse, kind: str) -> RowSource:
-    rows, digest = _scan(path)
+def open_rows(paths: Sequence[Path], kind: str, rows_of: RowsOf) -> RowSource:
+    """The rows of all files, one after the other. Their fingerprint is that of the content, packed or not."""
+    scans = [_scan(path, rows_of) for path in paths]
+    digests = [digest for _, digest in scans]
 
     def read(batch_rows: int) -> Iterator[pa.Array]:
         batch: list[str | None] = []
-        characters = 0
-        for row, line in enumerate(_lines(path), start=1):
-            batch.append(parse(line, row))
-            characters += len(line)
-            if len(batch) == batch_rows or characters > BATCH_CHARACTERS:
-                yield pa.array(batch, TEXT)
-                batch, characters = [], 0
+        size = 0
+        for path in paths:
+            for text in rows_of(path, _nobody):
+                batch.append(text)
+                size += len(text or "")
+                if len(batch) == batch_rows or size > BATCH_BYTES:
+                    yield pa.array(batch, TEXT)
+                    batch, size = [], 0
         if batch:
             yield pa.array(batch, TEXT)
 
-    return RowSource(rows, lambda: fingerprint([kind, digest]), read)
+    content = digests[0] if len(digests) == 1 else digests
+    return RowSource(sum(rows for rows, _ in scans), lambda: fingerprint([kind, content]), read)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    with open(path, encoding="utf-8-sig", newline="\n") as stream:
-        for line in stream:
-            yield line.removesuffix("\n").removesuffix("\r")
+def _scan(path: Path, rows_of: RowsOf) -> tuple[int, str]:
+    """Rows and SHA-256 of a file, each row of which was read."""
+    digest = hashlib.sha256()
+    return sum(1 for _ in rows_of(path, digest.update)), digest.hexdigest()
 
 
-def _scan(path: Path) -> tuple[int, str]:
-    """Rows and SHA-256 of a file, and a check that all of it is UTF-8 text, in one pass."""
-    digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
-    newlines, last = 0, b""
-    with open(path, "rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            _check_text(path, decoder, chunk, newlines)
-            digest.update(chunk)
-            newlines, last = newlines + chunk.count(b"\n"), chunk[-1:]
-    _check_text(path, decoder, b"", newlines, final=True)
-    return newlines + (last not in (b"", b"\n")), digest.hexdigest()
+def _nobody(raw: bytes) -> None:
+    pass
 
 
-def _check_text(
-    path: Path, decoder: codecs.IncrementalDecoder, chunk: bytes, newlines: int, *, final: bool = False
-) -> None:
-    if b"\0" in chunk:
-        row = newlines + chunk[: chunk.index(b"\0")].count(b"\n") + 1
-        raise InputError(f"{path} is not a text file (NUL byte in row {row}): give a UTF-8 text or jsonl file.")
-    try:
-        decoder.decode(chunk, final)
-    except UnicodeDecodeError as error:
-        row = newlines + error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"row {row} of {path} is not UTF-8: convert the file to UTF-8.") from None
+class _Wrong(Exception):
+    """What is wrong with a line, and how to mend it."""
+
+    def __init__(self, what: str, mend: str = _ONE_A_LINE):
+        super().__init__(what, mend)
+        self.what, self.mend = what, mend
 
 
-def _parse_json(line: str, row: int, *, path: Path, column: str) -> str | None:
+def _parse_json(line: str, column: str) -> str | None:
     if not line or line.isspace():
         return None
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict):
-        _refuse(path, row, "is not a JSON object", "write one JSON object a line")
-    names = ", ".join(map(repr, record))
-    if column not in record:
-        _refuse(path, row, f"has no column {column!r}", f"set corpus.column to one of {names or 'its columns'}")
-    text = record[column]
+        record = _decoded(line)
+    except json.JSONDecodeError as error:
+        if line.startswith("["):
+            raise _Wrong("begins a JSON array and not an object", _OF_ARRAY) from None
+        raise _Wrong(f"is not a JSON object ({_reason(line, error)}, at character {error.pos + 1})") from None
+    except RecursionError:
+        raise _Wrong("is not a JSON object (it is nested too deep)") from None
+    if not isinstance(record, tuple):
+        mend = _OF_ARRAY if isinstance(record, list) else _ONE_A_LINE
+        raise _Wrong(f"is not a JSON object but {_kind(record)}", mend)
+    found = [value for name, value in record if name == column]
+    if len(found) != 1:
+        names = ", ".join(dict.fromkeys(repr(name) for name, _ in record)) or "its columns"
+        if not found:
+            raise _Wrong(f"has no column {column!r}", f"set corpus.column to one of {names}")
+        raise _Wrong(f"has {len(found)} columns {column!r}", "keep one of them")
+    text = found[0]
     if text is None:
         return None
     if not isinstance(text, str):
-        _refuse(path, row, f"holds no text in column {column!r}", "set corpus.column to a column of strings")
-    if not _encodable(text):
-        _refuse(path, row, "holds half a surrogate pair, which no UTF-8 text can", "mend or remove it")
+        raise _Wrong(
+            f"holds no text in column {column!r} but {_kind(text)}", "set corpus.column to a column of strings"
+        )
+    if "\\u" in line and not _encodable(text):
+        raise _Wrong("holds half a surrogate pair, which no UTF-8 text can", "mend or remove it")
     return text
+
+
+def _decoded(line: str) -> Any:
+    """What `decode` gives, in half the time where nothing stands around the object."""
+    try:
+        record, end = _JSON.raw_decode(line)
+        if end == len(line):
+            return record
+    except json.JSONDecodeError:
+        pass
+    return _JSON.decode(line)
+
+
+def _reason(line: str, error: json.JSONDecodeError) -> str:
+    """What is wrong where the decoder stopped, in words for the mistakes that people make."""
+    here, before, after = line[error.pos : error.pos + 1], line[: error.pos].rstrip(), line[error.pos + 1 :].lstrip()
+    if here == "'":
+        return "single quotes where JSON has double ones"
+    if (here in ("}", "]") and before.endswith(",")) or (here == "," and after[:1] in ("}", "]")):
+        return "a comma with nothing after it"
+    if here and here < " ":
+        return f"a raw control character, which JSON writes as {json.dumps(here)[1:-1]}"
+    if not line[error.pos :].strip():
+        return "it ends too early"
+    return error.msg[:1].lower() + error.msg[1:]
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else "a number"
+    kinds = {str: "a string", bool: "true or false", list: "a list", tuple: "an object", type(None): "null"}
+    return kinds[type(value)]
 
 
 def _encodable(text: str) -> bool:
@@ -119,7 +160,3 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _refuse(path: Path, row: int, what: str, mend: str) -> NoReturn:
-    raise InputError(f"row {row} of {path} {what}: {mend}.")

@@ -13,8 +13,9 @@ Packing = Literal["packed", "as_published"]
 class CorpusConfig:
     """Which rows of text, and how they are split."""
 
-    source: str = "builtin"  # "builtin", a path on disk, or a Hugging Face hub id
+    source: str = "builtin"  # "builtin", a path on disk or a pattern of paths, or a Hugging Face hub id
     revision: str | None = None  # of a hub id
+    split: str = "train"  # official split to read, where files, folders or a data set are named by splits; all: as one
     column: str = "text"
     train_rows: int | None = None  # first rows of the training split; None: all
     eval_rows: int | None = None  # first rows of the validation split; None: all
@@ -24,6 +25,7 @@ class CorpusConfig:
     fold: int = 0  # which fold validates
 
     def __post_init__(self) -> None:
+        require(bool(self.split), "corpus.split is empty: give the name of a split, such as train.")
         for name in ("train_rows", "eval_rows"):
             rows = getattr(self, name)
             require(
@@ -49,8 +51,13 @@ class TokensConfig:
     """How text becomes blocks of token ids."""
 
     tokenizer: str = "train:4096"  # a folder with tokenizer.json, a hub id, or "train:<vocabulary size>"
+    eos: str | None = None  # the token that ends a row; None: the one that a given tokenizer's own files name
     context: int = 128  # tokens in a block
     packing: Packing = "packed"
 
     def __post_init__(self) -> None:
         require(self.context >= 2, f"tokens.context is {self.context}: a block needs at least 2 tokens.")
+        require(
+            self.eos is None or not self.tokenizer.startswith("train:"),
+            f"tokens.eos is {self.eos!r} but {self.tokenizer} makes an end of text of its own: leave tokens.eos out.",
+        )

@@ -12,8 +12,9 @@ from analysis.results import Findings
 from analysis.sections.document import as_markdown
 from analysis.sections.run_sections import LEAK, SAME_TEXT
 from analysis.tables import best as ranking
-from analysis.tables.arms import HIGH, LOW, N, compare_arms
-from analysis.wording import describe, number, plural, signed
+from analysis.tables.arms import HIGH, LOW, PLANNED, N, compare_arms
+from analysis.tables.planned import planned_trials
+from analysis.wording import describe, number, out_of, plural, signed
 from sweeps.engine.folder import FinishedTrial
 from trainable import names
 from trainable.config import flatten
@@ -110,14 +111,14 @@ Interval = tuple[float, float, float, str]  # mean, low, high, over what
 
 def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
     tuned = run.record.tuned
-    table = compare_arms(run.results, run.record.arms, tuned)
+    table = compare_arms(run.results, run.record.arms, tuned, planned_trials(run.record))
     same = (table[ARM] == row[ARM]) & (table[LAYERS] == row[LAYERS]) & (table[LOOP_STEPS] == row[LOOP_STEPS])
     same &= (table[EVAL_ROWS] == row[EVAL_ROWS]) | (table[EVAL_ROWS].isna() & bool(pd.isna(row[EVAL_ROWS])))
     if tuned:
         same &= table[tuned] == row[tuned]
     for found in table[same].to_dict("records"):
         if np.isfinite(found[LOW]):
-            return found[names.GAIN], found[LOW], found[HIGH], f"{found[N]} seeds or folds"
+            return found[names.GAIN], found[LOW], found[HIGH], f"{out_of(found[N], found[PLANNED])} seeds or folds"
     return None
 
 
@@ -147,9 +148,17 @@ def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
 
 
 def _prompts(trial: FinishedTrial, tokenizer: TextTokenizer) -> Iterator[str]:
-    eos = tokenizer.encoder.id_to_token(tokenizer.eos_id)
+    eos = tokenizer.special.eos
     if trial.plan.config.tokens.packing == "packed":
         yield f"Rows of text stood end to end with `{eos}` between them, so the tokenizer begins a text with it."
+    elif tokenizer.eos_id not in tokenizer.encoder.encode("a").ids:
+        yield "No text had an end in training, so no end-of-text token is declared: say how many tokens to generate."
+    yield (
+        f"Text that spells a special token, such as `{eos}`, is only text to the tokenizer, as in training: "
+        "`split_special_tokens` in tokenizer_config.json."
+    )
+    if tokenizer.switched_off:
+        yield f"Switched off in the tokenizer, in training and here: {', '.join(tokenizer.switched_off)}."
     yield f"Longer texts than {trial.plan.config.tokens.context} tokens were never seen."
 
 

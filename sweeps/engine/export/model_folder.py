@@ -21,7 +21,7 @@ from transformers.utils import logging
 from analysis.results import read_findings
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.folder import FinishedTrial, RunFolder
-from trainable.config import TrialConfig, to_dict
+from trainable.config import TrialConfig, identity
 from trainable.errors import InputError, require
 from trainable.plan import TrialPlan, data_key, placed
 from trainable.record.cache import cache_folder
@@ -65,7 +65,7 @@ def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
     here = placed(config, run.record().places or {})
     corpus = open_corpus(here.corpus)
     train_rows_R = split_rows(corpus.rows, here.corpus).train
-    tokenizer = corpus_tokenizer(here.tokens.tokenizer, corpus, train_rows_R, cache_folder())
+    tokenizer = corpus_tokenizer(here.tokens.tokenizer, corpus, train_rows_R, cache_folder(), eos=here.tokens.eos)
     known = {table.tokenizer for table in run.record().tables.values() if table.blocks == data_key(config)}
     require(
         tokenizer.fingerprint in known,
@@ -78,7 +78,7 @@ def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
 def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> LlamaForCausalLM:
     """The model with the weights of the trial's last checkpoint, in float32, on the CPU."""
     config, path = plan.config, run.checkpoint(plan.name)
-    state, parts = load_checkpoint(path, fingerprint(to_dict(config)))
+    state, parts = load_checkpoint(path, fingerprint(identity(config)))
     require(state.step == config.loop.steps, f"--export: {path} is of step {state.step}, not the last: resume the run.")
     model = build_model(config.model, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
     try:
@@ -93,17 +93,21 @@ def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> 
 
 
 def special_ids(tokenizer: TextTokenizer, config: TrialConfig) -> dict[str, int | None]:
-    """What generation begins, ends and pads with."""
-    begin = tokenizer.eos_id if config.tokens.packing == "packed" else tokenizer.bos_id
-    pad = tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
-    return {"bos_token_id": begin, "eos_token_id": tokenizer.eos_id, "pad_token_id": pad}
+    """What generation begins, ends and pads with: tokens that were put into the training text, and no others."""
+    if config.tokens.packing == "packed":
+        return {"bos_token_id": tokenizer.eos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": None}
+    put = tokenizer.encoder.encode("a")  # with what the tokenizer itself puts around a text
+    added = {token_id for token_id, is_added in zip(put.ids, put.special_tokens_mask, strict=True) if is_added}
+    bos, eos = (token_id if token_id in added else None for token_id in (tokenizer.bos_id, tokenizer.eos_id))
+    pad = None if tokenizer.pad_id == tokenizer.eos_id else tokenizer.pad_id  # a pad's embedding is never trained
+    return {"bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
 
 
 def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedTokenizerFast:
     """The tokenizer for transformers, which makes of a text the ids that the model has learnt to see.
 
     Packed rows have an eos after each and so before the next, and none of the tokens that the tokenizer itself would
-    add: a text begins with the eos, as a row did in training.
+    add: a text begins with the eos, as a row did in training. Text that spells a special token is only text, too.
     """
     encoder = Tokenizer.from_str(tokenizer.encoder.to_str())
     special = special_ids(tokenizer, config)
@@ -117,6 +121,7 @@ def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedT
         model_max_length=config.tokens.context,
         model_input_names=["input_ids", "attention_mask"],  # a Llama takes no token types
         clean_up_tokenization_spaces=False,
+        split_special_tokens=True,
         **{name.removesuffix("_id"): encoder.id_to_token(i) for name, i in special.items() if i is not None},
     )
 

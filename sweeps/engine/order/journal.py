@@ -101,13 +101,12 @@ class StudyJournal:
 
 def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """An ended trial as Optuna keeps it: its parameters, its gains by step, and its final gain if it finished."""
-    finite = {step: gain for step, gain in record.gains.items() if gain is not None}
     trial = create_trial(
         state=_STATES[record.state],
-        value=finite[record.last_step] if record.state == names.FINISHED else None,
+        value=record.gains[record.last_step] if record.state == names.FINISHED else None,
         params=dict(parameters),
         distributions=dict(kinds),
-        intermediate_values=finite,
+        intermediate_values=record.gains,
         user_attrs={NAME: record.plan.name},
     )
     if record.times:  # for the dashboard's timeline

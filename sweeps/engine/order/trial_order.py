@@ -4,6 +4,7 @@ A subclass says which trial comes next (`_next`): order/search.py searches, `Lis
 guided trial starts only when its control has finished, for its gain is taken against the control's ledger.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from sweeps.engine.folder import RunFolder
 from sweeps.engine.specs.comparison import Comparison
 from trainable import names
 from trainable.plan import TrialPlan
+from trainable.record.trial_files import diverged, diverged_at
 
 
 @dataclass(kw_only=True)
@@ -23,12 +25,16 @@ class Record:
 
     plan: TrialPlan
     state: str = names.RUNNING
-    gains: dict[int, float] = field(default_factory=dict)  # step -> gain
+    gains: dict[int, float] = field(default_factory=dict)  # step -> gain, where it is a number
     times: dict[int, float] = field(default_factory=dict)  # step -> when it was reported, seconds since the epoch
+    diverged_at: int | None = None  # step of a report that is no number
 
     def book(self, report: Mapping[str, Any]) -> None:
         """Take in a report: a row of the ledger, or the same as Tune passes it on."""
-        self.gains[report[names.STEP]] = report[names.GAIN]
+        if self.diverged_at is None:
+            self.diverged_at = diverged_at([dict(report)])
+        if (gain := report[names.GAIN]) is not None and math.isfinite(gain):
+            self.gains[report[names.STEP]] = gain
         self.times[report[names.STEP]] = report[names.TIMESTAMP]
 
     @property
@@ -39,7 +45,7 @@ class Record:
     @property
     def last_step(self) -> int:
         """Step of the last report; -1 without any."""
-        return max(self.gains, default=-1)
+        return max(self.times, default=-1)
 
 
 class TrialOrder(Searcher):  # type: ignore[misc]
@@ -124,6 +130,8 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         state, reason = self._folder.status(record.plan.name)
         if state == names.FAILED:  # the trial said so itself
             return state, reason
+        if record.diverged_at is not None:
+            return names.FAILED, diverged(record.diverged_at)
         if record.last_step >= record.plan.config.loop.steps:
             return names.FINISHED, ""
         if self._stopped(record.plan.name):

@@ -1,5 +1,6 @@
-"""Published event files that are empty, foreign, cut off, damaged or doubled: kept, and told of."""
+"""Published event files that are empty, foreign, cut off, damaged or diverged: kept, and told of."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -81,16 +82,6 @@ def test_damaged_bytes_within_a_file_end_its_reading_there(tmp_path: Path) -> No
     assert row_of(tmp_path, CONTROL)["state"] == names.RUNNING
 
 
-def test_an_event_that_cannot_be_understood_is_told(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / CONTROL
-    folder.mkdir(parents=True)
-    writer = EventFileWriter(str(folder))
-    config = text_pb("model_config/text_summary", "{not JSON")
-    writer.add_event(Event(wall_time=1.0, summary=Summary.FromString(config.SerializeToString())))
-    writer.close()
-    assert "the event file is damaged (JSONDecodeError)" in row_of(tmp_path, CONTROL)["reason"]
-
-
 def test_a_folder_without_an_event_file_is_kept_and_told(tmp_path: Path) -> None:
     (tmp_path / "runs" / CONTROL).mkdir(parents=True)
     results = read_study(tmp_path)
@@ -98,10 +89,58 @@ def test_a_folder_without_an_event_file_is_kept_and_told(tmp_path: Path) -> None
     assert results.curves.empty
 
 
-def test_of_two_event_files_the_one_with_more_evaluations_counts(tmp_path: Path) -> None:
-    file = add_run(tmp_path, CONTROL, LOSSES)
-    other = add_run(tmp_path / "elsewhere", CONTROL, {30: 1.0}, ends=False)
-    (file.parent / f"{other.name}.again").write_bytes(other.read_bytes())
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("tag", ["eval/loss", "train/loss"])
+def test_a_loss_that_is_no_number_ends_a_run_there_without_a_gain(tmp_path: Path, value: float, tag: str) -> None:
+    """Also where later losses are finite again: the last finite loss is not the last."""
+    add_run(tmp_path, CONTROL, LOSSES)
+    spoilt = {30: 6.0, 60: value, 90: 4.0}
+    losses, trained = (spoilt, dict.fromkeys(LOSSES, 5.9)) if tag == "eval/loss" else (LOSSES, spoilt)
+    add_run(tmp_path, GUIDED, losses, trained=trained)
+    row, curves = row_of(tmp_path, GUIDED), read_study(tmp_path).curves
+    assert (row["state"], row["step"]) == (names.FAILED, 60)
+    assert f"diverged: {tag} is {value} at step 60" in row["reason"]
+    assert row[["eval_loss", "gain", "steps_to_control", "steps_saved"]].isna().all()
+    own = curves[curves["trial"] == GUIDED]
+    assert own["gain"].isna().all()
+    assert own.loc[own["eval_loss"].notna(), "step"].tolist() == [30]
+
+
+def test_a_run_beside_a_control_that_diverged_has_no_gain(tmp_path: Path) -> None:
+    add_run(tmp_path, CONTROL, {30: 6.8, 60: math.nan})
+    add_run(tmp_path, GUIDED, LOSSES)
+    row = row_of(tmp_path, GUIDED)
+    assert np.isnan(row["gain"]) and row["eval_loss"] == pytest.approx(5.2)
+    assert f"its control {CONTROL} failed: it has no gain" in row["reason"]
+
+
+def test_a_run_that_diverged_and_was_resumed_from_before_has_not_diverged(tmp_path: Path) -> None:
+    add_run(tmp_path, CONTROL, {30: 6.8, 60: math.nan}, ends=False)
+    add_run(tmp_path, CONTROL, {60: 5.7, 90: 5.2}, wall=1.8e9, begins=30)
     row = row_of(tmp_path, CONTROL)
-    assert row["eval_loss"] == pytest.approx(5.2)
-    assert "2 event files in the folder: the one with the most evaluations counts" in row["reason"]
+    assert (row["state"], row["step"], row["eval_loss"]) == (names.FINISHED, 90, pytest.approx(5.2))
+
+
+def test_whatever_a_model_config_lacks_costs_no_evaluation(tmp_path: Path) -> None:
+    for config, said in [
+        ({"n_layer": 1}, ""),
+        ({"num_layers": 2}, "the name says 1 layers, the model in the event file has 2"),
+        ({"hidden_size": 8}, "the event file does not say how many layers the model has: 1 by its name"),
+        ({"num_hidden_layers": None}, "the event file does not say how many layers the model has: 1 by its name"),
+    ]:
+        study = tmp_path / str(len(list(tmp_path.iterdir())))
+        add_run(study, CONTROL, LOSSES, config=config)
+        row = row_of(study, CONTROL)
+        assert (row["state"], row["step"], row["reason"]) == (names.FINISHED, 90, said)
+
+
+@pytest.mark.parametrize("told", ["{not JSON", "[1]", ""])
+def test_a_model_config_that_cannot_be_read_costs_no_evaluation(tmp_path: Path, told: str) -> None:
+    folder = tmp_path / "runs" / CONTROL
+    add_run(tmp_path, CONTROL, LOSSES)
+    writer = EventFileWriter(str(folder))
+    config = text_pb("model_config/text_summary", told)
+    writer.add_event(Event(wall_time=1.0, summary=Summary.FromString(config.SerializeToString())))
+    writer.close()
+    row = row_of(tmp_path, CONTROL)
+    assert (row["state"], row["step"], row["eval_loss"]) == (names.FINISHED, 90, pytest.approx(5.2))

@@ -34,6 +34,23 @@ def test_training_losses_on_other_steps_than_evaluations_make_a_line_of_their_ow
     assert list(line(arm_lines(results, names.TRAIN_LOSS), "none").index) == [step + 10 for step in STEPS]
 
 
+def test_arms_of_a_panel_are_means_over_the_units_that_all_of_them_have() -> None:
+    """The control's best unit has no partner: its line must not gain by it."""
+    controls = [trial_rows("none", unit, offset) for unit, offset in enumerate((0.0, 0.1, -2.0))]
+    guided = [trial_rows("linear 240", unit, offset) for unit, offset in enumerate((-0.3, -0.2))]
+    lost = trial_rows("linear 240", 2, -2.3, state=names.FAILED)
+    lines = arm_lines(study(*controls, *guided, lost), names.EVAL_LOSS)
+    ends = {arm: line(lines, arm).loc[120] for arm in ("none", "linear 240")}
+    assert ends["none"]["mean"] - ends["linear 240"]["mean"] == pytest.approx(0.3)
+    assert {end["units"] for end in ends.values()} == {2}
+    assert {end["note"] for end in ends.values()} == {"2 of 3 units"}
+
+
+def test_arms_without_a_common_unit_show_each_its_own_and_say_so() -> None:
+    lines = arm_lines(study(trial_rows("none", 0, 0.0), trial_rows("linear 240", 1, -0.3)), names.EVAL_LOSS)
+    assert set(lines["note"]) == {"1 of 2 units"} and set(lines["arm"]) == {"none", "linear 240"}
+
+
 def test_a_step_that_one_unit_has_not_reported_has_no_mean() -> None:
     cut = trial_rows("none", 1, 5.0, steps=STEPS[:3], state=names.FINISHED)
     lines = arm_lines(study(trial_rows("none", 0, 0.0), cut), names.EVAL_LOSS)

@@ -77,6 +77,22 @@ def test_setting_at_which_a_unit_is_missing_is_not_taken_for_the_best() -> None:
     assert compare_arms(results, ARMS, "optimizer.lr").iloc[1]["optimizer.lr"] == 1e-3
 
 
+def test_settings_are_compared_over_the_units_that_they_share() -> None:
+    """At 3e-3 the hard seed 0 is missing, which makes its mean the lower one."""
+    hard, easy = {"seed": 0, "eval_loss": 9.0}, {"seed": 1, "eval_loss": 4.0}
+    low, high = {"arm": "linear", "optimizer.lr": 1e-3}, {"arm": "linear", "optimizer.lr": 3e-3}
+    rows = [low | hard, low | easy, high | easy | {"eval_loss": 4.5}, high | {"seed": 2, "eval_loss": 4.5}]
+    compared = compare_arms(results_of(seeds("none", [9.5, 5.0, 5.0]) + rows), ARMS, "optimizer.lr")
+    assert compared.iloc[1]["optimizer.lr"] == 1e-3
+
+
+def test_the_control_stands_over_the_units_of_the_arm_and_both_say_how_many_there_were() -> None:
+    compared = compare_arms(results_of(seeds("none", [5.0, 5.2, 9.0]) + seeds("linear", [4.9, 5.0])), ARMS)
+    control, arm = compared.to_dict("records")
+    assert control["eval_loss"] - arm["eval_loss"] == pytest.approx(arm["gain"]) == pytest.approx(0.15)
+    assert (control["n"], control["planned"], arm["n"], arm["planned"]) == (2, 3, 2, 3)
+
+
 def test_folds_have_the_corrected_interval_with_seeds_averaged_within_them() -> None:
     losses = [4.9, 4.7, 4.8, 4.75, 4.85]
     rows = [

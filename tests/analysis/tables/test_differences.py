@@ -3,13 +3,15 @@
 import shutil
 from pathlib import Path
 
+import pytest
+from arm_trials import study, trial_rows
 from comparisons import LINEAR, NONE, comparison, name_arm
 from synthetic_run import add_trial
 
 from analysis.columns import ARM
 from analysis.results import load
 from analysis.tables.arm_lines import MEAN, UNITS
-from analysis.tables.differences import gain_lines
+from analysis.tables.differences import PANEL_NAME, between_controls, gain_lines
 from trainable import names
 
 
@@ -24,6 +26,15 @@ def test_a_guided_trial_without_its_control_has_no_gain(tmp_path: Path) -> None:
     run = comparison(tmp_path / "run")
     shutil.rmtree(run / names.TRIALS_FOLDER / "none-L1-s1")
     lines = gain_lines(load(run))
+    assert (lines[UNITS] == 2).all()
+
+
+def test_controls_of_two_depths_are_compared_over_the_seeds_that_both_have() -> None:
+    shallow = [trial_rows("none", unit, offset) for unit, offset in enumerate((0.0, 0.1, 5.0))]
+    deep = [trial_rows("none", unit, offset, **{"model.layers": 2}) for unit, offset in enumerate((-0.5, -0.4))]
+    lines = between_controls(study(*shallow, *deep))
+    assert set(lines[PANEL_NAME]) == {"2 layers rather than 1 layer"}
+    assert lines[MEAN].to_numpy() == pytest.approx(0.5)
     assert (lines[UNITS] == 2).all()
 
 

@@ -63,6 +63,16 @@ def test_a_fold_without_a_trial_is_named(five: pd.DataFrame) -> None:
     assert "Left out, no trial of this arm: fold 3." in text(five.drop(index=[6, 7]))
 
 
+def test_planned_trials_that_are_gone_are_named(five: pd.DataFrame) -> None:
+    """Also a whole arm, of which the results know nothing."""
+    step = five[five["role"] == names.ARM].head(1).assign(trial="step-f0-s0", arm="step 60")
+    outs = left_out(five.drop(index=[7]), pd.concat([five, step]))
+    assert outs[["arm", "trial", "why"]].to_numpy().tolist() == [
+        ["linear 240", "linear-f3-s0", "planned, and not in the results"],
+        ["step 60", "step-f0-s0", "planned, and not in the results"],
+    ]
+
+
 def test_nothing_is_left_out_of_a_whole_run(five: pd.DataFrame) -> None:
     assert left_out(five).empty
     assert "Left out" not in text(five)

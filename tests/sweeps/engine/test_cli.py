@@ -1,11 +1,13 @@
 """The command line: help and plan without Ray, an interrupt, clusters that are none (mistakes: test_bad_input.py)."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from foreign_tokenizers import save, word_level
 from paths import ROOT
 from small_corpus import small_sentences
 
@@ -47,6 +49,51 @@ def test_dry_run_shows_the_plan_and_runs_nothing(workplace: Path, capsys: pytest
     assert "5 of 165 schedules at each depth by optuna, judged by ASHA at step 48" in plan
     assert "at most 24 trials, 2,304 trial-steps (the full grid: 31,872)" in plan
     assert sorted(path.name for path in workplace.iterdir()) == ["small.txt"]
+
+
+def test_the_plan_says_what_is_set_in_a_model_folder(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"vocab_size": 512, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    more = {"pad_token_id": 2, "attention_dropout": 0.2, "sliding_window": 8}
+    (workplace / "llama").mkdir()
+    settings = {"model_type": "llama", "max_position_embeddings": 1024, **sizes, **more}
+    (workplace / "llama" / "config.json").write_text(json.dumps(settings))
+    assert call(*SMALL, "--model", "llama", "--dry-run") == 0
+    plan = capsys.readouterr().out
+    assert "/llama: pad_token_id 2 set to none, attention_dropout 0.2 set to 0\n" in plan
+    assert "/llama: not used, for a Llama has no such key: sliding_window\n" in plan
+
+
+def test_the_plan_tells_how_a_given_tokenizer_ends_and_reads_the_rows(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = sorted({word for line in small_sentences(590) for word in line.split()} - {"today."})
+    made = word_level(["<unk>", "</s>", *words], ["<|endoftext|>", "<|im_end|>"])
+    made.enable_truncation(16)
+    folder = str(save(made, workplace / "given"))
+    given = ["--corpus", "small.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "100"]
+    assert call(*given, "--dry-run") == 0
+    plan = capsys.readouterr().out
+    assert "end of text: '<|endoftext|>', a special token of tokenizer.json, for no other file names one" in plan
+    assert "other candidates there: <|im_end|> (--set tokens.eos=TOKEN)" in plan
+    assert "switched off in the tokenizer: truncation at 16 tokens" in plan
+    assert "cannot read" not in plan
+    assert call(*given, "--dry-run", "--set", "tokens.eos=<|im_end|>") == 0
+    assert "end of text: '<|im_end|>', from the setting tokens.eos" in capsys.readouterr().out
+
+
+def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_most_of_them_are_refused(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(save(word_level(["<unk>", "a", "b"], ["</s>"]), workplace / "given"))
+    given = ["--corpus", "rows.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "100", "--dry-run"]
+    (workplace / "rows.txt").write_text("a b\na b\nx y\n" * 200)
+    assert call(*given) == 0
+    assert (
+        f"warning: tokenizer {folder} cannot read 200 of 600 rows: their tokens are mostly" in capsys.readouterr().out
+    )
+    (workplace / "rows.txt").write_text("a b\nx y\nx y\n" * 200)
+    assert call(*given) == USAGE_ERROR
+    assert "cannot read 400 of 600 rows: their tokens are mostly '<unk>', or none; take" in capsys.readouterr().err
 
 
 def test_dry_run_starts_no_ray() -> None:

@@ -1,5 +1,6 @@
 """The run folder: never reused, held by one driver, read back as it was left."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,22 @@ with RunFolder.open(Path({str(tmp_path)!r})).locked(): pass"
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert second.returncode == 1 and "is in use by another process: wait for it to end." in second.stderr
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_finished_trial_with_a_loss_that_is_no_number_has_failed_and_is_never_the_best(tmp_path: Path) -> None:
+    folder = new_run(tmp_path, SWEEP)
+    whole, spoilt = (control_plan(override(SWEEP.base, {"seed": seed})) for seed in (1, 2))
+    for plan, losses in ((whole, (5.0, 4.0, 3.0)), (spoilt, (5.0, math.nan, 1.0))):
+        folder.open_trial(plan)
+        for step, loss in enumerate(losses):
+            row = {names.STEP: step, names.EVAL_LOSS: loss, names.GAIN: 0.0, names.TIMESTAMP: 0.0}
+            append_row(folder.trial(plan.name) / names.LEDGER_FILE, row)
+        folder.close_trial(plan, names.FINISHED)
+    assert {plan.name: state for plan, state, _ in folder.trials()} == {
+        whole.name: names.FINISHED,
+        spoilt.name: names.FAILED,
+    }
+    assert [trial.plan.name for trial in folder.finished()] == [whole.name]
 
 
 def test_spec_is_read_back(tmp_path: Path) -> None:

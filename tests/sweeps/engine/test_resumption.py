@@ -125,7 +125,7 @@ def test_what_is_gone_is_named_with_the_option_that_says_where_it_is(
 def test_a_run_remembers_where_its_files_have_gone(workplace: Path) -> None:
     run = begin(workplace)
     spec, there = run.spec(), str(move(workplace, "books.txt"))
-    places = resumption.check_data(run, spec, there, None)
+    places, _ = resumption.check_data(run, spec, there, None)
     prepared = prepare_runs(spec.configs(), places=places)
     write_run_file(run, spec, run_record(spec).to_dict() | prepared.facts, places)
     assert run.spec() == spec, "the spec names checkpoints and ledgers: it stays"
@@ -137,11 +137,11 @@ def test_a_run_remembers_where_its_files_have_gone(workplace: Path) -> None:
 def test_what_has_come_back_is_named_by_its_place_again(workplace: Path) -> None:
     run, books = begin(workplace), workplace / "books.txt"
     there = move(workplace, "books.txt")
-    resumption.remember(run, resumption.check_data(run, run.spec(), str(there), None))
+    resumption.remember(run, resumption.check_data(run, run.spec(), str(there), None)[0])
     there.rename(books)
     with pytest.raises(InputError, match=f"is not at {there} any more: say where"):
         resumption.check_data(run, run.spec(), None, None)
-    assert resumption.check_data(run, run.spec(), "books.txt", None) == {}
+    assert resumption.check_data(run, run.spec(), "books.txt", None)[0] == {}
     resumption.remember(run, {})
     assert "places" not in run.record().to_dict()
 

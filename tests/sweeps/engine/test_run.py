@@ -1,5 +1,6 @@
 """The driver's record of a run: what a new run writes, what a resumed one keeps, what is refused."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,31 @@ def test_a_run_whose_data_have_changed_is_not_resumed(folder: RunFolder, changes
     write_run_file(folder, SWEEP, facts())
     with pytest.raises(InputError, match=f"the {part} of run .* is no longer what its trials used .*, now 9999"):
         write_run_file(folder, SWEEP, facts(**changes))
+
+
+def model_folder(path: Path, **changes: Any) -> Path:
+    sizes = {"vocab_size": 512, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    path.mkdir(exist_ok=True)
+    settings = {"model_type": "llama", "max_position_embeddings": 1024, **sizes, **changes}
+    (path / "config.json").write_text(json.dumps(settings))
+    return path
+
+
+def test_a_run_whose_model_folder_is_another_model_now_is_not_resumed(folder: RunFolder, tmp_path: Path) -> None:
+    """A key that changes nothing in training may change: our own export adds some."""
+    model = model_folder(tmp_path / "llama")
+    sweep = small_sweep({"model.name": str(model)})
+    write_run_file(folder, sweep, facts())
+    model_folder(tmp_path / "llama", pad_token_id=2, transformers_version="4.31.0")
+    write_run_file(folder, sweep, facts())
+    model_folder(tmp_path / "llama", rope_theta=500.0)
+    with pytest.raises(InputError, match=r"the model of run .* is no longer what its trials used"):
+        write_run_file(folder, sweep, facts())
+
+
+def test_a_run_that_does_not_know_its_model_goes_on(folder: RunFolder, tmp_path: Path) -> None:
+    sweep = small_sweep({"model.name": str(model_folder(tmp_path / "llama"))})
+    write_run_file(folder, sweep, facts())
+    folder.write_record(replace(folder.record(), model=None))
+    write_run_file(folder, sweep, facts())
+    assert "model" not in folder.record().to_dict()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from trainable.student.batches import eval_batches, make_batch, step_blocks
-from trainable.student.guided_loss import IGNORE_INDEX
+from trainable.student.output_layer import IGNORE_INDEX
 from trainable.text.blocks import TokenBlocks
 
 CPU = torch.device("cpu")

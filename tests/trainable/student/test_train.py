@@ -22,7 +22,12 @@ from trainable import names
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
-from trainable.student.train import RunData, TrainingDiverged, train
+from trainable.student.batches import count_targets, make_batch, step_numbers
+from trainable.student.checkpoint import RunState
+from trainable.student.late_loss import StepLosses, TrainingDiverged
+from trainable.student.model import build_model
+from trainable.student.optimizer import make_optimizer, update
+from trainable.student.train import RunData, backward, make_teacher, train
 
 GOLDEN = Path(__file__).parent / "golden" / "curves.json"
 LINEAR = {"teacher.schedule": "linear", "teacher.steps": 12, "teacher.min_weight": 0.1}
@@ -82,6 +87,60 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     resumed = reports_of(config, data, checkpoint)
     assert resumed[0][names.STEP] == killed_at // 10 * 10, "it goes on from the last checkpoint"
     assert same(resumed, [report for report in whole if report[names.STEP] >= resumed[0][names.STEP]])
+
+
+@pytest.fixture
+def masks(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """What a student that drops half of its hidden states keeps of them, one micro-batch after the other."""
+    from trainable.student import train as loop
+
+    kept: list[torch.Tensor] = []
+
+    def drop(model: Any, input_BxT: torch.Tensor) -> torch.Tensor:
+        hidden_BxTxD = plain(model, input_BxT)
+        kept.append(torch.rand(hidden_BxTxD.shape) < 0.5)
+        return hidden_BxTxD * kept[-1]
+
+    plain = loop.hidden_states
+    monkeypatch.setattr(loop, "hidden_states", drop)
+    return kept
+
+
+def test_what_is_random_is_the_same_in_both_arms_and_new_at_each_step(
+    small: tuple[TrialConfig, RunData], masks: list[torch.Tensor]
+) -> None:
+    config, data = small
+    reports_of(config, data)
+    control = masks.copy()
+    masks.clear()
+    torch.manual_seed(99)  # a process that has drawn other numbers before
+    reports_of(override(config, LINEAR), data)
+    assert len(control) == 20
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(masks, control, strict=True))
+    assert not torch.equal(control[0], control[1])
+    masks.clear()
+    reports_of(override(config, {"seed": 1}), data)
+    assert not torch.equal(masks[0], control[0]), "another seed draws others"
+
+
+def test_what_is_random_is_the_same_after_a_resumption(
+    small: tuple[TrialConfig, RunData], masks: list[torch.Tensor], tmp_path: Path
+) -> None:
+    config, data = override(small[0], LINEAR), small[1]
+    whole = reports_of(config, data)
+    reports_of(config, data, tmp_path / "checkpoint.pt", killed_at=15)
+    resumed = reports_of(config, data, tmp_path / "checkpoint.pt")
+    assert same(resumed, whole[2:]), "from the checkpoint at step 10 on"
+
+
+def test_ranks_draw_different_numbers() -> None:
+    from trainable.student.train import seed_step
+
+    drawn = []
+    for rank in (0, 1, 0):
+        seed_step(seed=0, step=3, rank=rank)
+        drawn.append(torch.rand(1).item())
+    assert drawn[0] == drawn[2] != drawn[1]
 
 
 def test_accumulation_changes_nothing_but_rounding(small: tuple[TrialConfig, RunData]) -> None:
@@ -157,6 +216,40 @@ def test_a_gpu_trains_the_same_curve_to_its_precision(small: tuple[TrialConfig, 
     on_gpu = override(config, {"loop.device": "cuda", "loop.precision": precision})
     for ours, theirs in zip(reports_of(on_gpu, data), reports_of(config, data), strict=True):
         assert ours[names.EVAL_LOSS] == pytest.approx(theirs[names.EVAL_LOSS], rel=2e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], weight: float) -> None:
+    config, data = override(small[0], {"loop.device": "cuda", "loop.precision": "bfloat16", **LINEAR}), small[1]
+    device = torch.device("cuda")
+    model = build_model(config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=0).to(
+        device
+    )
+    optimizer = make_optimizer(model, config.optimizer)
+    teacher, scaler = make_teacher(config, data, device), torch.amp.GradScaler("cuda", enabled=False)
+    state = RunState()
+    losses = StepLosses(state)
+
+    def step() -> None:
+        numbers_AxB = step_numbers(data.train, state.step, config.loop, seed=0)
+        batches = [make_batch(data.train, numbers_B, device) for numbers_B in numbers_AxB]
+        autocast = torch.autocast("cuda", torch.bfloat16)
+        targets = count_targets(data.train, numbers_AxB.flatten())
+        loss = backward(model, teacher, batches, targets, weight, autocast, scaler)
+        losses.add(loss, state.step, 1e-3, weight)
+        update(model, optimizer, scaler, 1e-3, config.optimizer.clip_norm)
+        state.step += 1
+
+    step()  # compiles, and makes the optimizer's state
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    losses.read_all()
+    assert state.recent_loss > 0
 
 
 def curves(config: TrialConfig, data: RunData) -> dict[str, list[dict[str, float]]]:

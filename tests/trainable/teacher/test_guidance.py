@@ -16,7 +16,7 @@ def test_smoothed_tables_use_the_shared_vector() -> None:
 
 @pytest.mark.parametrize("panel", [1, 2, 4])
 def test_width_of_the_panels_does_not_matter(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainable.teacher.guidance.PANEL", panel)
+    monkeypatch.setattr("trainable.teacher.host_rows.PANEL", panel)
     table, c = exact(table_of("modified_kneser_ney")), case()
     assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-10)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from foreign_tokenizers import published_kinds, save, word_level
 from numpy.typing import NDArray
 from paths import ROOT
 
@@ -25,7 +26,7 @@ from trainable.text import packing
 from trainable.text.blocks import TokenBlocks, joined_blocks, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
+from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer
 
 Packing = Literal["packed", "as_published"]
 
@@ -141,6 +142,52 @@ def test_null_and_blank_rows_are_dropped_and_counted(
     assert (blocks.rows, blocks.empty_rows) == (1000, 3)
     manifest = json.loads((blocks.path / "manifest.json").read_text())
     assert (manifest["rows"], manifest["empty_rows"]) == (1000, 3)
+
+
+UNREAD = ["the cat", "Ж Й", "", "a dog Ж", "Ж", "her sister </s>", None, "the wind"]  # rows 1 and 4
+
+
+@pytest.mark.parametrize("packing", ["packed", "as_published"])
+@pytest.mark.parametrize("kind", ["drops", "BERT"])
+def test_rows_that_the_tokenizer_cannot_read_are_counted_apart_from_empty_ones(
+    packing: Packing, kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "unread.jsonl"
+    path.write_text("".join(json.dumps({"text": row}) + "\n" for row in UNREAD))
+    tokenizer = given_tokenizer(str(save(published_kinds()[kind], tmp_path / "given")))
+    config = TokensConfig(packing=packing, context=4)
+    blocks = token_blocks(open_corpus(CorpusConfig(source=str(path))), np.arange(8), tokenizer, config, tmp_path)
+    assert (blocks.rows, blocks.empty_rows, blocks.unread_rows, blocks.eos_rows) == (8, 2, 2, 0)
+    again = token_blocks(open_corpus(CorpusConfig(source=str(path))), np.arange(8), tokenizer, config, tmp_path)
+    assert again.unread_rows == 2, "from the cache"
+    halves = [
+        token_blocks(open_corpus(CorpusConfig(source=str(path))), part, tokenizer, config, tmp_path)
+        for part in (np.arange(3), np.arange(3, 8))
+    ]
+    whole = joined_blocks(halves, tmp_path, "rows")
+    assert (whole.rows, whole.empty_rows, whole.unread_rows) == (8, 2, 2)
+
+
+def test_a_row_without_a_token_is_left_out_as_an_empty_one_is(tmp_path: Path) -> None:
+    """Its end of text alone would teach that one end follows the other."""
+    path = tmp_path / "rows.txt"
+    path.write_text("the cat\nЖ\nthe wind\n")
+    tokenizer = given_tokenizer(str(save(published_kinds()["drops"], tmp_path / "given")))
+    corpus = open_corpus(CorpusConfig(source=str(path)))
+    blocks = token_blocks(corpus, np.arange(3), tokenizer, TokensConfig(context=2), tmp_path)
+    rows = [tokenizer.encoder.encode(text, add_special_tokens=False).ids for text in ("the cat", "the wind")]
+    assert blocks.stream_N.tolist() == [*rows[0], tokenizer.eos_id, *rows[1], tokenizer.eos_id]
+    assert (blocks.empty_rows, blocks.unread_rows) == (0, 1)
+
+
+@pytest.mark.parametrize("packing", ["packed", "as_published"])
+def test_rows_whose_text_gives_an_end_are_counted(packing: Packing, tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text("a b\na </s> b\nb a\n")
+    given = save(word_level(["<unk>", "</s>", "a", "b"]), tmp_path / "given", eos_token="</s>")
+    corpus = open_corpus(CorpusConfig(source=str(path)))
+    config = TokensConfig(packing=packing, context=2)
+    assert token_blocks(corpus, np.arange(3), given_tokenizer(str(given)), config, tmp_path).eos_rows == 1
 
 
 @pytest.mark.parametrize("packing", ["packed", "as_published"])

@@ -1,5 +1,6 @@
 """The corpus: every source gives the same rows, changes are noticed, and mistakes are told in a sentence."""
 
+import gzip
 import json
 import os
 import socket
@@ -119,11 +120,16 @@ def test_local_text_is_prepared_without_datasets_torch_and_ray(tmp_path: Path) -
         write_parquet(tmp_path / "a.parquet", rows),
         write_jsonl(tmp_path / "a.jsonl", [*rows]),
         tmp_path / "a.txt",
+        write_parquet(tmp_path / "data" / "train-0.parquet", rows).parent,
+        tmp_path / "*.gz",
+        tmp_path / "a.csv",
     ]
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(sources[1].read_bytes()))
+    sources[-1].write_text("\n".join(["text", *rows]))
     command = [sys.executable, "-c", WITHOUT, str(tmp_path / "cache"), *map(str, sources), "builtin"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["True"] * 4
+    assert done.stdout.split() == ["True"] * 7
 
 
 def test_books_are_read_in_order_and_in_part(shared_data: Path) -> None:
@@ -204,7 +210,8 @@ def test_a_path_on_disk_comes_before_a_hub_id(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.csv", b"text\nrow\n", "unknown ending '.csv'"),
+        ("a.doc", b"text\nrow\n", "unknown ending '.doc'"),
+        ("a.parquet.gz", b"PAR1", "unknown ending '.parquet.gz'"),
         ("a.txt", b"", "has no rows"),
         ("a.txt", b"fine\n\xff\xfe bad\n", "row 2 of .* is not UTF-8"),
         ("a.txt", b"x" * (1 << 20) + b"\n" + "ü".encode()[:1], "row 2 of .* is not UTF-8"),
@@ -249,7 +256,7 @@ def test_parquet_row_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_corpus_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no parquet files and no saved data set"):
+    with pytest.raises(InputError, match=r"holds no files of text and no saved data set"):
         opened(tmp_path)
 
 
@@ -361,13 +368,26 @@ def test_bookcorpus_is_loaded_from_the_revision_that_can_be_read(monkeypatch: py
     datasets = pytest.importorskip("datasets")
     asked = []
 
-    def load(hub_id: str, revision: str, split: str) -> Any:
-        asked.append((hub_id, revision, split))
-        return datasets.Dataset.from_dict({"text": ROWS})
+    def load(hub_id: str, revision: str) -> Any:
+        asked.append((hub_id, revision))
+        return datasets.DatasetDict(train=datasets.Dataset.from_dict({"text": ROWS}))
 
     monkeypatch.setattr(hub, "hub_reachable", lambda: True)
     monkeypatch.setattr(hub, "_dataset_folders", lambda hub_id: [])
     monkeypatch.setattr(datasets, "load_dataset", load)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     assert texts_of(opened("bookcorpus")) == ROWS
-    assert asked == [("bookcorpus/bookcorpus", "refs/convert/parquet", "train")]
+    assert asked == [("bookcorpus/bookcorpus", "refs/convert/parquet")]
+
+
+def test_of_the_splits_of_the_hub_train_is_read_or_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    parts = {name: datasets.Dataset.from_dict({"text": [name]}) for name in ("test", "train")}
+    monkeypatch.setattr(hub, "_dataset_folders", lambda hub_id: ["a folder"])
+    monkeypatch.setattr(datasets, "load_dataset", lambda hub_id: datasets.DatasetDict(parts))
+    corpus = opened("org/name")
+    assert (texts_of(corpus), corpus.split) == (["train"], "train")
+    assert corpus.notes == ("split train is read, not test (corpus.split)",)
+    assert texts_of(opened("org/name", split="test")) == ["test"]
+    with pytest.raises(InputError, match=r"org/name has no split 'dev': set corpus\.split to one of 'test', 'train'"):
+        opened("org/name", split="dev")

@@ -1,36 +1,25 @@
 """The tokenizer: trained on training rows alone, the same each time, and told apart from a useless one."""
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from foreign_tokenizers import changed, published_kinds, save, word_level
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
 from trainable.text import tokenizer as tokenizer_module
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, load_tokenizer, train_bpe
+from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer, load_tokenizer, train_bpe
 
 TEXTS = [f"the quick brown fox number {i} jumps over {i * 7919} lazy dogs , and so on ." for i in range(300)]
 
 
 def trained(cache: Path, size: int = 512, texts: list[str] = TEXTS, seen: str = "texts") -> TextTokenizer:
     return load_tokenizer(f"train:{size}", lambda: iter(texts), seen, cache)
-
-
-def write_tokenizer(folder: Path, vocabulary: list[str], **config: object) -> Path:
-    folder.mkdir()
-    encoder = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}, unk_token=vocabulary[0]))
-    encoder.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    encoder.enable_truncation(2)
-    encoder.enable_padding(length=8)
-    encoder.save(str(folder / "tokenizer.json"))
-    if config:
-        (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return folder
 
 
 def no_texts() -> Iterator[str]:
@@ -116,24 +105,28 @@ def test_books_tokenizer_has_the_asked_size(tmp_path: Path, shared_data: Path) -
 # ---- tokenizers of others ----------------------------------------------------------------------------------------
 
 
-def test_folder_is_loaded_and_its_truncation_and_padding_are_dropped(tmp_path: Path) -> None:
-    folder = write_tokenizer(tmp_path / "t", ["<unk>", "<s>", "</s>", "a", "b"])
+def test_folder_is_loaded_and_its_truncation_and_padding_are_dropped_and_told(tmp_path: Path) -> None:
+    made = word_level(["<unk>", "a", "b"], ["<s>", "</s>"])
+    made.enable_truncation(2)
+    made.enable_padding(length=8)
+    folder = save(made, tmp_path / "t")
     for spec in (folder, folder / "tokenizer.json"):
         tokenizer = load_tokenizer(str(spec), no_texts, "", tmp_path)
-        assert (tokenizer.vocab_size, tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (5, 1, 2, None)
-        assert tokenizer.encoder.encode("a b a c").ids == [3, 4, 3, 0]
+        assert (tokenizer.vocab_size, tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (5, 3, 4, None)
+        assert tokenizer.encoder.encode("a b a c").ids == [1, 2, 1, 0]
+        assert tokenizer.switched_off == ("truncation at 2 tokens", "padding")
 
 
-@pytest.mark.parametrize("eos", ["stop", {"content": "stop", "lstrip": False}])
-def test_eos_of_tokenizer_config_comes_before_known_names(tmp_path: Path, eos: object) -> None:
-    folder = write_tokenizer(tmp_path / "t", ["<unk>", "</s>", "stop"], eos_token=eos)
-    assert load_tokenizer(str(folder), no_texts, "", tmp_path).eos_id == 2
-
-
-def test_tokenizer_without_eos_is_refused(tmp_path: Path) -> None:
-    folder = write_tokenizer(tmp_path / "t", ["<unk>", "a"])
-    with pytest.raises(InputError, match=r"has no end-of-text token: name one of its tokens as eos_token"):
-        load_tokenizer(str(folder), no_texts, "", tmp_path)
+def test_dropout_is_switched_off_and_told_and_leaves_no_trace_in_the_fingerprint(tmp_path: Path) -> None:
+    plain = save(published_kinds()["Gemma"], tmp_path / "plain")
+    random = changed(save(published_kinds()["Gemma"], tmp_path / "random"), dropout=0.3)
+    one, other = (given_tokenizer(str(folder)) for folder in (plain, random))
+    assert (one.switched_off, other.switched_off) == ((), ("dropout 0.3 of its BPE",))
+    assert one.fingerprint == other.fingerprint
+    text = " ".join(TEXTS[:5])
+    assert {tuple(other.encoder.encode(text).ids) for _ in range(20)} == {tuple(one.encoder.encode(text).ids)}
+    again = pickle.loads(pickle.dumps(other))
+    assert {tuple(again.encoder.encode(text).ids) for _ in range(20)} == {tuple(one.encoder.encode(text).ids)}
 
 
 def test_folder_with_only_tokenizer_model_is_refused(tmp_path: Path) -> None:
@@ -145,6 +138,26 @@ def test_folder_with_only_tokenizer_model_is_refused(tmp_path: Path) -> None:
 def test_damaged_tokenizer_is_told(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"model": ')
     with pytest.raises(InputError, match=r"tokenizer\.json is not a whole tokenizer file"):
+        load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        {"version": "2.0"},
+        {"pre_tokenizer": {"type": "Neural"}},
+        {"model": {"type": "Bytes", "vocab": {}}},
+        {"decoder": {"type": "Neural"}},
+    ],
+)
+def test_a_file_that_is_whole_but_of_an_unknown_kind_may_be_of_a_newer_library(
+    newer: dict[str, object], tmp_path: Path
+) -> None:
+    path = save(word_level(["<unk>"], ["</s>"]), tmp_path) / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | newer))
+    with pytest.raises(
+        InputError, match=r"cannot be read by tokenizers \d.*: was it written by a newer version of tok"
+    ):
         load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
 
 

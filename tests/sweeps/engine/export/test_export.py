@@ -8,15 +8,19 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from comparisons import comparison
+from foreign_tokenizers import published_kinds, save
 from live_sweep import ledgers
 from small_corpus import small_config, small_sentences
 from small_disk import small_disk
 from sweep_specs import SimulatedTune, new_run, small_sweep, states
 from synthetic_run import realistic_run
+from tokenizers import processors
+from transformers import AutoTokenizer
 
 from analysis.results import load, read_findings
 from analysis.tables import best as ranking
@@ -26,17 +30,22 @@ from sweeps.engine.cli import main
 from sweeps.engine.cluster import ray_start
 from sweeps.engine.export.choice import BEST, Export, check_export, chosen_trial
 from sweeps.engine.export.model_card import model_card
-from sweeps.engine.export.model_folder import fast_tokenizer, trial_tokenizer, write_model_folder
+from sweeps.engine.export.model_folder import (
+    fast_tokenizer,
+    special_ids,
+    trial_tokenizer,
+    write_model_folder,
+)
 from sweeps.engine.folder import FinishedTrial, RunFolder
 from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
-from trainable.config import override, to_dict
+from trainable.config import identity, override
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
 from trainable.record.files import fingerprint
 from trainable.record.ledger import append_row, read_reports
 from trainable.student.checkpoint import RunState, save_checkpoint
-from trainable.text.tokenizer import TextTokenizer, load_tokenizer
+from trainable.text.tokenizer import TextTokenizer, given_tokenizer, load_tokenizer
 
 TRANSFORMERS_ALONE = """
 import json, sys
@@ -234,13 +243,13 @@ def flip(path: Path) -> None:
 
 def another_step(run: RunFolder) -> None:
     plan = run.finished()[0].plan
-    save_checkpoint(best_checkpoint(run), fingerprint(to_dict(plan.config)), RunState(step=1), model={})
+    save_checkpoint(best_checkpoint(run), fingerprint(identity(plan.config)), RunState(step=1), model={})
 
 
 def another_model(run: RunFolder) -> None:
     plan = run.finished()[0].plan
     save_checkpoint(
-        best_checkpoint(run), fingerprint(to_dict(plan.config)), RunState(step=plan.config.loop.steps), model={}
+        best_checkpoint(run), fingerprint(identity(plan.config)), RunState(step=plan.config.loop.steps), model={}
     )
 
 
@@ -313,11 +322,60 @@ def test_card_of_a_confirmed_schedule_has_its_interval_and_of_a_control_none(tmp
 @pytest.mark.parametrize(("packing", "first"), [("packed", "</s>"), ("as_published", "<s>")])
 def test_a_text_begins_as_texts_began_in_training(tmp_path: Path, packing: str, first: str) -> None:
     tokenizer = small_tokenizer(tmp_path)
-    config = override(small_config(tmp_path), {"tokens.packing": packing})
-    fast = fast_tokenizer(tokenizer, config)
+    fast = read_back(tokenizer, tmp_path, packing)
     row = tokenizer.encoder.encode("the cat sees", add_special_tokens=False).ids
     assert fast("the cat sees").input_ids == [fast.convert_tokens_to_ids(first), *row]
-    assert (fast.bos_token, fast.eos_token, fast.pad_token) == (first, "</s>", "<pad>")
+
+
+@pytest.mark.parametrize(
+    ("packing", "put_around", "declared"),
+    [
+        ("packed", "<s> $A", ("</s>", "</s>", None)),  # rows with an eos between them, no pads
+        ("as_published", "<s> $A", ("<s>", None, "<pad>")),
+        ("as_published", "<s> $A </s>", ("<s>", "</s>", "<pad>")),
+        ("as_published", "$A", (None, None, "<pad>")),
+    ],
+)
+def test_only_tokens_that_training_used_are_declared(
+    tmp_path: Path, packing: str, put_around: str, declared: tuple[str | None, ...]
+) -> None:
+    tokenizer = small_tokenizer(tmp_path)
+    tokenizer.encoder.post_processor = processors.TemplateProcessing(
+        single=put_around, special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    fast = read_back(tokenizer, tmp_path, packing)
+    assert (fast.bos_token, fast.eos_token, fast.pad_token) == declared
+    ids = special_ids(tokenizer, override(small_config(tmp_path), {"tokens.packing": packing}))
+    assert tuple(None if i is None else tokenizer.encoder.id_to_token(i) for i in ids.values()) == declared
+
+
+def test_pads_that_are_the_end_of_text_are_not_declared(tmp_path: Path) -> None:
+    """transformers would freeze their embedding, which is that of every end of text."""
+    tokenizer = replace(small_tokenizer(tmp_path), pad_id=2)
+    ids = special_ids(tokenizer, override(small_config(tmp_path), {"tokens.packing": "as_published"}))
+    assert ids["pad_token_id"] is None
+
+
+@pytest.mark.parametrize("packing", ["packed", "as_published"])
+def test_text_that_spells_a_special_token_is_read_as_in_training(tmp_path: Path, packing: str) -> None:
+    for name, tokenizer in {"trained here": small_tokenizer(tmp_path)}.items() | published(tmp_path).items():
+        fast = read_back(tokenizer, tmp_path / name, packing)
+        for text in ("a </s> b", "</s>", "<s></s> <pad>", "x<unk>y", " </s>\n", "the cat sees a red door"):
+            row = tokenizer.encoder.encode(text, add_special_tokens=packing != "packed").ids
+            expected = [tokenizer.eos_id, *row] if packing == "packed" else row
+            assert fast(text).input_ids == expected, (name, text)
+
+
+def read_back(tokenizer: TextTokenizer, folder: Path, packing: str) -> Any:
+    """The tokenizer as transformers alone finds it in the exported folder."""
+    folder.mkdir(exist_ok=True)
+    config = override(small_config(folder), {"tokens.packing": packing})
+    fast_tokenizer(tokenizer, config).save_pretrained(folder / "exported")
+    return AutoTokenizer.from_pretrained(folder / "exported")
+
+
+def published(folder: Path) -> dict[str, TextTokenizer]:
+    return {name: given_tokenizer(str(save(made, folder / "given" / name))) for name, made in published_kinds().items()}
 
 
 def small_tokenizer(folder: Path) -> TextTokenizer:

@@ -1,6 +1,7 @@
 """The order of trials, without Ray: pairs, turns, confirmations; what Optuna is told; a driver killed at any point."""
 
 import json
+import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -8,7 +9,17 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from sweep_specs import STEPS, SimulatedTune, new_run, no_stop, small_sweep, states, three_in_flight
+from sweep_specs import (
+    EVERY,
+    STEPS,
+    SimulatedTune,
+    made_up_loss,
+    new_run,
+    no_stop,
+    small_sweep,
+    states,
+    three_in_flight,
+)
 
 from sweeps.engine.order.search import DepthSearch, Record, SearchOrder
 from sweeps.engine.specs.space import Choice, Range, points
@@ -89,6 +100,23 @@ def test_best_is_the_finished_trial_of_largest_final_gain(tmp_path: Path) -> Non
     tune = simulated(tmp_path, search="grid", num_samples=18)
     best = tune.run()._depths[1].best()
     assert best is not None and best.name == "linear-T10-min0.1-L1-s0"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_trial_with_a_report_that_is_no_number_is_never_the_best(tmp_path: Path, value: float) -> None:
+    """Its last loss is finite, and the lowest of all; a resumed search says the same."""
+    spoilt = "linear-T10-min0.1-L1-s0"
+
+    def loss(plan: TrialPlan, step: int) -> float:
+        return value if plan.name == spoilt and step == EVERY else made_up_loss(plan, step)
+
+    sweep = small_sweep(search="grid", num_samples=18, layers=(1,))
+    tune = SimulatedTune(folder=new_run(tmp_path, sweep), sweep=sweep, loss=loss)
+    for order in (tune.run(), tune.run()):
+        best = order._depths[1].best()
+        assert best is not None and best.name != spoilt
+        assert order._records[spoilt].state == names.FAILED
+        assert study_states(order, 1)[TrialState.FAIL] == 1
 
 
 def test_grid_visits_every_point_once_in_its_order(tmp_path: Path) -> None:

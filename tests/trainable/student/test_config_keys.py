@@ -1,0 +1,162 @@
+"""Keys of a foreign config.json: none of them changes training without a word in the plan."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainable.config import ModelConfig
+from trainable.errors import InputError
+from trainable.student.batches import Batch
+from trainable.student.config_keys import ARCHITECTURE, QUIET, SET, key_lines
+from trainable.student.model import build_model
+from trainable.student.train import batch_loss
+
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+}
+# key -> a value that a real file has, and what the plan says of it
+SAID = {
+    "pad_token_id": (2, "pad_token_id 2 set to none"),
+    "attention_dropout": (0.2, "attention_dropout 0.2 set to 0"),
+    "hidden_dropout": (0.1, "hidden_dropout 0.1 set to 0"),
+    "resid_pdrop": (0.1, "resid_pdrop 0.1 set to 0"),
+    "layerdrop": (0.5, "layerdrop 0.5 set to 0"),
+    "drop_path_rate": (0.5, "drop_path_rate 0.5 set to 0"),
+    "return_dict": (False, "return_dict False set to True"),
+    "output_hidden_states": (True, "output_hidden_states True set to False"),
+    "output_attentions": (True, "output_attentions True set to False"),
+    "attn_implementation": ("eager", "attn_implementation eager set to sdpa"),
+    "_attn_implementation": ("flash_attention_2", "_attn_implementation flash_attention_2 set to sdpa"),
+    "dtype": ("float16", "dtype float16 set to float32"),
+    "torch_dtype": ("bfloat16", "torch_dtype bfloat16 set to float32"),
+    "quantization_config": ({"quant_method": "gptq", "bits": 4}, "quantization_config {...} set to none"),
+    "architectures": (
+        ["LlamaForSequenceClassification"],
+        "architectures LlamaForSequenceClassification set to LlamaForCausalLM",
+    ),
+    "auto_map": ({"AutoModelForCausalLM": "modeling_mine.Mine"}, "auto_map {...} set to none"),
+    "trust_remote_code": (True, "trust_remote_code True set to False"),
+}
+UNUSED = {
+    "sliding_window": 16,
+    "layer_types": ["sliding_attention"],
+    "partial_rotary_factor": 0.5,
+    "n_layer": 12,
+    "final_logit_softcapping": 30.0,
+    "gradient_checkpointing": True,
+}
+QUIETLY = {
+    "num_hidden_layers": 7,
+    "bos_token_id": [1, 3],
+    "eos_token_id": 9999,
+    "use_cache": False,
+    "transformers_version": "4.31.0",
+    "_name_or_path": "somebody/llama",
+    "chunk_size_feed_forward": 0,
+    "is_encoder_decoder": False,
+    "id2label": {"0": "LABEL_0"},
+    "label2id": {"LABEL_0": 0},
+    "problem_type": None,
+    "pretraining_tp": 2,
+}
+
+
+def folder(path: Path, **changes: Any) -> str:
+    (path / "config.json").write_text(json.dumps(LLAMA | changes))
+    return str(path)
+
+
+def weights_after_a_step(name: str) -> dict[str, torch.Tensor]:
+    """What an optimizer step on one batch that holds every token leaves of the weights."""
+    model = build_model(ModelConfig(name=name), vocab_size=320, context=64, seed=0)
+    ids_BxT = torch.arange(320).view(5, 64)
+    torch.manual_seed(len(name))  # whatever is random now differs between two calls
+    batch_loss(model, Batch(ids_BxT[:, :-1], ids_BxT[:, 1:]), None).backward()  # type: ignore[no-untyped-call]
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("key", [*SAID, *UNUSED, *QUIETLY])
+def test_a_key_that_is_no_architecture_changes_nothing_in_training(tmp_path: Path, key: str) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "with_it").mkdir()
+    plain = weights_after_a_step(folder(tmp_path / "plain"))
+    value = SAID[key][0] if key in SAID else (UNUSED | QUIETLY)[key]
+    found = weights_after_a_step(folder(tmp_path / "with_it", **{key: value}))
+    assert plain.keys() == found.keys()
+    assert all(torch.equal(plain[name], found[name]) for name in plain)
+
+
+@pytest.mark.parametrize("key", SAID)
+def test_a_key_that_is_set_here_is_said_in_the_plan(tmp_path: Path, key: str) -> None:
+    value, said = SAID[key]
+    name = folder(tmp_path, **{key: value})
+    assert key_lines(name) == [f"model {name}: {said}"]
+
+
+def test_keys_that_no_llama_has_are_named_in_one_line(tmp_path: Path) -> None:
+    name = folder(tmp_path, **UNUSED)
+    assert key_lines(name) == [f"model {name}: not used, for a Llama has no such key: {', '.join(sorted(UNUSED))}"]
+
+
+def test_what_is_as_training_has_it_is_not_worth_a_word(tmp_path: Path) -> None:
+    usual = {"pad_token_id": None, "attention_dropout": 0.0, "hidden_dropout": 0, "return_dict": True, "dtype": None}
+    assert key_lines(folder(tmp_path, **QUIETLY, **usual, architectures=["LlamaForCausalLM"])) == []
+
+
+def test_every_key_of_the_list_is_tried_here() -> None:
+    assert {*SET, *QUIET} - {*SAID, *QUIETLY, "model_type"} == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_key_value_heads", 2),
+        ("head_dim", 16),
+        ("hidden_act", "gelu"),
+        ("rms_norm_eps", 0.1),
+        ("initializer_range", 0.1),
+        ("rope_parameters", {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}),
+        ("rope_theta", 100.0),
+        ("rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("attention_bias", True),
+        ("mlp_bias", True),
+        ("tie_word_embeddings", True),
+        ("intermediate_size", 96),
+    ],
+)
+def test_a_key_of_the_architecture_makes_the_model(tmp_path: Path, key: str, value: Any) -> None:
+    assert key in ARCHITECTURE
+    (tmp_path / "plain").mkdir()
+    plain, found = (
+        weights_after_a_step(folder(tmp_path / "plain")),
+        weights_after_a_step(folder(tmp_path, **{key: value})),
+    )
+    same = plain.keys() == found.keys() and all(
+        plain[name].shape == found[name].shape and torch.equal(plain[name], found[name]) for name in plain
+    )
+    assert not same
+
+
+def test_the_embedding_of_a_padding_token_learns(tmp_path: Path) -> None:
+    """transformers gives that row no gradient, and our own export declares eos as the padding token."""
+    name = folder(tmp_path, pad_token_id=2)
+    fresh = build_model(ModelConfig(name=name), vocab_size=320, context=64, seed=0).state_dict()
+    row = "model.embed_tokens.weight"
+    assert not torch.equal(weights_after_a_step(name)[row][2], fresh[row][2])
+    assert fresh[row][2].any(), "nor does it begin at 0"
+
+
+def test_a_misspelt_key_is_refused_and_a_missing_number_of_groups_is_that_of_heads(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'num_key_value_heads'"):
+        key_lines(folder(tmp_path, num_key_value_head=2))
+    model = build_model(ModelConfig(name=folder(tmp_path)), vocab_size=320, context=64, seed=0)
+    assert model.config.num_key_value_heads == 4

@@ -1,0 +1,125 @@
+"""A GPU's way to multiply a teacher's rows, run on a CPU: the same numbers, and nothing that waits for the device."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loss_cases import CPU, EOS, assert_equal, by_dense_target, case, exact, table_of
+from torch import Tensor
+
+from trainable.student.guided_loss import guided_loss
+from trainable.teacher import device_rows
+from trainable.teacher.device_rows import DeviceTable
+from trainable.teacher.guidance import Teacher
+from trainable.teacher.host_rows import HostRows
+from trainable.teacher.smoothing import SMOOTHINGS
+from trainable.teacher.table import BigramTable
+
+
+def teacher_of(table: BigramTable, product: torch.dtype | None = None) -> Teacher:
+    """A teacher that multiplies as on a GPU."""
+    teacher = Teacher(table, CPU)
+    teacher.on_device = DeviceTable(table, CPU, product)
+    return teacher
+
+
+def guided(c: Any, teacher: Teacher, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
+    """Loss and gradients, the context ids given as the loop gives them."""
+    c.reset()
+    guidance = teacher.guide(c.output_VxD, c.context_N.numpy(), weight)
+    total = torch.zeros((), dtype=c.hidden_NxD.dtype)
+    for index in torch.arange(len(c.target_N)).chunk(parts):
+        loss = guided_loss(c.hidden_NxD[index], c.output_VxD, c.context_N[index], c.target_N[index], guidance)
+        loss.backward()
+        total += loss.detach()
+    guidance.close(c.output_VxD)
+    return total, *c.gradients()
+
+
+def set_long_row(patch: pytest.MonkeyPatch, share: float) -> None:
+    """Rows longer than `share` of the vocabulary are multiplied as dense tiles."""
+    patch.setattr(device_rows, "LONG_ROW", dict.fromkeys((torch.float32, torch.float64, torch.bfloat16), share))
+
+
+@given(st.data())
+@settings(max_examples=30)
+def test_the_loss_is_cross_entropy_with_the_dense_soft_target(data: st.DataObject) -> None:
+    """Whatever the share of long rows, from none to all, the size of the tiles, the method, and the micro-batches."""
+    vocab_size = data.draw(st.integers(EOS + 2, 40))
+    method, seed = data.draw(st.sampled_from(list(SMOOTHINGS))), data.draw(st.integers(0, 2**32))
+    table = exact(table_of(method, seed, data.draw(st.integers(1, 200)), vocab_size))
+    c = case(seed, data.draw(st.integers(1, 30)), vocab_size + data.draw(st.integers(0, 5)), vocab_size=vocab_size)
+    weight, parts = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        set_long_row(patch, data.draw(st.sampled_from([-1.0, 0.0, 0.05, 0.2, 1.0])))
+        patch.setattr(device_rows, "SCRATCH_BYTES", data.draw(st.sampled_from([1, 8 * vocab_size * 3, 1 << 28])))
+        found = guided(c, teacher_of(table), weight, parts)
+    assert_equal(found, by_dense_target(c, table, weight), 1e-10)
+
+
+@pytest.mark.parametrize("share", [-1.0, 0.1, 1.0])
+def test_both_products_equal_the_host_s_in_float32(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_long_row(monkeypatch, share)
+    table, contexts_C = table_of("modified_kneser_ney"), np.array([0, 2, 3, 7])
+    output_VxD, grad_CxD = torch.randn(table.vocab_size, 5), torch.randn(4, 5)
+    host = HostRows(table, contexts_C, torch.float32)
+    rows = DeviceTable(table, CPU).cut(contexts_C, torch.float32)
+    place_C = torch.argsort(rows.contexts_C)  # the device's rows are in order of length
+    torch.testing.assert_close(rows.times(output_VxD)[place_C], host.times(output_VxD), rtol=1e-5, atol=1e-6)
+    ours, theirs = torch.ones(2, table.vocab_size, 5)
+    rows.add_transposed(ours, grad_CxD[torch.argsort(place_C)])
+    host.add_transposed(theirs, grad_CxD)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_products_in_bfloat16_agree_to_their_precision() -> None:
+    """8 bits are 4e-3 a rounding; several roundings meet in a gradient."""
+    table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32)
+    expected = guided(c, teacher_of(table), 0.7)
+    found = guided(c, teacher_of(table, torch.bfloat16), 0.7)
+    assert not torch.equal(found[2], expected[2])
+    assert_equal(found, expected, 2e-2)
+
+
+@pytest.mark.parametrize("share", [-1.0, 1.0])
+def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU each of these calls would wait until the device has done all it was given."""
+    set_long_row(monkeypatch, share)
+    table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32)
+    teacher = teacher_of(table)
+    for name in ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__int__", "__float__"):
+        monkeypatch.setattr(Tensor, name, _refuse(name))
+    guidance = teacher.guide(c.output_VxD, np.asarray([1, 2, 3, 1]), 0.5)
+    context_N = torch.tensor([1, 2, 3, 1])
+    guided_loss(c.hidden_NxD[:4], c.output_VxD, context_N, c.target_N[:4], guidance).backward()
+    guidance.close(c.output_VxD)
+    monkeypatch.undo()
+    assert c.output_VxD.grad is not None and c.output_VxD.grad.abs().sum() > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and PyTorch finds none here")
+@pytest.mark.parametrize(("product", "tolerance"), [(None, 1e-5), (torch.bfloat16, 2e-2)])
+def test_both_products_equal_the_host_s_on_a_gpu(product: torch.dtype | None, tolerance: float) -> None:
+    table, contexts_C = table_of("mle", length=20_000, vocab_size=2000), np.arange(0, 1999, 3)
+    output_VxD, grad_CxD = torch.randn(2000, 32), torch.randn(len(contexts_C), 32)
+    host, ours = HostRows(table, contexts_C, torch.float32), torch.zeros(2000, 32, device="cuda")
+    rows = DeviceTable(table, torch.device("cuda"), product).cut(contexts_C, torch.float32)
+    assert bool(rows.long) == (product is not None)
+    place_C = torch.argsort(rows.contexts_C).cpu()
+    expected_CxD = rows.times(output_VxD.cuda()).cpu()[place_C]
+    torch.testing.assert_close(expected_CxD, host.times(output_VxD), rtol=tolerance, atol=tolerance)
+    rows.add_transposed(ours, grad_CxD[torch.argsort(place_C)].cuda())
+    theirs = torch.zeros(2000, 32)
+    host.add_transposed(theirs, grad_CxD)
+    torch.testing.assert_close(ours.cpu(), theirs, rtol=tolerance, atol=20 * tolerance)
+
+
+def _refuse(name: str) -> Any:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError(f"Tensor.{name} waits for the device")
+
+    return refused

@@ -1,0 +1,151 @@
+"""Rows to tokens: the same whether a row is given whole or in windows, and what could not be read is counted."""
+
+import random
+from pathlib import Path
+
+import pytest
+from foreign_tokenizers import ODD_TEXTS, published_kinds, save, word_level
+from one_file import config
+from small_corpus import small_sentences
+from tokenizers import Tokenizer
+
+from trainable.config import TokensConfig
+from trainable.errors import InputError
+from trainable.text import encode, packing
+from trainable.text.blocks import token_blocks
+from trainable.text.corpus import open_corpus
+from trainable.text.encode import encode_rows
+from trainable.text.split import split_rows
+from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer
+
+KINDS = published_kinds()
+
+
+def loaded(tokenizer: Tokenizer, folder: Path, **config: object) -> TextTokenizer:
+    return given_tokenizer(str(save(tokenizer, folder / "tokenizer", **config)))
+
+
+def long_text(seed: int) -> str:
+    """Some 3,000 characters, with compositions, ligatures, runs of spaces and other scripts at any place."""
+    chance = random.Random(seed)
+    parts = [chance.choice([*small_sentences(50), *ODD_TEXTS * 7]) for _ in range(120)]
+    return chance.choice([" ", "", " \n"]).join(parts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_in_windows_has_the_tokens_of_the_whole_row(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = loaded(KINDS[kind], tmp_path)
+    for seed in range(4):
+        text = long_text(seed)
+        whole = encode_rows(tokenizer, [text])
+        with monkeypatch.context() as small:
+            small.setattr(encode, "WHOLE_ROW_BYTES", 100)
+            for characters in (300, 1000, 2500):
+                small.setattr(encode, "PIECE_CHARACTERS", characters)
+                cut = encode_rows(tokenizer, [text])
+                assert cut.ids_n.tolist() == whole.ids_n.tolist(), (seed, characters)
+                assert cut.length_R.tolist() == whole.length_R.tolist() == [len(cut.ids_n)]
+
+
+@pytest.mark.parametrize("kind", ["GPT-2", "Gemma", "Llama 2"])
+def test_a_run_of_one_character_as_long_as_an_overlap_is_cut_as_in_the_whole_row(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = loaded(KINDS[kind], tmp_path)
+    text = " ".join([*small_sentences(10), " " * 333, *small_sentences(5), "a" * 333, "the cat"] * 5)
+    whole = encode_rows(tokenizer, [text])
+    monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 100)
+    monkeypatch.setattr(encode, "PIECE_CHARACTERS", 1000)
+    assert encode_rows(tokenizer, [text]).ids_n.tolist() == whole.ids_n.tolist()
+
+
+def test_each_window_is_no_longer_than_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    real = encode.encodings
+
+    def watched(tokenizer: TextTokenizer, texts: list[str], **how: bool) -> list[object]:
+        given.extend(map(len, texts))
+        return real(tokenizer, texts, **how)
+
+    tokenizer = loaded(KINDS["Llama 2"], tmp_path)
+    monkeypatch.setattr(encode, "encodings", watched)
+    monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 100)
+    monkeypatch.setattr(encode, "PIECE_CHARACTERS", 300)
+    encode_rows(tokenizer, [long_text(0)])
+    assert len(given) > 5 and max(given) == 300
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, " " * 5000 + "end", "ab" * 2000 + " " * 500])
+def test_windows_that_agree_nowhere_still_hold_all_of_the_text_once(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = loaded(KINDS["GPT-2"], tmp_path)
+    monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 100)
+    monkeypatch.setattr(encode, "PIECE_CHARACTERS", 300)
+    ids = encode_rows(tokenizer, [text]).ids_n.tolist()
+    found = "".join(tokenizer.encoder.id_to_token(i) for i in ids[:-1]).replace("Ġ", " ")
+    assert abs(len(found) - len(text)) <= 16 * len(text) // 150  # a token at a joint, of at most 16 characters
+
+
+def test_blocks_of_long_rows_are_those_of_rows_given_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("".join(" ".join(small_sentences(100 * n)) + "\n" for n in range(1, 7)))
+    corpus = open_corpus(config(path).corpus)
+    row_ids_R = split_rows(corpus.rows, config(path).corpus).train
+    tokenizer = corpus_tokenizer("train:512", corpus, row_ids_R, tmp_path)
+    whole = token_blocks(corpus, row_ids_R, tokenizer, TokensConfig(context=32), tmp_path / "whole")
+    monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 1000)
+    monkeypatch.setattr(packing, "ENCODE_BYTES", 1000)
+    monkeypatch.setattr(encode, "PIECE_CHARACTERS", 300)
+    cut = token_blocks(corpus, row_ids_R, tokenizer, TokensConfig(context=32), tmp_path / "cut")
+    assert cut.checksum == whole.checksum
+
+
+def test_rows_are_followed_by_an_eos_and_a_row_without_a_token_by_none(tmp_path: Path) -> None:
+    tokenizer = loaded(KINDS["drops"], tmp_path)
+    found = encode_rows(tokenizer, ["the cat", "Жж", "a dog"])
+    cat, dog = (tokenizer.encoder.encode(text, add_special_tokens=False).ids for text in ("the cat", "a dog"))
+    assert found.ids_n.tolist() == [*cat, tokenizer.eos_id, *dog, tokenizer.eos_id]
+    assert found.length_R.tolist() == [len(cat) + 1, 0, len(dog) + 1]
+    assert found.unread_R.tolist() == [False, True, False]
+
+
+def test_rows_of_mostly_unknown_tokens_are_unread_and_half_is_not_most(tmp_path: Path) -> None:
+    tokenizer = loaded(word_level(["<unk>", "a", "b"], ["</s>"]), tmp_path)
+    found = encode_rows(tokenizer, ["a b", "a x", "a x y", "x", "x y a b a"])
+    assert found.unread_R.tolist() == [False, False, True, True, False]
+
+
+def test_a_row_in_windows_is_judged_as_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 100)
+    monkeypatch.setattr(encode, "PIECE_CHARACTERS", 300)
+    for name, kind in (("unknown", word_level(["<unk>", "a", "b"], ["</s>"])), ("drops", KINDS["drops"])):
+        tokenizer = loaded(kind, tmp_path / name)
+        lost, read = "Ж й " * 300, "a b " * 300
+        assert [encode_rows(tokenizer, [text]).unread_R.tolist() for text in (lost, read)] == [[True], [False]]
+
+
+def test_bytes_that_stand_for_a_character_are_not_unknown(tmp_path: Path) -> None:
+    alphabet = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a"]
+    tokenizer = loaded(KINDS["GPT-2"], tmp_path / "bytes")
+    assert encode_rows(tokenizer, ["日本語"]).unread_R.tolist() == [False]
+    from tokenizers import models
+
+    fallback = Tokenizer(models.BPE({t: i for i, t in enumerate(alphabet)}, [], unk_token="<unk>", byte_fallback=True))
+    fallback.add_special_tokens(["</s>"])
+    tokenizer = loaded(fallback, tmp_path / "fallback")
+    assert encode_rows(tokenizer, ["日本語"]).unread_R.tolist() == [False]
+    assert tokenizer.unk_id == 0 and tokenizer.dropped is None
+
+
+def test_rows_whose_text_spells_an_eos_that_the_model_knows_are_counted(tmp_path: Path) -> None:
+    tokenizer = loaded(word_level(["<unk>", "</s>", "a"]), tmp_path, eos_token="</s>")
+    assert encode_rows(tokenizer, ["a a", "a </s> a"]).eos_R.tolist() == [False, True]
+
+
+def test_text_that_a_tokenizer_cannot_take_at_all_is_told(tmp_path: Path) -> None:
+    tokenizer = loaded(word_level(["a"], ["</s>"], unknown="[UNK]"), tmp_path)
+    with pytest.raises(InputError, match=r"tokenizer '.*' cannot read a row \(.*Missing \[UNK\] token.*\): its vocab"):
+        encode_rows(tokenizer, ["a b"])

@@ -1,0 +1,63 @@
+"""Text that a tokenizer drops on its way to the model, or in it."""
+
+import json
+
+import pytest
+from foreign_tokenizers import published_kinds, word_level
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+from trainable.text.tokenizer import train_bpe
+from trainable.text.unread import dropped_characters, mostly_dropped
+
+KINDS = published_kinds()
+
+
+def lost(tokenizer: Tokenizer, text: str) -> bool:
+    pattern = dropped_characters(json.loads(tokenizer.to_str()))
+    assert pattern is not None
+    return mostly_dropped(tokenizer, pattern, text)
+
+
+@pytest.mark.parametrize("kind", [name for name in KINDS if name != "drops"])
+def test_tokenizers_with_an_unknown_token_or_all_bytes_lose_nothing(kind: str) -> None:
+    assert dropped_characters(json.loads(KINDS[kind].to_str())) is None
+
+
+def test_a_tokenizer_trained_here_loses_nothing() -> None:
+    assert dropped_characters(json.loads(train_bpe(iter([]), 512).to_str())) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_lost"),
+    [("the cat", False), ("Ж Й", True), ("Ж Й - щ", True), ("abc ЖЙщ", False), ("ab ЖЙщ", True), ("a dog Ж", False)],
+)
+def test_a_bpe_without_unknown_token_drops_characters_and_spaces_do_not_make_up_for_them(
+    text: str, is_lost: bool
+) -> None:
+    """The kept spaces of a dropped text are tokens: their number says nothing."""
+    assert lost(KINDS["drops"], text) == is_lost
+
+
+def test_bytes_that_a_byte_level_vocabulary_lacks_are_dropped() -> None:
+    made = Tokenizer(models.BPE({letter: i for i, letter in enumerate("abcĠ")}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    assert [lost(made, text) for text in ("ab c", "日本 語", "ab語", "abcabc語")] == [False, True, True, False]
+
+
+def test_marks_of_continued_and_last_letters_are_no_letters() -> None:
+    made = Tokenizer(
+        models.BPE({"a": 0, "##b": 1, "##c</w>": 2}, [], continuing_subword_prefix="##", end_of_word_suffix="</w>")
+    )
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    assert [lost(made, text) for text in ("abc", "xyz")] == [False, True]
+
+
+@pytest.mark.parametrize("way", ["normalizer", "pre-tokenizer"])
+def test_what_other_steps_remove_is_lost_too(way: str) -> None:
+    made = word_level(["<unk>", "a", "b"])
+    other = Regex("[^a-z ]")
+    if way == "normalizer":
+        made.normalizer = normalizers.Replace(other, "")
+    else:
+        made.pre_tokenizer = pre_tokenizers.Split(other, "removed")
+    assert [lost(made, text) for text in ("a b", "ЖЙ a", "Ж ab")] == [False, True, False]

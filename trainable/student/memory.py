@@ -1,0 +1,61 @@
+"""Peak memory of one trial, in a process that may have run others before it.
+
+A process' high-water mark never falls: on a reused worker the second trial would show the first one's peak. So the mark
+is set back when a trial begins, through /proc/self/clear_refs on Linux and through PyTorch on CUDA. Where it cannot be
+set back, a mark that rises while the trial runs is the trial's own, and one that does not is not told.
+"""
+
+import math
+import re
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_RESET_PEAK = "5"  # proc(5): set VmHWM to what is resident now
+_KIB = re.compile(r"^(VmHWM|VmRSS):\s+(\d+) kB$", re.MULTILINE)
+_SLACK_KIB = 1024  # what may become resident between the reset and the look at it
+
+
+class PeakMemory:
+    """Largest memory since this was made, in MiB: allocated on the GPU, or resident in this process."""
+
+    def __init__(self, device: torch.device):
+        self._device = device
+        self._cleared = False
+        self._before = 0.0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            self._cleared = _clear()
+            self._before = _high_water_mib()
+
+    def mib(self) -> float:
+        """The peak so far; NaN where it is not this trial's, but an earlier one's of this process."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / 2**20
+        if self._cleared:
+            return _resident_kib()["VmHWM"] / 1024
+        peak = _high_water_mib()
+        return peak if peak > self._before else math.nan
+
+
+def _clear() -> bool:
+    """Set the process' high-water mark back; whether that worked."""
+    try:
+        _CLEAR.write_text(_RESET_PEAK)
+        found = _resident_kib()
+        return found["VmHWM"] <= found["VmRSS"] + _SLACK_KIB
+    except (OSError, KeyError):  # no Linux, or a container that lacks it
+        return False
+
+
+def _resident_kib() -> dict[str, int]:
+    return {name: int(kib) for name, kib in _KIB.findall(_STATUS.read_text())}
+
+
+def _high_water_mib() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

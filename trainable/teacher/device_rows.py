@@ -1,0 +1,124 @@
+"""A teacher's sparse rows on a GPU: the table lies there, and a step's rows are cut and multiplied there.
+
+Nothing here waits for the device: which contexts a step has, and so every size, is known on the host beforehand.
+In bfloat16 long rows are multiplied as dense tiles, which tensor cores do for almost nothing. Short rows, and all rows
+in higher precision, are multiplied as a sparse matrix.
+
+    V vocabulary   D width   C distinct contexts of a step, longest rows first   c of them with short rows
+    K non-zeros of the table   Z non-zeros of the step   z of them in short rows
+"""
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable.teacher.table import BigramTable
+
+SCRATCH_BYTES = 256 << 20  # of one dense tile
+LONG_ROW = {torch.bfloat16: 1 / 200}  # share of V from which a dense row is faster, if any (measured on an H200)
+
+
+class DeviceTable:
+    """A table's arrays on a device, and the type of its products: the weights' own, or bfloat16."""
+
+    def __init__(self, table: BigramTable, device: torch.device, product: torch.dtype | None = None):
+        self.device, self.product, self.vocab_size = device, product, table.vocab_size
+        self.length_V = np.diff(table.indptr)  # stays on the host: it gives the sizes
+        self.start_V = torch.tensor(table.indptr[:-1], device=device)
+        self.columns_K = torch.tensor(table.indices.astype(np.int32), device=device)
+        self.values_K = torch.tensor(table.values, device=device)
+
+    def cut(self, contexts_C: np.ndarray, dtype: torch.dtype) -> "DeviceRows":
+        """The sparse rows of some contexts, for an output matrix of `dtype`."""
+        return DeviceRows(self, contexts_C, self.product or dtype)
+
+
+class DeviceRows:
+    """The sparse part S of a table's rows for some contexts, C of V numbers, and its two products."""
+
+    def __init__(self, table: DeviceTable, contexts_C: np.ndarray, product: torch.dtype):
+        self.vocab_size, self.product = table.vocab_size, product
+
+        # 1 on the host: longest rows first, where each row's numbers begin and end, how many rows are long
+        length_C = table.length_V[contexts_C]
+        order_C = np.argsort(-length_C, kind="stable")
+        contexts_C, length_C = contexts_C[order_C], length_C[order_C]
+        self.bound_C1 = np.concatenate([[0], np.cumsum(length_C)])
+        self.long = int((length_C > table.vocab_size * LONG_ROW.get(product, 1)).sum())
+        self.short_Z = int(self.bound_C1[self.long])  # place of the first number of a short row
+
+        # 2 on the device: the row of each number, and its place in the table
+        facts_3xC1 = np.stack([np.append(contexts_C, 0), np.append(length_C, 0), self.bound_C1])
+        contexts_C1, length_C1, self.first_C1 = _to_device(facts_3xC1, table.device)
+        self.contexts_C = contexts_C1[:-1]
+        total = int(self.bound_C1[-1])
+        row_C1 = torch.arange(len(contexts_C1), dtype=torch.int32, device=table.device)
+        self.row_Z = torch.repeat_interleave(row_C1, length_C1, output_size=total)
+        shift_C1 = table.start_V[contexts_C1] - self.first_C1
+        place_Z = torch.arange(total, device=table.device) + shift_C1[self.row_Z]
+        self.columns_Z, self.values_Z = table.columns_K[place_Z], table.values_K[place_Z]
+
+    def times(self, output_VxD: Tensor) -> Tensor:
+        """S W, [C, D]."""
+        product_CxD = output_VxD.new_empty(len(self.contexts_C), output_VxD.shape[1])
+        if self.long:
+            low_VxD = output_VxD.to(self.product)
+            for first, last in self._tiles():
+                product_CxD[first:last] = _product(self._dense(first, last), low_VxD, output_VxD.dtype)
+        first_c1 = self.first_C1[self.long :] - self.short_Z
+        columns_z, values_z = self.columns_Z[self.short_Z :], self.values_Z[self.short_Z :]
+        product_CxD[self.long :] = (
+            _csr(first_c1, columns_z, values_z.to(output_VxD.dtype), self.vocab_size) @ output_VxD
+        )
+        return product_CxD
+
+    def add_transposed(self, grad_VxD: Tensor, grad_CxD: Tensor) -> None:
+        """grad_VxD += S^T grad_CxD, in place."""
+        if self.long:
+            low_CxD = grad_CxD.to(self.product)
+            for first, last in self._tiles():
+                grad_VxD += _product(self._dense(first, last).t(), low_CxD[first:last], grad_VxD.dtype)
+        # short rows by column: a product with a CSR's .t() is several times slower
+        columns_z, order_z = torch.sort(self.columns_Z[self.short_Z :], stable=True)
+        ids_V1 = torch.arange(self.vocab_size + 1, dtype=torch.int32, device=columns_z.device)
+        first_V1 = torch.searchsorted(columns_z, ids_V1)
+        row_z, values_z = self.row_Z[self.short_Z :][order_z] - self.long, self.values_Z[self.short_Z :][order_z]
+        short_Vxc = _csr(first_V1, row_z, values_z.to(grad_CxD.dtype), len(grad_CxD) - self.long)
+        torch.addmm(grad_VxD, short_Vxc, grad_CxD[self.long :], out=grad_VxD)
+
+    def _tiles(self) -> list[tuple[int, int]]:
+        """First and last row of each dense tile of the long rows."""
+        rows = max(1, SCRATCH_BYTES // (self.vocab_size * self.product.itemsize))
+        return [(first, min(first + rows, self.long)) for first in range(0, self.long, rows)]
+
+    def _dense(self, first: int, last: int) -> Tensor:
+        """Rows written out, [last - first, V]."""
+        here = slice(int(self.bound_C1[first]), int(self.bound_C1[last]))
+        tile = torch.zeros(last - first, self.vocab_size, dtype=self.product, device=self.values_Z.device)
+        at_z = (self.row_Z[here].long() - first) * self.vocab_size + self.columns_Z[here]
+        tile.view(-1).scatter_(0, at_z, self.values_Z[here].to(self.product))
+        return tile
+
+
+def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """A copy on the device, for which the host does not wait."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _csr(first: Tensor, columns: Tensor, values: Tensor, width: int) -> Tensor:
+    """A sparse matrix of `width` columns; its rows begin at `first`, which also has the end of the last."""
+    with warnings.catch_warnings():  # "CSR support is in beta"
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(first.int(), columns, values, size=(len(first) - 1, width))
+
+
+def _product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+    """A matrix product summed and given in `dtype`, whatever the type of its factors."""
+    if left.dtype == dtype:
+        return left @ right
+    if left.device.type == "cuda":
+        return torch.mm(left, right, out_dtype=dtype)
+    return left.to(dtype) @ right.to(dtype)
