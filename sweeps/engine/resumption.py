@@ -111,7 +111,7 @@ def check_resumable(folder: RunFolder, spec: Spec, machine: Machine) -> None:
 
 def _require_there(folder: RunFolder, part: str, name: str, remedy: str) -> None:
     """Raise InputError for a path that does not exist; other names are judged where they are opened."""
-    gone = Path(name).is_absolute() and not Path(name).exists() and not glob.glob(name)
+    gone = Path(name).is_absolute() and not Path(name).exists() and not glob.glob(name)  # noqa: PTH207  (a whole pattern)
     require(not gone, f"the {part} of run {folder.address} is not at {name} any more: {remedy}.")
 
 
