@@ -230,6 +230,9 @@ RUN = {
         "give the same",
         named_run(SEARCH),
     ),
+    "resume with settings": Case("--resume mine --steps 9", "would change nothing", "--steps", "begin a new run"),
+    "resume with results": Case("--resume mine --results x", "would change nothing", "--results", "leave it out"),
+    "an address that is none": Case("--address http://head:8265", "no address of a Ray", "--address", "give HOST:PORT"),
     "run and resume": Case("--run mine --resume mine", "both say which run", "--resume and --run", "leave one of them"),
     "export to a folder that is not empty": Case(
         "--export best .", "is not an empty folder", "workplace", "give a new"
@@ -722,7 +725,10 @@ def command(case: Case) -> list[str]:
         return words
     given = {word.partition("=")[0] for word in words}
     return words + [
-        word for option, value in SMALL.items() if not {option, KEYS.get(option)} & given for word in (option, value)
+        word
+        for option, value in SMALL.items()
+        if not {option, KEYS.get(option), "--resume"} & given
+        for word in (option, value)
     ]
 
 

@@ -91,7 +91,8 @@ def test_resuming_a_finished_run_runs_nothing_and_changes_no_number(
 ) -> None:
     run, _ = finished
     before, numbers = ledgers(run), losses(run)
-    assert sweep(run.parents[1], "--address", ray_address, "--resume", str(run)) == 0
+    words = ["--address", ray_address, "--resume", str(run)]
+    assert main(schedule_search, SearchOptions, "Search.", words) == 0
     assert ledgers(run) == before
     pd.testing.assert_series_equal(losses(run), numbers)
 
@@ -99,7 +100,7 @@ def test_resuming_a_finished_run_runs_nothing_and_changes_no_number(
 def test_more_gpus_a_trial_than_there_are_is_refused_at_once(
     ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ray_start, "_start_own", lambda machine, common: ray.init(ray_address, logging_level="ERROR"))
+    monkeypatch.setattr(ray_start, "_start_own", lambda settings: ray.init(ray_address, logging_level="ERROR"))
     assert sweep(tmp_path, "--gpus-per-trial", "64") == 2
     told = capsys.readouterr().err
     assert "error: a trial asks for 64 GPUs but Ray has " in told

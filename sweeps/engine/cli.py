@@ -45,7 +45,6 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 def setup() -> None:
     """What a command line does to its process before anything else."""
     atexit.register(gc.freeze)  # else Python looks through all of torch and Ray for garbage before it ends: 1.4 s
-    termination.setup()
 
 
 def main(
@@ -59,7 +58,7 @@ def main(
     143 and 129 if ended by SIGTERM or SIGHUP, which are taken like Ctrl-C.
     """
     setup()
-    with steady_output():
+    with steady_output(), termination.taken_like_ctrl_c():
         # Nothing that a user wrote is markup, or the name of an emoji.
         console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=True, markup=False, emoji=False)
         if (said := ensure_home()) is not None:

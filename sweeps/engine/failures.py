@@ -7,6 +7,7 @@ A killed process leaves no word, and Ray passes on no signal, so the cause is pi
 there was one, from the kernel's count of processes that it killed for want of memory, from what Ray says of the node.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ _NODE_DIED = "the node of its worker died or cannot be reached"
 # Ray (2.60) knows these causes of an actor's death but keeps no field of them in ActorDiedError, words alone. Where it
 # changes its words, the sentence for any killed worker is said instead; nothing else depends on them.
 _RAY_SAYS = {"its node has died": _NODE_DIED, "SIGTERM": "its worker was ended by SIGTERM"}
+# Ray's words for a worker that cannot import the trial's code, behind which its traceback stands; it ends the process,
+# and keeps no field. Where the words change, the trial counts as killed.
+_CANNOT_IMPORT = "failed to import on the worker"
+_ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 _KILLED = "its worker was killed (SIGKILL or a crash; the kernel has not said that memory ran out here)"
 _OUT_OF_MEMORY = (
     "its worker was killed because memory ran out (SIGKILL by the kernel; run fewer trials at once with a larger "
@@ -106,9 +111,10 @@ def fault_of_surroundings(error: BaseException | None) -> str | None:
     if isinstance(error, RayTaskError):
         where = "" if error.ip == ray.util.get_node_ip_address() else f" on node {error.ip}"
         error = error.cause
-    not_set_up = isinstance(error, RayActorError) and error.actor_init_failed
-    if not_set_up or isinstance(error, RuntimeEnvSetupError):
-        return str(error).strip().splitlines()[-1].strip().rstrip(".")
+    said = str(error)
+    no_code = isinstance(error, RayActorError) and (error.actor_init_failed or _CANNOT_IMPORT in said)
+    if no_code or isinstance(error, RuntimeEnvSetupError):
+        return (_ERROR_LINE.findall(said) or said.strip().splitlines())[-1].strip().rstrip(".")
     # A library that cannot be loaded has no error number; a network that fails has, or a kind of its own.
     unloadable = isinstance(error, OSError) and error.errno is None and not isinstance(error, ConnectionError)
     if error is not None and (isinstance(error, ImportError | PermissionError) or unloadable):

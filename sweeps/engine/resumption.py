@@ -4,6 +4,7 @@ A run knows its corpus and its tokenizer by their fingerprints; the paths in its
 file that has moved is named again, by --corpus or --tokenizer, and refused here where its content is another.
 """
 
+import glob
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any, NamedTuple
 from sweeps.engine.checks import check_inputs
 from sweeps.engine.cluster.ray_start import Machine
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.options import absolute
+from sweeps.engine.options import NAMES, absolute
 from sweeps.engine.preflight import usable_cpus
 from sweeps.engine.specs.spec import Spec
 from trainable.errors import InputError, require
 from trainable.plan import Needs, placed
+from trainable.student.config_keys import model_fingerprint
 from trainable.text.corpus import open_corpus
 from trainable.text.tokenizer import given_tokenizer, is_trained
 
@@ -69,11 +71,12 @@ def check_data(
     _require_there(folder, "tokenizer", now.tokens.tokenizer, "say where it lies now with --tokenizer")
     _require_there(folder, "model", now.model.name, "put it, or a link to it, back there")
     told = check_inputs(spec, places)
-    found = {"corpus": open_corpus(now.corpus).fingerprint}
+    require_unchanged(folder, "corpus", record.corpus.fingerprint, open_corpus(now.corpus).fingerprint)
     if not is_trained(now.tokens.tokenizer):
-        found["tokenizer"] = given_tokenizer(now.tokens.tokenizer, now.tokens.eos).fingerprint
-    for part, is_now in found.items():
-        require_unchanged(folder, part, getattr(record, part).fingerprint, is_now)
+        tokenizer_now = given_tokenizer(now.tokens.tokenizer, now.tokens.eos)
+        require_unchanged(folder, "tokenizer", record.tokenizer.fingerprint, tokenizer_now.fingerprint)
+    if record.model is not None and base.model.name not in NAMES:  # older records do not know it
+        require_unchanged(folder, "model", record.model, model_fingerprint(base.model.name))
     return places, told
 
 
@@ -108,7 +111,7 @@ def check_resumable(folder: RunFolder, spec: Spec, machine: Machine) -> None:
 
 def _require_there(folder: RunFolder, part: str, name: str, remedy: str) -> None:
     """Raise InputError for a path that does not exist; other names are judged where they are opened."""
-    gone = Path(name).is_absolute() and not Path(name).exists()
+    gone = Path(name).is_absolute() and not Path(name).exists() and not glob.glob(name)  # noqa: PTH207  (a whole pattern)
     require(not gone, f"the {part} of run {folder.address} is not at {name} any more: {remedy}.")
 
 

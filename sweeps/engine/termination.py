@@ -6,6 +6,7 @@ Ray would print a stack of C++ addresses at SIGTERM and let the process die. Lig
 import ctypes
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -15,13 +16,18 @@ _came: list[int] = []  # the signals of this kind that have come
 _farewell: list[str] = []  # what to say when one comes
 
 
-def setup() -> None:
-    """From now on both are taken like Ctrl-C, but for one that was ignored before (nohup)."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _as_ctrl_c)
+@contextmanager
+def taken_like_ctrl_c() -> Iterator[None]:
+    """Take both like Ctrl-C in the block, but for one that was ignored before (nohup); for a main thread alone."""
+    here = threading.current_thread() is threading.main_thread()
+    taken = [one for one in (signal.SIGTERM, signal.SIGHUP) if here and signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _as_ctrl_c) for number in taken}
     _came.clear()
-    _farewell.clear()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def exit_status() -> int:

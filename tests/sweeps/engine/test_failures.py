@@ -49,7 +49,15 @@ def test_a_worker_that_cannot_be_reached_is_told_from_one_that_was_killed() -> N
 
 
 LIBRARY = "libcudart.so.12: cannot open shared object file: No such file or directory"
+ABSENT = "ModuleNotFoundError: No module named 'trainable.trial'"
 SETUP = "Traceback (most recent call last):\n  File ...\nModuleNotFoundError: No module named 'trainable.trial'."
+
+
+def died(message: str, in_setup: bool = False) -> ActorDiedError:
+    """The death of a worker in Ray's words."""
+    error = ActorDiedError(raised(RuntimeError("x"))) if in_setup else ActorDiedError()
+    error.error_msg = message
+    return error
 
 
 @pytest.mark.parametrize(
@@ -60,13 +68,17 @@ SETUP = "Traceback (most recent call last):\n  File ...\nModuleNotFoundError: No
         (raised(ImportError("x"), ip="10.0.0.7"), "ImportError on node 10.0.0.7: x"),
         (raised(PermissionError(errno.EACCES, "Permission denied", "a")), "PermissionError: [Errno 13] Permission"),
         (raised(OSError(LIBRARY)), f"OSError: {LIBRARY}"),
-        (ActorDiedError(raised(RuntimeError(SETUP))), "ModuleNotFoundError: No module named 'trainable.trial'"),
+        (died(f"The actor died because of an error raised in its creation task, {SETUP}", in_setup=True), ABSENT),
+        (
+            died(
+                f"Worker exits.\nThe actor with name X failed to import on the worker.\n{SETUP}\nAn unexpected error."
+            ),
+            ABSENT,
+        ),
         (RuntimeEnvSetupError("no such image"), "no such image"),
     ],
 )
 def test_a_fault_of_the_surroundings_is_told_with_its_cause(error: BaseException, told: str) -> None:
-    if isinstance(error, ActorDiedError):
-        error.error_msg = f"The actor died because of an error raised in its creation task, {SETUP}"
     assert told in (fault_of_surroundings(error) or "")
 
 

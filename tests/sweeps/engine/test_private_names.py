@@ -17,7 +17,7 @@ import pytest
 from paths import ROOT
 
 TESTED = {"ray": "2.60.0", "optuna": "5.0.0", "transformers": "5.23.0", "datasets": "5.2.0"}
-OURS = {"_asdict", "_replace", "_exit"}  # promised: of named tuples, and of os
+OURS = {"_asdict", "_fields", "_replace", "_exit"}  # promised: of named tuples, and of os
 
 
 class Private(NamedTuple):
@@ -145,6 +145,13 @@ PRIVATE = [
         "sweeps/engine/cluster/worker_path.py",
         lambda: attribute("ray.job_config", "JobConfig")()._runtime_env_has_working_dir() is False,
         "find out otherwise whether the command is a submitted job",
+    ),
+    Private(
+        "ray",
+        "failed to import on the worker",
+        "sweeps/engine/failures.py",
+        lambda: source_has("ray", "failed to import on the worker"),
+        "write Ray's new words there, else a library that a node lacks fails trials for good",
     ),
     Private(
         "ray",
