@@ -155,7 +155,8 @@ def test_tpe_finds_a_better_schedule_than_random_search_of_the_same_budget() -> 
         for _ in range(40):
             plan = depth.propose()
             record = depth.records[plan.name]
-            record.gains[STEPS], record.state = gain(plan), names.FINISHED
+            record.book({names.STEP: STEPS, names.GAIN: gain(plan), names.TIMESTAMP: 0.0})
+            record.state = names.FINISHED
             depth.tell(record)
         best = depth.best()
         assert best is not None
