@@ -244,7 +244,9 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_sweep_loses_nothing(tmp_path: P
         assert "failed" not in set(load(run).trials["state"])
 
         filler.unlink()
-        done = subprocess.run([*words, "--resume", str(run)], env=home, capture_output=True, text=True)
+        done = subprocess.run(
+            [*words[:2], "--resume", str(run), "--cpus", "2"], env=home, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr + done.stdout
         after = load(run).curves
         merged = before.merge(after, on=["trial", "step"])

@@ -153,8 +153,11 @@ def start_ray(machine: Machine, store: int | None = None) -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Its state is read by nobody, and a disk that takes no more is told in a sentence (room.py): no traceback for it.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    from ray._private import worker
+
     from sweeps.engine.cluster.worker_path import OwnPath
 
+    worker.print_to_stdstream = _told_elsewhere
     common = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
     common["job_config"] = OwnPath()
     if machine.cluster:
@@ -166,6 +169,10 @@ def start_ray(machine: Machine, store: int | None = None) -> Any:
     context = _start_own(common | own | {"_temp_dir": ray_folder()})
     _check_room(machine)
     return context
+
+
+def _told_elsewhere(*_: Any, **__: Any) -> None:
+    """Print nothing of what Ray has to say of workers that die: the traceback of each, which failures.py sums up."""
 
 
 def _join(machine: Machine, common: dict[str, Any]) -> Any:

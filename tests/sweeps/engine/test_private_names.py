@@ -127,6 +127,16 @@ PRIVATE = [
     ),
     Private(
         "ray",
+        "print_to_stdstream",
+        "sweeps/engine/cluster/ray_start.py",
+        lambda: (
+            source_has("ray._private", "            print_to_stdstream(\n")
+            and takes("ray._private.worker", "print_to_stdstream", "data")
+        ),
+        "find what prints the tracebacks of dead workers now, else they stand beside our sentence",
+    ),
+    Private(
+        "ray",
         "_serialize",
         "sweeps/engine/cluster/worker_path.py",
         lambda: isinstance(attribute("ray.job_config", "JobConfig")()._serialize(), bytes),
