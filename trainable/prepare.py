@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from trainable.config import CorpusConfig, TrialConfig
+from trainable.config import CorpusConfig, TokensConfig, TrialConfig
 from trainable.errors import InputError
 from trainable.plan import data_key, placed, table_key
 from trainable.record.cache import cache_folder
@@ -20,7 +20,7 @@ from trainable.teacher.table import BigramTable
 from trainable.text.blocks import TokenBlocks, joined_blocks, separable, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.packing import RowCounts
-from trainable.text.split import Parts, permuted_rows, split_rows, teacher_parts
+from trainable.text.split import Parts, Split, permuted_rows, split_rows, teacher_parts
 from trainable.text.tokenizer.reading import Reading, read_sample, reading_lines
 from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer, is_trained
 from trainable.text.workers import LOCAL, Workers
@@ -97,6 +97,16 @@ def prepare_runs(
     return Prepared(blocks, tables, facts | {"tables": listed})
 
 
+class _Text(NamedTuple):
+    """Rows of text, and how they become tokens."""
+
+    corpus: Corpus
+    split: Split
+    decided_by: Hashable  # with positions in the permutation, it says which rows a product is made of
+    tokenizer: TextTokenizer
+    tokens: TokensConfig
+
+
 class Preparation:
     """Makes what runs read, and keeps each product for the next run that the same settings decide."""
 
@@ -110,52 +120,15 @@ class Preparation:
 
     def run(self, config: TrialConfig) -> tuple[RunData, dict[str, Any]]:
         """The data and facts of one run, as `prepare_run` gives them."""
-        # 1 the corpus, whatever is taken of it, and which rows are
-        wanted = config.corpus
-        corpus = self._open(
-            CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column, split=wanted.split)
-        )
-        split = split_rows(corpus.rows, wanted, self._permuted)
-        novels = " (four novels of 1 MB)" if corpus.demonstration else ""
-        of_split = f" of split {corpus.split}" if corpus.split else ""
-        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}{of_split}")
-        # with the positions in the permutation, these say which rows a product is made of
-        decided_by = (corpus.fingerprint, corpus.column, wanted.split_seed)
+        # 1 the text: a corpus, which of its rows are used for what, a tokenizer
+        text = self._text(config)
+        corpus, split, tokenizer = text.corpus, text.split, text.tokenizer
 
-        # 2 the tokenizer: one for all, or trained on the run's own training rows
-        spec = config.tokens.tokenizer
-        tokenizer = self._once(
-            ("tokenizer", spec, config.tokens.eos, (decided_by, split.train_parts) if is_trained(spec) else None),
-            lambda: corpus_tokenizer(spec, corpus, split.train, self._cache, eos=config.tokens.eos),
-        )
-        if not is_trained(spec):
-            self._once(("sample", spec, config.tokens.eos, decided_by), lambda: read_sample(tokenizer, corpus))
-
-        # 3 the blocks: each part is tokenised once, and joined with others
-        def blocks_of(group: Parts, label: str) -> TokenBlocks:
-            return self._once(
-                ("blocks", decided_by, group, config.tokens, tokenizer.fingerprint),
-                lambda: token_blocks(
-                    corpus,
-                    split.row_ids(group),
-                    tokenizer,
-                    config.tokens,
-                    self._cache,
-                    label=label,
-                    workers=self._workers,
-                ),
-            )
-
-        def tokenised(parts: Parts, label: str) -> list[TokenBlocks]:
-            return [blocks_of(group, label) for group in separable(parts, config.tokens)]
-
-        def joined(parts: list[TokenBlocks], label: str) -> TokenBlocks:
-            key = ("joined", *(part.fingerprint for part in parts))
-            return self._once(key, lambda: joined_blocks(parts, self._cache, f"{label} of {corpus.name}"))
-
-        train_parts = tokenised(split.train_parts, "training rows")
-        train = joined(train_parts, "training rows")
-        held_out = joined(tokenised((split.eval_part,), "validation rows"), "validation rows")
+        # 2 the blocks: each part is tokenised once, and joined with others
+        train_parts = self._tokenised(text, split.train_parts, "training rows")
+        train = self._joined(train_parts, f"training rows of {corpus.name}")
+        eval_parts = self._tokenised(text, (split.eval_part,), "validation rows")
+        held_out = self._joined(eval_parts, f"validation rows of {corpus.name}")
         _require_batch(config, train)
         self._say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
         rows, empty, unread, eos = (
@@ -164,10 +137,10 @@ class Preparation:
         for line in reading_lines(Reading("training and validation rows", rows - empty, unread, eos), tokenizer):
             self._say(line)
 
-        # 4 the teacher's table, from the counts of its parts
+        # 3 the teacher's table, from the counts of its parts
         counted = train_parts
         if config.teacher.rows != "student":
-            counted = tokenised(teacher_parts(split, config.teacher.rows), "teacher's rows")
+            counted = self._tokenised(text, teacher_parts(split, config.teacher.rows), "teacher's rows")
         table = self._once(
             ("table", *(part.fingerprint for part in counted), *config.teacher.table_settings),
             lambda: teacher_table(config.teacher, counted, tokenizer, self._cache, self._counter),
@@ -178,6 +151,45 @@ class Preparation:
             f"{table.counted_tokens:,} tokens; its own validation loss {_shown(facts['teacher']['eval_loss'])}"
         )
         return RunData(train=train, eval=held_out, table=table), facts
+
+    def _text(self, config: TrialConfig) -> "_Text":
+        """Corpus, split and tokenizer of a run: one tokenizer for all, or trained on the run's own training rows."""
+        wanted, spec, eos = config.corpus, config.tokens.tokenizer, config.tokens.eos
+        corpus = self._open(
+            CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column, split=wanted.split)
+        )
+        split = split_rows(corpus.rows, wanted, self._permuted)
+        novels = " (four novels of 1 MB)" if corpus.demonstration else ""
+        of_split = f" of split {corpus.split}" if corpus.split else ""
+        self._say(f"corpus {corpus.name}: {corpus.rows:,} rows{novels}{of_split}")
+
+        decided_by = (corpus.fingerprint, corpus.column, wanted.split_seed)
+        tokenizer = self._once(
+            ("tokenizer", spec, eos, (decided_by, split.train_parts) if is_trained(spec) else None),
+            lambda: corpus_tokenizer(spec, corpus, split.train, self._cache, eos=eos),
+        )
+        if not is_trained(spec):
+            self._once(("sample", spec, eos, decided_by), lambda: read_sample(tokenizer, corpus))
+        return _Text(corpus, split, decided_by, tokenizer, config.tokens)
+
+    def _tokenised(self, text: "_Text", parts: Parts, label: str) -> list[TokenBlocks]:
+        """Blocks of some parts of the split, each made once whichever runs use it."""
+
+        def blocks_of(group: Parts) -> TokenBlocks:
+            rows_R = text.split.row_ids(group)
+            return token_blocks(
+                text.corpus, rows_R, text.tokenizer, text.tokens, self._cache, label=label, workers=self._workers
+            )
+
+        decided_by = (text.decided_by, text.tokens, text.tokenizer.fingerprint)
+        return [
+            self._once(("blocks", group, *decided_by), functools.partial(blocks_of, group))
+            for group in separable(parts, text.tokens)
+        ]
+
+    def _joined(self, parts: list[TokenBlocks], label: str) -> TokenBlocks:
+        key = ("joined", *(part.fingerprint for part in parts))
+        return self._once(key, lambda: joined_blocks(parts, self._cache, label))
 
     def _once(self, key: Hashable, make: Callable[[], Product]) -> Product:
         """The product of that key, made when it is first asked for."""
