@@ -1,5 +1,6 @@
 """What the README says of the code is so: its file tree, its one-liners, its study table."""
 
+import json
 import re
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def test_the_table_of_studies_names_studies_and_every_kept_one() -> None:
     table = README.split("## Studies")[1].split("\n## ")[0]
     told = set(re.findall(r"^\| \[(\w+)\]\(sweeps/\1\.py\)", table, flags=re.MULTILINE))
     studies = {path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__"}
-    kept = {path.parent.name.removesuffix("_books") for path in (ROOT / "results" / "record").glob("*/run.json")}
+    kept = {json.loads(path.read_text())["study"] for path in (ROOT / "results" / "record").glob("*/run.json")}
     assert kept <= told <= studies
 
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from trainable.text.blocks import token_blocks as token_blocks
     from trainable.text.corpus import open_corpus as open_corpus
     from trainable.text.split import split_rows as split_rows
-    from trainable.text.tokenizer import corpus_tokenizer as corpus_tokenizer
+    from trainable.text.tokenizer.tokenizer import corpus_tokenizer as corpus_tokenizer
 
 _HOMES = {
     "open_corpus": "trainable.text.corpus",
     "split_rows": "trainable.text.split",
-    "corpus_tokenizer": "trainable.text.tokenizer",
+    "corpus_tokenizer": "trainable.text.tokenizer.tokenizer",
     "token_blocks": "trainable.text.blocks",
     "count_bigrams": "trainable.teacher.counts",
     "estimate_table": "trainable.teacher.smoothing",

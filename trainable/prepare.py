@@ -20,9 +20,9 @@ from trainable.teacher.table import BigramTable
 from trainable.text.blocks import TokenBlocks, joined_blocks, separable, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.packing import RowCounts
-from trainable.text.reading import Reading, read_sample, reading_lines
 from trainable.text.split import Parts, permuted_rows, split_rows, teacher_parts
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, is_trained
+from trainable.text.tokenizer.reading import Reading, read_sample, reading_lines
+from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer, is_trained
 from trainable.text.workers import LOCAL, Workers
 
 BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key

@@ -14,9 +14,9 @@ from trainable.errors import InputError, require
 from trainable.plan import placed
 from trainable.student.config_keys import key_lines
 from trainable.text.corpus import Corpus, open_corpus
-from trainable.text.reading import read_sample, reading_lines, tokenizer_lines
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import given_tokenizer, is_trained, known_vocab_size
+from trainable.text.tokenizer.reading import read_sample, reading_lines, tokenizer_lines
+from trainable.text.tokenizer.tokenizer import given_tokenizer, is_trained, known_vocab_size
 
 
 def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:

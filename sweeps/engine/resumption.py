@@ -20,7 +20,7 @@ from trainable.errors import InputError, require
 from trainable.plan import Needs, placed
 from trainable.student.config_keys import model_fingerprint
 from trainable.text.corpus import open_corpus
-from trainable.text.tokenizer import given_tokenizer, is_trained
+from trainable.text.tokenizer.tokenizer import given_tokenizer, is_trained
 
 _ABSENT = "nothing"
 

@@ -37,7 +37,7 @@ from trainable.teacher.counts import count_bigrams
 from trainable.text.blocks import TokenBlocks, token_blocks
 from trainable.text.corpus import BUILTIN, open_corpus
 from trainable.text.packing import STREAM_FILE
-from trainable.text.tokenizer import corpus_tokenizer
+from trainable.text.tokenizer.tokenizer import corpus_tokenizer
 
 Ids = NDArray[np.unsignedinteger[Any]]
 Way = Callable[[Ids, int], int]  # (stream, vocabulary size) -> distinct bigrams

@@ -28,7 +28,7 @@ from trainable.prepare import prepare_run
 from trainable.record.cache import cache_folder
 from trainable.text.corpus import BUILTIN, open_corpus
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import corpus_tokenizer
+from trainable.text.tokenizer.tokenizer import corpus_tokenizer
 from trainable.text.workers import LOCAL, Workers
 
 VOCABULARY = "train:32000"

@@ -30,7 +30,7 @@ from trainable.record.cache import cache_folder
 from trainable.text.blocks import token_blocks
 from trainable.text.corpus import BUILTIN, Corpus, open_corpus
 from trainable.text.split import permuted_rows
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
+from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer
 
 TOKENS = TokensConfig(tokenizer="train:32000", context=1024)
 CORES = os.cpu_count() or 1

@@ -44,8 +44,8 @@ from trainable.student.model import llama_config
 from trainable.student.train import RunData
 from trainable.teacher.table import DIGEST_BYTES, header, load_table, raw_bytes, save_table
 from trainable.text.corpus import open_corpus
-from trainable.text.hub import hub_splits
-from trainable.text.tokenizer import load_tokenizer
+from trainable.text.sources.hub import hub_splits
+from trainable.text.tokenizer.tokenizer import load_tokenizer
 
 MARK = "a-planted-pickle-ran"
 

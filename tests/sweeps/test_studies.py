@@ -20,7 +20,7 @@ from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError
 from trainable.prepare import prepare_runs
 from trainable.record.files import sha256_of_file
-from trainable.text import rows_parquet
+from trainable.text.sources import rows_parquet
 
 STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", "schedule_search"})
 # What the studies have that repeat the published ones: trials at laptop scale, arms without the control, depths.

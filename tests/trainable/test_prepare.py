@@ -21,11 +21,11 @@ from trainable.teacher import build as teacher
 from trainable.teacher.build import count
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
-from trainable.text import rows_lines
 from trainable.text.blocks import token_blocks
 from trainable.text.corpus import open_corpus
+from trainable.text.sources import rows_lines
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import corpus_tokenizer, train_bpe
+from trainable.text.tokenizer.tokenizer import corpus_tokenizer, train_bpe
 
 SECRET = "xylophone quartz xylophone quartz xylophone."
 

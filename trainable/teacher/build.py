@@ -17,7 +17,7 @@ from trainable.teacher.kinds import KINDS, Material
 from trainable.teacher.settings import TeacherConfig
 from trainable.teacher.table import BigramTable, cross_entropy, load_table, save_table
 from trainable.text.blocks import TokenBlocks
-from trainable.text.tokenizer import TextTokenizer
+from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers, own_cores
 
 TABLE_FORMAT = 3  # raise when the same settings give another table

@@ -40,7 +40,7 @@ from trainable.text.packing import (
 from trainable.text.settings import TokensConfig
 from trainable.text.shards import ShardMaker, progress_bar
 from trainable.text.split import Parts, RowIds, row_ids_digest
-from trainable.text.tokenizer import TextTokenizer
+from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers
 
 _SUMS = ("rows", *RowCounts._fields)  # of several parts
@@ -69,7 +69,7 @@ class TokenBlocks:
     fingerprint: str  # of everything that shapes the tokens
     checksum: str  # SHA-256 of the file of the stream
     path: Path  # the folder in the cache
-    unread_rows: int = 0  # neither null nor blank, of which there is no token or mostly unknown ones (text/unread.py)
+    unread_rows: int = 0  # neither null nor blank, of which there is no token or mostly unknown ones
     eos_rows: int = 0  # whose own text gives an eos
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
-from trainable.text.files import CSV, JSONL, KNOWN, LINES, PARQUET, TSV, folder_files, form_of, pattern_files
-from trainable.text.hub import is_hub_id
-from trainable.text.rows import RowSource
-from trainable.text.rows_csv import open_csv
-from trainable.text.rows_datasets import SAVED_MARKS, open_hub, open_saved
-from trainable.text.rows_lines import open_jsonl, open_text
-from trainable.text.rows_parquet import open_parquet
 from trainable.text.settings import CorpusConfig
-from trainable.text.split_names import ALL, TRAIN
+from trainable.text.sources.files import CSV, JSONL, KNOWN, LINES, PARQUET, TSV, folder_files, form_of, pattern_files
+from trainable.text.sources.hub import is_hub_id
+from trainable.text.sources.rows import RowSource
+from trainable.text.sources.rows_csv import open_csv
+from trainable.text.sources.rows_datasets import SAVED_MARKS, open_hub, open_saved
+from trainable.text.sources.rows_lines import open_jsonl, open_text
+from trainable.text.sources.rows_parquet import open_parquet
+from trainable.text.sources.split_names import ALL, TRAIN
 
 BUILTIN = "builtin"
 BUILTIN_FILE = Path(__file__).with_name("builtin.txt")

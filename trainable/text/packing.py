@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from trainable.record.files import join_files
 from trainable.text.corpus import Corpus
-from trainable.text.encode import checked_ids, encode_rows, encodings
 from trainable.text.gather import POSITIONS_FILE, gather, shard_arrays, sort_rows
-from trainable.text.rows import TEXT
 from trainable.text.shards import Arrays, Shard, ShardMaker
+from trainable.text.sources.rows import TEXT
 from trainable.text.split import RowIds, row_id_dtype
-from trainable.text.tokenizer import TextTokenizer
+from trainable.text.tokenizer.encode import checked_ids, encode_rows, encodings
+from trainable.text.tokenizer.tokenizer import TextTokenizer
 
 STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
 COUNTS_FILE = "counts.bin"  # of a shard: its RowCounts

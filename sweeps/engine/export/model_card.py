@@ -19,7 +19,7 @@ from sweeps.engine.folder import FinishedTrial
 from trainable import names
 from trainable.config import flatten
 from trainable.record.run_record import own_name
-from trainable.text.tokenizer import TextTokenizer
+from trainable.text.tokenizer.tokenizer import TextTokenizer
 
 _HEAD = """---
 library_name: transformers

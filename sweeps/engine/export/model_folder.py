@@ -30,7 +30,7 @@ from trainable.student.checkpoint import load_checkpoint
 from trainable.student.model import build_model
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer
+from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer
 
 CARD_FILE = "README.md"
 

@@ -194,7 +194,7 @@ PRIVATE = [
     Private(
         "datasets",
         "_fingerprint",
-        "trainable/text/rows_datasets.py",
+        "trainable/text/sources/rows_datasets.py",
         lambda: isinstance(attribute("datasets", "Dataset").from_dict({"text": ["a"]})._fingerprint, str),
         "hash the files of the data set instead",
     ),

@@ -26,7 +26,7 @@ from trainable.text import packing
 from trainable.text.blocks import TokenBlocks, joined_blocks, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer
+from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer
 
 Packing = Literal["packed", "as_published"]
 
@@ -377,7 +377,7 @@ from trainable.text import gather as gathering
 from trainable.text import packing
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.text.corpus import open_corpus
-from trainable.text.tokenizer import load_tokenizer
+from trainable.text.tokenizer.tokenizer import load_tokenizer
 from trainable.text.blocks import token_blocks
 gather = packing.gather
 packing.gather = lambda *args: (print("built"), gather(*args))[1]

@@ -20,8 +20,8 @@ from paths import ROOT
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
 from trainable.text import corpus as corpus_module
-from trainable.text import hub, rows_parquet
 from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.sources import hub, rows_parquet
 
 ROWS = ["the first row", None, "", "  ", "naïve “quotes” 🙂", "tab\tand \u2028 separator", "the last row"]
 
@@ -103,7 +103,7 @@ from trainable.config import CorpusConfig, TokensConfig
 from trainable.text.blocks import token_blocks
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import corpus_tokenizer
+from trainable.text.tokenizer.tokenizer import corpus_tokenizer
 cache, *sources = sys.argv[1:]
 for source in sources:
     corpus = open_corpus(CorpusConfig(source=source))
@@ -274,7 +274,7 @@ import sys
 from trainable.config import CorpusConfig
 from trainable.text.corpus import open_corpus
 from trainable.errors import InputError
-from trainable.text.tokenizer import load_tokenizer
+from trainable.text.tokenizer.tokenizer import load_tokenizer
 try:
     if sys.argv[1] == "corpus":
         print(open_corpus(CorpusConfig(source=sys.argv[2])).rows)

@@ -18,7 +18,7 @@ from small_corpus import small_sentences
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
 from trainable.record.files import read_json, write_json
-from trainable.text.tokenizer import load_tokenizer, train_bpe
+from trainable.text.tokenizer.tokenizer import load_tokenizer, train_bpe
 from trainable.text.workers import own_cores, tree_sum
 
 

@@ -45,7 +45,7 @@ from trainable.prepare import prepare_run
 from trainable.record.files import fingerprint
 from trainable.record.ledger import append_row, read_reports
 from trainable.student.checkpoint import RunState, save_checkpoint
-from trainable.text.tokenizer import TextTokenizer, given_tokenizer, load_tokenizer
+from trainable.text.tokenizer.tokenizer import TextTokenizer, given_tokenizer, load_tokenizer
 
 TRANSFORMERS_ALONE = """
 import json, sys

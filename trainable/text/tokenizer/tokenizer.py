@@ -2,7 +2,8 @@
 
 A tokenizer trained on validation rows would have seen them, which is a leak; a trained one is kept in the cache under
 a fingerprint of the rows it saw. What counts is `tokenizer.json`: a folder with only `tokenizer.model` loses bos and
-the prefix space when it is converted. text/tokenizer_file.py reads the file, text/encode.py makes tokens with it.
+the prefix space when it is converted. tokenizer_file.py reads the file, encode.py makes
+tokens with it.
 """
 
 import re
@@ -18,11 +19,11 @@ from trainable.errors import require
 from trainable.record.cache import Manifest, built_once
 from trainable.record.files import fingerprint, user_path
 from trainable.text.corpus import Corpus
-from trainable.text.hub import UnknownFile, hub_file, is_hub_id
-from trainable.text.special_tokens import BOS, EOS, PAD, TOKENIZER_FILE
+from trainable.text.sources.hub import UnknownFile, hub_file, is_hub_id
 from trainable.text.split import RowIds, row_ids_digest
-from trainable.text.tokenizer_file import LARGEST, from_files
-from trainable.text.tokenizer_file import TextTokenizer as TextTokenizer
+from trainable.text.tokenizer.special_tokens import BOS, EOS, PAD, TOKENIZER_FILE
+from trainable.text.tokenizer.tokenizer_file import LARGEST, from_files
+from trainable.text.tokenizer.tokenizer_file import TextTokenizer as TextTokenizer
 
 TRAINING_ROWS = 200_000  # a vocabulary needs no more, and the trainer's memory grows with the distinct words
 TRAINING_CHARACTERS = 1 << 24  # nor more than a quarter of a million sentences, however long the rows

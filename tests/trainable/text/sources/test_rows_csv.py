@@ -9,8 +9,8 @@ import pytest
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
-from trainable.text import lines
 from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.sources import lines
 
 ROWS = ["plain", "a, comma; and\ttab", 'a "quote"', "two\nlines\r\nand three", "", "naïve 🙂", "NA", "null", " spaces "]
 

@@ -11,12 +11,13 @@ from tokenizers import Tokenizer
 
 from trainable.config import TokensConfig
 from trainable.errors import InputError
-from trainable.text import encode, packing
+from trainable.text import packing
 from trainable.text.blocks import token_blocks
 from trainable.text.corpus import open_corpus
-from trainable.text.encode import encode_rows
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer
+from trainable.text.tokenizer import encode
+from trainable.text.tokenizer.encode import encode_rows
+from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer
 
 KINDS = published_kinds()
 

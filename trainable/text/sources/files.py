@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainable.errors import InputError, require
-from trainable.text.split_names import ALL, TRAIN, chosen_split, split_note, splits_of
+from trainable.text.sources.split_names import ALL, TRAIN, chosen_split, split_note, splits_of
 
 PARQUET, JSONL, CSV, TSV, LINES = "parquet", "jsonl", "csv", "tsv", "text"
 FORMS = {

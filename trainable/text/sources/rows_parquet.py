@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from trainable.errors import InputError
 from trainable.record.files import fingerprint, sha256_of_file
-from trainable.text.rows import BATCH_BYTES, RowSource, checked_texts, require_text_column
+from trainable.text.sources.rows import BATCH_BYTES, RowSource, checked_texts, require_text_column
 
 BUFFER_BYTES = 1 << 16  # read at once: whole row groups read ahead took 60 MiB more and no less time
 STEP_ROWS = 256  # at most at once, for only the mean length is known before; 8,192 short rows at once were no faster

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from trainable.errors import InputError, require
 from trainable.record.files import fingerprint
-from trainable.text.files import JSONL, LINES
-from trainable.text.lines import Hear, lines
-from trainable.text.rows import BATCH_BYTES, TEXT, RowSource
+from trainable.text.sources.files import JSONL, LINES
+from trainable.text.sources.lines import Hear, lines
+from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource
 
 # Numbers are of no interest, and Python refuses whole ones of over 4,300 digits; an object is a tuple of its pairs, so
 # that a name which it has twice is seen.

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
-from trainable.text.tokenizer import TextTokenizer
-from trainable.text.unread import mostly_dropped, occurrences
+from trainable.text.tokenizer.tokenizer import TextTokenizer
+from trainable.text.tokenizer.unread import mostly_dropped, occurrences
 
 WHOLE_ROW_BYTES = 1 << 22  # longer rows are given in windows
 PIECE_CHARACTERS = 1 << 16  # of a window: a word of millions of letters would take hours
@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
 
     ids_n: NDArray[np.uint32]
     length_R: NDArray[np.uint32]
-    unread_R: NDArray[np.bool_]  # rows of which there is no token, or mostly unknown ones (text/unread.py)
+    unread_R: NDArray[np.bool_]  # rows of which there is no token, or mostly unknown ones (text/tokenizer/unread.py)
     eos_R: NDArray[np.bool_]  # rows whose own text gives an eos
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from trainable.errors import InputError, require
 from trainable.names import UNREAD_TOLD
 from trainable.text.corpus import Corpus
-from trainable.text.encode import encode_rows
-from trainable.text.special_tokens import EOS_SETTING, TOKENIZER_FILE
-from trainable.text.tokenizer import TextTokenizer
+from trainable.text.tokenizer.encode import encode_rows
+from trainable.text.tokenizer.special_tokens import EOS_SETTING, TOKENIZER_FILE
+from trainable.text.tokenizer.tokenizer import TextTokenizer
 
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 1000, 512  # of each row: a fraction of a second in all
 SPREAD_ROWS = 20_000  # of a corpus that is read to its end for a sample; of a larger one the first rows are taken
@@ -24,7 +24,7 @@ class Reading(NamedTuple):
 
     called: str  # "training rows"
     rows: int  # that are not empty
-    unread: int  # of which it made no token, or mostly unknown ones (text/unread.py)
+    unread: int  # of which it made no token, or mostly unknown ones (text/tokenizer/unread.py)
     eos: int  # whose own text gives an end-of-text token
     refused_above: float = MOST_UNREAD  # share of unread rows; first rows say too little of the others to refuse a run
 

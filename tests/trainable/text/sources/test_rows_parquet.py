@@ -10,8 +10,8 @@ import pytest
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
-from trainable.text import rows, rows_parquet
 from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.sources import rows, rows_parquet
 
 
 def opened(source: Path, **settings: Any) -> Corpus:

@@ -11,11 +11,11 @@ from foreign_tokenizers import save, word_level
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
-from trainable.text import reading
 from trainable.text.corpus import Corpus, open_corpus
-from trainable.text.encode import Encoded, encode_rows
-from trainable.text.reading import Reading, read_sample, reading_lines, tokenizer_lines
-from trainable.text.tokenizer import TextTokenizer, given_tokenizer
+from trainable.text.tokenizer import reading
+from trainable.text.tokenizer.encode import Encoded, encode_rows
+from trainable.text.tokenizer.reading import Reading, read_sample, reading_lines, tokenizer_lines
+from trainable.text.tokenizer.tokenizer import TextTokenizer, given_tokenizer
 
 
 def corpus_of(folder: Path, rows: Sequence[str]) -> Corpus:

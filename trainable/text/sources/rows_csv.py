@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainable.errors import InputError, require
-from trainable.text.files import CSV, TSV
-from trainable.text.lines import Hear, lines
-from trainable.text.rows import RowSource
-from trainable.text.rows_lines import open_rows
+from trainable.text.sources.files import CSV, TSV
+from trainable.text.sources.lines import Hear, lines
+from trainable.text.sources.rows import RowSource
+from trainable.text.sources.rows_lines import open_rows
 
 DELIMITERS = {CSV: ",", TSV: "\t"}
 

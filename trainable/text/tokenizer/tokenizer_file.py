@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from trainable.errors import InputError, require
 from trainable.record.files import fingerprint
-from trainable.text.special_tokens import SpecialTokens, special_tokens, unknown_id
-from trainable.text.unread import dropped_characters
+from trainable.text.tokenizer.special_tokens import SpecialTokens, special_tokens, unknown_id
+from trainable.text.tokenizer.unread import dropped_characters
 
 LARGEST = 1_000_000  # vocabulary size
 _FOLDER_HINT = "save the fast tokenizer there (tokenizer.save_pretrained), or set tokens.tokenizer to train:4096"
@@ -30,7 +30,7 @@ class TextTokenizer:
     bos_id: int | None
     pad_id: int | None
     unk_id: int | None  # given for what the vocabulary does not know; None: it knows all, or drops it
-    dropped: re.Pattern[str] | None = field(repr=False)  # what it drops of a text (text/unread.py)
+    dropped: re.Pattern[str] | None = field(repr=False)  # what it drops of a text (text/tokenizer/unread.py)
     fingerprint: str  # of its serialised form and special tokens
     special: SpecialTokens  # their texts, and where eos is from
     switched_off: tuple[str, ...]  # what its file asked for and was not done, for the user

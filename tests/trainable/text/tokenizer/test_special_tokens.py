@@ -9,9 +9,9 @@ from foreign_tokenizers import save, word_level
 from tokenizers import AddedToken
 
 from trainable.errors import InputError
-from trainable.text import hub
-from trainable.text.special_tokens import SpecialTokens
-from trainable.text.tokenizer import given_tokenizer
+from trainable.text.sources import hub
+from trainable.text.tokenizer.special_tokens import SpecialTokens
+from trainable.text.tokenizer.tokenizer import given_tokenizer
 
 QWEN = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 LLAMA_3 = ("<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|finetune_right_pad_id|>")

@@ -10,10 +10,16 @@ from foreign_tokenizers import changed, published_kinds, save, word_level
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
-from trainable.text import tokenizer as tokenizer_module
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
-from trainable.text.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer, load_tokenizer, train_bpe
+from trainable.text.tokenizer import tokenizer as tokenizer_module
+from trainable.text.tokenizer.tokenizer import (
+    TextTokenizer,
+    corpus_tokenizer,
+    given_tokenizer,
+    load_tokenizer,
+    train_bpe,
+)
 
 TEXTS = [f"the quick brown fox number {i} jumps over {i * 7919} lazy dogs , and so on ." for i in range(300)]
 

@@ -13,8 +13,8 @@ import pytest
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
-from trainable.text import lines
 from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.sources import lines
 
 ROWS = ["the first row", "naïve “quotes” 🙂", "tab\tand \u2028 separator", 'a "quoted", word', "the last row"]
 MARK = b"\xef\xbb\xbf"

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from trainable.errors import InputError, require
 from trainable.record.files import fingerprint, sha256_of_file
-from trainable.text.hub import SHORT_NAMES, hub_splits
-from trainable.text.rows import RowSource, checked_texts, require_text_column
-from trainable.text.split_names import ALL, TRAIN, chosen_split, split_note
+from trainable.text.sources.hub import SHORT_NAMES, hub_splits
+from trainable.text.sources.rows import RowSource, checked_texts, require_text_column
+from trainable.text.sources.split_names import ALL, TRAIN, chosen_split, split_note
 
 SAVED_MARKS = ("state.json", "dataset_dict.json")  # what `save_to_disk` leaves in a folder
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.text.tokenizer import pieces, pieces_of
+from trainable.text.tokenizer.tokenizer import pieces, pieces_of
 
 words = st.text(alphabet="ab \n", max_size=60)
 

@@ -6,8 +6,8 @@ import pytest
 from foreign_tokenizers import published_kinds, word_level
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from trainable.text.tokenizer import train_bpe
-from trainable.text.unread import dropped_characters, mostly_dropped
+from trainable.text.tokenizer.tokenizer import train_bpe
+from trainable.text.tokenizer.unread import dropped_characters, mostly_dropped
 
 KINDS = published_kinds()
 

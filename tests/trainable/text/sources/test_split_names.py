@@ -3,7 +3,7 @@
 import pytest
 
 from trainable.errors import InputError
-from trainable.text.split_names import chosen_split, split_note, splits_of
+from trainable.text.sources.split_names import chosen_split, split_note, splits_of
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from trainable.errors import InputError
-from trainable.text.files import PACKED
+from trainable.text.sources.files import PACKED
 
 BLOCK_BYTES = 1 << 20  # read at once, and the rest of the line
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # what a clone without Git LFS has in a file's place

@@ -1,0 +1,4 @@
+"""Where rows of text come from.
+
+Read rows.py, what each source offers; files.py and split_names.py, which files are the corpus; then one file a form.
+"""
