@@ -109,7 +109,8 @@ def fault_of_surroundings(error: BaseException | None) -> str | None:
     """
     where = ""
     if isinstance(error, RayTaskError):
-        where = "" if error.ip == ray.util.get_node_ip_address() else f" on node {error.ip}"
+        ip = getattr(error, "ip", None)  # lost where Ray raises it as its cause
+        where = "" if ip in (None, ray.util.get_node_ip_address()) else f" on node {ip}"
         error = error.cause
     said = str(error)
     no_code = isinstance(error, RayActorError) and (error.actor_init_failed or _CANNOT_IMPORT in said)

@@ -98,6 +98,15 @@ def test_other_deaths_may_be_the_trials_own(error: BaseException | None) -> None
     assert fault_of_surroundings(error) is None
 
 
+@pytest.mark.parametrize(("cause", "told"), [(RuntimeError("no room"), None), (ImportError("x"), "ImportError: x")])
+def test_an_error_that_ray_raises_as_its_cause_is_told_alike(cause: Exception, told: str | None) -> None:
+    """As the driver really gets it: an instance of both classes, without the node."""
+    both = raised(cause).as_instanceof_cause()
+    assert isinstance(both, type(cause)) and fault_of_surroundings(both) == told
+    reloaded = cloudpickle.loads(cloudpickle.dumps(both))
+    assert fault_of_surroundings(reloaded) == told
+
+
 @pytest.mark.parametrize("restarted_first", [True, False])
 def test_a_fault_ends_the_sweep_and_leaves_the_trial_open(tmp_path: Path, restarted_first: bool) -> None:
     folder = new_run(tmp_path / "run", small_sweep())
