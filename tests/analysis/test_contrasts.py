@@ -156,7 +156,8 @@ def test_one_seed_has_a_difference_and_dashes(tmp_path: Path, capsys: pytest.Cap
 def test_a_run_that_is_still_going_has_the_contrasts_that_it_has_come_to(tmp_path: Path) -> None:
     run = comparison(tmp_path / "run", seeds=2)
     more = {"teacher__schedule": "linear", "teacher__steps": 90, "seed": 2, "state": names.RUNNING}
-    name_arm(run, add_trial(run, names.CONTROL, NONE, seed=2), "none")
+    half = {step: NONE[step] for step in (0, 60)}
+    name_arm(run, add_trial(run, names.CONTROL, half, seed=2, state=names.RUNNING), "none")
     name_arm(run, add_trial(run, names.ARM, {0: 8.0, 60: 6.3}, control=NONE, **more), "linear 588")
     table = as_csv(str(run)).set_index("at")
     assert list(table["pairs"]) == [3, 3, 3, 2]
