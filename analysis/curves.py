@@ -15,14 +15,15 @@ from analysis.columns import CONTROL_NAME, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE,
 from analysis.command import RunPath, run_command, shown
 from analysis.figures.draw import save_plot
 from analysis.plots.arm_plots import LOSS, TRAINING_LOSS, loss_by_arm, training_loss_by_arm
-from analysis.results import Results, load
+from analysis.results import load_with
 from analysis.tables.arm_lines import is_search
 from trainable import names
 from trainable.errors import InputError
 from trainable.record.run_record import read_record
 
 SEARCH_PREFIX: Final = "best_"
-NEEDED: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
+TRIAL_COLUMNS: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS, MIN_WEIGHT, LOOP_STEPS, names.STEP)
+CURVE_COLUMNS: Final = (TRIAL, names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS)
 
 
 def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Path | None = None) -> None:
@@ -35,7 +36,7 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
     if not results:
         raise InputError("RESULTS: give at least one run folder.")
     for folder, target in zip(results, _targets(results, out), strict=True):
-        results = _read(folder)
+        results = load_with(folder, TRIAL_COLUMNS, CURVE_COLUMNS)
         arms = read_record(folder).arms if (folder / names.RUN_FILE).is_file() else ()  # kept tables have no run.json
         prefix = SEARCH_PREFIX if is_search(results.trials) else ""
         drawn = [(LOSS, loss_by_arm(results, arms)), (TRAINING_LOSS, training_loss_by_arm(results, arms))]
@@ -57,16 +58,6 @@ def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:
     whole = [folder.resolve() for folder in results]
     short = [folder.name for folder in whole]
     return [out / (one.name if short.count(one.name) == 1 else f"{one.parent.name}_{one.name}") for one in whole]
-
-
-def _read(folder: Path) -> Results:
-    """The tables of a folder. Raises InputError if one of them lacks a column."""
-    results = load(folder)
-    lacking = [name for name in NEEDED if name not in results.trials]
-    lacking += [name for name in (TRIAL, names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS) if name not in results.curves]
-    if lacking:
-        raise InputError(f"the tables in {folder} lack {', '.join(lacking)}: see results/README.md for their columns.")
-    return results
 
 
 if __name__ == "__main__":

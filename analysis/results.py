@@ -10,7 +10,7 @@ for other tools, and are read only where somebody kept them without the ledgers.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from analysis.columns import (
 from analysis.table_file import read_table, write_table
 from analysis.tables.pairing import AGAINST_CONTROL, time_to_control
 from trainable import names
-from trainable.errors import DamagedFile
+from trainable.errors import DamagedFile, InputError
 from trainable.record.run_files import run_files
 from trainable.record.run_record import RunRecord, read_record
 from trainable.record.trial_files import diverged, diverged_at, read_facts, read_trial
@@ -91,6 +91,16 @@ def load(run: str | Path) -> Results:
     if all(path.is_file() for path in tables):
         return without_diverged(Results(*map(_read_csv, tables)))
     return build(run)
+
+
+def load_with(run: Path, trials: Sequence[str], curves: Sequence[str]) -> Results:
+    """The tables of a run folder, as `load` reads them. Raises InputError also where a named column is missing."""
+    results = load(run)
+    lacking = [name for name in trials if name not in results.trials]
+    lacking += [name for name in curves if name not in results.curves]
+    if lacking:
+        raise InputError(f"the tables in {run} lack {', '.join(lacking)}: see results/README.md for their columns.")
+    return results
 
 
 def build(run: Path) -> Results:

@@ -693,7 +693,7 @@ STUDIES = {
     "study of no steps": Case("--steps 0", "is 0", "loop.steps", "give at least 1", script="schedule_steps"),
 }
 
-ANALYSES = ("summary", "report", "curves", "schedule_report", "asha_replay", "kfold_table")  # all open runs by `load`
+ANALYSES = ("summary", "report", "curves", "schedule_report", "asha_replay", "kfold_table", "contrasts")  # by `load`
 ANALYSIS = {
     **{
         f"{a} of no run": Case(".", "not a run folder", "run.json", "give one", script=f"analysis.{a}")
@@ -708,6 +708,12 @@ ANALYSIS = {
     ),
     "curves of a file": Case("small.txt", "not a run folder", "small.txt", "give one", script="analysis.curves"),
     "curves of nothing": Case("", "at least one", "RESULTS", "give", script="analysis.curves"),
+    "contrasts within no margin": Case(
+        "run --margin 0", "is 0", "--margin", "give nats", run_file("{"), script="analysis.contrasts"
+    ),
+    "contrasts of a damaged run": Case(
+        "run", "is damaged", "run.json", "restore it", run_file("{"), script="analysis.contrasts"
+    ),
     "published runs that are none": Case(
         ".", "holds no study", "runs/", "give the published", script="analysis.published_runs"
     ),

@@ -27,7 +27,7 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
-from analysis.tables.arms import UNIT, pair
+from analysis.tables.arms import GROUP, UNIT, pair
 from analysis.tables.best import CONFIRMED_N, RANK, best
 from analysis.wording import describe
 from trainable import names
@@ -75,17 +75,26 @@ def shown_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
     return chosen.assign(**{ENDS: ends, BUDGET: _budgets(chosen), EVAL_ROWS: rows}).reset_index(drop=True)
 
 
-def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
-    """The finished trials of each arm in the units that all arms have; for an arm without any, all its trials."""
+def named_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
+    """The trials of a comparison, in any state, with their arm, its index in `arms`, and budget.
+
+    Where learning rates vary, of each arm those at the rate with its lowest mean validation loss.
+    """
     trials = results.trials
     tuned = LEARNING_RATE in trials and trials[LEARNING_RATE].nunique() > 1
     if tuned:
-        trials = trials[trials[TRIAL].isin(pair(results, LEARNING_RATE)[TRIAL])]
+        own = [*GROUP, ARM, LEARNING_RATE]
+        trials = trials.merge(pair(results, LEARNING_RATE)[own].drop_duplicates(), on=own)
     named = [_arm(row) for _, row in trials.iterrows()]
     indices = [arms.index(arm) if arm in arms else len(arms) for arm in named]
     if tuned:
         named = [f"{arm}, lr {rate:g}" for arm, rate in zip(named, trials[LEARNING_RATE], strict=True)]
-    trials = trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
+    return trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
+
+
+def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
+    """The finished trials of each arm in the units that all arms have; for an arm without any, all its trials."""
+    trials = named_trials(results, arms)
     panel = [LAYERS, BUDGET, *([EVAL_ROWS] if EVAL_ROWS in trials else [])]
     parts = [_in_common_units(part) for _, part in trials.groupby(panel, dropna=False)]
     return pd.concat(parts or [trials.assign(**{NOTE: ""})]).loc[lambda table: sorted(table.index)]

@@ -27,9 +27,9 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
-from analysis.tables.folds import fold_ratio
+from analysis.tables.folds import unit_values
 from analysis.tables.pairing import AGAINST_CONTROL, OF_CONTROL, beside_controls, time_to_control
-from analysis.tables.statistics import nadeau_bengio, student_interval
+from analysis.tables.statistics import nadeau_bengio
 from trainable import names
 
 GROUP: Final = [LAYERS, LOOP_STEPS, EVAL_ROWS]  # arms are compared within these
@@ -129,7 +129,7 @@ def _best_values(trials: pd.DataFrame, tuned: str) -> Iterator[pd.DataFrame]:
 
 def _row(part: pd.DataFrame, tuned: str | None) -> dict[str, Any]:
     gains = part[names.GAIN].to_numpy(dtype=float)
-    low, high = _interval(part, gains)
+    test = nadeau_bengio(*unit_values(part, names.GAIN))
     return {
         ROLE: part[ROLE].iloc[0],
         **({tuned: part[tuned].iloc[0]} if tuned else {}),
@@ -139,20 +139,11 @@ def _row(part: pd.DataFrame, tuned: str | None) -> dict[str, Any]:
         LOSS_SD: part[names.EVAL_LOSS].std(ddof=1),
         names.GAIN: gains.mean(),
         SD: float(np.std(gains, ddof=1)) if len(gains) > 1 else np.nan,
-        LOW: low,
-        HIGH: high,
+        LOW: test.low,
+        HIGH: test.high,
         STEPS_SAVED: part[STEPS_SAVED].mean(skipna=False),
         SECONDS_SAVED: part[SECONDS_SAVED].mean(skipna=False),
     }
-
-
-def _interval(part: pd.DataFrame, gains: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean gain: over folds, seeds averaged within each, or over seeds."""
-    by_fold = part.groupby(FOLD)[names.GAIN].mean()
-    if len(by_fold) < 2:
-        return student_interval(gains)
-    corrected = nadeau_bengio(by_fold.to_numpy(dtype=float), fold_ratio(part)[0])
-    return corrected.low, corrected.high
 
 
 def _plain(value: Any) -> Any:

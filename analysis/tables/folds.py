@@ -8,7 +8,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.columns import (
     ARM,
@@ -157,6 +159,17 @@ def fold_ratio(rows: pd.DataFrame) -> tuple[float, bool]:
     """n_test / n_train of a fold, and whether it is from row counts; 1/(k - 1), as if all rows were used, otherwise."""
     ratio = float((rows[EVAL_ROWS] / rows[TRAIN_ROWS]).max(skipna=False))
     return (ratio, True) if math.isfinite(ratio) else (1 / (_planned(rows) - 1), False)
+
+
+def unit_values(pairs: pd.DataFrame, column: str) -> tuple[NDArray[np.float64], float]:
+    """The values of pairs whose mean is tested, and n_test / n_train for `nadeau_bengio`.
+
+    Of two folds or more: one value a fold, its seeds averaged. Else one a pair, taken for independent (0).
+    """
+    by_fold = pairs.groupby(FOLD)[column].mean()
+    if len(by_fold) < 2:
+        return pairs[column].to_numpy(dtype=float), 0.0
+    return by_fold.to_numpy(dtype=float), fold_ratio(pairs)[0]
 
 
 def deviation(values: pd.Series) -> float:

@@ -1,4 +1,4 @@
-"""Every trial beside its control: the gain at the same step, and when a trial reached the control's final loss."""
+"""Trials beside each other: an arm beside its control or another arm, at the same step; when a loss was reached."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,16 +7,19 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import (
+    ARM,
     ROLE,
     SECONDS_SAVED,
     SECONDS_TO_CONTROL,
     STEPS_SAVED,
     STEPS_TO_CONTROL,
 )
+from analysis.tables.statistics import DECIMALS
 from trainable import names
 
 AGAINST_CONTROL: Final = [STEPS_TO_CONTROL, STEPS_SAVED, SECONDS_TO_CONTROL, SECONDS_SAVED]
 OF_CONTROL: Final = "_control"  # ends the name of a column that has the control's value
+DIFFERENCE: Final = "difference"  # loss of the first arm - loss of the second, nats per token
 
 
 def beside_controls(
@@ -35,6 +38,30 @@ def beside_controls(
     )
     paired[names.GAIN] = paired[names.EVAL_LOSS + OF_CONTROL] - paired[names.EVAL_LOSS]
     return paired
+
+
+def beside_arm(rows: pd.DataFrame, first: str, second: str, same: Sequence[str]) -> pd.DataFrame:
+    """The rows of the arm `first` beside those of `second` that agree in the columns `same`, with their `difference`.
+
+    A row without a finite loss has no pair. Where several rows of an arm agree, the first counts.
+    """
+    taken = rows[np.isfinite(rows[names.EVAL_LOSS])].drop_duplicates([ARM, *same])
+    others = taken.loc[taken[ARM] == second, [*same, names.EVAL_LOSS]]
+    pairs = taken[taken[ARM] == first].merge(others, on=list(same), suffixes=("", "_second"))
+    difference = pairs[names.EVAL_LOSS] - pairs[f"{names.EVAL_LOSS}_second"]
+    return pairs.assign(**{DIFFERENCE: difference.round(DECIMALS)})
+
+
+def loss_at(curve: pd.DataFrame, step: float) -> float:
+    """The validation loss of a curve at a step, on the straight line between the evaluations around it.
+
+    NaN before the first evaluation and after the last: nothing is guessed beyond what was measured.
+    """
+    known = curve[np.isfinite(curve[names.EVAL_LOSS])]
+    if known.empty:
+        return np.nan
+    steps, losses = (known[name].to_numpy(dtype=float) for name in (names.STEP, names.EVAL_LOSS))
+    return float(np.interp(step, steps, losses, left=np.nan, right=np.nan))
 
 
 def reach(curve: pd.DataFrame, target: float) -> tuple[float, float]:

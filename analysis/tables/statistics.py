@@ -2,7 +2,8 @@
 
 The folds of a cross-validation share training data, so their gains are not independent and a plain t test claims too
 much. `nadeau_bengio` corrects its variance and is the one to quote; the plain paired t and Wilcoxon's test stand beside
-it. All tests are two-sided and ask whether the mean (Wilcoxon: the centre) of the gains is 0.
+it. These tests are two-sided and ask whether the mean (Wilcoxon: the centre) of the gains is 0; `one_sided` asks if a
+mean is above 0, `equivalence` whether it lies within a margin; `holm` adjusts the p of several tests.
 
     >>> from analysis.tables.statistics import nadeau_bengio
     >>> nadeau_bengio([0.0409, 0.0313, 0.0385, 0.0455, 0.0129], test_over_train=1 / 4)  # the published five folds
@@ -20,7 +21,7 @@ from scipy import stats
 LEVEL: Final = 0.95  # of every interval
 Verdict = Literal["better", "worse", "undecided", "no claim"]  # undecided: the interval holds 0
 Values = Sequence[float] | NDArray[np.float64]
-_DECIMALS: Final = 12  # differences of rounded losses tie exactly, but for the noise of binary fractions
+DECIMALS: Final = 12  # differences of rounded losses tie exactly, but for the noise of binary fractions
 
 
 class TTest(NamedTuple):
@@ -81,18 +82,58 @@ def nadeau_bengio(gains: Values, test_over_train: float) -> TTest:
     return _t_test(gains, test_over_train)
 
 
+def one_sided(test: TTest) -> float:
+    """p of the t test against the alternative that the mean is above 0."""
+    return float(stats.t.sf(test.statistic, test.df)) if test.df else math.nan
+
+
+def equivalence(gains: Values, margin: float, test_over_train: float = 0.0) -> float:
+    """p of two one-sided t tests, the larger one: small if the mean lies above -margin and below margin.
+
+    NaN for fewer than 2 values. `test_over_train` corrects the variance as `nadeau_bengio` does; 0: independent values.
+    Schuirmann, "A comparison of the two one-sided tests procedure and the power approach for assessing the equivalence
+    of average bioavailability", Journal of Pharmacokinetics and Biopharmaceutics 15:657-680, 1987.
+    """
+    if not (math.isfinite(margin) and margin > 0):
+        raise ValueError(f"margin must be a finite number above 0, not {margin}")
+    values = _checked(gains)
+    above, below = (_t_test(shifted, test_over_train) for shifted in (values + margin, margin - values))
+    return max(one_sided(above), one_sided(below))
+
+
+def holm(ps: Values) -> NDArray[np.float64]:
+    """Each p adjusted for all of them, so that any at or below 0.05 may be claimed together; NaN is no test and stays.
+
+    Valid however the tests depend on each other: the k-th smallest of m times m - k + 1, never below the one before.
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6:65-70, 1979.
+    """
+    array = np.asarray(ps, dtype=np.float64)
+    order = np.argsort(array)[: np.count_nonzero(~np.isnan(array))]  # NaN is sorted last
+    adjusted = np.full(array.shape, math.nan)
+    scaled = array[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted
+
+
 def wilcoxon(gains: Values) -> SignedRank:
     """The signed-rank test. Exact up to 50 pairs, or up to 13 where differences tie; a normal approximation beyond.
 
     No p is below 2 / 2^k at k pairs, for all of one sign is the most that can happen: 0.0625 at 5 pairs.
     Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1:80-83, 1945; p from scipy.
     """
-    values = np.round(_checked(gains), _DECIMALS)
+    values = np.round(_checked(gains), DECIMALS)
     values = values[values != 0]
     if values.size == 0:
         return SignedRank(0, 0.0, 1.0, 1.0)
     found = stats.wilcoxon(values, method="auto")
     return SignedRank(values.size, float(found.statistic), float(found.pvalue), wilcoxon_floor(values.size))
+
+
+def spread(values: Values) -> float:
+    """Standard deviation: exactly 0 for equal values, where rounding of their mean would leave a trace; NaN for one."""
+    if len(values) < 2:
+        return math.nan
+    return 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
 
 
 def wilcoxon_floor(pairs: int) -> float:
@@ -105,7 +146,7 @@ def _t_test(gains: Values, test_over_train: float) -> TTest:
     mean, df = float(values.mean()), values.size - 1
     if df == 0:
         return TTest(mean, math.nan, df, math.nan, math.nan, math.nan)
-    error = float(values.std(ddof=1)) * math.sqrt(1 / values.size + test_over_train)
+    error = spread(values) * math.sqrt(1 / values.size + test_over_train)
     statistic = _ratio(mean, error)
     half = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
     return TTest(mean, statistic, df, float(2 * stats.t.sf(abs(statistic), df)), mean - half, mean + half)

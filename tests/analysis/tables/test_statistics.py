@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.tables.statistics import nadeau_bengio, paired_t, student_interval, verdict, wilcoxon, wilcoxon_floor
+from analysis.tables.statistics import (
+    equivalence,
+    holm,
+    nadeau_bengio,
+    one_sided,
+    paired_t,
+    student_interval,
+    verdict,
+    wilcoxon,
+    wilcoxon_floor,
+)
 
 NONE = [4.4371, 4.4340, 4.4403, 4.4550, 4.4235]
 LINEAR_240 = [4.3962, 4.4027, 4.4018, 4.4095, 4.4106]
@@ -132,6 +142,7 @@ def test_one_value_has_a_mean_and_nothing_else() -> None:
 
 def test_gains_without_spread_are_certain_or_say_nothing() -> None:
     assert paired_t([0.5, 0.5]) == (0.5, math.inf, 1, 0.0, 0.5, 0.5)
+    assert np.std([0.1] * 3) > 0 and paired_t([0.1] * 3).statistic == math.inf
     assert math.isnan(paired_t([0.0, 0.0]).p)
 
 
@@ -153,3 +164,64 @@ def test_an_impossible_ratio_is_refused(ratio: float) -> None:
 )
 def test_the_verdict_is_where_the_interval_lies(low: float, high: float, said: str) -> None:
     assert verdict(low, high) == said
+
+
+# ---- one-sided tests, equivalence, several tests -------------------------------------------------------------------
+
+
+@given(GAINS)
+def test_one_sided_p_is_scipys(gains: list[float]) -> None:
+    expected = stats.ttest_1samp(gains, 0, alternative="greater").pvalue
+    assert one_sided(paired_t(gains)) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@given(GAINS, st.floats(0.001, 1))
+def test_equivalence_is_the_larger_p_of_scipys_tests_with_shifted_means(gains: list[float], margin: float) -> None:
+    above = stats.ttest_1samp(gains, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(gains, margin, alternative="less").pvalue
+    assert equivalence(gains, margin) == pytest.approx(max(above, below), rel=1e-9, abs=1e-12)
+
+
+@given(GAINS, st.floats(0.001, 1), st.floats(0, 2))
+def test_equivalence_is_shown_where_the_corrected_90_percent_interval_lies_within_the_margin(
+    gains: list[float], margin: float, ratio: float
+) -> None:
+    k = len(gains)
+    reach = stats.t.ppf(0.95, k - 1) * np.std(gains, ddof=1) * math.sqrt(1 / k + ratio)
+    room = margin - max(abs(np.mean(gains) - reach), abs(np.mean(gains) + reach))
+    assert abs(room) < 1e-9 or (equivalence(gains, margin, ratio) < 0.05) == (room > 0)
+
+
+def test_equivalence_of_values_without_spread_is_certain_either_way() -> None:
+    assert equivalence([0.0, 0.0], 0.03) == 0.0
+    assert equivalence([0.5, 0.5], 0.03) == 1.0
+    assert math.isnan(equivalence([0.01], 0.03))
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.1, math.nan, math.inf])
+def test_an_impossible_margin_is_refused(margin: float) -> None:
+    with pytest.raises(ValueError, match="margin"):
+        equivalence(PUBLISHED, margin)
+
+
+def test_holm_by_hand() -> None:
+    """Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.06, for none is below the one before."""
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+
+
+def test_holm_leaves_out_what_is_no_test() -> None:
+    found = holm([0.04, math.nan, 0.01])
+    assert found[[0, 2]] == pytest.approx([0.04, 0.02]) and math.isnan(found[1])
+    assert len(holm([])) == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_what_the_step_down_procedure_rejects(ps: list[float]) -> None:
+    rejected, order = set(), sorted(range(len(ps)), key=ps.__getitem__)
+    for tested, index in enumerate(order):
+        if ps[index] * (len(ps) - tested) > 0.05:
+            break
+        rejected.add(index)
+    assert {index for index, p in enumerate(holm(ps)) if p <= 0.05} == rejected
