@@ -10,20 +10,28 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-if sys.argv[:1] == ["-m"]:
-    # `python -m analysis.summary` looks in the working directory first, where a file of the user's named trainable.py
-    # or json.py would be imported in place of the library's. The process is the command's own, so its path is, too.
+_is_command = sys.argv[:1] == ["-m"]  # so Python calls `python -m analysis.summary` while it imports this
+if _is_command:
+    # It looks in the working directory first, where a file of the user's named trainable.py or json.py would be
+    # imported in place of the library's. The process is the command's own, so its path is, too.
     _working_directory, _home = Path.cwd(), Path(__file__).parents[1]
     sys.path[:] = [one for one in sys.path if Path(one).absolute() != _working_directory or _working_directory == _home]
 
-for _name in ("trainable",):
-    # A file or folder of the same name that stands before ours on the path, such as of PYTHONPATH.
-    _found, _own = find_spec(_name), Path(__file__).parents[1] / _name / "__init__.py"
-    if _found is None or _found.origin is None or not Path(_found.origin).samefile(_own):
-        _instead = _found and (_found.origin or ", ".join(_found.submodule_search_locations or ()))
-        print(
-            f"error: Python finds {_instead} where it should find {_own.parent}: rename it, or take its folder from "
-            "PYTHONPATH.",
-            file=sys.stderr,
-        )
-        raise SystemExit(2)
+
+def require_own(name: str, is_command: bool) -> None:
+    """Refuse a file or folder of the same name as one of our packages that stands before it on Python's path.
+
+    A command ends with one sentence and exit status 2; elsewhere ImportError is raised.
+    """
+    found, own = find_spec(name), Path(__file__).parents[1] / name / "__init__.py"
+    if found is not None and found.origin is not None and Path(found.origin).samefile(own):
+        return
+    instead = found and (found.origin or ", ".join(found.submodule_search_locations or ()))
+    said = f"Python finds {instead} where it should find {own.parent}: rename it, or take its folder from PYTHONPATH."
+    if not is_command:
+        raise ImportError(said)
+    print(f"error: {said}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+require_own("trainable", _is_command)

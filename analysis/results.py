@@ -24,17 +24,17 @@ from analysis.columns import (
     DERIVED,
     LAST_REPORT,
     REASON,
-    SCHEDULE,
     SECONDS_PER_STEP,
     STATE,
     TRIAL,
     TRIALS_CSV,
     WHO,
 )
-from analysis.table_file import read_table, write_table
+from analysis.kept_tables import read_kept
+from analysis.table_file import write_table
 from analysis.tables.pairing import AGAINST_CONTROL, time_to_control
 from trainable import names
-from trainable.errors import DamagedFile, InputError
+from trainable.errors import InputError
 from trainable.record.run_files import run_files
 from trainable.record.run_record import RunRecord, read_record
 from trainable.record.trial_files import diverged, diverged_at, read_facts, read_trial
@@ -84,12 +84,9 @@ def load(run: str | Path) -> Results:
     run = files.path
     if (run / names.TRIALS_FOLDER).is_dir():
         return build(run)
-    tables = (run / names.TRIALS_TABLE, run / names.CURVES_TABLE)
-    if all(path.is_file() for path in tables):
-        return without_diverged(Results(*map(read_table, tables)))
-    tables = (run / TRIALS_CSV, run / CURVES_CSV)
-    if all(path.is_file() for path in tables):
-        return without_diverged(Results(*map(_read_csv, tables)))
+    for trials, curves in ((names.TRIALS_TABLE, names.CURVES_TABLE), (TRIALS_CSV, CURVES_CSV)):
+        if (run / trials).is_file() and (run / curves).is_file():
+            return without_diverged(Results(*read_kept(run / trials, run / curves)))
     return build(run)
 
 
@@ -152,20 +149,6 @@ def read_findings(run: Path, called: str = "") -> Findings:
     Raises InputError if the folder is not a run, or a file that is read is damaged.
     """
     return Findings(run, called or str(run), read_record(run), load(run))
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """A table kept as text. An empty field is "" in a column of text, NaN in one of numbers; nothing else is missing.
-
-    A column of numbers that is empty throughout is one of numbers still, so the columns of text are named here.
-    """
-    try:
-        heading = pd.read_csv(path, nrows=0)
-        text = [name for name in (*WHO, SCHEDULE) if name in heading]
-        table = pd.read_csv(path, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=[""])
-    except (ValueError, OSError) as error:
-        raise DamagedFile(path, str(error), "restore it from a copy") from None
-    return table.fillna(dict.fromkeys(text, ""))
 
 
 def _read_trial(folder: Path) -> _Trial:

@@ -2,7 +2,8 @@
 
 A run that was cut short and resumed writes a second file, and repeats the steps since its last checkpoint. TensorBoard
 reads the files of a folder by name, which begins with the time of their making; an event takes the place of all of its
-tag at that step or later, and the start of a session that of all tags. So a step counts once, as it was run last.
+tag at that step or later, and the start of a session that of all tags. So a step counts once, as it was run last, and
+an end counts only if nothing at an earlier step comes after it.
 Seconds leave out the pauses between files: each file goes on where the one before was at its first step.
 """
 
@@ -86,6 +87,8 @@ def _join(kept: dict[str, list[Point]], file: _File, end_tag: str) -> None:
         for own in kept.values() if point is None else (kept[point.tag],):
             while own and own[-1].step >= step:
                 own.pop()
+        while kept[end_tag] and kept[end_tag][-1].step > step:  # training that is at an earlier step has not ended
+            kept[end_tag].pop()
         if point is not None:
             kept[point.tag].append(point._replace(seconds=offset + point.seconds - start))
 

@@ -60,8 +60,9 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
     steps = sorted(set(found.results.trials[LOOP_STEPS])) or [settings[LOOP_STEPS]]
     every = sorted(set(found.results.trials["loop.eval_every"])) or [settings["loop.eval_every"]]
     epochs = ", ".join(f"{n * blocks / tokens.train_blocks:.2f}" for n in steps)
+    of_split = f" (split {corpus.split})" if corpus.split else ""
     lines = [
-        f"Corpus: {corpus.source}, {corpus.train_rows:,} training and {corpus.eval_rows:,} validation rows.",
+        f"Corpus: {corpus.source}{of_split}, {corpus.train_rows:,} training and {corpus.eval_rows:,} validation rows.",
         f"Tokens: {tokens.train_tokens:,} to train on, {tokens.eval_tokens:,} to validate on; "
         f"vocabulary {record.tokenizer.vocab_size:,}, context {settings['tokens.context']}.",
         *_reading(found),

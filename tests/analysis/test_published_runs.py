@@ -141,7 +141,7 @@ def test_tables_of_spoilt_runs_read_back_as_they_were_written(tmp_path: Path) ->
 
 
 def test_a_damaged_table_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "trials.csv").write_text("trial\na\n")
+    (tmp_path / "trials.csv").write_text("trial,role,state,step,eval_loss\na,control,running,0,\n")
     (tmp_path / "curves.csv").write_bytes(b'\xff\xfe"')
     with pytest.raises(InputError, match=r"curves\.csv is damaged"):
         load(tmp_path)

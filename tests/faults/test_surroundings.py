@@ -134,3 +134,34 @@ def test_commands_on_a_read_only_run_print_and_say_that_they_could_not_write(
     assert printed in done.stdout and told in done.stderr, done
     assert "Traceback" not in done.stderr
     assert done.returncode == (0 if printed else 2)
+
+
+@pytest.mark.parametrize("shadow", ["trainable.py", "json.py", "torch.py"])
+def test_a_command_of_analysis_reads_its_own_modules_whatever_lies_in_the_working_directory(
+    tmp_path: Path, shadow: str
+) -> None:
+    (tmp_path / shadow).write_text("raise ImportError('not the one that is meant')\n")
+    words = ["-m", "analysis.kfold_table", str(ROOT / "results" / "record" / "kfold_books"), "--format", "csv"]
+    ended = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "0.2356" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "shadow"),
+    [
+        ([str(ROOT / "sweeps" / "schedule_search.py"), "--dry-run"], "trainable"),
+        ([str(ROOT / "sweeps" / "schedule_search.py"), "--dry-run"], "analysis"),
+        (["-m", "analysis.summary", "RUN"], "trainable"),
+    ],
+)
+def test_a_package_of_our_name_that_stands_before_ours_is_told_in_one_sentence(
+    command: list[str], shadow: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"{shadow}.py").write_text("")
+    environment = {**child_environment(), "PYTHONPATH": str(tmp_path)}
+    words = [sys.executable, *command]
+    ended = subprocess.run(words, cwd=tmp_path.parent, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: Python finds ") and ended.stderr.count("\n") == 1
+    assert ended.stderr.endswith("rename it, or take its folder from PYTHONPATH.\n")

@@ -137,7 +137,9 @@ def test_rows_that_the_tokenizer_cannot_read_are_told_and_recorded(
 
 def test_a_run_whose_rows_are_mostly_unknown_is_refused_with_the_reason(tmp_path: Path) -> None:
     config = override(config_of_a_tokenizer(tmp_path, 40), {"corpus.train_rows": 300})
-    refusal = r"cannot read \d+ of 420 training and validation rows: their tokens are mostly '<unk>', or none; take"
+    refusal = (
+        r"cannot read \d+ of 420 training and validation rows: their text mostly becomes '<unk>', or nothing; take"
+    )
     with pytest.raises(InputError, match=refusal):
         prepare_run(config, tmp_path / "cache")
 

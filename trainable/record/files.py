@@ -22,6 +22,7 @@ from trainable.errors import DamagedFile, InputError
 CHECKSUM: Final = "checksum"  # the field that `sealed` adds
 _FOLDER_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,99}")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 MIB = 2**20
 
 
@@ -78,15 +79,25 @@ def read_json(path: Path, instead: str = "") -> dict[str, Any]:
     return plain
 
 
+def require_fetched(path: Path) -> None:
+    """Raise InputError for what a clone without Git LFS has in a file's place."""
+    with open(path, "rb") as stream:
+        is_pointer = stream.read(len(_LFS_POINTER)) == _LFS_POINTER
+    if is_pointer:
+        raise InputError(f"{path} is a pointer of Git LFS, not the file itself: run `git lfs pull` where it lies.")
+
+
 def read_foreign_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file that need not be ours; a checksum is checked where there is one."""
+    if path.is_file():
+        require_fetched(path)
     tree = _read_object(path, "restore it from a copy")
     return read_json(path) if CHECKSUM in tree else tree
 
 
 def _read_object(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks it
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8

@@ -9,6 +9,7 @@ takes a target worth less than one, which is all the guided loss needs (trainabl
     N positions of a micro-batch   n positions of a chunk   V vocabulary   D width
 """
 
+import logging
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.errors import first_line
+
+_log = logging.getLogger(__name__)
 LossesOf = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 IGNORE_INDEX = -100
 CHUNK = {"cpu": 256, "cuda": 4096}  # positions; measured on a CPU (2 MiB of cache a core) and on an H200
@@ -150,8 +154,26 @@ def fusible_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tu
 
 @lru_cache
 def _losses_of(device_type: str) -> LossesOf:
-    """The faster way of each kind of device; for a GPU it is compiled when a process first uses it."""
-    return torch.compile(fusible_losses, dynamic=True) if device_type == "cuda" else in_place_losses
+    """The faster way of each kind of device."""
+    return compiled_losses() if device_type == "cuda" else in_place_losses
+
+
+def compiled_losses() -> LossesOf:
+    """`fusible_losses`, compiled when first called; where PyTorch cannot compile (no C compiler), `in_place_losses`."""
+    compiled: LossesOf = torch.compile(fusible_losses, dynamic=True)
+    chosen: list[LossesOf] = []
+
+    def losses_of(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        if not chosen:
+            try:
+                compiled(logits_nxV, target_nx1, weight)
+                chosen.append(compiled)
+            except Exception as error:  # of dynamo, inductor, Triton, or the system: none of them ends a trial
+                _log.warning("PyTorch compiles nothing here (%s): the output layer is slower.", first_line(error))
+                chosen.append(in_place_losses)
+        return chosen[0](logits_nxV, target_nx1, weight)
+
+    return losses_of
 
 
 def _add_product(sum_VxD: Tensor, left_VxN: Tensor, right_NxD: Tensor) -> None:

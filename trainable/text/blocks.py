@@ -69,7 +69,7 @@ class TokenBlocks:
     fingerprint: str  # of everything that shapes the tokens
     checksum: str  # SHA-256 of the file of the stream
     path: Path  # the folder in the cache
-    unread_rows: int = 0  # neither null nor blank, of which there is no token or mostly unknown ones
+    unread_rows: int = 0  # neither null nor blank, that give no token, or are mostly unknown
     eos_rows: int = 0  # whose own text gives an eos
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -43,7 +43,7 @@ class RowCounts(NamedTuple):
     """How many of some rows are not what a reader of their text would expect."""
 
     empty_rows: int  # null or blank, and left out
-    unread_rows: int  # others of which the tokenizer makes no token, or mostly unknown ones; without any: left out
+    unread_rows: int  # others that give no token, or whose text is mostly unknown; without any: left out
     eos_rows: int  # whose own text gives an eos
 
 

@@ -171,7 +171,7 @@ def start_ray(machine: Machine, store: int | None = None) -> Any:
     return context
 
 
-def _told_elsewhere(*_: Any, **__: Any) -> None:
+def _told_elsewhere(data: Any, *_: Any, **__: Any) -> None:
     """Print nothing of what Ray has to say of workers that die: the traceback of each, which failures.py sums up."""
 
 

@@ -47,7 +47,9 @@ def test_an_evaluation_at_step_0_after_the_end_supersedes_and_says_so(tmp_path: 
     add_run(tmp_path, CONTROL, LOSSES)
     add_run(tmp_path, CONTROL, {0: 4.9}, wall=1.8e9, ends=False)
     assert curve(tmp_path) == pytest.approx({0: 4.9})
-    assert "values of steps 30 to 90 do not count" in row_of(tmp_path, CONTROL)["reason"]
+    row = row_of(tmp_path, CONTROL)
+    assert "values of steps 30 to 90 do not count" in row["reason"]
+    assert row["state"] == names.RUNNING  # its last loss is not that of the end of training
 
 
 def test_an_end_after_which_training_went_on_is_no_end(tmp_path: Path) -> None:
@@ -56,6 +58,16 @@ def test_an_end_after_which_training_went_on_is_no_end(tmp_path: Path) -> None:
     row = row_of(tmp_path, CONTROL)
     assert (row["state"], row["step"]) == (names.RUNNING, 90)
     assert "cut short: nothing after step 90" in row["reason"]
+
+
+def test_an_end_from_before_training_began_again_is_no_end(tmp_path: Path) -> None:
+    """As a run of 90 steps that is resumed from step 30 and killed at step 60."""
+    add_run(tmp_path, CONTROL, LOSSES)
+    add_run(tmp_path, GUIDED, LOSSES)
+    add_run(tmp_path, GUIDED, {60: 5.1}, wall=1.8e9, begins=30, ends=False)
+    row = row_of(tmp_path, GUIDED)
+    assert (row["state"], row["step"]) == (names.RUNNING, 60)
+    assert row["reason"].endswith("cut short: nothing after step 60")
 
 
 def test_seconds_leave_out_the_pause_between_files(tmp_path: Path) -> None:

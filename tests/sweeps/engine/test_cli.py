@@ -88,12 +88,10 @@ def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_most_of_them_
     given = ["--corpus", "rows.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "100", "--dry-run"]
     (workplace / "rows.txt").write_text("a b\na b\nx y\n" * 200)
     assert call(*given) == 0
-    assert (
-        f"warning: tokenizer {folder} cannot read 200 of 600 rows: their tokens are mostly" in capsys.readouterr().out
-    )
+    assert f"warning: tokenizer {folder} cannot read 200 of 600 rows: their text mostly" in capsys.readouterr().out
     (workplace / "rows.txt").write_text("a b\nx y\nx y\n" * 200)
     assert call(*given) == USAGE_ERROR
-    assert "cannot read 400 of 600 rows: their tokens are mostly '<unk>', or none; take" in capsys.readouterr().err
+    assert "cannot read 400 of 600 rows: their text mostly becomes '<unk>', or nothing; take" in capsys.readouterr().err
 
 
 def test_dry_run_starts_no_ray() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+# Before anything else is imported: whether Python finds this project's packages, or a user's files of their names.
+CHECKS = {"analysis/__init__.py": "require_own", "sweeps/__init__.py": "_require_own"}
 MODULES = [path for folder in ("trainable", "sweeps", "analysis") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -20,7 +22,8 @@ def test_no_module_calls_anything_for_its_effect_when_it_is_imported(path: Path)
         for line in body
         if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Attribute | ast.Subscript)
     ]
-    assert calls + changes == []
+    check = CHECKS.get(path.relative_to(ROOT).as_posix())
+    assert [call for call in calls if check is None or not call.startswith(f"{check}(")] + changes == []
 
 
 def test_importing_the_search_leaves_optunas_log_as_it_was() -> None:

@@ -24,7 +24,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from trainable.student.guided_loss import guided_loss
-from trainable.student.output_layer import CHUNK, IGNORE_INDEX, chunked_cross_entropy
+from trainable.student.output_layer import (
+    CHUNK,
+    IGNORE_INDEX,
+    chunked_cross_entropy,
+    compiled_losses,
+    fusible_losses,
+    in_place_losses,
+)
 from trainable.teacher.guidance import Teacher
 
 
@@ -102,3 +109,35 @@ def test_the_watch_for_large_tensors_sees_a_dense_target() -> None:
     with shapes_made() as shapes:
         by_dense_target(case(), table_of("mle"), 0.5)
     assert (40, V) in shapes
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_both_ways_to_make_losses_of_logits_agree(dtype: torch.dtype, weight: float) -> None:
+    """The way that is compiled on a GPU, and the one of a CPU, which writes over the logits."""
+    precise = torch.promote_types(dtype, torch.float32)
+    logits_nxV, target_nx1 = (torch.randn(9, V, dtype=precise) * 4).to(dtype), torch.randint(0, V, (9, 1))
+    weight_tensor = torch.tensor(weight, dtype=precise)
+    found = fusible_losses(logits_nxV.clone(), target_nx1, weight_tensor)
+    expected = in_place_losses(logits_nxV.clone(), target_nx1, weight_tensor)
+    for ours, theirs in zip(found, expected, strict=True):
+        tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[ours.dtype]
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_where_pytorch_cannot_compile_the_loss_is_made_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fails)
+    losses_of, weight = compiled_losses(), torch.tensor(0.3)
+    logits_nxV, target_nx1 = torch.randn(5, V), torch.randint(0, V, (5, 1))
+    for _ in range(2):
+        found = losses_of(logits_nxV.clone(), target_nx1, weight)
+        for ours, theirs in zip(found, in_place_losses(logits_nxV.clone(), target_nx1, weight), strict=True):
+            assert torch.equal(ours, theirs)
+    assert [record.getMessage() for record in caplog.records] == [
+        "PyTorch compiles nothing here (Failed to find C compiler): the output layer is slower."
+    ]

@@ -8,8 +8,9 @@ part-2.
 """
 
 import glob
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,9 @@ _BESIDE_TEXT = (  # what lies beside the files of a data set
     *("readme.txt", "license.txt", "licence.txt", "notice.txt", "requirements.txt", "config.json", "state.json"),
     *("dataset_info.json", "dataset_infos.json", "dataset_dict.json"),
 )
+_TABLES = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table", "metadata/*.metadata.json": "an Iceberg table"}
+_UNFINISHED = "_temporary"  # what Spark writes into, and removes at the end
+_SHARD = re.compile(r"(.+[-._])\d+-of-(\d+)")  # train-00000-of-00003
 _DEPTH = 3  # folders below the one that was given, such as data/train/part
 _TOLD = 3  # names in a message
 
@@ -115,6 +119,7 @@ def _files_below(folder: Path) -> tuple[list[Path], list[str]]:
 
 def _listed(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     """Files that may be the corpus (parquet alone, if any), folders with such files, names of what else is there."""
+    _require_plain(folder)
     files, others = [], []
     try:
         entries = sorted(folder.iterdir())
@@ -150,6 +155,7 @@ def _chosen(
     more = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
     told = (f"not read: {', '.join(others[:_TOLD])}{more}",) if others else ()
     said = (split_note(taken, found),) if taken is not None else ()
+    told = (*_missing_shards(paths), *told)
     form, last = str(form_of(paths[0])), f" to {paths[-1].name}" if len(paths) > 1 else ""
     read = f"{len(paths)} {form} file{'s' if last else ''}, {paths[0].name}{last}"
     return CorpusFiles(form=form, paths=tuple(paths), split=taken, notes=(read, *said, *told))
@@ -163,6 +169,30 @@ def _splits_of_paths(files: Sequence[Path], base: Path) -> dict[Path, str]:
         if splits := splits_of(set(names.values())):
             return {path: splits[name] for path, name in names.items() if name in splits}
     return {}
+
+
+def _missing_shards(paths: Sequence[Path]) -> Iterator[str]:
+    """Warn of shards that the names of the others count, and that are not there."""
+    found = Counter(match.groups() for path in paths if (match := _SHARD.fullmatch(_stem(path))))
+    for (name, total), count in found.items():
+        if count < int(total):
+            yield f"warning: only {count:,} of the {int(total):,} shards {name}*-of-{total} are there"
+
+
+def _require_plain(folder: Path) -> None:
+    """Raise InputError for a folder of files that are not all of the text that it stands for, or more."""
+    for mark, kind in _TABLES.items():
+        for owner in (folder, folder.parent):
+            require(
+                next(owner.glob(mark), None) is None,
+                f"{owner} is {kind}, whose files also hold rows that were deleted or replaced: write its present rows "
+                "to parquet or jsonl files elsewhere, and give those.",
+            )
+    require(
+        not (folder / _UNFINISHED).exists(),
+        f"{folder} holds {_UNFINISHED}/, which Spark removes when all is written: write it again, or remove "
+        f"{_UNFINISHED}/ if the rest is whole.",
+    )
 
 
 def _require_one_text(paths: Sequence[Path], where: Path) -> None:
@@ -203,8 +233,8 @@ def _has_files(folder: Path, depth: int) -> bool:
 
 
 def _is_hidden(path: Path) -> bool:
-    """Whether systems and writers hide it: ._part-0.parquet, .DS_Store, _SUCCESS, _metadata."""
-    return path.name.startswith((".", "_"))
+    """Whether systems and writers hide it: ._part-0.parquet, .DS_Store, _SUCCESS, _metadata, ~$rows.csv."""
+    return path.name.startswith((".", "_", "~$"))
 
 
 def _stem(path: Path) -> str:

@@ -16,10 +16,10 @@ from typing import IO, Any
 import pyarrow as pa
 
 from trainable.errors import InputError
+from trainable.record.files import require_fetched
 from trainable.text.sources.files import PACKED
 
 BLOCK_BYTES = 1 << 20  # read at once, and the rest of the line
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # what a clone without Git LFS has in a file's place
 _PACKED_HEADS = {
     b"\x1f\x8b": ".gz",
     b"\x28\xb5\x2f\xfd": ".zst",
@@ -62,6 +62,7 @@ def lines(path: Path, hear: Hear = lambda block: None) -> Iterator[str]:
 def _blocks(path: Path) -> Iterator[bytes]:
     """The content in blocks of whole lines."""
     packing = PACKED.get(path.suffix.lower())
+    require_fetched(path)
     try:
         with _opened(path, packing) as stream:
             while block := stream.read(BLOCK_BYTES):
@@ -90,10 +91,12 @@ def _opened(path: Path, packing: str | None) -> Iterator[IO[bytes]]:
 
 
 def _require_text(path: Path, block: bytes) -> None:
-    if block.startswith(_LFS_POINTER):
-        raise InputError(f"{path} is a pointer of Git LFS, not the file itself: run `git lfs pull` where it lies.")
     for head, ending in _PACKED_HEADS.items():
         if block.startswith(head):
-            raise InputError(f"{path} holds what a {ending} file holds, not text: rename it to end in {ending}.")
+            is_packed = path.suffix.lower() in PACKED
+            raise InputError(
+                f"{path} holds what a {ending} file holds, not text: "
+                + ("unpack it once." if is_packed else f"rename it to end in {ending}.")
+            )
     if block.startswith(_WIDE):
         raise InputError(f"row 1 of {path} is UTF-16 or UTF-32, not UTF-8: convert the file to UTF-8.")

@@ -57,6 +57,7 @@ def _place(header: list[str], column: str, path: Path, kind: str) -> int:
     """Which column is meant."""
     found = header.count(column)
     require(found < 2, f"{path} has {found} columns {column!r}: rename or remove all but one.")
+    require(bool(header), f"line 1 of {path} is blank, where the columns are named: remove it.")
     if found == 0:
         names = ", ".join(repr(name if len(name) < 40 else f"{name[:40]}...") for name in header)
         other = next((mark for mark in ";\t|," if mark in "".join(header)), None) if len(header) == 1 else None

@@ -23,6 +23,7 @@ from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource
 # that a name which it has twice is seen.
 _JSON = json.JSONDecoder(parse_int=float, object_pairs_hook=tuple)
 
+_NOT_JSON = {"None": "null", "undefined": "null", "nan": "NaN", "True": "true", "False": "false"}
 _ONE_A_LINE = "write one JSON object a line"
 _OF_ARRAY = f"{_ONE_A_LINE} (`jq -c '.[]'` makes them of an array)"
 RowsOf = Callable[[Path, Hear], Iterator[str | None]]  # (file, who hears its bytes) -> its rows
@@ -140,10 +141,14 @@ def _reason(line: str, error: json.JSONDecodeError) -> str:
         return "single quotes where JSON has double ones"
     if (here in ("}", "]") and before.endswith(",")) or (here == "," and after[:1] in ("}", "]")):
         return "a comma with nothing after it"
+    if error.msg == "Extra data" and here in (",", "{"):
+        return "a comma after the object" if here == "," else "a second object on the line"
     if here and here < " ":
         return f"a raw control character, which JSON writes as {json.dumps(here)[1:-1]}"
     if not line[error.pos :].strip():
         return "it ends too early"
+    if word := next((word for word in _NOT_JSON if line.startswith(word, error.pos)), None):
+        return f"{word} where JSON has {_NOT_JSON[word]}"
     return error.msg[:1].lower() + error.msg[1:]
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainable.errors import InputError
-from trainable.record.files import fingerprint, sha256_of_file
+from trainable.record.files import fingerprint, require_fetched, sha256_of_file
 from trainable.text.sources.rows import BATCH_BYTES, RowSource, checked_texts, require_text_column
 
 BUFFER_BYTES = 1 << 16  # read at once: whole row groups read ahead took 60 MiB more and no less time
@@ -66,6 +66,7 @@ def _step_rows(file: pq.ParquetFile, column: str) -> int:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
+        require_fetched(path)
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
             yield file
     except (pa.ArrowException, OSError) as error:

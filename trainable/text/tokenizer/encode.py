@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
 from trainable.text.tokenizer.tokenizer import TextTokenizer
-from trainable.text.tokenizer.unread import mostly_dropped, occurrences
+from trainable.text.tokenizer.unread import mostly_dropped, mostly_unknown, occurrences
 
 WHOLE_ROW_BYTES = 1 << 22  # longer rows are given in windows
 PIECE_CHARACTERS = 1 << 16  # of a window: a word of millions of letters would take hours
@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
 
     ids_n: NDArray[np.uint32]
     length_R: NDArray[np.uint32]
-    unread_R: NDArray[np.bool_]  # rows of which there is no token, or mostly unknown ones (text/tokenizer/unread.py)
+    unread_R: NDArray[np.bool_]  # rows that give no token, or are mostly unknown (text/tokenizer/unread.py)
     eos_R: NDArray[np.bool_]  # rows whose own text gives an eos
 
 
@@ -48,6 +48,11 @@ def encode_rows(tokenizer: TextTokenizer, texts: list[str]) -> Encoded:
     if tokenizer.unk_id == tokenizer.eos_id:
         unknown_R = ends_R
     unread_R = 2 * unknown_R > length_R.astype(np.int64) - 1
+    if tokenizer.unk_id is not None:
+        partly = np.flatnonzero((unknown_R > 0) & ~unread_R)
+        text_r = [texts[row] for row in partly]
+        placed = zip(encodings(tokenizer, text_r, places=True), text_r, strict=True)
+        unread_R[partly] = [mostly_unknown(encoding, tokenizer.unk_id, text) for encoding, text in placed]
     if tokenizer.dropped is not None:
         lost = (mostly_dropped(tokenizer.encoder, tokenizer.dropped, text) for text in texts)
         unread_R |= np.fromiter(lost, np.bool_, len(texts))
@@ -117,8 +122,12 @@ def _window(tokenizer: TextTokenizer, text: str, start: int) -> tuple[_Window, b
     ids_n = checked_ids(encoding.ids, tokenizer.vocab_size)
     place_nx2 = np.array(encoding.offsets, np.int64).reshape(-1, 2) + start
     unknown = 0 if tokenizer.unk_id is None else np.count_nonzero(ids_n == tokenizer.unk_id)
-    lost = tokenizer.dropped is not None and mostly_dropped(tokenizer.encoder, tokenizer.dropped, part)
-    return _Window(ids_n, place_nx2), bool(2 * unknown > len(ids_n)) or lost
+    lost = bool(2 * unknown > len(ids_n))
+    if tokenizer.unk_id is not None and unknown:
+        lost |= mostly_unknown(encoding, tokenizer.unk_id, part)
+    if tokenizer.dropped is not None:
+        lost |= mostly_dropped(tokenizer.encoder, tokenizer.dropped, part)
+    return _Window(ids_n, place_nx2), lost
 
 
 def _first_from(window: _Window, place: int) -> int:

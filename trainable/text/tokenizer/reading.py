@@ -24,7 +24,7 @@ class Reading(NamedTuple):
 
     called: str  # "training rows"
     rows: int  # that are not empty
-    unread: int  # of which it made no token, or mostly unknown ones (text/tokenizer/unread.py)
+    unread: int  # that gave no token, or are mostly unknown (text/tokenizer/unread.py)
     eos: int  # whose own text gives an end-of-text token
     refused_above: float = MOST_UNREAD  # share of unread rows; first rows say too little of the others to refuse a run
 
@@ -52,7 +52,7 @@ def reading_lines(reading: Reading, tokenizer: TextTokenizer) -> Iterator[str]:
     if reading.unread:
         unknown = tokenizer.unk_id is not None and tokenizer.encoder.id_to_token(tokenizer.unk_id)
         told = f"tokenizer {tokenizer.name} cannot read {reading.unread:,} of {reading.rows:,} {reading.called}: " + (
-            f"their tokens are mostly {unknown!r}, or none" if unknown else "it drops most of their characters"
+            f"their text mostly becomes {unknown!r}, or nothing" if unknown else "it drops most of their characters"
         )
         remedy = "take a tokenizer made for this text, or train:4096"
         if share > reading.refused_above:

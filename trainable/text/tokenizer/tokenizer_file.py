@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import Tokenizer
 
 from trainable.errors import InputError, require
-from trainable.record.files import fingerprint
+from trainable.record.files import fingerprint, require_fetched
 from trainable.text.tokenizer.special_tokens import SpecialTokens, special_tokens, unknown_id
 from trainable.text.tokenizer.unread import dropped_characters
 
@@ -53,7 +53,10 @@ def from_files(path: Path | None, spec: str, eos: str | None, find: Callable[[st
     if path is None or not path.is_file():
         raise InputError(f"tokenizer {spec!r} has no tokenizer.json: {_FOLDER_HINT}.")
     try:
+        require_fetched(path)
         encoder = Tokenizer.from_file(str(path))
+    except InputError:
+        raise
     except Exception as error:  # the library raises bare Exception
         raise InputError(_unreadable(path, error)) from error
     return _wrapped(encoder, spec, eos, find)

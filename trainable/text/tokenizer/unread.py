@@ -1,4 +1,4 @@
-"""Rows that a tokenizer cannot read: it makes no token of them, or mostly its unknown one, or drops most of their text.
+"""Rows that a tokenizer cannot read: it makes no token of them, or most of their text is unknown to it, or dropped.
 
 A model trained on such rows learns nothing of their text, and its loss looks small. Bytes that stand for an unknown
 character (byte fallback) are not unknown.
@@ -7,7 +7,8 @@ Shapes: R rows, n tokens.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,16 @@ from tokenizers import Tokenizer, pre_tokenizers
 
 SPACES = "\\s\u2581\u0120"  # in a pattern: white space, and what tokenizers write for a space
 _NO_CHARACTER = re.compile("(?!)")
+_EVERY_CHARACTER = f"{re.escape(chr(0))}-{chr(sys.maxunicode)}"
+_FIRST_OF = {1: 0x80, 2: 0x800, 3: 0x10000}  # first character of so many bytes after the first one
 _NOT_SPACE = re.compile(f"[^{SPACES}]")
 
 
 def dropped_characters(tree: dict[str, Any]) -> re.Pattern[str] | None:
     """What the model of a tokenizer (`tree`, as in its file) drops of a text cut into words; None: nothing can be lost.
 
-    Only a BPE without an unknown token drops what it does not know; other steps may remove text by a rule.
+    Only a BPE without an unknown token drops what it does not know and cannot spell in bytes; other steps may remove
+    text by a rule. A character is known too as an added token.
     """
     steps = list(_objects([tree["normalizer"], tree["pre_tokenizer"]]))
     removes = any(
@@ -30,14 +34,48 @@ def dropped_characters(tree: dict[str, Any]) -> re.Pattern[str] | None:
         for step in steps
     )
     model, vocabulary = tree["model"], tree["model"]["vocab"]
-    drops = model["type"] == "BPE" and model["unk_token"] is None and not model["byte_fallback"]
+    drops = model["type"] == "BPE" and model["unk_token"] is None
+    spelt = _spelt_in_bytes(vocabulary) if drops and model["byte_fallback"] else ""
+    drops = drops and spelt != _EVERY_CHARACTER
     if drops and any(step.get("type") == "ByteLevel" for step in steps):
         drops = any(byte not in vocabulary for byte in pre_tokenizers.ByteLevel.alphabet())
     if not drops:
         return _NO_CHARACTER if removes else None
     prefix, suffix = (model[name] or "" for name in ("continuing_subword_prefix", "end_of_word_suffix"))
     kept = {token.removeprefix(prefix).removesuffix(suffix) for token in vocabulary}
-    return re.compile(f"[^{SPACES}{''.join(re.escape(token) for token in sorted(kept) if len(token) == 1)}]")
+    kept |= {token["content"] for token in tree["added_tokens"] if not token["special"]}
+    letters = "".join(re.escape(token) for token in sorted(kept) if len(token) == 1)
+    return re.compile(f"[^{SPACES}{spelt}{letters}]")
+
+
+def _spelt_in_bytes(vocabulary: Collection[str]) -> str:
+    """The characters that byte fallback spells, as ranges of a pattern; it drops those of which a byte is missing."""
+    bytes_ = {byte for byte in range(256) if f"<0x{byte:02X}>" in vocabulary}
+    found = [(byte, byte) for byte in range(0x80) if byte in bytes_]
+    if bytes_.issuperset(range(0x80, 0xC0)):  # each first byte stands for a range of characters then
+        for byte in sorted(bytes_.intersection(range(0xC2, 0xF5))):
+            more = 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3  # bytes after it
+            start = (byte & (0x3F >> more)) << 6 * more
+            found.append((max(start, _FIRST_OF[more]), min(start + (1 << 6 * more), sys.maxunicode + 1) - 1))
+    ranges: list[tuple[int, int]] = []
+    for first, last in found:
+        joined = ranges and ranges[-1][1] + 1 == first
+        first = ranges.pop()[0] if joined else first
+        ranges.append((first, last))
+    return "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in ranges)
+
+
+def mostly_unknown(encoding: Any, unk_id: int, text: str) -> bool:
+    """Whether unknown tokens stand for more than half of what is not white space in a text.
+
+    Their number says too little: one may stand for a whole sentence, beside the mark of the space before it.
+    """
+    lost = done = 0
+    for token_id, (first, last) in zip(encoding.ids, encoding.offsets, strict=True):
+        if token_id == unk_id and last > done:
+            lost += len(_NOT_SPACE.findall(text, max(first, done), last))
+            done = last
+    return 2 * lost > len(_NOT_SPACE.findall(text))
 
 
 def mostly_dropped(encoder: Tokenizer, dropped: re.Pattern[str], text: str) -> bool:

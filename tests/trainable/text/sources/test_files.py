@@ -208,6 +208,46 @@ def test_a_text_packed_and_unpacked_in_one_folder_is_refused(tmp_path: Path) -> 
         opened(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("beside", "source", "kind"),
+    [
+        ("_delta_log/00000000000000000000.json", "", "a Delta table"),
+        ("_delta_log/00000000000000000000.json", "data", "a Delta table"),
+        (".hoodie/hoodie.properties", "", "a Hudi table"),
+        ("metadata/v2.metadata.json", "", "an Iceberg table"),
+        ("metadata/v2.metadata.json", "data", "an Iceberg table"),
+    ],
+)
+def test_a_table_whose_folder_keeps_replaced_rows_is_refused(
+    tmp_path: Path, beside: str, source: str, kind: str
+) -> None:
+    write(tmp_path, "data/old.parquet", "data/new.parquet", beside)
+    with pytest.raises(InputError, match=rf"{tmp_path} is {kind}, whose files also hold rows that were deleted"):
+        opened(tmp_path / source)
+
+
+def test_what_spark_has_not_finished_is_no_corpus(tmp_path: Path) -> None:
+    write(tmp_path, "part-00000.parquet", "_temporary/0/part-00001.parquet")
+    with pytest.raises(InputError, match=r"holds _temporary/, which Spark removes when all is written: write it again"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["train-00000-of-00003.parquet", "train-00002-of-00003.parquet"], "only 2 of the 3 shards train-*-of-00003"),
+        (["c4-train.00001-of-01024.jsonl"], "only 1 of the 1,024 shards c4-train.*-of-01024"),
+        (["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-00000-of-00002.parquet"], None),
+        (["part-1.parquet", "part-3.parquet"], None),
+    ],
+)
+def test_shards_that_the_names_of_the_others_count_are_missed(
+    tmp_path: Path, names: list[str], missing: str | None
+) -> None:
+    warnings = [note for note in opened(write(tmp_path, *names)).notes if note.startswith("warning")]
+    assert warnings == ([f"warning: {missing} are there"] if missing else [])
+
+
 def test_a_link_to_a_file_that_is_gone_is_not_a_shorter_corpus(tmp_path: Path) -> None:
     write(tmp_path, "a.txt")
     (tmp_path / "b.txt").symlink_to(tmp_path / "gone")

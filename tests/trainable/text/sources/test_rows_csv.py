@@ -76,6 +76,7 @@ def test_an_empty_shard_has_no_rows(tmp_path: Path) -> None:
         ('text\none\n"two\nthree\n', r"line 3 of .* cannot be read as csv \(unexpected end of data, found at line 4\)"),
         ('text\n"a "b" c"\n', r"line 2 of .* cannot be read as csv \(',' expected after '\"'"),
         ('text\n"a \\"b\\" c"\n', r"line 2 of .* double the quotes in them"),
+        ("\ntext\na\n", "line 1 of .* is blank, where the columns are named: remove it"),
         ("text\n", "has no rows"),
         ("text\n\0\n", "NUL byte in row 2"),
     ],

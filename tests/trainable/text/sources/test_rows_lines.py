@@ -151,7 +151,7 @@ def test_wide_characters_are_told(tmp_path: Path, encoding: str) -> None:
         opened(tmp_path / "a.txt")
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.jsonl.gz", "a.parquet"])
 def test_what_git_leaves_in_the_place_of_a_large_file_is_no_corpus(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
     with pytest.raises(InputError, match=r"is a pointer of Git LFS, not the file itself: run `git lfs pull`"):
@@ -165,6 +165,12 @@ def test_a_packed_file_without_its_ending_is_told(tmp_path: Path, ending: str) -
         opened(tmp_path / "a.jsonl")
 
 
+def test_a_file_that_was_packed_twice_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(gzip.compress(as_lines(ROWS))))
+    with pytest.raises(InputError, match=r"a\.jsonl\.gz holds what a \.gz file holds, not text: unpack it once\."):
+        opened(tmp_path / "a.jsonl.gz")
+
+
 # ---- what is wrong with a line of JSON ---------------------------------------------------------------------------
 
 WRONG = {
@@ -174,9 +180,11 @@ WRONG = {
     b"{'text': 'a'}": "is not a JSON object (single quotes where JSON has double ones, at character 2)",
     b'{"text": "a"': "is not a JSON object (it ends too early, at character 13)",
     b'{"text": "a': "is not a JSON object (unterminated string starting at, at character 10)",
-    b'{"text": None}': "is not a JSON object (expecting value, at character 10)",
-    b'{"text": "a"} {"text": "b"}': "is not a JSON object (extra data, at character 15)",
-    b'{"text": "a"}{"text": "b"}': "is not a JSON object (extra data, at character 14)",
+    b'{"text": None}': "is not a JSON object (None where JSON has null, at character 10)",
+    b'{"text": "a", "good": True}': "is not a JSON object (True where JSON has true, at character 23)",
+    b'{"text": "a"} {"text": "b"}': "is not a JSON object (a second object on the line, at character 15)",
+    b'{"text": "a"}{"text": "b"}': "is not a JSON object (a second object on the line, at character 14)",
+    b'{"text": "a"},': "is not a JSON object (a comma after the object, at character 14)",
     b'[{"text": "a"}]': "is not a JSON object but a list: write one JSON object a line (`jq -c '.[]'`",
     b'"a"': "is not a JSON object but a string",
     b"{": "is not a JSON object (it ends too early, at character 2)",

@@ -7,7 +7,7 @@ import pytest
 from foreign_tokenizers import ODD_TEXTS, published_kinds, save, word_level
 from one_file import config
 from small_corpus import small_sentences
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from trainable.config import TokensConfig
 from trainable.errors import InputError
@@ -119,6 +119,36 @@ def test_rows_of_mostly_unknown_tokens_are_unread_and_half_is_not_most(tmp_path:
     assert found.unread_R.tolist() == [False, False, True, True, False]
 
 
+@pytest.mark.parametrize("kind", ["Unigram", "BPE"])
+def test_one_unknown_token_counts_as_the_text_that_it_stands_for(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As T5 reads Chinese: a mark of the space and one unknown token, whatever the sentence."""
+    tokens = ["<unk>", "</s>", "\u2581", *"abcdehlo,"]
+    model = (
+        models.Unigram([(token, -1.0) for token in tokens], unk_id=0)
+        if kind == "Unigram"
+        else models.BPE({token: i for i, token in enumerate(tokens)}, [], unk_token="<unk>", fuse_unk=True)
+    )
+    made = Tokenizer(model)
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.add_special_tokens(["</s>"])
+    tokenizer = loaded(made, tmp_path)
+    rows = {
+        "你好世界": True,
+        "你好 世界 再见": True,
+        "你好世界很长的文字, hello": True,
+        "hello": False,
+        "hello 世 coda": False,
+    }
+    assert encode_rows(tokenizer, ["你好世界"]).length_R.tolist() == [3]
+    assert encode_rows(tokenizer, list(rows)).unread_R.tolist() == list(rows.values())
+    monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 100)
+    monkeypatch.setattr(encode, "PIECE_CHARACTERS", 300)
+    for row, is_unread in rows.items():
+        assert encode_rows(tokenizer, [f"{row} " * 100]).unread_R.tolist() == [is_unread], row
+
+
 def test_a_row_in_windows_is_judged_as_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 100)
     monkeypatch.setattr(encode, "PIECE_CHARACTERS", 300)
@@ -132,8 +162,6 @@ def test_bytes_that_stand_for_a_character_are_not_unknown(tmp_path: Path) -> Non
     alphabet = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a"]
     tokenizer = loaded(KINDS["GPT-2"], tmp_path / "bytes")
     assert encode_rows(tokenizer, ["日本語"]).unread_R.tolist() == [False]
-    from tokenizers import models
-
     fallback = Tokenizer(models.BPE({t: i for i, t in enumerate(alphabet)}, [], unk_token="<unk>", byte_fallback=True))
     fallback.add_special_tokens(["</s>"])
     tokenizer = loaded(fallback, tmp_path / "fallback")

@@ -76,11 +76,13 @@ def test_unread_rows_are_told_and_are_a_warning_above_one_in_a_hundred(
 ) -> None:
     lines = list(reading_lines(Reading("training rows", *counts, eos=0), tokenizer))
     assert [line[: len(start)] for line, start in zip(lines, told, strict=True)] == told
-    assert all(f"cannot read {counts[1]} of 1,000 training rows: their tokens are mostly '<unk>'" in s for s in lines)
+    assert all(f"cannot read {counts[1]} of 1,000 training rows: their text mostly becomes '<unk>'" in s for s in lines)
 
 
 def test_more_than_half_is_refused_with_the_reason_and_of_a_sample_only_what_is_sure(tokenizer: TextTokenizer) -> None:
-    with pytest.raises(InputError, match=r"read 501 of 1,000 training rows: .*'<unk>', or none; take a tokenizer made"):
+    with pytest.raises(
+        InputError, match=r"read 501 of 1,000 training rows: .*'<unk>', or nothing; take a tokenizer made"
+    ):
         list(reading_lines(Reading("training rows", 1000, 501, 0), tokenizer))
     [line] = reading_lines(Reading("sampled rows", 1000, 501, 0, refused_above=0.55), tokenizer)
     assert line.startswith("warning: ") and "a run is refused where that holds for more than half of its rows" in line

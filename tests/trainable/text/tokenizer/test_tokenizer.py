@@ -141,6 +141,20 @@ def test_folder_with_only_tokenizer_model_is_refused(tmp_path: Path) -> None:
         load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_what_git_leaves_in_the_place_of_a_tokenizer_is_told(tmp_path: Path, name: str) -> None:
+    save(word_level(["<unk>"], ["</s>"]), tmp_path)
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(InputError, match=rf"{name} is a pointer of Git LFS, not the file itself: run `git lfs pull`"):
+        load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
+
+
+def test_a_byte_order_mark_before_a_config_is_no_damage(tmp_path: Path) -> None:
+    save(word_level(["<unk>", "end"]), tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "end"}', encoding="utf-8-sig")
+    assert load_tokenizer(str(tmp_path), no_texts, "", tmp_path).special.eos == "end"
+
+
 def test_damaged_tokenizer_is_told(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"model": ')
     with pytest.raises(InputError, match=r"tokenizer\.json is not a whole tokenizer file"):

@@ -1,6 +1,7 @@
 """Text that a tokenizer drops on its way to the model, or in it."""
 
 import json
+from collections.abc import Iterable
 
 import pytest
 from foreign_tokenizers import published_kinds, word_level
@@ -42,6 +43,34 @@ def test_bytes_that_a_byte_level_vocabulary_lacks_are_dropped() -> None:
     made = Tokenizer(models.BPE({letter: i for i, letter in enumerate("abcĠ")}, []))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     assert [lost(made, text) for text in ("ab c", "日本 語", "ab語", "abcabc語")] == [False, True, True, False]
+
+
+def test_byte_fallback_drops_a_character_of_which_a_byte_is_missing() -> None:
+    """A converted or pruned vocabulary keeps the switch, and not the 256 bytes."""
+
+    def of(bytes_: Iterable[int]) -> Tokenizer:
+        vocabulary = ["a", "b", "\u2581", "щ", *(f"<0x{byte:02X}>" for byte in bytes_)]
+        return Tokenizer(models.BPE({token: i for i, token in enumerate(vocabulary)}, [], byte_fallback=True))
+
+    texts = ("ab", "щщ", "xyz", "日本 語", "ЖЙ", "🙂")
+    some = [*range(0x80, 0xC0), *range(0xE4, 0xEA)]  # of Chinese and Japanese
+    for bytes_, lost_of in (
+        ((), [False, False, True, True, True, True]),
+        (range(128), [False, False, False, True, True, True]),
+        (some, [False, False, True, False, True, True]),
+        (range(0xC2, 0xF5), [False, False, True, True, True, True]),
+    ):
+        assert [lost(of(bytes_), text) for text in texts] == lost_of
+    spelt = [byte for byte in range(256) if byte not in (0xC0, 0xC1, *range(0xF5, 0x100))]  # what UTF-8 has
+    for made in (of(range(256)), of(spelt)):
+        assert dropped_characters(json.loads(made.to_str())) is None
+
+
+def test_characters_that_are_added_tokens_are_not_dropped() -> None:
+    made = Tokenizer(models.BPE())
+    made.add_special_tokens(["X"])
+    made.add_tokens(list("ACGT"))
+    assert [lost(made, text) for text in ("ACGTAC", "XXXAC")] == [False, True]
 
 
 def test_marks_of_continued_and_last_letters_are_no_letters() -> None:
