@@ -154,7 +154,13 @@ def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str
 
 
 def _file_of_folder(folder: Path, name: str) -> Path | None:
-    return folder / name if (folder / name).is_file() else None
+    """A file beside the tokenizer, if there is one. Raises InputError for a link to one that is gone."""
+    path = folder / name
+    require(
+        path.exists() or not path.is_symlink(),
+        f"{path} is a link to a file that is gone: download it again, or remove the link.",
+    )
+    return path if path.is_file() else None
 
 
 def _file_of_hub(hub_id: str, eos: str | None, name: str) -> Path | None:

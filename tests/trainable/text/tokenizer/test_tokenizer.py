@@ -149,6 +149,15 @@ def test_what_git_leaves_in_the_place_of_a_tokenizer_is_told(tmp_path: Path, nam
         load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
 
 
+def test_a_config_that_is_a_link_to_nothing_is_not_one_that_names_no_token(tmp_path: Path) -> None:
+    """As in a cache of the hub of which blobs were deleted."""
+    save(word_level(["<unk>"], ["</s>", "<|im_end|>"]), tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink(missing_ok=True)
+    (tmp_path / "tokenizer_config.json").symlink_to("../blobs/gone")
+    with pytest.raises(InputError, match=r"tokenizer_config\.json is a link to a file that is gone: download it again"):
+        load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
+
+
 def test_a_byte_order_mark_before_a_config_is_no_damage(tmp_path: Path) -> None:
     save(word_level(["<unk>", "end"]), tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "end"}', encoding="utf-8-sig")
