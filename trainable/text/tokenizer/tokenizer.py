@@ -62,11 +62,13 @@ def load_tokenizer(
 
 
 def given_tokenizer(spec: str, eos: str | None = None) -> TextTokenizer:
-    """The tokenizer of a folder or a hub id; eos: its end of text, instead of the one that its own files name.
+    """The tokenizer of a folder, a file or a hub id; eos: its end of text, instead of the one that its own files name.
 
     Raises InputError for a missing or damaged file, a hub out of reach, or a tokenizer without a known end of text.
     """
     path = user_path(spec)
+    if spec and path.is_file() and path.name != TOKENIZER_FILE:  # as `Tokenizer.save` writes; others are not its own
+        return from_files(path, spec, eos, lambda name: None)
     if spec and path.exists():
         folder = path.parent if path.name == TOKENIZER_FILE else path
         return from_files(folder / TOKENIZER_FILE, spec, eos, partial(_file_of_folder, folder))

@@ -164,6 +164,15 @@ def test_a_byte_order_mark_before_a_config_is_no_damage(tmp_path: Path) -> None:
     assert load_tokenizer(str(tmp_path), no_texts, "", tmp_path).special.eos == "end"
 
 
+def test_a_tokenizer_file_of_another_name_is_read_without_the_files_beside_it(tmp_path: Path) -> None:
+    """`tokenizer.save("wiki.json")` writes one file, wherever it is."""
+    folder = save(word_level(["<unk>", "end"], ["</s>"]), tmp_path, eos_token="end")
+    (folder / "tokenizer.json").rename(folder / "wiki.json")
+    assert load_tokenizer(str(folder / "wiki.json"), no_texts, "", tmp_path).special.eos == "</s>"
+    with pytest.raises(InputError, match=r"tokenizer_config\.json is not a whole tokenizer file"):
+        load_tokenizer(str(folder / "tokenizer_config.json"), no_texts, "", tmp_path)
+
+
 def test_damaged_tokenizer_is_told(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"model": ')
     with pytest.raises(InputError, match=r"tokenizer\.json is not a whole tokenizer file"):
