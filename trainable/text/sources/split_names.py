@@ -24,11 +24,15 @@ _COUNT = r"(?:[-._ \d]|of|part|shard|chunk)*"  # what numbers a shard
 _WHOLE = re.compile(f"({_WORD}){_SET}{_COUNT}", re.IGNORECASE)  # train, train-00000-of-00002, test_part_3
 _AT_END = re.compile(rf".*[-._ \d]({_WORD}){_SET}{_COUNT}", re.IGNORECASE)  # wiki.train, c4-validation.00000-of-00008
 _ANYWHERE = re.compile(rf"(?<![^-._ \d])({_WORD}){_SET}(?![^-._ \d])", re.IGNORECASE)  # train-v1.1, training_notes
+_PARTITION = re.compile("split=(.+)", re.IGNORECASE)  # folders of writers that part a table by a column `split`
 _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}")  # of any split: train_sft-00000-of-00003
 
 
 def splits_of(names: Collection[str]) -> dict[str, str]:
     """{name: its split} of those that say one; names are without endings. Empty where they are no names of splits."""
+    partitions = {name: canonical(match[1]) for name in names if (match := _PARTITION.fullmatch(name))}
+    if len(partitions) == len(names):
+        return partitions
     shards = {name: match[1] for name in names if (match := _SHARD.fullmatch(name))}
     if len(shards) == len(names) and len(set(shards.values())) > 1 and any(map(_anywhere, shards.values())):
         return {name: canonical(split) for name, split in shards.items()}

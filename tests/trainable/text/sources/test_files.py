@@ -52,6 +52,7 @@ TRAIN_AND_OTHERS = [
     ["train.parquet", "test.parquet", "extra.parquet"],
     ["train/00.jsonl", "test.jsonl", "val.jsonl"],
     ["train.parquet", "test/part-0.parquet"],
+    ["split=train/0.parquet", "split=test/0.parquet"],
 ]
 
 
