@@ -592,7 +592,7 @@ TOKENIZER = {
     "tokenizer that does not know the text": Case(
         "--tokenizer words",
         "cannot read 600 of 600 rows",
-        "mostly '<unk>', or none",
+        "mostly becomes '<unk>', or nothing",
         "take a tokenizer made for this text",
         tokenizer(WORDS),
     ),

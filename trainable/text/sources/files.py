@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainable.errors import InputError, require
-from trainable.text.sources.split_names import ALL, TRAIN, chosen_split, split_note, splits_of
+from trainable.text.sources.split_names import ALL, TRAIN, chosen_split, half_named, split_note, splits_of
 
 PARQUET, JSONL, CSV, TSV, LINES = "parquet", "jsonl", "csv", "tsv", "text"
 FORMS = {
@@ -156,6 +156,11 @@ def _chosen(
     told = (f"not read: {', '.join(others[:_TOLD])}{more}",) if others else ()
     said = (split_note(taken, found),) if taken is not None else ()
     told = (*_missing_shards(paths), *told)
+    if taken is None and (words := half_named(list(map(_stem, paths)))):
+        told = (
+            f"warning: {words[0]} may be named for a split, yet all are read as one text (a pattern reads some)",
+            *told,
+        )
     form, last = str(form_of(paths[0])), f" to {paths[-1].name}" if len(paths) > 1 else ""
     read = f"{len(paths)} {form} file{'s' if last else ''}, {paths[0].name}{last}"
     return CorpusFiles(form=form, paths=tuple(paths), split=taken, notes=(read, *said, *told))

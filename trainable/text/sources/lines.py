@@ -71,7 +71,10 @@ def _blocks(path: Path) -> Iterator[bytes]:
         if packing is None or getattr(error, "errno", None):
             raise
         reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"{path} is not a whole {path.suffix} file ({reason}): download or pack it again.") from error
+        smaller = " (without --long: a window over 128 MiB is too large)" if packing == "zstd" else ""
+        raise InputError(
+            f"{path} is not a whole {path.suffix} file ({reason}): download or pack it again{smaller}."
+        ) from error
 
 
 @contextmanager

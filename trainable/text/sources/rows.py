@@ -4,8 +4,9 @@ A row is a string or null. Rows are read in the order of the file, a batch at a 
 read in bounded memory. Row numbers in messages count from 1.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -43,6 +44,20 @@ def require_text_column(schemas: Sequence[pa.Schema], column: str, where: Sequen
         is_text = pa.types.is_string(plain) or pa.types.is_large_string(plain) or pa.types.is_string_view(plain)
         require(is_text or (untyped[-1] and len(schemas) > 1), _not_text(column, owner, kind))
     require(not all(untyped), _not_text(column, where[0], pa.null()))
+
+
+def copies_note(contents: Iterable[tuple[Path, Hashable]]) -> tuple[str, ...]:
+    """A warning of files with one content (file, what stands for its content), if any."""
+    first: dict[Hashable, Path] = {}
+    copies = [(path, first[content]) for path, content in contents if first.setdefault(content, path) != path]
+    if not copies:
+        return ()
+    path, original = copies[0]
+    more = f", and {len(copies) - 1} more files are copies too" if len(copies) > 1 else ""
+    return (
+        f"warning: {path.name} is a copy of {original.name}{more}: such rows train twice, and validate what was "
+        "trained; remove it, or give a pattern",
+    )
 
 
 def _not_text(column: str, owner: object, kind: pa.DataType) -> str:

@@ -17,7 +17,7 @@ from trainable.errors import InputError, require
 from trainable.record.files import fingerprint
 from trainable.text.sources.files import JSONL, LINES
 from trainable.text.sources.lines import Hear, lines
-from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource
+from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource, copies_note
 
 # Numbers are of no interest, and Python refuses whole ones of over 4,300 digits; an object is a tuple of its pairs, so
 # that a name which it has twice is seen.
@@ -70,7 +70,8 @@ def open_rows(paths: Sequence[Path], kind: str, rows_of: RowsOf) -> RowSource:
             yield pa.array(batch, TEXT)
 
     content = digests[0] if len(digests) == 1 else digests
-    return RowSource(sum(rows for rows, _ in scans), lambda: fingerprint([kind, content]), read)
+    notes = copies_note((path, digest) for path, (rows, digest) in zip(paths, scans, strict=True) if rows)
+    return RowSource(sum(rows for rows, _ in scans), lambda: fingerprint([kind, content]), read, notes)
 
 
 def _scan(path: Path, rows_of: RowsOf) -> tuple[int, str]:

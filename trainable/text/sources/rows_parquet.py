@@ -4,6 +4,7 @@ Read with pyarrow alone, some rows at a time, so that a machine without `dataset
 in bounded memory.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from trainable.errors import InputError
 from trainable.record.files import fingerprint, require_fetched, sha256_of_file
-from trainable.text.sources.rows import BATCH_BYTES, RowSource, checked_texts, require_text_column
+from trainable.text.sources.rows import BATCH_BYTES, RowSource, checked_texts, copies_note, require_text_column
 
 BUFFER_BYTES = 1 << 16  # read at once: whole row groups read ahead took 60 MiB more and no less time
 STEP_ROWS = 256  # at most at once, for only the mean length is known before; 8,192 short rows at once were no faster
@@ -26,14 +27,19 @@ def open_parquet(paths: Sequence[Path], column: str) -> RowSource:
     column without a type, which writers give to a shard of nulls, is null rows if another file says that it is text.
     """
     rows, steps, schemas, notes = 0, [], [], []
+    of_size: dict[int, list[Path]] = defaultdict(list)
     for path in paths:
         with _opened(path) as file:
             schemas.append(file.schema_arrow)
             rows += int(file.metadata.num_rows)
+            if file.metadata.num_rows:
+                of_size[path.stat().st_size].append(path)
             steps.append(_step_rows(file, column))
             if sum(name == column for name in _leaves(file)) > 1:
                 notes = [f"column {column!r} is the one of that name, not a field of {column.partition('.')[0]!r}"]
     require_text_column(schemas, column, paths)
+    alike = [path for same in of_size.values() if len(same) > 1 for path in same]
+    notes += copies_note((path, sha256_of_file(path)) for path in alike)
 
     def read(batch_rows: int) -> Iterator[pa.Array]:
         for path, step in zip(paths, steps, strict=True):

@@ -62,11 +62,13 @@ def load_tokenizer(
 
 
 def given_tokenizer(spec: str, eos: str | None = None) -> TextTokenizer:
-    """The tokenizer of a folder or a hub id; eos: its end of text, instead of the one that its own files name.
+    """The tokenizer of a folder, a file or a hub id; eos: its end of text, instead of the one that its own files name.
 
     Raises InputError for a missing or damaged file, a hub out of reach, or a tokenizer without a known end of text.
     """
     path = user_path(spec)
+    if spec and path.is_file() and path.name != TOKENIZER_FILE:  # as `Tokenizer.save` writes; others are not its own
+        return from_files(path, spec, eos, lambda name: None)
     if spec and path.exists():
         folder = path.parent if path.name == TOKENIZER_FILE else path
         return from_files(folder / TOKENIZER_FILE, spec, eos, partial(_file_of_folder, folder))
@@ -154,7 +156,13 @@ def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str
 
 
 def _file_of_folder(folder: Path, name: str) -> Path | None:
-    return folder / name if (folder / name).is_file() else None
+    """A file beside the tokenizer, if there is one. Raises InputError for a link to one that is gone."""
+    path = folder / name
+    require(
+        path.exists() or not path.is_symlink(),
+        f"{path} is a link to a file that is gone: download it again, or remove the link.",
+    )
+    return path if path.is_file() else None
 
 
 def _file_of_hub(hub_id: str, eos: str | None, name: str) -> Path | None:

@@ -52,6 +52,7 @@ TRAIN_AND_OTHERS = [
     ["train.parquet", "test.parquet", "extra.parquet"],
     ["train/00.jsonl", "test.jsonl", "val.jsonl"],
     ["train.parquet", "test/part-0.parquet"],
+    ["split=train/0.parquet", "split=test/0.parquet"],
 ]
 
 
@@ -97,6 +98,21 @@ def test_files_that_are_not_named_by_splits_are_all_read(tmp_path: Path, names: 
     assert (texts_of(corpus), corpus.split) == (names, None)
     with pytest.raises(InputError, match=r"corpus.split is 'test' but .* are not named by splits: leave it out"):
         opened(tmp_path, split="test")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["wiki_heldout.txt", "wiki_train.txt"], "warning: wiki_train may be named for a split"),
+        (["a.txt", "b.txt"], ""),
+    ],
+)
+def test_a_name_that_may_be_that_of_a_split_is_told_where_all_are_read(
+    tmp_path: Path, names: list[str], told: str
+) -> None:
+    corpus = opened(write(tmp_path, *names))
+    assert texts_of(corpus) == names
+    assert corpus.notes[1:2] == ((f"{told}, yet all are read as one text (a pattern reads some)",) if told else ())
 
 
 def test_a_file_or_a_pattern_of_one_split_is_what_was_asked_for(tmp_path: Path) -> None:
@@ -246,6 +262,22 @@ def test_shards_that_the_names_of_the_others_count_are_missed(
 ) -> None:
     warnings = [note for note in opened(write(tmp_path, *names)).notes if note.startswith("warning")]
     assert warnings == ([f"warning: {missing} are there"] if missing else [])
+
+
+@pytest.mark.parametrize("names", [("a.parquet", "a - Copy.parquet"), ("a.jsonl", "a (1).jsonl"), ("a.txt", "a~.txt")])
+def test_a_copy_beside_its_file_is_warned_of(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Rows twice would validate what was trained."""
+    write(tmp_path, names[0])
+    (tmp_path / names[1]).write_bytes((tmp_path / names[0]).read_bytes())
+    earlier, later = sorted(names)
+    assert opened(tmp_path).notes[-1].startswith(f"warning: {later} is a copy of {earlier}: such rows train twice")
+
+
+def test_shards_without_rows_are_no_copies(tmp_path: Path) -> None:
+    write(tmp_path, "a.parquet", "b.parquet")
+    for name in ("c.parquet", "d.parquet"):
+        pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / name)
+    assert opened(tmp_path).notes == ("4 parquet files, a.parquet to d.parquet",)
 
 
 def test_a_link_to_a_file_that_is_gone_is_not_a_shorter_corpus(tmp_path: Path) -> None:

@@ -165,6 +165,14 @@ def test_a_packed_file_without_its_ending_is_told(tmp_path: Path, ending: str) -
         opened(tmp_path / "a.jsonl")
 
 
+def test_a_window_that_is_too_large_to_unpack_is_told(tmp_path: Path) -> None:
+    """As `zstd --long=31` writes, with which dumps of forums are packed."""
+    frame = b"\x28\xb5\x2f\xfd" + bytes([0, (31 - 10) << 3]) + bytes([1, 0, 0])  # a window of 2^31, an empty block
+    (tmp_path / "a.jsonl.zst").write_bytes(frame)
+    with pytest.raises(InputError, match=r"pack it again \(without --long: a window over 128 MiB is too large\)\."):
+        opened(tmp_path / "a.jsonl.zst")
+
+
 def test_a_file_that_was_packed_twice_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(gzip.compress(as_lines(ROWS))))
     with pytest.raises(InputError, match=r"a\.jsonl\.gz holds what a \.gz file holds, not text: unpack it once\."):

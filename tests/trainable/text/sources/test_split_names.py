@@ -11,6 +11,9 @@ from trainable.text.sources.split_names import chosen_split, split_note, splits_
     [
         (["train", "validation", "test"], ["train", "validation", "test"]),
         (["Train", "dev", "Testing"], ["train", "validation", "test"]),
+        (["trainset", "devset_0", "TestSplit"], ["train", "validation", "test"]),
+        (["split=train", "split=heldout", "split=val"], ["train", "heldout", "validation"]),
+        (["en_trainset", "en_testset"], ["train", "test"]),
         (["training", "valid", "evaluation"], ["train", "validation", "test"]),
         (["train-00000-of-00002", "train-00001-of-00002", "val_1"], ["train", "train", "validation"]),
         (["train_part_01", "train2", "eval"], ["train", "train", "test"]),

@@ -149,10 +149,28 @@ def test_what_git_leaves_in_the_place_of_a_tokenizer_is_told(tmp_path: Path, nam
         load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
 
 
+def test_a_config_that_is_a_link_to_nothing_is_not_one_that_names_no_token(tmp_path: Path) -> None:
+    """As in a cache of the hub of which blobs were deleted."""
+    save(word_level(["<unk>"], ["</s>", "<|im_end|>"]), tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink(missing_ok=True)
+    (tmp_path / "tokenizer_config.json").symlink_to("../blobs/gone")
+    with pytest.raises(InputError, match=r"tokenizer_config\.json is a link to a file that is gone: download it again"):
+        load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
+
+
 def test_a_byte_order_mark_before_a_config_is_no_damage(tmp_path: Path) -> None:
     save(word_level(["<unk>", "end"]), tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "end"}', encoding="utf-8-sig")
     assert load_tokenizer(str(tmp_path), no_texts, "", tmp_path).special.eos == "end"
+
+
+def test_a_tokenizer_file_of_another_name_is_read_without_the_files_beside_it(tmp_path: Path) -> None:
+    """`tokenizer.save("wiki.json")` writes one file, wherever it is."""
+    folder = save(word_level(["<unk>", "end"], ["</s>"]), tmp_path, eos_token="end")
+    (folder / "tokenizer.json").rename(folder / "wiki.json")
+    assert load_tokenizer(str(folder / "wiki.json"), no_texts, "", tmp_path).special.eos == "</s>"
+    with pytest.raises(InputError, match=r"tokenizer_config\.json is not a whole tokenizer file"):
+        load_tokenizer(str(folder / "tokenizer_config.json"), no_texts, "", tmp_path)
 
 
 def test_damaged_tokenizer_is_told(tmp_path: Path) -> None:
