@@ -17,6 +17,7 @@ from analysis.figures.draw import save_plot
 from analysis.plots.arm_plots import LOSS, TRAINING_LOSS, loss_by_arm, training_loss_by_arm
 from analysis.results import load_with
 from analysis.tables.arm_lines import is_search
+from analysis.tables.planned import planned_trials
 from trainable import names
 from trainable.errors import InputError
 from trainable.record.run_record import read_record
@@ -36,10 +37,11 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
     if not results:
         raise InputError("RESULTS: give at least one run folder.")
     for folder, target in zip(results, _targets(results, out), strict=True):
-        results = load_with(folder, TRIAL_COLUMNS, CURVE_COLUMNS)
-        arms = read_record(folder).arms if (folder / names.RUN_FILE).is_file() else ()  # kept tables have no run.json
-        prefix = SEARCH_PREFIX if is_search(results.trials) else ""
-        drawn = [(LOSS, loss_by_arm(results, arms)), (TRAINING_LOSS, training_loss_by_arm(results, arms))]
+        loaded = load_with(folder, TRIAL_COLUMNS, CURVE_COLUMNS)
+        record = read_record(folder) if (folder / names.RUN_FILE).is_file() else None  # kept tables have no run.json
+        arms, plans = (record.arms, planned_trials(record)) if record else ((), None)
+        prefix = SEARCH_PREFIX if is_search(loaded.trials) else ""
+        drawn = [(LOSS, loss_by_arm(loaded, arms, plans)), (TRAINING_LOSS, training_loss_by_arm(loaded, arms, plans))]
         try:
             paths = [path for plot, data in drawn for path in save_plot(plot, data, target, prefix)]
         except OSError as error:

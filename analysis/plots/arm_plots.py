@@ -13,9 +13,10 @@ import pandas as pd
 from analysis.columns import ARM, EVAL_ROWS, ROLE
 from analysis.plots.looks import ArmLook, arm_label, arm_looks
 from analysis.plots.plot import GAIN_TITLE, LOSS_TITLE, Line, Panel, Plot, PlotData
-from analysis.results import Results
+from analysis.results import Findings, Results
 from analysis.tables.arm_lines import BUDGET, ENDS, HIGH, LOW, MEAN, PANEL, UNITS, arm_lines
 from analysis.tables.differences import gain_lines
+from analysis.tables.planned import planned_trials
 from analysis.wording import plural
 from trainable import names
 
@@ -66,30 +67,30 @@ def _title(key: tuple[Any, ...], lines: pd.DataFrame) -> str:
     return ", ".join(parts)
 
 
-def loss_by_arm(results: Results, arms: Sequence[str]) -> PlotData:
+def loss_by_arm(results: Results, arms: Sequence[str], plans: pd.DataFrame | None = None) -> PlotData:
     """Validation loss of each arm."""
     return PlotData(
         title="Validation loss by arm",
         note=f"{UNITS_NOTE}; a ring shows where a teacher ends. Plain cross-entropy, teacher off. Click an arm in the "
         "legend to hide it, drag to zoom.",
         y_title=LOSS_TITLE,
-        panels=arm_panels(arm_lines(results, names.EVAL_LOSS, arms)),
+        panels=arm_panels(arm_lines(results, names.EVAL_LOSS, arms, plans)),
     )
 
 
-def training_loss_by_arm(results: Results, arms: Sequence[str]) -> PlotData:
+def training_loss_by_arm(results: Results, arms: Sequence[str], plans: pd.DataFrame | None = None) -> PlotData:
     """Training loss of each arm; the arms have different objectives, so their losses do not compare."""
     return PlotData(
         title="Training loss by arm",
         note=f"{UNITS_NOTE}. Each arm has an objective of its own, so that arms cannot be compared by it.",
         y_title="training loss, each arm's own objective: do not compare arms",
-        panels=arm_panels(arm_lines(results, names.TRAIN_LOSS, arms)),
+        panels=arm_panels(arm_lines(results, names.TRAIN_LOSS, arms, plans)),
     )
 
 
-def gain_by_arm(results: Results, arms: Sequence[str]) -> PlotData | None:
+def gain_by_arm(results: Results, arms: Sequence[str], plans: pd.DataFrame | None = None) -> PlotData | None:
     """Gain of each arm, in the panels that have a guided one; None if there is no such panel."""
-    gain = gain_lines(results, arms)
+    gain = gain_lines(results, arms, plans)
     gain = gain[(gain[ROLE] != names.CONTROL).groupby([gain[key] for key in PANEL], dropna=False).transform("any")]
     if gain.empty:
         return None
@@ -102,11 +103,12 @@ def gain_by_arm(results: Results, arms: Sequence[str]) -> PlotData | None:
     )
 
 
-LOSS: Final = Plot(name="curves", make=lambda found: loss_by_arm(found.results, found.record.arms), has_tail=True)
-GAIN: Final = Plot(
-    name="gain", make=lambda found: gain_by_arm(found.results, found.record.arms), in_pictures=False, has_tail=True
-)
-TRAINING_LOSS: Final = Plot(
-    name="train_loss", make=lambda found: training_loss_by_arm(found.results, found.record.arms), on_page=False
-)
+def _of(found: Findings) -> tuple[Results, tuple[str, ...], pd.DataFrame]:
+    """What the plots of a run are made from."""
+    return found.results, found.record.arms, planned_trials(found.record)
+
+
+LOSS: Final = Plot(name="curves", make=lambda found: loss_by_arm(*_of(found)), has_tail=True)
+GAIN: Final = Plot(name="gain", make=lambda found: gain_by_arm(*_of(found)), in_pictures=False, has_tail=True)
+TRAINING_LOSS: Final = Plot(name="train_loss", make=lambda found: training_loss_by_arm(*_of(found)), on_page=False)
 PLOTS: Final = (LOSS, GAIN, TRAINING_LOSS)

@@ -38,6 +38,7 @@ SAME_BUDGET: Final = 0.02
 PANEL: Final = [LAYERS, BUDGET, EVAL_ROWS]
 NOTE: Final = "note"  # what the legend adds about an arm's units
 ARM_INDEX: Final = "arm_index"  # of an arm in the study's list; arms that it does not list come last
+_MISSING: Final = "missing"  # state of a planned trial that the run does not have
 MEAN, LOW, HIGH, UNITS, ENDS = "mean", "low", "high", "units", "teacher_ends"
 
 
@@ -46,14 +47,17 @@ def is_search(trials: pd.DataFrame) -> bool:
     return bool((trials[ROLE] == names.SEARCH).any())
 
 
-def arm_lines(results: Results, column: str, arms: Sequence[str] = ()) -> pd.DataFrame:
+def arm_lines(
+    results: Results, column: str, arms: Sequence[str] = (), plans: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """One row an arm, panel and step: mean, low and high of `column` over units, and how many units there are.
 
+    plans: the planned trials (`analysis.tables.planned`), whose units the note counts too.
     Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, arm_index (in `arms`, the study's
     list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher is silent; infinity
     if it never ends; NaN for a control).
     """
-    shown = shown_trials(results, arms)
+    shown = shown_trials(results, arms, plans)
     keys = [*PANEL, ARM, ARM_INDEX, ROLE, NOTE]
     own = results.curves[[TRIAL, names.STEP, column]].dropna()
     points = own[np.isfinite(own[column].astype(float))].merge(shown[[TRIAL, *keys, ENDS]], on=TRIAL)
@@ -65,26 +69,30 @@ def arm_lines(results: Results, column: str, arms: Sequence[str] = ()) -> pd.Dat
     return whole[whole[UNITS] == whole["everyone"]].drop(columns="everyone").reset_index(drop=True)
 
 
-def shown_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
+def shown_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame | None = None) -> pd.DataFrame:
     """The trials that are drawn, with their arm and its index in `arms`, note, panel and the end of their teacher."""
     trials = results.trials
-    chosen = _of_search(trials) if is_search(trials) else _of_comparison(results, arms)
+    chosen = _of_search(trials) if is_search(trials) else _of_comparison(results, arms, plans)
     never = np.where(chosen[MIN_WEIGHT].astype(float) > 0, np.inf, chosen[TEACHER_STEPS].astype(float))
     ends = np.where(chosen[ROLE] == names.CONTROL, np.nan, never)
     rows = chosen[EVAL_ROWS].astype("float64") if EVAL_ROWS in chosen else np.nan
     return chosen.assign(**{ENDS: ends, BUDGET: _budgets(chosen), EVAL_ROWS: rows}).reset_index(drop=True)
 
 
-def named_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
+def named_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame | None = None) -> pd.DataFrame:
     """The trials of a comparison, in any state, with their arm, its index in `arms`, and budget.
 
-    Where learning rates vary, of each arm those at the rate with its lowest mean validation loss.
+    Where learning rates vary, of each arm those at the rate with its lowest mean validation loss. With `plans`, planned
+    trials that the run lacks are among them.
     """
     trials = results.trials
     tuned = LEARNING_RATE in trials and trials[LEARNING_RATE].nunique() > 1
     if tuned:
         own = [*GROUP, ARM, LEARNING_RATE]
         trials = trials.merge(pair(results, LEARNING_RATE)[own].drop_duplicates(), on=own)
+    if plans is not None:
+        missing = plans[~plans[TRIAL].isin(results.trials[TRIAL])]
+        trials = pd.concat([trials, missing.assign(**{STATE: _MISSING})], ignore_index=True)
     named = [_arm(row) for _, row in trials.iterrows()]
     indices = [arms.index(arm) if arm in arms else len(arms) for arm in named]
     if tuned:
@@ -92,12 +100,13 @@ def named_trials(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
     return trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
 
 
-def _of_comparison(results: Results, arms: Sequence[str]) -> pd.DataFrame:
+def _of_comparison(results: Results, arms: Sequence[str], plans: pd.DataFrame | None) -> pd.DataFrame:
     """The finished trials of each arm in the units that all arms have; for an arm without any, all its trials."""
-    trials = named_trials(results, arms)
+    trials = named_trials(results, arms, plans)
     panel = [LAYERS, BUDGET, *([EVAL_ROWS] if EVAL_ROWS in trials else [])]
     parts = [_in_common_units(part) for _, part in trials.groupby(panel, dropna=False)]
-    return pd.concat(parts or [trials.assign(**{NOTE: ""})]).loc[lambda table: sorted(table.index)]
+    shown = pd.concat(parts or [trials.assign(**{NOTE: ""})]).loc[lambda table: sorted(table.index)]
+    return shown[shown[STATE] != _MISSING]
 
 
 def _in_common_units(panel: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from trainable import names
 PANEL_NAME: Final = "panel"
 
 
-def gain_lines(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
+def gain_lines(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame | None = None) -> pd.DataFrame:
     """`arm_lines` of the gain: at each step over the control of the same panel, seed and fold, 0 for a control."""
     shown = shown_trials(results)
     points = results.curves[[TRIAL, names.STEP, names.EVAL_LOSS]].merge(shown[[TRIAL, ROLE, *PANEL, *UNIT]], on=TRIAL)
@@ -25,7 +25,7 @@ def gain_lines(results: Results, arms: Sequence[str] = ()) -> pd.DataFrame:
     paired = beside_controls(points, same)
     others = results.curves.drop(columns=names.GAIN, errors="ignore")
     curves = others.merge(paired[[TRIAL, names.STEP, names.GAIN]], on=[TRIAL, names.STEP], how="left")
-    return arm_lines(Results(results.trials, curves), names.GAIN, arms)
+    return arm_lines(Results(results.trials, curves), names.GAIN, arms, plans)
 
 
 def between_controls(results: Results) -> pd.DataFrame:

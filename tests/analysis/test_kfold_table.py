@@ -32,7 +32,7 @@ def keep(folder: Path, trials: pd.DataFrame) -> Path:
     """A folder of kept tables."""
     folder.mkdir(exist_ok=True)
     trials.to_parquet(folder / names.TRIALS_TABLE)
-    pd.DataFrame({"trial": []}).to_parquet(folder / names.CURVES_TABLE)
+    trials[["trial", names.STEP, names.EVAL_LOSS]].to_parquet(folder / names.CURVES_TABLE)
     return folder
 
 

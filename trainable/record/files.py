@@ -32,7 +32,9 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as stream:
+        # A path may hold bytes that are no text (names made on other systems): written as \\udc.., they end no report.
+        encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
+        with open(temporary, mode, encoding=encoding, errors=errors) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

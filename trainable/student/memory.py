@@ -1,10 +1,12 @@
 """Peak memory of one trial, in a process that may have run others before it.
 
 A process' high-water mark never falls: on a reused worker the second trial would show the first one's peak. So the mark
-is set back when a trial begins, through /proc/self/clear_refs on Linux and through PyTorch on CUDA. Where it cannot be
-set back, a mark that rises while the trial runs is the trial's own, and one that does not is not told.
+is set back when a trial begins, through /proc/self/clear_refs on Linux and through PyTorch on CUDA; and what an earlier
+trial has freed, but the allocator has kept (1 GiB after six layers), goes back to the system before. Where the mark
+cannot be set back, one that rises while the trial runs is the trial's own, and one that does not is not told.
 """
 
+import ctypes
 import math
 import re
 import resource
@@ -45,6 +47,8 @@ class PeakMemory:
 def _clear() -> bool:
     """Set the process' high-water mark back; whether that worked."""
     try:
+        if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc's
+            trim(0)
         _CLEAR.write_text(_RESET_PEAK)
         found = _resident_kib()
         return found["VmHWM"] <= found["VmRSS"] + _SLACK_KIB

@@ -10,6 +10,8 @@ from comparisons import comparison, name_arm, plan_all
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
 from analysis.kinds import sections
+from analysis.plots import arm_plots
+from analysis.plots.plot import Line, Plot
 from analysis.results import read_findings
 from analysis.sections.document import markdown
 from trainable import names
@@ -100,6 +102,24 @@ def test_folders_that_are_gone_are_counted_against_the_plan(tmp_path: Path) -> N
     assert f"Missing (not begun yet, or their folders are gone): {', '.join(f.name for f in gone)}." in text
     write_json(run / names.RUN_FILE, read_json(run / names.RUN_FILE) | {"complete": True})
     assert "Missing (their folders are gone): " in summary(run)
+
+
+@pytest.mark.parametrize("lost", ["*-s4", "none-L1-s4", "linear-T60-min0-L1-s4"])
+def test_pictures_count_against_the_plan_as_tables_do(tmp_path: Path, lost: str) -> None:
+    run = folds(tmp_path / "run", {"linear 240": [0.1] * 5, "step 588": [0.2] * 5})
+    whole = [line.legend for plot in arm_plots.PLOTS for line in lines_of(plot, run)]
+    assert not any(" of 5 units" in legend for legend in whole)
+    for folder in (run / names.TRIALS_FOLDER).glob(lost):
+        shutil.rmtree(folder)
+    for plot in (arm_plots.LOSS, arm_plots.TRAINING_LOSS):
+        assert all("4 of 5 units" in line.legend for line in lines_of(plot, run))
+    assert len(whole) == sum(len(lines_of(plot, run)) for plot in arm_plots.PLOTS)
+
+
+def lines_of(plot: Plot, run: Path) -> list[Line]:
+    data = plot.make(read_findings(run))
+    assert data is not None
+    return [line for panel in data.panels for line in panel.lines]
 
 
 def test_a_whole_comparison_says_nothing_of_the_plan(tmp_path: Path) -> None:

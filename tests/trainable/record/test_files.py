@@ -23,6 +23,13 @@ def test_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert names_in(path.parent) == ["file"]
 
 
+def test_text_with_a_path_that_is_no_text_is_written(tmp_path: Path) -> None:
+    """As of names in Latin-1, which other systems have left on a disk."""
+    with atomic_file(tmp_path / "file", "w") as stream:
+        stream.write("run " + os.fsdecode(b"caf\xe9"))
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "run caf\\udce9"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_error_leaves_the_old_file_and_no_temporary(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"

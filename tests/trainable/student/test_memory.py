@@ -1,6 +1,7 @@
 """A trial's own peak of memory, whatever ran in its process before."""
 
 import math
+import platform
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,21 @@ def test_a_small_trial_after_a_large_one_has_a_small_peak() -> None:
     small = PeakMemory(CPU)
     take(20)
     assert first - small.mib() > 200
+
+
+@pytest.mark.skipif(not can_be_set_back(), reason="/proc/self/clear_refs does not work here")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_what_a_large_trial_has_freed_does_not_count_for_the_next() -> None:
+    """As models do, in pieces that the allocator keeps for later as long as anything lies above them."""
+    large = PeakMemory(CPU)
+    pieces = [torch.ones(16 * 1024) for _ in range(300 * MIB // 2**16)]
+    above = torch.ones(1024)
+    first = large.mib()
+    del pieces
+    small = PeakMemory(CPU)
+    take(20)
+    assert first - small.mib() > 200
+    assert above.numel() == 1024
 
 
 @pytest.mark.skipif(not can_be_set_back(), reason="/proc/self/clear_refs does not work here")
