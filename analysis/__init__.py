@@ -10,11 +10,21 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+
+def working_directory() -> Path:
+    """The working directory of a command; where it has been removed, one sentence and exit status 2."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        print("error: the working directory has been removed: change to one that exists.", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 _is_command = sys.argv[:1] == ["-m"]  # so Python calls `python -m analysis.summary` while it imports this
 if _is_command:
     # It looks in the working directory first, where a file of the user's named trainable.py or json.py would be
     # imported in place of the library's. The process is the command's own, so its path is, too.
-    _working_directory, _home = Path.cwd(), Path(__file__).parents[1]
+    _working_directory, _home = working_directory(), Path(__file__).parents[1]
     sys.path[:] = [one for one in sys.path if Path(one).absolute() != _working_directory or _working_directory == _home]
 
 

@@ -16,6 +16,7 @@ import tyro
 from analysis.command import RunPath, run_command, shown, write_or_say
 from analysis.page.html_page import page
 from analysis.results import read_findings
+from trainable.errors import require
 from trainable.record.files import atomic_file
 
 REPORT_FILE: Final = "report.html"
@@ -41,6 +42,7 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], out: Path | None = None)
         out: the page (default: report.html in the run folder)
     """
     target = out or run / REPORT_FILE
+    require(not target.is_dir(), f"--out {out} is a folder: name a file in it, such as {REPORT_FILE}.")
     if not write_or_say(target, lambda path: write_report(run, path, shown(run)), "--out FILE"):
         sys.exit(2)
     print(shown(target))

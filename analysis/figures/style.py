@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
@@ -15,8 +15,13 @@ from analysis.plots.looks import MIN_WEIGHT_COLOURS
 from trainable.record.files import atomic_file
 
 DPI: Final = 150
-# A dollar sign in a name is no formula, whatever the user's own matplotlibrc says.
-PLAIN_TEXT: Final[dict[Any, Any]] = {"text.parse_math": False, "text.usetex": False}
+# matplotlib's own settings, whatever a matplotlibrc of the user's or in the working directory says; but a dollar sign
+# in a name is no formula.
+PLAIN_TEXT: Final[dict[Any, Any]] = {
+    **{name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")},
+    "text.parse_math": False,
+    "text.usetex": False,
+}
 MIN_WEIGHT_MAP: Final[Colormap] = LinearSegmentedColormap.from_list("floors", MIN_WEIGHT_COLOURS)
 GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
 

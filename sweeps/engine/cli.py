@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from analysis import working_directory
 from analysis.printing import steady_output
 from sweeps.engine import termination
 from sweeps.engine.checks import check_device, check_effects, check_inputs, check_resources, check_shares
@@ -64,6 +65,7 @@ def main(
         if (said := ensure_home()) is not None:
             console.print(said)
         try:
+            working_directory()
             arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
             options = tyro.cli(
                 options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,)

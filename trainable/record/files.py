@@ -99,7 +99,7 @@ def read_foreign_json(path: Path) -> dict[str, Any]:
 
 def _read_object(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks it
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin a file with a mark
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8

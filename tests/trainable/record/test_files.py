@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainable.errors import DamagedFile, InputError
-from trainable.record.files import atomic_file, fingerprint, read_json, sha256_of_file, write_json
+from trainable.record.files import atomic_file, fingerprint, read_foreign_json, read_json, sha256_of_file, write_json
 
 
 def names_in(folder: Path) -> list[str]:
@@ -114,3 +114,8 @@ def test_fingerprint_tells_values_apart() -> None:
 def test_checksum_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256_of_file(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_json_with_the_mark_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + b'{"vocab_size": 7}')
+    assert read_foreign_json(tmp_path / "config.json") == {"vocab_size": 7}

@@ -1,0 +1,26 @@
+"""Import matplotlib whatever backend the surroundings name: pictures here go to files and need none.
+
+Jupyter and Colab set MPLBACKEND for each command that a cell starts. Where that backend is not installed beside this
+project, matplotlib refuses to be imported, and no sweep would start. So the packages that draw import this first.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+BACKEND_VARIABLE: Final = "MPLBACKEND"
+
+
+@contextmanager
+def _no_backend_named() -> Iterator[None]:
+    before = os.environ.pop(BACKEND_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[BACKEND_VARIABLE] = before
+
+
+with _no_backend_named():
+    import matplotlib  # noqa: F401

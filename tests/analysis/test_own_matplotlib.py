@@ -1,0 +1,46 @@
+"""Pictures are the same whatever the surroundings say about matplotlib, and no command ends for want of a backend."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from comparisons import comparison
+from paths import child_environment
+
+STYLE = """text.usetex: True
+font.size: 30
+font.family: Nonexistent
+figure.dpi: 10
+lines.linewidth: 9
+axes.facecolor: black
+"""
+
+
+def curves_of(run: Path, out: str, working_directory: Path, **environment: str) -> bytes:
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.curves", str(run), "--out", str(run.parent / out)],
+        cwd=working_directory,
+        env=child_environment(**environment),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return (run.parent / out / "curves.png").read_bytes()
+
+
+def test_a_notebooks_backend_and_a_style_in_the_working_directory_change_no_picture(tmp_path: Path) -> None:
+    """Jupyter and Colab name a backend for the commands of a cell; it need not be installed beside this project."""
+    run = comparison(tmp_path / "run")
+    plain = curves_of(run, "plain", tmp_path)
+    (tmp_path / "styled").mkdir()
+    (tmp_path / "styled" / "matplotlibrc").write_text(STYLE)
+    notebook = curves_of(run, "notebook", tmp_path / "styled", MPLBACKEND="module://not_installed.backend_inline")
+    assert notebook == plain
+
+
+def test_the_variable_stays_as_it_was_for_the_children_of_a_process() -> None:
+    code = "import os, analysis.summary; print(os.environ['MPLBACKEND'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(MPLBACKEND="module://x"), capture_output=True, text=True
+    )
+    assert done.stdout == "module://x\n", done.stderr
