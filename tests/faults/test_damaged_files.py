@@ -330,7 +330,8 @@ def unfinished_trial(config: TrialConfig, data: RunData, folder: Path) -> tuple[
     run.open_trial(TrialPlan(name=CONTROL, role=names.CONTROL, control=CONTROL, config=config))
     checkpoint = run.trial(CONTROL) / names.CHECKPOINT_FILE
     for row in reports_of(config, data, checkpoint, die_at=15):
-        append_row(run.trial(CONTROL) / names.LEDGER_FILE, row | {names.STEP: int(row[names.STEP])})
+        numbers = {key: float(value) for key, value in row.items()} | {names.STEP: int(row[names.STEP])}
+        append_row(run.trial(CONTROL) / names.LEDGER_FILE, numbers)
     return run, checkpoint
 
 

@@ -274,7 +274,7 @@ def test_pickles_for_tunes_own_files_and_the_journal_are_not_read_on_resumption(
         (run.path / "tune" / "attempt-1" / name).write_bytes(PICKLE)
     (run.path / names.JOURNAL_FILE).write_bytes(PICKLE)
     assert run.trials() == [] and run.new_attempt() == "attempt-2"
-    StudyJournal(run.files).start({1: []})
+    StudyJournal(run.files, "study run").start({1: []})
     assert PICKLE not in (run.path / names.JOURNAL_FILE).read_bytes()
 
 
