@@ -54,7 +54,7 @@ def open_csv(paths: Sequence[Path], kind: str, column: str) -> RowSource:
 
 
 def _place(header: list[str], column: str, path: Path, kind: str) -> int:
-    """Which column is meant."""
+    """Number of the column that holds the text."""
     found = header.count(column)
     require(found < 2, f"{path} has {found} columns {column!r}: rename or remove all but one.")
     require(bool(header), f"line 1 of {path} is blank, where the columns are named: remove it.")
