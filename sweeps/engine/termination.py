@@ -31,7 +31,7 @@ def taken_like_ctrl_c() -> Iterator[None]:
 
 
 def exit_status() -> int:
-    """Exit status of an interrupted command, as shells have it: 143 after SIGTERM, 129 after SIGHUP, 130 after Ctrl-C."""
+    """Exit status of an interrupted command, as in shells: 143 after SIGTERM, 129 after SIGHUP, 130 after Ctrl-C."""
     return 128 + (_came[0] if _came else signal.SIGINT)
 
 
