@@ -14,6 +14,7 @@ from torch import Tensor
 from trainable.config import LoopConfig
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.ranks import ALONE, Ranks
+from trainable.teacher.device_rows import to_device
 from trainable.text.blocks import TokenBlocks
 
 
@@ -57,7 +58,7 @@ def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device)
     if blocks.lengths_B is not None:
         target_BxT[np.arange(1, ids_BxT.shape[1]) >= blocks.lengths_B[numbers_B, None]] = IGNORE_INDEX
     context_BxT = ids_BxT[:, :-1]
-    return Batch(_to_device(context_BxT, device), _to_device(target_BxT, device), context_BxT)
+    return Batch(to_device(context_BxT, device), to_device(target_BxT, device), context_BxT)
 
 
 def count_targets(blocks: TokenBlocks, numbers_N: np.ndarray) -> int:
@@ -72,9 +73,3 @@ def eval_batches(blocks: TokenBlocks, batch_blocks: int, device: torch.device, r
     """All blocks in order, in batches; of several ranks, each takes every `ranks.size`-th batch."""
     for first in ranks.turns(range(0, len(blocks.ids_BxT), batch_blocks)):
         yield make_batch(blocks, np.arange(first, min(first + batch_blocks, len(blocks.ids_BxT))), device)
-
-
-def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array on the device; from page-locked memory, so that the host need not wait for the copy to a GPU."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -51,7 +51,7 @@ class DeviceRows:
 
         # 2 on the device: the row of each number, and its place in the table
         facts_3xC1 = np.stack([np.append(contexts_C, 0), np.append(length_C, 0), self.bound_C1])
-        contexts_C1, length_C1, self.first_C1 = _to_device(facts_3xC1, table.device)
+        contexts_C1, length_C1, self.first_C1 = to_device(facts_3xC1, table.device)
         self.contexts_C = contexts_C1[:-1]
         total = int(self.bound_C1[-1])
         row_C1 = torch.arange(len(contexts_C1), dtype=torch.int32, device=table.device)
@@ -102,8 +102,8 @@ class DeviceRows:
         return tile
 
 
-def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """A copy on the device, for which the host does not wait."""
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array on a device; copied from page-locked memory, so that the host does not wait for a GPU."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 

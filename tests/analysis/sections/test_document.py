@@ -1,4 +1,4 @@
-"""Nothing of a user's is markup, in any form of a report, and commands can be pasted from each."""
+"""Names and text of a user are never markup, in any form of a report; commands can be pasted from each."""
 
 import io
 import re

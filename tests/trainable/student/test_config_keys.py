@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_llama import LLAMA
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
@@ -14,14 +15,6 @@ from trainable.student.config_keys import ARCHITECTURE, QUIET, SET, key_lines
 from trainable.student.model import build_model
 from trainable.student.train import batch_loss
 
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 320,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 64,
-}
 # key -> a value that a real file has, and what the plan says of it
 SAID = {
     "pad_token_id": (2, "pad_token_id 2 set to none"),

@@ -6,20 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from small_llama import LLAMA
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
 from trainable.student.model import PRESETS
 from trainable.student.tiny_batch import check_trains
-
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 320,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 64,
-}
 
 
 def folder(path: Path, **changes: Any) -> ModelConfig:
