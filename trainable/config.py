@@ -126,7 +126,11 @@ class TrialConfig:
 
 
 DEFAULT = TrialConfig()
-YOUNGER = (("tokens", "eos"), ("corpus", "split"))  # settings that came after runs were recorded
+YOUNGER = (
+    ("tokens", "eos"),
+    ("corpus", "split"),
+    ("corpus", "eval_half"),
+)  # settings that came after runs were recorded
 
 
 def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:

@@ -44,6 +44,9 @@ ARM: Final = "arm"  # a guided trial that a study names
 SEARCH: Final = "search"  # a guided trial that the searcher proposed and ASHA may stop
 CONFIRM: Final = "confirm"  # the best schedule of a depth again, on seeds the search has not seen
 
+# Kinds of teacher that know nothing of what follows what: a sceptic's rivals of the others.
+CONTENT_FREE: Final = ("uniform", "unigram", "shuffled", "ramp")
+
 # How a trial ended.
 RUNNING: Final = "running"
 FINISHED: Final = "finished"  # ran all its steps
