@@ -37,9 +37,9 @@ class SearchOptions(Options):
     layers: tuple[int, ...] = (1, 2)
     """depths to search, each by itself"""
     teachers: tuple[TeacherKind, ...] = ("uniform", "bigram")
-    """arms beside the control; uniform, ramp, unigram and shuffled know nothing of the text that a student could use"""
+    """arms beside the control; uniform, ramp, unigram and shuffled know no bigrams of the text"""
     rates: tuple[float, ...] | None = None
-    """learning rates that every arm searches, smallest first (default: a third of the setting's, its own, three times)"""
+    """learning rates that every arm searches, smallest first (default: the setting's, a third, three times)"""
     warmup_steps: tuple[int, ...] | None = None
     """warm-up steps that the control searches, smallest first (default: half of the setting's, its own, twice)"""
     schedules: tuple[Schedule, ...] = ("linear", "exponential", "reciprocal")

@@ -64,6 +64,11 @@ class Comparison:
         return None
 
     @property
+    def steps_of_search(self) -> int:
+        """Optimizer steps of the base; nothing is searched."""
+        return self.base.loop.steps
+
+    @property
     def depths(self) -> tuple[int, ...]:
         """Numbers of layers that it trains, in ascending order."""
         return tuple(sorted({config.model.layers for config in self.configs()}))

@@ -47,7 +47,9 @@ class Group:
         space, settings = (self.control or self).arm.space, flatten(self.base)
 
         def distance(point: Point) -> float:
-            return sum(abs(value - settings[key]) / max(abs(settings[key]), 1e-12) for key, value in point.items())
+            return float(
+                sum(abs(value - settings[key]) / max(abs(settings[key]), 1e-12) for key, value in point.items())
+            )
 
         return min(points(space), key=distance)
 

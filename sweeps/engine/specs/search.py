@@ -94,9 +94,9 @@ class Sweep:
 
     def largest(self) -> list[TrialConfig]:
         """The greatest depth of each arm's model."""
-        deepest = {"model.layers": max(self.layers)}
-        models = {config.model: config for arm in self.arms for config in [override(self.base, arm.changes | deepest)]}
-        return list(models.values())
+        deepest = {"model.layers": max(self.layers), "corpus.eval_half": CHOOSING}
+        configs = [override(self.base, {**arm.changes, **deepest}) for arm in self.arms]
+        return list({config.model: config for config in configs}.values())
 
     def trial_names(self) -> Iterator[str]:
         """Names of every setting of every group, and of its claims."""
@@ -220,7 +220,7 @@ def _check_search(sweep: Sweep) -> None:
         raise InputError(f"num_samples is {sweep.num_samples}: give at least 1 trial for each group.")
     if sweep.search_steps is not None and not 1 <= sweep.search_steps <= sweep.base.loop.steps:
         raise InputError(
-            f"search_steps is {sweep.search_steps} but a claim has {sweep.base.loop.steps} steps: give fewer or as many."
+            f"search_steps is {sweep.search_steps} but a claim has {sweep.base.loop.steps} steps: give at most that."
         )
     if not sweep.margin >= 0:
         raise InputError(f"margin is {sweep.margin}: give a number of nats per token of at least 0.")

@@ -7,8 +7,8 @@ Another kind of run is a class with these members, a line in `KINDS`, and an ord
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Protocol
 
-from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.search import Sweep
 from sweeps.engine.specs.workload import Workload
 from trainable.config import TrialConfig
@@ -35,6 +35,10 @@ class Spec(Protocol):
     @property
     def asha(self) -> AshaSpec | None:
         """How trials that fall behind are stopped; None: all run to their end."""
+
+    @property
+    def steps_of_search(self) -> int:
+        """Optimizer steps of a trial that may be stopped early."""
 
     @property
     def trials(self) -> int:
