@@ -126,11 +126,8 @@ class TrialConfig:
 
 
 DEFAULT = TrialConfig()
-YOUNGER = (
-    ("tokens", "eos"),
-    ("corpus", "split"),
-    ("corpus", "eval_half"),
-)  # settings that came after runs were recorded
+# Settings that came after runs were recorded.
+YOUNGER = (("tokens", "eos"), ("corpus", "split"), ("corpus", "eval_half"))
 
 
 def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:

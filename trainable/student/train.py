@@ -40,7 +40,7 @@ Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """What a run reads: two sets of blocks, and the teacher's table (None for a control)."""
+    """What a run reads: two sets of blocks, and the teacher's table (None for a control or a ramp)."""
 
     train: TokenBlocks
     eval: TokenBlocks
@@ -152,8 +152,8 @@ def pick_device(loop: LoopConfig) -> torch.device:
 
 
 def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Teacher | None:
-    """The teacher at work, or None for a control."""
-    if config.teacher.schedule == "none":
+    """The teacher at work; None for a control, and for a ramp, which takes from the weight of the text alone."""
+    if config.teacher.schedule == "none" or not config.teacher.has_table:
         return None
     if data.table is None:
         raise InputError(f"schedule {config.teacher.schedule} needs a bigram table, and the run was given none.")
@@ -187,10 +187,10 @@ def backward(
     """Make the gradients of an optimizer step, over all micro-batches and ranks; return its mean loss, nats per token.
 
     The loss is a tensor on the model's device: nothing here waits for a GPU. Once the teacher's weight is 0, a guided
-    step is a plain one.
+    step is a plain one. Without a teacher, a weight above 0 is that of a ramp: the loss is (1 - w) times the plain one.
     """
     # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
-    guidance = None
+    guidance, text_weight = None, 1 - weight if teacher is None else 1.0
     if teacher is not None and weight > 0:
         contexts_N = np.concatenate([batch.host_context_BxT.flatten() for batch in batches])
         guidance = teacher.guide(output_matrix(model), contexts_N, weight)
@@ -199,7 +199,7 @@ def backward(
     step_loss = torch.zeros((), device=model.device)
     for batch in batches:
         with autocast:
-            loss = batch_loss(model, batch, guidance) / targets
+            loss = batch_loss(model, batch, guidance) * text_weight / targets
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         step_loss += loss.detach()
 
