@@ -36,6 +36,7 @@ REPORT_COLUMNS: Final = (
     TIMESTAMP,
 )
 
+MARGIN: Final = 0.03  # nats per token below which a difference is no effect, unless a run says otherwise
 UNREAD_TOLD: Final = 0.01  # share of rows that a tokenizer cannot read, above which it is a warning
 
 # What a trial is for.
@@ -43,6 +44,9 @@ CONTROL: Final = "control"  # no teacher; the other side of every pair
 ARM: Final = "arm"  # a guided trial that a study names
 SEARCH: Final = "search"  # a guided trial that the searcher proposed and ASHA may stop
 CONFIRM: Final = "confirm"  # the best schedule of a depth again, on seeds the search has not seen
+
+# Kinds of teacher that know nothing of what follows what: a sceptic's rivals of the others.
+CONTENT_FREE: Final = ("uniform", "unigram", "shuffled", "ramp")
 
 # How a trial ended.
 RUNNING: Final = "running"
