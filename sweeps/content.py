@@ -79,6 +79,7 @@ def content(options: ContentOptions) -> Sweep:
         search_steps=search_steps,
         extend_rates=True,
         margin=options.margin,
+        registered=True,
     )
 
 

@@ -44,7 +44,7 @@ def passed_gate(run: Path | str) -> TrialConfig:
         f"--gate is {folder.address}, which is no complete run of sweeps/content_gate.py: give one.",
     )
     best = folder.finished()[0]
-    own = record.teacher and (record.teacher.eval_loss or record.teacher.kneser_ney_loss)
+    own = None if record.teacher is None else record.teacher.own_loss
     if own is None or best.loss > own - BELOW:
         raise InputError(
             f"the best control of {folder.address} ended at {best.loss:.4f}, not {BELOW} below the teacher's own loss "

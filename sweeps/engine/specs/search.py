@@ -39,6 +39,7 @@ class Sweep:
     search_steps: int | None = None  # of a searched trial; None: as of a claim
     extend_rates: bool = False  # a winner at an end of its rates gets one more rate
     margin: float = MARGIN  # of the verdict, nats per token
+    registered: bool = False  # its plan and rules are committed before it runs: run.json names the commit
 
     def __post_init__(self) -> None:
         if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 1:
@@ -177,14 +178,15 @@ class Sweep:
             "search_steps": self.search_steps,
             "extend_rates": self.extend_rates,
             "margin": self.margin,
+            "registered": self.registered,
         }
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> "Sweep":
         """The inverse of `to_dict`."""
-        plain = ("study", "question", "search", "num_samples", "search_seed", "search_steps", "extend_rates", "margin")
+        plain = ("study", "question", "search", "num_samples", "search_seed", "search_steps", "extend_rates")
         return cls(
-            **{key: tree[key] for key in plain},
+            **{key: tree[key] for key in (*plain, "margin", "registered")},
             base=from_dict(tree["base"]),
             layers=tuple(tree["layers"]),
             arms=tuple(map(SearchArm.from_dict, tree["groups"])),
