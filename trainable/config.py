@@ -20,6 +20,7 @@ from trainable.teacher.settings import EntryOf
 from trainable.teacher.settings import Schedule as Schedule
 from trainable.teacher.settings import Smoothing as Smoothing
 from trainable.teacher.settings import TeacherConfig as TeacherConfig
+from trainable.teacher.settings import TeacherKind as TeacherKind
 from trainable.text.settings import CorpusConfig as CorpusConfig
 from trainable.text.settings import Packing as Packing
 from trainable.text.settings import TeacherRows as TeacherRows

@@ -13,7 +13,8 @@ from itertools import product
 from typing import Any, ClassVar
 
 from sweeps.engine.specs.pairs import control_plan, paired_plan
-from sweeps.engine.specs.trial_names import keys_of_units
+from sweeps.engine.specs.trial_names import NO_TEACHER, keys_of_units
+from sweeps.engine.specs.workload import Workload
 from trainable import names
 from trainable.config import TrialConfig, flatten, from_dict, override, to_dict
 from trainable.errors import InputError
@@ -63,6 +64,11 @@ class Comparison:
         return None
 
     @property
+    def steps_of_search(self) -> int:
+        """Optimizer steps of the base; nothing is searched."""
+        return self.base.loop.steps
+
+    @property
     def depths(self) -> tuple[int, ...]:
         """Numbers of layers that it trains, in ascending order."""
         return tuple(sorted({config.model.layers for config in self.configs()}))
@@ -85,6 +91,14 @@ class Comparison:
         values = {flatten(plan.config)[key] for plan in plans}
         varied = len(values) > 1 and key in ("model.layers", "corpus.fold", "seed")
         return varied or flatten(self.base)[key] not in values
+
+    def workloads(self) -> list[Workload]:
+        """Every trial to its end, those of one shape together."""
+        alike: dict[tuple[Any, ...], list[TrialConfig]] = {}
+        for config in self.configs():
+            guided = config.teacher.schedule != NO_TEACHER
+            alike.setdefault((config.model, config.loop, data_key(config), guided), []).append(config)
+        return [Workload(config=same[0], trials=len(same), steps=same[0].loop.steps) for same in alike.values()]
 
     def plan_lines(self) -> list[str]:
         """Lines of the plan: arms, units, cost."""
