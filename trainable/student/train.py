@@ -26,9 +26,10 @@ from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
 from trainable.student.late_loss import StepLosses, check_finite
 from trainable.student.memory import PeakMemory
-from trainable.student.model import build_model, hidden_states, output_matrix
+from trainable.student.model import build_model, hidden_states, output_bias, output_matrix
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.ranks import ALONE, Ranks
+from trainable.student.unigram import log_unigram
 from trainable.teacher.guidance import Guidance, Teacher
 from trainable.teacher.schedules import teacher_weight
 from trainable.teacher.table import BigramTable
@@ -66,8 +67,13 @@ def train(
     memory = PeakMemory(device)
     autocast = torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=loop.precision != "float32")
     scaler = torch.amp.GradScaler(device.type, enabled=loop.precision == "float16" and device.type == "cuda")
+    unigram_V = log_unigram(data.train)
     model = build_model(
-        config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=config.seed
+        config.model,
+        vocab_size=data.train.vocab_size,
+        context=config.tokens.context,
+        seed=config.seed,
+        unigram_V=unigram_V,
     ).to(device)
     optimizer = make_optimizer(model, config.optimizer)
     teacher = make_teacher(config, data, device)
@@ -193,7 +199,7 @@ def backward(
     guidance, text_weight = None, 1 - weight if teacher is None else 1.0
     if teacher is not None and weight > 0:
         contexts_N = np.concatenate([batch.host_context_BxT.flatten() for batch in batches])
-        guidance = teacher.guide(output_matrix(model), contexts_N, weight)
+        guidance = teacher.guide(output_matrix(model), contexts_N, weight, output_bias(model))
 
     # 2 each micro-batch adds to the gradients
     step_loss = torch.zeros((), device=model.device)
@@ -205,7 +211,7 @@ def backward(
 
     # 3 the chain rule through the teacher's rows, then the sum over ranks
     if guidance is not None:
-        guidance.close(output_matrix(model))
+        guidance.close(output_matrix(model), output_bias(model))
     ranks.sum_gradients(model)
     return ranks.sum(step_loss)
 
@@ -213,9 +219,8 @@ def backward(
 def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
     """Summed guided loss of a micro-batch, in nats."""
     hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
-    return guided_loss(
-        hidden_NxD, output_matrix(model), batch.context_BxT.flatten(), batch.target_BxT.flatten(), guidance
-    )
+    context_N, target_N = batch.context_BxT.flatten(), batch.target_BxT.flatten()
+    return guided_loss(hidden_NxD, output_matrix(model), context_N, target_N, guidance, output_bias(model))
 
 
 def count_step(state: RunState, targets: int, seconds: float) -> None:
