@@ -15,7 +15,6 @@ The rules of the verdict (analysis/tables/verdict.py) and this plan are committe
 run.json names that commit. All runs are reported, diverged ones too.
 """
 
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ TEACHERS: Mapping[str, dict[str, Any]] = {
 }
 SECONDARY = ("shuffled", "ramp")
 BIAS = {"model.output_bias": "unigram"}
-WITH_BIAS = "{}, unigram bias"
+WITH_BIAS = "{} with bias"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,7 @@ def content_arms(options: StudyOptions, base: TrialConfig, search_steps: int) ->
     """The arms in the order of the report: without a bias, with it, secondary ones; of --arms those named alone."""
 
     def share(shares: tuple[float, ...]) -> Parameter:
-        return levels(sorted({max(1, math.floor(share * search_steps)) for share in shares}))
+        return levels(sorted({max(1, round(share * search_steps)) for share in shares}))
 
     def arm(name: str, changes: Mapping[str, Any], bias: bool = False) -> SearchArm:
         fixed = {**(BIAS if bias else {}), **changes}

@@ -223,8 +223,8 @@ def write_run_file(
     model = None if name in NAMES else model_fingerprint(name)
     commit = str(facts["git_commit"])
     registered = commit if spec.registered and commit.isalnum() else None  # a checkout with changes is no registration
-    head |= {"model": model, "registered": registered}
-    record = RunRecord.from_dict({**facts, **head}).with_own_names(Path.cwd())
+    of_begin = {"model": model, "registered": registered}
+    record = RunRecord.from_dict({**facts, **head, **of_begin}).with_own_names(Path.cwd())
     if folder.begun:
         known = folder.record()
         for part, was, is_now in data_of(known, record):
