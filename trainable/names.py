@@ -36,6 +36,7 @@ REPORT_COLUMNS: Final = (
     TIMESTAMP,
 )
 
+MARGIN: Final = 0.03  # nats per token below which a difference is no effect, unless a run says otherwise
 UNREAD_TOLD: Final = 0.01  # share of rows that a tokenizer cannot read, above which it is a warning
 
 # What a trial is for.

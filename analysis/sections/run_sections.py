@@ -19,6 +19,7 @@ from analysis.columns import (
 from analysis.results import Findings, Results
 from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
+from analysis.tables.answer import LEAKING_ROWS
 from analysis.tables.planned import missing_trials, planned_by_role, search_lacks
 from analysis.wording import clip, plural
 from trainable import names
@@ -35,7 +36,6 @@ LEAK: Final = f"{LEAK_PROBE}: the teacher has counted the validation rows too; n
 
 
 ROWS: Final = {"student": "the rows that the student trains on", "train_split": "rows of the training split"}
-LEAKING_ROWS: Final = "all"  # value of teacher.rows: the validation rows are counted too
 
 
 def question(found: Findings) -> Section:
