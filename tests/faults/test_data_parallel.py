@@ -97,7 +97,9 @@ def losses(reports: list[Report]) -> dict[int, float]:
     return {report[names.STEP]: report[names.EVAL_LOSS] for report in reports}
 
 
-@pytest.mark.parametrize("changes", [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}, {"model.output_bias": "unigram"}]
+)
 def test_two_workers_train_what_one_trains(two: TwoWorkers, changes: dict[str, Any]) -> None:
     alone: list[Report] = []
     train(override(two.config, changes), two.run, alone.append)
