@@ -203,6 +203,20 @@ def test_the_sceptics_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
     assert len({table.checksum for table in tables.values()}) == 4
 
 
+def test_a_ramp_has_no_table_and_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "teacher_table", lambda *_: pytest.fail("it made a table"))
+    changes = {"teacher.kind": "ramp", "teacher.rows": "train_split", "corpus.train_rows": 300}
+    config, said = small_config(tmp_path, changes), list[str]()
+    prepared = prepare_runs([config], tmp_path / "cache", said.append)
+    assert prepared.tables == {}
+    assert said[-1] == "teacher ramp: no table, so no loss of its own"
+    facts = {"rows": "none", "smoothing": "ramp", "bigrams": 0, "counted_tokens": 0, "checksum": "", "eval_loss": None}
+    assert prepared.facts["teacher"] == facts
+    listed = prepared.facts["tables"][table_key(config)]
+    assert {key: listed[key] for key in facts} == facts
+    assert data_of(config, checksums(prepared.blocks, {}), prepared.blocks, {}).table is None
+
+
 def test_several_runs_share_their_blocks_and_have_a_table_each(tmp_path: Path) -> None:
     configs = [
         small_config(tmp_path, changes)

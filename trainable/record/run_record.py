@@ -64,8 +64,8 @@ class TeacherFacts:
     smoothing: str
     bigrams: int
     counted_tokens: int
-    checksum: str
-    eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite
+    checksum: str  # "": it has no table
+    eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite, or no table
     kneser_ney_loss: float | None = None  # where that is infinite: of the Kneser-Ney estimate of the same counts
 
     @property

@@ -54,6 +54,11 @@ class Comparison:
                 raise InputError(f"trial {plan.name} comes before its control {plan.control}.")
 
     @property
+    def registered(self) -> bool:
+        """Whether run.json is to name the commit of its plan: only a search has rules to register."""
+        return False
+
+    @property
     def trials(self) -> int:
         """Number of its trials."""
         return len(self.plans)

@@ -44,7 +44,7 @@ class Group:
 
         Distances are relative, summed over the keys, so that a rate and a number of steps count alike.
         """
-        space, settings = (self.control or self).arm.space, flatten(self.base)
+        space, settings = (self.control or self).arm.space, flatten(at_length(self.base, self.search_steps))
 
         def distance(point: Point) -> float:
             return float(

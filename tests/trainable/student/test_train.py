@@ -170,6 +170,42 @@ def test_a_teacher_whose_weight_is_0_throughout_is_a_control(small: tuple[TrialC
     assert same(reports_of(config, silent_data), whole), "a control does not look at the table"
 
 
+def step_gradients(config: TrialConfig, data: RunData, weight: float) -> tuple[float, list[torch.Tensor]]:
+    """Loss and gradients of one step of two micro-batches."""
+    model = build_model(config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=0)
+    numbers_AxB = step_numbers(data.train, 0, override(config, {"loop.accumulation": 2}).loop, seed=0)
+    batches = [make_batch(data.train, numbers_B, torch.device("cpu")) for numbers_B in numbers_AxB]
+    off, scaler = torch.autocast("cpu", enabled=False), torch.amp.GradScaler("cpu", enabled=False)
+    targets = count_targets(data.train, numbers_AxB.flatten())
+    teacher = make_teacher(config, data, torch.device("cpu"))
+    loss = backward(model, teacher, batches, targets, weight, off, scaler).item()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None for gradient in gradients)
+    return loss, [gradient for gradient in gradients if gradient is not None]
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.3, 0.0])
+def test_a_ramp_is_plain_cross_entropy_times_1_less_its_weight(
+    small: tuple[TrialConfig, RunData], weight: float
+) -> None:
+    config, data = small
+    ramp = override(config, {"teacher.kind": "ramp", **LINEAR})
+    plain_loss, plain = step_gradients(config, data, 0.0)
+    loss, gradients = step_gradients(ramp, RunData(train=data.train, eval=data.eval), weight)
+    assert loss == pytest.approx((1 - weight) * plain_loss, rel=1e-6)
+    assert plain_loss > 1
+    for ours, theirs in zip(gradients, plain, strict=True):
+        torch.testing.assert_close(ours, (1 - weight) * theirs, rtol=1e-5, atol=1e-7)
+        assert weight or torch.equal(ours, theirs), "with weight 0 a step is a plain one, to the bit"
+
+
+def test_the_training_loss_of_a_ramp_is_the_scaled_one(small: tuple[TrialConfig, RunData]) -> None:
+    ramp = override(small[0], {"teacher.kind": "ramp", **LINEAR, "loop.eval_every": 1, "loop.checkpoint_every": 20})
+    reports = reports_of(ramp, small[1])
+    assert [r[names.TRAIN_LOSS] for r in reports[1:3]] == pytest.approx([0, reports[0][names.EVAL_LOSS] / 12], abs=0.05)
+    assert reports[1][names.TRAIN_LOSS] == 0 and reports[-1][names.EVAL_LOSS] < reports[0][names.EVAL_LOSS] - 1
+
+
 def test_the_published_packing_trains_with_its_padding_left_out(tmp_path: Path) -> None:
     config = small_config(tmp_path, {"tokens.packing": "as_published", **LINEAR})
     data, _ = prepare_run(config, tmp_path / "cache")
