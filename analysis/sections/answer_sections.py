@@ -64,7 +64,8 @@ def gate_lines(rows: pd.DataFrame, found: Findings, where: str) -> Iterator[str]
     gates = [gate for row in contents.to_dict("records") if (gate := gate_of(row, found.record))]
     by_loss = {gate.own_loss: gate for gate in reversed(gates)}
     for gate in reversed(by_loss.values()):
-        yield f"{where}{gate_words(gate, gate.arm if len(by_loss) > 1 else 'its')}"
+        said = gate_words(gate, gate.arm if len(contents) > 1 else "its")
+        yield f"{where}{said}" if where else f"{said[0].upper()}{said[1:]}"
 
 
 def gate_words(gate: Gate, whose: str) -> str:

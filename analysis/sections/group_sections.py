@@ -68,6 +68,8 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
         yield from _failures(claims[claims[LAYERS] == depth], plans, where)
     if found.record.registered:
         yield f"Rules and plan registered in commit {found.record.registered}, before the first claim trial."
+    elif found.record.spec.get("registered"):
+        yield "Not registered, though the study asks for it: the code that began the run was not committed."
     if found.record.corpus.demonstration:
         yield DEMONSTRATION
 
