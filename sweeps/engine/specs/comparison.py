@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from sweeps.engine.specs.pairs import control_plan, paired_plan
 from sweeps.engine.specs.trial_names import keys_of_units
+from sweeps.engine.specs.workload import Workload
 from trainable import names
 from trainable.config import TrialConfig, flatten, from_dict, override, to_dict
 from trainable.errors import InputError
@@ -74,6 +75,10 @@ class Comparison:
     def largest(self) -> list[TrialConfig]:
         """One config of each model and its data."""
         return list({(config.model, data_key(config)): config for config in self.configs()}.values())
+
+    def workloads(self) -> list[Workload]:
+        """Each trial, to its end."""
+        return [Workload(config=config, trials=1, steps=config.loop.steps) for config in self.configs()]
 
     def trial_names(self) -> Iterator[str]:
         """Names of all its trials."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from sweeps.engine.specs.pairs import control_plan, paired_plan
 from sweeps.engine.specs.space import Range, Space, describe, from_description, points
 from sweeps.engine.specs.trial_names import check_searchable, schedule_arm, shown
+from sweeps.engine.specs.workload import Workload
 from trainable import names
 from trainable.config import ModelConfig, TrialConfig, from_dict, override, to_dict
 from trainable.errors import InputError, require_seed
@@ -33,6 +34,15 @@ class AshaSpec:
             rungs.append(rung)
             rung *= self.reduction_factor
         return rungs
+
+    def expected_steps(self, steps: int, trials: int) -> float:
+        """Steps that each of so many trials runs on average, if they come in any order: the first always goes on."""
+        share, expected, before = 1.0, 0.0, 0
+        for rung in [*self.rungs(steps), steps]:
+            expected += share * (rung - before)
+            share *= 1 / self.reduction_factor + (1 - 1 / self.reduction_factor) / trials
+            before = rung
+        return expected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +90,19 @@ class Sweep:
     def largest(self) -> list[TrialConfig]:
         """The base at its greatest depth."""
         return [override(self.base, {"model.layers": max(self.layers)})]
+
+    def workloads(self) -> list[Workload]:
+        """At each depth the control, the search, and both again on each seed of the confirmation."""
+        middle = {key: parameter.grid()[len(parameter.grid()) // 2] for key, parameter in self.space.items()}
+        steps, loads, again = self.base.loop.steps, [], []
+        for layers in self.layers:
+            control = override(self.base, {"model.layers": layers})
+            guided = override(control, middle)
+            expected = self.asha.expected_steps(steps, self.num_samples) if self.asha else steps
+            loads += [Workload(config=control, trials=1, steps=steps)]
+            loads += [Workload(config=guided, trials=self.num_samples, steps=expected)]
+            again += [Workload(config=one, trials=len(self.confirm_seeds), steps=steps) for one in (control, guided)]
+        return loads + again
 
     def trial_names(self) -> Iterator[str]:
         """Names of the controls, and of every schedule of the space, on every seed and at every depth."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.search import AshaSpec, Sweep
+from sweeps.engine.specs.workload import Workload
 from trainable.config import TrialConfig
 
 
@@ -46,6 +47,9 @@ class Spec(Protocol):
 
     def largest(self) -> list[TrialConfig]:
         """Settings among which the largest model is."""
+
+    def workloads(self) -> list[Workload]:
+        """Its trials in the order in which they start, as far as they differ in what they cost."""
 
     def trial_names(self) -> Iterator[str]:
         """Names of all trials that the run can have; a search runs only some of them."""
