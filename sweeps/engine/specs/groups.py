@@ -44,7 +44,8 @@ class Group:
 
         Distances are relative, summed over the keys, so that a rate and a number of steps count alike.
         """
-        space, settings = (self.control or self).arm.space, flatten(self.base)
+        space = (self.control or self).arm.space
+        settings = flatten(at_length(self.base, self.search_steps))
 
         def distance(point: Point) -> float:
             return float(
@@ -79,7 +80,8 @@ class Group:
         control: the claim of the control's group on that seed; None where this is the control's group.
         """
         whole = at_length(winner.config, self.base.loop.steps)
-        config = override(whole, {"seed": seed, "corpus.eval_half": REPORTING})
+        loop = {f"loop.{key}": getattr(self.base.loop, key) for key in ("eval_every", "checkpoint_every")}
+        config = override(whole, {**loop, "seed": seed, "corpus.eval_half": REPORTING})
         name = self._name(config)
         return TrialPlan(
             name=name,
