@@ -7,7 +7,8 @@ Where a student never passes its teacher, the run is too short to say whether an
 controls must end 0.1 nats below the teacher's own loss; else double the steps. Its beta2 is taken by every arm of
 sweeps/content.py, and so are the steps.
 
-What varies: learning rate (the lower two of the study's three) and AdamW's beta2 (two), one seed. What is fixed: the setting of the sceptic's study.
+What varies: learning rate (the lower two of the study's three) and AdamW's beta2 (two), one seed. What is fixed: the
+setting of the sceptic's study.
 """
 
 import sys

@@ -69,4 +69,6 @@ def stand_in_table(teacher: TeacherConfig, counts: BigramCounts) -> BigramTable:
         strength=teacher.smoothing_strength,
         min_count=teacher.min_count,
     )
-    return KINDS[teacher.kind](material)
+    make = KINDS[teacher.kind]
+    assert make is not None, f"a {teacher.kind} teacher has no table"
+    return make(material)

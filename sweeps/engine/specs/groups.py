@@ -48,8 +48,8 @@ class Group:
         settings = flatten(at_length(self.base, self.search_steps))
 
         def distance(point: Point) -> float:
-            own = {key: float(settings[key]) for key in point}
-            return sum(abs(point[key] - own[key]) / max(abs(own[key]), 1e-12) for key in own)
+            own: dict[str, float] = {key: settings[key] for key in point}
+            return sum((abs(point[key] - value) / max(abs(value), 1e-12) for key, value in own.items()), 0.0)
 
         return min(points(space), key=distance)
 
