@@ -100,7 +100,7 @@ def test_a_table_without_rare_bigrams_is_another_table_and_keys_of_old_ones_stay
 
 
 def test_a_damaged_table_is_counted_again(tmp_path: Path) -> None:
-    config, cache = small_config(tmp_path), tmp_path / "cache"
+    config, cache = small_config(tmp_path, {"teacher.smoothing": "add_k"}), tmp_path / "cache"
     first, _ = prepare_run(config, cache)
     (path,) = (cache / "tables").glob("*/table.bigram")
     content = bytearray(path.read_bytes())
