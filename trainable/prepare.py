@@ -93,6 +93,7 @@ def prepare_runs(
             tables[key] = data.table
         facts = facts or facts_here
         ours = {"blocks": blocks_key, "tokenizer": facts_here["tokenizer"]["fingerprint"]}
+        ours |= {"eval_half": config.corpus.eval_half}
         listed[key] = facts_here["teacher"] | ours
     return Prepared(blocks, tables, facts | {"tables": listed})
 

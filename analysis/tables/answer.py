@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.columns import ARM, FOLD, SEED, TEACHER_ROWS, TRIAL
+from analysis.columns import ARM, FOLD, SEED, SMOOTHING, TEACHER_ROWS, TRIAL
 from analysis.tables.claims import CONTENT, RIVAL, arm_classes
 from analysis.tables.folds import unit_values
 from analysis.tables.pairing import DIFFERENCE, beside_arm, reach
@@ -47,8 +47,9 @@ def answer_of(arm: pd.DataFrame, group: pd.DataFrame, curves: Mapping[str, pd.Da
     classes = arm_classes(group)
     own_class = str(classes[arm.index[0]])
     gain = nadeau_bengio(*unit_values(arm, names.GAIN))
-    row = {CLASS: own_class, GAIN_P: _p(gain), GAIN_UPPER: upper_bound(gain)}
-    row |= {IS_LEAK: bool(TEACHER_ROWS in arm and own_class == CONTENT and (arm[TEACHER_ROWS] == LEAKING_ROWS).any())}
+    row: dict[str, Any] = {CLASS: own_class, GAIN_P: _p(gain), GAIN_UPPER: upper_bound(gain)}
+    row |= {name: str(arm[name].iloc[0]) if name in arm else "" for name in (SMOOTHING, TEACHER_ROWS)}
+    row |= {IS_LEAK: own_class == CONTENT and row[TEACHER_ROWS] == LEAKING_ROWS}
     rivals = group[classes == RIVAL] if own_class == CONTENT else group.iloc[:0]
     name = str(arm[ARM].iloc[0])
     tests = {rival: _against(group, rival, name) for rival in rivals[ARM].unique()}

@@ -13,7 +13,7 @@ from analysis.results import Results
 from trainable import names
 from trainable.record.run_record import RunRecord
 
-REPORTING: Final = "reporting"  # value of corpus.eval_half
+CHOOSING, REPORTING = "choosing", "reporting"  # values of corpus.eval_half
 NO_TEACHER: Final = "none"  # value of teacher.schedule
 CONTROL: Final = "control"
 RIVAL: Final = "content-free rival"  # its targets hold nothing of the text's order
