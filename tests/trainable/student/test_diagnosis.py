@@ -50,7 +50,7 @@ def by_hand(m: dict[str, Tensor], positions: int = N) -> list[float]:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
-@pytest.mark.parametrize("positions", [12, 2048])
+@pytest.mark.parametrize("positions", [12, 4096])
 def test_it_is_the_mean_over_the_first_positions_that_have_a_target(
     chunk: int, positions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
