@@ -1,52 +1,69 @@
-"""The main study: which teacher schedule helps most at each depth, and by how much?
+"""The main study: does a bigram teacher help at each depth, by how much, with which schedule, and is it the bigrams?
 
     python sweeps/schedule_search.py                          # built-in corpus, 2 CPU cores
     python sweeps/schedule_search.py --corpus my_books.parquet --layers 1 2 3 --num-samples 40
+    python sweeps/schedule_search.py --teachers uniform ramp bigram --rates 1e-3 2e-3 4e-3
     python sweeps/schedule_search.py --resume results/schedule_search/<run>
 
-What varies: schedule type, scheduling steps, minimum weight; each depth is searched by itself. What is fixed: data,
-batches and initial weights of a pair, and everything in `sweeps/engine/settings.py`.
+What varies: the arm (no teacher, teachers that know nothing of the text, the bigram teacher), the learning rate in each
+arm, warm-up in the control's, schedule type, scheduling steps and minimum weight in the teachers'. Each arm is searched
+at each depth by itself, with the same number of trials; the winners run again on fresh seeds and other validation text.
+What is fixed: data, batches and initial weights of a pair, and everything in `sweeps/engine/settings.py`.
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sweeps.engine.cli import main
 from sweeps.engine.options import Options, base_config
 from sweeps.engine.settings import setting_of
-from sweeps.engine.specs.search import AshaSpec, Search, Sweep
-from sweeps.engine.specs.space import Choice, Parameter, Range, Space, points
-from trainable.config import LoopConfig, Schedule, override
+from sweeps.engine.specs.arms import RATE, SearchArm
+from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.search import MARGIN, Search, Sweep
+from sweeps.engine.specs.space import Choice, Parameter, Range, levels
+from trainable.config import LoopConfig, OptimizerConfig, Schedule, TeacherKind, TrialConfig, override
 from trainable.errors import InputError
 
-QUESTION = "Which schedule of a bigram teacher lowers the validation loss most, at each depth?"
+QUESTION = "Which schedule of a teacher lowers the validation loss most at each depth, and is it what bigrams know?"
+CONTROL = "control"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(Options):
     """What every study understands, and the search."""
 
-    # --- search ---
+    # --- arms and their spaces ---
     layers: tuple[int, ...] = (1, 2)
     """depths to search, each by itself"""
+    teachers: tuple[TeacherKind, ...] = ("uniform", "bigram")
+    """arms beside the control; uniform, ramp, unigram and shuffled know no bigrams of the text"""
+    rates: tuple[float, ...] | None = None
+    """learning rates that every arm searches, smallest first (default: the setting's, a third, three times)"""
+    warmup_steps: tuple[int, ...] | None = None
+    """warm-up steps that the control searches, smallest first (default: half of the setting's, its own, twice)"""
     schedules: tuple[Schedule, ...] = ("linear", "exponential", "reciprocal")
-    """schedule types to search"""
+    """schedule types that teachers search"""
     schedule_steps: tuple[int, int, int] | None = None
-    """shortest, longest, increment of the scheduling steps"""
+    """shortest, longest, increment of the scheduling steps; they may reach the whole run"""
     min_weight: tuple[float, float, float] = (0.0, 0.5, 0.05)
     """lowest, highest, increment of the floor"""
+
+    # --- search ---
     search: Search = "optuna"
-    """optuna (TPE), random, or grid (every schedule of the space)"""
+    """optuna (TPE), random, or grid (every setting of the space)"""
     num_samples: int | None = None
-    """guided trials at each depth"""
+    """trials of each arm at each depth"""
     seed: int = 0
     """weights and batches of the search"""
     confirm_seeds: tuple[int, ...] | None = None
-    """fresh seeds for the best schedule of each depth"""
+    """fresh seeds for the winner of each arm at each depth"""
+    margin: float = MARGIN
+    """least mean gain that is called a help, nats per token"""
     search_seed: int = 0
     """seed of the searcher"""
     asha: bool = True
-    """stop guided trials that fall behind, after the longest schedule has ended"""
+    """stop trials that fall behind the others of their arm and depth, after their own schedule has ended"""
     grace_period: int | None = None
     """step of ASHA's first rung"""
     reduction_factor: int | None = None
@@ -59,27 +76,17 @@ def schedule_search(options: SearchOptions) -> Sweep:
     if options.smoke_test:
         options = replace(options, layers=(1,), num_samples=2, confirm_seeds=(1,))
     base = override(base_config(options, setting_of(options.model)), {"seed": options.seed})
-    shortest, longest, increment = options.schedule_steps or schedule_range(base.loop)
-    space: dict[str, Parameter] = {
-        "teacher.schedule": Choice(options.schedules),
-        "teacher.steps": Range(shortest, longest, increment),
-        "teacher.min_weight": Range(*options.min_weight),
-    }
-    grace_period = options.grace_period
-    factor = 2 if options.reduction_factor is None else options.reduction_factor
-    if grace_period is None:
-        grace_period = -(-longest // base.loop.eval_every) * base.loop.eval_every
     return Sweep(
         study="schedule_search",
         question=QUESTION,
         base=base,
         layers=options.layers,
-        space=space,
+        arms=arms(options, base),
         search=options.search,
-        num_samples=guided_trials(options, space),
+        num_samples=6 if options.num_samples is None else options.num_samples,
         search_seed=options.search_seed,
-        confirm_seeds=(1, 2, 3) if options.confirm_seeds is None else options.confirm_seeds,
-        asha=AshaSpec(grace_period=grace_period, reduction_factor=factor) if options.asha else None,
+        asha=asha_of(options, base.loop) if options.asha else None,
+        margin=options.margin,
     )
 
 
@@ -89,20 +96,52 @@ def check_options(options: SearchOptions) -> None:
         if not options.asha and getattr(options, name) is not None:
             raise InputError(f"--{name.replace('_', '-')} is ASHA's, but --no-asha was given: leave one of them out.")
     if options.search == "grid" and options.num_samples is not None:
-        raise InputError("--num-samples with --search grid, which runs every schedule: leave it out, or use random.")
+        raise InputError("--num-samples with --search grid, which runs every setting: leave it out, or use random.")
 
 
-def guided_trials(options: SearchOptions, space: Space) -> int:
-    """At each depth: as asked; 6 by default, or the whole grid."""
-    if options.num_samples is not None:
-        return options.num_samples
-    return len(points(space)) if options.search == "grid" else 6
+def arms(options: SearchOptions, base: TrialConfig) -> tuple[SearchArm, ...]:
+    """The control, then the teachers, each with what it searches."""
+    seeds = (1, 2, 3) if options.confirm_seeds is None else options.confirm_seeds
+    rates: Mapping[str, Parameter] = {RATE: levels(options.rates or rates_around(base.optimizer))}
+    warm_ups = levels(options.warmup_steps or warm_ups_around(base))
+    schedule: Mapping[str, Parameter] = {
+        "teacher.schedule": Choice(options.schedules),
+        "teacher.steps": Range(*(options.schedule_steps or schedule_range(base.loop))),
+        "teacher.min_weight": Range(*options.min_weight),
+    }
+    control = SearchArm(name=CONTROL, space={**rates, "optimizer.warmup_steps": warm_ups}, seeds=seeds)
+    teachers = (
+        SearchArm(name=kind, changes={"teacher.kind": kind}, space={**schedule, **rates}, seeds=seeds)
+        for kind in options.teachers
+    )
+    return (control, *teachers)
+
+
+def rates_around(optimizer: OptimizerConfig) -> list[float]:
+    """The setting's learning rate, a third of it and three times as much."""
+    return [float(f"{optimizer.lr * factor:.4g}") for factor in (1 / 3, 1, 3)]
+
+
+def warm_ups_around(base: TrialConfig) -> list[int]:
+    """The setting's warm-up steps, half as many and twice as many, within the run."""
+    own = base.optimizer.warmup_steps
+    return sorted({own // 2, own, min(2 * own, base.loop.steps)})
 
 
 def schedule_range(loop: LoopConfig) -> tuple[int, int, int]:
-    """Shortest, longest, increment of the scheduling steps: from one evaluation to half the run."""
-    longest = max(1, loop.steps // 2 // loop.eval_every) * loop.eval_every
-    return loop.eval_every, longest, max(1, loop.eval_every // 2)
+    """Shortest, longest, increment of the scheduling steps: from one evaluation to the whole run."""
+    return loop.eval_every, loop.steps, max(1, loop.eval_every // 2)
+
+
+def asha_of(options: SearchOptions, loop: LoopConfig) -> AshaSpec:
+    """ASHA as asked for; by default its first rung is the first evaluation at or after a quarter of the run."""
+    grace_period = options.grace_period
+    if grace_period is None:
+        grace_period = -(-loop.steps // (4 * loop.eval_every)) * loop.eval_every
+    return AshaSpec(
+        grace_period=grace_period,
+        reduction_factor=2 if options.reduction_factor is None else options.reduction_factor,
+    )
 
 
 if __name__ == "__main__":

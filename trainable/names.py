@@ -11,6 +11,11 @@ GAIN: Final = "gain"  # control's eval_loss - own eval_loss at the same step, na
 TRAIN_LOSS: Final = "train_loss"  # mean guided loss since the last report, nats per token; null at step 0
 TEACHER_WEIGHT: Final = "teacher_weight"  # w(t) of the next step, in [0, 1]
 LEARNING_RATE: Final = "learning_rate"  # of the next step
+GRAD_NORM: Final = "grad_norm"  # mean norm of the whole gradient before clipping, over the steps since the last report
+CLIPPED_SHARE: Final = "clipped_share"  # share of those steps that were clipped
+OUTPUT_ENTROPY: Final = "output_entropy"  # mean entropy of the student's output, nats
+HIDDEN_COSINE: Final = "hidden_cosine"  # mean cosine of pairs of hidden states
+UNIGRAM_KL: Final = "unigram_kl"  # mean KL of the student's output from the training rows' unigram, nats
 TOKENS: Final = "tokens"  # target tokens trained on so far
 TOKENS_PER_SECOND: Final = "tokens_per_second"  # of training steps since the last report; null at step 0
 TRAIN_SECONDS: Final = "train_seconds"  # spent in training steps so far
@@ -36,6 +41,7 @@ REPORT_COLUMNS: Final = (
     TIMESTAMP,
 )
 
+MARGIN: Final = 0.03  # nats per token below which a difference is no effect, unless a run says otherwise
 UNREAD_TOLD: Final = 0.01  # share of rows that a tokenizer cannot read, above which it is a warning
 
 # What a trial is for.
@@ -43,6 +49,9 @@ CONTROL: Final = "control"  # no teacher; the other side of every pair
 ARM: Final = "arm"  # a guided trial that a study names
 SEARCH: Final = "search"  # a guided trial that the searcher proposed and ASHA may stop
 CONFIRM: Final = "confirm"  # the best schedule of a depth again, on seeds the search has not seen
+
+# Kinds of teacher that know nothing of what follows what: a sceptic's rivals of the others.
+CONTENT_FREE: Final = ("uniform", "unigram", "shuffled", "ramp")
 
 # How a trial ended.
 RUNNING: Final = "running"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from sweeps.engine.specs.groups import CHOOSING
 from sweeps.engine.specs.spec import Spec, spec_from_dict
 from trainable import names
 from trainable.errors import InputError
@@ -220,7 +221,10 @@ class RunFolder:
         return self.files.fetched(checkpoint_name(name))
 
     def finished(self, *, with_checkpoint: bool = False) -> list[FinishedTrial]:
-        """The trials that ran all their steps, lowest final validation loss first; or those with a checkpoint alone."""
+        """The trials that ran all their steps, lowest final validation loss first; or those with a checkpoint alone.
+
+        Claims of a search go before its other trials, for they are measured on other validation text, and count.
+        """
         if with_checkpoint:
             begun = self.files.trials_with(names.CHECKPOINT_FILE)
         else:
@@ -228,7 +232,10 @@ class RunFolder:
         ended = [self.trial(name) for name in begun if read_status(self.trial(name)).state == names.FINISHED]
         trials = [trial for trial in map(_read_trial, ended) if trial[1] == names.FINISHED and trial[2]]
         found = [FinishedTrial(plan, reports[-1][names.EVAL_LOSS]) for plan, _, reports in trials]
-        return sorted(found, key=lambda trial: (trial.loss, trial.plan.name))
+        return sorted(
+            found,
+            key=lambda trial: (trial.plan.config.corpus.eval_half == CHOOSING, trial.loss, trial.plan.name),
+        )
 
     def trials(self) -> list[tuple[TrialPlan, str, list[Row]]]:
         """(plan, state, reports) of every trial that was begun, oldest first."""

@@ -97,12 +97,13 @@ def losses(reports: list[Report]) -> dict[int, float]:
     return {report[names.STEP]: report[names.EVAL_LOSS] for report in reports}
 
 
-@pytest.mark.parametrize("schedule", ["linear", "none"])
-def test_two_workers_train_what_one_trains(two: TwoWorkers, schedule: str) -> None:
-    changes = {"teacher.schedule": schedule}
+@pytest.mark.parametrize(
+    "changes", [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}, {"model.output_bias": "unigram"}]
+)
+def test_two_workers_train_what_one_trains(two: TwoWorkers, changes: dict[str, Any]) -> None:
     alone: list[Report] = []
     train(override(two.config, changes), two.run, alone.append)
-    together = two.reports(changes, schedule)
+    together = two.reports(changes, "-".join(["guided", *changes.values()]))
     assert losses(together) == pytest.approx(losses(alone), abs=1e-4)
     assert list(losses(together)) == list(range(0, STEPS + 1, 10))
     for column in (names.TOKENS, names.TEACHER_WEIGHT, names.LEARNING_RATE):

@@ -1,5 +1,7 @@
 """What a run reads is made from the rows it may read, once."""
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,14 @@ from trainable.text.corpus import open_corpus
 from trainable.text.sources import rows_lines
 from trainable.text.split import split_rows
 from trainable.text.tokenizer.tokenizer import corpus_tokenizer, train_bpe
+
+
+def ray_bytes(data: object) -> int:
+    """Bytes of the data as Ray's object store takes them: arrays out of band, each object once."""
+    arrays: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(data, 5, buffer_callback=arrays.append)
+    return len(head) + sum(array.raw().nbytes for array in arrays)
+
 
 SECRET = "xylophone quartz xylophone quartz xylophone."
 
@@ -160,10 +170,14 @@ def test_the_record_says_which_token_ends_a_row_and_where_that_is_from(tmp_path:
 
 
 def test_settings_that_came_later_change_no_key_of_older_runs_where_they_have_their_defaults() -> None:
-    """The key is what the program gave when it wrote this record, before there was tokens.eos or corpus.split."""
+    """The key is what the program gave when it wrote this record, before there were the settings below."""
     base = from_dict(read_record(ROOT / "results" / "record" / "early_stage_books").spec["base"])
     assert data_key(base) == "77d1aaa4c8fbd387"
-    for later in ({"tokens.tokenizer": "org/name", "tokens.eos": "</s>"}, {"corpus.split": "test"}):
+    for later in (
+        {"tokens.tokenizer": "org/name", "tokens.eos": "</s>"},
+        {"corpus.split": "test"},
+        {"corpus.eval_half": "choosing"},
+    ):
         without = override(base, {key: value for key, value in later.items() if key == "tokens.tokenizer"})
         assert data_key(override(base, later)) != data_key(without)
 
@@ -187,6 +201,20 @@ def test_the_sceptics_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
     entropies = {k: np.sort(-(r * np.log(np.where(r > 0, r, 1))).sum(1)) for k, r in rows.items()}
     np.testing.assert_allclose(entropies["shuffled"], entropies["bigram"], atol=1e-9)
     assert len({table.checksum for table in tables.values()}) == 4
+
+
+def test_a_ramp_has_no_table_and_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "teacher_table", lambda *_: pytest.fail("it made a table"))
+    changes = {"teacher.kind": "ramp", "teacher.rows": "train_split", "corpus.train_rows": 300}
+    config, said = small_config(tmp_path, changes), list[str]()
+    prepared = prepare_runs([config], tmp_path / "cache", said.append)
+    assert prepared.tables == {}
+    assert said[-1] == "teacher ramp: no table, so no loss of its own"
+    facts = {"rows": "none", "smoothing": "ramp", "bigrams": 0, "counted_tokens": 0, "checksum": "", "eval_loss": None}
+    assert prepared.facts["teacher"] == facts
+    listed = prepared.facts["tables"][table_key(config)]
+    assert {key: listed[key] for key in facts} == facts
+    assert data_of(config, checksums(prepared.blocks, {}), prepared.blocks, {}).table is None
 
 
 def test_several_runs_share_their_blocks_and_have_a_table_each(tmp_path: Path) -> None:
@@ -281,6 +309,39 @@ def test_runs_that_differ_in_their_validation_rows_share_their_training_blocks_a
     assert train is train_too and table is table_too
     arrays = sum(array.nbytes for array in vars(table).values() if isinstance(array, np.ndarray))
     assert prepared.nbytes == train.stream_N.nbytes + few.stream_N.nbytes + many.stream_N.nbytes + arrays
+
+
+def test_both_halves_of_the_validation_rows_share_training_blocks_and_table_and_have_losses_of_their_own(
+    tmp_path: Path,
+) -> None:
+    settings = {"corpus.eval_rows": 50, "teacher.smoothing": "witten_bell"}
+    whole, *configs = (
+        small_config(tmp_path, settings | {"corpus.eval_half": half}) for half in ("whole", "choosing", "reporting")
+    )
+    prepared = prepare_runs(configs, tmp_path / "cache")
+    (train, first), (train_too, second) = (prepared.blocks[data_key(config)] for config in configs)
+    table, table_too = (prepared.tables[table_key(config)] for config in configs)
+    assert train is train_too and table is table_too
+    once = ray_bytes((prepared.blocks, prepared.tables))
+    assert once - ray_bytes(({"": (train, first)}, {"": table})) < second.stream_N.nbytes + 4096, "put once"
+    alone, facts = prepare_run(whole, tmp_path / "cache")
+    assert alone.eval.checksum == first.checksum != second.checksum
+    losses = [prepared.facts["tables"][table_key(config)]["eval_loss"] for config in configs]
+    assert losses == [teacher.teacher_loss(table, blocks) for blocks in (first, second)]
+    assert losses[0] == facts["teacher"]["eval_loss"] != losses[1]
+    assert [prepared.facts["tables"][table_key(c)]["blocks"] for c in configs] == [data_key(c) for c in configs]
+
+
+def test_the_half_of_an_official_split_is_of_its_own_validation_rows(tmp_path: Path) -> None:
+    (tmp_path / "official").mkdir()
+    for name in ("train", "test"):
+        rows = [f"{name} {sentence}" for sentence in small_sentences(200)]
+        (tmp_path / "official" / f"{name}.txt").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    changes = {"corpus.source": str(tmp_path / "official"), "corpus.split": "test"}
+    configs = [small_config(tmp_path, changes | {"corpus.eval_half": half}) for half in ("choosing", "reporting")]
+    rows = [split_rows(open_corpus(config.corpus).rows, config.corpus).eval for config in configs]
+    assert sorted(np.concatenate(rows)) == sorted(split_rows(200, replace(configs[0].corpus, eval_half="whole")).eval)
+    assert [prepare_run(config, tmp_path / "cache")[0].eval.rows for config in configs] == [20, 20]
 
 
 def test_the_teacher_of_a_fold_has_not_counted_that_fold(tmp_path: Path) -> None:

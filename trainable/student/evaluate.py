@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from trainable.student.batches import Batch, eval_batches
-from trainable.student.model import hidden_states, output_matrix
+from trainable.student.model import hidden_states, output_bias, output_matrix
 from trainable.student.output_layer import IGNORE_INDEX, cross_entropies, logits_buffer
 from trainable.student.ranks import ALONE, Ranks
 from trainable.text.blocks import TokenBlocks
@@ -50,6 +50,7 @@ def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
 def _losses(model: LlamaForCausalLM, batch: Batch, buffer_nxV: torch.Tensor) -> torch.Tensor:
     """Summed loss of each block and its number of targets, [2, B], float64."""
     hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
-    loss_N = cross_entropies(hidden_NxD, output_matrix(model), batch.target_BxT.flatten(), buffer_nxV)
+    target_N, bias_V = batch.target_BxT.flatten(), output_bias(model)
+    loss_N = cross_entropies(hidden_NxD, output_matrix(model), target_N, buffer_nxV, bias_V)
     loss_B = loss_N.view(batch.target_BxT.shape).sum(1)
     return torch.stack([loss_B.double(), (batch.target_BxT != IGNORE_INDEX).sum(1).double()])

@@ -6,6 +6,7 @@ from typing import Literal
 from trainable.errors import require, require_seed
 
 TeacherRows = Literal["student", "train_split", "all"]  # rows that a teacher is counted on; all is a leak probe
+EvalHalf = Literal["whole", "choosing", "reporting"]
 Packing = Literal["packed", "as_published"]
 
 
@@ -18,7 +19,8 @@ class CorpusConfig:
     split: str = "train"  # official split to read, where files, folders or a data set are named by splits; all: as one
     column: str = "text"
     train_rows: int | None = None  # first rows of the training split; None: all
-    eval_rows: int | None = None  # first rows of the validation split; None: all
+    eval_rows: int | None = None  # first rows of the validation split (of a half: in each); None: all
+    eval_half: EvalHalf = "whole"  # choosing: the first half of the validation rows; reporting: the one after it
     test_fraction: float = 0.2  # of all rows, for a single split
     split_seed: int = 42
     folds: int | None = None  # None: one split; k: k contiguous folds of the shuffled rows

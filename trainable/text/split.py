@@ -30,7 +30,7 @@ class Split:
     """Row numbers for training and validation; no row is in both."""
 
     permuted: Callable[[], RowIds]  # every row number, permuted; made when it is first asked for
-    eval_part: range  # what the student is validated on: corpus.eval_rows of the validation split
+    eval_part: range  # what the student is validated on: corpus.eval_rows of the validation split or of its half
     train_parts: Parts  # what it trains on: corpus.train_rows of the training split
     train_split_parts: Parts  # the whole training split
     every_parts: Parts  # every row of the corpus, validation included
@@ -83,10 +83,10 @@ def split_rows(rows: int, config: CorpusConfig, permuted: Callable[[int, int], R
         parts.append(range(config.folds * size, rows))  # the rows, fewer than the folds, that are left over
     every_parts = [eval_part, *parts]
     _require_rows("train_rows", config.train_rows, sum(map(len, parts)), rows)
-    _require_rows("eval_rows", config.eval_rows, len(eval_part), rows)
+    validation = _half(eval_part, config, rows)
     return Split(
         permuted=cache(partial(permuted, rows, config.split_seed)),
-        eval_part=eval_part[: config.eval_rows],
+        eval_part=validation,
         train_parts=tuple(filter(len, _limited(parts, config.train_rows))),
         train_split_parts=tuple(filter(len, parts)),
         every_parts=tuple(filter(len, every_parts)),
@@ -117,6 +117,22 @@ def _limited(parts: list[range], limit: int | None) -> list[range]:
     base, extra = divmod(min(limit, sum(map(len, folds))), len(folds))
     taken = [fold[: base + (i < extra)] for i, fold in enumerate(folds)]
     return [*taken, remainder[: limit - sum(map(len, taken))]]
+
+
+def _half(eval_part: range, config: CorpusConfig, rows: int) -> range:
+    """What `corpus.eval_half` validates on. Raises InputError where there are too few rows for both halves."""
+    if config.eval_half == "whole":
+        _require_rows("eval_rows", config.eval_rows, len(eval_part), rows)
+        return eval_part[: config.eval_rows]
+    half = config.eval_rows or max(1, len(eval_part) // 2)
+    require(
+        len(eval_part) >= 2 * half,
+        f"corpus.eval_half {config.eval_half} needs {2 * half:,} rows, {half:,} in each half, but the validation split "
+        f"has {len(eval_part):,} of the corpus's {rows:,}: lower corpus.eval_rows, change the split, or give a larger "
+        "corpus.",
+    )
+    last = None if config.eval_rows is None else 2 * half
+    return eval_part[:half] if config.eval_half == "choosing" else eval_part[half:last]
 
 
 def _require_rows(name: str, wanted: int | None, found: int, rows: int) -> None:

@@ -1,7 +1,9 @@
-"""ASHA within each depth, with what Ray's AsyncHyperBandScheduler gets wrong here put right.
+"""ASHA within each group, with what Ray's AsyncHyperBandScheduler gets wrong here put right.
 
-- ranks trials of one depth only (depth lowers the loss far more than any schedule);
-- never judges controls or confirmation runs, which must reach the end;
+- ranks trials of one group only: one depth (which lowers the loss far more than any schedule), one arm (which is not to
+  be tuned away by its rivals);
+- judges a trial only once its own teacher's schedule has ended, among trials whose schedules have ended too;
+- never stops a reference control, and never judges claims, which must reach the end;
 - judges exactly at a rung, once a trial: a late report cannot back-fill a rung with a later, better value;
 - keeps its rungs in a journal in the run folder, so that a resumed sweep judges by all that it has seen.
 
@@ -15,17 +17,19 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 
-from sweeps.engine.specs.search import AshaSpec
+from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.groups import CHOOSING
 from trainable import names
 from trainable.plan import TrialPlan
 from trainable.record.ledger import read_lines
 from trainable.record.run_files import RunFiles
 
-_TRIAL, _LAYERS, _STOP = "trial", "layers", "stop"
+_TRIAL, _LAYERS, _ARM, _STOP = "trial", "layers", "arm", "stop"
+GroupKey = tuple[int, str]  # depth, arm
 
 
-class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
-    """Stops guided trials of a depth that fall behind the others of that depth, by `gain`, after the teacher's end."""
+class GroupAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
+    """Stops searched trials that fall behind the others of their group, by `gain`, after their own teacher's end."""
 
     def __init__(self, asha: AshaSpec, steps: int, files: RunFiles):
         super().__init__(
@@ -40,10 +44,10 @@ class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         self._asha = asha
         self._files = files
         self._rungs = set(asha.rungs(steps))
-        self._depths: dict[int, _Bracket] = {}
+        self._groups: dict[GroupKey, _Bracket] = {}
         self._stopped: set[str] = set()
         for row in read_lines(files.fetched(names.RUNGS_FILE)):
-            self._recorded(row[_LAYERS], row[names.STEP])[row[_TRIAL]] = row[names.GAIN]
+            self._recorded((row[_LAYERS], row[_ARM]), row[names.STEP])[row[_TRIAL]] = row[names.GAIN]
             if row[_STOP]:
                 self._stopped.add(row[_TRIAL])
 
@@ -56,30 +60,35 @@ class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         return name in self._stopped
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Prepare nothing: a trial meets its depth's bracket at its first rung."""
+        """Prepare nothing: a trial meets its group's bracket at its first rung."""
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """STOP where the trial is below its depth's cutoff at a rung."""
+        """STOP where the trial is below its group's cutoff at a rung."""
         plan = TrialPlan.from_dict(trial.config["plan"])
         step, gain = result[names.STEP], result[names.GAIN]
-        if plan.role != names.SEARCH or step not in self._rungs or not math.isfinite(gain):
+        is_searched, has_ended = plan.config.corpus.eval_half == CHOOSING, step >= plan.config.teacher.steps
+        if not (is_searched and has_ended and step in self._rungs and math.isfinite(gain)):
             return str(TrialScheduler.CONTINUE)
-        return self.judge(plan.name, plan.config.model.layers, step, gain)
+        return self.judge(plan, step, gain)
 
-    def judge(self, name: str, layers: int, step: int, gain: float) -> str:
+    def judge(self, plan: TrialPlan, step: int, gain: float) -> str:
         """Record a trial's gain at a rung and decide; a trial that comes again gets its first decision."""
-        if name in self._recorded(layers, step):
+        name, key = plan.name, (plan.config.model.layers, plan.arm)
+        recorded = self._recorded(key, step)
+        if name in recorded:
             return str(TrialScheduler.STOP if name in self._stopped else TrialScheduler.CONTINUE)
-        bracket = self._depths[layers]
-        recorded = self._recorded(layers, step)
-        cutoff = float(bracket.cutoff(recorded)) if recorded else None
-        stop = cutoff is not None and gain < cutoff
+        cutoff = float(self._groups[key].cutoff(recorded)) if recorded else None
+        stop = plan.role == names.SEARCH and cutoff is not None and gain < cutoff
         recorded[name] = gain
         if stop:
             self._stopped.add(name)
+        layers, arm = key
         self._files.append_row(
             names.RUNGS_FILE,
-            {_TRIAL: name, _LAYERS: layers, names.STEP: step, names.GAIN: gain, "cutoff": cutoff, _STOP: stop},
+            {
+                **{_TRIAL: name, _LAYERS: layers, _ARM: arm, names.STEP: step, names.GAIN: gain},
+                **{"cutoff": cutoff, _STOP: stop},
+            },
         )
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
@@ -89,10 +98,10 @@ class DepthAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Do nothing: no state is kept for a trial before its first report."""
 
-    def _recorded(self, layers: int, rung: int) -> dict[str, float]:
-        if layers not in self._depths:
-            self._depths[layers] = _Bracket(
+    def _recorded(self, key: GroupKey, rung: int) -> dict[str, float]:
+        if key not in self._groups:
+            self._groups[key] = _Bracket(
                 self._asha.grace_period, self._max_t, self._asha.reduction_factor, 0, stop_last_trials=False
             )
-        recorded: dict[str, float] = dict(self._depths[layers]._rungs)[rung]
+        recorded: dict[str, float] = dict(self._groups[key]._rungs)[rung]
         return recorded

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class StudyJournal:
-    """Optuna journal of one run, with an Optuna study for each depth, named by study, run and depth.
+    """Optuna journal of one run, with an Optuna study for each group, named by study, run, depth and arm.
 
     run: study and name that the run was begun with, which a copy of its folder keeps.
     """
@@ -39,36 +39,36 @@ class StudyJournal:
         self._files = files
         self._path = files.path / names.JOURNAL_FILE
         self._run = run
-        self._studies: dict[int, optuna.Study] = {}
+        self._studies: dict[str, optuna.Study] = {}
 
-    def start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:
-        """Make the file tell exactly these trials of each depth; what it tells already stays as it is."""
+    def start(self, groups: Mapping[str, Sequence[FrozenTrial]]) -> None:
+        """Make the file tell exactly these trials of each group, by its name; what it tells already stays as it is."""
         with self._files.writing():
-            self._start(depths)
+            self._start(groups)
 
-    def _start(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> None:
+    def _start(self, groups: Mapping[str, Sequence[FrozenTrial]]) -> None:
         for lock in self._path.parent.glob(f"{self._path.name}.lock*"):  # a killed driver's: the run is locked by us
             lock.unlink(missing_ok=True)
-        if self._path.exists() and not self._tells_nothing_else(depths):
+        if self._path.exists() and not self._tells_nothing_else(groups):
             _log.warning(
                 "%s is damaged or not of this run's ledgers. It is made again from them now.",
                 self._files.shown(self._path),
             )
             self._path.unlink()
-        self._studies = {layers: self._study(layers) for layers in depths}
-        for layers, trials in depths.items():
-            known = {trial.user_attrs[NAME] for trial in self._studies[layers].trials}
+        self._studies = {group: self._study(group) for group in groups}
+        for group, trials in groups.items():
+            known = {trial.user_attrs[NAME] for trial in self._studies[group].trials}
             for trial in trials:
                 if trial.user_attrs[NAME] not in known:
-                    self._studies[layers].add_trial(trial)
+                    self._studies[group].add_trial(trial)
 
-    def add(self, layers: int, trial: FrozenTrial) -> None:
-        """Add a trial of the depth that has ended."""
+    def add(self, group: str, trial: FrozenTrial) -> None:
+        """Add a trial of the group that has ended."""
         with self._files.writing():
-            self._studies[layers].add_trial(trial)
+            self._studies[group].add_trial(trial)
 
-    def _study(self, layers: int) -> optuna.Study:
-        name = self._name(layers)
+    def _study(self, group: str) -> optuna.Study:
+        name = self._name(group)
         study = optuna.create_study(storage=self._storage(), study_name=name, direction="maximize", load_if_exists=True)
         if study.metric_names is None:
             with warnings.catch_warnings():
@@ -76,16 +76,16 @@ class StudyJournal:
                 study.set_metric_names([names.GAIN])
         return study
 
-    def _name(self, layers: int) -> str:
-        return f"{self._run} depth {layers}"
+    def _name(self, group: str) -> str:
+        return f"{self._run} {group}"
 
     def _storage(self) -> JournalStorage:
         path = str(self._path)
         return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileSymlinkLock(path)))
 
-    def _tells_nothing_else(self, depths: Mapping[int, Sequence[FrozenTrial]]) -> bool:
+    def _tells_nothing_else(self, groups: Mapping[str, Sequence[FrozenTrial]]) -> bool:
         """Whether all that the file tells can be read, and is also told by the ledgers."""
-        expected = {self._name(layers): {_said(t) for t in trials} for layers, trials in depths.items()}
+        expected = {self._name(group): {_said(t) for t in trials} for group, trials in groups.items()}
         try:
             if not self._path.read_bytes().endswith(b"\n"):  # half a line would swallow the next
                 return False
@@ -105,7 +105,7 @@ def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, 
         state=_STATES[record.state],
         value=record.gains[record.last_step] if record.state == names.FINISHED else None,
         params=dict(parameters),
-        distributions=dict(kinds),
+        distributions={key: _reaching(kind, parameters[key]) for key, kind in kinds.items()},
         intermediate_values=record.gains,
         user_attrs={NAME: record.plan.name},
     )
@@ -113,6 +113,13 @@ def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, 
         times = [datetime.fromtimestamp(seconds) for seconds in record.times.values()]
         trial.datetime_start, trial.datetime_complete = min(times), max(times)
     return trial
+
+
+def _reaching(kind: BaseDistribution, value: Any) -> BaseDistribution:
+    """The distribution, widened where the value lies beyond it: that of one more learning rate."""
+    if isinstance(kind, FloatDistribution) and not kind.low <= value <= kind.high:
+        return FloatDistribution(min(kind.low, value), max(kind.high, value), log=kind.log)
+    return kind
 
 
 def _said(trial: FrozenTrial) -> str:

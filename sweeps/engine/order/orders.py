@@ -6,7 +6,7 @@ from typing import Final
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.order.asha import DepthAsha
+from sweeps.engine.order.asha import GroupAsha
 from sweeps.engine.order.search import SearchOrder
 from sweeps.engine.order.trial_order import ListOrder, TrialOrder
 from sweeps.engine.specs.comparison import Comparison
@@ -23,6 +23,6 @@ def order_of(
 
     most_in_flight: how many trials may be given out at once, be it to wait for room.
     """
-    asha = DepthAsha(spec.asha, spec.base.loop.steps, folder.files) if spec.asha is not None else None
+    asha = GroupAsha(spec.asha, spec.steps_of_search, folder.files) if spec.asha is not None else None
     stopped = asha.has_stopped if asha is not None else frozenset[str]().__contains__
     return ORDERS[spec.kind](spec, folder, checksums, stopped, most_in_flight), asha or FIFOScheduler()

@@ -1,13 +1,14 @@
-"""Order of a search: controls first, then guided trials in turn over depths, then the winners on fresh seeds.
+"""Order of a search: reference controls, then searched trials in turn over the groups, then claims on fresh seeds.
 
-Each depth has its own Optuna study (TPE; random search and the grid go through it too), so the searcher learns within
-a depth and every depth gets the same number of guided trials. On resumption a study is told what the ledgers know; a
-trial that ASHA stopped is told as pruned, never as finished with its early value.
+Each group has its own Optuna study (TPE; random search and the grid go through it too), so the searcher learns within
+a group and every group gets the same number of trials. On resumption a study is told what the ledgers know; a trial
+that ASHA stopped is told as pruned, never as finished with its early value.
 """
 
 import random
 import warnings
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import optuna
@@ -17,62 +18,77 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.journal import StudyJournal, mirrored
 from sweeps.engine.order.trial_order import Record, TrialOrder
-from sweeps.engine.specs.pairs import control_plan
-from sweeps.engine.specs.search import Sweep, control_plans, guided_plan
-from sweeps.engine.specs.space import points
+from sweeps.engine.specs.groups import CHOOSING, Group
+from sweeps.engine.specs.search import Sweep
+from sweeps.engine.specs.space import Point, points, snapped
 from trainable import names
-from trainable.config import override
 from trainable.plan import TrialPlan
 
-_ATTEMPTS = 20  # at a proposal the depth has not had yet, before one is taken from the shuffled grid
-_RANDOM_TRIALS = 4  # of a depth before TPE begins to model
+_ATTEMPTS = 20  # at a proposal the group has not had yet, before one is taken from the shuffled grid
+_RANDOM_TRIALS = 4  # of a group before TPE begins to model
 
 
-class DepthSearch:
-    """The search for one depth's best schedule: `num_samples` different guided trials."""
+class GroupSearch:
+    """The search for the best setting of one group: as many different trials as every group has.
 
-    def __init__(self, sweep: Sweep, layers: int):
-        self.layers = layers
+    The control's group begins with its reference, against which the gains of the whole depth are taken. Where the
+    winner lies at an end of its learning rates, and the sweep says so, one more rate follows.
+    """
+
+    def __init__(self, sweep: Sweep, group: Group):
+        self.group = group
         self.records: dict[str, Record] = {}
         self._sweep = sweep
-        self._distributions = {key: p.distribution() for key, p in sweep.space.items()}
-        seed = sweep.search_seed * 1000 + layers
-        self._study = optuna.create_study(study_name=f"{layers} layers", direction="maximize", sampler=_tpe(seed))
-        self._unasked = points(sweep.space)
+        self._distributions = {key: p.distribution() for key, p in group.arm.space.items()}
+        seed = zlib.crc32(f"{sweep.search_seed} {group.name}".encode())
+        self._study = optuna.create_study(study_name=group.name, direction="maximize", sampler=_tpe(seed))
+        self._unasked = points(group.arm.space)
         if sweep.search != "grid":
             random.Random(seed).shuffle(self._unasked)
         self._open: dict[str, optuna.Trial] = {}  # proposed, not ended
+        self._told: set[str] = set()  # of the study: trials of one more rate are none of it
+        self._more: list[Point] | None = None  # settings of one more rate; None until the search has ended
 
     @property
     def remaining(self) -> int:
         """Number of trials still to propose."""
-        return self._sweep.num_samples - len(self.records)
+        samples = self._sweep.samples(self.group.arm)
+        return max(0, samples - len(self._told)) or sum(self._plan(p).name not in self.records for p in self._beyond())
 
     @property
     def ended(self) -> bool:
         """Whether all trials are proposed and have ended."""
-        return self.remaining <= 0 and all(record.ended for record in self.records.values())
+        return self.remaining == 0 and all(record.ended for record in self.records.values())
 
     def propose(self) -> TrialPlan:
-        """Propose a schedule that this depth has not had: TPE's, or the next of the (shuffled) grid."""
+        """Propose a setting that this group has not had: TPE's, the next of the (shuffled) grid, one more rate."""
+        if self.group.control is None and not self.records:
+            return self._begin(self.group.reference)
+        if len(self._told) >= self._sweep.samples(self.group.arm):
+            return self._record(next(p for p in map(self._plan, self._beyond()) if p.name not in self.records))
         for _ in range(_ATTEMPTS if self._sweep.search == "optuna" else 0):
             trial = self._study.ask(self._distributions)
-            plan = self._plan(trial.params)
+            plan = self._plan(snapped(self.group.arm.space, trial.params))
             if plan.name not in self.records:
                 return self._open_trial(trial, Record(plan=plan))
             self._tell_again(trial, self.records[plan.name])
-        fresh = next(p for p in self._unasked if self._plan(p).name not in self.records)
-        return self._open_trial(self._ask_for(fresh), Record(plan=self._plan(fresh)))
+        return self._begin(next(p for p in self._unasked if self._plan(p).name not in self.records))
 
     def resume(self, record: Record) -> None:
         """Take over a trial of an earlier driver: ended, or to go on."""
-        self._open_trial(self._ask_for(self._parameters(record.plan)), record)
+        point = self.group.parameters(record.plan)
+        if point in self._unasked:
+            self._open_trial(self._ask_for(point), record)
+        else:
+            self.records[record.plan.name] = record
         if record.ended:
             self.tell(record)
 
     def tell(self, record: Record) -> None:
         """Tell the Optuna study how a trial ended."""
-        trial = self._open.pop(record.plan.name)
+        trial = self._open.pop(record.plan.name, None)
+        if trial is None:  # of one more rate
+            return
         for step, gain in sorted(record.gains.items()):
             trial.report(gain, step)
         if record.state == names.FINISHED:
@@ -82,40 +98,57 @@ class DepthSearch:
 
     def mirrored(self, record: Record) -> FrozenTrial:
         """An ended trial, for the journal."""
-        return mirrored(record, self._parameters(record.plan), self._distributions)
+        return mirrored(record, self.group.parameters(record.plan), self._distributions)
 
     def best(self) -> TrialPlan | None:
         """Finished trial with the largest final gain; None if none finished."""
-        finished = [r for r in self.records.values() if r.state == names.FINISHED]
+        return self._best_of(self.records)
+
+    def _best_of(self, chosen: Mapping[str, Record] | set[str]) -> TrialPlan | None:
+        finished = [self.records[name] for name in chosen if self.records[name].state == names.FINISHED]
         return max(finished, key=lambda r: r.gains[r.last_step]).plan if finished else None
 
-    def _plan(self, parameters: Mapping[str, Any]) -> TrialPlan:
-        changes = {**parameters, "model.layers": self.layers}
-        return guided_plan(self._sweep.base, names.SEARCH, changes)
+    def _beyond(self) -> list[Point]:
+        """Settings of one more learning rate; none before the search has ended, or where its winner lies inside."""
+        if self._more is None:
+            searched = [self.records[name] for name in self._told]
+            if len(searched) < self._sweep.samples(self.group.arm) or not all(record.ended for record in searched):
+                return []
+            best = self._best_of(self._told) if self._sweep.extend_rates else None
+            self._more = [] if best is None else self.group.beyond(best)
+        return self._more
 
-    def _parameters(self, plan: TrialPlan) -> dict[str, Any]:
-        return {key: getattr(plan.config.teacher, key.removeprefix("teacher.")) for key in self._distributions}
+    def _plan(self, point: Mapping[str, Any]) -> TrialPlan:
+        return self.group.search_plan(point)
 
     def _tell_again(self, trial: optuna.Trial, known: Record) -> None:
-        """A schedule proposed twice costs no training: the study hears the value it had, or that there is none yet."""
+        """A setting proposed twice costs no training: the study hears the value it had, or that there is none yet."""
         if known.state == names.FINISHED:
             self._study.tell(trial, known.gains[known.last_step])
         else:
             self._study.tell(trial, state=TrialState.FAIL)
 
-    def _ask_for(self, parameters: dict[str, Any]) -> optuna.Trial:
-        """A trial of the study with the parameters given."""
-        self._study.enqueue_trial(parameters)
+    def _ask_for(self, point: Point) -> optuna.Trial:
+        """A trial of the study with the setting given."""
+        self._study.enqueue_trial(point)
         return self._study.ask(self._distributions)
+
+    def _begin(self, point: Point) -> TrialPlan:
+        return self._open_trial(self._ask_for(point), Record(plan=self._plan(point)))
 
     def _open_trial(self, trial: optuna.Trial, record: Record) -> TrialPlan:
         self._open[record.plan.name] = trial
+        self._told.add(record.plan.name)
         self.records[record.plan.name] = record
         return record.plan
 
+    def _record(self, plan: TrialPlan) -> TrialPlan:
+        self.records[plan.name] = Record(plan=plan)
+        return plan
+
 
 class SearchOrder(TrialOrder):
-    """Order of a search at each depth: its controls, its guided trials, its winner on fresh seeds."""
+    """Order of a search: the reference control of each depth, the groups' trials, the winners on fresh seeds."""
 
     def __init__(
         self,
@@ -126,61 +159,78 @@ class SearchOrder(TrialOrder):
         most_in_flight: Callable[[], int],
     ):
         super().__init__(folder, checksums, stopped, most_in_flight)
-        self._sweep = sweep
-        self._depths = {layers: DepthSearch(sweep, layers) for layers in sweep.layers}
+        self._groups = {group.key: GroupSearch(sweep, group) for group in sweep.groups}
         record = folder.record()
         self._journal = StudyJournal(folder.files, f"{record.study} {record.run}")
         self.take_over()
-        ended = {n: [d.mirrored(r) for r in d.records.values() if r.ended] for n, d in self._depths.items()}
+        ended = {
+            search.group.name: [search.mirrored(r) for r in search.records.values() if r.ended]
+            for search in self._groups.values()
+        }
         self._journal.start(ended)
 
     def _next(self) -> TrialPlan | None:
-        return (
-            self._next_control(self._sweep.base.seed)
-            or self._next_guided()
-            or self._next_confirmation()
-            or next((plan for seed in self._sweep.confirm_seeds if (plan := self._next_control(seed))), None)
-        )
+        return self._next_reference() or self._next_searched() or self._next_claim()
 
-    def _next_control(self, seed: int) -> TrialPlan | None:
-        return next((self._begin(p) for p in control_plans(self._sweep, seed) if p.name not in self._records), None)
-
-    def _next_guided(self) -> TrialPlan | None:
-        """Next guided trial: of the depth that has had the fewest, among those whose control has finished."""
-        ready = [d for d in self._depths.values() if d.remaining and self._has_control(d)]
-        if not ready:
-            return None
-        depth = max(ready, key=lambda depth: depth.remaining)
-        plan = depth.propose()
-        self._records[plan.name] = depth.records[plan.name]
-        return plan
-
-    def _next_confirmation(self) -> TrialPlan | None:
-        """The best schedule of a depth whose search has ended, on the next fresh seed whose control has finished."""
-        for depth in self._depths.values():
-            best = depth.best() if depth.ended else None
-            if best is None:
-                continue
-            for seed in self._sweep.confirm_seeds:
-                plan = guided_plan(best.config, names.CONFIRM, {"seed": seed})
-                if plan.name not in self._records and self._may_start(plan):
-                    return self._begin(plan)
+    def _next_reference(self) -> TrialPlan | None:
+        """The reference control of a depth that has not begun."""
+        for search in self._groups.values():
+            if search.group.control is None and not search.records:
+                return self._known(search, search.propose())
         return None
 
-    def _has_control(self, depth: DepthSearch) -> bool:
-        control = control_plan(override(self._sweep.base, {"model.layers": depth.layers}))
-        record = self._records.get(control.name)
+    def _next_searched(self) -> TrialPlan | None:
+        """Next searched trial: of the group with the most to come, among those whose reference has finished."""
+        ready = [search for search in self._groups.values() if search.remaining and self._has_reference(search)]
+        if not ready:
+            return None
+        search = max(ready, key=lambda search: search.remaining)
+        return self._known(search, search.propose())
+
+    def _next_claim(self) -> TrialPlan | None:
+        """The next claim that may start: of a group whose search has ended, once the control's claim has finished."""
+        return next(
+            (self._begin(p) for p in self._claims() if p.name not in self._records and self._may_start(p)), None
+        )
+
+    def _claims(self) -> Iterator[TrialPlan]:
+        """Claims of the groups whose search has ended, seed by seed: the control's, then those of all other arms."""
+        for depth in dict.fromkeys(layers for layers, _ in self._groups):
+            searches = [search for (layers, _), search in self._groups.items() if layers == depth]
+            winners = [(search.group, search.best() if search.ended else None) for search in searches]
+            (control, best), *others = winners
+            if best is None:
+                continue
+            for seed in control.arm.seeds:
+                own = control.claim_plan(best, seed, None)
+                yield own
+                for group, winner in others:
+                    if winner is not None and seed in group.arm.seeds:
+                        yield group.claim_plan(winner, seed, own)
+
+    def _has_reference(self, search: GroupSearch) -> bool:
+        control = (search.group.control or search.group).reference_name
+        record = self._records.get(control)
         return record is not None and record.state == names.FINISHED
 
+    def _known(self, search: GroupSearch, plan: TrialPlan) -> TrialPlan:
+        self._records[plan.name] = search.records[plan.name]
+        return plan
+
+    def _search_of(self, plan: TrialPlan) -> GroupSearch | None:
+        """The search that a trial belongs to; None for a claim."""
+        if plan.config.corpus.eval_half != CHOOSING:
+            return None
+        return self._groups[plan.config.model.layers, plan.arm]
+
     def _on_taken_over(self, record: Record) -> None:
-        if record.plan.role == names.SEARCH:
-            self._depths[record.plan.config.model.layers].resume(record)
+        if (search := self._search_of(record.plan)) is not None:
+            search.resume(record)
 
     def _on_ended(self, record: Record) -> None:
-        if record.plan.role == names.SEARCH:
-            depth = self._depths[record.plan.config.model.layers]
-            depth.tell(record)
-            self._journal.add(depth.layers, depth.mirrored(record))
+        if (search := self._search_of(record.plan)) is not None:
+            search.tell(record)
+            self._journal.add(search.group.name, search.mirrored(record))
 
 
 def _tpe(seed: int) -> TPESampler:

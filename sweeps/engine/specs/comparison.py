@@ -54,6 +54,11 @@ class Comparison:
                 raise InputError(f"trial {plan.name} comes before its control {plan.control}.")
 
     @property
+    def registered(self) -> bool:
+        """Whether run.json is to name the commit of its plan: only a search has rules to register."""
+        return False
+
+    @property
     def trials(self) -> int:
         """Number of its trials."""
         return len(self.plans)
@@ -62,6 +67,11 @@ class Comparison:
     def asha(self) -> None:
         """Early stopping: none, for every trial of a comparison runs to its end."""
         return None
+
+    @property
+    def steps_of_search(self) -> int:
+        """Optimizer steps of the base; nothing is searched."""
+        return self.base.loop.steps
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -76,10 +86,6 @@ class Comparison:
         """One config of each model and its data."""
         return list({(config.model, data_key(config)): config for config in self.configs()}.values())
 
-    def workloads(self) -> list[Workload]:
-        """Each trial, to its end."""
-        return [Workload(config=config, trials=1, steps=config.loop.steps) for config in self.configs()]
-
     def trial_names(self) -> Iterator[str]:
         """Names of all its trials."""
         return (plan.name for plan in self.plans)
@@ -90,6 +96,10 @@ class Comparison:
         values = {flatten(plan.config)[key] for plan in plans}
         varied = len(values) > 1 and key in ("model.layers", "corpus.fold", "seed")
         return varied or flatten(self.base)[key] not in values
+
+    def workloads(self) -> list[Workload]:
+        """Each trial, to its end."""
+        return [Workload(config=config, trials=1, steps=config.loop.steps) for config in self.configs()]
 
     def plan_lines(self) -> list[str]:
         """Lines of the plan: arms, units, cost."""

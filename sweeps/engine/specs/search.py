@@ -1,65 +1,45 @@
-"""A sweep as data: what varies, what is fixed, the budget, and the rules that make its comparison fair.
+"""A search as data: its groups (a depth of an arm), their budget, and the rules that make the comparison fair.
 
-Checked whole before anything runs, so that a contradiction costs a sentence and not an hour.
+Every arm is tuned as hard as its rivals: each group searches its own space with the same number of trials, and its
+winner runs again on fresh seeds and on validation text that chose nothing. Checked whole before anything runs.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from sweeps.engine.specs.pairs import control_plan, paired_plan
-from sweeps.engine.specs.space import Range, Space, describe, from_description, points
-from sweeps.engine.specs.trial_names import check_searchable, schedule_arm, shown
+from sweeps.engine.specs.arms import RATE, SearchArm
+from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.groups import CHOOSING, REPORTING, Group, at_length
+from sweeps.engine.specs.trial_names import shown, slug
 from sweeps.engine.specs.workload import Workload
-from trainable import names
 from trainable.config import ModelConfig, TrialConfig, from_dict, override, to_dict
-from trainable.errors import InputError, require_seed
-from trainable.plan import TrialPlan
+from trainable.errors import InputError
 
 Search = Literal["optuna", "random", "grid"]
-LARGEST_SEARCH_SEED = 4_000_000  # each depth's searcher has a seed of its own, in its thousand
-
-
-@dataclass(frozen=True, kw_only=True)
-class AshaSpec:
-    """Asynchronous successive halving: at steps grace, grace * factor, ... the top 1/factor of a depth goes on."""
-
-    grace_period: int  # optimizer steps before the first rung
-    reduction_factor: int = 2
-
-    def rungs(self, steps: int) -> list[int]:
-        """Steps at which trials are judged, below the end of the run."""
-        rungs, rung = [], self.grace_period
-        while rung < steps:
-            rungs.append(rung)
-            rung *= self.reduction_factor
-        return rungs
-
-    def expected_steps(self, steps: int, trials: int) -> float:
-        """Steps that each of so many trials runs on average, if they come in any order: the first always goes on."""
-        share, expected, before = 1.0, 0.0, 0
-        for rung in [*self.rungs(steps), steps]:
-            expected += share * (rung - before)
-            share *= 1 / self.reduction_factor + (1 - 1 / self.reduction_factor) / trials
-            before = rung
-        return expected
+LARGEST_SEARCH_SEED = 4_000_000
+MARGIN = 0.03  # nats per token: a smaller mean gain is not called a help
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A search for the best teacher schedule at each depth."""
+    """A search for the best setting of every arm at each depth, and the comparison of the winners."""
 
-    kind: ClassVar[str] = "search"
+    kind: ClassVar[str] = "groups"
     study: str  # folder of its runs under results/
     question: str  # heads the summary
-    base: TrialConfig  # everything that is fixed; its schedule is "none"
+    base: TrialConfig  # everything that is fixed; its schedule is "none", its steps are those of a claim
     layers: tuple[int, ...]
-    space: Space  # dotted keys under teacher.*
+    arms: tuple[SearchArm, ...]  # the control first
     search: Search = "optuna"
-    num_samples: int  # guided trials at each depth; the grid's size for search = "grid"
+    num_samples: int  # searched trials of a group; all of its settings where it has fewer
     search_seed: int = 0  # of the searcher
-    confirm_seeds: tuple[int, ...] = ()  # fresh seeds on which the best schedule of each depth runs again
     asha: AshaSpec | None = None
+    search_steps: int | None = None  # of a searched trial; None: as of a claim
+    extend_rates: bool = False  # a winner at an end of its rates gets one more rate
+    margin: float = MARGIN  # of the verdict, nats per token
+    registered: bool = False  # its plan and rules are committed before it runs: run.json names the commit
 
     def __post_init__(self) -> None:
         if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 1:
@@ -68,15 +48,40 @@ class Sweep:
             )
         ModelConfig(layers=max(self.layers))
         _check_search(self)
+        _check_arms(self)
         _check_seeds(self)
         if self.asha is not None:
-            _check_asha(self, self.asha)
-        _check_space(self)
+            self.asha.check(at_length(self.base, self.steps_of_search).loop)
+
+    @property
+    def steps_of_search(self) -> int:
+        """Optimizer steps of a searched trial."""
+        return self.base.loop.steps if self.search_steps is None else self.search_steps
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Every arm at every depth; the control's group first at each depth."""
+        found: list[Group] = []
+        for layers in self.layers:
+            base = override(self.base, {"model.layers": layers})
+            control = Group(base=base, arm=self.arms[0], search_steps=self.steps_of_search)
+            found.append(control)
+            for arm in self.arms[1:]:
+                found.append(Group(base=base, arm=arm, search_steps=self.steps_of_search, control=control))
+        return tuple(found)
+
+    def samples(self, arm: SearchArm) -> int:
+        """Searched trials of a group of this arm, but for those of one more rate."""
+        return arm.size if self.search == "grid" else min(self.num_samples, arm.size)
 
     @property
     def trials(self) -> int:
-        """How many trials there are at most: controls, guided trials, confirmations."""
-        return len(self.layers) * (1 + self.num_samples + 2 * len(self.confirm_seeds))
+        """How many trials there are at most: searched ones, those of one more rate, claims."""
+        return len(self.layers) * sum(self.samples(arm) + self._of_more_rate(arm) + len(arm.seeds) for arm in self.arms)
+
+    def _of_more_rate(self, arm: SearchArm) -> int:
+        rates = len(arm.space[RATE].grid()) if RATE in arm.space else 1
+        return arm.size // rates if self.extend_rates and rates > 1 else 0
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -84,53 +89,79 @@ class Sweep:
         return self.layers
 
     def configs(self) -> list[TrialConfig]:
-        """The base alone: a search varies nothing that shapes the data."""
-        return [self.base]
+        """One setting of each arm on each half of the validation text: a search varies nothing else that shapes data.
+
+        An arm without a teacher keeps the base's, which it never reads, so that no table is made for it alone.
+        """
+        arms = [
+            group.search_plan(group.dearest).config if group.arm.has_teacher else override(self.base, group.arm.changes)
+            for group in self.groups[: len(self.arms)]
+        ]
+        return [override(arm, {"corpus.eval_half": half}) for half in (CHOOSING, REPORTING) for arm in arms]
 
     def largest(self) -> list[TrialConfig]:
-        """The base at its greatest depth."""
-        return [override(self.base, {"model.layers": max(self.layers)})]
-
-    def workloads(self) -> list[Workload]:
-        """At each depth the control, the search, and both again on each seed of the confirmation."""
-        middle = {key: parameter.grid()[len(parameter.grid()) // 2] for key, parameter in self.space.items()}
-        steps, loads, again = self.base.loop.steps, [], []
-        for layers in self.layers:
-            control = override(self.base, {"model.layers": layers})
-            guided = override(control, middle)
-            expected = self.asha.expected_steps(steps, self.num_samples) if self.asha else steps
-            loads += [Workload(config=control, trials=1, steps=steps)]
-            loads += [Workload(config=guided, trials=self.num_samples, steps=expected)]
-            again += [Workload(config=one, trials=len(self.confirm_seeds), steps=steps) for one in (control, guided)]
-        return loads + again
+        """The greatest depth of each arm's model."""
+        deepest = [override(config, {"model.layers": max(self.layers)}) for config in self.configs()]
+        return list({config.model: config for config in deepest}.values())
 
     def trial_names(self) -> Iterator[str]:
-        """Names of the controls, and of every schedule of the space, on every seed and at every depth."""
-        for seed in (self.base.seed, *self.confirm_seeds):
-            yield from (plan.name for plan in control_plans(self, seed))
-            for layers in self.layers:
-                for point in points(self.space):
-                    changes = {**point, "model.layers": layers, "seed": seed}
-                    yield guided_plan(self.base, names.SEARCH, changes).name
+        """Names of every setting of every group, and of its claims."""
+        for group in self.groups:
+            yield from group.trial_names()
 
     def decides(self, key: str) -> bool:
-        """Whether the dotted key is searched, or has an option of the study."""
-        return key in self.space or key in ("model.layers", "seed")
+        """Whether the dotted key is searched or fixed by the arms, or has an option of the study."""
+        of_arms = any(key in arm.space or key in arm.changes for arm in self.arms)
+        return of_arms or key in ("model.layers", "seed", "corpus.eval_half")
+
+    def workloads(self) -> list[Workload]:
+        """Each group's searched trials, of which ASHA stops some, and its claims."""
+        loads = []
+        for group in self.groups:
+            searched = group.search_plan(group.dearest).config
+            steps = float(self.steps_of_search)
+            if self.asha is not None:
+                steps = expected_steps(self.asha, group.schedule_ends, self.steps_of_search)
+            loads.append(Workload(config=searched, trials=self.samples(group.arm), steps=steps))
+            if group.arm.seeds:
+                claim = at_length(searched, self.base.loop.steps)
+                loads.append(Workload(config=claim, trials=len(group.arm.seeds), steps=self.base.loop.steps))
+        return loads
 
     def plan_lines(self) -> list[str]:
-        """The space, the controls, the budget against the full grid."""
-        steps, size = self.base.loop.steps, len(points(self.space))
-        controls = [p.name for seed in (self.base.seed, *self.confirm_seeds) for p in control_plans(self, seed)]
-        rungs = self.asha.rungs(steps) if self.asha else []
-        judged = f"judged by ASHA at step {', '.join(map(str, rungs))}" if rungs else "all to the end"
-        seeds = ", ".join(map(str, self.confirm_seeds))
-        again = f"; the best of each depth again on seeds {seeds}" if seeds else ""
-        full = len(self.layers) * (size + 1) * steps
+        """The arms and their spaces, the reference controls, the budget, what ASHA can judge."""
+        references = [group.reference_name for group in self.groups if group.control is None]
+        again = f"again over {self.base.loop.steps} steps on fresh seeds" if self.search_steps else "again on new seeds"
+        lines = [*map(self._arm_line, self.arms), f"reference controls of the search: {', '.join(references)}"]
+        if self.extend_rates:
+            lines.append("a winner at an end of its learning rates gets one more rate, the same rule for every arm")
+        seeds = {arm.seeds: [one.name for one in self.arms if one.seeds == arm.seeds] for arm in self.arms if arm.seeds}
+        for which, arms in seeds.items():
+            of = "the winner of every group" if len(seeds) == 1 else f"the winners of {', '.join(arms)}"
+            lines.append(f"{of} {again} {', '.join(map(str, which))}, on validation text that chose nothing")
+        lines += self._asha_lines()
+        steps = sum(load.trials * load.steps for load in self.workloads())
+        lines.append(f"at most {self.trials} trials, about {steps:,.0f} trial-steps")
+        return lines
+
+    def _arm_line(self, arm: SearchArm) -> str:
+        fixed = [f"{key} {shown(value)}" for key, value in arm.changes.items()]
+        varied = [f"{key} {_listed(parameter.grid())}" for key, parameter in arm.space.items()]
+        which = f"{self.samples(arm)} of {arm.size} settings at each depth by {self.search}"
+        return f"{arm.name}: {'; '.join([*fixed, *varied])}; {which}"
+
+    def _asha_lines(self) -> list[str]:
+        if self.asha is None:
+            return ["all trials run to their end"]
+        steps, can = self.steps_of_search, []
+        for group in self.groups[: len(self.arms)]:
+            ends, size = group.schedule_ends, group.arm.size
+            judged = self.asha.judged(ends, steps) * size // len(ends)
+            can.append(f"{judged} of {size} settings of {group.arm.name}")
+        rungs = ", ".join(map(str, self.asha.rungs(steps)))
         return [
-            *(f"{key}: {', '.join(map(shown, parameter.grid()))}" for key, parameter in self.space.items()),
-            f"controls: {', '.join(controls)}",
-            f"{self.num_samples} of {size} schedules at each depth by {self.search}, {judged}{again}",
-            f"at most {self.trials} trials, {self.trials * steps:,} trial-steps (the full grid: {full:,})",
+            f"ASHA judges within a group at step {rungs}, a trial only after its own schedule has ended: "
+            f"{', '.join(can)} can be judged, the others run to their end"
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,45 +173,49 @@ class Sweep:
             "question": self.question,
             "base": to_dict(self.base),
             "layers": list(self.layers),
-            "space": describe(self.space),
+            "arms": [arm.name for arm in self.arms],
+            "groups": [arm.to_dict() for arm in self.arms],
             "search": self.search,
             "num_samples": self.num_samples,
             "search_seed": self.search_seed,
-            "confirm_seeds": list(self.confirm_seeds),
+            "confirm_seeds": list(dict.fromkeys(seed for arm in self.arms for seed in arm.seeds)),
             "asha": asha,
+            "search_steps": self.search_steps,
+            "extend_rates": self.extend_rates,
+            "margin": self.margin,
+            "registered": self.registered,
         }
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> "Sweep":
         """The inverse of `to_dict`."""
+        plain = ("study", "question", "search", "num_samples", "search_seed", "search_steps", "extend_rates")
         return cls(
-            **{
-                **{key: value for key, value in tree.items() if key != "kind"},
-                "base": from_dict(tree["base"]),
-                "layers": tuple(tree["layers"]),
-                "space": from_description(tree["space"]),
-                "confirm_seeds": tuple(tree["confirm_seeds"]),
-                "asha": AshaSpec(**tree["asha"]) if tree["asha"] else None,
-            }
+            **{key: tree[key] for key in (*plain, "margin", "registered")},
+            base=from_dict(tree["base"]),
+            layers=tuple(tree["layers"]),
+            arms=tuple(map(SearchArm.from_dict, tree["groups"])),
+            asha=AshaSpec(**tree["asha"]) if tree["asha"] else None,
         )
 
 
-def longest_schedule(sweep: Sweep) -> int:
-    """The largest scheduling steps the space allows, in optimizer steps."""
-    steps = sweep.space.get("teacher.steps")
-    return int(max(steps.grid())) if steps is not None else sweep.base.teacher.steps
+def expected_steps(asha: AshaSpec, schedule_ends: list[int], steps: int) -> float:
+    """Steps that a searched trial takes on average, where at each rung the worse share of those judged stops."""
+    rungs = asha.rungs(steps)
+    total = 0.0
+    for end in schedule_ends:
+        going, done, spent = 1.0, 0, 0.0
+        for rung in (rung for rung in rungs if rung >= end):
+            spent += going * (rung - done)
+            going, done = going / asha.reduction_factor, rung
+        total += spent + going * (steps - done)
+    return total / len(schedule_ends)
 
 
-def guided_plan(base: TrialConfig, role: str, changes: Mapping[str, Any]) -> TrialPlan:
-    """A guided trial of `base` with dotted keys changed, called by its schedule and paired with its control."""
-    config = override(base, changes)
-    return paired_plan(schedule_arm(config.teacher), config, {}, role)
-
-
-def control_plans(sweep: Sweep, seed: int) -> Iterator[TrialPlan]:
-    """The controls of one seed, a depth each."""
-    for layers in sweep.layers:
-        yield control_plan(override(sweep.base, {"model.layers": layers, "seed": seed}))
+def _listed(values: list[Any]) -> str:
+    """All values, or the first two and the last of many."""
+    words = list(map(shown, values))
+    return ", ".join(words if len(words) <= 6 else [*words[:2], "...", words[-1]])
 
 
 def _check_search(sweep: Sweep) -> None:
@@ -189,64 +224,40 @@ def _check_search(sweep: Sweep) -> None:
     if not 0 <= sweep.search_seed <= LARGEST_SEARCH_SEED:
         raise InputError(f"search_seed is {sweep.search_seed}: give a seed from 0 to {LARGEST_SEARCH_SEED}.")
     if sweep.num_samples < 1:
-        raise InputError(f"num_samples is {sweep.num_samples}: give at least 1 guided trial at each depth.")
-    weights = sweep.space.get("teacher.min_weight")
-    if isinstance(weights, Range) and not 0 <= weights.low <= weights.high <= 1:
-        raise InputError(f"the floor's range is {weights.low}..{weights.high}: give weights between 0 and 1.")
-    size = len(points(sweep.space))
-    if sweep.num_samples > size:
+        raise InputError(f"num_samples is {sweep.num_samples}: give at least 1 trial for each group.")
+    if sweep.search_steps is not None and not 1 <= sweep.search_steps <= sweep.base.loop.steps:
         raise InputError(
-            f"num_samples is {sweep.num_samples} but the space has only {size} different schedules: "
-            f"give at most --num-samples {size}."
+            f"search_steps is {sweep.search_steps} but a claim has {sweep.base.loop.steps} steps: give at most that."
         )
-    if longest_schedule(sweep) > sweep.base.loop.steps:
-        raise InputError(
-            f"the longest schedule has {longest_schedule(sweep)} steps but the run {sweep.base.loop.steps}: "
-            "shorten the schedules or lengthen the run."
-        )
+    if not sweep.margin >= 0:
+        raise InputError(f"margin is {sweep.margin}: give a number of nats per token of at least 0.")
 
 
-def _check_space(sweep: Sweep) -> None:
-    """Each value by itself makes a guided trial that fits the run, and trials that differ have different names."""
-    guided = {"teacher.schedule": "linear", "teacher.steps": longest_schedule(sweep)}
-    for key, parameter in sweep.space.items():
-        for value in parameter.grid():
-            config = override(sweep.base, guided | {key: value})
-            if config.teacher.schedule == "none":
-                raise InputError("the search space has schedule none, which is the control: leave it out.")
-        check_searchable(key, parameter.grid())
-    if "teacher.schedule" not in sweep.space:
-        raise InputError("the search space has no teacher.schedule: give at least one schedule type.")
+def _check_arms(sweep: Sweep) -> None:
+    """The control first, no name twice, and no two trials of one name; each value makes a trial that fits the run."""
+    if not sweep.arms or sweep.arms[0].has_teacher:
+        raise InputError("the first arm of a search is its control, which has no teacher.")
+    known = [slug(arm.name) for arm in sweep.arms]
+    if twice := sorted({name for name in known if known.count(name) > 1}):
+        raise InputError(f"two arms are called {twice[0]}: give each arm once, under a name of its own.")
+    for arm in sweep.arms:
+        weights = arm.space["teacher.min_weight"].grid() if "teacher.min_weight" in arm.space else [0]
+        if not 0 <= min(weights) <= max(weights) <= 1:
+            raise InputError(f"the floor's range is {min(weights)}..{max(weights)}: give weights between 0 and 1.")
+    for group in sweep.groups[: len(sweep.arms)]:
+        for key, parameter in group.arm.space.items():
+            for value in parameter.grid():
+                group.search_plan({**group.dearest, key: value})
 
 
 def _check_seeds(sweep: Sweep) -> None:
-    seeds = (sweep.base.seed, *sweep.confirm_seeds)
-    for seed in sweep.confirm_seeds:
-        require_seed("a seed of the confirmation", seed)
-    if len(set(seeds)) != len(seeds):
-        raise InputError(
-            f"the search uses seed {sweep.base.seed} and confirmation {list(sweep.confirm_seeds)}: "
-            "give different seeds, for a schedule is not confirmed by the seed that chose it."
-        )
-
-
-def _check_asha(sweep: Sweep, asha: AshaSpec) -> None:
-    steps, longest, every = sweep.base.loop.steps, longest_schedule(sweep), sweep.base.loop.eval_every
-    if asha.reduction_factor < 2:
-        raise InputError(f"ASHA's reduction factor is {asha.reduction_factor}: give at least 2.")
-    if asha.grace_period < longest:
-        raise InputError(
-            f"ASHA's first rung is at step {asha.grace_period}, inside the longest schedule ({longest} steps): while "
-            f"the teacher is on, loss does not tell who will win; give a grace period of at least {longest}."
-        )
-    if asha.grace_period >= steps:
-        raise InputError(
-            f"ASHA's first rung is at step {asha.grace_period} of a run of {steps}: nothing could be stopped; give an "
-            "earlier rung, a longer run, or no ASHA."
-        )
-    missed = [rung for rung in asha.rungs(steps) if rung % every]
-    if missed:
-        raise InputError(
-            f"ASHA's rungs {missed} are not evaluation steps: make the grace period a multiple of loop.eval_every "
-            f"({every})."
-        )
+    for arm in sweep.arms:
+        if len({sweep.base.seed, *arm.seeds}) != 1 + len(arm.seeds):
+            raise InputError(
+                f"the search uses seed {sweep.base.seed} and confirmation {list(arm.seeds)}: "
+                "give different seeds, for a setting is not confirmed by the seed that chose it."
+            )
+    control = sweep.arms[0]
+    for arm in sweep.arms[1:]:
+        if not set(arm.seeds) <= set(control.seeds):
+            raise InputError(f"arm {arm.name} has seeds that the control lacks: a gain is taken within a seed.")

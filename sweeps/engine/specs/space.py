@@ -4,7 +4,7 @@ Ranges are finite on purpose: the same space serves the grid, random search and 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -76,15 +76,47 @@ class Range:
         return values if self._whole() else [round(v, 9) for v in values]
 
 
-Parameter = Choice | Range
+@dataclass(frozen=True)
+class Levels:
+    """A few numbers in ascending order and unevenly spaced, such as learning rates a factor of 3 apart."""
+
+    values: tuple[float, ...]
+
+    def distribution(self) -> BaseDistribution:
+        """The range of the levels as a distribution of Optuna; what is proposed between them is `snapped`."""
+        if all(isinstance(value, int) for value in self.values):
+            return IntDistribution(int(self.values[0]), int(self.values[-1]))
+        return FloatDistribution(self.values[0], self.values[-1], log=self.values[0] > 0)
+
+    def nearest(self, value: float) -> float:
+        """The level nearest to a number: by ratio where all are positive, else by distance."""
+        if self.values[0] > 0:
+            return min(self.values, key=lambda level: abs(math.log(level / value)))
+        return min(self.values, key=lambda level: abs(level - value))
+
+    def grid(self) -> list[Any]:
+        """All values of the parameter, in order."""
+        return list(self.values)
+
+
+Parameter = Choice | Range | Levels
 Space = Mapping[str, Parameter]
+Point = dict[str, Any]  # {dotted key: value}
 
 
-def points(space: Space) -> list[dict[str, Any]]:
+def snapped(space: Space, proposed: Mapping[str, Any]) -> Point:
+    """The point of the space nearest to what a searcher proposes, which may lie between the levels of a parameter."""
+    return {
+        key: parameter.nearest(proposed[key]) if isinstance(parameter, Levels) else proposed[key]
+        for key, parameter in space.items()
+    }
+
+
+def points(space: Space) -> list[Point]:
     """The full grid: every combination of values, as {dotted key: value}. Raises InputError for one too large."""
     size = math.prod(len(parameter.grid()) for parameter in space.values())
     if size > MOST_POINTS:
-        raise InputError(f"the space has {size:,} schedules: give larger increments, for at most {MOST_POINTS:,}.")
+        raise InputError(f"the space has {size:,} settings: give larger increments, for at most {MOST_POINTS:,}.")
     return [dict(zip(space, values, strict=True)) for values in product(*(p.grid() for p in space.values()))]
 
 
@@ -94,11 +126,15 @@ def describe(space: Space) -> dict[str, list[Any]]:
 
 
 def from_description(tree: Mapping[str, list[Any]]) -> dict[str, Parameter]:
-    """The inverse of `describe`: numbers are a range, anything else a choice."""
-    return {key: _parameter(values) for key, values in tree.items()}
+    """The inverse of `describe`."""
+    return {
+        key: Choice(tuple(values)) if isinstance(values[0], str) else levels(values) for key, values in tree.items()
+    }
 
 
-def _parameter(values: list[Any]) -> Parameter:
-    if isinstance(values[0], str):
-        return Choice(tuple(values))
-    return Range(values[0], values[-1], round(values[1] - values[0], 9) if len(values) > 1 else 1)
+def levels(values: Sequence[float]) -> Range | Levels:
+    """The parameter that takes these numbers, smallest first: a range where they are evenly spaced."""
+    if not values or list(values) != sorted(set(values)):
+        raise InputError(f"values {', '.join(map(str, values))} of a search space: give each number once, ascending.")
+    even = Range(values[0], values[-1], round(values[1] - values[0], 9) if len(values) > 1 else 1)
+    return even if even.grid() == list(values) else Levels(tuple(values))

@@ -7,10 +7,12 @@ Another kind of run is a class with these members, a line in `KINDS`, and an ord
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Protocol
 
+from sweeps.engine.specs.asha_spec import AshaSpec
 from sweeps.engine.specs.comparison import Comparison
-from sweeps.engine.specs.search import AshaSpec, Sweep
+from sweeps.engine.specs.search import Sweep
 from sweeps.engine.specs.workload import Workload
 from trainable.config import TrialConfig
+from trainable.errors import InputError
 
 
 class Spec(Protocol):
@@ -35,6 +37,14 @@ class Spec(Protocol):
         """How trials that fall behind are stopped; None: all run to their end."""
 
     @property
+    def steps_of_search(self) -> int:
+        """Optimizer steps of a trial that may be stopped early."""
+
+    @property
+    def registered(self) -> bool:
+        """Whether run.json is to name the commit that has its plan and rules."""
+
+    @property
     def trials(self) -> int:
         """How many trials there are at most."""
 
@@ -48,14 +58,14 @@ class Spec(Protocol):
     def largest(self) -> list[TrialConfig]:
         """Settings among which the largest model is."""
 
-    def workloads(self) -> list[Workload]:
-        """Its trials in the order in which they start, as far as they differ in what they cost."""
-
     def trial_names(self) -> Iterator[str]:
         """Names of all trials that the run can have; a search runs only some of them."""
 
     def decides(self, key: str) -> bool:
         """Whether it sets the dotted key itself for its trials, so that the user's value would change nothing."""
+
+    def workloads(self) -> list[Workload]:
+        """How many trials of which shape and length it is expected to train, for predictions of its time."""
 
     def plan_lines(self) -> list[str]:
         """What will run and what it costs at most, for the user."""
@@ -69,4 +79,7 @@ KINDS: dict[str, type[Sweep] | type[Comparison]] = {spec.kind: spec for spec in 
 
 def spec_from_dict(tree: Mapping[str, Any]) -> Spec:
     """The inverse of any spec's `to_dict`. Raises InputError, KeyError or TypeError for what is none."""
-    return KINDS[tree.get("kind", Sweep.kind)].from_dict(tree)  # the oldest runs are searches, and do not say so
+    kind = tree.get("kind", "search")  # the oldest runs do not say
+    if kind not in KINDS:
+        raise InputError(f"its kind is {kind!r}, and this version knows {', '.join(KINDS)}")
+    return KINDS[kind].from_dict(tree)

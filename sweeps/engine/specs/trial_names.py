@@ -1,8 +1,9 @@
 """How trials are called: what taught, then the unit it ran in, such as `linear-T240-min0.05-L2-s0`.
 
-    linear-T240-min0.05-L2-s0     searched: schedule, scheduling steps, minimum weight; 2 layers, seed 0
-    linear-240-L1-f3-s0           compared: the arm "linear 240", 1 layer, fold 3, seed 0
-    none-L1-lr0.003-s0            a control, where the learning rate varies too
+    bigram-linear-T240-min0.05-lr0.003-L2-s0   searched: arm, schedule, scheduling steps, minimum weight, learning rate
+    control-lr0.003-wu10-L1-s0                 searched without a teacher: learning rate, warm-up steps
+    linear-240-L1-f3-s0                        compared: the arm "linear 240", 1 layer, fold 3, seed 0
+    none-L1-lr0.003-s0                         a control of a comparison in which the learning rate varies
 
 A name is a folder's name, tells every setting in which the trials of a run may differ, and refuses any other.
 """
@@ -22,23 +23,35 @@ _UNIT: Final = {
     "corpus.eval_rows": "v",
     "corpus.fold": "f",
     "optimizer.lr": "lr",
+    "optimizer.beta2": "beta2_",
     "seed": "s",
 }
 _ALWAYS: Final = ("model.layers", "seed")
 _FROM_THE_BUDGET: Final = ("optimizer.warmup_steps", "loop.eval_every", "loop.checkpoint_every")
+_OF_OPTIMIZER: Final = {"optimizer.lr": "lr", "optimizer.warmup_steps": "wu"}
 SEARCHED: Final = (
-    "teacher.schedule",
-    "teacher.steps",
-    "teacher.min_weight",
-    "teacher.tau",
-)  # what `schedule_arm` tells
+    *("teacher.schedule", "teacher.steps", "teacher.min_weight", "teacher.tau"),  # what `schedule_arm` tells
+    *_OF_OPTIMIZER,
+)
 
 
 def trial_name(arm: str, unit: TrialConfig, unit_keys: Sequence[str]) -> str:
     """The name of a trial of an arm in a unit, of which it tells the settings `unit_keys`."""
     settings = flatten(unit)
-    slug = re.sub(r"[^0-9A-Za-z.+_]+", "-", arm).strip("-")
-    return "-".join([slug, *(f"{_UNIT[key]}{shown(settings[key])}" for key in unit_keys)])
+    return "-".join([slug(arm), *(f"{_UNIT[key]}{shown(settings[key])}" for key in unit_keys)])
+
+
+def group_trial_name(arm: str, config: TrialConfig, searched: Iterable[str]) -> str:
+    """The name of a trial of a group: its arm, its schedule if it has a teacher, what else is searched, its unit."""
+    settings, searched = flatten(config), set(searched)
+    schedule = [] if config.teacher.schedule == NO_TEACHER else [schedule_arm(config.teacher)]
+    more = [f"{short}{shown(settings[key])}" for key, short in _OF_OPTIMIZER.items() if key in searched]
+    return trial_name("-".join([slug(arm), *schedule, *more]), config, keys_of_unit(config))
+
+
+def slug(arm: str) -> str:
+    """An arm's name as names of folders tell it."""
+    return re.sub(r"[^0-9A-Za-z.+_]+", "-", arm).strip("-")
 
 
 def keys_of_unit(unit: TrialConfig) -> list[str]:

@@ -121,6 +121,23 @@ def test_k_folds_train_on_k_parts_in_common_and_the_remainder(limit: int | None)
     assert set.intersection(*parts) == remainder
 
 
+@given(splits())
+def test_the_two_halves_of_the_validation_rows_have_no_row_in_common_and_one_training_set(
+    case: tuple[int, dict[str, Any]],
+) -> None:
+    rows, settings = case
+    whole = split_rows(rows, CorpusConfig(**settings | {"eval_rows": None}))
+    wanted = settings["eval_rows"]
+    assume(len(whole.eval) >= 2 * (wanted or 1))
+    choosing, reporting = (
+        split_rows(rows, CorpusConfig(**settings, eval_half=half)) for half in ("choosing", "reporting")
+    )
+    half = wanted or len(whole.eval) // 2
+    assert choosing.eval.tolist() == whole.eval[:half].tolist()
+    assert reporting.eval.tolist() == whole.eval[half : 2 * wanted if wanted else None].tolist()
+    assert choosing.train_parts == reporting.train_parts == whole.train_parts
+
+
 @pytest.mark.parametrize(
     ("rows", "config", "sentence"),
     [
@@ -130,6 +147,17 @@ def test_k_folds_train_on_k_parts_in_common_and_the_remainder(limit: int | None)
             "train_rows needs 81 rows but the training split has 80 of",
         ),
         (100, CorpusConfig(eval_rows=21), "eval_rows needs 21 rows but the validation split has 20"),
+        (
+            100,
+            CorpusConfig(eval_rows=11, eval_half="choosing"),
+            "eval_half choosing needs 22 rows, 11 in each half, but the validation split has 20 of",
+        ),
+        (
+            100,
+            CorpusConfig(eval_rows=11, eval_half="reporting", folds=5),
+            "eval_half reporting needs 22 rows, 11 in each half, but the validation split has 20 of",
+        ),
+        (5, CorpusConfig(eval_half="reporting"), "eval_half reporting needs 2 rows, 1 in each half, but .* has 1 of"),
         (1, CorpusConfig(), "train_rows needs 1 rows but the training split has 0"),
         (3, CorpusConfig(folds=5), "eval_rows needs 1 rows but the validation split has 0"),
     ],

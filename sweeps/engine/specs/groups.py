@@ -1,0 +1,168 @@
+"""One depth of one arm, a group: the trials that it may search, and its winner's trials on fresh seeds.
+
+A searched trial reads the choosing half of the validation text, a claim the reporting half. Gains within a search are
+taken against the depth's reference control, one setting of the control's group: they rank, and claim nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.engine.specs.arms import RATE, SearchArm
+from sweeps.engine.specs.space import Point, levels, points
+from sweeps.engine.specs.trial_names import group_trial_name
+from trainable import names
+from trainable.config import TeacherConfig, TrialConfig, flatten, override
+from trainable.plan import TrialPlan
+
+CHOOSING, REPORTING = "choosing", "reporting"
+_NO_TEACHER = {f"teacher.{key}": value for key, value in vars(TeacherConfig()).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One depth of one arm of a sweep."""
+
+    base: TrialConfig  # the sweep's, of this depth; its steps are those of a claim
+    arm: SearchArm
+    search_steps: int  # of a searched trial
+    control: "Group | None" = None  # the control's group of this depth; None: this is it
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Depth and arm: what tells a group from the others of a sweep."""
+        return self.base.model.layers, self.arm.name
+
+    @property
+    def name(self) -> str:
+        """What messages and journals call it."""
+        return f"depth {self.base.model.layers} {self.arm.name}"
+
+    @property
+    def reference(self) -> Point:
+        """The setting of the depth's reference control: the point of the control's space that is nearest to the base.
+
+        Distances are relative, summed over the keys, so that a rate and a number of steps count alike.
+        """
+        space, settings = (self.control or self).arm.space, flatten(at_length(self.base, self.search_steps))
+
+        def distance(point: Point) -> float:
+            return float(
+                sum(abs(value - settings[key]) / max(abs(settings[key]), 1e-12) for key, value in point.items())
+            )
+
+        return min(points(space), key=distance)
+
+    def search_plan(self, point: Mapping[str, Any]) -> TrialPlan:
+        """The trial of one setting of the arm's space, on the search's seed and the choosing half."""
+        config = self._config({**self.arm.changes, **point, "loop.steps": self.search_steps}, CHOOSING)
+        name = self._name(config)
+        control = (self.control or self).reference_name
+        return TrialPlan(
+            name=name,
+            role=names.CONTROL if name == control else names.SEARCH,
+            control=control,
+            config=config,
+            arm=self.arm.name,
+        )
+
+    @property
+    def reference_name(self) -> str:
+        """Name of the depth's reference control."""
+        assert self.control is None, "the control's group has the reference"
+        changes = {**self.arm.changes, **self.reference, "loop.steps": self.search_steps}
+        return self._name(self._config(changes, CHOOSING))
+
+    def claim_plan(self, winner: TrialPlan, seed: int, control: TrialPlan | None) -> TrialPlan:
+        """The winner of the group on a fresh seed and the reporting half, over the whole length of the run.
+
+        control: the claim of the control's group on that seed; None where this is the control's group.
+        """
+        whole = at_length(winner.config, self.base.loop.steps)
+        config = override(whole, {"seed": seed, "corpus.eval_half": REPORTING})
+        name = self._name(config)
+        return TrialPlan(
+            name=name,
+            role=names.CONTROL if control is None else names.CONFIRM,
+            control=name if control is None else control.name,
+            config=config,
+            arm=self.arm.name,
+        )
+
+    def parameters(self, plan: TrialPlan) -> Point:
+        """The setting of a searched trial: its point in the space."""
+        settings = flatten(plan.config)
+        return {key: settings[key] for key in self.arm.space}
+
+    @property
+    def schedule_ends(self) -> list[int]:
+        """Steps at which the teacher of a searched trial ends: each stands for an equal share of the settings."""
+        if "teacher.steps" in self.arm.space:
+            return [int(steps) for steps in self.arm.space["teacher.steps"].grid()]
+        return [self.search_plan(self.dearest).config.teacher.steps]
+
+    @property
+    def dearest(self) -> Point:
+        """A setting whose teacher stays longest, which costs the most time."""
+        return {key: parameter.grid()[-1] for key, parameter in self.arm.space.items()}
+
+    @property
+    def next_rates(self) -> tuple[float, float] | None:
+        """The learning rates next to the lowest and to the highest of the grid; None where there is one or none."""
+        rates = self.arm.space[RATE].grid() if RATE in self.arm.space else []
+        if len(rates) < 2:
+            return None
+        lower, higher = rates[0] ** 2 / rates[1], rates[-1] ** 2 / rates[-2]
+        return float(f"{lower:.4g}"), float(f"{higher:.4g}")
+
+    def beyond(self, winner: TrialPlan) -> list[Point]:
+        """The settings of one more learning rate, next to the winner's, where that lies at an end of the grid.
+
+        Every other key keeps its whole grid, so that the new rate is searched as the others were.
+        """
+        if self.next_rates is None:
+            return []
+        rates, best = self.arm.space[RATE].grid(), winner.config.optimizer.lr
+        more = {rates[0]: self.next_rates[0], rates[-1]: self.next_rates[1]}
+        return self._at_rate(more[best]) if best in more else []
+
+    def _at_rate(self, rate: float) -> list[Point]:
+        return points({**self.arm.space, RATE: levels([rate])})
+
+    def trial_names(self) -> Iterator[str]:
+        """Names of all trials that the group can have, whichever setting wins."""
+        found = points(self.arm.space) + [p for rate in self.next_rates or () for p in self._at_rate(rate)]
+        for point in found:
+            plan = self.search_plan(point)
+            yield plan.name
+            yield from (self.claim_plan(plan, seed, None).name for seed in self.arm.seeds)
+
+    def _config(self, changes: Mapping[str, Any], half: str) -> TrialConfig:
+        none = {} if self.arm.has_teacher else _NO_TEACHER
+        steps = changes["loop.steps"]
+        whole = at_length(override(self.base, none), steps)
+        return override(whole, {**none, **changes, "corpus.eval_half": half})
+
+    def _name(self, config: TrialConfig) -> str:
+        return group_trial_name(self.arm.name, config, self.arm.space)
+
+
+def at_length(config: TrialConfig, steps: int) -> TrialConfig:
+    """The config for a run of another length: warm-up and teacher's schedule keep their share of the run."""
+    if steps == config.loop.steps:
+        return config
+    share = steps / config.loop.steps
+    every = min(config.loop.eval_every, steps)
+    checkpoint = max(1, min(config.loop.checkpoint_every, steps) // every) * every
+    tau = config.teacher.tau
+    return override(
+        config,
+        {
+            "loop.steps": steps,
+            "loop.eval_every": every,
+            "loop.checkpoint_every": checkpoint,
+            "optimizer.warmup_steps": min(steps, round(config.optimizer.warmup_steps * share)),
+            "teacher.steps": min(steps, round(config.teacher.steps * share)),
+            "teacher.tau": None if tau is None else tau * share,
+        },
+    )
