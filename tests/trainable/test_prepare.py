@@ -12,7 +12,7 @@ from paths import ROOT
 from small_corpus import small_config, small_sentences
 
 from trainable import prepare
-from trainable.config import TrialConfig, from_dict, override
+from trainable.config import TeacherConfig, TrialConfig, from_dict, override
 from trainable.errors import InputError
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run, prepare_runs
@@ -201,6 +201,37 @@ def test_the_sceptics_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
     entropies = {k: np.sort(-(r * np.log(np.where(r > 0, r, 1))).sum(1)) for k, r in rows.items()}
     np.testing.assert_allclose(entropies["shuffled"], entropies["bigram"], atol=1e-9)
     assert len({table.checksum for table in tables.values()}) == 4
+
+
+def test_the_kneser_ney_estimate_is_of_the_counts_that_are_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(teacher, "count", lambda blocks, _: counted.append(blocks.rows) or count(blocks))
+    halves = [
+        small_config(tmp_path, {"corpus.train_rows": 60, "corpus.eval_half": half})
+        for half in ("choosing", "reporting")
+    ]
+    said: list[str] = []
+    listed = prepare_runs(halves, tmp_path / "cache", said.append).facts["tables"]
+    assert counted == [60]
+    assert all(facts["kneser_ney_loss"] > 0 for facts in listed.values())
+    assert len({facts["kneser_ney_loss"] for facts in listed.values()}) == 2, "each half has its own"
+    assert "with modified Kneser-Ney it would be " in said[-1]
+
+
+def test_where_kneser_ney_cannot_be_estimated_there_is_no_such_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(settings: TeacherConfig, *rest: Any) -> BigramTable:
+        if settings.smoothing == "modified_kneser_ney":
+            raise InputError("too little text.")
+        return made(settings, *rest)
+
+    made = prepare.teacher_table
+    monkeypatch.setattr(prepare, "teacher_table", refuse)
+    _, facts = prepare_run(small_config(tmp_path, {"corpus.train_rows": 60}), tmp_path / "cache")
+    assert (facts["teacher"]["eval_loss"], facts["teacher"]["kneser_ney_loss"]) == (None, None)
 
 
 def test_a_ramp_has_no_table_and_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
