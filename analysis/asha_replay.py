@@ -8,9 +8,10 @@ saved, and lost: for each grace period and factor, over many random orders of ar
     survives  chance that the best trial (by its last validation loss) is run to its end
     regret    last loss of the best trial that was run to its end - that of the best trial, nats per token
 
-Trials compete with those that share their control (same depth, seed and fold), as in our sweeps. Within such a group
-the order by gain at a step is the order by validation loss, so the loss decides. Two trials at least must share a
-control; where a study has one arm, `--controls` lets the control compete as well.
+Trials compete with those that share their control (same depth, seed and fold). Within such a group the order by gain at
+a step is the order by validation loss, so the loss decides. Two trials at least must share a control; where a study has
+one arm, `--controls` lets the control compete as well. The searched trials of a search in groups compete within their
+arm, each judged only once its own teacher has ended, as in the search itself.
 
     python -m analysis.asha_replay results/published/k_fold --controls
     python -m analysis.asha_replay results/schedule_types/run_1 --grace 60 120 240 --factor 2 4 --format markdown
@@ -20,12 +21,12 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import tyro
 
-from analysis.columns import STATE
+from analysis.columns import ARM, STATE
 from analysis.command import RunPath, run_command, write_or_say
 from analysis.figures.replay_figure import FIGURE, draw
 from analysis.figures.style import save
@@ -33,6 +34,7 @@ from analysis.results import Results, load
 from analysis.tables.replay import REGRET, SPENT, SURVIVES, grace_periods, groups, lead, longest_schedules, replay
 from trainable import names
 from trainable.errors import InputError
+from trainable.record.run_record import read_record
 
 Format = Literal["text", "csv", "markdown"]
 
@@ -63,18 +65,26 @@ def main(
     """
     _check(results, grace, factor, orders, slots)
     loaded = [load(folder) for folder in results]
-    found = [group for one in loaded for group in groups(one, controls)]
+    grouped = [_is_grouped(folder) for folder in results]
+    found = [group for one, by_arm in zip(loaded, grouped, strict=True) for group in groups(one, controls, by_arm)]
     if not found:
         raise InputError(_nothing(results, controls))
     table = replay(found, sorted(set(grace)) or grace_periods(found), sorted(set(factor)), orders, slots, seed)
     if table.empty:
         raise InputError(f"No trial runs past step {min(grace)}: give a smaller --grace, or longer trials.")
     print(render(table, format), end="")
-    for folder, one in zip(results, loaded, strict=True):
-        print(f"{folder}: guided on average {'; '.join(lead_lines(one))}.", *_left_out(one), sep="\n", file=sys.stderr)
+    for folder, one, by_arm in zip(results, loaded, grouped, strict=True):
+        lines = [] if by_arm else [f"{folder}: guided on average {'; '.join(lead_lines(one))}."]
+        print(*lines, *_left_out(one), sep="\n", file=sys.stderr)
     path = figure or results[0] / names.FIGURES_FOLDER / FIGURE
-    if write_or_say(path, partial(save, draw(table, longest_schedules(loaded))), "--figure FILE"):
+    ends = longest_schedules([one for one, by_arm in zip(loaded, grouped, strict=True) if not by_arm])
+    if write_or_say(path, partial(save, draw(table, ends)), "--figure FILE"):
         print(f"Figure: {path}", file=sys.stderr)
+
+
+def _is_grouped(folder: Path) -> bool:
+    """Whether a folder is a search in groups; kept tables of others have no run.json."""
+    return (folder / names.RUN_FILE).is_file() and read_record(folder).is_grouped
 
 
 def _check(results: tuple[Path, ...], grace: tuple[int, ...], factor: tuple[int, ...], orders: int, slots: int) -> None:
@@ -116,7 +126,9 @@ def render(table: pd.DataFrame, form: Format) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def _cell(column: str) -> Callable[[float], str]:
+def _cell(column: str) -> Callable[[Any], str]:
+    if column == ARM:
+        return str
     form = {SPENT: "{:.0%}", SURVIVES: "{:.0%}", REGRET: "{:.4f}", names.GAIN: "{:+.4f}"}.get(column, "{:.0f}")
     return form.format
 

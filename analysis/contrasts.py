@@ -20,7 +20,7 @@ from analysis.command import RunPath, run_command
 from analysis.results import Results, load_with
 from analysis.sections.contrast_sections import contrast_sections, left_out_lines
 from analysis.sections.document import latex, markdown, print_sections
-from analysis.tables.contrasts import MARGIN, compared_trials, contrasts, unconfirmed_depths
+from analysis.tables.contrasts import compared_trials, contrasts, unconfirmed_depths
 from trainable import names
 from trainable.errors import InputError
 from trainable.record.run_record import read_record
@@ -33,7 +33,9 @@ TRIAL_COLUMNS: Final = (
 CURVE_COLUMNS: Final = (TRIAL, names.STEP, names.EVAL_LOSS)
 
 
-def main(run: Annotated[RunPath, tyro.conf.Positional], /, margin: float = MARGIN, format: Format = "terminal") -> None:
+def main(
+    run: Annotated[RunPath, tyro.conf.Positional], /, margin: float = names.MARGIN, format: Format = "terminal"
+) -> None:
     """Every two arms of a run against each other, pair by pair, at 10, 25 and 50 % of its steps and at its end.
 
     Args:
@@ -42,7 +44,7 @@ def main(run: Annotated[RunPath, tyro.conf.Positional], /, margin: float = MARGI
         format: what is printed; csv is tidy numbers (what was left out goes to stderr)
     """
     if not (math.isfinite(margin) and margin > 0):
-        raise InputError(f"--margin is {margin:g}: give nats per token above 0, such as {MARGIN}.")
+        raise InputError(f"--margin is {margin:g}: give nats per token above 0, such as {names.MARGIN}.")
     results = load_with(run, TRIAL_COLUMNS, CURVE_COLUMNS)
     record = read_record(run) if (run / names.RUN_FILE).is_file() else None  # kept tables of others have none
     trials = compared_trials(results, record)

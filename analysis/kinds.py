@@ -1,4 +1,4 @@
-"""The two kinds of run, search and comparison: which sections and which plots the report of each has.
+"""The kinds of run (search in groups, comparison, older search): which sections and plots the report of each has.
 
 All that depends on the kind of a run is chosen here; a new plot of a kind is listed in its module of `plots/`.
 """
@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.plots import arm_plots, published_plots, search_plots
+from analysis.plots import arm_plots, group_plots, published_plots, search_plots
 from analysis.plots.plot import Plot
 from analysis.results import Findings
 from analysis.sections.arm_sections import arm_sections
 from analysis.sections.document import Section
+from analysis.sections.group_sections import group_sections
 from analysis.sections.run_sections import failed, not_controlled, question, where
 from analysis.sections.search_sections import search_sections
 from trainable import names
@@ -25,6 +26,7 @@ class Kind:
     plots: tuple[Plot, ...]
 
 
+GROUPS: Final = Kind(group_sections, group_plots.PLOTS)
 SEARCH: Final = Kind(search_sections, search_plots.PLOTS)
 COMPARISON: Final = Kind(arm_sections, arm_plots.PLOTS)
 
@@ -47,4 +49,6 @@ def pictures(found: Findings) -> tuple[str, ...]:
 
 
 def _kind(found: Findings) -> Kind:
+    if found.record.is_grouped:
+        return GROUPS
     return COMPARISON if found.record.is_comparison else SEARCH

@@ -1,6 +1,8 @@
 """What a search says of the schedule: the best of each depth, what each parameter does, gain over T and floor.
 
-    python -m analysis.schedule_report results/schedule_search/my_run [--format markdown|csv] [--out FOLDER]
+    python -m analysis.schedule_report results/schedule_search/my_run [--arm bigram] [--format markdown|csv]
+
+Of a search in groups, the searched trials of one arm: their gains over the reference control rank, and claim nothing.
 
 Means by value are no experiment: `analysis.tables.schedule_effects` says why, and what is in them.
 """
@@ -14,7 +16,7 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from analysis.columns import LAYERS, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, TRIAL
+from analysis.columns import ARM, LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, TEACHER_STEPS, TRIAL
 from analysis.command import RunPath, run_command, shown, write_or_say
 from analysis.figures.gain_heatmap import FIGURE, draw
 from analysis.figures.style import save
@@ -22,11 +24,13 @@ from analysis.results import load
 from analysis.sections.document import markdown, print_sections
 from analysis.sections.schedule_sections import sections
 from analysis.tables.best import CONFIRMED, CONFIRMED_N, CONFIRMED_SD, RANK, best
+from analysis.tables.group_search import searched
 from analysis.tables.schedule_effects import (
     IMPORTANCE,
     STOPPED,
     TRIALS,
     Space,
+    default_arm,
     gain_cells,
     importances,
     marginals,
@@ -41,23 +45,33 @@ _CONFIRMED: Final = [CONFIRMED, CONFIRMED_SD, CONFIRMED_N]
 _WHOLE: Final = [LAYERS, RANK, TEACHER_STEPS, CONFIRMED_N, TRIALS, STOPPED]
 
 
-def main(run: Annotated[RunPath, tyro.conf.Positional], format: Format = "terminal", out: Path | None = None) -> None:
+def main(
+    run: Annotated[RunPath, tyro.conf.Positional],
+    arm: str | None = None,
+    format: Format = "terminal",
+    out: Path | None = None,
+) -> None:
     """Report what a search says of the schedule, and draw the gain over scheduling steps and floor.
 
     Args:
         run: a run of schedule_search, such as results/schedule_search/my_run
+        arm: of a search in groups, whose trials (default: the last arm that searches schedules)
         format: of the report
         out: folder of the picture (default: figures/ of the run)
     """
-    space, trials = read_space(run), load(run).trials
-    said = sections(trials, space, len(read_record(run).confirm_seeds))
+    record, trials = read_record(run), load(run).trials
+    if record.is_grouped:
+        arm = arm or default_arm(run, record)
+        trials = searched(trials)[lambda tried: (tried[ARM] == arm) & (tried[ROLE] == names.SEARCH)]
+    space = read_space(run, arm)
+    said = sections(trials, space, None if record.is_grouped else len(record.confirm_seeds))
     path = (out or run / names.FIGURES_FOLDER) / FIGURE
     drawn = write_or_say(path, partial(save, draw(gain_cells(trials), space)), "--out FOLDER")
     if format == "csv":
         print(as_csv(trials, space), end="")
     elif format == "markdown":
         picture = str(path.relative_to(run) if path.is_relative_to(run) else path.resolve())
-        print(markdown(f"Schedules of {run.name}", said, [picture] if drawn else []), end="")
+        print(markdown(f"Schedules of {run.name}{f': {arm}' if arm else ''}", said, [picture] if drawn else []), end="")
     else:
         print_sections(said, Console())
     if drawn:

@@ -1,10 +1,11 @@
 """How values and settings are written in tables, legends and sentences."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 
-from analysis.columns import MIN_WEIGHT, SCHEDULE, TEACHER_STEPS
+from analysis.columns import LEARNING_RATE, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, WARMUP_STEPS
 
 DASH: Final = "-"  # what a table shows for nothing
 
@@ -46,3 +47,17 @@ def describe(row: Any) -> str:
 def plural(layers: int) -> str:
     """ "1 layer", "2 layers"."""
     return f"{layers} layer" if layers == 1 else f"{layers} layers"
+
+
+SHORT: Final = {TEACHER_STEPS: "T", MIN_WEIGHT: "floor", LEARNING_RATE: "lr", WARMUP_STEPS: "warm-up"}
+
+
+def setting_words(row: Any, keys: Iterable[str]) -> str:
+    """ "linear, T 40, floor 0, lr 0.003" of a row with dotted columns, in the order of the keys."""
+    return ", ".join(
+        str(row[key]) if key == SCHEDULE else f"{SHORT.get(key, key)} {_short(row[key])}" for key in keys if key in row
+    )
+
+
+def _short(value: Any) -> str:
+    return str(value) if isinstance(value, str) else f"{value:g}"

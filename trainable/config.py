@@ -28,16 +28,18 @@ from trainable.text.settings import TokensConfig as TokensConfig
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "cuda"]
+OutputBias = Literal["none", "unigram"]
 
 MOST_LAYERS = 1000  # a slip of the keyboard costs a sentence, not the machine's memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The student: which architecture, how many layers."""
+    """The student: which architecture, how many layers, whether its output layer has a bias."""
 
     name: str = "tiny"  # "tiny", "small-llama2", or a folder with config.json
     layers: int = 1
+    output_bias: OutputBias = "none"  # unigram: a bias of the logits, at first the log of the training rows' unigram
 
     def __post_init__(self) -> None:
         require(
@@ -126,11 +128,8 @@ class TrialConfig:
 
 
 DEFAULT = TrialConfig()
-YOUNGER = (
-    ("tokens", "eos"),
-    ("corpus", "split"),
-    ("corpus", "eval_half"),
-)  # settings that came after runs were recorded
+# Settings that came after runs were recorded.
+YOUNGER = (("tokens", "eos"), ("corpus", "split"), ("corpus", "eval_half"), ("model", "output_bias"))
 
 
 def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:

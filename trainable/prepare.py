@@ -7,10 +7,12 @@ count nothing twice. Free of Ray: this is also how a run starts on a machine wit
 
 import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from trainable.config import CorpusConfig, TokensConfig, TrialConfig
+from trainable import names
+from trainable.config import CorpusConfig, TeacherConfig, TokensConfig, TrialConfig
 from trainable.errors import InputError
 from trainable.plan import data_key, placed, table_key
 from trainable.record.cache import cache_folder
@@ -85,14 +87,15 @@ def prepare_runs(
     listed: dict[str, Any] = {}
     for config in configs:
         blocks_key, key = data_key(config), table_key(config)
-        if key in tables:
+        if key in listed:
             continue
         data, facts_here = preparation.run(placed(config, places or {}))
-        assert data.table is not None
         blocks[blocks_key] = (data.train, data.eval)
-        tables[key] = data.table
+        if data.table is not None:
+            tables[key] = data.table
         facts = facts or facts_here
         ours = {"blocks": blocks_key, "tokenizer": facts_here["tokenizer"]["fingerprint"]}
+        ours |= {"eval_half": config.corpus.eval_half}
         listed[key] = facts_here["teacher"] | ours
     return Prepared(blocks, tables, facts | {"tables": listed})
 
@@ -137,20 +140,36 @@ class Preparation:
         for line in reading_lines(Reading("training and validation rows", rows - empty, unread, eos), tokenizer):
             self._say(line)
 
-        # 3 the teacher's table, from the counts of its parts
-        counted = train_parts
-        if config.teacher.rows != "student":
-            counted = self._tokenised(text, teacher_parts(split, config.teacher.rows), "teacher's rows")
-        table = self._once(
-            ("table", *(part.fingerprint for part in counted), *config.teacher.table_settings),
-            lambda: teacher_table(config.teacher, counted, tokenizer, self._cache, self._counter),
-        )
-        facts = _facts(config, corpus, tokenizer, train, held_out, table)
-        self._say(
-            f"teacher {table.smoothing} on {table.rows} rows: {len(table.values):,} bigrams of "
-            f"{table.counted_tokens:,} tokens; its own validation loss {_shown(facts['teacher']['eval_loss'])}"
-        )
+        # 3 the teacher's table
+        table = self._table(text, train_parts, config.teacher) if config.teacher.has_table else None
+        facts = _facts(config, corpus, tokenizer, train, held_out)
+        facts["teacher"] = _teacher_facts(config, table, held_out)
+        has_content = config.teacher.kind not in names.CONTENT_FREE
+        if table is not None and has_content and facts["teacher"]["eval_loss"] is None:
+            facts["teacher"]["kneser_ney_loss"] = self._kneser_ney_loss(text, train_parts, config.teacher, held_out)
+        self._say(_teacher_line(facts["teacher"]))
         return RunData(train=train, eval=held_out, table=table), facts
+
+    def _kneser_ney_loss(
+        self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig, held_out: TokenBlocks
+    ) -> float | None:
+        """Validation loss of the smoothed estimate of the same counts, to hold a student's against where that of the
+        table is infinite; None for rows too few to estimate its discounts."""
+        smoothed = replace(teacher, smoothing="modified_kneser_ney", smoothing_strength=None)
+        try:
+            return teacher_loss(self._table(text, train_parts, smoothed), held_out)
+        except InputError:
+            return None
+
+    def _table(self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig) -> BigramTable:
+        """The table of a teacher, from the counts of its parts."""
+        counted = train_parts
+        if teacher.rows != "student":
+            counted = self._tokenised(text, teacher_parts(text.split, teacher.rows), "teacher's rows")
+        return self._once(
+            ("table", *(part.fingerprint for part in counted), *teacher.table_settings),
+            lambda: teacher_table(teacher, counted, text.tokenizer, self._cache, self._counter),
+        )
 
     def _text(self, config: TrialConfig) -> "_Text":
         """Corpus, split and tokenizer of a run: one tokenizer for all, or trained on the run's own training rows."""
@@ -215,8 +234,8 @@ def _facts(
     tokenizer: TextTokenizer,
     train: TokenBlocks,
     held_out: TokenBlocks,
-    table: BigramTable,
 ) -> dict[str, Any]:
+    """The facts about a run's text and tokens."""
     return {
         "corpus": {
             "source": corpus.name,
@@ -243,14 +262,21 @@ def _facts(
             "eval_blocks": len(held_out.ids_BxT),
             "fingerprints": [train.fingerprint, held_out.fingerprint],
         },
-        "teacher": {
-            "rows": table.rows,
-            "smoothing": table.smoothing,
-            "bigrams": len(table.values),
-            "counted_tokens": table.counted_tokens,
-            "checksum": table.checksum,
-            "eval_loss": teacher_loss(table, held_out),
-        },
+    }
+
+
+def _teacher_facts(config: TrialConfig, table: BigramTable | None, held_out: TokenBlocks) -> dict[str, Any]:
+    """The facts about a run's teacher: its table, if it has one, and its own loss on the validation blocks."""
+    if table is None:
+        facts = {"rows": "none", "smoothing": config.teacher.kind, "bigrams": 0, "counted_tokens": 0}
+        return facts | {"checksum": "", "eval_loss": None}
+    return {
+        "rows": table.rows,
+        "smoothing": table.smoothing,
+        "bigrams": len(table.values),
+        "counted_tokens": table.counted_tokens,
+        "checksum": table.checksum,
+        "eval_loss": teacher_loss(table, held_out),
     }
 
 
@@ -259,5 +285,14 @@ def _blocks_line(name: str, blocks: TokenBlocks) -> str:
     return f"{name} {blocks.rows:,} rows -> {len(blocks.ids_BxT):,} blocks of {blocks.ids_BxT.shape[1]}{empty}"
 
 
-def _shown(loss: float | None) -> str:
-    return "infinite (mle gives unseen pairs no chance)" if loss is None else f"{loss:.4f}"
+def _teacher_line(facts: Mapping[str, Any]) -> str:
+    if not facts["checksum"]:
+        return f"teacher {facts['smoothing']}: no table, so no loss of its own"
+    loss, smoothed = facts["eval_loss"], facts.get("kneser_ney_loss")
+    infinite = "infinite (mle gives unseen pairs no chance)"
+    of_smoothed = "" if smoothed is None else f"; with modified Kneser-Ney it would be {smoothed:.4f}"
+    shown = f"{infinite}{of_smoothed}" if loss is None else f"{loss:.4f}"
+    return (
+        f"teacher {facts['smoothing']} on {facts['rows']} rows: {facts['bigrams']:,} bigrams of "
+        f"{facts['counted_tokens']:,} tokens; its own validation loss {shown}"
+    )

@@ -15,13 +15,16 @@ from trainable.student.train import RunData
 
 
 def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:
-    """The blocks and, for a guided trial, the table of a config. Raises InputError if a checksum is not as expected."""
+    """The blocks of a config and, where its teacher is at work and has one, the table.
+
+    Raises InputError if a checksum is not as expected.
+    """
     key = data_key(config)
     train_blocks, eval_blocks = blocks[key]
     found = [hashlib.sha256(stream.data).hexdigest() for stream in (train_blocks.stream_N, eval_blocks.stream_N)]
     if fingerprint(found) != expected[key]:
         raise InputError("the token blocks in the object store are not those the driver put there: resume the run.")
-    if config.teacher.schedule == "none":
+    if config.teacher.schedule == "none" or not config.teacher.has_table:
         return RunData(train=train_blocks, eval=eval_blocks)
     table = tables[table_key(config)]
     if table.checksum != expected[table_key(config)]:

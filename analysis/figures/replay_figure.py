@@ -1,4 +1,4 @@
-"""What ASHA spends and loses, over its grace period: a column a depth, a line a reduction factor."""
+"""What ASHA spends and loses, over its grace period: a column a depth (and arm), a line a reduction factor."""
 
 from itertools import product
 from typing import Any, Final
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.columns import LAYERS
+from analysis.columns import ARM, LAYERS
 from analysis.figures.style import PLAIN_TEXT
 from analysis.tables.replay import FACTOR, GRACE, OUTCOME, REGRET, SPENT, SURVIVES
 from analysis.wording import plural
@@ -26,18 +26,20 @@ LABELS: Final = {
 
 @rc_context(PLAIN_TEXT)
 def draw(table: pd.DataFrame, ends: dict[int, float]) -> Figure:
-    """Share spent, chance and regret over the grace period: a column a depth, a line a factor.
+    """Share spent, chance and regret over the grace period: a column a depth (and arm), a line a factor.
 
     `ends`: the longest schedule of a depth, in steps; drawn dotted, for rungs before it judge with the teacher on.
     """
-    depths = sorted(table[LAYERS].unique())
-    figure = Figure(figsize=(1.5 + 3.6 * len(depths), 6.6), layout="constrained")
+    columns = [(plural(layers), rows) for layers, rows in table.groupby(LAYERS)]
+    if ARM in table:
+        columns = [(f"{plural(layers)}, {arm}", rows) for (layers, arm), rows in table.groupby([LAYERS, ARM])]
+    figure = Figure(figsize=(1.5 + 3.6 * len(columns), 6.6), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(OUTCOME), len(depths), sharex=True, sharey="row", squeeze=False)
-    for (row, measure), (column, depth) in product(enumerate(OUTCOME), enumerate(depths)):
-        _draw_panel(panels[row][column], table[table[LAYERS] == depth], measure, ends.get(depth, np.nan))
+    panels = figure.subplots(len(OUTCOME), len(columns), sharex=True, sharey="row", squeeze=False)
+    for (row, measure), (column, (title, rows)) in product(enumerate(OUTCOME), enumerate(columns)):
+        _draw_panel(panels[row][column], rows, measure, ends.get(int(rows[LAYERS].iloc[0]), np.nan))
         panels[row][0].set_ylabel(LABELS[measure])
-        panels[0][column].set_title(plural(depth))
+        panels[0][column].set_title(title)
     figure.supxlabel("grace period (optimizer steps)", fontsize="medium")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return figure

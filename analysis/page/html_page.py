@@ -25,7 +25,8 @@ from analysis.sections.run_sections import leak_status
 from trainable import names
 
 TEMPLATE: Final = "report.html.jinja"
-OPENING: Final[tuple[Subject, ...]] = ("question", "verdict", "setting")  # in the order of the page
+OPENING: Final[tuple[Subject, ...]] = ("verdict",)  # with a picture below, the first screen
+SECOND: Final[tuple[Subject, ...]] = ("question", "setting")  # in the order of the page
 CLOSING: Final[tuple[Subject, ...]] = ("not controlled", "files")
 PLOTLY: Final = Path(__file__).with_name("plotly-basic.min.js")
 
@@ -51,20 +52,23 @@ def page(found: Findings, folder: Path) -> str:
     )
     return environment.get_template(TEMPLATE).render(
         title=f"{record.study}: {record.run}",
+        question=record.question,
         subtitle=", ".join(dates),
         opening=_about(written, OPENING),
-        middle=[section for section in written if section.subject not in (*OPENING, *CLOSING)],
+        middle=_about(written, SECOND) + [one for one in written if one.subject not in (*OPENING, *SECOND, *CLOSING)],
         closing=_about(written, CLOSING),
-        groups=groups(found),
+        first=groups(found, opening=True),
+        groups=groups(found, opening=False),
         leak=leak_status(found),
         links=links(found.folder, folder),
         plotly=packed_plotly(),
     )
 
 
-def groups(found: Findings) -> list[Group]:
-    """All plots of the page; one that fails says so in its place, and the others are drawn."""
-    return [group for plot in plots(found) if plot.on_page for group in _group(plot, found)]
+def groups(found: Findings, opening: bool) -> list[Group]:
+    """The plots that open the page, or the others; one that fails says so in its place, and the others are drawn."""
+    shown = [plot for plot in plots(found) if plot.on_page and plot.opens_page == opening]
+    return [group for plot in shown for group in _group(plot, found)]
 
 
 def _group(plot: Plot, found: Findings) -> Iterator[Group]:

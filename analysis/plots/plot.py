@@ -100,6 +100,7 @@ class Plot:
     in_pictures: bool = True
     on_page: bool = True
     has_tail: bool = False  # whether the last 40 % of the steps can be seen alone
+    opens_page: bool = False  # stands below the verdict, before all else
 
     @property
     def pictures(self) -> tuple[str, ...]:

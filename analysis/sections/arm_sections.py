@@ -7,11 +7,29 @@ import pandas as pd
 
 from analysis.columns import ARM, EVAL_ROWS, FOLDS, LAYERS, LOOP_STEPS, ROLE, SECONDS_SAVED, STEPS_SAVED
 from analysis.results import Findings
+from analysis.sections.answer_sections import (
+    NO_RIVAL,
+    NOTES,
+    answer_line,
+    gate_lines,
+    half_interval,
+    to_loss,
+)
 from analysis.sections.document import Section, Table
-from analysis.sections.run_sections import peak_memory, setting, step_time_table, wall_clock
+from analysis.sections.run_sections import DEMONSTRATION, peak_memory, setting, step_time_table, wall_clock
 from analysis.tables import best as ranking
-from analysis.tables.arms import FOLD_COUNT, HIGH, LOSS_SD, LOW, PLANNED, SD, N, compare_arms
-from analysis.tables.planned import planned_trials
+from analysis.tables.answer import (
+    AID,
+    AID_HIGH,
+    BEST_RIVAL,
+    CONTENT_GAIN,
+    CONTENT_HIGH,
+    SECONDS_TO_RIVAL,
+    STEPS_TO_RIVAL,
+)
+from analysis.tables.arms import FOLD_COUNT, GROUP, HIGH, LOSS_SD, LOW, PLANNED, SD, N, compare_arms
+from analysis.tables.claims import CHOOSING
+from analysis.tables.planned import pending, planned_trials
 from analysis.tables.statistics import Verdict, verdict
 from analysis.wording import DASH, number, out_of, plural, saved, signed
 from trainable import names
@@ -27,37 +45,45 @@ VERDICTS: Final[dict[Verdict, str]] = {
 def arm_sections(found: Findings) -> list[Section]:
     """The setting, what each arm is worth, and the cost."""
     tuned = found.record.tuned
-    compared = compare_arms(found.results, found.record.arms, tuned, planned_trials(found.record))
+    plans = planned_trials(found.record)
+    compared = compare_arms(found.results, found.record.arms, tuned, plans)
     return [
-        setting(found, tuple(_teachers(found))),
-        _verdict(found, compared),
+        setting(found, tuple(teacher_lines(found))),
+        _verdict(found, compared, plans),
         _arms(found, compared, tuned),
         _cost(found),
     ]
 
 
-def _teachers(found: Findings) -> Iterator[str]:
-    """One line for each table: its smoothing, the rows it was counted on, its own validation loss."""
+def teacher_lines(found: Findings) -> Iterator[str]:
+    """One line for each table: its smoothing, the rows it was counted on, its own loss on the rows that report."""
     for table in found.record.tables.values():
-        loss = table.eval_loss
+        if table.eval_half == CHOOSING:
+            continue
+        loss, estimate = table.eval_loss, table.kneser_ney_loss
         own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
+        own += f", of the Kneser-Ney estimate of its counts {estimate:.4f}" if estimate is not None else ""
         counted = f"counted on {table.rows} rows" if table.rows != "none" else "counted on nothing"
         leak = " It has counted the validation rows too: a probe of that leak." if table.rows == "all" else ""
         yield f"Teacher {table.smoothing}, {counted}: {table.bigrams:,} bigrams; own validation loss {own}.{leak}"
 
 
-def _verdict(found: Findings, compared: pd.DataFrame) -> Section:
-    lines = [_answer(row, compared) for row in compared.to_dict("records") if row[ROLE] != names.CONTROL]
+def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> Section:
+    guided = compared[compared[ROLE] != names.CONTROL] if len(compared) else compared
+    due = 0 if found.record.complete or plans.empty else len(pending(found.results.trials, plans))
+    lines = [_answer(row, compared, found.record.margin, due) for row in guided.to_dict("records")]
     lines += _absent(found, compared)
     if not lines:
         is_guided = len(found.record.arms) > 1
         lines = ["No guided arm has finished beside its control." if is_guided else "No teacher in this study."]
     if len(lines) > 2:
         lines.append("Several arms are compared with one control: expect one in twenty intervals to miss by chance.")
+    if len(guided) and not guided[BEST_RIVAL].any():
+        lines.append(NO_RIVAL)
+    for _, rows in guided.groupby(GROUP, sort=False, dropna=False) if len(guided) else ():
+        lines += gate_lines(rows, found, _group(rows.iloc[0], compared))
     if found.record.corpus.demonstration:
-        lines.append(
-            "Measured on the built-in text alone, four novels of 1 MB: a first answer, no claim about other text."
-        )
+        lines.append(DEMONSTRATION)
     return Section("Verdict", tuple(lines), subject="verdict")
 
 
@@ -72,8 +98,10 @@ def _absent(found: Findings, compared: pd.DataFrame) -> Iterator[str]:
             yield f"{arm}: none of its {planned} planned trials has finished beside its control."
 
 
-def _answer(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
-    """Answer of the study for one arm in one group, as one sentence."""
+def _answer(row: Mapping[Any, Any], compared: pd.DataFrame, margin: float, pending: int) -> str:
+    """Answer of the study for one arm in one group, as one sentence; of its content, where a rival ran."""
+    if row[BEST_RIVAL]:
+        return answer_line(row, margin, _group(row, compared), pending)
     found = verdict(row[LOW], row[HIGH])
     said = f"{_group(row, compared)}{row[ARM]}: {VERDICTS[found]}; gain {signed(row[names.GAIN])}"
     if found == "no claim":
@@ -96,7 +124,8 @@ def _group(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
 
 def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section:
     headings = ("group", "arm", *([tuned] if tuned else []), "units", "validation loss ± sd", "gain ± sd")
-    rows = tuple(_arm_row(row, compared, tuned) for row in compared.to_dict("records"))
+    has_rivals = bool(len(compared) and compared[BEST_RIVAL].any())
+    rows = tuple(_arm_row(row, compared, tuned, has_rivals) for row in compared.to_dict("records"))
     notes = [
         "gain: the control's validation loss minus the arm's in the same unit, mean over units; 95 % interval: "
         + (_fold_note(found, compared) if found.settings[FOLDS] else "Student's, over seeds."),
@@ -107,7 +136,10 @@ def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section
         notes.append("Where units are missing, an arm stands below the control over the same units.")
     if tuned:
         notes.append(f"Each arm, the control too, has the {tuned} with its lowest mean validation loss.")
-    table = Table((*headings, "95 % interval", "steps saved", "seconds saved"), rows)
+    if has_rivals:
+        notes += NOTES
+    of_rivals = ("aid ± 95 %", "content gain ± 95 %", "steps, s to rival's loss") if has_rivals else ()
+    table = Table((*headings, "95 % interval", "steps saved", "seconds saved", *of_rivals), rows)
     return Section("Arms", tuple(notes), (table,) if rows else ())
 
 
@@ -119,7 +151,7 @@ def _fold_note(found: Findings, compared: pd.DataFrame) -> str:
     return f"Nadeau and Bengio's corrected t over {folds} folds; python -m analysis.kfold_table has the other tests."
 
 
-def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None) -> tuple[str, ...]:
+def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None, has_rivals: bool) -> tuple[str, ...]:
     control = row[ROLE] == names.CONTROL
     interval = f"{signed(row[LOW])} to {signed(row[HIGH])}"
     return (
@@ -132,6 +164,16 @@ def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None) 
         DASH if control or verdict(row[LOW], row[HIGH]) == "no claim" else interval,
         DASH if control else number(row[STEPS_SAVED], ".0f"),
         DASH if control else number(row[SECONDS_SAVED], ",.1f"),
+        *(_of_rivals(row) if has_rivals else ()),
+    )
+
+
+def _of_rivals(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    """What a row of the table says of an arm against the best content-free rival."""
+    return (
+        half_interval(row[AID], row[AID_HIGH]),
+        half_interval(row[CONTENT_GAIN], row[CONTENT_HIGH]),
+        to_loss(row[STEPS_TO_RIVAL], row[SECONDS_TO_RIVAL]),
     )
 
 

@@ -7,10 +7,12 @@ from typing import Any, Final
 from analysis.columns import (
     ARM,
     FOLDS,
+    LAYERS,
     LEARNING_RATE,
     LOOP_STEPS,
     REASON,
     ROLE,
+    SCHEDULE,
     STATE,
     STEPS_SAVED,
     TEACHER_ROWS,
@@ -19,7 +21,9 @@ from analysis.columns import (
 from analysis.results import Findings, Results
 from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
-from analysis.tables.planned import missing_trials, planned_by_role, search_lacks
+from analysis.tables.answer import LEAKING_ROWS
+from analysis.tables.claims import NO_TEACHER
+from analysis.tables.planned import Lack, missing_trials, planned_by_role, search_lacks
 from analysis.wording import clip, plural
 from trainable import names
 
@@ -30,12 +34,14 @@ SAME_TEXT: Final = (
     "Seeds change initial weights and the order of batches, not the validation blocks: the intervals do not cover the "
     "choice of text."
 )
+DEMONSTRATION: Final = (
+    "Measured on the built-in text alone, four novels of 1 MB: a first answer, no claim about other text."
+)
 LEAK_PROBE: Final = "LEAK PROBE"
 LEAK: Final = f"{LEAK_PROBE}: the teacher has counted the validation rows too; no gain here says that a teacher helps."
 
 
 ROWS: Final = {"student": "the rows that the student trains on", "train_split": "rows of the training split"}
-LEAKING_ROWS: Final = "all"  # value of teacher.rows: the validation rows are counted too
 
 
 def question(found: Findings) -> Section:
@@ -126,9 +132,16 @@ def _missing(found: Findings) -> Iterator[str]:
         return
     yield f"{count} of {sum(planned_by_role(found).values())} planned trials missing"
     which = names_of[:MOST_NAMED] + [f"{len(names_of) - MOST_NAMED} more"] * (len(names_of) > MOST_NAMED)
-    which += [f"{plural(x.layers)}: {x.missing} of {x.planned} {TRIALS_OF[x.role]}" for x in lacks]
+    which += [f"{plural(x.layers)}: {x.missing} of {x.planned} {_lacked(x)}" for x in lacks]
     why = "their folders are gone" if found.record.complete else "not begun yet, or their folders are gone"
     yield f"Missing ({why}): {', '.join(which)}."
+
+
+def _lacked(lack: Lack) -> str:
+    """What kind of trial a search lacks; in groups, also whose."""
+    if not lack.arm:
+        return TRIALS_OF[lack.role]
+    return f"{'search trials' if lack.role == names.SEARCH else 'fresh seeds'} of {lack.arm}"
 
 
 def _without_control(found: Findings) -> Iterator[str]:
@@ -145,27 +158,31 @@ def _without_control(found: Findings) -> Iterator[str]:
 def peak_memory(found: Findings) -> str:
     """Sentence on the greatest memory of a trial, control and guided; trials of which it is not known do not count."""
     trials = found.results.trials
-    peaks = trials.groupby(trials[ROLE] == names.CONTROL)[names.PEAK_MEMORY_MIB].max()
+    peaks = trials.groupby(trials[SCHEDULE] == NO_TEACHER)[names.PEAK_MEMORY_MIB].max()
     known = {is_control: f"{peak:,.0f} MiB" for is_control, peak in peaks.dropna().items()}
     control, guided = (known.get(is_control, "not known") for is_control in (True, False))
     return f"Peak memory of a trial: {control} control, {guided} guided."
 
 
-def step_time_table(results: Results) -> tuple[Table, ...]:
-    """Guided against plain steps, by depth; none without guided trials. Trials that shared a machine say little."""
-    headings = ("layers", "plain ms a step", "guided ms a step", "guided / plain", "least to greatest", "trials")
+def step_time_table(results: Results, by_arm: bool = False) -> tuple[Table, ...]:
+    """Guided against plain steps, by depth (and arm); none without guided trials.
+
+    Trials that shared a machine say little.
+    """
+    by = (LAYERS, ARM) if by_arm else (LAYERS,)
+    headings = ("plain ms a step", "guided ms a step", "guided / plain", "least to greatest", "trials")
     rows = tuple(
         (
-            str(depth),
+            *map(str, key if isinstance(key, tuple) else (key,)),
             f"{1000 * row['plain_seconds']:.1f}",
             f"{1000 * row['guided_seconds']:.1f}",
             f"{row['ratio']:.2f}" if row["ratio_high"] <= NOISE * row["ratio_low"] else "not told: too noisy",
             f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}",
             str(int(row["trials"])),
         )
-        for depth, row in ranking.step_time(results).iterrows()
+        for key, row in ranking.step_time(results, by).iterrows()
     )
-    return (Table(headings, rows),) if rows else ()
+    return (Table(("layers", *(["arm"] if by_arm else []), *headings), rows),) if rows else ()
 
 
 def not_controlled(found: Findings) -> Section:
@@ -173,7 +190,7 @@ def not_controlled(found: Findings) -> Section:
     folds = found.settings[FOLDS]
     untuned = f"Learning rate {found.settings[LEARNING_RATE]:g} for both arms: tuned for neither."
     lines = [
-        *([] if found.record.tuned else [untuned]),
+        *([] if found.record.tuned or found.record.is_grouped else [untuned]),
         f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
         "fade in a run longer than these.",
         *_not_published(found),

@@ -31,10 +31,13 @@ from analysis.wording import DASH, number, out_of, plural, signed
 from trainable import names
 
 
-def sections(trials: pd.DataFrame, space: Space, confirm_seeds: int = 0) -> list[Section]:
-    """The report, section by section; `confirm_seeds`: how many seeds were to confirm a winner."""
+def sections(trials: pd.DataFrame, space: Space, confirm_seeds: int | None = 0) -> list[Section]:
+    """The report, section by section.
+
+    confirm_seeds: how many seeds were to confirm a winner; None of a search in groups, whose summary has its winners.
+    """
     return [
-        _best(trials, confirm_seeds),
+        *([] if confirm_seeds is None else [_best(trials, confirm_seeds)]),
         _marginals(marginals(trials, space)),
         _importances(importances(trials, space)),
         _gains(gain_cells(trials), space),

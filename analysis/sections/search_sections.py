@@ -1,15 +1,17 @@
 """Sections of a search's report: the verdict of each depth, the best schedules, what ASHA stopped, the cost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
 from analysis.columns import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, SECONDS_SAVED, STEPS_SAVED, TEACHER_STEPS, TRIAL
 from analysis.results import Findings
+from analysis.sections.answer_sections import NO_RIVAL, gate_words
 from analysis.sections.document import Section, Table
-from analysis.sections.run_sections import leak_status, peak_memory, setting, step_time_table, wall_clock
+from analysis.sections.run_sections import DEMONSTRATION, leak_status, peak_memory, setting, step_time_table, wall_clock
 from analysis.tables import best as ranking
+from analysis.tables.arm_lines import shown_trials
 from analysis.tables.best import (
     CONFIRMED,
     CONFIRMED_HIGH,
@@ -20,6 +22,7 @@ from analysis.tables.best import (
     CONFIRMED_STEPS_SAVED,
     RANK,
 )
+from analysis.tables.gate import Gate
 from analysis.tables.planned import planned_by_role
 from analysis.tables.statistics import Verdict, verdict
 from analysis.wording import DASH, describe, number, out_of, plural, saved, signed
@@ -49,11 +52,23 @@ def _verdict(found: Findings, ranked: pd.DataFrame) -> Section:
     leak = leak_status(found)
     lines = [*leak.lines] if leak.is_warning else []
     lines += [f"{plural(depth)}: {_answer(winners.get(depth), planned)}" for depth in depths]
+    if winners:
+        lines += [NO_RIVAL, *_gates(found, depths)]
     if found.record.corpus.demonstration:
-        lines.append(
-            "Measured on the built-in text alone, four novels of 1 MB: a first answer, no claim about other text."
-        )
+        lines.append(DEMONSTRATION)
     return Section("Verdict", tuple(lines), subject="verdict")
+
+
+def _gates(found: Findings, depths: Sequence[int]) -> Iterator[str]:
+    """The gate of each depth, where the teacher's own loss is known: the controls are those beside the winner."""
+    own = found.record.teacher.own_loss if found.record.teacher else None
+    shown = shown_trials(found.results)
+    for depth in depths:
+        controls = shown[(shown[LAYERS] == depth) & (shown[ROLE] == names.CONTROL)]
+        if own is not None and found.record.teacher and len(controls):
+            is_estimate = found.record.teacher.eval_loss is None
+            gate = Gate("guided", own, is_estimate, float(controls[names.EVAL_LOSS].mean()))
+            yield f"{plural(depth)}: {gate_words(gate, 'its')}"
 
 
 def _answer(row: Mapping[str, Any] | None, planned: int) -> str:
@@ -135,14 +150,18 @@ def _judged_too_early(found: Findings, grace_period: int) -> Iterator[str]:
 
 def _cost(found: Findings) -> Section:
     spent = ranking.cost(found.results.trials)
-    rows = tuple(_cost_row(str(role), row) for role, row in spent.iterrows())
-    headings = ("role", "trials", "trial-steps", "all run to the end", "share", "training s", "evaluation s")
     lines = [
         wall_clock(found.record.wall_seconds),
         _full_grid(found, spent["trial_steps"][names.SEARCH]),
         peak_memory(found),
     ]
-    return Section("Cost", tuple(lines), (Table(headings, rows), *step_time_table(found.results)))
+    return Section("Cost", tuple(lines), (cost_table(found.results.trials), *step_time_table(found.results)))
+
+
+def cost_table(trials: pd.DataFrame) -> Table:
+    """What a search spent, by role."""
+    headings = ("role", "trials", "trial-steps", "all run to the end", "share", "training s", "evaluation s")
+    return Table(headings, tuple(_cost_row(str(role), row) for role, row in ranking.cost(trials).iterrows()))
 
 
 def _cost_row(role: str, row: Any) -> tuple[str, ...]:

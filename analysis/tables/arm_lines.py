@@ -27,8 +27,10 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
-from analysis.tables.arms import GROUP, UNIT, pair
+from analysis.tables.answer import UNIT
+from analysis.tables.arms import GROUP, pair
 from analysis.tables.best import CONFIRMED_N, RANK, best
+from analysis.tables.planned import lacking
 from analysis.wording import describe
 from trainable import names
 
@@ -52,6 +54,7 @@ def arm_lines(
 ) -> pd.DataFrame:
     """One row an arm, panel and step: mean, low and high of `column` over units, and how many units there are.
 
+    results: of a search in groups, those of `analysis.tables.claims.claimed`.
     plans: the planned trials (`analysis.tables.planned`), whose units the note counts too.
     Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, arm_index (in `arms`, the study's
     list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher is silent; infinity
@@ -86,18 +89,23 @@ def named_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame
     trials that the run lacks are among them.
     """
     trials = results.trials
-    tuned = LEARNING_RATE in trials and trials[LEARNING_RATE].nunique() > 1
+    tuned = ARM in trials and LEARNING_RATE in trials and _varies_within_arms(trials)
     if tuned:
         own = [*GROUP, ARM, LEARNING_RATE]
         trials = trials.merge(pair(results, LEARNING_RATE)[own].drop_duplicates(), on=own)
     if plans is not None:
-        missing = plans[~plans[TRIAL].isin(results.trials[TRIAL])]
+        missing = lacking(plans, results.trials)
         trials = pd.concat([trials, missing.assign(**{STATE: _MISSING})], ignore_index=True)
     named = [_arm(row) for _, row in trials.iterrows()]
     indices = [arms.index(arm) if arm in arms else len(arms) for arm in named]
     if tuned:
         named = [f"{arm}, lr {rate:g}" for arm, rate in zip(named, trials[LEARNING_RATE], strict=True)]
     return trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
+
+
+def _varies_within_arms(trials: pd.DataFrame) -> bool:
+    """Whether an arm has several learning rates to choose from, at the same depth, budget and validation rows."""
+    return bool((trials.groupby([*GROUP, ARM], dropna=False)[LEARNING_RATE].nunique() > 1).any())
 
 
 def _of_comparison(results: Results, arms: Sequence[str], plans: pd.DataFrame | None) -> pd.DataFrame:

@@ -20,20 +20,17 @@ from analysis.columns import (
     LAYERS,
     LOOP_STEPS,
     ROLE,
-    SECONDS_SAVED,
-    SEED,
     STATE,
-    STEPS_SAVED,
     TRIAL,
 )
 from analysis.results import Results
+from analysis.tables.answer import UNIT, answer_of
 from analysis.tables.folds import unit_values
 from analysis.tables.pairing import AGAINST_CONTROL, OF_CONTROL, beside_controls, time_to_control
 from analysis.tables.statistics import nadeau_bengio
 from trainable import names
 
 GROUP: Final = [LAYERS, LOOP_STEPS, EVAL_ROWS]  # arms are compared within these
-UNIT: Final = [SEED, FOLD]  # what a guided trial and its control share
 N: Final = "n"
 PLANNED: Final = "planned"  # units that the plan has, or else that any trial of the group has
 FOLD_COUNT: Final = "folds"  # distinct ones among the units
@@ -51,19 +48,20 @@ def compare_arms(
     plans: the planned trials (`analysis.tables.planned`). Columns: model.layers, loop.steps, corpus.eval_rows, arm,
     role, the tuned setting (if any), n (units), planned (units), folds (among the units), eval_loss and eval_loss_sd
     (over units), gain, gain_sd, gain_low, gain_high (95 % interval of the mean; NaN for fewer than 2 units),
-    steps_saved and seconds_saved (of training; means over units, NaN unless every unit reached its control's loss).
-    Losses in nats per token.
+    steps_to_control, seconds_to_control, steps_saved and seconds_saved (of training; means over units, NaN unless every
+    unit reached its control's loss), and those of `analysis.tables.answer`. Losses in nats per token.
     """
     paired = pair(results, tuned)
     if paired.empty:
         return pd.DataFrame()
     units = _planned_units(results.trials, plans)
+    curves = dict(iter(results.curves.groupby(TRIAL)))
     rows = []
     for key, group in paired.groupby(GROUP, sort=False, dropna=False):
         for part in _over_the_same_units(group, arms):
             known = dict(zip([*GROUP, ARM], (*map(_plain, key), part[ARM].iloc[0]), strict=True))
             planned = max(len(part), units.get((*_key(key), known[ARM]), units.get((*_key(key), ""), 0)))
-            rows.append(known | {PLANNED: planned} | _row(part, tuned))
+            rows.append(known | {PLANNED: planned} | _row(part, tuned) | answer_of(part, group, curves))
     return pd.DataFrame(rows).sort_values(GROUP, kind="stable", ignore_index=True)
 
 
@@ -141,8 +139,7 @@ def _row(part: pd.DataFrame, tuned: str | None) -> dict[str, Any]:
         SD: float(np.std(gains, ddof=1)) if len(gains) > 1 else np.nan,
         LOW: test.low,
         HIGH: test.high,
-        STEPS_SAVED: part[STEPS_SAVED].mean(skipna=False),
-        SECONDS_SAVED: part[SECONDS_SAVED].mean(skipna=False),
+        **{name: part[name].mean(skipna=False) for name in AGAINST_CONTROL},
     }
 
 

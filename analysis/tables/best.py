@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import (
+    ARM,
     CONTROL_NAME,
     FOLD,
     LAYERS,
@@ -27,6 +28,7 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
+from analysis.tables.claims import NO_TEACHER
 from analysis.tables.statistics import student_interval
 from trainable import names
 
@@ -62,10 +64,10 @@ def best(trials: pd.DataFrame, top: int | None = None) -> pd.DataFrame:
 
 
 def stopped(trials: pd.DataFrame) -> pd.DataFrame:
-    """What ASHA ended before its last step: model.layers, trial, the schedule, step and gain (at that step)."""
+    """What ASHA ended before its last step: model.layers, arm, trial, the schedule, step and gain (at that step)."""
     ended = trials[(trials[ROLE] == names.SEARCH) & (trials[STATE] == names.STOPPED)]
-    columns = [LAYERS, TRIAL, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, names.STEP, names.GAIN]
-    return ended.sort_values([LAYERS, names.STEP, TRIAL])[columns].reset_index(drop=True)
+    columns = [LAYERS, *([ARM] if ARM in ended else []), TRIAL, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
+    return ended.sort_values([LAYERS, names.STEP, TRIAL])[[*columns, names.STEP, names.GAIN]].reset_index(drop=True)
 
 
 def cost(trials: pd.DataFrame) -> pd.DataFrame:
@@ -94,8 +96,8 @@ def at_edge(row: Mapping[Any, Any], space: Mapping[str, list[Any]]) -> list[str]
     return [key for key, values in ranges.items() if row[key] in (values[0], values[-1]) and row[key] != 0]
 
 
-def step_time(results: Results) -> pd.DataFrame:
-    """Seconds of a guided step against a plain one, by depth (index model.layers).
+def step_time(results: Results, by: Sequence[str] = (LAYERS,)) -> pd.DataFrame:
+    """Seconds of a guided step against a plain one, by depth, or by depth and arm (the index).
 
     Of each guided trial, the report intervals in which the teacher taught to the end, against the very same steps of
     its control: steps after the teacher has let go are plain and would hide its price, first steps are slow in both.
@@ -103,11 +105,12 @@ def step_time(results: Results) -> pd.DataFrame:
     ratio_low and ratio_high (least and greatest of them), trials (how many guided trials). Trials share the machine
     with others, so the ratio of one trial is noisy.
     """
-    paired = _paired_seconds(results.curves).groupby([TRIAL, LAYERS], as_index=False).sum()
+    paired = _paired_seconds(results.curves, by).groupby([TRIAL, *by], as_index=False).sum()
     paired["plain"] = paired["plain_seconds"] / paired["steps"]
     paired["guided"] = paired["guided_seconds"] / paired["steps"]
-    ratio = (paired["guided"] / paired["plain"]).groupby(paired[LAYERS])
-    table = paired.groupby(LAYERS)[["plain", "guided"]].median().add_suffix("_seconds")
+    paired["ratio"] = paired["guided"] / paired["plain"]
+    groups = paired.groupby(list(by))
+    ratio, table = groups["ratio"], groups[["plain", "guided"]].median().add_suffix("_seconds")
     return table.assign(ratio=ratio.median(), ratio_low=ratio.min(), ratio_high=ratio.max(), trials=ratio.size())
 
 
@@ -151,17 +154,18 @@ def _confirmation(group: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _paired_seconds(curves: pd.DataFrame) -> pd.DataFrame:
+def _paired_seconds(curves: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """One row for each interval between reports in which the teacher taught.
 
-    Columns: trial, model.layers, steps, guided_seconds, plain_seconds.
+    Columns: trial, those of `by`, steps, guided_seconds, plain_seconds.
     """
     before = curves.groupby(TRIAL)[[names.STEP, names.TRAIN_SECONDS]].shift()
     spent = curves.assign(steps=curves[names.STEP] - before[names.STEP])
     spent["seconds"] = curves[names.TRAIN_SECONDS] - before[names.TRAIN_SECONDS]
     is_control = spent[ROLE] == names.CONTROL
     taught = (spent[names.STEP] <= spent[TEACHER_STEPS]) | (spent[MIN_WEIGHT] > 0)
+    taught &= spent[SCHEDULE] != NO_TEACHER
     same = [CONTROL_NAME, names.STEP, "steps"]
     plain = spent.loc[is_control, [*same, "seconds"]].rename(columns={"seconds": "plain_seconds"})
     guided = spent.loc[~is_control & taught].rename(columns={"seconds": "guided_seconds"}).dropna(subset=["steps"])
-    return guided.merge(plain, on=same)[[TRIAL, LAYERS, "steps", "guided_seconds", "plain_seconds"]]
+    return guided.merge(plain, on=same)[[TRIAL, *by, "steps", "guided_seconds", "plain_seconds"]]

@@ -3,7 +3,7 @@
 A group has one depth, one length and one validation set. Two trials make a pair if they share seed and fold and have a
 loss at the same step: pairs are made first, so that arms with different units lack pairs, never the same footing. A
 trial that diverged, or has not come so far, has no pair from there on, and keeps those before. Of a search the winners
-are compared, on the seeds that confirmed them.
+are compared, on the seeds that claimed or confirmed them.
 """
 
 import math
@@ -16,16 +16,16 @@ import pandas as pd
 
 from analysis.columns import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, REASON, ROLE, SEED, STATE, TRAIN_ROWS, TRIAL
 from analysis.results import Results
+from analysis.tables.answer import UNIT
 from analysis.tables.arm_lines import ARM_INDEX, BUDGET, PANEL, is_search, named_trials, shown_trials
-from analysis.tables.arms import UNIT
+from analysis.tables.claims import claimed
 from analysis.tables.folds import unit_values
 from analysis.tables.pairing import DIFFERENCE, beside_arm, loss_at
-from analysis.tables.planned import planned_trials
+from analysis.tables.planned import lacking, planned_trials
 from analysis.tables.statistics import TTest, equivalence, holm, nadeau_bengio, one_sided, spread
 from trainable import names
 from trainable.record.run_record import RunRecord
 
-MARGIN: Final = 0.03  # nats per token
 ALPHA: Final = 0.05  # below which the p of `equivalence` is called equivalent
 ON_THE_WAY: Final = (0.1, 0.25, 0.5)  # of the run's steps
 END: Final = 1.0  # the last report
@@ -43,7 +43,7 @@ _NO_TEST: Final = TTest(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
 
 
 def contrasts(
-    trials: pd.DataFrame, curves: pd.DataFrame, record: RunRecord | None = None, margin: float = MARGIN
+    trials: pd.DataFrame, curves: pd.DataFrame, record: RunRecord | None = None, margin: float = names.MARGIN
 ) -> pd.DataFrame:
     """One row a group, two arms and point of the run: COLUMNS (results/README.md says what is in them).
 
@@ -65,8 +65,10 @@ def contrasts(
 def compared_trials(results: Results, record: RunRecord | None = None) -> pd.DataFrame:
     """The trials that are compared, with arm, its index and budget: of a comparison the planned ones too, in any state.
 
-    Of a search the winner of each depth that another seed confirmed, and its controls.
+    Of a search in groups the claims alone; of an older one the winner of each depth that another seed confirmed, and
+    its controls.
     """
+    results = claimed(results, record)
     absent = {name: np.nan for name in (EVAL_ROWS, TRAIN_ROWS, FOLDS, *UNIT) if name not in results.trials}
     results = Results(results.trials.assign(**absent), results.curves)
     if is_search(results.trials):
@@ -87,7 +89,7 @@ def unconfirmed_depths(results: Results, trials: pd.DataFrame) -> list[int]:
 def _with_planned(results: Results, record: RunRecord | None) -> Results:
     """The tables with a row for each planned trial that has no folder: it has no loss, but its pair is missed."""
     plans = planned_trials(record) if record else pd.DataFrame({TRIAL: []})
-    gone = plans[~plans[TRIAL].isin(results.trials[TRIAL])].dropna(axis=1, how="all")
+    gone = lacking(plans, results.trials).dropna(axis=1, how="all")
     if gone.empty:
         return results
     gone = gone[[name for name in gone if name in results.trials]].assign(**{STATE: NOT_BEGUN, REASON: ""})
@@ -123,9 +125,9 @@ def _in_order(group: pd.DataFrame) -> Iterator[str]:
 
 def _planned(group: pd.DataFrame, arms: tuple[str, str], record: RunRecord | None) -> int:
     """How many pairs two arms were to have; without a plan, how many units any arm of the group has."""
-    if record and record.confirm_seeds and not record.is_comparison:
+    if record and record.confirm_seeds and not (record.is_comparison or record.is_grouped):
         return len(record.confirm_seeds)
-    known = record is not None and bool(record.plans)
+    known = record is not None and (record.is_grouped or bool(record.plans))
     first, second = (_units(group[group[ARM] == arm] if known else group) for arm in arms)
     return len(first & second)
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.columns import EVAL_ROWS, LAYERS, ROLE, TRIAL
 from analysis.results import Results
+from analysis.tables.answer import UNIT
 from analysis.tables.arm_lines import BUDGET, PANEL, arm_lines, shown_trials
-from analysis.tables.arms import UNIT
 from analysis.tables.pairing import beside_controls
 from analysis.wording import plural
 from trainable import names

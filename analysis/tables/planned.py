@@ -3,13 +3,17 @@
 Trials that failed are in the tables; those whose folder is gone, or that never began, are only in the plan.
 """
 
+import math
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from itertools import product
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from analysis.columns import ARM, CONTROL_NAME, LAYERS, ROLE, SEED, STATE, TRIAL
+from analysis.columns import ARM, CONTROL_NAME, EVAL_HALF, FOLD, FOLDS, LAYERS, ROLE, SEED, STATE, TRIAL
 from analysis.results import Findings
+from analysis.tables.claims import REPORTING
+from analysis.wording import plural
 from trainable import names
 from trainable.record.run_record import RunRecord
 
@@ -23,14 +27,49 @@ class Lack(NamedTuple):
     role: str
     planned: int
     missing: int
+    arm: str = ""  # of a search in groups
 
 
 def planned_trials(record: RunRecord) -> pd.DataFrame:
-    """The trials of a comparison with their settings by dotted key; no rows for a search, which chooses as it goes."""
+    """The trials of a comparison, or the claims of a search in groups, with their settings by dotted key.
+
+    A claim is called by its arm, depth and seed, for its schedule is chosen on the way. No rows for an older search.
+    """
+    if record.is_grouped:
+        return pd.DataFrame(list(_planned_claims(record)))
     rows = [{name: plan.get(name, "") for name in ("name", *COLUMNS[1:])} for plan in record.plans]
     settings = [names.dotted(plan["config"]) for plan in record.plans]
     table = pd.DataFrame([row | own for row, own in zip(rows, settings, strict=True)])
     return table.rename(columns={"name": TRIAL}) if len(table) else pd.DataFrame(columns=COLUMNS)
+
+
+def _planned_claims(record: RunRecord) -> Iterator[dict[str, Any]]:
+    settings = {FOLD: 0, FOLDS: None} | names.dotted(record.base) | {EVAL_HALF: REPORTING}
+    for layers in record.layers:
+        for number, group in enumerate(record.groups):
+            role = names.CONFIRM if number else names.CONTROL
+            for seed in group.seeds:
+                own = {TRIAL: claim_name(group.name, layers, seed), ROLE: role, ARM: group.name, CONTROL_NAME: ""}
+                yield {**own, **settings, **group.changes, LAYERS: layers, SEED: seed}
+
+
+def claim_name(arm: str, layers: int, seed: int) -> str:
+    """What a planned claim is called: "bigram, 2 layers, seed 1"."""
+    return f"{arm}, {plural(layers)}, seed {seed}"
+
+
+def lacking(plans: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """The planned trials that a table of trials does not have."""
+    have = set(trials[TRIAL])
+    if ARM in trials:
+        known = trials[[ARM, LAYERS, SEED]].dropna().itertuples(index=False, name=None)
+        have |= {claim_name(arm, int(layers), int(seed)) for arm, layers, seed in known}
+    return plans[~plans[TRIAL].isin(have)]
+
+
+def pending(trials: pd.DataFrame, plans: pd.DataFrame) -> pd.DataFrame:
+    """The planned trials that have neither finished nor failed; what they lack may still come."""
+    return lacking(plans, trials[trials[STATE].isin([names.FINISHED, names.FAILED])])
 
 
 def missing_trials(found: Findings) -> list[str]:
@@ -40,8 +79,8 @@ def missing_trials(found: Findings) -> list[str]:
 
 
 def search_lacks(found: Findings) -> list[Lack]:
-    """What a search does not have of its controls, search trials and confirmations, by depth."""
-    return [lack for lack in _search_plan(found) if lack.missing > 0]
+    """What a search does not have of its controls, search trials and confirmations, by depth (and group)."""
+    return [lack for lack in _plan(found) if lack.missing > 0]
 
 
 def planned_by_role(found: Findings) -> dict[str, int]:
@@ -49,8 +88,28 @@ def planned_by_role(found: Findings) -> dict[str, int]:
     if found.record.is_comparison:
         roles = planned_trials(found.record)[ROLE]
         return {str(role): int(count) for role, count in roles.value_counts().items()}
-    plan = list(_search_plan(found))
+    plan = list(_plan(found))
     return {role: sum(lack.planned for lack in plan if lack.role == role) for role in {lack.role for lack in plan}}
+
+
+def _plan(found: Findings) -> Iterator[Lack]:
+    return _grouped_plan(found) if found.record.is_grouped else _search_plan(found)
+
+
+def _grouped_plan(found: Findings) -> Iterator[Lack]:
+    """By depth and group: the search's trials (a control's first is the reference), then the claims of the winner."""
+    record, trials = found.record, found.results.trials
+    reference = (trials[ROLE] == names.CONTROL) & (trials.get(EVAL_HALF) != REPORTING)
+    searched = (trials[ROLE] == names.SEARCH) | reference
+    claims = planned_trials(record)
+    for layers, group in product(record.layers, record.groups):
+        own = searched & (trials[LAYERS] == layers) & (trials[ARM] == group.name)
+        wanted = min(record.num_samples, math.prod(map(len, group.space.values())))
+        yield Lack(layers, names.SEARCH, wanted, wanted - int(own.sum()), group.name)
+        planned = claims[(claims[LAYERS] == layers) & (claims[ARM] == group.name)]
+        gone = lacking(planned, trials[~searched]) if (trials.loc[own, STATE] == names.FINISHED).any() else planned[:0]
+        role = names.CONTROL if group is record.groups[0] else names.CONFIRM
+        yield Lack(layers, role, len(planned), len(gone), group.name)
 
 
 def _search_plan(found: Findings) -> Iterator[Lack]:

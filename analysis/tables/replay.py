@@ -1,20 +1,22 @@
 """ASHA over curves that ran in full: its rule, who competes, and what an order of arrival makes of them.
 
-Trials compete with those that share their control (same depth, seed and fold), as in our sweeps. Within such a group
-the order by gain at a step is the order by validation loss, so the loss decides.
+Trials compete with those that share their control (same depth, seed and fold). Within such a group the order by gain at
+a step is the order by validation loss, so the loss decides. A search in groups compares the trials of one arm, judges
+each only once its own teacher has ended, and never stops the reference control: so does its replay.
 """
 
 import heapq
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import islice, product
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from analysis.columns import CONTROL_NAME, LAYERS, ROLE, STATE, TEACHER_STEPS, TRIAL
+from analysis.columns import ARM, CONTROL_NAME, LAYERS, ROLE, STATE, TEACHER_STEPS, TRIAL
 from analysis.results import Results
+from analysis.tables.group_search import searched
 from trainable import names
 
 GRACE: Final = "grace"
@@ -26,6 +28,7 @@ SURVIVES: Final = "survives"
 REGRET: Final = "regret"
 OUTCOME: Final = [SPENT, SURVIVES, REGRET]
 AHEAD: Final = "ahead"
+_FROM, _SPARED = "judged_from", "is_spared"  # columns of what Curve says
 GRACE_PERIODS: Final = 10  # tried at most, unless some are given
 PACE_SPREAD: Final = 0.1  # a trial takes this much more or less time a step than another: it decides who comes first
 
@@ -37,14 +40,17 @@ class Curve:
     name: str
     steps: tuple[int, ...]
     losses: tuple[float, ...]
+    judged_from: int = 0  # no rung below this step judges it
+    is_spared: bool = False  # it is judged, and never stopped
 
 
 @dataclass(frozen=True)
 class Group:
-    """Trials that compete, for they share their control."""
+    """Trials that compete, for they share their control (and, of a search in groups, their arm)."""
 
     layers: int
     curves: tuple[Curve, ...]
+    arm: str = ""  # of a search in groups
 
     @property
     def last_step(self) -> int:
@@ -69,30 +75,53 @@ class Bracket:
         number = int(np.log(self.last_step / self.grace) / np.log(self.factor) + 1)
         self.rungs = {self.grace * self.factor**k: {} for k in reversed(range(number))}
 
-    def goes_on(self, trial: str, step: int, reward: float) -> bool:
-        """Record a trial's report, and say whether the trial goes on."""
-        reached = next((recorded for rung, recorded in self.rungs.items() if rung <= step), None)
-        if reached is None or trial in reached:
+    def goes_on(self, trial: str, step: int, reward: float, judged_from: int = 0) -> bool:
+        """Record a trial's report, and say whether the trial goes on; rungs below `judged_from` pass it by."""
+        rung, reached = next(((at, recorded) for at, recorded in self.rungs.items() if at <= step), (0, None))
+        if reached is None or trial in reached or rung < judged_from:
             return True
         cutoff = np.percentile(list(reached.values()), (1 - 1 / self.factor) * 100) if reached else -np.inf
         reached[trial] = reward
         return bool(reward >= cutoff)
 
 
-def groups(results: Results, controls: bool = False) -> list[Group]:
-    """The trials that ran in full, by control; a group needs two. With `controls`, controls compete as well."""
+def groups(results: Results, controls: bool = False, by_arm: bool = False) -> list[Group]:
+    """The trials that ran in full, by control; a group needs two. With `controls`, controls compete as well.
+
+    by_arm: of a search in groups, its searched trials by arm, each judged from its own teacher's end.
+    """
+    if by_arm:
+        return _of_groups(results)
     trials, curves = results
     full = trials[(trials[STATE] == names.FINISHED) & (trials[CONTROL_NAME] != "")]
     full = full if controls else full[full[ROLE] != names.CONTROL]
+    return list(_competing(full.assign(**{_FROM: 0, _SPARED: False}), curves))
+
+
+def _of_groups(results: Results) -> list[Group]:
+    trials = searched(results.trials)
+    full = trials[trials[STATE] == names.FINISHED]
+    rules = {_FROM: full[TEACHER_STEPS].astype(int), _SPARED: full[ROLE] == names.CONTROL}
+    return [
+        replace(group, arm=str(arm))
+        for arm, own in full.assign(**rules).groupby(ARM, sort=False)
+        for group in _competing(own, results.curves)
+    ]
+
+
+def _competing(full: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Group]:
+    """The trials that share a control, where two at least ran to the same last step."""
     evaluated = curves[np.isfinite(curves[names.EVAL_LOSS]) & (curves[names.STEP] > 0)].sort_values(names.STEP)
-    found = []
     for _, members in full.groupby(CONTROL_NAME):
-        rows = [(name, evaluated[evaluated[TRIAL] == name]) for name in members[TRIAL]]
-        read = [Curve(name, tuple(map(int, own[names.STEP])), tuple(own[names.EVAL_LOSS])) for name, own in rows]
+        read = []
+        for row in members.to_dict("records"):
+            own = evaluated[evaluated[TRIAL] == row[TRIAL]]
+            steps, losses = tuple(map(int, own[names.STEP])), tuple(own[names.EVAL_LOSS])
+            read.append(Curve(row[TRIAL], steps, losses, row[_FROM], row[_SPARED]))
         last = max((curve.steps[-1] for curve in read if curve.steps), default=0)
         whole = tuple(curve for curve in read if curve.steps and curve.steps[-1] == last)
-        found += [Group(int(members[LAYERS].iloc[0]), whole)] if len(whole) > 1 else []
-    return found
+        if len(whole) > 1:
+            yield Group(int(members[LAYERS].iloc[0]), whole)
 
 
 def lead(results: Results) -> pd.DataFrame:
@@ -113,8 +142,9 @@ def lead(results: Results) -> pd.DataFrame:
 def replay(
     found: list[Group], graces: Iterable[int], factors: Iterable[int], orders: int, slots: int, seed: int
 ) -> pd.DataFrame:
-    """One row a depth, grace period and factor: layers, grace, factor, groups, trials, spent, survives, regret.
+    """One row a depth, arm, grace period and factor, with groups, trials, spent, survives and regret.
 
+    Without the column arm where no group has one.
     Means over groups and `orders` orders of arrival, the same orders for every choice. A grace period at or after the
     end of a group leaves it out, for ASHA would judge nothing there.
     """
@@ -122,11 +152,12 @@ def replay(
     for (number, group), grace, factor in product(enumerate(found), graces, factors):
         if grace < group.last_step:
             outcomes = [play(group, grace, factor, slots, [seed, number, order]) for order in range(orders)]
-            sizes = [group.layers, grace, factor, 1, len(group.curves)]
+            sizes = [group.layers, group.arm, grace, factor, 1, len(group.curves)]
             rows.append([*sizes, *np.mean(outcomes, axis=0)])
-    table = pd.DataFrame(rows, columns=[LAYERS, GRACE, FACTOR, GROUPS, TRIALS, *OUTCOME])
+    table = pd.DataFrame(rows, columns=[LAYERS, ARM, GRACE, FACTOR, GROUPS, TRIALS, *OUTCOME])
+    keys = [LAYERS, *([ARM] if any(group.arm for group in found) else []), GRACE, FACTOR]
     means = dict.fromkeys(OUTCOME, "mean")
-    return table.groupby([LAYERS, GRACE, FACTOR]).agg({GROUPS: "sum", TRIALS: "sum", **means}).reset_index()
+    return table.groupby(keys).agg({GROUPS: "sum", TRIALS: "sum", **means}).reset_index()
 
 
 def play(group: Group, grace: int, factor: int, slots: int, seed: list[int]) -> tuple[float, float, float]:
@@ -149,7 +180,8 @@ def _ended_at(group: Group, bracket: Bracket, slots: int, rng: np.random.Generat
     while running:
         now, name, number, curve = heapq.heappop(running)
         step = curve.steps[number]
-        if step < group.last_step and bracket.goes_on(name, step, -curve.losses[number]):
+        goes_on = step < group.last_step and bracket.goes_on(name, step, -curve.losses[number], curve.judged_from)
+        if goes_on or (curve.is_spared and step < group.last_step):
             began = now - step * pace[name]
             heapq.heappush(running, _report(curve, number + 1, began, pace))
             continue
@@ -173,6 +205,9 @@ def grace_periods(found: list[Group]) -> list[int]:
 
 
 def longest_schedules(loaded: list[Results]) -> dict[int, float]:
+    """The longest schedule of each depth, in steps; none where nothing was loaded."""
+    if not loaded:
+        return {}
     trials = pd.concat([results.trials[[LAYERS, ROLE, TEACHER_STEPS]] for results in loaded])
     guided = trials[trials[ROLE] != names.CONTROL].dropna()
     return {int(depth): float(steps) for depth, steps in guided.groupby(LAYERS)[TEACHER_STEPS].max().items()}

@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.columns import LAYERS, MIN_WEIGHT, ROLE, SCHEDULE, STATE, TEACHER_STEPS
 from trainable import names
 from trainable.errors import InputError
-from trainable.record.run_record import read_record
+from trainable.record.run_record import RunRecord, read_record
 
 Space = Mapping[str, Sequence[Any]]  # the values of each dotted key that the search chose from
 PARAMETER: Final = "parameter"
@@ -140,11 +140,30 @@ def gain_text(cell: Any, form: str) -> str:
     return text if cell[TRIALS] else f"({text})"
 
 
-def read_space(run: Path) -> Space:
-    """The values a search chose from. Raises InputError for a folder that is no run, or no search."""
-    space = read_record(run).space
+def read_space(run: Path, arm: str | None = None) -> Space:
+    """The values a search chose from, in groups those of an arm.
+
+    Raises InputError for a folder that is no run, or no search, and for an arm that it does not have.
+    """
+    record = read_record(run)
+    spaces: dict[str | None, Space] = {group.name: group.space for group in record.groups} or {None: record.space}
+    if arm not in spaces:
+        known = [name for name in spaces if name]
+        said = f"give --arm {' or '.join(known)}" if known else "leave out --arm"
+        raise InputError(f"{run} has no arm {arm}: {said}.")
+    space = spaces[arm]
     if not space:
         raise InputError(
             f"{run} is not a search, for its {names.RUN_FILE} has no space: give a run of schedule_search."
         )
+    if SCHEDULE not in space:
+        raise InputError(f"the arm {arm} of {run} searches no schedule: give --arm with one that does.")
     return space
+
+
+def default_arm(run: Path, record: RunRecord) -> str:
+    """The last arm of a search in groups that searches schedules. Raises InputError where none does."""
+    arms = [group.name for group in record.groups if SCHEDULE in group.space]
+    if not arms:
+        raise InputError(f"no arm of {run} searches schedules: give a run of schedule_search.")
+    return arms[-1]

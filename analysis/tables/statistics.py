@@ -87,6 +87,15 @@ def one_sided(test: TTest) -> float:
     return float(stats.t.sf(test.statistic, test.df)) if test.df else math.nan
 
 
+def upper_bound(test: TTest) -> float:
+    """The one-sided 95 % upper bound of the mean that a t test is about; NaN for fewer than 2 values."""
+    if not test.df:
+        return math.nan
+    return test.mean + (test.high - test.mean) * float(
+        stats.t.ppf(LEVEL, test.df) / stats.t.ppf((1 + LEVEL) / 2, test.df)
+    )
+
+
 def equivalence(gains: Values, margin: float, test_over_train: float = 0.0) -> float:
     """p of two one-sided t tests, the larger one: small if the mean lies above -margin and below margin.
 

@@ -221,7 +221,10 @@ def write_run_file(
     head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
     name = spec.base.model.name
     model = None if name in NAMES else model_fingerprint(name)
-    record = RunRecord.from_dict({**facts, **head, "model": model}).with_own_names(Path.cwd())
+    commit = str(facts["git_commit"])
+    registered = commit if spec.registered and commit.isalnum() else None  # a checkout with changes is no registration
+    of_begin = {"model": model, "registered": registered}
+    record = RunRecord.from_dict({**facts, **head, **of_begin}).with_own_names(Path.cwd())
     if folder.begun:
         known = folder.record()
         for part, was, is_now in data_of(known, record):

@@ -50,7 +50,9 @@ def page_of(run: Path) -> str:
 
 def drawn(run: Path) -> dict[str, list[dict[str, Any]]]:
     """Title of a group -> its figures."""
-    return {group.title: [one.figure for one in group.figures] for group in groups(read_findings(run))}
+    found = read_findings(run)
+    shown = [*groups(found, opening=True), *groups(found, opening=False)]
+    return {group.title: [one.figure for one in group.figures] for group in shown}
 
 
 def line(figure: dict[str, Any], name: str) -> dict[str, Any]:

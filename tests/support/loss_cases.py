@@ -62,20 +62,26 @@ def dense(table: BigramTable, rows: int | None = None) -> Tensor:
 
 @dataclasses.dataclass
 class Case:
-    """Random hidden states, output matrix, contexts and targets."""
+    """Random hidden states, output matrix, contexts and targets, and maybe a bias."""
 
     hidden_NxD: Tensor
     output_VxD: torch.nn.Parameter
     context_N: Tensor
     target_N: Tensor
+    bias_V: torch.nn.Parameter | None = None
+
+    def leaves(self) -> list[Tensor]:
+        return [leaf for leaf in (self.hidden_NxD, self.output_VxD, self.bias_V) if leaf is not None]
 
     def reset(self) -> None:
-        self.hidden_NxD.grad = self.output_VxD.grad = None
+        for leaf in self.leaves():
+            leaf.grad = None
 
-    def gradients(self) -> tuple[Tensor, Tensor]:
-        assert self.hidden_NxD.grad is not None
-        assert self.output_VxD.grad is not None
-        return self.hidden_NxD.grad.clone(), self.output_VxD.grad.clone()
+    def gradients(self) -> list[Tensor]:
+        """Of hidden states and output matrix, and of the bias where there is one."""
+        found = [leaf.grad.clone() for leaf in self.leaves() if leaf.grad is not None]
+        assert len(found) == len(self.leaves())
+        return found
 
 
 def case(
@@ -85,22 +91,26 @@ def case(
     dtype: torch.dtype = torch.float64,
     vocab_size: int = V,
     width: int = D,
+    bias: bool = False,
 ) -> Case:
     generator = torch.Generator().manual_seed(seed)
-    return Case(
+    found = Case(
         torch.randn(positions, width, generator=generator, dtype=torch.float64).to(dtype).requires_grad_(),
         torch.nn.Parameter(torch.randn(rows, width, generator=generator, dtype=torch.float64).to(dtype)),
         torch.randint(0, vocab_size, (positions,), generator=generator),
         torch.randint(0, vocab_size, (positions,), generator=generator),
     )
+    if bias:
+        found.bias_V = torch.nn.Parameter(torch.randn(rows, generator=generator, dtype=torch.float64).to(dtype) * 3)
+    return found
 
 
-def by_dense_target(c: Case, table: BigramTable, weight: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss and gradients for hidden states and output matrix, from torch's own soft cross-entropy."""
+def by_dense_target(c: Case, table: BigramTable, weight: float) -> tuple[Tensor, ...]:
+    """Loss and gradients for hidden states, output matrix and bias, from torch's own soft cross-entropy."""
     c.reset()
     counted = c.target_N != IGNORE_INDEX
     rows = len(c.output_VxD)
-    logits_NxV = c.hidden_NxD[counted] @ c.output_VxD.t()
+    logits_NxV = F.linear(c.hidden_NxD[counted], c.output_VxD, c.bias_V)
     hard_NxV = F.one_hot(c.target_N[counted], rows).double()
     soft_NxV = weight * dense(table, rows)[c.context_N[counted]] + (1 - weight) * hard_NxV
     loss = F.cross_entropy(logits_NxV, soft_NxV.to(logits_NxV.dtype), reduction="sum")
@@ -110,29 +120,32 @@ def by_dense_target(c: Case, table: BigramTable, weight: float) -> tuple[Tensor,
 
 def by_guided_loss(
     c: Case, table: BigramTable, weight: float, parts: int = 1, low: torch.dtype | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """The same by the project's way, in `parts` micro-batches, and as in training: autocast holds the loss alone."""
     c.reset()
-    guidance = Teacher(table, c.output_VxD.device).guide(c.output_VxD, c.context_N, weight)
+    guidance = Teacher(table, c.output_VxD.device).guide(c.output_VxD, c.context_N, weight, c.bias_V)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype, device=c.hidden_NxD.device)
     for index in torch.arange(len(c.target_N), device=c.target_N.device).chunk(parts):
         with torch.autocast(c.output_VxD.device.type, dtype=low, enabled=low is not None):
-            loss = guided_loss(c.hidden_NxD[index], c.output_VxD, c.context_N[index], c.target_N[index], guidance)
+            ids = c.context_N[index], c.target_N[index]
+            loss = guided_loss(c.hidden_NxD[index], c.output_VxD, *ids, guidance, c.bias_V)
         loss.backward()
         total += loss.detach()
-    guidance.close(c.output_VxD)
+    guidance.close(c.output_VxD, c.bias_V)
     return total, *c.gradients()
 
 
-def plain_cross_entropy(c: Case) -> tuple[Tensor, Tensor, Tensor]:
+def plain_cross_entropy(c: Case) -> tuple[Tensor, ...]:
     c.reset()
-    loss = F.cross_entropy(F.linear(c.hidden_NxD, c.output_VxD), c.target_N, ignore_index=IGNORE_INDEX, reduction="sum")
+    logits_NxV = F.linear(c.hidden_NxD, c.output_VxD, c.bias_V)
+    loss = F.cross_entropy(logits_NxV, c.target_N, ignore_index=IGNORE_INDEX, reduction="sum")
     loss.backward()
     return loss.detach(), *c.gradients()
 
 
 def assert_equal(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: float) -> None:
-    for name, ours, theirs in zip(("loss", "hidden.grad", "output.grad"), found, expected, strict=True):
+    assert len(found) == len(expected)
+    for name, ours, theirs in zip(("loss", "hidden.grad", "output.grad", "bias.grad"), found, expected, strict=False):
         scale = max(1.0, float(theirs.abs().max()))
         error = float((ours.double().cpu() - theirs.double().cpu()).abs().max()) / scale
         assert error <= tolerance, f"{name} is off by {error:.2g}"

@@ -45,6 +45,11 @@ def test_a_control_is_handed_no_table() -> None:
     assert data_of(control, checksums(blocks, tables), blocks, tables).table is None
 
 
+def test_a_ramp_is_handed_no_table() -> None:
+    blocks, _ = shared_data(big_table(1000), big_blocks(1280))
+    assert data_of(override(CONFIG, {"teacher.kind": "ramp"}), checksums(blocks, {}), blocks, {}).table is None
+
+
 def pss_mib() -> float:
     """Proportional set size of this process: a page that n processes share counts 1/n."""
     match = re.search(r"^Pss:\s+(\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE)

@@ -64,8 +64,14 @@ class TeacherFacts:
     smoothing: str
     bigrams: int
     counted_tokens: int
-    checksum: str
-    eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite
+    checksum: str  # "": it has no table
+    eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite, or no table
+    kneser_ney_loss: float | None = None  # where that is infinite: of the Kneser-Ney estimate of the same counts
+
+    @property
+    def own_loss(self) -> float | None:
+        """Validation loss to hold against a student's: the table's own, else its Kneser-Ney estimate's."""
+        return self.kneser_ney_loss if self.eval_loss is None else self.eval_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +80,17 @@ class TableFacts(TeacherFacts):
 
     blocks: str  # key of the token blocks that go with it
     tokenizer: str | None = None  # fingerprint of its tokenizer; the oldest records lack it
+    eval_half: str | None = None  # corpus.eval_half that its losses are of; older records lack it
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupFacts:
+    """One arm of a search in groups: what tells it from the control, and what was searched, at every depth alike."""
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict)  # dotted keys that it fixes
+    space: Mapping[str, list[Any]]  # the values of each dotted key that it chooses from
+    seeds: tuple[int, ...] = ()  # on which its winner runs again, on the half of the text that reports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +115,28 @@ class RunRecord:
     command: tuple[str, ...] = ()  # that began the run
     model: str | None = None  # fingerprint of what the student takes of a model folder's config.json; None: a preset
     places: Mapping[str, str] | None = None  # where files of the spec lie that have moved since: {name there: name now}
+    registered: str | None = None  # commit that has spec and rules of the run, from before its first claim trial
 
     @property
     def is_comparison(self) -> bool:
         """Whether the run goes through a fixed list of arms; else it is a search."""
         return bool(self.spec.get("kind") == "comparison")
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the run searches every arm in a group of its own, and claims its winner on fresh seeds."""
+        return bool(self.spec.get("kind") == "groups")
+
+    @property
+    def groups(self) -> tuple[GroupFacts, ...]:
+        """The arms of a search in groups, the control first; none of another run."""
+        listed = self.spec.get("groups", ())
+        return tuple(GroupFacts(**{**one, "seeds": tuple(one.get("seeds", ()))}) for one in listed)
+
+    @property
+    def margin(self) -> float:
+        """Nats per token below which a difference is no effect."""
+        return float(self.spec.get("margin", names.MARGIN))
 
     @property
     def question(self) -> str:
@@ -117,7 +151,7 @@ class RunRecord:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """Arms of a comparison in their order, the control first; none of a search."""
+        """Arms of a comparison or of a search in groups, the control first; none of an older search."""
         return tuple(self.spec.get("arms", ()))
 
     @property
@@ -138,7 +172,7 @@ class RunRecord:
 
     @property
     def num_samples(self) -> int:
-        """How many guided trials a search has at each depth; 0 of a comparison."""
+        """How many trials each group has, of an older search each depth its guided ones; 0 of a comparison."""
         return int(self.spec.get("num_samples", 0))
 
     @property
@@ -148,12 +182,12 @@ class RunRecord:
 
     @property
     def space(self) -> Mapping[str, list[Any]]:
-        """The values of each dotted key that a search chooses from; none of a comparison."""
+        """The values of each dotted key that an older search chooses from; of one in groups, see `groups`."""
         return self.spec.get("space") or {}
 
     @property
     def confirm_seeds(self) -> tuple[int, ...]:
-        """Seeds on which a search runs the best schedule of each depth again."""
+        """Seeds on which a search runs its winners again."""
         return tuple(self.spec.get("confirm_seeds", ()))
 
     @property
@@ -192,8 +226,10 @@ class RunRecord:
         tree = {"schema": SCHEMA, **asdict(self)}
         tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows", "split")
         tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
-        tree["tables"] = {key: _without_none(table, "tokenizer") for key, table in tree["tables"].items()}
-        return _without_none(tree, "ended", "wall_seconds", "model", "places")
+        young = ("tokenizer", "kneser_ney_loss", "eval_half")
+        tree["tables"] = {key: _without_none(table, *young) for key, table in tree["tables"].items()}
+        tree["teacher"] = tree["teacher"] and _without_none(tree["teacher"], *young)
+        return _without_none(tree, "ended", "wall_seconds", "model", "places", "registered")
 
 
 def own_name(text: str, folder: Path) -> str:

@@ -20,6 +20,7 @@ from trainable.student.config_keys import read_settings, student_keys
 # PyTorch's attention, always causal. Under transformers' own name for it ("sdpa"), each forward pass asks the GPU
 # whether the batch holds packed sequences, and waits for the answer; ours never does.
 CAUSAL = "causal_sdpa"
+SPARE_LOG_PROBABILITY = -30.0  # of a row that a model has beyond the tokenizer's tokens
 # `tiny` is made for CPUs; `small-llama2` is the published study's model (12 layers cut to 1-6).
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -63,10 +64,24 @@ def unfit(config: ModelConfig, error: Exception) -> InputError:
     return InputError(f"model {config.name} cannot be trained ({reason}): mend its config.json.")
 
 
-def build_model(config: ModelConfig, *, vocab_size: int, context: int, seed: int) -> LlamaForCausalLM:
-    """A freshly initialised float32 student; the same seed gives the same weights on any device (made on the CPU)."""
+def build_model(
+    config: ModelConfig, *, vocab_size: int, context: int, seed: int, unigram_V: Tensor | None = None
+) -> LlamaForCausalLM:
+    """A freshly initialised float32 student; the same seed gives the same weights on any device (made on the CPU).
+
+    unigram_V: log-probabilities of the tokenizer's tokens, for an output bias.
+    """
     llama = llama_config(config, vocab_size, context)
-    return fresh_model(llama, seed)
+    model = fresh_model(llama, seed)
+    if config.output_bias == "unigram":
+        assert unigram_V is not None, "an output bias begins as a unigram"
+        model.lm_head.bias = torch.nn.Parameter(over_output_rows(unigram_V, llama.vocab_size))
+    return model
+
+
+def over_output_rows(unigram_V: Tensor, rows: int) -> Tensor:
+    """Log-probabilities for all rows of the output matrix; rows that stand for no token get e^-30, which is no mass."""
+    return torch.nn.functional.pad(unigram_V.float(), (0, rows - len(unigram_V)), value=SPARE_LOG_PROBABILITY)
 
 
 def fresh_model(llama: LlamaConfig, seed: int) -> LlamaForCausalLM:
@@ -89,6 +104,12 @@ def output_matrix(model: LlamaForCausalLM) -> torch.nn.Parameter:
     weight = model.lm_head.weight
     assert isinstance(weight, torch.nn.Parameter)
     return weight
+
+
+def output_bias(model: LlamaForCausalLM) -> torch.nn.Parameter | None:
+    """The bias of the logits, [V], or None: transformers' Llama has none of its own."""
+    bias: torch.nn.Parameter | None = model.lm_head.bias
+    return bias
 
 
 def _read_folder(name: str, vocab_size: int, context: int) -> dict[str, Any]:

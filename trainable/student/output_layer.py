@@ -6,13 +6,13 @@ cache, as in Cut Your Losses (Wijmans et al., 2024) and Liger Kernel (Hsu et al.
 forward pass, and backward only scales them. torch's own F.linear_cross_entropy does the same for hard targets; this one
 takes a target worth less than one, which is all the guided loss needs (trainable/student/guided_loss.py).
 
-    N positions of a micro-batch   n positions of a chunk   V vocabulary   D width
+    N positions of a micro-batch   n positions of a chunk   V vocabulary   D width   C distinct contexts of a step
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,41 +20,68 @@ from torch import Tensor
 from trainable.errors import first_line
 
 _log = logging.getLogger(__name__)
-LossesOf = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+LossesOf = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 IGNORE_INDEX = -100
 CHUNK = {"cpu": 256, "cuda": 4096}  # positions; measured on a CPU (2 MiB of cache a core) and on an H200
+
+
+class Expected(NamedTuple):
+    """What a teacher expects of the output layer at each position."""
+
+    weight: float  # w
+    row_N: Tensor  # the position's row of E and B
+    expected_CxD: Tensor  # E
+    expected_bias_C: Tensor | None  # B; None: the output layer has no bias
 
 
 def chunked_cross_entropy(
     hidden_NxD: Tensor,
     output_VxD: Tensor,
     target_N: Tensor,
-    teacher_weight: float = 0.0,
-    expected_CxD: Tensor | None = None,
-    row_N: Tensor | None = None,
+    bias_V: Tensor | None = None,
+    expected: Expected | None = None,
 ) -> Tensor:
-    """Sum over positions of logsumexp(W h) - (1 - w) <h, W[y]> - w <h, E[row]>, in nats.
+    """Sum over positions of logsumexp(z) - (1 - w) z[y] - w (<h, E[row]> + B[row]), z = W h + b, in nats.
 
-    With weight w = 0 it is cross-entropy, and needs no E. Positions whose target is IGNORE_INDEX count for nothing.
-    Under autocast the matrix products are in low precision, everything between them in float32. Backward runs once.
+    Without `expected` it is cross-entropy. Positions whose target is IGNORE_INDEX count for nothing. Under autocast the
+    matrix products are in low precision, everything between them in float32. Backward runs once.
     """
+    weight, row_N, expected_CxD, expected_bias_C = expected or (0.0, None, None, None)
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_NxD, output_VxD, expected_CxD, row_N, target_N, teacher_weight, _product_dtype(output_VxD)
+        *(hidden_NxD, output_VxD, bias_V, expected_CxD, expected_bias_C),
+        *(row_N, target_N, weight, _product_dtype(output_VxD)),
     )
     return loss
 
 
 @torch.no_grad()
-def cross_entropies(hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, buffer_nxV: Tensor) -> Tensor:
+def cross_entropies(
+    hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, buffer_nxV: Tensor, bias_V: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of each position, [N], in nats and without a gradient; 0 where the target is IGNORE_INDEX."""
-    low_NxD, low_VxD = hidden_NxD.to(buffer_nxV.dtype), output_VxD.to(buffer_nxV.dtype)
     target_Nx1 = target_N.clamp(min=0).unsqueeze(1)
-    losses = []
-    chunks = (torch.split(all_N, len(buffer_nxV)) for all_N in (low_NxD, target_Nx1))
-    for low_nxD, target_nx1 in zip(*chunks, strict=True):
-        logits_nxV = torch.mm(low_nxD, low_VxD.t(), out=buffer_nxV[: len(low_nxD)]).float()
-        losses.append(-torch.log_softmax(logits_nxV, 1, out=logits_nxV).gather(1, target_nx1).squeeze(1))
+    chunks = log_probabilities(hidden_NxD, output_VxD, buffer_nxV, bias_V)
+    losses = [
+        -log_p_nxV.gather(1, target_nx1).squeeze(1)
+        for log_p_nxV, target_nx1 in zip(chunks, torch.split(target_Nx1, len(buffer_nxV)), strict=True)
+    ]
     return torch.cat(losses) * (target_N != IGNORE_INDEX)
+
+
+@torch.no_grad()
+def log_probabilities(
+    hidden_NxD: Tensor, output_VxD: Tensor, buffer_nxV: Tensor, bias_V: Tensor | None
+) -> Iterator[Tensor]:
+    """Log-probabilities of all tokens, [n, V], a chunk of positions after the other; the next may overwrite the last.
+
+    The product is in the type of the buffer, all else in float32.
+    """
+    low_VxD = output_VxD.to(buffer_nxV.dtype)
+    for low_nxD in torch.split(hidden_NxD.to(buffer_nxV.dtype), len(buffer_nxV)):
+        logits_nxV = torch.mm(low_nxD, low_VxD.t(), out=buffer_nxV[: len(low_nxD)]).float()
+        if bias_V is not None:
+            logits_nxV += bias_V
+        yield torch.log_softmax(logits_nxV, 1, out=logits_nxV)
 
 
 def logits_buffer(output_VxD: Tensor, positions: int) -> Tensor:
@@ -75,7 +102,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         ctx: Any,
         hidden_NxD: Tensor,
         output_VxD: Tensor,
+        bias_V: Tensor | None,
         expected_CxD: Tensor | None,
+        expected_bias_C: Tensor | None,
         row_N: Tensor | None,
         target_N: Tensor,
         teacher_weight: float,
@@ -87,7 +116,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         low_NxD, low_VxD = hidden_NxD.to(dtype), output_VxD.to(dtype)
         grad_NxD = torch.empty_like(low_NxD)
         grad_VxD = torch.zeros_like(output_VxD, dtype=precise)
-        grad_CxD = None if expected_CxD is None else torch.zeros_like(expected_CxD)
+        grad_V, grad_CxD, grad_C = (
+            None if values is None else torch.zeros_like(values) for values in (bias_V, expected_CxD, expected_bias_C)
+        )
         loss = torch.zeros((), dtype=precise, device=hidden_NxD.device)
         losses_of = _losses_of(hidden_NxD.device.type)
         weight = torch.full((), teacher_weight, dtype=precise, device=hidden_NxD.device)
@@ -99,39 +130,49 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             counted_nx1, target_nx1 = counted_Nx1[here], target_Nx1[here]
             # 1 logits, 2 the loss and its gradient for them
             logits_nxV = torch.mm(low_NxD[here], low_VxD.t(), out=buffer_nxV[: len(target_nx1)])
-            loss_nx1, grad_logits_nxV = losses_of(logits_nxV, target_nx1, weight)
+            loss_nx1, grad_logits_nxV = losses_of(logits_nxV, target_nx1, weight, bias_V)
             loss += (loss_nx1 * counted_nx1).sum()
-            # 3 from there the gradients for hidden states and output matrix
+            # 3 from there the gradients for hidden states, output matrix and bias
             grad_nxD = torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here])
             counted_nxD = low_NxD[here] * counted_nx1
             _add_product(grad_VxD, grad_logits_nxV.t(), counted_nxD)
-            # 4 what the teacher expects, <h, E>: a product of rows, so each is the other's gradient
+            if grad_V is not None:
+                grad_V += (grad_logits_nxV * counted_nx1).sum(0, dtype=grad_V.dtype)
+            # 4 what the teacher expects, <h, E> + B: a product of rows, so each is the other's gradient
             if expected_CxD is not None and row_N is not None and grad_CxD is not None:
                 expected_nxD = expected_CxD.index_select(0, row_N[here])
                 counted_nxD = counted_nxD.to(expected_CxD.dtype)
                 loss -= teacher_weight * torch.dot(counted_nxD.flatten(), expected_nxD.flatten())
                 grad_nxD.sub_(expected_nxD, alpha=teacher_weight)
                 grad_CxD.index_add_(0, row_N[here], counted_nxD, alpha=-teacher_weight)
+            if expected_bias_C is not None and row_N is not None and grad_C is not None:
+                counted_n = counted_nx1.squeeze(1).to(grad_C.dtype)
+                loss -= teacher_weight * torch.dot(counted_n, expected_bias_C.index_select(0, row_N[here]))
+                grad_C.index_add_(0, row_N[here], counted_n, alpha=-teacher_weight)
             grad_nxD.mul_(counted_nx1)
 
-        ctx.save_for_backward(grad_NxD, grad_VxD, grad_CxD)
+        ctx.save_for_backward(grad_NxD, grad_VxD, grad_V, grad_CxD, grad_C)
         ctx.dtypes = hidden_NxD.dtype, output_VxD.dtype
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = upstream
-        grad_NxD, grad_VxD, grad_CxD = ctx.saved_tensors
+        grad_NxD, grad_VxD, *others = ctx.saved_tensors  # of bias, E and B
         hidden_dtype, output_dtype = ctx.dtypes
         # scaled in place: a second backward finds changed tensors, and raises
-        grad_CxD = None if grad_CxD is None else grad_CxD.mul_(scale)
-        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), grad_CxD, *[None] * 4
+        scaled = (None if gradient is None else gradient.mul_(scale) for gradient in others)
+        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), *scaled, *[None] * 4
 
 
-def in_place_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def in_place_losses(
+    logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor, bias_V: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Loss of each position, [n, 1], and its gradient for the logits, [n, V], which may be written over the logits."""
     # log-probabilities; in float32 they take the place of the logits, in lower precision that of a copy
     precise_nxV = logits_nxV.to(weight.dtype)
+    if bias_V is not None:
+        precise_nxV += bias_V
     target_logit_nx1 = precise_nxV.gather(1, target_nx1)
     log_p_nxV = torch.log_softmax(precise_nxV, 1, out=precise_nxV)
     # the loss: logsumexp - (1 - w) z[y] = w z[y] - log p[y]; its gradient: p - (1 - w) onehot(y)
@@ -141,9 +182,13 @@ def in_place_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> t
     return loss_nx1, p_nxV.to(logits_nxV.dtype)
 
 
-def fusible_losses(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def fusible_losses(
+    logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor, bias_V: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The same as `in_place_losses`, without a write in place: a compiler makes two passes over the logits of it."""
     precise_nxV = logits_nxV.to(weight.dtype)
+    if bias_V is not None:
+        precise_nxV = precise_nxV + bias_V
     largest_nx1 = precise_nxV.amax(1, keepdim=True)
     log_sum_nx1 = (precise_nxV - largest_nx1).exp().sum(1, keepdim=True).log() + largest_nx1
     loss_nx1 = log_sum_nx1 - (1 - weight) * precise_nxV.gather(1, target_nx1)
@@ -163,15 +208,17 @@ def compiled_losses() -> LossesOf:
     compiled: LossesOf = torch.compile(fusible_losses, dynamic=True)
     chosen: list[LossesOf] = []
 
-    def losses_of(logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def losses_of(
+        logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor, bias_V: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if not chosen:
             try:
-                compiled(logits_nxV, target_nx1, weight)
+                compiled(logits_nxV, target_nx1, weight, bias_V)
                 chosen.append(compiled)
             except Exception as error:  # of dynamo, inductor, Triton, or the system: none of them ends a trial
                 _log.warning("PyTorch compiles nothing here (%s): the output layer is slower.", first_line(error))
                 chosen.append(in_place_losses)
-        return chosen[0](logits_nxV, target_nx1, weight)
+        return chosen[0](logits_nxV, target_nx1, weight, bias_V)
 
     return losses_of
 

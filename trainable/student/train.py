@@ -26,9 +26,10 @@ from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
 from trainable.student.late_loss import StepLosses, check_finite
 from trainable.student.memory import PeakMemory
-from trainable.student.model import build_model, hidden_states, output_matrix
+from trainable.student.model import build_model, hidden_states, output_bias, output_matrix, over_output_rows
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.ranks import ALONE, Ranks
+from trainable.student.unigram import log_unigram
 from trainable.teacher.guidance import Guidance, Teacher
 from trainable.teacher.schedules import teacher_weight
 from trainable.teacher.table import BigramTable
@@ -40,7 +41,7 @@ Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """What a run reads: two sets of blocks, and the teacher's table (None for a control)."""
+    """What a run reads: two sets of blocks, and the teacher's table (None for a control or a ramp)."""
 
     train: TokenBlocks
     eval: TokenBlocks
@@ -66,9 +67,15 @@ def train(
     memory = PeakMemory(device)
     autocast = torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=loop.precision != "float32")
     scaler = torch.amp.GradScaler(device.type, enabled=loop.precision == "float16" and device.type == "cuda")
+    unigram_V = log_unigram(data.train)
     model = build_model(
-        config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=config.seed
+        config.model,
+        vocab_size=data.train.vocab_size,
+        context=config.tokens.context,
+        seed=config.seed,
+        unigram_V=unigram_V,
     ).to(device)
+    unigram_V = over_output_rows(unigram_V, len(output_matrix(model))).to(device)
     optimizer = make_optimizer(model, config.optimizer)
     teacher = make_teacher(config, data, device)
     run_id = fingerprint(identity(config))
@@ -84,7 +91,7 @@ def train(
         "nodes share.",
     )
 
-    losses = StepLosses(state)
+    losses = StepLosses(state, config.optimizer.clip_norm)
     while True:
         last = state.step == loop.steps
         if state.recent_steps and (last or state.step % loop.eval_every == 0):
@@ -111,12 +118,12 @@ def train(
         # --- evaluate, report ---
         if last or state.step % loop.eval_every == 0:
             started = time.perf_counter()
-            evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast, ranks)
+            evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast, ranks, unigram_V)
             state.eval_seconds += time.perf_counter() - started
             check_finite("validation loss", evaluation.loss, state.step, lr, weight)
             if ranks.first:
                 report(make_report(state, evaluation, weight, lr, memory))
-            state.recent_loss, state.recent_steps, state.recent_tokens, state.recent_seconds = 0.0, 0, 0, 0.0
+            state.begin_report()
         if last:
             return
 
@@ -127,8 +134,8 @@ def train(
         batches = [make_batch(data.train, ranks.share(numbers_B), device) for numbers_B in numbers_AxB]
         targets = count_targets(data.train, numbers_AxB.flatten())
         loss = backward(model, teacher, batches, targets, weight, autocast, scaler, ranks)
-        losses.add(loss, state.step, lr, weight)
-        update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
+        norm = update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
+        losses.add(loss, norm, state.step, lr, weight)
         count_step(state, targets, time.perf_counter() - started)
 
 
@@ -152,8 +159,8 @@ def pick_device(loop: LoopConfig) -> torch.device:
 
 
 def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Teacher | None:
-    """The teacher at work, or None for a control."""
-    if config.teacher.schedule == "none":
+    """The teacher at work; None for a control, and for a ramp, which takes from the weight of the text alone."""
+    if config.teacher.schedule == "none" or not config.teacher.has_table:
         return None
     if data.table is None:
         raise InputError(f"schedule {config.teacher.schedule} needs a bigram table, and the run was given none.")
@@ -187,25 +194,25 @@ def backward(
     """Make the gradients of an optimizer step, over all micro-batches and ranks; return its mean loss, nats per token.
 
     The loss is a tensor on the model's device: nothing here waits for a GPU. Once the teacher's weight is 0, a guided
-    step is a plain one.
+    step is a plain one. Without a teacher, a weight above 0 is that of a ramp: the loss is (1 - w) times the plain one.
     """
     # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
-    guidance = None
+    guidance, text_weight = None, 1 - weight if teacher is None else 1.0
     if teacher is not None and weight > 0:
         contexts_N = np.concatenate([batch.host_context_BxT.flatten() for batch in batches])
-        guidance = teacher.guide(output_matrix(model), contexts_N, weight)
+        guidance = teacher.guide(output_matrix(model), contexts_N, weight, output_bias(model))
 
     # 2 each micro-batch adds to the gradients
     step_loss = torch.zeros((), device=model.device)
     for batch in batches:
         with autocast:
-            loss = batch_loss(model, batch, guidance) / targets
+            loss = batch_loss(model, batch, guidance) * text_weight / targets
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         step_loss += loss.detach()
 
     # 3 the chain rule through the teacher's rows, then the sum over ranks
     if guidance is not None:
-        guidance.close(output_matrix(model))
+        guidance.close(output_matrix(model), output_bias(model))
     ranks.sum_gradients(model)
     return ranks.sum(step_loss)
 
@@ -213,9 +220,8 @@ def backward(
 def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
     """Summed guided loss of a micro-batch, in nats."""
     hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
-    return guided_loss(
-        hidden_NxD, output_matrix(model), batch.context_BxT.flatten(), batch.target_BxT.flatten(), guidance
-    )
+    context_N, target_N = batch.context_BxT.flatten(), batch.target_BxT.flatten()
+    return guided_loss(hidden_NxD, output_matrix(model), context_N, target_N, guidance, output_bias(model))
 
 
 def count_step(state: RunState, targets: int, seconds: float) -> None:
@@ -237,6 +243,11 @@ def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: floa
         names.TRAIN_LOSS: state.recent_loss / state.recent_steps if state.recent_steps else math.nan,
         names.TEACHER_WEIGHT: weight,
         names.LEARNING_RATE: lr,
+        names.GRAD_NORM: state.recent_norm / state.recent_norms if state.recent_norms else math.nan,
+        names.CLIPPED_SHARE: state.recent_clipped / state.recent_steps if state.recent_steps else math.nan,
+        names.OUTPUT_ENTROPY: evaluation.diagnosis.output_entropy,
+        names.HIDDEN_COSINE: evaluation.diagnosis.hidden_cosine,
+        names.UNIGRAM_KL: evaluation.diagnosis.unigram_kl,
         names.TOKENS: state.tokens,
         names.TOKENS_PER_SECOND: state.recent_tokens / state.recent_seconds if state.recent_seconds else math.nan,
         names.TRAIN_SECONDS: state.train_seconds,

@@ -89,7 +89,9 @@ def teacher_table(
             strength=teacher.smoothing_strength,
             min_count=teacher.min_count,
         )
-        save_table(KINDS[teacher.kind](material), into / TABLE_FILE)
+        make = KINDS[teacher.kind]
+        assert make is not None, f"a {teacher.kind} teacher has no table"
+        save_table(make(material), into / TABLE_FILE)
         return {"shaping": shaping}
 
     built_once(folder, build)

@@ -47,7 +47,6 @@ class DeviceRows:
         contexts_C, length_C = contexts_C[order_C], length_C[order_C]
         self.bound_C1 = np.concatenate([[0], np.cumsum(length_C)])
         self.long = int((length_C > table.vocab_size * LONG_ROW.get(product, 1)).sum())
-        self.short_Z = int(self.bound_C1[self.long])  # place of the first number of a short row
 
         # 2 on the device: the row of each number, and its place in the table
         facts_3xC1 = np.stack([np.append(contexts_C, 0), np.append(length_C, 0), self.bound_C1])
@@ -62,36 +61,44 @@ class DeviceRows:
 
     def times(self, output_VxD: Tensor) -> Tensor:
         """S W, [C, D]."""
+        long, short_Z = self._long(output_VxD.shape[1])
         product_CxD = output_VxD.new_empty(len(self.contexts_C), output_VxD.shape[1])
-        if self.long:
+        if long:
             low_VxD = output_VxD.to(self.product)
-            for first, last in self._tiles():
+            for first, last in self._tiles(long):
                 product_CxD[first:last] = _product(self._dense(first, last), low_VxD, output_VxD.dtype)
-        first_c1 = self.first_C1[self.long :] - self.short_Z
-        columns_z, values_z = self.columns_Z[self.short_Z :], self.values_Z[self.short_Z :]
-        product_CxD[self.long :] = (
-            _csr(first_c1, columns_z, values_z.to(output_VxD.dtype), self.vocab_size) @ output_VxD
-        )
+        first_c1 = self.first_C1[long:] - short_Z
+        columns_z, values_z = self.columns_Z[short_Z:], self.values_Z[short_Z:]
+        product_CxD[long:] = _csr(first_c1, columns_z, values_z.to(output_VxD.dtype), self.vocab_size) @ output_VxD
         return product_CxD
 
     def add_transposed(self, grad_VxD: Tensor, grad_CxD: Tensor) -> None:
         """grad_VxD += S^T grad_CxD, in place."""
-        if self.long:
+        long, short_Z = self._long(grad_CxD.shape[1])
+        if long:
             low_CxD = grad_CxD.to(self.product)
-            for first, last in self._tiles():
+            for first, last in self._tiles(long):
                 grad_VxD += _product(self._dense(first, last).t(), low_CxD[first:last], grad_VxD.dtype)
         # short rows by column: a product with a CSR's .t() is several times slower
-        columns_z, order_z = torch.sort(self.columns_Z[self.short_Z :], stable=True)
+        columns_z, order_z = torch.sort(self.columns_Z[short_Z:], stable=True)
         ids_V1 = torch.arange(self.vocab_size + 1, dtype=torch.int32, device=columns_z.device)
         first_V1 = torch.searchsorted(columns_z, ids_V1)
-        row_z, values_z = self.row_Z[self.short_Z :][order_z] - self.long, self.values_Z[self.short_Z :][order_z]
-        short_Vxc = _csr(first_V1, row_z, values_z.to(grad_CxD.dtype), len(grad_CxD) - self.long)
-        torch.addmm(grad_VxD, short_Vxc, grad_CxD[self.long :], out=grad_VxD)
+        row_z, values_z = self.row_Z[short_Z:][order_z] - long, self.values_Z[short_Z:][order_z]
+        short_Vxc = _csr(first_V1, row_z, values_z.to(grad_CxD.dtype), len(grad_CxD) - long)
+        torch.addmm(grad_VxD, short_Vxc, grad_CxD[long:], out=grad_VxD)
 
-    def _tiles(self) -> list[tuple[int, int]]:
+    def _long(self, width: int) -> tuple[int, int]:
+        """How many rows are multiplied as dense tiles, and the place of the first number of the others.
+
+        A single column, a bias, needs no tensor core, and no rounding.
+        """
+        long = self.long if width > 1 else 0
+        return long, int(self.bound_C1[long])
+
+    def _tiles(self, long: int) -> list[tuple[int, int]]:
         """First and last row of each dense tile of the long rows."""
         rows = max(1, SCRATCH_BYTES // (self.vocab_size * self.product.itemsize))
-        return [(first, min(first + rows, self.long)) for first in range(0, self.long, rows)]
+        return [(first, min(first + rows, long)) for first in range(0, long, rows)]
 
     def _dense(self, first: int, last: int) -> Tensor:
         """Rows written out, [last - first, V]."""

@@ -1,6 +1,7 @@
 """What a teacher may know: bigrams, or less, as a sceptic asks (would any soft target do?).
 
-To add a kind, add an entry to KINDS: settings and command lines take their choices from its keys.
+To add a kind, add an entry to KINDS: settings and command lines take their choices from its keys. A kind that is a
+sceptic's rival of the others stands in names.CONTENT_FREE too.
 """
 
 from collections.abc import Callable
@@ -74,11 +75,12 @@ def shuffled(table: BigramTable, seed: int) -> BigramTable:
     )
 
 
-KINDS: dict[str, Callable[[Material], BigramTable]] = {
+KINDS: dict[str, Callable[[Material], BigramTable] | None] = {  # None: no table
     "bigram": bigram,
     "shuffled": lambda material: shuffled(bigram(material), SHUFFLE_SEED),
     "unigram": unigram,
     "uniform": uniform,
+    "ramp": None,  # (1 - w) times plain cross-entropy: the student hears less of the text at first, and of nothing else
 }
 
 

@@ -42,7 +42,7 @@ class TeacherConfig:
     steps: int = 0  # scheduling steps T: the weight is exactly `min_weight` from step T on
     min_weight: float = 0.0  # the floor, in [0, 1]
     tau: float | None = None  # decay constant in steps; None: 1 % is left at T
-    kind: TeacherKind = "bigram"  # shuffled (rows permuted), unigram and uniform know less: what a sceptic asks for
+    kind: TeacherKind = "bigram"  # shuffled (rows permuted), unigram, uniform, ramp (no teacher) know less
     smoothing: Smoothing = "mle"
     smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
     min_count: int = 1  # bigrams seen fewer times leave the table, their mass goes to the back-off weight
@@ -52,6 +52,11 @@ class TeacherConfig:
         check_schedule(self.schedule, self.steps, self.min_weight, self.tau)
         check_smoothing(self.smoothing, self.smoothing_strength, self.min_count)
         require_choice("teacher.kind", self.kind, KINDS)
+
+    @property
+    def has_table(self) -> bool:
+        """Whether the kind of teacher is a table; else it only takes from the weight of the text."""
+        return KINDS[self.kind] is not None
 
     @property
     def table_settings(self) -> list[Any]:

@@ -20,9 +20,7 @@ class CorpusConfig:
     column: str = "text"
     train_rows: int | None = None  # first rows of the training split; None: all
     eval_rows: int | None = None  # first rows of the validation split (of a half: in each); None: all
-    eval_half: EvalHalf = (
-        "whole"  # choosing: the rows that `whole` begins with; reporting: those after, for the verdict
-    )
+    eval_half: EvalHalf = "whole"  # choosing: the first half of the validation rows; reporting: the one after it
     test_fraction: float = 0.2  # of all rows, for a single split
     split_seed: int = 42
     folds: int | None = None  # None: one split; k: k contiguous folds of the shuffled rows

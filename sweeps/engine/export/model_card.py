@@ -63,9 +63,11 @@ def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, paramet
     if config.teacher.schedule == "none":
         yield "It had no teacher: it is the control of its run."
     else:
-        kind = "bigram table" if config.teacher.kind == "bigram" else f"{config.teacher.kind} table"
         schedule = describe({**flatten(config)})
-        yield f"A {kind} taught it, with a weight in the loss that falls from 1 to a floor: {schedule}."
+        taught = "Nothing taught it; its loss was multiplied by 1 - w"
+        if config.teacher.has_table:
+            taught = f"A {config.teacher.kind} table taught it, with weight w in the loss"
+        yield f"{taught}, where w falls from 1 to a floor: {schedule}."
     yield _rank(run, trial)
 
 

@@ -49,9 +49,8 @@ class Group:
         settings = flatten(at_length(self.base, self.search_steps))
 
         def distance(point: Point) -> float:
-            return float(
-                sum(abs(value - settings[key]) / max(abs(settings[key]), 1e-12) for key, value in point.items())
-            )
+            own: dict[str, float] = {key: settings[key] for key in point}
+            return sum((abs(point[key] - value) / max(abs(value), 1e-12) for key, value in own.items()), 0.0)
 
         return min(points(space), key=distance)
 

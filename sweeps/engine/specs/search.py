@@ -39,6 +39,7 @@ class Sweep:
     search_steps: int | None = None  # of a searched trial; None: as of a claim
     extend_rates: bool = False  # a winner at an end of its rates gets one more rate
     margin: float = MARGIN  # of the verdict, nats per token
+    registered: bool = False  # its plan and rules are committed before it runs: run.json names the commit
 
     def __post_init__(self) -> None:
         if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 1:
@@ -88,15 +89,20 @@ class Sweep:
         return self.layers
 
     def configs(self) -> list[TrialConfig]:
-        """Each arm on each half of the validation text: a search varies nothing else that shapes the data."""
-        arms = [override(self.base, arm.changes) for arm in self.arms]
+        """One setting of each arm on each half of the validation text: a search varies nothing else that shapes data.
+
+        An arm without a teacher keeps the base's, which it never reads, so that no table is made for it alone.
+        """
+        arms = [
+            group.search_plan(group.dearest).config if group.arm.has_teacher else override(self.base, group.arm.changes)
+            for group in self.groups[: len(self.arms)]
+        ]
         return [override(arm, {"corpus.eval_half": half}) for half in (CHOOSING, REPORTING) for arm in arms]
 
     def largest(self) -> list[TrialConfig]:
         """The greatest depth of each arm's model."""
-        deepest = {"model.layers": max(self.layers), "corpus.eval_half": CHOOSING}
-        configs = [override(self.base, {**arm.changes, **deepest}) for arm in self.arms]
-        return list({config.model: config for config in configs}.values())
+        deepest = [override(config, {"model.layers": max(self.layers)}) for config in self.configs()]
+        return list({config.model: config for config in deepest}.values())
 
     def trial_names(self) -> Iterator[str]:
         """Names of every setting of every group, and of its claims."""
@@ -178,14 +184,15 @@ class Sweep:
             "search_steps": self.search_steps,
             "extend_rates": self.extend_rates,
             "margin": self.margin,
+            "registered": self.registered,
         }
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> "Sweep":
         """The inverse of `to_dict`."""
-        plain = ("study", "question", "search", "num_samples", "search_seed", "search_steps", "extend_rates", "margin")
+        plain = ("study", "question", "search", "num_samples", "search_seed", "search_steps", "extend_rates")
         return cls(
-            **{key: tree[key] for key in plain},
+            **{key: tree[key] for key in (*plain, "margin", "registered")},
             base=from_dict(tree["base"]),
             layers=tuple(tree["layers"]),
             arms=tuple(map(SearchArm.from_dict, tree["groups"])),

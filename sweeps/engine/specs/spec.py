@@ -41,6 +41,10 @@ class Spec(Protocol):
         """Optimizer steps of a trial that may be stopped early."""
 
     @property
+    def registered(self) -> bool:
+        """Whether run.json is to name the commit that has its plan and rules."""
+
+    @property
     def trials(self) -> int:
         """How many trials there are at most."""
 

@@ -23,6 +23,7 @@ _UNIT: Final = {
     "corpus.eval_rows": "v",
     "corpus.fold": "f",
     "optimizer.lr": "lr",
+    "optimizer.beta2": "beta2_",
     "seed": "s",
 }
 _ALWAYS: Final = ("model.layers", "seed")

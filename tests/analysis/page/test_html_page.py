@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from comparisons import LINEAR, NONE, comparison, drawn, name_arm, page_of
+from synthetic_groups import groups_run
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
 from analysis.kinds import sections
@@ -25,9 +26,10 @@ from trainable import names
 from trainable.record.files import read_json, write_json
 
 
-@pytest.fixture(params=["comparison", "search"])
+@pytest.fixture(params=[comparison, realistic_run, groups_run], ids=["comparison", "search", "groups"])
 def any_run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return comparison(tmp_path / "run") if request.param == "comparison" else realistic_run(tmp_path / "run")
+    made: Path = request.param(tmp_path / "run")
+    return made
 
 
 def test_the_page_holds_plotly_once_and_asks_the_network_for_nothing(any_run: Path) -> None:
@@ -71,11 +73,17 @@ def test_the_page_has_all_that_the_summary_says(any_run: Path) -> None:
             assert line in text
 
 
-def test_the_order_is_question_verdict_setting_tables_plots_leak_and_what_was_not_controlled(any_run: Path) -> None:
-    titles = re.findall("<h2>(.*?)</h2>", page_of(any_run))
-    assert titles[:3] == ["Question", "Verdict", "Setting"]
+def test_the_order_is_verdict_question_setting_tables_plots_leak_and_what_was_not_controlled(any_run: Path) -> None:
+    titles = [title for title in re.findall("<h2>(.*?)</h2>", page_of(any_run)) if title != "The answer"]
+    assert titles[:3] == ["Verdict", "Question", "Setting"]
     assert titles[-3:] == ["Leak status", "Not controlled", "Where things are"]
     assert titles.index("Cost") < titles.index("Gain over steps")
+
+
+def test_the_page_of_a_search_in_groups_opens_with_the_verdict_and_one_picture(tmp_path: Path) -> None:
+    titles = re.findall("<h2>(.*?)</h2>", page_of(groups_run(tmp_path / "run", layers=[1, 2])))
+    assert titles[:2] == ["Verdict", "The answer"]
+    assert titles.count("The answer") == 1
 
 
 def test_every_attribute_of_every_figure_is_one_that_the_basic_bundle_knows(any_run: Path) -> None:

@@ -30,20 +30,22 @@ METHODS = list(SMOOTHINGS)
 FORMS = ["mle", "modified_kneser_ney"]  # rows without and with a share of the common vector; to the loss, all there is
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("smoothing", FORMS)
-def test_guided_loss_is_cross_entropy_with_the_dense_soft_target(smoothing: str) -> None:
-    table, c = exact(table_of(smoothing)), case()
+def test_guided_loss_is_cross_entropy_with_the_dense_soft_target(smoothing: str, bias: bool) -> None:
+    table, c = exact(table_of(smoothing)), case(bias=bias)
     assert_equal(by_guided_loss(c, table, 0.3), by_dense_target(c, table, 0.3), 1e-10)
 
 
 @given(st.data())
 @settings(max_examples=30)
 def test_guided_loss_is_cross_entropy_with_the_dense_soft_target_of_any_shape(data: st.DataObject) -> None:
-    """Any method, table, vocabulary, width, spare output rows, weight, padding, number of micro-batches and chunk."""
+    """Any method, table, vocabulary, width, spare output rows, bias, weight, padding, micro-batches and chunk."""
     seed, vocab_size = data.draw(st.integers(0, 2**32)), data.draw(st.integers(EOS + 2, 40))
     table = exact(table_of(data.draw(st.sampled_from(METHODS)), seed, data.draw(st.integers(1, 200)), vocab_size))
     positions, rows = data.draw(st.integers(1, 30)), vocab_size + data.draw(st.integers(0, 5))
-    c = case(seed, positions, rows, vocab_size=vocab_size, width=data.draw(st.integers(1, 9)))
+    width, bias = data.draw(st.integers(1, 9)), data.draw(st.booleans())
+    c = case(seed, positions, rows, vocab_size=vocab_size, width=width, bias=bias)
     padded = data.draw(st.lists(st.booleans(), min_size=positions, max_size=positions))
     c.target_N[torch.tensor(padded)] = IGNORE_INDEX
     weight, parts = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 5))
@@ -54,27 +56,32 @@ def test_guided_loss_is_cross_entropy_with_the_dense_soft_target_of_any_shape(da
     assert (found[1][torch.tensor(padded)] == 0).all()
 
 
-def test_guided_loss_of_tied_embeddings_has_the_gradient_of_the_dense_soft_target() -> None:
+@pytest.mark.parametrize("bias", [False, True])
+def test_guided_loss_of_tied_embeddings_has_the_gradient_of_the_dense_soft_target(bias: bool) -> None:
     """The output matrix is the embedding as well: both uses add to its one gradient."""
-    table, c = exact(table_of("witten_bell")), case()
+    table, c = exact(table_of("witten_bell")), case(bias=bias)
     shared = c.output_VxD
 
     def hidden() -> Tensor:
         return F.embedding(c.context_N, shared).tanh()
 
     soft_NxV = 0.7 * dense(table)[c.context_N] + 0.3 * F.one_hot(c.target_N, V).double()
-    F.cross_entropy(hidden() @ shared.t(), soft_NxV, reduction="sum").backward()
-    assert shared.grad is not None
-    expected, shared.grad = shared.grad.clone(), None
-    guidance = Teacher(table, CPU).guide(shared, c.context_N, 0.7)
-    guided_loss(hidden(), shared, c.context_N, c.target_N, guidance).backward()
-    guidance.close(shared)
-    torch.testing.assert_close(shared.grad, expected, atol=1e-10, rtol=1e-10)
+    learned = [leaf for leaf in (shared, c.bias_V) if leaf is not None]
+    F.cross_entropy(F.linear(hidden(), shared, c.bias_V), soft_NxV, reduction="sum").backward()
+    expected = [leaf.grad.clone() for leaf in learned if leaf.grad is not None]
+    c.reset()
+    guidance = Teacher(table, CPU).guide(shared, c.context_N, 0.7, c.bias_V)
+    guided_loss(hidden(), shared, c.context_N, c.target_N, guidance, c.bias_V).backward()
+    guidance.close(shared, c.bias_V)
+    assert len(expected) == len(learned)
+    for leaf, gradient in zip(learned, expected, strict=True):
+        torch.testing.assert_close(leaf.grad, gradient, atol=1e-10, rtol=1e-10)
 
 
-def test_guided_loss_agrees_in_float32() -> None:
+@pytest.mark.parametrize("bias", [False, True])
+def test_guided_loss_agrees_in_float32(bias: bool) -> None:
     """With the table as it is stored: rows sum to 1 within 2e-7."""
-    table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32)
+    table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32, bias=bias)
     assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-5)
 
 
@@ -100,9 +107,10 @@ def test_guide_may_know_more_contexts_than_a_micro_batch_has() -> None:
     assert_equal(whole, by_dense_target(c, table, 0.4), 1e-10)
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("parts", [3, 40])
-def test_micro_batches_with_one_guide_and_one_close_equal_the_whole_batch(parts: int) -> None:
-    table, c = exact(table_of("modified_kneser_ney")), case()
+def test_micro_batches_with_one_guide_and_one_close_equal_the_whole_batch(parts: int, bias: bool) -> None:
+    table, c = exact(table_of("modified_kneser_ney")), case(bias=bias)
     assert_equal(by_guided_loss(c, table, 0.7, parts), by_guided_loss(c, table, 0.7), 1e-10)
     assert_equal(by_guided_loss(c, table, 0.7, parts), by_dense_target(c, table, 0.7), 1e-10)
 
@@ -112,25 +120,28 @@ def test_guided_loss_with_weight_zero_is_plain_cross_entropy() -> None:
     assert_equal(by_guided_loss(c, table_of("witten_bell"), 0.0), plain_cross_entropy(c), 1e-12)
 
 
-def test_guided_loss_without_guidance_is_plain_cross_entropy() -> None:
-    c = case()
+@pytest.mark.parametrize("bias", [False, True])
+def test_guided_loss_without_guidance_is_plain_cross_entropy(bias: bool) -> None:
+    c = case(bias=bias)
+    c.target_N[::4] = IGNORE_INDEX
     expected = plain_cross_entropy(c)
     c.reset()
-    loss = guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, None)
+    loss = guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, None, c.bias_V)
     loss.backward()
     assert_equal((loss.detach(), *c.gradients()), expected, 1e-12)
 
 
-def test_ignored_positions_add_nothing_to_the_loss_or_its_gradients() -> None:
-    table, c = exact(table_of("modified_kneser_ney")), case()
+@pytest.mark.parametrize("bias", [False, True])
+def test_ignored_positions_add_nothing_to_the_loss_or_its_gradients(bias: bool) -> None:
+    table, c = exact(table_of("modified_kneser_ney")), case(bias=bias)
     c.target_N[::3] = IGNORE_INDEX
     padded = by_guided_loss(c, table, 0.8)
     assert_equal(padded, by_dense_target(c, table, 0.8), 1e-10)
     assert (padded[1][::3] == 0).all()
     kept = torch.arange(len(c.target_N)) % 3 != 0
-    short = Case(c.hidden_NxD.detach()[kept].requires_grad_(), c.output_VxD, c.context_N[kept], c.target_N[kept])
-    alone = by_guided_loss(short, table, 0.8)
-    assert_equal((padded[0], padded[1][kept], padded[2]), alone, 1e-10)
+    hidden_nxD = c.hidden_NxD.detach()[kept].requires_grad_()
+    alone = by_guided_loss(Case(hidden_nxD, c.output_VxD, c.context_N[kept], c.target_N[kept], c.bias_V), table, 0.8)
+    assert_equal((padded[0], padded[1][kept], *padded[2:]), alone, 1e-10)
 
 
 def test_batch_of_ignored_positions_alone_has_no_loss_and_no_gradient() -> None:
@@ -160,10 +171,11 @@ def test_with_full_weight_the_best_student_is_the_teacher() -> None:
     torch.testing.assert_close(logits.softmax(1).detach(), dense(table), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 3e-3)])
-def test_autocast_agrees_with_float32_to_its_precision(dtype: torch.dtype, tolerance: float) -> None:
+def test_autocast_agrees_with_float32_to_its_precision(dtype: torch.dtype, tolerance: float, bias: bool) -> None:
     """bfloat16 keeps 8 bits (4e-3 a rounding), float16 11 (5e-4); several roundings meet in a gradient."""
-    table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32)
+    table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32, bias=bias)
     expected = by_guided_loss(c, table, 0.7)
     with torch.autocast("cpu", dtype=dtype):
         assert F.linear(c.hidden_NxD, c.output_VxD).dtype == dtype
@@ -174,9 +186,10 @@ def test_autocast_agrees_with_float32_to_its_precision(dtype: torch.dtype, toler
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and PyTorch finds none here")
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("parts", [1, 3])
-def test_guided_loss_on_cuda_is_cross_entropy_with_the_dense_soft_target(parts: int) -> None:
-    table, c = exact(table_of("modified_kneser_ney")), case()
+def test_guided_loss_on_cuda_is_cross_entropy_with_the_dense_soft_target(parts: int, bias: bool) -> None:
+    table, c = exact(table_of("modified_kneser_ney")), case(bias=bias)
     c.target_N[::5] = IGNORE_INDEX
     expected = by_dense_target(c, table, 0.7)
     cuda = torch.device("cuda")
@@ -185,5 +198,6 @@ def test_guided_loss_on_cuda_is_cross_entropy_with_the_dense_soft_target(parts: 
         torch.nn.Parameter(c.output_VxD.detach().to(cuda)),
         c.context_N.to(cuda),
         c.target_N.to(cuda),
+        None if c.bias_V is None else torch.nn.Parameter(c.bias_V.detach().to(cuda)),
     )
     assert_equal(by_guided_loss(there, table, 0.7, parts), expected, 1e-10)

@@ -50,7 +50,7 @@ def test_logits_of_any_size_neither_overflow_nor_lose_the_loss() -> None:
     expected = plain_cross_entropy(c)
     assert expected[0] > 1e4
     c.reset()
-    loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N, 0.0)
+    loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N)
     loss.backward()
     assert_equal((loss.detach(), *c.gradients()), expected, 1e-12)
 
@@ -58,7 +58,7 @@ def test_logits_of_any_size_neither_overflow_nor_lose_the_loss() -> None:
 def test_backward_runs_once() -> None:
     """Gradients are scaled in place, so a second time would be wrong: it must not pass in silence."""
     c = case()
-    loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N, 0.0)
+    loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N)
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
@@ -90,13 +90,13 @@ def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pyte
     vocab_size, positions, chunk = 101, 300, 2 * D
     monkeypatch.setitem(CHUNK, "cpu", chunk)
     table = table_of("witten_bell", length=2000, vocab_size=vocab_size)
-    c = case(positions=positions, rows=vocab_size, vocab_size=vocab_size, dtype=torch.float32)
+    c = case(positions=positions, rows=vocab_size, vocab_size=vocab_size, dtype=torch.float32, bias=True)
     contexts = len(c.context_N.unique())
     assert len({vocab_size, positions, contexts, D}) == 4
     with shapes_made() as shapes:
-        guidance = Teacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5)
-        guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, guidance).backward()
-        guidance.close(c.output_VxD)
+        guidance = Teacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5, c.bias_V)
+        guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, guidance, c.bias_V).backward()
+        guidance.close(c.output_VxD, c.bias_V)
     assert (contexts, D) in shapes  # the mode did see what was made
     assert (chunk, vocab_size) in shapes
     largest = max(positions, vocab_size) * D
@@ -113,13 +113,15 @@ def test_the_watch_for_large_tensors_sees_a_dense_target() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_both_ways_to_make_losses_of_logits_agree(dtype: torch.dtype, weight: float) -> None:
+@pytest.mark.parametrize("bias_V", [None, torch.linspace(-9, 2, V)])
+def test_both_ways_to_make_losses_of_logits_agree(dtype: torch.dtype, weight: float, bias_V: Tensor | None) -> None:
     """The way that is compiled on a GPU, and the one of a CPU, which writes over the logits."""
     precise = torch.promote_types(dtype, torch.float32)
     logits_nxV, target_nx1 = (torch.randn(9, V, dtype=precise) * 4).to(dtype), torch.randint(0, V, (9, 1))
     weight_tensor = torch.tensor(weight, dtype=precise)
-    found = fusible_losses(logits_nxV.clone(), target_nx1, weight_tensor)
-    expected = in_place_losses(logits_nxV.clone(), target_nx1, weight_tensor)
+    bias_V = None if bias_V is None else bias_V.to(precise)
+    found = fusible_losses(logits_nxV.clone(), target_nx1, weight_tensor, bias_V)
+    expected = in_place_losses(logits_nxV.clone(), target_nx1, weight_tensor, bias_V)
     for ours, theirs in zip(found, expected, strict=True):
         tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[ours.dtype]
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)

@@ -29,13 +29,14 @@ def teacher_of(table: BigramTable, product: torch.dtype | None = None) -> Teache
 def guided(c: Any, teacher: Teacher, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
     """Loss and gradients, the context ids given as the loop gives them."""
     c.reset()
-    guidance = teacher.guide(c.output_VxD, c.context_N.numpy(), weight)
+    guidance = teacher.guide(c.output_VxD, c.context_N.numpy(), weight, c.bias_V)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype)
     for index in torch.arange(len(c.target_N)).chunk(parts):
-        loss = guided_loss(c.hidden_NxD[index], c.output_VxD, c.context_N[index], c.target_N[index], guidance)
+        ids = c.context_N[index], c.target_N[index]
+        loss = guided_loss(c.hidden_NxD[index], c.output_VxD, *ids, guidance, c.bias_V)
         loss.backward()
         total += loss.detach()
-    guidance.close(c.output_VxD)
+    guidance.close(c.output_VxD, c.bias_V)
     return total, *c.gradients()
 
 
@@ -51,7 +52,8 @@ def test_the_loss_is_cross_entropy_with_the_dense_soft_target(data: st.DataObjec
     vocab_size = data.draw(st.integers(EOS + 2, 40))
     method, seed = data.draw(st.sampled_from(list(SMOOTHINGS))), data.draw(st.integers(0, 2**32))
     table = exact(table_of(method, seed, data.draw(st.integers(1, 200)), vocab_size))
-    c = case(seed, data.draw(st.integers(1, 30)), vocab_size + data.draw(st.integers(0, 5)), vocab_size=vocab_size)
+    positions, rows = data.draw(st.integers(1, 30)), vocab_size + data.draw(st.integers(0, 5))
+    c = case(seed, positions, rows, vocab_size=vocab_size, bias=data.draw(st.booleans()))
     weight, parts = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 3))
     with pytest.MonkeyPatch.context() as patch:
         set_long_row(patch, data.draw(st.sampled_from([-1.0, 0.0, 0.05, 0.2, 1.0])))
@@ -75,6 +77,22 @@ def test_both_products_equal_the_host_s_in_float32(share: float, monkeypatch: py
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("product", [None, torch.bfloat16])
+def test_a_bias_agrees_in_float32_whatever_the_type_of_the_products(product: torch.dtype | None) -> None:
+    """A column of biases is never rounded to bfloat16: at -9 that would be 0.03 nats."""
+    table, contexts_C = table_of("modified_kneser_ney"), np.array([0, 2, 3, 7])
+    bias_Vx1, grad_Cx1 = torch.randn(table.vocab_size, 1) - 9, torch.randn(4, 1)
+    host = HostRows(table, contexts_C, torch.float32)
+    rows = DeviceTable(table, CPU, product).cut(contexts_C, torch.float32)
+    assert bool(rows.long) == (product is not None)
+    place_C = torch.argsort(rows.contexts_C)
+    torch.testing.assert_close(rows.times(bias_Vx1)[place_C], host.times(bias_Vx1), rtol=1e-6, atol=1e-6)
+    ours, theirs = torch.ones(2, table.vocab_size, 1)
+    rows.add_transposed(ours, grad_Cx1[torch.argsort(place_C)])
+    host.add_transposed(theirs, grad_Cx1)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
 def test_products_in_bfloat16_agree_to_their_precision() -> None:
     """8 bits are 4e-3 a rounding; several roundings meet in a gradient."""
     table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32)
@@ -88,14 +106,14 @@ def test_products_in_bfloat16_agree_to_their_precision() -> None:
 def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU each of these calls would wait until the device has done all it was given."""
     set_long_row(monkeypatch, share)
-    table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32)
+    table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32, bias=True)
     teacher = teacher_of(table)
     for name in ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__int__", "__float__"):
         monkeypatch.setattr(Tensor, name, _refuse(name))
-    guidance = teacher.guide(c.output_VxD, np.asarray([1, 2, 3, 1]), 0.5)
+    guidance = teacher.guide(c.output_VxD, np.asarray([1, 2, 3, 1]), 0.5, c.bias_V)
     context_N = torch.tensor([1, 2, 3, 1])
-    guided_loss(c.hidden_NxD[:4], c.output_VxD, context_N, c.target_N[:4], guidance).backward()
-    guidance.close(c.output_VxD)
+    guided_loss(c.hidden_NxD[:4], c.output_VxD, context_N, c.target_N[:4], guidance, c.bias_V).backward()
+    guidance.close(c.output_VxD, c.bias_V)
     monkeypatch.undo()
     assert c.output_VxD.grad is not None and c.output_VxD.grad.abs().sum() > 0
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_tables import EOS, IDS, V, counted, dense, random_stream
 
+from trainable import names
 from trainable.errors import InputError
 from trainable.teacher.kinds import KINDS, SHUFFLE_SEED, Material, shuffled
 from trainable.teacher.smoothing import estimate_table
@@ -32,6 +33,12 @@ def test_a_bigram_teacher_is_the_smoothed_table_and_a_shuffled_one_the_same_rows
     bigram = KINDS["bigram"](material(tokens, **chosen))
     assert bigram.checksum == estimate_table(counted(tokens), "add_k", 0.5, min_count=2, **IDS).checksum
     assert KINDS["shuffled"](material(tokens, **chosen)).checksum == shuffled(bigram, SHUFFLE_SEED).checksum
+
+
+def test_every_kind_but_bigram_is_a_rival_without_content():
+    """A sceptic's rival that is not named there would be counted as content."""
+    assert set(KINDS) - {"bigram"} == set(names.CONTENT_FREE)
+    assert [kind for kind, make in KINDS.items() if make is None] == ["ramp"]
 
 
 def test_a_unigram_teacher_needs_text():

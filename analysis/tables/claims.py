@@ -1,0 +1,43 @@
+"""Which trials make the answer of a run, and which of its arms know something of the text.
+
+A search in groups answers from the winners of its groups alone, on fresh seeds and the half of the validation text that
+chose nothing; every other run from all its trials. What an arm is, is told by its settings, not by its name.
+"""
+
+from typing import Final
+
+import pandas as pd
+
+from analysis.columns import EVAL_HALF, KIND, OUTPUT_BIAS, ROLE, SCHEDULE, TRIAL
+from analysis.results import Results
+from trainable import names
+from trainable.record.run_record import RunRecord
+
+CHOOSING, REPORTING = "choosing", "reporting"  # values of corpus.eval_half
+NO_TEACHER: Final = "none"  # value of teacher.schedule
+CONTROL: Final = "control"
+RIVAL: Final = "content-free rival"  # its targets hold nothing of the text's order
+CONTENT: Final = "content"  # every other guided arm
+
+
+def claimed(results: Results, record: RunRecord | None) -> Results:
+    """The tables of the trials that make the answer."""
+    if record is None or not record.is_grouped:
+        return results
+    trials, curves = results
+    reports = trials[EVAL_HALF] == REPORTING if EVAL_HALF in trials else pd.Series(False, trials.index)
+    kept = trials[(trials[ROLE] == names.CONFIRM) | ((trials[ROLE] == names.CONTROL) & reports)]
+    return Results(kept.reset_index(drop=True), curves[curves[TRIAL].isin(kept[TRIAL])].reset_index(drop=True))
+
+
+def arm_classes(trials: pd.DataFrame) -> pd.Series:
+    """CONTROL, RIVAL or CONTENT of each trial, by its teacher's kind and its output bias.
+
+    A trial without a teacher is a rival where its output bias is not the control's.
+    """
+    absent = pd.Series("", trials.index)
+    bias, kind = trials.get(OUTPUT_BIAS, absent), trials.get(KIND, absent)
+    is_plain, is_control = trials.get(SCHEDULE, absent) == NO_TEACHER, trials[ROLE] == names.CONTROL
+    own_bias = bias.isin(bias[is_control]) if is_control.any() else bias.isin(["", "none"])
+    classes = pd.Series(CONTENT, trials.index).mask(is_plain | kind.isin(names.CONTENT_FREE), RIVAL)
+    return classes.mask(is_control | (is_plain & own_bias), CONTROL)

@@ -1,0 +1,51 @@
+"""The gate: a teacher's own validation loss against the final loss of the control, on the same text.
+
+Only a student that has passed its teacher can say whether what the teacher gave it lasts.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from analysis.columns import ARM, FOLDS, SMOOTHING, TEACHER_ROWS
+from analysis.tables.claims import REPORTING
+from trainable import names
+from trainable.record.run_record import RunRecord, TeacherFacts
+
+
+class Gate(NamedTuple):
+    """Losses in nats per token."""
+
+    arm: str
+    own_loss: float  # of the teacher; of an unsmoothed one, of the Kneser-Ney estimate of the same counts
+    is_estimate: bool
+    control_loss: float  # mean over units, at the end
+
+    @property
+    def passed(self) -> bool:
+        """Whether the control ended below the teacher's own loss."""
+        return self.control_loss < self.own_loss
+
+
+def gate_of(row: Mapping[Any, Any], record: RunRecord) -> Gate | None:
+    """The gate of a content arm, from its row of `compare_arms`; None where run.json does not tell its teacher's loss.
+
+    Over folds, the mean of the folds' tables.
+    """
+    facts = _own_tables(row, record)
+    losses = [one.own_loss for one in facts]
+    known = [loss for loss in losses if loss is not None]
+    folds = names.dotted(record.base).get(FOLDS)
+    if not known or len(known) < len(losses) or (len(set(known)) > 1 and not folds):
+        return None
+    is_estimate = any(one.eval_loss is None for one in facts)
+    return Gate(row[ARM], sum(known) / len(known), is_estimate, row[names.EVAL_LOSS] + row[names.GAIN])
+
+
+def _own_tables(row: Mapping[Any, Any], record: RunRecord) -> list[TeacherFacts]:
+    """The tables of an arm's teacher, told by their smoothing, their rows, and the half that they were measured on."""
+    own = (row[SMOOTHING], row[TEACHER_ROWS])
+    if not record.tables:  # the oldest records
+        return [record.teacher] if record.teacher and (record.teacher.smoothing, record.teacher.rows) == own else []
+    halves = (REPORTING,) if record.is_grouped else (None, "whole")
+    tables = [one for one in record.tables.values() if one.eval_half in halves]
+    return [one for one in tables if (one.smoothing, one.rows) == own]

@@ -1,0 +1,113 @@
+"""The sceptic's study: does what the bigrams know help, or does any teacher that lets go?
+
+    python sweeps/content_gate.py --corpus my_books.parquet      # first: is the run long enough to tell?
+    python sweeps/content.py --corpus my_books.parquet --gate results/content_gate/<run>     # 3 hours on 2 cores
+    python sweeps/content.py --scale published --corpus my_books.parquet                     # one GPU
+
+What varies: the student (with and without an output bias that starts at the log unigram) times the teacher (none,
+uniform, bigram), 6 seeds; beside them shuffled bigrams and a ramp without a teacher, 3 seeds. Every arm is tuned alike,
+at half length on one seed: three learning rates times two warm-ups (no teacher) or two scheduling steps (teachers); a
+winner at an end of its rates gets one more rate. The winners then run at full length on fresh seeds and on validation
+text that chose nothing: only these runs make the verdict. What is fixed: 1 layer, linear schedule, floor 0, modified
+Kneser-Ney counted on the student's own rows, one epoch at most.
+
+The rules of the verdict (analysis/tables/verdict.py) and this plan are committed before the first of these runs, and
+run.json names that commit. All runs are reported, diverged ones too.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.content_gate import BETA2, passed_gate
+from sweeps.engine.cli import main
+from sweeps.engine.options import run_address
+from sweeps.engine.protocol import PROTOCOL_RATES, protocol_base
+from sweeps.engine.specs.arms import RATE, SearchArm
+from sweeps.engine.specs.search import MARGIN, Sweep
+from sweeps.engine.specs.space import Parameter, levels
+from sweeps.engine.study import StudyOptions
+from trainable.config import TrialConfig
+from trainable.errors import InputError
+
+QUESTION = "Does what the bigrams know help a student that ends better than its teacher, or would any soft target do?"
+SEEDS, SECONDARY_SEEDS = (1, 2, 3, 4, 5, 6), (1, 2, 3)
+WARM_UPS, SCHEDULES = (0.05, 0.2), (0.4, 1.0)  # shares of the run
+CONTROL = "control"
+TEACHERS: Mapping[str, dict[str, Any]] = {
+    "uniform": {"teacher.kind": "uniform"},
+    "bigram": {"teacher.kind": "bigram"},
+    "shuffled": {"teacher.kind": "shuffled"},
+    "ramp": {"teacher.kind": "ramp"},
+}
+SECONDARY = ("shuffled", "ramp")
+BIAS = {"model.output_bias": "unigram"}
+WITH_BIAS = "{} with bias"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContentOptions(StudyOptions):
+    """What every study understands, and the run that says whether this one can tell anything."""
+
+    gate: str | None = None
+    """a finished run of sweeps/content_gate.py on the same corpus: its steps and its beta2 are taken"""
+    margin: float = MARGIN
+    """least mean gain that is called a help, nats per token"""
+
+
+def content(options: ContentOptions) -> Sweep:
+    """Eight arms at 1 layer: tuned at half length, claimed at full length."""
+    beta2, steps = BETA2[-1], options.steps
+    if options.gate is not None:
+        gate = passed_gate(run_address("--gate", options.gate))
+        if steps is not None and steps != gate.loop.steps:
+            raise InputError(f"--steps is {steps} but the gate ran {gate.loop.steps}: leave --steps out.")
+        beta2, steps = gate.optimizer.beta2, gate.loop.steps
+    base = protocol_base(options, steps, {"optimizer.beta2": beta2})
+    search_steps = max(1, base.loop.steps // 2)
+    arms = content_arms(options, base, search_steps)
+    return Sweep(
+        study="content",
+        question=QUESTION,
+        base=base,
+        layers=(1,),
+        arms=arms,
+        search="grid",
+        num_samples=max(arm.size for arm in arms),
+        search_steps=search_steps,
+        extend_rates=True,
+        margin=options.margin,
+        registered=True,
+    )
+
+
+def content_arms(options: StudyOptions, base: TrialConfig, search_steps: int) -> tuple[SearchArm, ...]:
+    """The arms in the order of the report: without a bias, with it, secondary ones; of --arms those named alone."""
+
+    def share(shares: tuple[float, ...]) -> Parameter:
+        return levels(sorted({max(1, round(share * search_steps)) for share in shares}))
+
+    def arm(name: str, changes: Mapping[str, Any], bias: bool = False) -> SearchArm:
+        fixed = {**(BIAS if bias else {}), **changes}
+        timing = {"optimizer.warmup_steps": share(WARM_UPS)}
+        if changes:
+            fixed |= {"teacher.schedule": "linear", "teacher.min_weight": 0.0}
+            timing = {"teacher.steps": share(SCHEDULES)}
+        rates = levels([float(f"{base.optimizer.lr * factor:.4g}") for factor in PROTOCOL_RATES])
+        seeds = options.seeds or (SECONDARY_SEEDS if name in SECONDARY else SEEDS)
+        named = WITH_BIAS.format(name) if bias else name
+        return SearchArm(name=named, changes=fixed, space={RATE: rates, **timing}, seeds=seeds[:1] if smoke else seeds)
+
+    smoke = options.smoke_test
+    primary = [(CONTROL, {}), *((name, keys) for name, keys in TEACHERS.items() if name not in SECONDARY)]
+    arms = [arm(name, keys, bias) for bias in (False, True) for name, keys in primary]
+    arms += [arm(name, TEACHERS[name]) for name in SECONDARY]
+    known = [one.name for one in arms[1:]]
+    if strange := [name for name in options.arms if name not in known]:
+        raise InputError(f"--arms: content has no arm {strange[0]!r}: give some of {', '.join(map(repr, known))}.")
+    return tuple(one for one in arms if not options.arms or one.name in (CONTROL, *options.arms))
+
+
+if __name__ == "__main__":
+    sys.exit(main(content, ContentOptions, __doc__))

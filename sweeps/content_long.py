@@ -1,0 +1,95 @@
+"""Does what was gained at 3 M tokens last? The control, the best rival and the best teacher at the published budget.
+
+    python sweeps/content_long.py --corpus my_books.parquet --answer results/content/<run>
+
+What varies: the three winners of a finished run of sweeps/content.py, each with its own learning rate and schedule, in
+proportion to the longer run; 2 seeds. What is fixed: 4,640 steps of 4,096 tokens (19 M, as published; on a laptop some
+70 minutes), one epoch at most. With --scale published 3,822 steps, as many times longer than that scale's study.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from sweeps.engine.folder import RunFolder
+from sweeps.engine.options import run_address
+from sweeps.engine.protocol import protocol_base
+from sweeps.engine.specs.comparison import Arm, Comparison, grid, paired_plans
+from sweeps.engine.specs.groups import REPORTING, at_length
+from sweeps.engine.study import Scale, StudyOptions, run_study, seeds_of
+from trainable import names
+from trainable.config import TrialConfig, flatten
+from trainable.errors import InputError, require
+from trainable.plan import TrialPlan
+
+QUESTION = "Is anything of the gain left at the published budget of tokens?"
+STEPS: Mapping[Scale, int] = {"laptop": 4_640, "published": 3_822}
+PARTS = ("control", "rival", "content")
+OF_AN_ARM = ("teacher.", "model.output_bias", "optimizer.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongOptions(StudyOptions):
+    """What every study understands, and the run whose winners go on."""
+
+    answer: str | None = None
+    """a finished run of sweeps/content.py"""
+
+
+def content_long(options: LongOptions) -> Comparison:
+    """Three arms, two seeds, on the validation text that reports."""
+    require(options.answer is not None, "--answer is missing: give a finished run of sweeps/content.py.")
+    steps = options.steps or STEPS[options.scale]
+    winners = {arm: at_length(config, steps) for arm, config in claimed(str(options.answer)).items()}
+    control, *others = winners
+    base = protocol_base(options, steps, {"corpus.eval_half": REPORTING, **settings_of(winners[control])})
+    plans = paired_plans(
+        grid(base, {"seed": seeds_of(options, 2)}),
+        lambda unit: [Arm(arm, settings_of(winners[arm])) for arm in others],
+    )
+    return Comparison(study="content_long", question=QUESTION, base=base, plans=plans)
+
+
+def claimed(answer: str) -> dict[str, TrialConfig]:
+    """{arm: its claimed setting}: the control, the best rival without content, the best teacher with content.
+
+    Best is the lowest mean final loss on the claim seeds. Raises InputError for a run that is not complete, or in which
+    one of the three has no finished claim.
+    """
+    folder = RunFolder.open(run_address("--answer", answer))
+    record = folder.record()
+    require(
+        record.study == "content" and record.complete,
+        f"--answer is {folder.address}, which is no complete run of sweeps/content.py: give one.",
+    )
+    losses: dict[str, list[float]] = {}
+    plans: dict[str, TrialPlan] = {}
+    for one in folder.finished():
+        if one.plan.config.corpus.eval_half == REPORTING:
+            losses.setdefault(one.plan.arm, []).append(one.loss)
+            plans[one.plan.arm] = one.plan
+    best: dict[str, TrialPlan] = {}
+    for arm in sorted(plans, key=lambda arm: mean(losses[arm])):
+        best.setdefault(part_of(plans[arm]), plans[arm])
+    if lacking := [part for part in PARTS if part not in best]:
+        raise InputError(f"run {folder.address} has no finished claim of a {lacking[0]} arm: resume it first.")
+    return {best[part].arm: best[part].config for part in PARTS}
+
+
+def part_of(plan: TrialPlan) -> str:
+    """What an arm is in the comparison, told by its settings and not by its name."""
+    if plan.role == names.CONTROL:
+        return "control"
+    teacher = plan.config.teacher
+    return "rival" if teacher.schedule == "none" or teacher.kind in names.CONTENT_FREE else "content"
+
+
+def settings_of(config: TrialConfig) -> dict[str, Any]:
+    """The settings that a winner brings into the longer run, by dotted key."""
+    return {key: value for key, value in flatten(config).items() if key.startswith(OF_AN_ARM)}
+
+
+if __name__ == "__main__":
+    sys.exit(run_study(content_long, LongOptions, __doc__))
