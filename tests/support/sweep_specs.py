@@ -1,6 +1,6 @@
 """A small sweep spec that tests vary, and a simulated Tune that runs it without Ray or training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from trainable.plan import TrialPlan
 from trainable.record.files import write_json
 from trainable.record.ledger import append_row
 from trainable.record.run_record import CorpusFacts, RunRecord, TokenFacts, TokenizerFacts
+from trainable.record.trial_files import read_status
 
 STEPS, EVERY = 40, 10
 RATES = levels([0.001, 0.003, 0.009])
@@ -125,6 +126,7 @@ class SimulatedTune:
     stopped: dict[str, int] = field(default_factory=dict)  # name -> step at which ASHA stops it
     failing: frozenset[str] = frozenset()  # names of trials that diverge at their second report
     given: list[TrialPlan] = field(default_factory=list)  # in the order they were given out
+    _controls: dict[str, TrialPlan] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)  # name -> trials finished when it was given out
 
     def run(self, events: int = 10**6) -> Any:
@@ -141,7 +143,7 @@ class SimulatedTune:
                 assert isinstance(config, dict)
                 plan = TrialPlan.from_dict(config["plan"])
                 self.given.append(plan)
-                self.started[plan.name] = states(self.folder, names.FINISHED)
+                self.started[plan.name] = sorted(self._finished())
                 running[f"id{number}"] = plan, self._first_step(plan)
             if not running:
                 return search
@@ -154,6 +156,12 @@ class SimulatedTune:
                     del running[trial_id]
                 else:
                     running[trial_id] = plan, step + EVERY
+
+    def _finished(self) -> Iterator[str]:
+        """Names of the trials whose status says so, read without their plans and ledgers."""
+        for file in self.folder.path.glob(f"{names.TRIALS_FOLDER}/*/{names.STATUS_FILE}"):
+            if read_status(file.parent).state == names.FINISHED:
+                yield file.parent.name
 
     def _first_step(self, plan: TrialPlan) -> int:
         rows = self.folder.trial(plan.name) / names.LEDGER_FILE
@@ -182,8 +190,9 @@ class SimulatedTune:
         return True
 
     def _control_loss(self, plan: TrialPlan, step: int) -> float:
-        control = next(p for p, _, _ in self.folder.trials() if p.name == plan.control)
-        return self.loss(control, step)
+        if plan.control not in self._controls:
+            self._controls |= {known.name: known for known, _, _ in self.folder.trials()}
+        return self.loss(self._controls[plan.control], step)
 
 
 def states(folder: RunFolder, state: str) -> list[str]:

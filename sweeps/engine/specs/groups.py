@@ -6,6 +6,7 @@ taken against the depth's reference control, one setting of the control's group:
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sweeps.engine.specs.arms import RATE, SearchArm
@@ -66,7 +67,7 @@ class Group:
             arm=self.arm.name,
         )
 
-    @property
+    @cached_property
     def reference_name(self) -> str:
         """Name of the depth's reference control."""
         assert self.control is None, "the control's group has the reference"

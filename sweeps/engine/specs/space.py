@@ -70,10 +70,17 @@ class Range:
             return IntDistribution(values[0], values[-1], step=int(self.step))
         return FloatDistribution(values[0], values[-1], step=self.step)
 
+    def nearest(self, value: float) -> Any:
+        """The value of the grid that Optuna means, whose own arithmetic differs in the last digits."""
+        return self._value(round((value - self.low) / self.step))
+
     def grid(self) -> list[Any]:
         """All values of the parameter, in order."""
-        values = [self.low + i * self.step for i in range(self._last() + 1)]
-        return values if self._whole() else [round(v, 9) for v in values]
+        return [self._value(i) for i in range(self._last() + 1)]
+
+    def _value(self, index: int) -> Any:
+        value = self.low + index * self.step
+        return value if self._whole() else round(value, 9)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ Point = dict[str, Any]  # {dotted key: value}
 def snapped(space: Space, proposed: Mapping[str, Any]) -> Point:
     """The point of the space nearest to what a searcher proposes, which may lie between the levels of a parameter."""
     return {
-        key: parameter.nearest(proposed[key]) if isinstance(parameter, Levels) else proposed[key]
+        key: proposed[key] if isinstance(parameter, Choice) else parameter.nearest(proposed[key])
         for key, parameter in space.items()
     }
 

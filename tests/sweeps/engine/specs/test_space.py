@@ -125,3 +125,13 @@ def test_every_level_is_one_of_the_distribution_and_round_trips(values: list[flo
     again = from_description(json.loads(json.dumps(describe({"optimizer.lr": parameter}))))
     assert again == {"optimizer.lr": parameter}
     assert [type(value) for value in again["optimizer.lr"].grid()] == [type(value) for value in values]
+
+
+def test_what_optuna_proposes_is_a_value_of_the_grid_to_the_last_digit() -> None:
+    """Its 12th step of 0.05 is 0.6000000000000001: no setting of the grid, and another trial after a resumption."""
+    parameter = Range(0.0, 1.0, 0.05)
+    for index, value in enumerate(parameter.grid()):
+        assert snapped({"teacher.min_weight": parameter}, {"teacher.min_weight": index * 0.05}) == {
+            "teacher.min_weight": value
+        }
+    assert 12 * 0.05 not in parameter.grid()
