@@ -10,8 +10,10 @@ from ray.tune.search import Searcher
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.orders import ORDERS
 from sweeps.engine.order.trial_order import TrialOrder
-from sweeps.engine.specs.search import AshaSpec, Sweep
-from sweeps.engine.specs.space import Choice, Range
+from sweeps.engine.specs.arms import SearchArm
+from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.search import Sweep
+from sweeps.engine.specs.space import Choice, Parameter, Range, levels
 from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.config import TrialConfig, override
@@ -21,11 +23,16 @@ from trainable.record.ledger import append_row
 from trainable.record.run_record import CorpusFacts, RunRecord, TokenFacts, TokenizerFacts
 
 STEPS, EVERY = 40, 10
+RATES = levels([0.001, 0.003, 0.009])
+CONTROL_SPACE = {"optimizer.lr": RATES, "optimizer.warmup_steps": Range(5, 10, 5)}
+# Of a depth, by `made_up_loss`: the reference control, the best control, the best of the bigram teacher.
+REFERENCE, BEST_CONTROL = "control-lr0.003-wu10-L{}-s0", "control-lr0.003-wu5-L{}-s0"
+BEST_BIGRAM = "bigram-linear-T10-min0-lr0.003-L{}-s0"
 Loss = Callable[[TrialPlan, int], float]  # of a trial at a step
 
 
 def small_sweep(base: dict[str, Any] | None = None, **changes: Any) -> Sweep:
-    """Two depths, 3 x 2 x 3 schedules, 4 guided trials a depth, one fresh seed, ASHA at step 20."""
+    """Two depths, a control and two teachers, 4 searched trials a group and a claim on seed 1, ASHA at step 20."""
     settings = {"loop.steps": STEPS, "loop.eval_every": EVERY, "loop.checkpoint_every": EVERY}
     return Sweep(
         **{
@@ -33,16 +40,27 @@ def small_sweep(base: dict[str, Any] | None = None, **changes: Any) -> Sweep:
             "question": "Which?",
             "base": override(TrialConfig(), settings | (base or {})),
             "layers": (1, 2),
-            "space": {
-                "teacher.schedule": Choice(("linear", "exponential", "reciprocal")),
-                "teacher.steps": Range(10, 20, 10),
-                "teacher.min_weight": Range(0.0, 0.2, 0.1),
-            },
+            "arms": small_arms(),
             "num_samples": 4,
-            "confirm_seeds": (1,),
             "asha": AshaSpec(grace_period=20),
             **changes,
         }
+    )
+
+
+def small_arms(seeds: tuple[int, ...] = (1,), **more: Parameter) -> tuple[SearchArm, ...]:
+    """The control with 3 x 2 settings, uniform and bigram with 2 x 2 x 3; `more` by names such as teacher__steps."""
+    teaching = {
+        "teacher.schedule": Choice(("linear", "exponential")),
+        "teacher.steps": Range(10, 20, 10),
+        "optimizer.lr": RATES,
+        **{key.replace("__", "."): parameter for key, parameter in more.items()},
+    }
+    control = SearchArm(name="control", space=CONTROL_SPACE, seeds=seeds)
+    kinds = ("uniform", "bigram")
+    return (
+        control,
+        *(SearchArm(name=kind, changes={"teacher.kind": kind}, space=teaching, seeds=seeds) for kind in kinds),
     )
 
 
@@ -78,12 +96,12 @@ def new_run(folder: Path, sweep: Spec) -> RunFolder:
 
 
 def made_up_loss(plan: TrialPlan, step: int) -> float:
-    """Falls with the steps; a teacher helps, most with 10 scheduling steps and a floor of 0.1."""
-    teacher = plan.config.teacher
-    loss = 8.0 - step / STEPS - plan.config.model.layers - plan.config.seed / 100
+    """Falls with the steps; the middle rate is best; a teacher helps, most the bigrams, linear over 10 steps."""
+    config, teacher = plan.config, plan.config.teacher
+    loss = 8.0 - step / STEPS - config.model.layers - config.seed / 100 + 0.1 * (config.optimizer.lr != 0.003)
     if teacher.schedule == "none":
-        return loss
-    return loss - 0.1 - 0.1 * (teacher.schedule == "linear") + abs(teacher.min_weight - 0.1) + teacher.steps / 1000
+        return loss + config.optimizer.warmup_steps / 1000
+    return loss - 0.1 * (teacher.kind == "bigram") - 0.1 * (teacher.schedule == "linear") + teacher.steps / 1000
 
 
 def no_stop(name: str) -> bool:
@@ -153,7 +171,7 @@ class SimulatedTune:
         gain = 0.0 if control else self._control_loss(plan, step) - loss
         report = {names.STEP: step, names.EVAL_LOSS: loss, names.GAIN: gain, names.TIMESTAMP: 1.7e9 + step}
         append_row(self.folder.trial(plan.name) / names.LEDGER_FILE, report)
-        if step == STEPS:
+        if step == plan.config.loop.steps:
             search.on_trial_result(trial_id, report)
             search.on_trial_complete(trial_id, report)
         elif self.stopped.get(plan.name) == step:

@@ -100,7 +100,7 @@ def test_a_table_without_rare_bigrams_is_another_table_and_keys_of_old_ones_stay
 
 
 def test_a_damaged_table_is_counted_again(tmp_path: Path) -> None:
-    config, cache = small_config(tmp_path), tmp_path / "cache"
+    config, cache = small_config(tmp_path, {"teacher.smoothing": "add_k"}), tmp_path / "cache"
     first, _ = prepare_run(config, cache)
     (path,) = (cache / "tables").glob("*/table.bigram")
     content = bytearray(path.read_bytes())
@@ -282,7 +282,7 @@ def test_eight_teachers_on_one_file_open_hash_permute_and_tokenise_it_once(
         "permuted_rows": 1,
         "corpus_tokenizer": 1,
         "token_blocks": 3,  # 300 training rows, the whole training split, the validation rows (also part of "all")
-        "teacher_table": 8,
+        "teacher_table": 10,  # two bigram tables give unseen pairs no chance: their Kneser-Ney estimates are made too
     }
 
 
@@ -403,3 +403,14 @@ def test_the_blocks_of_a_fold_are_those_of_its_rows_tokenised_at_once(tmp_path: 
     np.testing.assert_array_equal(data.train.stream_N, whole.stream_N)
     assert data.train.checksum == whole.checksum
     assert facts["corpus"]["train_rows"] == 300
+
+
+def test_a_table_of_infinite_loss_is_held_against_its_kneser_ney_estimate(tmp_path: Path) -> None:
+    """mle gives unseen pairs no chance; the gate of a report needs a number."""
+    unsmoothed, smoothed, uniform = (
+        prepare_run(small_config(tmp_path, {"corpus.train_rows": 300, **changes}), tmp_path / "cache")[1]["teacher"]
+        for changes in ({}, {"teacher.smoothing": "modified_kneser_ney"}, {"teacher.kind": "uniform"})
+    )
+    assert unsmoothed["eval_loss"] is None
+    assert unsmoothed["kneser_ney_loss"] == smoothed["eval_loss"] > 0
+    assert "kneser_ney_loss" not in smoothed and "kneser_ney_loss" not in uniform

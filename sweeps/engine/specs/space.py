@@ -134,7 +134,10 @@ def from_description(tree: Mapping[str, list[Any]]) -> dict[str, Parameter]:
 
 def levels(values: Sequence[float]) -> Range | Levels:
     """The parameter that takes these numbers, smallest first: a range where they are evenly spaced."""
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"values {', '.join(map(str, values))} of a search space: give finite numbers.")
     if not values or list(values) != sorted(set(values)):
         raise InputError(f"values {', '.join(map(str, values))} of a search space: give each number once, ascending.")
-    even = Range(values[0], values[-1], round(values[1] - values[0], 9) if len(values) > 1 else 1)
-    return even if even.grid() == list(values) else Levels(tuple(values))
+    step = round(values[1] - values[0], 9) if len(values) > 1 else 1
+    evenly = [round(values[0] + i * step, 9) for i in range(len(values))]
+    return Range(values[0], values[-1], step) if step > 0 and evenly == list(values) else Levels(tuple(values))

@@ -27,6 +27,7 @@ from trainable.errors import InputError
 from trainable.prepare import prepare_run
 from trainable.student.batches import count_targets, make_batch, step_numbers
 from trainable.student.checkpoint import RunState
+from trainable.student.evaluate import evaluate
 from trainable.student.late_loss import StepLosses, TrainingDiverged
 from trainable.student.model import build_model
 from trainable.student.optimizer import make_optimizer, update
@@ -35,6 +36,7 @@ from trainable.student.unigram import log_unigram
 
 GOLDEN = Path(__file__).parent / "golden" / "curves.json"
 LINEAR = {"teacher.schedule": "linear", "teacher.steps": 12, "teacher.min_weight": 0.1}
+FREE = {"optimizer.clip_norm": 1e9}
 TIMES = {names.TRAIN_SECONDS, names.EVAL_SECONDS, names.TOKENS_PER_SECOND, names.TIMESTAMP, names.PEAK_MEMORY_MIB}
 Reports = list[dict[str, Any]]
 
@@ -252,6 +254,47 @@ def test_the_training_loss_of_a_ramp_is_the_scaled_one(small: tuple[TrialConfig,
     assert reports[1][names.TRAIN_LOSS] == 0 and reports[-1][names.EVAL_LOSS] < reports[0][names.EVAL_LOSS] - 1
 
 
+@pytest.mark.parametrize("changes", [{}, LINEAR, {"model.output_bias": "unigram"}])
+def test_gradient_norm_and_clipped_share_are_those_of_the_steps_since_the_last_report(
+    small: tuple[TrialConfig, RunData], changes: dict[str, Any]
+) -> None:
+    config, data = override(small[0], {**changes, "optimizer.clip_norm": 1e-3, "loop.accumulation": 2}), small[1]
+    every_step = override(config, {"loop.eval_every": 1, "loop.checkpoint_every": 20})
+    single = reports_of(every_step, data)
+    _, gradients = step_gradients(config, data, 1.0 if changes is LINEAR else 0.0)
+    norm = math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients))
+    assert single[1][names.GRAD_NORM] == pytest.approx(norm, rel=1e-5)
+    assert single[1][names.CLIPPED_SHARE] == 1.0
+    assert math.isnan(single[0][names.GRAD_NORM]) and math.isnan(single[0][names.CLIPPED_SHARE])
+
+    norms = sorted(report[names.GRAD_NORM] for report in reports_of(override(every_step, FREE), data)[1:6])
+    between = override(config, {"optimizer.clip_norm": (norms[1] + norms[2]) / 2})
+    free = reports_of(override(config, FREE), data)
+    assert free[1][names.GRAD_NORM] == pytest.approx(sum(norms) / 5, rel=1e-5)
+    assert free[1][names.CLIPPED_SHARE] == 0.0
+    assert 0 < reports_of(between, data)[1][names.CLIPPED_SHARE] < 1
+
+
+def test_a_norm_that_overflowed_is_left_out_of_the_mean() -> None:
+    """In float16 the scaler leaves such a step out too."""
+    losses = StepLosses(state := RunState(), clip_norm=1.0)
+    for step, norm in enumerate([0.5, math.inf, 1.5, 4.0]):
+        losses.add(torch.tensor(5.0), torch.tensor(norm), step, 1e-3, 0.0)
+    assert (state.recent_norm, state.recent_norms, state.recent_clipped, state.recent_loss) == (6.0, 3, 2, 20.0)
+    state.begin_report()
+    assert state == RunState()
+
+
+def test_the_diagnosis_of_a_report_is_that_of_the_validation_blocks(small: tuple[TrialConfig, RunData]) -> None:
+    config, data = small
+    first, *_, last = reports_of(config, data)
+    off, unigram_V = torch.autocast("cpu", enabled=False), log_unigram(data.train)
+    expected = evaluate(model_of(config, data), data.eval, config.loop.eval_batch_blocks, off, unigram_V=unigram_V)
+    columns = (names.OUTPUT_ENTROPY, names.HIDDEN_COSINE, names.UNIGRAM_KL)
+    assert tuple(first[column] for column in columns) == expected.diagnosis
+    assert last[names.OUTPUT_ENTROPY] < first[names.OUTPUT_ENTROPY] - 1, "it has become sure of something"
+
+
 def test_the_published_packing_trains_with_its_padding_left_out(tmp_path: Path) -> None:
     config = small_config(tmp_path, {"tokens.packing": "as_published", **LINEAR})
     data, _ = prepare_run(config, tmp_path / "cache")
@@ -315,7 +358,7 @@ def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], 
     optimizer = make_optimizer(model, config.optimizer)
     teacher, scaler = make_teacher(config, data, device), torch.amp.GradScaler("cuda", enabled=False)
     state = RunState()
-    losses = StepLosses(state)
+    losses = StepLosses(state, config.optimizer.clip_norm)
 
     def step() -> None:
         numbers_AxB = step_numbers(data.train, state.step, config.loop, seed=0)
@@ -323,8 +366,8 @@ def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], 
         autocast = torch.autocast("cuda", torch.bfloat16)
         targets = count_targets(data.train, numbers_AxB.flatten())
         loss = backward(model, teacher, batches, targets, weight, autocast, scaler)
-        losses.add(loss, state.step, 1e-3, weight)
-        update(model, optimizer, scaler, 1e-3, config.optimizer.clip_norm)
+        norm = update(model, optimizer, scaler, 1e-3, config.optimizer.clip_norm)
+        losses.add(loss, norm, state.step, 1e-3, weight)
         state.step += 1
 
     step()  # compiles, and makes the optimizer's state
