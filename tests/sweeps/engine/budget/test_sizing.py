@@ -90,7 +90,7 @@ def test_trials_end_at_the_size_of_the_spaces() -> None:
 
 
 def test_a_little_time_means_fewer_trials_and_too_little_is_told_with_the_least() -> None:
-    least = fill(SEARCH, 1.5)
+    least = fill(SEARCH, 1.1)
     assert isinstance(least.spec, Sweep) and 2 <= least.spec.num_samples < 6
     with pytest.raises(InputError, match=r"--minutes is 0.5 but 24 steps and --num-samples 2, the least .* --minutes"):
         fill(SEARCH, 0.5)
