@@ -59,8 +59,8 @@ def measured(task: Task) -> Rate:
     import torch
 
     from trainable.student.model import build_model
-    from trainable.student.unigram import log_unigram
     from trainable.student.train import Report, train
+    from trainable.student.unigram import log_unigram
 
     torch.set_num_threads(task.threads)
     config, data = task.config, task.data
