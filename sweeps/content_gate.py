@@ -7,7 +7,8 @@ Where a student never passes its teacher, the run is too short to say whether an
 controls must end 0.1 nats below the teacher's own loss; else double the steps. Its beta2 is taken by every arm of
 sweeps/content.py, and so are the steps.
 
-What varies: learning rate (two) and AdamW's beta2 (two), one seed. What is fixed: the setting of the sceptic's study.
+What varies: learning rate (the lower two of the study's three) and AdamW's beta2 (two), one seed. What is fixed: the
+setting of the sceptic's study.
 """
 
 import sys
@@ -29,7 +30,7 @@ BELOW = 0.1  # nats per token that the best control has to end below the teacher
 def content_gate(options: StudyOptions) -> Comparison:
     """Four controls on one seed, on the half of the validation text that chooses."""
     base = protocol_base(options, options.steps, {"corpus.eval_half": CHOOSING})
-    rates = [float(f"{base.optimizer.lr * factor:.4g}") for factor in PROTOCOL_RATES[1:]]
+    rates = [float(f"{base.optimizer.lr * factor:.4g}") for factor in PROTOCOL_RATES[:2]]
     units = grid(base, {"optimizer.lr": rates, "optimizer.beta2": BETA2, "seed": seeds_of(options, 1)})
     plans = paired_plans(units, lambda unit: [])
     return Comparison(study="content_gate", question=QUESTION, base=base, plans=plans)

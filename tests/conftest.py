@@ -62,6 +62,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | Non
     return ByFile(config, log)
 
 
+@pytest.fixture(autouse=True)
+def no_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run in this process measures nothing: its time is tests/sweeps/engine/budget's subject."""
+    monkeypatch.setattr("sweeps.engine.cli.time_of", lambda *_: "as long as it takes")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The development data beside the checkout; tests that need it skip where it is absent."""

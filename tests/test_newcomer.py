@@ -149,6 +149,8 @@ def test_the_command_line_offers_newcomers_to_the_registries() -> None:
         "from trainable.teacher.smoothing import SMOOTHINGS\n"
         "SCHEDULES['cosine'] = SCHEDULES['linear']\n"
         "SMOOTHINGS['squared'] = SMOOTHINGS['mle']\n"
+        "import sweeps.engine.cli\n"
+        "sweeps.engine.cli.time_of = lambda *_: 'not measured'\n"
         "from sweeps.schedule_search import SearchOptions, main, schedule_search\n"
         "words = '--dry-run --schedules cosine linear --smoothing squared'.split()\n"
         "raise SystemExit(main(schedule_search, SearchOptions, '', words))\n"

@@ -14,6 +14,7 @@ from trainable import names
 from trainable.plan import TrialPlan
 from trainable.record.ledger import Row
 
+# What to watch while trials run; the other columns of a report, a diagnosis among them, are in TensorBoard.
 # name -> what Prometheus says it is; Ray puts `ray_` before the name.
 GAUGES = {
     names.STEP: "Optimizer steps done.",

@@ -11,11 +11,12 @@ GAIN: Final = "gain"  # control's eval_loss - own eval_loss at the same step, na
 TRAIN_LOSS: Final = "train_loss"  # mean guided loss since the last report, nats per token; null at step 0
 TEACHER_WEIGHT: Final = "teacher_weight"  # w(t) of the next step, in [0, 1]
 LEARNING_RATE: Final = "learning_rate"  # of the next step
-GRAD_NORM: Final = "grad_norm"  # mean norm of the whole gradient before clipping, over the steps since the last report
-CLIPPED_SHARE: Final = "clipped_share"  # share of those steps that were clipped
-OUTPUT_ENTROPY: Final = "output_entropy"  # mean entropy of the student's output, nats
-HIDDEN_COSINE: Final = "hidden_cosine"  # mean cosine of pairs of hidden states
-UNIGRAM_KL: Final = "unigram_kl"  # mean KL of the student's output from the training rows' unigram, nats
+GRAD_NORM: Final = "grad_norm"  # mean norm of a step's whole gradient before clipping, since the last report
+CLIPPED_SHARE: Final = "clipped_share"  # of the steps since the last report, in [0, 1]; both null at step 0
+# The student on the first validation blocks (student/diagnosis.py); null in runs from before there was a diagnosis.
+OUTPUT_ENTROPY: Final = "output_entropy"  # mean entropy of its output, nats
+HIDDEN_COSINE: Final = "hidden_cosine"  # mean cosine of the hidden states of two positions
+UNIGRAM_KL: Final = "unigram_kl"  # mean KL divergence of its output from the training rows' unigram, nats
 TOKENS: Final = "tokens"  # target tokens trained on so far
 TOKENS_PER_SECOND: Final = "tokens_per_second"  # of training steps since the last report; null at step 0
 TRAIN_SECONDS: Final = "train_seconds"  # spent in training steps so far
@@ -33,6 +34,11 @@ REPORT_COLUMNS: Final = (
     TRAIN_LOSS,
     TEACHER_WEIGHT,
     LEARNING_RATE,
+    GRAD_NORM,
+    CLIPPED_SHARE,
+    OUTPUT_ENTROPY,
+    HIDDEN_COSINE,
+    UNIGRAM_KL,
     TOKENS,
     TOKENS_PER_SECOND,
     TRAIN_SECONDS,

@@ -7,9 +7,11 @@ count nothing twice. Free of Ray: this is also how a run starts on a machine wit
 
 import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from trainable import names
 from trainable.config import CorpusConfig, TeacherConfig, TokensConfig, TrialConfig
 from trainable.errors import InputError
 from trainable.plan import data_key, placed, table_key
@@ -142,8 +144,22 @@ class Preparation:
         table = self._table(text, train_parts, config.teacher) if config.teacher.has_table else None
         facts = _facts(config, corpus, tokenizer, train, held_out)
         facts["teacher"] = _teacher_facts(config, table, held_out)
+        has_content = config.teacher.kind not in names.CONTENT_FREE
+        if table is not None and has_content and facts["teacher"]["eval_loss"] is None:
+            facts["teacher"]["kneser_ney_loss"] = self._kneser_ney_loss(text, train_parts, config.teacher, held_out)
         self._say(_teacher_line(facts["teacher"]))
         return RunData(train=train, eval=held_out, table=table), facts
+
+    def _kneser_ney_loss(
+        self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig, held_out: TokenBlocks
+    ) -> float | None:
+        """Validation loss of the smoothed estimate of the same counts, to hold a student's against where that of the
+        table is infinite; None for rows too few to estimate its discounts."""
+        smoothed = replace(teacher, smoothing="modified_kneser_ney", smoothing_strength=None)
+        try:
+            return teacher_loss(self._table(text, train_parts, smoothed), held_out)
+        except InputError:
+            return None
 
     def _table(self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig) -> BigramTable:
         """The table of a teacher, from the counts of its parts."""
@@ -272,8 +288,10 @@ def _blocks_line(name: str, blocks: TokenBlocks) -> str:
 def _teacher_line(facts: Mapping[str, Any]) -> str:
     if not facts["checksum"]:
         return f"teacher {facts['smoothing']}: no table, so no loss of its own"
-    loss = facts["eval_loss"]
-    shown = "infinite (mle gives unseen pairs no chance)" if loss is None else f"{loss:.4f}"
+    loss, smoothed = facts["eval_loss"], facts.get("kneser_ney_loss")
+    infinite = "infinite (mle gives unseen pairs no chance)"
+    of_smoothed = "" if smoothed is None else f"; with modified Kneser-Ney it would be {smoothed:.4f}"
+    shown = f"{infinite}{of_smoothed}" if loss is None else f"{loss:.4f}"
     return (
         f"teacher {facts['smoothing']} on {facts['rows']} rows: {facts['bigrams']:,} bigrams of "
         f"{facts['counted_tokens']:,} tokens; its own validation loss {shown}"

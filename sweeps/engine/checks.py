@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.engine.options import NAMES, Options
+from sweeps.engine.options import NAMES, Options, free_settings
 from sweeps.engine.specs.spec import Spec
 from trainable.config import TrialConfig
 from trainable.errors import InputError, require
@@ -17,6 +17,8 @@ from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.split import split_rows
 from trainable.text.tokenizer.reading import read_sample, reading_lines, tokenizer_lines
 from trainable.text.tokenizer.tokenizer import given_tokenizer, is_trained, known_vocab_size
+
+MOST_MINUTES = 366 * 24 * 60
 
 
 def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
@@ -91,6 +93,20 @@ def check_resources(options: Options) -> None:
         options.cpus_per_trial * workers <= cpus,
         f"--cpus-per-trial is {asked} but --cpus {cpus}: no trial would ever start; raise --cpus.",
     )
+
+
+def check_minutes(options: Options) -> None:
+    """Refuse a number of minutes that is none, and options that say the size themselves."""
+    if (minutes := options.minutes) is None:
+        return
+    require(
+        0 < minutes <= MOST_MINUTES,  # of NaN neither holds
+        f"--minutes is {minutes:g}: give a positive number of minutes, up to {MOST_MINUTES:,} (a year).",
+    )
+    given = {"--steps": options.steps is not None, "--num-samples": getattr(options, "num_samples", None) is not None}
+    given |= {"--set loop.steps": "loop.steps" in free_settings(options), "--smoke-test": options.smoke_test}
+    if both := [option for option, is_given in given.items() if is_given]:
+        raise InputError(f"--minutes chooses the size of the run, and {both[0]} says it: leave one of them out.")
 
 
 def check_shares(spec: Spec, workers: int) -> None:

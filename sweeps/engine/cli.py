@@ -5,7 +5,7 @@ import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import tyro
 from rich.console import Console
@@ -14,12 +14,19 @@ from rich.text import Text
 from analysis import working_directory
 from analysis.printing import steady_output
 from sweeps.engine import termination
-from sweeps.engine.checks import check_device, check_effects, check_inputs, check_resources, check_shares
-from sweeps.engine.cluster.ray_start import RayStart, check_address
+from sweeps.engine.checks import (
+    check_device,
+    check_effects,
+    check_inputs,
+    check_minutes,
+    check_resources,
+    check_shares,
+)
+from sweeps.engine.cluster.ray_start import Machine, RayStart, check_address
 from sweeps.engine.export.choice import Export, check_export, chosen_trial
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import (
-    Options,
+    AnyOptions,
     check_beside_resume,
     each_option_once,
     export_of,
@@ -28,6 +35,8 @@ from sweeps.engine.options import (
     machine_of,
     resume_command,
     run_address,
+    sampled,
+    with_size,
 )
 from sweeps.engine.resumption import check_data, check_resumable, check_same, remember
 from sweeps.engine.specs.spec import Spec
@@ -39,8 +48,6 @@ from trainable.record.store import ADVICE, StoreError
 
 USAGE_ERROR = 2
 LOG_WIDTH = 120  # of tables where the output is not a terminal
-
-AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
 def setup() -> None:
@@ -90,8 +97,9 @@ def _refuse(said: str) -> int:
 
 
 def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Console) -> int:
-    spec, folder, places, told = work_of(study, options)
     check_resources(options)
+    check_minutes(options)
+    spec, folder, places, told = work_of(study, options)
     check_shares(spec, options.workers_per_trial)
     check_device(spec, options)
     export = export_of(options)
@@ -103,8 +111,18 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     if not export_alone:
         check_address(machine)
         check_cache()
+    prediction = None
+    if options.minutes is not None and (folder is None or not folder.begun):
+        from sweeps.engine.budget.sizing import sized  # imports PyTorch
+
+        spec, prediction, said = sized(study, options, spec)
+        told = [*told, said]
     show_plan(spec, console, told)
+    if prediction is not None:
+        console.print(f"  time: {prediction.line()}", highlight=False)
     if options.dry_run:
+        if prediction is None and not export_alone:
+            console.print(f"  time: {time_of(spec, machine, folder, places)}", highlight=False)
         if folder is None:
             RunFolder.check_results(lasting_address("--results", options.results))
         elif folder.begun and not export_alone:
@@ -130,6 +148,24 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         return write_export(export, folder, console) if export is not None and folder.complete else status
 
 
+def time_of(spec: Spec, machine: Machine, folder: RunFolder | None, places: Mapping[str, str]) -> str:
+    """What the plan says of the time that a run takes here; of one that has begun, of what is left."""
+    from sweeps.engine.budget.calibration import CannotMeasure, calibrate, check_measurable  # imports PyTorch
+    from sweeps.engine.budget.data_size import data_size
+    from sweeps.engine.budget.prediction import predict
+
+    done = 0.0
+    if folder is not None and folder.begun:
+        reported = [max((row[names.STEP] for row in reports), default=0) for _, _, reports in folder.trials()]
+        done = min(1.0, sum(reported) / sum(load.trials * load.steps for load in spec.workloads()))
+    try:
+        check_measurable(machine)
+        size = data_size(spec, places)
+        return predict(spec, calibrate(spec, machine, size), size, done).line(left=done > 0)
+    except CannotMeasure as error:
+        return f"not predicted, for {error}"
+
+
 class Work(NamedTuple):
     """What the options ask for."""
 
@@ -151,6 +187,9 @@ def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
     results = lasting_address("--results", options.results)
     named = None if options.run is None else RunFolder.named(results, spec.study, options.run)
     if named is not None and named.begun:
+        if options.minutes is not None:
+            begun = named.spec()  # has its sizes, whatever the machine would allow now
+            spec = study(with_size(options, begun.base.loop.steps, sampled(options, begun)))
         spec = check_same(named, spec)
         return Work(spec, named, *check_data(named, spec, options.corpus, options.tokenizer))
     return Work(spec, named, {}, check_inputs(spec))

@@ -7,9 +7,9 @@ import glob
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -18,7 +18,8 @@ import tyro
 from sweeps.engine.cluster.ray_start import Machine
 from sweeps.engine.export.choice import Export
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.settings import SMOKE
+from sweeps.engine.settings import SMOKE, stretched
+from sweeps.engine.specs.spec import Spec
 from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, from_text, override
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
@@ -63,6 +64,8 @@ class Options:
     """tiny, small-llama2, or a folder with config.json"""
     steps: int | None = None
     """optimizer steps of a trial"""
+    minutes: float | None = None
+    """size the run to take so long on this machine: measures it for some seconds, then chooses steps and trials"""
     smoothing: Smoothing | None = None
     """smoothing of the bigram teacher"""
     teacher_rows: TeacherRows | None = None
@@ -79,7 +82,7 @@ class Options:
     """a run folder: go on with it as it was begun; --corpus and --tokenizer say where these lie now, if they moved"""
     export: Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None
     """write a trained model to a new folder that transformers loads: of the trial named, or best for the finished trial
-    with the lowest final validation loss; with --resume RUN of a complete run, nothing is trained"""
+    with the lowest final validation loss (of a search: among the winners on fresh seeds); with --resume RUN of a complete run, nothing is trained"""
     address: str | None = None
     """of a Ray cluster to join (default: RAY_ADDRESS, or an own Ray)"""
     workers_per_trial: Annotated[int, tyro.conf.arg(name="workers-per-trial")] = 1
@@ -95,9 +98,12 @@ class Options:
 
     # --- instead of a run ---
     dry_run: bool = False
-    """check everything that can be checked, show the plan, run nothing"""
+    """check everything that can be checked, show the plan and how long it takes here, run nothing"""
     smoke_test: bool = False
     """the whole path in the smallest form: a few trials of a few steps"""
+
+
+AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
 def each_option_once(arguments: Sequence[str]) -> list[str]:
@@ -138,7 +144,8 @@ def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
         raise InputError(f"{sorted(both)[0]} is given by its own option and by --set: leave one of them out.")
     setting = override(setting, SMOKE) if options.smoke_test else setting
     given = {key: absolute(value) if key in _PATHS else value for key, value in (named | free).items()}
-    return override(setting, given)
+    chosen = {} if options.minutes is None or options.steps is None else stretched(setting, options.steps)
+    return override(setting, chosen | given)
 
 
 def named_settings(options: Options) -> dict[str, Any]:
@@ -177,6 +184,18 @@ def absolute(name: Any) -> Any:
     path = user_path(name)
     is_path = path.exists() or glob.has_magic(name)
     return str(Path.cwd() / path) if is_path else name  # a link keeps its name, whose ending tells the kind
+
+
+def with_size(options: AnyOptions, steps: int, samples: int | None) -> AnyOptions:
+    """The options with --steps and, where a number is given, --num-samples."""
+    of_search: dict[str, Any] = {} if samples is None else {"num_samples": samples}
+    return replace(options, steps=steps, **of_search)
+
+
+def sampled(options: Options, spec: Spec) -> int | None:
+    """The --num-samples that give this run; None where the study has no such option, or runs its whole grid."""
+    chooses = hasattr(options, "num_samples") and getattr(options, "search", None) != "grid"
+    return getattr(spec, "num_samples", None) if chooses else None
 
 
 def machine_of(options: Options) -> Machine:

@@ -1,5 +1,7 @@
 """What is fixed unless a study says otherwise: one setting a model size, everything in it but depth and teacher."""
 
+from typing import Any
+
 from trainable.config import CorpusConfig, LoopConfig, ModelConfig, OptimizerConfig, TokensConfig, TrialConfig, override
 
 # A laptop's: a trial in some 15 seconds on one core.
@@ -55,3 +57,21 @@ SMOKE = {
 def setting_of(model: str | None) -> TrialConfig:
     """The setting of a preset; a model of the user's own (a folder) trains like the published one."""
     return TINY if model in (None, "tiny") else SMALL_LLAMA2
+
+
+GROWS = ("loop.eval_every", "loop.checkpoint_every", "optimizer.warmup_steps")  # with the steps of a run
+
+
+def evaluations_of(loop: LoopConfig) -> int:
+    """How many evaluations a run has after its first step."""
+    return max(1, round(loop.steps / loop.eval_every))
+
+
+def stretched(setting: TrialConfig, steps: int) -> dict[str, Any]:
+    """{dotted key: value} of what grows when a run of the setting has so many steps, in proportion."""
+    loop = setting.loop
+    if steps == loop.steps:
+        return {}
+    every = max(1, steps // evaluations_of(loop))
+    warmup = round(setting.optimizer.warmup_steps * steps / loop.steps)
+    return dict(zip(GROWS, (every, every * round(loop.checkpoint_every / loop.eval_every), warmup), strict=True))

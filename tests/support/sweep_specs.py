@@ -1,6 +1,6 @@
 """A small sweep spec that tests vary, and a simulated Tune that runs it without Ray or training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from ray.tune.search import Searcher
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.order.orders import ORDERS
 from sweeps.engine.order.trial_order import TrialOrder
-from sweeps.engine.specs.search import AshaSpec, Sweep
-from sweeps.engine.specs.space import Choice, Range
+from sweeps.engine.specs.arms import SearchArm
+from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.search import Sweep
+from sweeps.engine.specs.space import Choice, Parameter, Range, levels
 from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.config import TrialConfig, override
@@ -19,13 +21,19 @@ from trainable.plan import TrialPlan
 from trainable.record.files import write_json
 from trainable.record.ledger import append_row
 from trainable.record.run_record import CorpusFacts, RunRecord, TokenFacts, TokenizerFacts
+from trainable.record.trial_files import read_status
 
 STEPS, EVERY = 40, 10
+RATES = levels([0.001, 0.003, 0.009])
+CONTROL_SPACE = {"optimizer.lr": RATES, "optimizer.warmup_steps": Range(5, 10, 5)}
+# Of a depth, by `made_up_loss`: the reference control, the best control, the best of the bigram teacher.
+REFERENCE, BEST_CONTROL = "control-lr0.003-wu10-L{}-s0", "control-lr0.003-wu5-L{}-s0"
+BEST_BIGRAM = "bigram-linear-T10-min0-lr0.003-L{}-s0"
 Loss = Callable[[TrialPlan, int], float]  # of a trial at a step
 
 
 def small_sweep(base: dict[str, Any] | None = None, **changes: Any) -> Sweep:
-    """Two depths, 3 x 2 x 3 schedules, 4 guided trials a depth, one fresh seed, ASHA at step 20."""
+    """Two depths, a control and two teachers, 4 searched trials a group and a claim on seed 1, ASHA at step 20."""
     settings = {"loop.steps": STEPS, "loop.eval_every": EVERY, "loop.checkpoint_every": EVERY}
     return Sweep(
         **{
@@ -33,16 +41,27 @@ def small_sweep(base: dict[str, Any] | None = None, **changes: Any) -> Sweep:
             "question": "Which?",
             "base": override(TrialConfig(), settings | (base or {})),
             "layers": (1, 2),
-            "space": {
-                "teacher.schedule": Choice(("linear", "exponential", "reciprocal")),
-                "teacher.steps": Range(10, 20, 10),
-                "teacher.min_weight": Range(0.0, 0.2, 0.1),
-            },
+            "arms": small_arms(),
             "num_samples": 4,
-            "confirm_seeds": (1,),
             "asha": AshaSpec(grace_period=20),
             **changes,
         }
+    )
+
+
+def small_arms(seeds: tuple[int, ...] = (1,), **more: Parameter) -> tuple[SearchArm, ...]:
+    """The control with 3 x 2 settings, uniform and bigram with 2 x 2 x 3; `more` by names such as teacher__steps."""
+    teaching = {
+        "teacher.schedule": Choice(("linear", "exponential")),
+        "teacher.steps": Range(10, 20, 10),
+        "optimizer.lr": RATES,
+        **{key.replace("__", "."): parameter for key, parameter in more.items()},
+    }
+    control = SearchArm(name="control", space=CONTROL_SPACE, seeds=seeds)
+    kinds = ("uniform", "bigram")
+    return (
+        control,
+        *(SearchArm(name=kind, changes={"teacher.kind": kind}, space=teaching, seeds=seeds) for kind in kinds),
     )
 
 
@@ -78,12 +97,12 @@ def new_run(folder: Path, sweep: Spec) -> RunFolder:
 
 
 def made_up_loss(plan: TrialPlan, step: int) -> float:
-    """Falls with the steps; a teacher helps, most with 10 scheduling steps and a floor of 0.1."""
-    teacher = plan.config.teacher
-    loss = 8.0 - step / STEPS - plan.config.model.layers - plan.config.seed / 100
+    """Falls with the steps; the middle rate is best; a teacher helps, most the bigrams, linear over 10 steps."""
+    config, teacher = plan.config, plan.config.teacher
+    loss = 8.0 - step / STEPS - config.model.layers - config.seed / 100 + 0.1 * (config.optimizer.lr != 0.003)
     if teacher.schedule == "none":
-        return loss
-    return loss - 0.1 - 0.1 * (teacher.schedule == "linear") + abs(teacher.min_weight - 0.1) + teacher.steps / 1000
+        return loss + config.optimizer.warmup_steps / 1000
+    return loss - 0.1 * (teacher.kind == "bigram") - 0.1 * (teacher.schedule == "linear") + teacher.steps / 1000
 
 
 def no_stop(name: str) -> bool:
@@ -107,6 +126,7 @@ class SimulatedTune:
     stopped: dict[str, int] = field(default_factory=dict)  # name -> step at which ASHA stops it
     failing: frozenset[str] = frozenset()  # names of trials that diverge at their second report
     given: list[TrialPlan] = field(default_factory=list)  # in the order they were given out
+    _controls: dict[str, TrialPlan] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)  # name -> trials finished when it was given out
 
     def run(self, events: int = 10**6) -> Any:
@@ -123,7 +143,7 @@ class SimulatedTune:
                 assert isinstance(config, dict)
                 plan = TrialPlan.from_dict(config["plan"])
                 self.given.append(plan)
-                self.started[plan.name] = states(self.folder, names.FINISHED)
+                self.started[plan.name] = sorted(self._finished())
                 running[f"id{number}"] = plan, self._first_step(plan)
             if not running:
                 return search
@@ -136,6 +156,12 @@ class SimulatedTune:
                     del running[trial_id]
                 else:
                     running[trial_id] = plan, step + EVERY
+
+    def _finished(self) -> Iterator[str]:
+        """Names of the trials whose status says so, read without their plans and ledgers."""
+        for file in self.folder.path.glob(f"{names.TRIALS_FOLDER}/*/{names.STATUS_FILE}"):
+            if read_status(file.parent).state == names.FINISHED:
+                yield file.parent.name
 
     def _first_step(self, plan: TrialPlan) -> int:
         rows = self.folder.trial(plan.name) / names.LEDGER_FILE
@@ -153,7 +179,7 @@ class SimulatedTune:
         gain = 0.0 if control else self._control_loss(plan, step) - loss
         report = {names.STEP: step, names.EVAL_LOSS: loss, names.GAIN: gain, names.TIMESTAMP: 1.7e9 + step}
         append_row(self.folder.trial(plan.name) / names.LEDGER_FILE, report)
-        if step == STEPS:
+        if step == plan.config.loop.steps:
             search.on_trial_result(trial_id, report)
             search.on_trial_complete(trial_id, report)
         elif self.stopped.get(plan.name) == step:
@@ -164,8 +190,9 @@ class SimulatedTune:
         return True
 
     def _control_loss(self, plan: TrialPlan, step: int) -> float:
-        control = next(p for p, _, _ in self.folder.trials() if p.name == plan.control)
-        return self.loss(control, step)
+        if plan.control not in self._controls:
+            self._controls |= {known.name: known for known, _, _ in self.folder.trials()}
+        return self.loss(self._controls[plan.control], step)
 
 
 def states(folder: RunFolder, state: str) -> list[str]:

@@ -51,7 +51,7 @@ def finished_run(
 
 def gate_run(path: Path, best: float, own_loss: float | None = 4.8, **options: int) -> str:
     gate = content_gate(StudyOptions(**options))
-    wanted = ("beta2_0.95", "lr0.008")
+    wanted = ("beta2_0.95", "lr0.002")
     return finished_run(
         path, gate, list(gate.plans), lambda plan: best if all(w in plan.name for w in wanted) else 4.79, own_loss
     )
@@ -81,7 +81,7 @@ def answer_run(path: Path) -> str:
 def test_gate_is_four_controls_on_the_half_that_chooses() -> None:
     gate = content_gate(StudyOptions())
     settings = {(p.config.optimizer.lr, p.config.optimizer.beta2) for p in gate.plans}
-    assert settings == {(0.004, 0.95), (0.004, 0.999), (0.008, 0.95), (0.008, 0.999)}
+    assert settings == {(0.002, 0.95), (0.002, 0.999), (0.004, 0.95), (0.004, 0.999)}
     assert {p.role for p in gate.plans} == {names.CONTROL}
     assert {p.config.corpus.eval_half for p in gate.plans} == {"choosing"}
     assert {p.config.loop.steps for p in gate.plans} == {704}

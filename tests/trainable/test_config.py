@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.config import TeacherConfig, TrialConfig, flatten, from_dict, override, to_dict
+from trainable import names
+from trainable.config import TeacherConfig, TrialConfig, flatten, from_dict, identity, override, to_dict
 from trainable.errors import InputError
 
 CHANGED: dict[str, Any] = {
@@ -150,6 +151,15 @@ def test_int_passes_for_a_float_and_none_for_an_optional() -> None:
     assert type(config.optimizer.lr) is float
     assert type(config.teacher.tau) is float
     assert config.corpus.train_rows is None
+
+
+def test_younger_settings_leave_the_identity_of_older_runs_as_it_was() -> None:
+    """Checkpoints and blocks are found by it."""
+    younger = {"tokens.eos": "<e>", "corpus.split": "x", "corpus.eval_half": "choosing", "model.output_bias": "unigram"}
+    assert not set(younger) & set(names.dotted(identity(TrialConfig())))
+    for key, value in younger.items():
+        changes = {key: value} | ({"tokens.tokenizer": "folder"} if key == "tokens.eos" else {})
+        assert names.dotted(identity(override(TrialConfig(), changes)))[key] == value
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

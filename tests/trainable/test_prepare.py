@@ -12,7 +12,7 @@ from paths import ROOT
 from small_corpus import small_config, small_sentences
 
 from trainable import prepare
-from trainable.config import TrialConfig, from_dict, override
+from trainable.config import TeacherConfig, TrialConfig, from_dict, override
 from trainable.errors import InputError
 from trainable.plan import data_key, table_key
 from trainable.prepare import prepare_run, prepare_runs
@@ -100,7 +100,7 @@ def test_a_table_without_rare_bigrams_is_another_table_and_keys_of_old_ones_stay
 
 
 def test_a_damaged_table_is_counted_again(tmp_path: Path) -> None:
-    config, cache = small_config(tmp_path), tmp_path / "cache"
+    config, cache = small_config(tmp_path, {"teacher.smoothing": "add_k"}), tmp_path / "cache"
     first, _ = prepare_run(config, cache)
     (path,) = (cache / "tables").glob("*/table.bigram")
     content = bytearray(path.read_bytes())
@@ -203,6 +203,37 @@ def test_the_sceptics_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
     assert len({table.checksum for table in tables.values()}) == 4
 
 
+def test_the_kneser_ney_estimate_is_of_the_counts_that_are_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(teacher, "count", lambda blocks, _: counted.append(blocks.rows) or count(blocks))
+    halves = [
+        small_config(tmp_path, {"corpus.train_rows": 60, "corpus.eval_half": half})
+        for half in ("choosing", "reporting")
+    ]
+    said: list[str] = []
+    listed = prepare_runs(halves, tmp_path / "cache", said.append).facts["tables"]
+    assert counted == [60]
+    assert all(facts["kneser_ney_loss"] > 0 for facts in listed.values())
+    assert len({facts["kneser_ney_loss"] for facts in listed.values()}) == 2, "each half has its own"
+    assert "with modified Kneser-Ney it would be " in said[-1]
+
+
+def test_where_kneser_ney_cannot_be_estimated_there_is_no_such_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(settings: TeacherConfig, *rest: Any) -> BigramTable:
+        if settings.smoothing == "modified_kneser_ney":
+            raise InputError("too little text.")
+        return made(settings, *rest)
+
+    made = prepare.teacher_table
+    monkeypatch.setattr(prepare, "teacher_table", refuse)
+    _, facts = prepare_run(small_config(tmp_path, {"corpus.train_rows": 60}), tmp_path / "cache")
+    assert (facts["teacher"]["eval_loss"], facts["teacher"]["kneser_ney_loss"]) == (None, None)
+
+
 def test_a_ramp_has_no_table_and_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "teacher_table", lambda *_: pytest.fail("it made a table"))
     changes = {"teacher.kind": "ramp", "teacher.rows": "train_split", "corpus.train_rows": 300}
@@ -282,7 +313,7 @@ def test_eight_teachers_on_one_file_open_hash_permute_and_tokenise_it_once(
         "permuted_rows": 1,
         "corpus_tokenizer": 1,
         "token_blocks": 3,  # 300 training rows, the whole training split, the validation rows (also part of "all")
-        "teacher_table": 8,
+        "teacher_table": 10,  # two bigram tables give unseen pairs no chance: their Kneser-Ney estimates are made too
     }
 
 
@@ -403,3 +434,14 @@ def test_the_blocks_of_a_fold_are_those_of_its_rows_tokenised_at_once(tmp_path: 
     np.testing.assert_array_equal(data.train.stream_N, whole.stream_N)
     assert data.train.checksum == whole.checksum
     assert facts["corpus"]["train_rows"] == 300
+
+
+def test_a_table_of_infinite_loss_is_held_against_its_kneser_ney_estimate(tmp_path: Path) -> None:
+    """mle gives unseen pairs no chance; the gate of a report needs a number."""
+    unsmoothed, smoothed, uniform = (
+        prepare_run(small_config(tmp_path, {"corpus.train_rows": 300, **changes}), tmp_path / "cache")[1]["teacher"]
+        for changes in ({}, {"teacher.smoothing": "modified_kneser_ney"}, {"teacher.kind": "uniform"})
+    )
+    assert unsmoothed["eval_loss"] is None
+    assert unsmoothed["kneser_ney_loss"] == smoothed["eval_loss"] > 0
+    assert "kneser_ney_loss" not in smoothed and "kneser_ney_loss" not in uniform

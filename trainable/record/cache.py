@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def check_cache() -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
+class NotBuilt(Exception):
+    """A folder is not in the cache, within `only_what_is_built`."""
+
+
+_may_build = ContextVar("may build", default=True)
+
+
+@contextmanager
+def only_what_is_built() -> Iterator[None]:
+    """Raise NotBuilt within this block where a folder would be built: for those who ask what a run finds ready."""
+    before = _may_build.set(False)
+    try:
+        yield
+    finally:
+        _may_build.reset(before)
+
+
 def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     """The manifest of `folder`, which `build` fills first if it is missing or damaged.
 
@@ -50,6 +68,8 @@ def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     """
     if (manifest := whole(folder)) is not None:
         return manifest
+    if not _may_build.get():
+        raise NotBuilt(folder)
     with _writing(folder), held(folder.with_name(f"{folder.name}.lock")):
         manifest = whole(folder)  # another process may have built it while this one waited
         if manifest is None:

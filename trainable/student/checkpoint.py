@@ -41,6 +41,15 @@ class RunState:
     recent_steps: int = 0
     recent_tokens: int = 0
     recent_seconds: float = 0.0
+    recent_norm: float = 0.0  # sum over steps of the gradient's norm before clipping, where it is finite
+    recent_norms: int = 0  # steps where it is; in float16 a step may be left out for its overflow
+    recent_clipped: int = 0  # of them, those that were clipped
+
+    def begin_report(self) -> None:
+        """Forget what has been reported."""
+        for one in fields(self):
+            if one.name.startswith("recent_"):
+                setattr(self, one.name, one.default)
 
 
 def save_checkpoint(path: Path, config_fingerprint: str, state: RunState, **parts: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """Plain validation loss, by which arms are compared: one-hot cross-entropy, teacher off, on fixed blocks.
 
+With it comes a look at the student itself, on the first of these blocks (diagnosis.py).
+
 B blocks   N positions of a batch   n positions of a chunk   V vocabulary   D width
 """
 
@@ -8,9 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from trainable.student.batches import Batch, eval_batches
+from trainable.student.batches import eval_batches
+from trainable.student.diagnosis import Diagnosis, diagnose
 from trainable.student.model import hidden_states, output_bias, output_matrix
 from trainable.student.output_layer import IGNORE_INDEX, cross_entropies, logits_buffer
 from trainable.student.ranks import ALONE, Ranks
@@ -20,21 +24,43 @@ from trainable.text.blocks import TokenBlocks
 class Evaluation(NamedTuple):
     loss: float  # nats per token
     standard_error: float  # over blocks; NaN for a single block
+    diagnosis: Diagnosis = Diagnosis()
 
 
 @torch.inference_mode()
 def evaluate(
-    model: LlamaForCausalLM, blocks: TokenBlocks, batch_blocks: int, autocast: torch.autocast, ranks: Ranks = ALONE
+    model: LlamaForCausalLM,
+    blocks: TokenBlocks,
+    batch_blocks: int,
+    autocast: torch.autocast,
+    ranks: Ranks = ALONE,
+    unigram_V: Tensor | None = None,
 ) -> Evaluation:
-    """Mean cross-entropy over all targets of `blocks`, with its standard error over blocks; the same on all ranks."""
+    """Mean cross-entropy over all targets of `blocks`, with its standard error over blocks; the same on all ranks.
+
+    Where `unigram_V` is given (log-probabilities for all output rows), the first rank has a diagnosis of the first
+    batch too.
+    """
     model.eval()
-    with autocast:
-        buffer_nxV = logits_buffer(output_matrix(model), batch_blocks * (blocks.ids_BxT.shape[1] - 1))
-        batches = eval_batches(blocks, batch_blocks, model.device, ranks)
-        losses_2xB = [_losses(model, batch, buffer_nxV) for batch in batches]
+    buffer_nxV: Tensor | None = None
+    found: list[Tensor] = []  # on the device: losses and counts of each batch, [2, B]
+    diagnosis: Tensor | None = None
+    output_VxD, bias_V = output_matrix(model), output_bias(model)
+    for batch in eval_batches(blocks, batch_blocks, model.device, ranks):
+        target_N = batch.target_BxT.flatten()
+        with autocast:
+            hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
+            if buffer_nxV is None:
+                buffer_nxV = logits_buffer(output_VxD, len(target_N))
+        loss_N = cross_entropies(hidden_NxD, output_VxD, target_N, buffer_nxV, bias_V)
+        loss_B = loss_N.view(batch.target_BxT.shape).sum(1)
+        found.append(torch.stack([loss_B.double(), (batch.target_BxT != IGNORE_INDEX).sum(1).double()]))
+        if unigram_V is not None and ranks.first and diagnosis is None:
+            diagnosis = diagnose(hidden_NxD, output_VxD, bias_V, target_N, unigram_V, buffer_nxV)
     model.train()
-    loss_B, count_B = np.concatenate(ranks.in_order([losses.cpu().numpy() for losses in losses_2xB]), axis=1)
-    return summarise(loss_B, count_B)
+    loss_B, count_B = np.concatenate(ranks.in_order([losses.cpu().numpy() for losses in found]), axis=1)
+    evaluation = summarise(loss_B, count_B)
+    return evaluation if diagnosis is None else evaluation._replace(diagnosis=Diagnosis(*diagnosis.tolist()))
 
 
 def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
@@ -45,12 +71,3 @@ def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
         return Evaluation(mean, math.nan)
     residual_B = loss_B - mean * count_B
     return Evaluation(mean, float(np.sqrt(blocks / (blocks - 1) * (residual_B**2).sum()) / tokens))
-
-
-def _losses(model: LlamaForCausalLM, batch: Batch, buffer_nxV: torch.Tensor) -> torch.Tensor:
-    """Summed loss of each block and its number of targets, [2, B], float64."""
-    hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
-    target_N, bias_V = batch.target_BxT.flatten(), output_bias(model)
-    loss_N = cross_entropies(hidden_NxD, output_matrix(model), target_N, buffer_nxV, bias_V)
-    loss_B = loss_N.view(batch.target_BxT.shape).sum(1)
-    return torch.stack([loss_B.double(), (batch.target_BxT != IGNORE_INDEX).sum(1).double()])

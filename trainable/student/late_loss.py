@@ -1,7 +1,7 @@
-"""The training loss of each step, read when it costs nothing: at once on a CPU, one step later on a GPU.
+"""Loss and gradient norm of each step, read when it costs nothing: at once on a CPU, one step later on a GPU.
 
-To read a step's loss at once, the host would wait until the GPU has done the step, and the GPU then for the host to
-prepare the next one. Read a step later, the loss is there and the GPU is busy. What is said of it does not change: its
+To read them at once, the host would wait until the GPU has done the step, and the GPU then for the host to
+prepare the next one. Read a step later, they are there and the GPU is busy. What is said of a loss does not change: its
 step's number, learning rate and teacher weight are kept beside it.
 """
 
@@ -28,7 +28,7 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass(frozen=True)
 class _Pending:
-    loss: Tensor  # on the host, but not there before `ready`
+    loss_and_norm: Tensor  # on the host, but not there before `ready`
     ready: torch.cuda.Event | None
     step: int
     lr: float
@@ -36,20 +36,23 @@ class _Pending:
 
 
 class StepLosses:
-    """Adds the loss of each step to `state.recent_loss` once it is read."""
+    """Books loss and gradient norm of each step in the `recent` fields of `state` once they are read."""
 
-    def __init__(self, state: RunState):
-        self._state = state
+    def __init__(self, state: RunState, clip_norm: float):
+        self._state, self._clip_norm = state, clip_norm
         self._pending: deque[_Pending] = deque()
 
-    def add(self, loss: Tensor, step: int, lr: float, weight: float) -> None:
-        """Book the mean loss of a step, nats per token; raises TrainingDiverged for one that was read and is none."""
-        ready = None
-        if loss.device.type == "cuda":
-            loss = torch.empty((), dtype=loss.dtype, pin_memory=True).copy_(loss, non_blocking=True)
+    def add(self, loss: Tensor, norm: Tensor, step: int, lr: float, weight: float) -> None:
+        """Book the mean loss of a step, nats per token, and the norm of its whole gradient before clipping.
+
+        Raises TrainingDiverged for a loss that was read and is no number.
+        """
+        ready, values = None, torch.stack([loss, norm])
+        if values.device.type == "cuda":
+            values = torch.empty(2, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
             ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record()
-        self._pending.append(_Pending(loss, ready, step, lr, weight))
+        self._pending.append(_Pending(values, ready, step, lr, weight))
         self._read(all_but=0 if ready is None else 1)
 
     def read_all(self) -> None:
@@ -61,8 +64,13 @@ class StepLosses:
             step = self._pending.popleft()
             if step.ready is not None:
                 step.ready.synchronize()
-            check_finite("training loss", loss := step.loss.item(), step.step, step.lr, step.weight)
+            loss, norm = step.loss_and_norm.tolist()
+            check_finite("training loss", loss, step.step, step.lr, step.weight)
             self._state.recent_loss += loss
+            if math.isfinite(norm):
+                self._state.recent_norm += norm
+                self._state.recent_norms += 1
+                self._state.recent_clipped += norm > self._clip_norm
 
 
 def check_finite(name: str, loss: float, step: int, lr: float, weight: float) -> None:

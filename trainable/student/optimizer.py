@@ -33,12 +33,13 @@ def update(
     scaler: torch.amp.GradScaler,
     lr: float,
     clip_norm: float,
-) -> None:
-    """Clip the gradients, step, and drop them."""
+) -> torch.Tensor:
+    """Clip the gradients, step, and drop them; return the norm of all of them before, which nothing waits for."""
     for group in optimizer.param_groups:
         group["lr"] = lr
     scaler.unscale_(optimizer)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
+    return norm

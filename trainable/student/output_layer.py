@@ -10,7 +10,7 @@ takes a target worth less than one, which is all the guided loss needs (trainabl
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -59,16 +59,29 @@ def cross_entropies(
     hidden_NxD: Tensor, output_VxD: Tensor, target_N: Tensor, buffer_nxV: Tensor, bias_V: Tensor | None = None
 ) -> Tensor:
     """Cross-entropy of each position, [N], in nats and without a gradient; 0 where the target is IGNORE_INDEX."""
-    low_NxD, low_VxD = hidden_NxD.to(buffer_nxV.dtype), output_VxD.to(buffer_nxV.dtype)
     target_Nx1 = target_N.clamp(min=0).unsqueeze(1)
-    losses = []
-    chunks = (torch.split(all_N, len(buffer_nxV)) for all_N in (low_NxD, target_Nx1))
-    for low_nxD, target_nx1 in zip(*chunks, strict=True):
+    chunks = log_probabilities(hidden_NxD, output_VxD, buffer_nxV, bias_V)
+    losses = [
+        -log_p_nxV.gather(1, target_nx1).squeeze(1)
+        for log_p_nxV, target_nx1 in zip(chunks, torch.split(target_Nx1, len(buffer_nxV)), strict=True)
+    ]
+    return torch.cat(losses) * (target_N != IGNORE_INDEX)
+
+
+@torch.no_grad()
+def log_probabilities(
+    hidden_NxD: Tensor, output_VxD: Tensor, buffer_nxV: Tensor, bias_V: Tensor | None
+) -> Iterator[Tensor]:
+    """Log-probabilities of all tokens, [n, V], a chunk of positions after the other; the next may overwrite the last.
+
+    The product is in the type of the buffer, all else in float32.
+    """
+    low_VxD = output_VxD.to(buffer_nxV.dtype)
+    for low_nxD in torch.split(hidden_NxD.to(buffer_nxV.dtype), len(buffer_nxV)):
         logits_nxV = torch.mm(low_nxD, low_VxD.t(), out=buffer_nxV[: len(low_nxD)]).float()
         if bias_V is not None:
             logits_nxV += bias_V
-        losses.append(-torch.log_softmax(logits_nxV, 1, out=logits_nxV).gather(1, target_nx1).squeeze(1))
-    return torch.cat(losses) * (target_N != IGNORE_INDEX)
+        yield torch.log_softmax(logits_nxV, 1, out=logits_nxV)
 
 
 def logits_buffer(output_VxD: Tensor, positions: int) -> Tensor:

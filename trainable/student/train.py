@@ -26,7 +26,7 @@ from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
 from trainable.student.late_loss import StepLosses, check_finite
 from trainable.student.memory import PeakMemory
-from trainable.student.model import build_model, hidden_states, output_bias, output_matrix
+from trainable.student.model import build_model, hidden_states, output_bias, output_matrix, over_output_rows
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.ranks import ALONE, Ranks
 from trainable.student.unigram import log_unigram
@@ -75,6 +75,7 @@ def train(
         seed=config.seed,
         unigram_V=unigram_V,
     ).to(device)
+    unigram_V = over_output_rows(unigram_V, len(output_matrix(model))).to(device)
     optimizer = make_optimizer(model, config.optimizer)
     teacher = make_teacher(config, data, device)
     run_id = fingerprint(identity(config))
@@ -90,7 +91,7 @@ def train(
         "nodes share.",
     )
 
-    losses = StepLosses(state)
+    losses = StepLosses(state, config.optimizer.clip_norm)
     while True:
         last = state.step == loop.steps
         if state.recent_steps and (last or state.step % loop.eval_every == 0):
@@ -117,12 +118,12 @@ def train(
         # --- evaluate, report ---
         if last or state.step % loop.eval_every == 0:
             started = time.perf_counter()
-            evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast, ranks)
+            evaluation = evaluate(model, data.eval, loop.eval_batch_blocks, autocast, ranks, unigram_V)
             state.eval_seconds += time.perf_counter() - started
             check_finite("validation loss", evaluation.loss, state.step, lr, weight)
             if ranks.first:
                 report(make_report(state, evaluation, weight, lr, memory))
-            state.recent_loss, state.recent_steps, state.recent_tokens, state.recent_seconds = 0.0, 0, 0, 0.0
+            state.begin_report()
         if last:
             return
 
@@ -133,8 +134,8 @@ def train(
         batches = [make_batch(data.train, ranks.share(numbers_B), device) for numbers_B in numbers_AxB]
         targets = count_targets(data.train, numbers_AxB.flatten())
         loss = backward(model, teacher, batches, targets, weight, autocast, scaler, ranks)
-        losses.add(loss, state.step, lr, weight)
-        update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
+        norm = update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
+        losses.add(loss, norm, state.step, lr, weight)
         count_step(state, targets, time.perf_counter() - started)
 
 
@@ -242,6 +243,11 @@ def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: floa
         names.TRAIN_LOSS: state.recent_loss / state.recent_steps if state.recent_steps else math.nan,
         names.TEACHER_WEIGHT: weight,
         names.LEARNING_RATE: lr,
+        names.GRAD_NORM: state.recent_norm / state.recent_norms if state.recent_norms else math.nan,
+        names.CLIPPED_SHARE: state.recent_clipped / state.recent_steps if state.recent_steps else math.nan,
+        names.OUTPUT_ENTROPY: evaluation.diagnosis.output_entropy,
+        names.HIDDEN_COSINE: evaluation.diagnosis.hidden_cosine,
+        names.UNIGRAM_KL: evaluation.diagnosis.unigram_kl,
         names.TOKENS: state.tokens,
         names.TOKENS_PER_SECOND: state.recent_tokens / state.recent_seconds if state.recent_seconds else math.nan,
         names.TRAIN_SECONDS: state.train_seconds,

@@ -11,6 +11,7 @@ from pathlib import Path
 from sweeps.engine.folder import FinishedTrial, RunFolder
 from sweeps.engine.specs.spec import Spec
 from trainable import names
+from trainable.config import TrialConfig
 from trainable.errors import InputError, require
 
 BEST = "best"
@@ -30,6 +31,11 @@ def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
     if run is not None and run.complete:
         chosen_trial(export, run)
         return
+    require(
+        not any(has_output_bias(config) for config in spec.configs()),
+        f"--export: students of study {spec.study} have an output bias, which transformers' Llama has no place for: "
+        "leave out model.output_bias, or export a trial without one when the run is complete.",
+    )
     if export.trial == BEST:
         return
     require(
@@ -65,7 +71,17 @@ def chosen_trial(export: Export, run: RunFolder) -> FinishedTrial:
             f"--export: trial {wanted} of run {run.address} has no checkpoint any more, for a run keeps that of its "
             "best trial alone: give best, or run again with --set loop.keep_checkpoint=true."
         )
+    require(
+        not has_output_bias(found.plan.config),
+        f"--export: trial {wanted} has an output bias (model.output_bias), which transformers' Llama has no place for: "
+        "name a trial without one.",
+    )
     return found
+
+
+def has_output_bias(config: TrialConfig) -> bool:
+    """Whether a trial's student has a part that no folder for transformers can hold."""
+    return config.model.output_bias != "none"
 
 
 def _check_target(folder: Path) -> None:

@@ -42,9 +42,10 @@ class GroupSearch:
         self._distributions = {key: p.distribution() for key, p in group.arm.space.items()}
         seed = zlib.crc32(f"{sweep.search_seed} {group.name}".encode())
         self._study = optuna.create_study(study_name=group.name, direction="maximize", sampler=_tpe(seed))
-        self._unasked = points(group.arm.space)
+        settings = points(group.arm.space)
         if sweep.search != "grid":
-            random.Random(seed).shuffle(self._unasked)
+            random.Random(seed).shuffle(settings)
+        self._unasked = {tuple(point.values()): point for point in settings}  # not yet proposed
         self._open: dict[str, optuna.Trial] = {}  # proposed, not ended
         self._told: set[str] = set()  # of the study: trials of one more rate are none of it
         self._more: list[Point] | None = None  # settings of one more rate; None until the search has ended
@@ -72,12 +73,12 @@ class GroupSearch:
             if plan.name not in self.records:
                 return self._open_trial(trial, Record(plan=plan))
             self._tell_again(trial, self.records[plan.name])
-        return self._begin(next(p for p in self._unasked if self._plan(p).name not in self.records))
+        return self._begin(next(iter(self._unasked.values())))
 
     def resume(self, record: Record) -> None:
         """Take over a trial of an earlier driver: ended, or to go on."""
         point = self.group.parameters(record.plan)
-        if point in self._unasked:
+        if tuple(point.values()) in self._unasked:
             self._open_trial(self._ask_for(point), record)
         else:
             self.records[record.plan.name] = record
@@ -137,6 +138,7 @@ class GroupSearch:
         return self._open_trial(self._ask_for(point), Record(plan=self._plan(point)))
 
     def _open_trial(self, trial: optuna.Trial, record: Record) -> TrialPlan:
+        del self._unasked[tuple(self.group.parameters(record.plan).values())]
         self._open[record.plan.name] = trial
         self._told.add(record.plan.name)
         self.records[record.plan.name] = record

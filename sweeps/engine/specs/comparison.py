@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any, ClassVar
 
 from sweeps.engine.specs.pairs import control_plan, paired_plan
-from sweeps.engine.specs.trial_names import NO_TEACHER, keys_of_units
+from sweeps.engine.specs.trial_names import keys_of_units
 from sweeps.engine.specs.workload import Workload
 from trainable import names
 from trainable.config import TrialConfig, flatten, from_dict, override, to_dict
@@ -98,12 +98,8 @@ class Comparison:
         return varied or flatten(self.base)[key] not in values
 
     def workloads(self) -> list[Workload]:
-        """Every trial to its end, those of one shape together."""
-        alike: dict[tuple[Any, ...], list[TrialConfig]] = {}
-        for config in self.configs():
-            guided = config.teacher.schedule != NO_TEACHER
-            alike.setdefault((config.model, config.loop, data_key(config), guided), []).append(config)
-        return [Workload(config=same[0], trials=len(same), steps=same[0].loop.steps) for same in alike.values()]
+        """Each trial, to its end."""
+        return [Workload(config=config, trials=1, steps=config.loop.steps) for config in self.configs()]
 
     def plan_lines(self) -> list[str]:
         """Lines of the plan: arms, units, cost."""

@@ -6,6 +6,7 @@ taken against the depth's reference control, one setting of the control's group:
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sweeps.engine.specs.arms import RATE, SearchArm
@@ -44,12 +45,12 @@ class Group:
 
         Distances are relative, summed over the keys, so that a rate and a number of steps count alike.
         """
-        space, settings = (self.control or self).arm.space, flatten(at_length(self.base, self.search_steps))
+        space = (self.control or self).arm.space
+        settings = flatten(at_length(self.base, self.search_steps))
 
         def distance(point: Point) -> float:
-            return float(
-                sum(abs(value - settings[key]) / max(abs(settings[key]), 1e-12) for key, value in point.items())
-            )
+            own: dict[str, float] = {key: settings[key] for key in point}
+            return sum((abs(point[key] - value) / max(abs(value), 1e-12) for key, value in own.items()), 0.0)
 
         return min(points(space), key=distance)
 
@@ -66,7 +67,7 @@ class Group:
             arm=self.arm.name,
         )
 
-    @property
+    @cached_property
     def reference_name(self) -> str:
         """Name of the depth's reference control."""
         assert self.control is None, "the control's group has the reference"
@@ -79,7 +80,8 @@ class Group:
         control: the claim of the control's group on that seed; None where this is the control's group.
         """
         whole = at_length(winner.config, self.base.loop.steps)
-        config = override(whole, {"seed": seed, "corpus.eval_half": REPORTING})
+        loop = {f"loop.{key}": getattr(self.base.loop, key) for key in ("eval_every", "checkpoint_every")}
+        config = override(whole, {**loop, "seed": seed, "corpus.eval_half": REPORTING})
         name = self._name(config)
         return TrialPlan(
             name=name,

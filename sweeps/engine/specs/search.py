@@ -110,9 +110,10 @@ class Sweep:
             yield from group.trial_names()
 
     def decides(self, key: str) -> bool:
-        """Whether the dotted key is searched or fixed by the arms, or has an option of the study."""
-        of_arms = any(key in arm.space or key in arm.changes for arm in self.arms)
-        return of_arms or key in ("model.layers", "seed", "corpus.eval_half")
+        """Whether every arm that reads the dotted key searches or fixes it, or the study has an option for it."""
+        readers = [arm for arm in self.arms if arm.has_teacher or not key.startswith("teacher.")]
+        by_arms = bool(readers) and all(key in arm.space or key in arm.changes for arm in readers)
+        return by_arms or key in ("model.layers", "seed", "corpus.eval_half")
 
     def workloads(self) -> list[Workload]:
         """Each group's searched trials, of which ASHA stops some, and its claims."""

@@ -70,10 +70,17 @@ class Range:
             return IntDistribution(values[0], values[-1], step=int(self.step))
         return FloatDistribution(values[0], values[-1], step=self.step)
 
+    def nearest(self, value: float) -> Any:
+        """The value of the grid that Optuna means, whose own arithmetic differs in the last digits."""
+        return self._value(round((value - self.low) / self.step))
+
     def grid(self) -> list[Any]:
         """All values of the parameter, in order."""
-        values = [self.low + i * self.step for i in range(self._last() + 1)]
-        return values if self._whole() else [round(v, 9) for v in values]
+        return [self._value(i) for i in range(self._last() + 1)]
+
+    def _value(self, index: int) -> Any:
+        value = self.low + index * self.step
+        return value if self._whole() else round(value, 9)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ Point = dict[str, Any]  # {dotted key: value}
 def snapped(space: Space, proposed: Mapping[str, Any]) -> Point:
     """The point of the space nearest to what a searcher proposes, which may lie between the levels of a parameter."""
     return {
-        key: parameter.nearest(proposed[key]) if isinstance(parameter, Levels) else proposed[key]
+        key: proposed[key] if isinstance(parameter, Choice) else parameter.nearest(proposed[key])
         for key, parameter in space.items()
     }
 
@@ -134,7 +141,10 @@ def from_description(tree: Mapping[str, list[Any]]) -> dict[str, Parameter]:
 
 def levels(values: Sequence[float]) -> Range | Levels:
     """The parameter that takes these numbers, smallest first: a range where they are evenly spaced."""
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"values {', '.join(map(str, values))} of a search space: give finite numbers.")
     if not values or list(values) != sorted(set(values)):
         raise InputError(f"values {', '.join(map(str, values))} of a search space: give each number once, ascending.")
-    even = Range(values[0], values[-1], round(values[1] - values[0], 9) if len(values) > 1 else 1)
-    return even if even.grid() == list(values) else Levels(tuple(values))
+    step = round(values[1] - values[0], 9) if len(values) > 1 else 1
+    evenly = [round(values[0] + i * step, 9) for i in range(len(values))]
+    return Range(values[0], values[-1], step) if step > 0 and evenly == list(values) else Levels(tuple(values))

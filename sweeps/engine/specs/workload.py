@@ -1,4 +1,4 @@
-"""How much a run trains, for predictions of its time: how many trials of one shape, and how long each is."""
+"""How much there is to compute in a run: how many trials of which settings, and how many steps of each are expected."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from trainable.config import TrialConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Trials that cost the same."""
+    """Trials that cost the same: they differ in nothing that shapes a step."""
 
-    config: TrialConfig  # of one of them
-    trials: float  # how many are expected
-    steps: float  # optimizer steps that each is expected to take
+    config: TrialConfig
+    trials: float  # how many of them; an expectation where a search chooses
+    steps: float  # optimizer steps that each is expected to run: fewer than loop.steps where ASHA stops some

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from trainable.errors import DamagedFile, InputError
-from trainable.record.cache import CACHE_VARIABLE, Manifest, built_once, check_cache, read_manifest
+from trainable.record.cache import (
+    CACHE_VARIABLE,
+    Manifest,
+    NotBuilt,
+    built_once,
+    check_cache,
+    only_what_is_built,
+    read_manifest,
+)
 from trainable.record.files import read_json, write_json
 
 
@@ -24,6 +32,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_whole_folder_is_not_built_again(folder: Path) -> None:
     assert built_once(folder, lambda _: pytest.fail("built again")) == read_manifest(folder)
+
+
+def test_who_asks_only_for_what_is_built_builds_nothing(folder: Path) -> None:
+    with only_what_is_built():
+        assert built_once(folder, lambda _: pytest.fail("built again")) == read_manifest(folder)
+        with pytest.raises(NotBuilt):
+            built_once(folder.with_name("other"), lambda _: pytest.fail("built"))
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["folder"]
+    assert built_once(folder.with_name("other"), build)["what"] == "data"
 
 
 @pytest.mark.parametrize("content", [b"dat", b"dada", None])

@@ -29,13 +29,25 @@ def test_it_is_the_loss_that_transformers_computes() -> None:
         assert evaluate(model, blocks_of(IDS_BxT), batch_blocks, OFF).loss == pytest.approx(expected, rel=1e-6)
 
 
+def test_it_is_the_loss_of_logits_with_their_bias() -> None:
+    unigram_V = torch.linspace(-9, -1, 50)
+    model = build_model(ModelConfig(output_bias="unigram"), vocab_size=50, context=16, seed=0, unigram_V=unigram_V)
+    ids = torch.from_numpy(IDS_BxT.astype(np.int64))
+    logits_NxV = model(input_ids=ids[:, :-1]).logits.flatten(0, 1)  # transformers adds the bias of its linear layer
+    expected = torch.nn.functional.cross_entropy(logits_NxV, ids[:, 1:].flatten()).item()
+    assert evaluate(model, blocks_of(IDS_BxT), 4, OFF).loss == pytest.approx(expected, rel=1e-6)
+    assert expected != pytest.approx(math.log(50), abs=0.5)
+
+
 @pytest.mark.parametrize("positions", [1, 7, 45])  # blocks have 15: some chunks end inside a block, some in another
 def test_chunks_of_positions_change_nothing(monkeypatch: pytest.MonkeyPatch, positions: int) -> None:
     model = build_model(ModelConfig(), vocab_size=50, context=16, seed=0)
     lengths_B = np.array([16, 3, 9, 16, 2, 16], np.int32)
-    whole = evaluate(model, blocks_of(IDS_BxT, lengths_B), 4, OFF)
+    blocks, unigram_V = blocks_of(IDS_BxT, lengths_B), torch.linspace(-9, -1, 50)
+    whole = evaluate(model, blocks, 4, OFF, unigram_V=unigram_V)
     monkeypatch.setitem(output_layer.CHUNK, "cpu", positions)
-    assert evaluate(model, blocks_of(IDS_BxT, lengths_B), 4, OFF) == pytest.approx(whole, rel=1e-6)
+    found = evaluate(model, blocks, 4, OFF, unigram_V=unigram_V)
+    assert (*found[:2], *found.diagnosis) == pytest.approx((*whole[:2], *whole.diagnosis), rel=1e-5)
 
 
 def test_in_low_precision_it_is_near() -> None:

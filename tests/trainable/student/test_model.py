@@ -1,6 +1,8 @@
 """The student: size, precision, seeds, and folders that do not fit."""
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from trainable.config import ModelConfig
+from trainable.config import ModelConfig, OptimizerConfig
 from trainable.errors import InputError
-from trainable.student.model import build_model, llama_config, output_matrix
+from trainable.student.model import build_model, llama_config, output_bias, output_matrix
+from trainable.student.optimizer import make_optimizer
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,34 @@ def tiny(seed: int) -> LlamaForCausalLM:
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert torch.equal(output_matrix(tiny(0)), output_matrix(tiny(0)))
     assert not torch.equal(output_matrix(tiny(0)), output_matrix(tiny(1)))
+
+
+def test_an_output_bias_is_at_first_the_unigram_and_all_other_weights_are_as_without_it() -> None:
+    unigram_V = torch.randn(300).log_softmax(0)
+    biased, plain = (
+        build_model(ModelConfig(output_bias=bias), vocab_size=300, context=16, seed=0, unigram_V=unigram_V)
+        for bias in ("unigram", "none")
+    )
+    assert output_bias(plain) is None
+    state = biased.state_dict()
+    assert torch.equal(state.pop("lm_head.bias"), unigram_V)
+    assert all(torch.equal(weight, plain.state_dict()[name]) for name, weight in state.items())
+    assert state.keys() == plain.state_dict().keys()
+
+
+def test_output_rows_that_stand_for_no_token_begin_without_mass(tmp_path: Path) -> None:
+    config = dataclasses.replace(folder(tmp_path), output_bias="unigram")
+    model = build_model(config, vocab_size=300, context=16, seed=0, unigram_V=torch.full((300,), -math.log(300)))
+    bias_V = output_bias(model)
+    assert bias_V is not None and bias_V.shape == (320,)
+    assert bias_V.exp()[300:].sum() < 1e-11
+
+
+def test_an_output_bias_does_not_decay() -> None:
+    unigram_V = torch.zeros(300)
+    model = build_model(ModelConfig(output_bias="unigram"), vocab_size=300, context=16, seed=0, unigram_V=unigram_V)
+    groups = make_optimizer(model, OptimizerConfig(weight_decay=0.1)).param_groups
+    assert [group["weight_decay"] for group in groups if any(p is output_bias(model) for p in group["params"])] == [0.0]
 
 
 def test_building_a_model_leaves_the_global_random_state_alone() -> None:

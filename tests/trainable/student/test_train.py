@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_corpus import small_config
+from transformers import LlamaForCausalLM
 
 from trainable import names
 from trainable.config import TrialConfig, override
@@ -25,13 +27,16 @@ from trainable.errors import InputError
 from trainable.prepare import prepare_run
 from trainable.student.batches import count_targets, make_batch, step_numbers
 from trainable.student.checkpoint import RunState
+from trainable.student.evaluate import evaluate
 from trainable.student.late_loss import StepLosses, TrainingDiverged
 from trainable.student.model import build_model
 from trainable.student.optimizer import make_optimizer, update
 from trainable.student.train import RunData, backward, make_teacher, train
+from trainable.student.unigram import log_unigram
 
 GOLDEN = Path(__file__).parent / "golden" / "curves.json"
 LINEAR = {"teacher.schedule": "linear", "teacher.steps": 12, "teacher.min_weight": 0.1}
+FREE = {"optimizer.clip_norm": 1e9}
 TIMES = {names.TRAIN_SECONDS, names.EVAL_SECONDS, names.TOKENS_PER_SECOND, names.TIMESTAMP, names.PEAK_MEMORY_MIB}
 Reports = list[dict[str, Any]]
 
@@ -77,7 +82,9 @@ def same(ours: Reports, theirs: Reports) -> bool:
 
 
 @pytest.mark.parametrize("killed_at", [5, 10, 15, 20])
-@pytest.mark.parametrize("changes", [{}, LINEAR, {**LINEAR, "loop.accumulation": 2, "loop.batch_blocks": 2}])
+@pytest.mark.parametrize(
+    "changes", [{}, LINEAR, {**LINEAR, "loop.accumulation": 2, "loop.batch_blocks": 2, "model.output_bias": "unigram"}]
+)
 def test_interrupted_and_resumed_equals_uninterrupted(
     small: tuple[TrialConfig, RunData], tmp_path: Path, changes: Mapping[str, Any], killed_at: int
 ) -> None:
@@ -170,9 +177,16 @@ def test_a_teacher_whose_weight_is_0_throughout_is_a_control(small: tuple[TrialC
     assert same(reports_of(config, silent_data), whole), "a control does not look at the table"
 
 
+def model_of(config: TrialConfig, data: RunData) -> LlamaForCausalLM:
+    unigram_V, size = log_unigram(data.train), data.train.vocab_size
+    return build_model(
+        config.model, vocab_size=size, context=config.tokens.context, seed=config.seed, unigram_V=unigram_V
+    )
+
+
 def step_gradients(config: TrialConfig, data: RunData, weight: float) -> tuple[float, list[torch.Tensor]]:
     """Loss and gradients of one step of two micro-batches."""
-    model = build_model(config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=0)
+    model = model_of(config, data)
     numbers_AxB = step_numbers(data.train, 0, override(config, {"loop.accumulation": 2}).loop, seed=0)
     batches = [make_batch(data.train, numbers_B, torch.device("cpu")) for numbers_B in numbers_AxB]
     off, scaler = torch.autocast("cpu", enabled=False), torch.amp.GradScaler("cpu", enabled=False)
@@ -182,6 +196,40 @@ def step_gradients(config: TrialConfig, data: RunData, weight: float) -> tuple[f
     gradients = [parameter.grad for parameter in model.parameters()]
     assert all(gradient is not None for gradient in gradients)
     return loss, [gradient for gradient in gradients if gradient is not None]
+
+
+def test_a_student_with_a_unigram_bias_begins_near_the_unigrams_loss_and_learns_on(
+    small: tuple[TrialConfig, RunData],
+) -> None:
+    config, data = override(small[0], {**LINEAR, "model.output_bias": "unigram"}), small[1]
+    unigram_V = log_unigram(data.train)
+    ids_N = torch.from_numpy(data.eval.ids_BxT[:, 1:].astype("int64")).flatten()
+    reports, plain = reports_of(config, data), reports_of(small[0], data)
+    assert reports[0][names.EVAL_LOSS] == pytest.approx(-unigram_V[ids_N].mean().item(), abs=0.05)
+    assert plain[0][names.EVAL_LOSS] > reports[0][names.EVAL_LOSS] + 0.5
+    assert reports[-1][names.EVAL_LOSS] < reports[0][names.EVAL_LOSS] - 0.5
+
+
+def test_the_gradients_of_a_guided_student_with_a_bias_are_those_of_the_dense_target(
+    small: tuple[TrialConfig, RunData],
+) -> None:
+    """The whole step: two micro-batches, the bias in the loss and in what the teacher expects."""
+    config, data = override(small[0], {**LINEAR, "model.output_bias": "unigram"}), small[1]
+    _, gradients = step_gradients(config, data, 0.6)
+    model = model_of(config, data)
+    more = override(config, {"loop.accumulation": 2})
+    chosen_B = step_numbers(data.train, 0, more.loop, 0).flatten()
+    blocks = torch.from_numpy(data.train.ids_BxT[chosen_B].astype("int64"))
+    assert data.table is not None
+    soft_VxV = torch.from_numpy(np.array([data.table.row(c) for c in range(data.table.vocab_size)])).float()
+    context_N, target_N = blocks[:, :-1].flatten(), blocks[:, 1:].flatten()
+    target_NxV = 0.6 * soft_VxV[context_N] + 0.4 * torch.nn.functional.one_hot(target_N, len(soft_VxV))
+    torch.nn.functional.cross_entropy(model(input_ids=blocks[:, :-1]).logits.flatten(0, 1), target_NxV).backward()
+    expected = [parameter.grad for parameter in model.parameters()]
+    assert len(expected) == len(gradients)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert theirs is not None
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.3, 0.0])
@@ -204,6 +252,47 @@ def test_the_training_loss_of_a_ramp_is_the_scaled_one(small: tuple[TrialConfig,
     reports = reports_of(ramp, small[1])
     assert [r[names.TRAIN_LOSS] for r in reports[1:3]] == pytest.approx([0, reports[0][names.EVAL_LOSS] / 12], abs=0.05)
     assert reports[1][names.TRAIN_LOSS] == 0 and reports[-1][names.EVAL_LOSS] < reports[0][names.EVAL_LOSS] - 1
+
+
+@pytest.mark.parametrize("changes", [{}, LINEAR, {"model.output_bias": "unigram"}])
+def test_gradient_norm_and_clipped_share_are_those_of_the_steps_since_the_last_report(
+    small: tuple[TrialConfig, RunData], changes: dict[str, Any]
+) -> None:
+    config, data = override(small[0], {**changes, "optimizer.clip_norm": 1e-3, "loop.accumulation": 2}), small[1]
+    every_step = override(config, {"loop.eval_every": 1, "loop.checkpoint_every": 20})
+    single = reports_of(every_step, data)
+    _, gradients = step_gradients(config, data, 1.0 if changes is LINEAR else 0.0)
+    norm = math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients))
+    assert single[1][names.GRAD_NORM] == pytest.approx(norm, rel=1e-5)
+    assert single[1][names.CLIPPED_SHARE] == 1.0
+    assert math.isnan(single[0][names.GRAD_NORM]) and math.isnan(single[0][names.CLIPPED_SHARE])
+
+    norms = sorted(report[names.GRAD_NORM] for report in reports_of(override(every_step, FREE), data)[1:6])
+    between = override(config, {"optimizer.clip_norm": (norms[1] + norms[2]) / 2})
+    free = reports_of(override(config, FREE), data)
+    assert free[1][names.GRAD_NORM] == pytest.approx(sum(norms) / 5, rel=1e-5)
+    assert free[1][names.CLIPPED_SHARE] == 0.0
+    assert 0 < reports_of(between, data)[1][names.CLIPPED_SHARE] < 1
+
+
+def test_a_norm_that_overflowed_is_left_out_of_the_mean() -> None:
+    """In float16 the scaler leaves such a step out too."""
+    losses = StepLosses(state := RunState(), clip_norm=1.0)
+    for step, norm in enumerate([0.5, math.inf, 1.5, 4.0]):
+        losses.add(torch.tensor(5.0), torch.tensor(norm), step, 1e-3, 0.0)
+    assert (state.recent_norm, state.recent_norms, state.recent_clipped, state.recent_loss) == (6.0, 3, 2, 20.0)
+    state.begin_report()
+    assert state == RunState()
+
+
+def test_the_diagnosis_of_a_report_is_that_of_the_validation_blocks(small: tuple[TrialConfig, RunData]) -> None:
+    config, data = small
+    first, *_, last = reports_of(config, data)
+    off, unigram_V = torch.autocast("cpu", enabled=False), log_unigram(data.train)
+    expected = evaluate(model_of(config, data), data.eval, config.loop.eval_batch_blocks, off, unigram_V=unigram_V)
+    columns = (names.OUTPUT_ENTROPY, names.HIDDEN_COSINE, names.UNIGRAM_KL)
+    assert tuple(first[column] for column in columns) == expected.diagnosis
+    assert last[names.OUTPUT_ENTROPY] < first[names.OUTPUT_ENTROPY] - 1, "it has become sure of something"
 
 
 def test_the_published_packing_trains_with_its_padding_left_out(tmp_path: Path) -> None:
@@ -260,16 +349,16 @@ def test_a_gpu_trains_the_same_curve_to_its_precision(small: tuple[TrialConfig, 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 @pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], weight: float) -> None:
-    config, data = override(small[0], {"loop.device": "cuda", "loop.precision": "bfloat16", **LINEAR}), small[1]
+@pytest.mark.parametrize("bias", ["none", "unigram"])
+def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], weight: float, bias: str) -> None:
+    changes = {"loop.device": "cuda", "loop.precision": "bfloat16", "model.output_bias": bias, **LINEAR}
+    config, data = override(small[0], changes), small[1]
     device = torch.device("cuda")
-    model = build_model(config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=0).to(
-        device
-    )
+    model = model_of(config, data).to(device)
     optimizer = make_optimizer(model, config.optimizer)
     teacher, scaler = make_teacher(config, data, device), torch.amp.GradScaler("cuda", enabled=False)
     state = RunState()
-    losses = StepLosses(state)
+    losses = StepLosses(state, config.optimizer.clip_norm)
 
     def step() -> None:
         numbers_AxB = step_numbers(data.train, state.step, config.loop, seed=0)
@@ -277,8 +366,8 @@ def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], 
         autocast = torch.autocast("cuda", torch.bfloat16)
         targets = count_targets(data.train, numbers_AxB.flatten())
         loss = backward(model, teacher, batches, targets, weight, autocast, scaler)
-        losses.add(loss, state.step, 1e-3, weight)
-        update(model, optimizer, scaler, 1e-3, config.optimizer.clip_norm)
+        norm = update(model, optimizer, scaler, 1e-3, config.optimizer.clip_norm)
+        losses.add(loss, norm, state.step, 1e-3, weight)
         state.step += 1
 
     step()  # compiles, and makes the optimizer's state

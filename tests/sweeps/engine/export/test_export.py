@@ -37,12 +37,14 @@ from sweeps.engine.export.model_folder import (
     write_model_folder,
 )
 from sweeps.engine.folder import FinishedTrial, RunFolder
+from sweeps.engine.specs.comparison import Comparison
 from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
-from trainable.config import identity, override
+from trainable.config import TrialConfig, identity, override
 from trainable.errors import InputError
+from trainable.plan import TrialPlan
 from trainable.prepare import prepare_run
-from trainable.record.files import fingerprint
+from trainable.record.files import fingerprint, write_json
 from trainable.record.ledger import append_row, read_reports
 from trainable.student.checkpoint import RunState, save_checkpoint
 from trainable.text.tokenizer.tokenizer import TextTokenizer, given_tokenizer, load_tokenizer
@@ -220,6 +222,23 @@ def test_a_trial_other_than_the_best_is_promised_only_where_checkpoints_are_kept
     else:
         with pytest.raises(InputError, match="keeps the checkpoint of its best trial alone"):
             check_export(export, sweep, None)
+
+
+def test_a_student_with_an_output_bias_is_refused_before_it_is_trained_and_after(tmp_path: Path) -> None:
+    base = override(TrialConfig(), {"model.output_bias": "unigram", "loop.keep_checkpoint": True})
+    plan = TrialPlan(name="none-s0", role=names.CONTROL, control="none-s0", config=base)
+    study = Comparison(study="some", question="Which?", base=base, plans=(plan,))
+    for trial in (BEST, "none-s0"):
+        with pytest.raises(InputError, match=r"students of study some have an output bias, which .* leave out model\."):
+            check_export(Export(trial, tmp_path / "new"), study, None)
+    run = RunFolder.open(comparison(tmp_path / "run"))
+    best = run.finished()[0].plan
+    checkpoint(run, best.name)
+    assert chosen_trial(Export(BEST, tmp_path / "new"), run).plan == best
+    biased = replace(best, config=override(best.config, {"model.output_bias": "unigram"}))
+    write_json(run.trial(best.name) / names.TRIAL_FILE, biased.to_dict())
+    with pytest.raises(InputError, match=rf"trial {re.escape(best.name)} has an output bias .*: name a trial without"):
+        chosen_trial(Export(BEST, tmp_path / "new"), run)
 
 
 # ---- the folder ----------------------------------------------------------------------------------------------------

@@ -1,116 +1,158 @@
-"""ASHA within each depth: who is judged, when, by whom, once; and the same after a restart."""
+"""ASHA within each group: who is judged, when, by whom, once; and the same after a restart."""
 
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sweep_specs import small_sweep
+from sweep_specs import small_arms, small_sweep
 
-from sweeps.engine.order.asha import DepthAsha
-from sweeps.engine.specs.pairs import control_plan
-from sweeps.engine.specs.search import AshaSpec, guided_plan
+from sweeps.engine.order.asha import GroupAsha
+from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.space import Range, points
 from trainable import names
+from trainable.plan import TrialPlan
 from trainable.record.ledger import read_lines
 from trainable.record.run_files import RunFiles
 
 GO, STOP = "CONTINUE", "STOP"
-SWEEP = small_sweep()
-LINEAR = {"teacher.schedule": "linear", "teacher.steps": 20}
+STEPS = 160  # rungs at 20, 40, 80
+SWEEP = small_sweep({"loop.steps": STEPS}, arms=small_arms(teacher__steps=Range(10, STEPS, 10)))
+GROUPS = {group.key: group for group in SWEEP.groups}
+CONTROL = GROUPS[1, "control"]
 
 
-def asha(folder: Path, steps: int = 160) -> DepthAsha:
-    return DepthAsha(AshaSpec(grace_period=20), steps, RunFiles(folder))
+def asha(folder: Path) -> GroupAsha:
+    return GroupAsha(AshaSpec(grace_period=20), STEPS, RunFiles(folder))
 
 
-def report(scheduler: DepthAsha, role: str, step: int, gain: float, floor: float = 0.0) -> str:
-    """What the scheduler says to a report of a trial of that role."""
-    plan = guided_plan(SWEEP.base, role, LINEAR | {"teacher.min_weight": floor})
-    if role == names.CONTROL:
-        plan = control_plan(SWEEP.base)
+def plans(arm: str = "bigram", layers: int = 1, ends: int = 10) -> Iterator[TrialPlan]:
+    """Different searched trials of a group whose schedules end at that step."""
+    group = GROUPS[layers, arm]
+    settings = (point for point in points(group.arm.space) if point["teacher.steps"] == ends)
+    return map(group.search_plan, settings)
+
+
+def report(scheduler: GroupAsha, plan: TrialPlan, step: int, gain: float) -> str:
+    """What the scheduler says to a report of a trial."""
     trial: Any = SimpleNamespace(config={"plan": plan.to_dict()})
     return scheduler.on_trial_result(None, trial, {names.STEP: step, names.GAIN: gain})
 
 
+def recorded(folder: Path) -> list[tuple[str, int]]:
+    """(trial, rung) of all that was judged."""
+    return [(row["trial"], row[names.STEP]) for row in read_lines(folder / names.RUNGS_FILE)]
+
+
 def test_first_arrival_at_a_rung_goes_on_whatever_its_gain(tmp_path: Path) -> None:
-    scheduler = asha(tmp_path)
-    assert scheduler.judge("a", 1, 20, -9.0) == GO
-    assert scheduler.judge("a", 1, 40, -9.0) == GO
+    scheduler, plan = asha(tmp_path), next(plans())
+    assert report(scheduler, plan, 20, -9.0) == GO
+    assert report(scheduler, plan, 40, -9.0) == GO
 
 
 def test_trial_below_the_median_of_its_rung_is_stopped(tmp_path: Path) -> None:
-    scheduler = asha(tmp_path)
-    decisions = [scheduler.judge(name, 1, 20, gain) for name, gain in [("a", 0.2), ("b", 0.4), ("c", 0.1), ("d", 0.5)]]
+    scheduler, arrivals = asha(tmp_path), list(plans())[:4]
+    decisions = [report(scheduler, plan, 20, gain) for plan, gain in zip(arrivals, [0.2, 0.4, 0.1, 0.5], strict=True)]
     assert decisions == [GO, GO, STOP, GO]
-    assert [name for name in "abcd" if scheduler.has_stopped(name)] == ["c"]
+    assert [plan for plan in arrivals if scheduler.has_stopped(plan.name)] == [arrivals[2]]
 
 
-def test_depths_are_ranked_apart(tmp_path: Path) -> None:
-    scheduler = asha(tmp_path)
-    for name, gain in [("a", 0.8), ("b", 0.9)]:
-        scheduler.judge(name, 1, 20, gain)
-    assert scheduler.judge("shallow", 1, 20, 0.1) == STOP
-    assert scheduler.judge("deep", 2, 20, 0.1) == GO
-    assert scheduler.judge("deeper", 2, 20, 0.2) == GO
+@pytest.mark.parametrize("other", [("bigram", 2), ("uniform", 1)])
+def test_groups_are_ranked_apart(tmp_path: Path, other: tuple[str, int]) -> None:
+    scheduler, own, others = asha(tmp_path), plans(), plans(*other)
+    for gain in (0.8, 0.9):
+        assert report(scheduler, next(own), 20, gain) == GO
+    assert report(scheduler, next(own), 20, 0.1) == STOP
+    assert report(scheduler, next(others), 20, 0.1) == GO
+    assert report(scheduler, next(others), 20, 0.2) == GO
+
+
+@pytest.mark.parametrize(("ends", "judged"), [(20, [20, 40, 80]), (30, [40, 80]), (80, [80]), (90, []), (160, [])])
+def test_a_trial_is_judged_only_at_rungs_at_or_after_its_own_schedules_end(
+    tmp_path: Path, ends: int, judged: list[int]
+) -> None:
+    scheduler, plan = asha(tmp_path), next(plans(ends=ends))
+    for step in range(0, STEPS + 1, 10):
+        assert report(scheduler, plan, step, 0.5) == GO
+    assert recorded(tmp_path) == [(plan.name, rung) for rung in judged]
+
+
+def test_a_trial_is_judged_only_against_those_whose_schedules_have_ended(tmp_path: Path) -> None:
+    """Trials ahead while their teacher is on count at no rung before its end."""
+    scheduler, ended = asha(tmp_path), plans(ends=20)
+    for teaching in list(plans(ends=30))[:4]:
+        assert report(scheduler, teaching, 20, 9.0) == GO
+    assert report(scheduler, next(ended), 20, 0.1) == GO
+    assert report(scheduler, next(ended), 20, 0.2) == GO
+    for caught_up in list(plans(ends=30))[:4]:
+        report(scheduler, caught_up, 40, 9.0)
+    assert report(scheduler, next(ended), 40, 0.1) == STOP
 
 
 def test_decision_is_taken_once_and_repeated(tmp_path: Path) -> None:
-    scheduler = asha(tmp_path)
-    scheduler.judge("a", 1, 20, 0.5)
-    assert scheduler.judge("b", 1, 20, 0.1) == STOP
-    assert scheduler.judge("b", 1, 20, 9.0) == STOP
-    assert scheduler.judge("a", 1, 20, -9.0) == GO
+    scheduler, (first, second, *_) = asha(tmp_path), plans()
+    report(scheduler, first, 20, 0.5)
+    assert report(scheduler, second, 20, 0.1) == STOP
+    assert report(scheduler, second, 20, 9.0) == STOP
+    assert report(scheduler, first, 20, -9.0) == GO
     assert [row["gain"] for row in read_lines(tmp_path / names.RUNGS_FILE)] == [0.5, 0.1]
 
 
-@pytest.mark.parametrize("role", [names.CONTROL, names.CONFIRM])
-def test_controls_and_confirmations_are_never_judged(tmp_path: Path, role: str) -> None:
+def test_reference_control_is_ranked_with_its_group_and_never_stopped(tmp_path: Path) -> None:
     scheduler = asha(tmp_path)
-    scheduler.judge("a", 1, 20, 0.5)
-    assert report(scheduler, role, 20, -9.0) == GO
-    assert len(read_lines(tmp_path / names.RUNGS_FILE)) == 1
+    other, worse = (CONTROL.search_plan(point) for point in points(CONTROL.arm.space)[:2])
+    reference = CONTROL.search_plan(CONTROL.reference)
+    assert (reference.role, other.role, worse.role) == (names.CONTROL, names.SEARCH, names.SEARCH)
+    assert report(scheduler, other, 20, 0.4) == GO
+    assert report(scheduler, reference, 20, 0.0) == GO, "it is below the cutoff of 0.4"
+    assert recorded(tmp_path) == [(other.name, 20), (reference.name, 20)]
+    assert report(scheduler, worse, 20, 0.1) == STOP, "the cutoff is between those two, at 0.2"
 
 
-def test_search_trial_is_judged_by_its_report_at_a_rung(tmp_path: Path) -> None:
-    scheduler = asha(tmp_path)
-    scheduler.judge("a", 1, 20, 0.5)
-    assert report(scheduler, names.SEARCH, 20, 0.1) == STOP
+def test_claims_are_never_judged(tmp_path: Path) -> None:
+    scheduler, (first, second, *_) = asha(tmp_path), plans()
+    own = CONTROL.claim_plan(CONTROL.search_plan(CONTROL.reference), 1, None)
+    report(scheduler, first, 20, 0.5)
+    for claim in (own, GROUPS[1, "bigram"].claim_plan(second, 1, own)):
+        assert report(scheduler, claim, 20, -9.0) == GO
+    assert recorded(tmp_path) == [(first.name, 20)]
 
 
 @pytest.mark.parametrize("step", [0, 10, 30, 50, 160])
 def test_reports_between_rungs_or_at_the_end_are_not_judged_and_fill_no_rung(tmp_path: Path, step: int) -> None:
-    scheduler = asha(tmp_path)
+    scheduler, (first, second, *_) = asha(tmp_path), plans()
     for rung in (20, 40, 80):
-        scheduler.judge("a", 1, rung, 0.5)
-    assert report(scheduler, names.SEARCH, step, -9.0) == GO
-    assert len(read_lines(tmp_path / names.RUNGS_FILE)) == 3
+        report(scheduler, first, rung, 0.5)
+    assert report(scheduler, second, step, -9.0) == GO
+    assert len(recorded(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("gain", [math.nan, math.inf, -math.inf])
 def test_gain_that_is_no_number_is_not_recorded(tmp_path: Path, gain: float) -> None:
-    scheduler = asha(tmp_path)
-    report(scheduler, names.SEARCH, 20, gain)
-    assert read_lines(tmp_path / names.RUNGS_FILE) == []
+    report(asha(tmp_path), next(plans()), 20, gain)
+    assert recorded(tmp_path) == []
 
 
 def test_restart_at_any_point_equals_no_restart(tmp_path: Path) -> None:
     rng = random.Random(0)
-    arrivals = [(f"t{i}", 1 + i % 2, rung, rng.gauss(0, 1)) for i in range(20) for rung in (20, 40)]
+    groups = [list(plans(arm, layers))[:6] for arm in ("bigram", "uniform") for layers in (1, 2)]
+    arrivals = [(plan, rung, rng.gauss(0, 1)) for group in groups for plan in group[:5] for rung in (20, 40)]
     rng.shuffle(arrivals)
     (tmp_path / "whole").mkdir()
     straight = asha(tmp_path / "whole")
-    expected = [straight.judge(*arrival) for arrival in arrivals]
+    expected = [report(straight, *arrival) for arrival in arrivals]
     assert {GO, STOP} == set(expected)
     for cut in range(0, len(arrivals), 3):
         folder = tmp_path / str(cut)
         folder.mkdir()
         first = asha(folder)
-        before = [first.judge(*arrival) for arrival in arrivals[:cut]]
+        before = [report(first, *arrival) for arrival in arrivals[:cut]]
         second = asha(folder)
-        assert before + [second.judge(*arrival) for arrival in arrivals[cut:]] == expected
-        lost = {arrival[0] for arrival, decision in zip(arrivals[:cut], before, strict=True) if decision == STOP}
+        assert before + [report(second, *arrival) for arrival in arrivals[cut:]] == expected
+        lost = {arrival[0].name for arrival, decision in zip(arrivals[:cut], before, strict=True) if decision == STOP}
         third = asha(folder)
-        assert {name for name, *_ in arrivals if third.has_stopped(name)} >= lost
-        assert all(third.judge(*arrival) == STOP for arrival in arrivals[:cut] if arrival[0] in lost)
+        assert {plan.name for plan, *_ in arrivals if third.has_stopped(plan.name)} >= lost
+        assert all(report(third, *arrival) == STOP for arrival in arrivals[:cut] if arrival[0].name in lost)

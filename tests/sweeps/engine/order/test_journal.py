@@ -12,15 +12,25 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from sweep_specs import SimulatedTune, new_run, small_sweep
+from sweep_specs import SimulatedTune, made_up_loss, new_run, small_arms, small_sweep
 
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.specs.space import Choice, Range
+from sweeps.engine.specs.space import levels
 from trainable import names
+from trainable.config import flatten
+from trainable.plan import TrialPlan
 
-STOPPED, FAILED = "linear-T10-min0-L1-s0", "step-T10-min0-L2-s0"
-SPACE = {"teacher.schedule": Choice(("linear", "step")), "teacher.steps": Range(10, 20, 10)}
-SWEEP: dict[str, Any] = {"search": "grid", "num_samples": 4, "confirm_seeds": (), "space": SPACE}
+STOPPED, FAILED = "bigram-linear-T10-min0-lr0.009-L1-s0", "bigram-exponential-T10-min0-lr0.003-L2-s0"
+ARMS = small_arms(optimizer__lr=levels([0.003, 0.009]))[::2]
+SWEEP: dict[str, Any] = {"search": "grid", "arms": ARMS, "extend_rates": True}
+STUDIES = [f"study run depth {layers} {arm}" for layers in (1, 2) for arm in ("control", "bigram")]
+
+
+def best_at_an_end(plan: TrialPlan, step: int) -> float:
+    """The made-up loss, but that the bigram teacher does best at the highest of its rates."""
+    return made_up_loss(plan, step) - (plan.arm == "bigram") * 30 * plan.config.optimizer.lr
+
+
 Told = dict[str, dict[str, tuple[TrialState, Any, Any]]]
 
 
@@ -33,10 +43,12 @@ def no_fsync() -> Any:
 
 
 def simulated(folder: Path) -> SimulatedTune:
-    """A grid over two depths, in which one trial is stopped by ASHA and one diverges."""
+    """Grids at two depths, in which one trial is stopped by ASHA, one diverges, and one more rate is searched."""
     sweep = small_sweep(**SWEEP)
     run = new_run(folder / "study" / "run", sweep)
-    return SimulatedTune(folder=run, sweep=sweep, stopped={STOPPED: 20}, failing=frozenset({FAILED}))
+    return SimulatedTune(
+        folder=run, sweep=sweep, loss=best_at_an_end, stopped={STOPPED: 20}, failing=frozenset({FAILED})
+    )
 
 
 def journal(folder: Path) -> Path:
@@ -68,35 +80,39 @@ def copy(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "copy"))
 
 
-def test_optuna_loads_a_study_for_each_depth_with_the_states_and_gains_of_the_ledgers(whole: Path) -> None:
-    studies = told(whole)
+def test_optuna_loads_a_study_for_each_group_with_the_states_and_gains_of_the_ledgers(whole: Path) -> None:
+    """Also of the trials of one more rate, which lies beyond the range that was searched; and of no claim."""
+    studies, rates = told(whole), set()
     expected = {names.FINISHED: TrialState.COMPLETE, names.STOPPED: TrialState.PRUNED, names.FAILED: TrialState.FAIL}
     for plan, state, reports in RunFolder.open(whole / "study" / "run").trials():
-        if plan.role == names.SEARCH:
-            found, value, params = studies[f"study run depth {plan.config.model.layers}"].pop(plan.name)
+        if plan.config.seed == 0:
+            found, value, params = studies[f"study run depth {plan.config.model.layers} {plan.arm}"].pop(plan.name)
             assert found == expected[state]
             assert value == (reports[-1][names.GAIN] if state == names.FINISHED else None)
-            teacher = plan.config.teacher
-            assert params == {"teacher.schedule": teacher.schedule, "teacher.steps": teacher.steps}
-    assert studies == {"study run depth 1": {}, "study run depth 2": {}}, "more than the ledgers tell"
+            settings = flatten(plan.config)
+            arm = next(arm for arm in ARMS if arm.name == plan.arm)
+            assert params == {key: settings[key] for key in arm.space}
+            rates.add((plan.arm, params["optimizer.lr"]))
+    assert studies == {name: {} for name in STUDIES}, "more than the ledgers tell"
+    assert ("bigram", 0.027) in rates and ("control", 0.027) not in rates
 
 
 def test_stopped_and_failed_trials_are_told_as_what_they_are(whole: Path) -> None:
     studies = told(whole)
-    assert studies["study run depth 1"][STOPPED][0] == TrialState.PRUNED
-    assert studies["study run depth 2"][FAILED][0] == TrialState.FAIL
+    assert studies["study run depth 1 bigram"][STOPPED][0] == TrialState.PRUNED
+    assert studies["study run depth 2 bigram"][FAILED][0] == TrialState.FAIL
 
 
 def test_the_dashboard_is_told_what_is_maximised_and_when_each_trial_ran(whole: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(journal(whole))))
-    study = optuna.load_study(study_name="study run depth 1", storage=storage)
+    study = optuna.load_study(study_name="study run depth 1 bigram", storage=storage)
     assert study.metric_names == [names.GAIN]
     ran = {trial.user_attrs["trial"]: trial.duration for trial in study.trials}
     assert ran.pop(STOPPED) == timedelta(seconds=20)
-    assert len(ran) == 3 and set(ran.values()) == {timedelta(seconds=40)}
+    assert len(ran) == 7 + 4 and set(ran.values()) == {timedelta(seconds=40)}
 
 
-@pytest.mark.parametrize("events", [3, 25, 40])
+@pytest.mark.parametrize("events", [3, 60, 130, 150, 170])
 def test_a_resumed_run_tells_each_trial_once(tmp_path: Path, whole: Path, events: int) -> None:
     simulated(tmp_path).run(events)
     simulated(tmp_path).run()
@@ -106,7 +122,7 @@ def test_a_resumed_run_tells_each_trial_once(tmp_path: Path, whole: Path, events
 def test_the_journal_of_a_running_sweep_has_what_has_ended(tmp_path: Path) -> None:
     tune = simulated(tmp_path)
     tune.run(30)
-    ended = {p.name for p, state, _ in tune.folder.trials() if p.role == names.SEARCH and state != names.RUNNING}
+    ended = {p.name for p, state, _ in tune.folder.trials() if p.config.seed == 0 and state != names.RUNNING}
     assert {name for trials in told(tmp_path).values() for name in trials} == ended != set()
 
 
@@ -153,7 +169,7 @@ def test_the_lock_of_a_killed_driver_does_not_hold_up_the_next(copy: Path, whole
 
 def test_what_a_person_noted_in_the_dashboard_is_kept_on_resumption(copy: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(journal(copy))))
-    optuna.load_study(study_name="study run depth 1", storage=storage).set_user_attr("note", "look here")
+    optuna.load_study(study_name="study run depth 1 bigram", storage=storage).set_user_attr("note", "look here")
     simulated(copy).run()
     assert "look here" in journal(copy).read_text()
 
@@ -163,6 +179,6 @@ def test_a_copied_and_renamed_run_is_no_damaged_journal(
 ) -> None:
     copy = Path(shutil.copytree(whole / "study" / "run", tmp_path / "other study" / "another name"))
     before = (copy / names.JOURNAL_FILE).read_bytes()
-    assert SimulatedTune(folder=RunFolder.open(copy), sweep=small_sweep(**SWEEP)).run().exhausted
+    assert SimulatedTune(folder=RunFolder.open(copy), sweep=small_sweep(**SWEEP), loss=best_at_an_end).run().exhausted
     assert (copy / names.JOURNAL_FILE).read_bytes().startswith(before)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -1,68 +1,122 @@
-"""A sweep's spec: names, pairs, a round trip, and every contradiction refused with its reason."""
+"""A search as data: what is run at most, what it costs, a round trip, every contradiction refused with its reason."""
 
 import json
 from typing import Any
 
 import pytest
-from sweep_specs import small_sweep
+from sweep_specs import CONTROL_SPACE, RATES, STEPS, small_arms, small_sweep
 
-from sweeps.engine.specs.pairs import control_plan
-from sweeps.engine.specs.search import AshaSpec, Sweep, control_plans, guided_plan, longest_schedule
-from sweeps.engine.specs.space import Choice, Range, points
-from trainable import names
-from trainable.config import TrialConfig, flatten, override
+from sweeps.engine.specs.arms import SearchArm
+from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.search import Sweep, expected_steps
+from sweeps.engine.specs.space import Choice, Range, Space, levels, points
+from trainable.config import override
 from trainable.errors import InputError
-from trainable.plan import TrialPlan, data_key, table_key
 
-LINEAR = {"teacher.schedule": "linear", "teacher.steps": 240, "teacher.min_weight": 0.05}
-BASE = override(TrialConfig(), {"loop.steps": 300, "model.layers": 2})
-
-
-def test_points_of_a_space_have_different_names() -> None:
-    sweep = small_sweep()
-    made = [guided_plan(sweep.base, names.SEARCH, p).name for p in points(sweep.space)]
-    assert len(set(made)) == len(made) == 18
+CONTROL, UNIFORM, BIGRAM = small_arms()
+TEACHING = BIGRAM.space
+ASHA = AshaSpec(grace_period=20)
 
 
-def test_control_differs_from_its_guided_trial_in_the_teacher_only() -> None:
-    guided = guided_plan(BASE, names.SEARCH, LINEAR | {"seed": 2, "teacher.tau": 3.0})
-    control = control_plan(guided.config)
-    ours, theirs = flatten(guided.config), flatten(control.config)
-    different = {key for key in ours if ours[key] != theirs[key]}
-    assert different == {"teacher.schedule", "teacher.steps", "teacher.min_weight", "teacher.tau"}
-    assert (guided.control, control.role, control.control) == (control.name, names.CONTROL, control.name)
+def bigram_arm(space: Space = TEACHING, **changes: Any) -> SearchArm:
+    return SearchArm(
+        **{"name": "bigram", "changes": {"teacher.kind": "bigram"}, "space": space, "seeds": (1,)} | changes
+    )
 
 
-def test_controls_of_a_seed_are_one_a_depth() -> None:
-    assert [plan.name for plan in control_plans(small_sweep(), 7)] == ["none-L1-s7", "none-L2-s7"]
+# ---- round trip ------------------------------------------------------------------------------------------------------
 
 
-def test_pair_reads_the_same_blocks_and_another_smoothing_another_table() -> None:
-    guided = guided_plan(BASE, names.SEARCH, LINEAR).config
-    assert data_key(guided) == data_key(control_plan(guided).config)
-    assert data_key(guided) != data_key(override(guided, {"corpus.train_rows": 5}))
-    assert table_key(guided) == table_key(override(guided, {"teacher.steps": 10, "model.layers": 1, "seed": 9}))
-    assert table_key(guided) != table_key(override(guided, {"teacher.smoothing": "witten_bell"}))
-    assert table_key(guided) != table_key(override(guided, {"teacher.rows": "all"}))
-
-
-def test_plan_round_trips_through_json() -> None:
-    plan = guided_plan(BASE, names.CONFIRM, LINEAR)
-    assert TrialPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
-
-
-@pytest.mark.parametrize("changes", [{}, {"asha": None}, {"confirm_seeds": ()}, {"search": "grid", "num_samples": 18}])
-def test_sweep_round_trips_through_json(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"asha": None, "search": "grid"},
+        {"arms": small_arms(())},
+        {"search_steps": 20, "asha": AshaSpec(grace_period=10), "extend_rates": True, "margin": 0.1},
+        {"arms": (CONTROL, bigram_arm(TEACHING | {"optimizer.lr": levels([0.002])}))},
+        {"arms": (CONTROL, bigram_arm(TEACHING | {"optimizer.lr": levels([0.002, 0.004, 0.006])}))},
+        {"arms": (CONTROL, bigram_arm(TEACHING | {"teacher.steps": levels([3, 4, 9])}))},
+        {"arms": (CONTROL, bigram_arm(seeds=()))},
+    ],
+)
+def test_search_survives_json(changes: dict[str, Any]) -> None:
+    """Also with evenly spaced values, uneven ones and single ones."""
     sweep = small_sweep(**changes)
     again = Sweep.from_dict(json.loads(json.dumps(sweep.to_dict())))
-    assert again.to_dict() == sweep.to_dict()
-    assert points(again.space) == points(sweep.space)
-    assert (again.base, again.layers, again.asha, again.confirm_seeds) == (
-        sweep.base,
-        sweep.layers,
-        sweep.asha,
-        sweep.confirm_seeds,
-    )
+    assert again == sweep
+    assert [points(arm.space) for arm in again.arms] == [points(arm.space) for arm in sweep.arms]
+
+
+def test_run_json_lists_arms_by_name_and_groups_with_their_values() -> None:
+    tree = small_sweep(search_steps=20, asha=None).to_dict()
+    assert tree["kind"] == "groups"
+    assert tree["arms"] == ["control", "uniform", "bigram"]
+    assert tree["groups"][0] == {
+        "name": "control",
+        "changes": {},
+        "space": {"optimizer.lr": [0.001, 0.003, 0.009], "optimizer.warmup_steps": [5, 10]},
+        "seeds": [1],
+    }
+    assert tree["groups"][1]["changes"] == {"teacher.kind": "uniform"}
+    assert (tree["confirm_seeds"], tree["search_steps"], tree["margin"], tree["asha"]) == ([1], 20, 0.03, None)
+
+
+# ---- what is run -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "samples", "trials"),
+    [
+        ({}, [4, 4, 4], 2 * 3 * (4 + 1)),
+        ({"num_samples": 8}, [6, 8, 8], 2 * (6 + 8 + 8 + 3)),  # the control has 6 settings
+        ({"search": "grid"}, [6, 12, 12], 2 * (6 + 12 + 12 + 3)),
+        ({"extend_rates": True}, [4, 4, 4], 2 * (3 * (4 + 1) + 2 + 4 + 4)),  # a third of each space, at one more rate
+        ({"arms": small_arms(())}, [4, 4, 4], 2 * 3 * 4),
+        ({"arms": (CONTROL, bigram_arm(seeds=()))}, [4, 4], 2 * (4 + 1 + 4)),
+    ],
+)
+def test_every_group_gets_the_same_number_of_trials_or_its_whole_space(
+    changes: dict[str, Any], samples: list[int], trials: int
+) -> None:
+    sweep = small_sweep(**changes)
+    assert [sweep.samples(arm) for arm in sweep.arms] == samples
+    assert sweep.trials == trials
+
+
+def test_there_is_a_group_for_each_depth_of_each_arm_and_the_control_comes_first() -> None:
+    keys = [(layers, arm) for layers in (1, 2) for arm in ("control", "uniform", "bigram")]
+    assert [group.key for group in small_sweep().groups] == keys
+
+
+def test_data_are_those_of_every_arm_on_both_halves_of_the_validation_text() -> None:
+    found = [(config.corpus.eval_half, config.teacher.kind) for config in small_sweep().configs()]
+    assert found == [(half, kind) for half in ("choosing", "reporting") for kind in ("bigram", "uniform", "bigram")]
+
+
+def test_names_of_all_trials_are_different_and_as_many_as_there_are_settings_and_claims() -> None:
+    names = list(small_sweep(extend_rates=True).trial_names())
+    assert len(names) == len(set(names)) == 2 * 2 * (10 + 20 + 20)  # 5 rates for 3; each setting, each as a claim
+
+
+def test_largest_model_is_that_of_the_greatest_depth() -> None:
+    assert [config.model.layers for config in small_sweep().largest()] == [2]
+
+
+@pytest.mark.parametrize(
+    ("key", "decided"),
+    [
+        *((key, True) for key in ("optimizer.lr", "teacher.kind", "teacher.steps", "model.layers", "seed")),
+        *((key, True) for key in ("corpus.eval_half",)),
+        *((key, False) for key in ("optimizer.beta2", "teacher.smoothing", "corpus.eval_rows")),
+        ("optimizer.warmup_steps", False),  # the control searches it; the teachers take the base's
+    ],
+)
+def test_a_search_decides_what_every_arm_fixes_or_searches(key: str, decided: bool) -> None:
+    assert small_sweep().decides(key) is decided
+
+
+# ---- what it costs ---------------------------------------------------------------------------------------------------
 
 
 def test_rungs_multiply_from_the_grace_period_and_stay_below_the_end() -> None:
@@ -71,39 +125,160 @@ def test_rungs_multiply_from_the_grace_period_and_stay_below_the_end() -> None:
     assert AshaSpec(grace_period=20).rungs(20) == []
 
 
-def test_sweep_counts_its_trials() -> None:
-    assert small_sweep().trials == 2 * (1 + 4 + 2)
-    assert longest_schedule(small_sweep()) == 20
+@pytest.mark.parametrize(
+    ("ends", "judged"), [([0], 1), ([10, 20, 30, 40], 4), ([10, 80, 81, 160], 2), ([100], 0), ([80, 80], 2)]
+)
+def test_a_schedule_is_judged_where_a_rung_lies_at_or_after_its_end(ends: list[int], judged: int) -> None:
+    assert ASHA.judged(ends, 160) == judged  # rungs 20, 40, 80
 
 
-SPACE = small_sweep().space
-CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
-    ({"asha": AshaSpec(grace_period=10)}, "first rung is at step 10, inside the longest schedule"),
+@pytest.mark.parametrize(
+    ("ends", "factor", "steps"),
+    [
+        ([0], 2, 20 + 20 / 2 + 40 / 4 + 80 / 8),  # at each rung half goes on
+        ([21], 2, 40 + 40 / 2 + 80 / 4),  # the first rung is before its end
+        ([80], 2, 80 + 80 / 2),
+        ([81], 2, 160),  # none can judge it
+        ([0], 4, 20 + 60 / 4 + 80 / 16),  # rungs 20 and 80
+        ([0, 81], 2, (50 + 160) / 2),
+    ],
+)
+def test_expected_steps_are_those_that_halving_leaves(ends: list[int], factor: int, steps: float) -> None:
+    asha = AshaSpec(grace_period=20, reduction_factor=factor)
+    assert expected_steps(asha, ends, 160) == pytest.approx(steps)
+
+
+def test_workloads_are_the_searched_trials_and_the_claims_of_each_group() -> None:
+    """A trial ends at 40 steps; those judged at step 20 spend 20 + 20 / 2, and a T of 30 is never judged."""
+    sweep = small_sweep(layers=(3,), arms=small_arms((1, 2), teacher__steps=levels([10, 30])))
+    told = [(load.config.teacher.kind, load.trials, load.steps) for load in sweep.workloads()]
+    control = [("bigram", 4, 30.0), ("bigram", 2, 40.0)]  # no schedule: the kind is nobody's
+    teachers = [(kind, trials, steps) for kind in ("uniform", "bigram") for trials, steps in ((4, 35.0), (2, 40.0))]
+    assert told == control + teachers
+    assert {load.config.model.layers for load in sweep.workloads()} == {3}
+    assert "at most 18 trials, about 640 trial-steps" in sweep.plan_lines()  # 4 x (30 + 2 x 35) + 6 x 40
+
+
+def test_workloads_of_a_short_search_have_its_steps_and_claims_the_whole_length() -> None:
+    sweep = small_sweep(layers=(1,), search_steps=20, asha=None)
+    assert [load.steps for load in sweep.workloads()] == [20, 40] * 3
+    assert [load.config.loop.steps for load in sweep.workloads()] == [20, 40] * 3
+
+
+def test_workloads_without_claims_are_the_search_alone() -> None:
+    assert len(small_sweep(arms=small_arms(())).workloads()) == 6
+
+
+# ---- the plan --------------------------------------------------------------------------------------------------------
+
+
+def test_plan_tells_arms_spaces_references_seeds_and_how_many_settings_asha_can_judge() -> None:
+    sweep = small_sweep(arms=small_arms((1, 2), teacher__steps=levels([10, 20, 30, 40])), extend_rates=True)
+    assert sweep.plan_lines() == [
+        "control: optimizer.lr 0.001, 0.003, 0.009; optimizer.warmup_steps 5, 10; 4 of 6 settings at each depth by "
+        "optuna",
+        "uniform: teacher.kind uniform; teacher.schedule linear, exponential; teacher.steps 10, 20, 30, 40; "
+        "optimizer.lr 0.001, 0.003, 0.009; 4 of 24 settings at each depth by optuna",
+        "bigram: teacher.kind bigram; teacher.schedule linear, exponential; teacher.steps 10, 20, 30, 40; "
+        "optimizer.lr 0.001, 0.003, 0.009; 4 of 24 settings at each depth by optuna",
+        "reference controls of the search: control-lr0.003-wu10-L1-s0, control-lr0.003-wu10-L2-s0",
+        "a winner at an end of its learning rates gets one more rate, the same rule for every arm",
+        "the winner of every group again on new seeds 1, 2, on validation text that chose nothing",
+        "ASHA judges within a group at step 20, a trial only after its own schedule has ended: 6 of 6 settings of "
+        "control, 12 of 24 settings of uniform, 12 of 24 settings of bigram can be judged, the others run to their end",
+        "at most 72 trials, about 1,280 trial-steps",
+    ]
+
+
+def test_plan_tells_which_arms_have_which_seeds_and_the_length_of_a_claim() -> None:
+    arms = (*small_arms((1, 2, 3))[:2], bigram_arm(seeds=(2,)))
+    lines = small_sweep(arms=arms, search_steps=20, asha=None).plan_lines()
+    whole = "again over 40 steps on fresh seeds"
+    assert f"the winners of control, uniform {whole} 1, 2, 3, on validation text that chose nothing" in lines
+    assert f"the winners of bigram {whole} 2, on validation text that chose nothing" in lines
+    assert "all trials run to their end" in lines
+
+
+def test_plan_without_claims_speaks_of_none() -> None:
+    assert not [line for line in small_sweep(arms=small_arms(())).plan_lines() if "seeds" in line]
+
+
+@pytest.mark.parametrize("asha", [ASHA, None])
+def test_a_schedule_may_reach_the_whole_run(asha: AshaSpec | None) -> None:
+    sweep = small_sweep(arms=small_arms(teacher__steps=levels([STEPS])), asha=asha)
+    assert sweep.arms[2].size == 6
+    judged = "0 of 6 settings of bigram can be judged" in "; ".join(sweep.plan_lines())
+    assert judged == (asha is not None)
+
+
+# ---- refusals --------------------------------------------------------------------------------------------------------
+
+CONTRADICTIONS: list[tuple[Any, str]] = [
     ({"asha": AshaSpec(grace_period=25)}, r"rungs \[25\] are not evaluation steps"),
-    ({"asha": AshaSpec(grace_period=40)}, "first rung is at step 40 of a run of 40: nothing could be stopped"),
+    ({"asha": AshaSpec(grace_period=40)}, "first rung is at step 40 of a search of 40 steps: nothing could be stopped"),
+    ({"asha": AshaSpec(grace_period=20), "search_steps": 20}, "at step 20 of a search of 20 steps: nothing could"),
     ({"asha": AshaSpec(grace_period=20, reduction_factor=1)}, "reduction factor is 1: give at least 2"),
-    ({"space": SPACE | {"teacher.steps": Range(10, 50, 10)}, "asha": None}, "longest schedule has 50 steps"),
-    ({"num_samples": 19}, "only 18 different schedules: give at most --num-samples 18"),
-    ({"num_samples": 0}, "num_samples is 0: give at least 1"),
+    ({"asha": AshaSpec(grace_period=0)}, "first rung is at step 0: give a grace period of at least 1"),
+    ({"num_samples": 0}, "num_samples is 0: give at least 1 trial for each group"),
     ({"layers": ()}, "give different depths"),
     ({"layers": (0, 1)}, "give different depths of at least 1"),
     ({"layers": (2, 2)}, "give different depths"),
-    ({"confirm_seeds": (1, 0)}, "not confirmed by the seed that chose it"),
-    ({"confirm_seeds": (1, 1)}, "give different seeds"),
-    ({"confirm_seeds": (-1,)}, "is -1: give a seed from 0"),
-    ({"space": SPACE | {"teacher.min_weight": Range(0.5, 1.5, 0.5)}}, "give weights between 0 and 1"),
-    ({"space": SPACE | {"teacher.min_weight": Range(-0.5, 0.5, 0.5)}}, "give weights between 0 and 1"),
+    ({"search_seed": -1}, "search_seed is -1: give a seed from 0"),
+    ({"search_steps": 0, "asha": None}, "search_steps is 0 but a claim has 40 steps: give at most that"),
+    ({"search_steps": 41, "asha": None}, "search_steps is 41 but a claim has 40 steps: give at most that"),
+    ({"margin": -0.1}, "margin is -0.1: give a number of nats per token of at least 0"),
+    ({"margin": float("nan")}, "margin is nan: give a number"),
     ({"base": {"teacher.schedule": "linear", "teacher.steps": 5}}, "a sweep's base is its control"),
-    ({"space": SPACE | {"teacher.stesp": Range(1, 2, 1)}}, r"no setting 'teacher.stesp'. Did you mean 'teacher.steps'"),
-    ({"space": SPACE | {"teacher.schedule": Choice(("linaer",))}}, "teacher.schedule is 'linaer': choose one of"),
-    ({"space": SPACE | {"teacher.schedule": Choice(("none", "linear"))}}, "schedule none, which is the control"),
-    ({"space": {"teacher.steps": Range(10, 20, 2)}}, "has no teacher.schedule"),
-    ({"space": SPACE | {"optimizer.lr": Range(0.1, 0.2, 0.1)}}, "optimizer.lr, which trial names do not tell"),
-    ({"space": SPACE | {"teacher.steps": Range(0, 20, 10)}}, "give at least 1 scheduling step"),
+    ({"arms": ()}, "the first arm of a search is its control, which has no teacher"),
+    ({"arms": (BIGRAM, CONTROL)}, "the first arm of a search is its control, which has no teacher"),
+    ({"arms": (CONTROL, BIGRAM, BIGRAM)}, "two arms are called bigram: give each arm once"),
+    ({"arms": (CONTROL, bigram_arm(name="a b"), bigram_arm(name="a, b"))}, "two arms are called a-b"),
+    (
+        lambda: {"arms": (CONTROL, bigram_arm(seeds=(1, 2)))},
+        "arm bigram has seeds that the control lacks: a gain is taken within a seed",
+    ),
+    ({"arms": small_arms((1, 0))}, r"seed 0 and confirmation \[1, 0\].*not confirmed by the seed that chose it"),
+    ({"arms": small_arms((1, 1))}, "give different seeds"),
+    (lambda: {"arms": small_arms((-1,))}, "is -1: give a seed from 0"),
+    ({"arms": small_arms(teacher__steps=Range(10, 50, 10))}, "teacher.steps is 50 but loop.steps is 40"),
+    ({"arms": small_arms(teacher__steps=Range(0, 20, 10))}, "give at least 1 scheduling step"),
+    ({"arms": small_arms(teacher__min_weight=Range(0.5, 1.5, 0.5))}, "range is 0.5..1.5: give weights between 0 and 1"),
+    ({"arms": small_arms(teacher__min_weight=Range(-0.5, 0.5, 0.5))}, "range is -0.5..0.5: give weights between 0 and"),
+    ({"arms": small_arms(teacher__schedule=Choice(("linaer",)))}, "teacher.schedule is 'linaer': choose one of"),
+    (lambda: {"arms": small_arms(teacher__schedule=Choice(("none", "linear")))}, "schedule none, which is the control"),
+    (lambda: {"arms": small_arms(teacher__stesp=Range(1, 2, 1))}, "varies teacher.stesp, which trial names do not"),
+    (lambda: {"arms": small_arms(optimizer__beta2=levels([0.9, 0.95]))}, "optimizer.beta2, which trial names do not"),
+    (lambda: {"arms": small_arms(optimizer__lr=levels([0.003, 0.001]))}, "give each number once, ascending"),
+    (lambda: {"arms": small_arms(optimizer__lr=levels([0.001, 0.001]))}, "give each number once, ascending"),
+    (lambda: {"arms": small_arms(optimizer__lr=levels([]))}, "give each number once, ascending"),
+    (lambda: {"arms": small_arms(optimizer__lr=levels([0.001, 0.00100000001]))}, "differ in no digit that trial names"),
+    ({"arms": small_arms(optimizer__lr=levels([0.0, 0.001]))}, "optimizer.lr is 0.0: give a positive learning rate"),
+    ({"arms": small_arms(optimizer__warmup_steps=levels([50]))}, "optimizer.warmup_steps is 50 but loop.steps is 40"),
+    (
+        lambda: {"arms": (CONTROL, bigram_arm(changes={"optimizer.lr": 0.003}))},
+        "arm bigram fixes and searches optimizer.lr: do one of them",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("changes", "reason"), CONTRADICTIONS)
-def test_contradiction_is_refused_with_its_reason(changes: dict[str, Any], reason: str) -> None:
+def test_contradiction_is_refused_with_its_reason(changes: Any, reason: str) -> None:
+    """`changes` is a function where the arm itself is what is refused."""
     with pytest.raises(InputError, match=reason):
-        small_sweep(**changes)
+        small_sweep(**(changes() if callable(changes) else changes))
+
+
+def test_an_arm_may_be_the_control_with_another_model() -> None:
+    """Such as one with a bias: a rival without a teacher, which the first arm is not."""
+    wide = SearchArm(name="control, wide", changes={"optimizer.beta2": 0.95}, space=CONTROL_SPACE, seeds=(1,))
+    sweep = small_sweep(arms=(CONTROL, wide))
+    assert not wide.has_teacher
+    plan = sweep.groups[1].search_plan(sweep.groups[1].reference)
+    assert plan.name == "control-wide-lr0.003-wu10-L1-s0"
+    expected = override(sweep.base, {"optimizer.beta2": 0.95, "corpus.eval_half": "choosing"})
+    assert plan.config == expected
+    assert plan.control == "control-lr0.003-wu10-L1-s0"
+
+
+def test_rates_of_the_support_are_a_factor_of_three_apart() -> None:
+    assert RATES.grid() == [0.001, 0.003, 0.009]

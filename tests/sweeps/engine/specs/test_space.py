@@ -1,12 +1,13 @@
 """The search space: finite ranges, one grid for every searcher, and a round trip through run.json."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.engine.specs.space import Choice, Range, describe, from_description, points
+from sweeps.engine.specs.space import Choice, Levels, Range, describe, from_description, levels, points, snapped
 from trainable.errors import InputError
 
 
@@ -71,3 +72,66 @@ def test_range_of_floats_round_trips_through_json(low: int, count: int, step: in
     space = {"teacher.min_weight": Range(low / 20, (low + (count - 1) * step) / 20, step / 20)}
     again = from_description(json.loads(json.dumps(describe(space))))
     assert len(points(space)) == count and points(again) == points(space)
+
+
+# ---- a few numbers, evenly spaced or not ---------------------------------------------------------------------------
+
+
+def test_evenly_spaced_numbers_are_a_range_and_others_are_levels() -> None:
+    assert levels([0.001, 0.002, 0.003]) == Range(0.001, 0.003, 0.001)
+    assert levels([5, 10]) == Range(5, 10, 5)
+    assert levels([7]) == Range(7, 7, 1)
+    assert levels([0.001, 0.003, 0.009]) == Levels((0.001, 0.003, 0.009))
+    assert levels([5, 10, 20]) == Levels((5, 10, 20))
+    assert levels([1e-5, 2e-5, 1.0]) == Levels((1e-5, 2e-5, 1.0)), "no range of 100,000 values"
+    assert levels([1e-11, 2e-11]) == Levels((1e-11, 2e-11)), "no range by a step that rounds to nothing"
+
+
+@pytest.mark.parametrize("values", [[], [2, 1], [1, 1], [0.1, 0.2, 0.2]])
+def test_numbers_that_do_not_ascend_are_refused(values: list[float]) -> None:
+    with pytest.raises(InputError, match="give each number once, ascending"):
+        levels(values)
+
+
+@pytest.mark.parametrize("values", [[math.nan], [0.1, math.inf], [0.1, 0.2, math.nan]])
+def test_numbers_that_are_not_finite_are_refused(values: list[float]) -> None:
+    with pytest.raises(InputError, match="give finite numbers"):
+        levels(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "proposed", "nearest"),
+    [
+        ([0.001, 0.003, 0.009], 0.0017, 0.001),  # by ratio: sqrt(0.001 * 0.003) = 0.00173
+        ([0.001, 0.003, 0.009], 0.0018, 0.003),
+        ([0.001, 0.003, 0.009], 0.5, 0.009),
+        ([0, 10, 100], 54, 10),  # by distance where there is a zero
+        ([0, 10, 100], 56, 100),
+    ],
+)
+def test_what_is_proposed_between_levels_is_taken_to_the_nearest(
+    values: list[float], proposed: float, nearest: float
+) -> None:
+    space = {"optimizer.lr": levels(values), "teacher.schedule": Choice(("a",)), "teacher.steps": Range(1, 9, 4)}
+    point = snapped(space, {"optimizer.lr": proposed, "teacher.schedule": "a", "teacher.steps": 5})
+    assert point == {"optimizer.lr": nearest, "teacher.schedule": "a", "teacher.steps": 5}
+
+
+@pytest.mark.parametrize("values", [[0.001, 0.003, 0.009], [0.0, 0.1, 0.5], [5, 10, 20]])
+def test_every_level_is_one_of_the_distribution_and_round_trips(values: list[float]) -> None:
+    parameter = levels(values)
+    distribution = parameter.distribution()
+    assert all(distribution._contains(value) for value in values)
+    again = from_description(json.loads(json.dumps(describe({"optimizer.lr": parameter}))))
+    assert again == {"optimizer.lr": parameter}
+    assert [type(value) for value in again["optimizer.lr"].grid()] == [type(value) for value in values]
+
+
+def test_what_optuna_proposes_is_a_value_of_the_grid_to_the_last_digit() -> None:
+    """Its 12th step of 0.05 is 0.6000000000000001: no setting of the grid, and another trial after a resumption."""
+    parameter = Range(0.0, 1.0, 0.05)
+    for index, value in enumerate(parameter.grid()):
+        assert snapped({"teacher.min_weight": parameter}, {"teacher.min_weight": index * 0.05}) == {
+            "teacher.min_weight": value
+        }
+    assert 12 * 0.05 not in parameter.grid()

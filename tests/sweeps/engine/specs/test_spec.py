@@ -19,10 +19,11 @@ from sweeps.engine.cli import show_plan
 from sweeps.engine.export.choice import Export, check_export
 from sweeps.engine.order.orders import ORDERS, order_of
 from sweeps.engine.order.trial_order import TrialOrder
+from sweeps.engine.specs.asha_spec import AshaSpec
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.pairs import control_plan
-from sweeps.engine.specs.search import AshaSpec
 from sweeps.engine.specs.spec import KINDS, spec_from_dict
+from sweeps.engine.specs.workload import Workload
 from trainable.config import TrialConfig, from_dict, override, to_dict
 from trainable.errors import InputError
 from trainable.plan import TrialPlan
@@ -51,6 +52,13 @@ class OneTrial:
 
     def decides(self, key: str) -> bool:
         return key == "seed"
+
+    @property
+    def steps_of_search(self) -> int:
+        return self.base.loop.steps
+
+    def workloads(self) -> list[Workload]:
+        return [Workload(config=self.base, trials=1, steps=self.base.loop.steps)]
 
     def plan_lines(self) -> list[str]:
         return ["one trial"]
@@ -105,15 +113,16 @@ def test_each_kind_has_an_order_and_is_found_by_its_word_in_run_json(kind: str) 
     assert kind in ORDERS
     spec = small_sweep()
     trial = control_plan(spec.base)
-    one = {"search": spec, "comparison": Comparison(study="s", question="?", base=spec.base, plans=(trial,))}[kind]
+    one = {"groups": spec, "comparison": Comparison(study="s", question="?", base=spec.base, plans=(trial,))}[kind]
     tree = json.loads(json.dumps(one.to_dict()))
     assert tree["kind"] == kind and spec_from_dict(tree) == one
 
 
-def test_a_run_from_before_specs_had_a_kind_is_a_search() -> None:
-    tree = small_sweep().to_dict()
-    del tree["kind"]
-    assert spec_from_dict(tree) == small_sweep()
+@pytest.mark.parametrize("tree", [{"kind": "search"}, {}])
+def test_a_search_of_before_there_were_groups_is_named_as_unknown(tree: dict[str, Any]) -> None:
+    """The oldest runs do not say their kind."""
+    with pytest.raises(InputError, match=r"^its kind is 'search', and this version knows groups, comparison$"):
+        spec_from_dict({**small_sweep().to_dict(), "kind": "search"} if tree else tree)
 
 
 def test_nobody_asks_whether_a_spec_is_a_search_or_a_comparison() -> None:

@@ -6,28 +6,41 @@ import pytest
 
 from sweeps.engine.specs.comparison import Arm, grid, paired_plans
 from sweeps.engine.specs.pairs import control_plan
-from sweeps.engine.specs.search import guided_plan
-from trainable import names
+from sweeps.engine.specs.trial_names import group_trial_name, slug
 from trainable.config import TrialConfig, override
 
 LINEAR = {"teacher.schedule": "linear", "teacher.steps": 240, "teacher.min_weight": 0.05}
 BASE = override(TrialConfig(), {"loop.steps": 300, "model.layers": 2})
+OPTIMIZER = ("optimizer.lr", "optimizer.warmup_steps")
 
 
 @pytest.mark.parametrize(
-    ("changes", "name"),
+    ("changes", "searched", "name"),
     [
-        ({}, "none-L2-s0"),
-        (LINEAR, "linear-T240-min0.05-L2-s0"),
-        (LINEAR | {"teacher.min_weight": 0.0, "seed": 3}, "linear-T240-min0-L2-s3"),
-        (LINEAR | {"teacher.tau": 1.5}, "linear-T240-min0.05-tau1.5-L2-s0"),
-        (LINEAR | {"corpus.folds": 5, "corpus.fold": 3}, "linear-T240-min0.05-L2-f3-s0"),
-        ({"corpus.folds": 5}, "none-L2-f0-s0"),
+        ({}, (), "bigram-L2-s0"),
+        (LINEAR, (), "bigram-linear-T240-min0.05-L2-s0"),
+        (LINEAR, OPTIMIZER, "bigram-linear-T240-min0.05-lr0.003-wu10-L2-s0"),
+        (LINEAR, ("optimizer.lr", "teacher.steps"), "bigram-linear-T240-min0.05-lr0.003-L2-s0"),
+        (LINEAR | {"teacher.min_weight": 0.0, "seed": 3}, (), "bigram-linear-T240-min0-L2-s3"),
+        (LINEAR | {"teacher.tau": 1.5}, (), "bigram-linear-T240-min0.05-tau1.5-L2-s0"),
+        (LINEAR | {"corpus.folds": 5, "corpus.fold": 3}, (), "bigram-linear-T240-min0.05-L2-f3-s0"),
+        ({"optimizer.lr": 1e-5, "optimizer.warmup_steps": 0}, OPTIMIZER, "bigram-lr1e-05-wu0-L2-s0"),
     ],
 )
-def test_name_says_schedule_steps_floor_layers_fold_and_seed(changes: dict[str, Any], name: str) -> None:
-    assert guided_plan(BASE, names.SEARCH, changes).name == name
-    assert control_plan(override(BASE, changes)).name == f"none-{name[name.index('L2') :]}"
+def test_name_of_a_groups_trial_says_arm_schedule_what_is_searched_depth_fold_and_seed(
+    changes: dict[str, Any], searched: tuple[str, ...], name: str
+) -> None:
+    assert group_trial_name("bigram", override(BASE, changes), searched) == name
+
+
+def test_name_of_an_arm_becomes_that_of_a_folder() -> None:
+    assert slug("control, unigram bias") == "control-unigram-bias"
+    assert slug("../up & away/") == "..-up-away"
+
+
+@pytest.mark.parametrize(("changes", "name"), [({"seed": 3}, "none-L2-s3"), ({"corpus.folds": 5}, "none-L2-f0-s0")])
+def test_name_of_a_control_says_depth_fold_and_seed(changes: dict[str, Any], name: str) -> None:
+    assert control_plan(override(BASE, LINEAR | changes)).name == name
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""How much text a run reads, before it is prepared: token blocks of its trials, and the seconds until they are there.
+
+What is prepared already is counted as it lies in the cache. For the rest, a sample of the rows is tokenised; with a
+tokenizer that the run will train, one is trained on the sample.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeps.engine.specs.spec import Spec
+from trainable.config import TrialConfig
+from trainable.plan import data_key, placed
+from trainable.prepare import Preparation
+from trainable.record.cache import NotBuilt, only_what_is_built
+from trainable.text.corpus import Corpus, open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer.tokenizer import given_tokenizer, is_trained, pieces_of, train_bpe
+from trainable.text.workers import LOCAL
+
+SAMPLE_ROWS, ROW_CHARACTERS = 2000, 1 << 12  # of a longer row, so much is looked at
+SPREAD_ROWS = 1 << 20  # the first rows of a corpus, from which the sample comes
+WORD, TRAINED_ON = 128, 1 << 24  # characters without a space, and in all, that a tokenizer is trained on
+FILLED = 0.73  # share of the places in a block that are tokens where text is packed as published
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSize:
+    """What trials read: the number of blocks of each set of data, and the time that preparing them takes."""
+
+    vocab_size: int
+    train_tokens: int  # of the first set
+    blocks: Mapping[str, tuple[int, int]]  # training, validation; by data_key
+    seconds: float  # of preparation that is still to be done
+
+    @property
+    def eval_blocks(self) -> int:
+        """The least number of validation blocks of a trial."""
+        return min(held_out for _, held_out in self.blocks.values())
+
+
+def data_size(spec: Spec, places: Mapping[str, str]) -> DataSize:
+    """The size of all data of a run; places: where files of the spec lie that have moved."""
+    configs = {data_key(config): placed(config, places) for config in spec.configs()}
+    built = _built(configs)
+    left = {key: config for key, config in configs.items() if key not in built}
+    if not left:
+        first = next(iter(built.values()))
+        return DataSize(
+            vocab_size=first.vocab_size,
+            train_tokens=first.train_tokens,
+            blocks={key: one.blocks for key, one in built.items()},
+            seconds=sum(one.seconds for one in built.values()),
+        )
+    return _estimated(left, built)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Built:
+    """One set of data in the cache; the seconds that it took to check it."""
+
+    vocab_size: int
+    train_tokens: int
+    blocks: tuple[int, int]
+    seconds: float
+
+
+def _built(configs: Mapping[str, TrialConfig]) -> dict[str, _Built]:
+    """The sets of data that are in the cache, with their table."""
+    preparation, found = Preparation(None, lambda text: None, LOCAL), {}
+    for key, config in configs.items():
+        begun = time.perf_counter()
+        try:
+            with only_what_is_built():
+                data, _ = preparation.run(config)
+        except NotBuilt:
+            continue
+        found[key] = _Built(
+            vocab_size=data.train.vocab_size,
+            train_tokens=len(data.train.stream_N),
+            blocks=(len(data.train.ids_BxT), len(data.eval.ids_BxT)),
+            seconds=time.perf_counter() - begun,
+        )
+    return found
+
+
+def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built]) -> DataSize:
+    """The size of data of which some sets are still to be prepared, from a sample of the first one's rows."""
+    config = next(iter(left.values()))
+    corpus, spec = open_corpus(config.corpus), config.tokens.tokenizer
+    texts, characters_a_row = _sample(corpus)
+    read = sum(map(len, texts))
+
+    # 1 a tokenizer such as the run will have, and its tokens of the sample
+    begun = time.perf_counter()
+    if is_trained(spec):
+        encoder = train_bpe(pieces_of(texts, WORD, read), asked := int(spec.removeprefix("train:")))
+        vocab_size = asked if corpus.rows > len(texts) else encoder.get_vocab_size()
+    else:
+        encoder = given_tokenizer(spec, config.tokens.eos).encoder
+        vocab_size = encoder.get_vocab_size()
+    training = (time.perf_counter() - begun) / read  # of a character
+    begun = time.perf_counter()
+    tokens = sum(len(encoding.ids) for encoding in encoder.encode_batch(texts)) / read  # of a character
+    encoding = (time.perf_counter() - begun) / read
+    tokens_a_row = tokens * characters_a_row + 1
+
+    # 2 the blocks of each set, and the rows that are still to be tokenised
+    blocks = {key: one.blocks for key, one in built.items()}
+    rows, seconds = 0, sum(one.seconds for one in built.values())
+    for key, one in left.items():
+        split = split_rows(corpus.rows, one.corpus)
+        train_rows, eval_rows = sum(map(len, split.train_parts)), len(split.eval_part)
+        per_block = one.tokens.context * (FILLED if one.tokens.packing == "as_published" else 1)
+        blocks[key] = (
+            max(1, int(train_rows * tokens_a_row / per_block)),
+            max(1, int(eval_rows * tokens_a_row / per_block)),
+        )
+        rows += train_rows + eval_rows
+        if is_trained(spec):  # a tokenizer for each set
+            seconds += training * min(TRAINED_ON, train_rows * characters_a_row)
+    if not is_trained(spec):  # what sets have in common is tokenised once
+        rows = min(rows, corpus.rows)
+    first_rows = sum(map(len, split_rows(corpus.rows, config.corpus).train_parts))
+    return DataSize(
+        vocab_size=vocab_size,
+        train_tokens=int(first_rows * tokens_a_row),
+        blocks=blocks,
+        seconds=seconds + encoding * rows * characters_a_row,
+    )
+
+
+def _sample(corpus: Corpus) -> tuple[list[str], float]:
+    """Beginnings of some rows from everywhere among the first, and the characters that a row has on average."""
+    among = min(corpus.rows, SPREAD_ROWS)
+    row_ids = np.unique(np.linspace(0, among - 1, min(among, SAMPLE_ROWS)).astype(np.int64))
+    whole = list(corpus.texts(row_ids))
+    texts = [text[:ROW_CHARACTERS] for text in whole if text.strip()] or [" "]
+    return texts, max(1.0, sum(map(len, whole)) / len(row_ids))

@@ -1,0 +1,29 @@
+"""A calibration in processes, and what the commands make of it."""
+
+import pytest
+from small_study import SmallOptions, small_study
+
+from sweeps.engine.budget.calibration import CannotMeasure, calibrate, phases
+from sweeps.engine.budget.data_size import DataSize
+from sweeps.engine.cluster.ray_start import Machine
+from sweeps.engine.specs.spec import Spec
+from trainable.plan import data_key
+
+SPEC = small_study(SmallOptions())
+
+
+def size_of(spec: Spec, vocab_size: int = 512) -> DataSize:
+    blocks = {data_key(config): (500, 4) for config in spec.configs()}
+    return DataSize(vocab_size=vocab_size, train_tokens=10_000, blocks=blocks, seconds=0.0)
+
+
+def test_each_shape_is_measured_in_as_many_processes_as_there_are_slots() -> None:
+    rates = calibrate(SPEC, Machine(cpus=2), size_of(SPEC))
+    assert rates.slots == 2 and rates.reused and rates.imports > 0
+    assert all(rates.of(config, guided).step > 0 for config in SPEC.configs() for guided in phases(config))
+
+
+def test_a_step_that_fails_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.engine.budget.calibration.stand_in_table", lambda *_: None)
+    with pytest.raises(CannotMeasure, match=r"its first steps failed \(.*needs a bigram table"):
+        calibrate(SPEC, Machine(cpus=1), size_of(SPEC))

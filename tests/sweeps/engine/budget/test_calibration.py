@@ -1,0 +1,93 @@
+"""What is measured: shapes, rates from reports, and the real loop on stand-in data (processes: tests/outside)."""
+
+import pytest
+
+from sweeps.engine.budget.calibration import CannotMeasure, check_measurable, extremes, phases, shape_of
+from sweeps.engine.budget.measure import Task, measured, rate_of
+from sweeps.engine.budget.stand_in import drawn_counts, drawn_tokens, stand_in_blocks, stand_in_table
+from sweeps.engine.cluster.ray_start import Machine
+from trainable import names
+from trainable.config import TeacherConfig, TrialConfig, override
+from trainable.student.train import RunData
+
+TINY = override(TrialConfig(), {"tokens.context": 16, "loop.batch_blocks": 2, "loop.eval_batch_blocks": 2})
+
+
+def test_a_shape_is_what_a_step_costs() -> None:
+    guided = {"teacher.schedule": "linear", "teacher.steps": 20}
+    same = {"seed": 7, "optimizer.lr": 0.01, "corpus.eval_rows": 9, "loop.steps": 60, "teacher.steps": 40}
+    assert shape_of(override(TINY, guided), True) == shape_of(override(TINY, guided | same), True)
+    for key, value in {"model.layers": 2, "loop.batch_blocks": 4, "teacher.kind": "uniform"}.items():
+        assert shape_of(override(TINY, guided), True) != shape_of(override(TINY, guided | {key: value}), True)
+    assert shape_of(override(TINY, guided), False) == shape_of(TINY, False)
+
+
+def test_a_guided_shape_hears_its_teacher_at_each_step() -> None:
+    shape = shape_of(override(TINY, {"teacher.schedule": "exponential", "teacher.steps": 20}), True)
+    assert shape.teacher.min_weight == 1.0
+
+
+def test_a_control_has_plain_steps_alone() -> None:
+    assert phases(TINY) == (False,)
+    assert phases(override(TINY, {"teacher.schedule": "step", "teacher.steps": 5})) == (False, True)
+
+
+def test_of_many_depths_the_least_and_the_greatest_are_measured() -> None:
+    shapes = [shape_of(override(TINY, {"model.layers": layers}), False) for layers in (3, 1, 6, 2)]
+    assert [shape.model.layers for shape in extremes(shapes)] == [1, 6]
+    assert len(list(extremes(shapes[:1]))) == 1
+
+
+def test_a_rate_leaves_the_warm_up_out_and_counts_it_apart() -> None:
+    loop = {"loop.steps": 4, "loop.eval_every": 1, "loop.checkpoint_every": 2}
+    config = override(TINY, {**loop, "optimizer.warmup_steps": 1})
+    steps, evaluation = [5.0, 2.0, 0.5, 0.5], 0.25
+    reports, now, spent = [(1.75, {names.STEP: 0, names.TRAIN_SECONDS: 0.0, names.EVAL_SECONDS: 1.0})], 1.75, 0.0
+    for number, seconds in enumerate(steps, 1):
+        now, spent = now + seconds + evaluation + (0.125 if number % 2 == 0 else 0), spent + seconds
+        row = {names.STEP: number, names.TRAIN_SECONDS: spent, names.EVAL_SECONDS: 1.0 + number * evaluation}
+        reports.append((now, row))
+    rate = rate_of(reports, config, eval_blocks=2, start=0.5)
+    assert (rate.step, rate.evaluation, rate.checkpoint, rate.start) == (0.5, 0.125, 0.125, 0.5)
+    assert rate.warm_up == (1.75 - 0.25 - 0.5) + (5.0 + 2.0 - 2 * 0.5)
+
+
+def test_the_real_loop_is_what_is_measured() -> None:
+    config = shape_of(override(TINY, {"teacher.schedule": "linear", "teacher.steps": 5}), True)
+    data = RunData(
+        train=stand_in_blocks(512, 16, 16, seed=1),
+        eval=stand_in_blocks(512, 16, 2, seed=2),
+        table=stand_in_table(config.teacher, drawn_counts(512, 10_000)),
+    )
+    rate = measured(Task(config=config, data=data, seconds=0.0, threads=1))
+    assert rate.step > 0 and rate.evaluation > 0 and rate.start > 0 and rate.checkpoint >= 0 and rate.warm_up >= 0
+
+
+def test_a_ramp_has_no_stand_in_table() -> None:
+    assert stand_in_table(TeacherConfig(kind="ramp"), drawn_counts(512, 1000)) is None
+
+
+@pytest.mark.parametrize("kind", ["bigram", "shuffled", "unigram", "uniform"])
+def test_stand_in_tables_are_made_as_the_real_ones(kind: str) -> None:
+    table = stand_in_table(TeacherConfig(kind=kind, smoothing="modified_kneser_ney"), drawn_counts(512, 50_000))
+    assert table is not None and table.vocab_size == 512
+    assert table.row(3).sum() == pytest.approx(1, abs=1e-5)
+    assert (len(table.values) > 1000) == (kind in ("bigram", "shuffled"))
+
+
+def test_stand_in_text_touches_as_many_bigrams_as_text_does() -> None:
+    """Books, vocabulary 8,192, 2.7 M tokens: a step of 4,096 tokens has 1,377 contexts with 258 k bigrams."""
+    counts = drawn_counts(8192, 2_700_000)
+    table = stand_in_table(TeacherConfig(), counts)
+    assert table is not None
+    contexts = sorted(set(drawn_tokens(8192, 4096, seed=5).tolist()))
+    touched = sum(int(table.indptr[one + 1] - table.indptr[one]) for one in contexts)
+    assert 1377 / 1.3 < len(contexts) < 1377 * 1.3
+    assert 258_000 / 1.5 < touched < 258_000 * 1.5
+
+
+def test_trials_elsewhere_or_of_several_workers_are_not_measured() -> None:
+    with pytest.raises(CannotMeasure, match="the trials run on the cluster at far:1"):
+        check_measurable(Machine(address="far:1"))
+    with pytest.raises(CannotMeasure, match="what workers of one trial send each other"):
+        check_measurable(Machine(workers_per_trial=2))

@@ -1,0 +1,55 @@
+"""What a student is like at a report, beside its loss: how sure, how varied, how far beyond the unigram.
+
+A student that has learnt no more than how frequent tokens are has hidden states that all point one way and the
+unigram for its output, whatever its loss; this tells such a stall from learning. Taken on a thousand positions, which
+costs an evaluation a tenth of a small one; nothing here waits for a GPU.
+
+N positions of a batch   n positions looked at   V vocabulary   D width
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainable.student.output_layer import IGNORE_INDEX, log_probabilities
+
+POSITIONS = 1024  # at most, the first of the batch
+
+
+class Diagnosis(NamedTuple):
+    """Means over the positions that have a target; NaN where they are not known."""
+
+    output_entropy: float = math.nan  # of the student's output, nats
+    hidden_cosine: float = math.nan  # of the hidden states of two different positions, -1 to 1
+    unigram_kl: float = math.nan  # divergence KL(output || unigram), nats
+
+
+def diagnose(
+    hidden_NxD: Tensor,
+    output_VxD: Tensor,
+    bias_V: Tensor | None,
+    target_N: Tensor,
+    unigram_V: Tensor,
+    buffer_nxV: Tensor,
+) -> Tensor:
+    """The three values of a Diagnosis, [3], on the device; `unigram_V` are log-probabilities for all output rows."""
+    hidden_nxD = hidden_NxD[:POSITIONS]
+    counted_n = (target_N[:POSITIONS] != IGNORE_INDEX).float()
+    count = counted_n.sum()
+
+    # 1 entropy - sum p log p and divergence sum p (log p - log u) of each position
+    entropies, divergences = [], []
+    for log_p_nxV in log_probabilities(hidden_nxD, output_VxD, buffer_nxV, bias_V):
+        p_nxV = log_p_nxV.exp()
+        entropies.append(-torch.linalg.vecdot(p_nxV, log_p_nxV))
+        divergences.append(-entropies[-1] - torch.mv(p_nxV, unigram_V))
+
+    # 2 mean cosine of all pairs of positions: of the square of the sum of unit vectors, less each one's own
+    unit_nxD = torch.nn.functional.normalize(hidden_nxD.float(), dim=1) * counted_n.unsqueeze(1)
+    pairs = torch.where(count > 1, count * (count - 1), math.nan)
+    cosine = (unit_nxD.sum(0).square().sum() - count) / pairs
+
+    means = [(torch.cat(values_n) * counted_n).sum() / count for values_n in (entropies, divergences)]
+    return torch.stack([means[0], cosine, means[1]])
