@@ -92,6 +92,9 @@ def schedule_search(options: SearchOptions) -> Sweep:
 
 def check_options(options: SearchOptions) -> None:
     """Refuse options that would have no effect."""
+    for name in ("teachers", "rates", "warmup_steps"):
+        if getattr(options, name) == ():
+            raise InputError(f"--{name.replace('_', '-')} is empty: name at least one, or leave it out.")
     for name in ("grace_period", "reduction_factor"):
         if not options.asha and getattr(options, name) is not None:
             raise InputError(f"--{name.replace('_', '-')} is ASHA's, but --no-asha was given: leave one of them out.")

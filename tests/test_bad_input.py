@@ -21,7 +21,7 @@ import tyro
 from commands import run_module
 from foreign_tokenizers import save, word_level
 from small_corpus import small_sentences
-from sweep_specs import run_record
+from sweep_specs import run_record, small_sweep
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from sweeps.engine.cli import USAGE_ERROR
@@ -29,7 +29,7 @@ from sweeps.engine.cluster import ray_start as machine
 from trainable import names
 from trainable.record.files import write_json
 
-SMALL = {"--corpus": "small.txt", "--tokenizer": "train:512", "--train-rows": "400", "--eval-rows": "100"}
+SMALL = {"--corpus": "small.txt", "--tokenizer": "train:512", "--train-rows": "400", "--eval-rows": "50"}
 KEYS = {"--train-rows": "corpus.train_rows", "--eval-rows": "corpus.eval_rows"}
 SEARCH = "schedule_search"
 
@@ -163,6 +163,14 @@ def run_file(content: object) -> Callable[[Path], object]:
     return write
 
 
+def old_search(folder: Path) -> None:
+    """A run of before every arm was searched by itself: `old`."""
+    (folder / "old").mkdir()
+    tree = run_record(small_sweep()).to_dict()
+    old = {"kind": "search", "space": {"teacher.schedule": ["linear"], "teacher.steps": [10]}}
+    write_json(folder / "old" / names.RUN_FILE, tree | {"spec": {**tree["spec"], **old}})
+
+
 def named_run(study: str | None) -> Callable[[Path], object]:
     """A folder `mine` among the runs of the search: begun by a study's command, or with files that are no run's."""
 
@@ -191,7 +199,7 @@ RUN = {
     "no rows to train on": Case("--train-rows 0", "is 0", "corpus.train_rows", "give a positive number"),
     "no rows to validate on": Case("--eval-rows 0", "is 0", "corpus.eval_rows", "give a positive number"),
     "too many rows to train on": Case("--train-rows 5000", "needs 5,000", "corpus.train_rows", "give a larger corpus"),
-    "too many rows to validate on": Case("--eval-rows 130", "needs 130", "corpus.eval_rows", "give a larger corpus"),
+    "too many rows to validate on": Case("--eval-rows 65", "needs 130", "corpus.eval_rows", "give a larger corpus"),
     "no CPU": Case("--cpus-per-trial 0", "is 0", "--cpus-per-trial", "give a positive number"),
     "CPUs that are no number": Case("--cpus-per-trial nan", "is nan", "--cpus-per-trial", "give a positive number"),
     "endless CPUs": Case("--cpus-per-trial inf", "is inf", "--cpus-per-trial", "give a whole number"),
@@ -251,7 +259,17 @@ RUN = {
         "--export best-1 new", "has no trial", "'best-1'", "give best", script="kfold"
     ),
     "export of a trial that is not kept": Case(
-        "--export none-L1-s0 new", "keeps the checkpoint of its best", "none-L1-s0", "loop.keep_checkpoint=true"
+        "--export control-lr0.003-wu10-L1-s0 new",
+        "keeps the checkpoint of its",
+        "control-lr0.003",
+        "loop.keep_checkpoint=true",
+    ),
+    "resume of a search without groups": Case(
+        "--resume old",
+        "its kind is 'search'",
+        "run.json of",
+        "start a new run",
+        old_search,
     ),
     "resume of no run": Case("--resume .", "is not a run", "run.json", "give a folder such as"),
     "resume of nothing": Case("--resume nowhere", "is not a run", "nowhere", "give a folder such as"),
@@ -339,14 +357,11 @@ SPEC = {
     "depth twice": Case("--layers 1 1", "[1, 1]", "layers", "give different depths"),
     "a million layers": Case("--layers 1000000", "is 1000000", "model.layers", "up to 1000"),
     "no samples": Case("--num-samples 0", "is 0", "num_samples", "give at least 1"),
-    "more samples than schedules": Case("--num-samples 999", "only 165 different", "num_samples", "--num-samples 165"),
-    "samples of a whole grid": Case("--search grid --num-samples 5", "every schedule", "--num-samples", "leave it out"),
+    "samples of a whole grid": Case("--search grid --num-samples 5", "every setting", "--num-samples", "leave it out"),
     "no schedules": Case("--schedules", "is empty", "search space", "give at least one"),
     "schedule twice": Case("--schedules linear linear", "repeats a value", "linear, linear", "give each once"),
     "control as schedule": Case("--schedules none linear", "which is the control", "search space", "leave it out"),
-    "schedule past the run": Case(
-        "--schedule-steps 20 200 20", "has 200 steps", "longest schedule", "lengthen the run"
-    ),
+    "schedule past the run": Case("--schedule-steps 20 200 20", "is 200", "teacher.steps", "that fit in the run"),
     "range upside down": Case("--schedule-steps 40 20 10", "is empty", "range 40..20 by 10", "give low <= high"),
     "range without a step": Case("--schedule-steps 20 40 0", "is empty", "range 20..40 by 0", "a step > 0"),
     "schedule of no steps": Case("--schedule-steps 0 40 20", "is 0", "teacher.steps", "at least 1 scheduling step"),
@@ -355,14 +370,12 @@ SPEC = {
     "step that is no number": Case("--min-weight 0 1 nan", "is not finite", "by nan", "give finite numbers"),
     "range of a billion values": Case("--min-weight 0 1 1e-9", "more than 10,000", "by 1e-09", "give a larger step"),
     "space of a million schedules": Case(
-        "--schedule-steps 1 48 1 --min-weight 0 1 0.001", "144,144 schedules", "the space", "give larger increments"
+        "--schedule-steps 1 48 1 --min-weight 0 1 0.001", "432,432 settings", "the space", "give larger increments"
     ),
     "floors of the same name": Case(
         "--min-weight 0.1 0.1000003 1e-7", "differ in no digit", "teacher.min_weight", "give larger steps"
     ),
-    "first rung inside the schedule": Case(
-        "--grace-period 20", "inside the longest", "ASHA's first rung", "at least 48"
-    ),
+    "rung of step 0": Case("--grace-period 0", "at step 0", "ASHA's first rung", "at least 1"),
     "rung between evaluations": Case("--grace-period 70", "not evaluation steps", "ASHA's rungs", "a multiple of"),
     "rung past the run": Case("--grace-period 500", "nothing could be stopped", "ASHA's first rung", "give an earlier"),
     "all go on": Case("--reduction-factor 1", "is 1", "ASHA's reduction factor", "give at least 2"),
@@ -374,6 +387,17 @@ SPEC = {
     "confirmed by its own seed": Case(
         "--seed 1 --confirm-seeds 1", "uses seed 1", "confirmation [1]", "give different"
     ),
+    "rates upside down": Case("--rates 3e-3 1e-3", "0.003, 0.001", "search space", "once, ascending"),
+    "rate twice": Case("--rates 1e-3 1e-3", "0.001, 0.001", "search space", "give each number once"),
+    "rate of zero": Case("--rates 0", "is 0", "optimizer.lr", "give a positive learning rate"),
+    "negative rate": Case("--rates -1", "is -1", "optimizer.lr", "give a positive learning rate"),
+    "rate that is no number": Case("--rates nan", "nan", "search space", "give finite numbers"),
+    "no rates": Case("--rates", "is empty", "--rates", "name at least one"),
+    "warm-up past the run": Case("--warmup-steps 500", "is 500", "optimizer.warmup_steps", "give more steps"),
+    "no warm-up": Case("--warmup-steps", "is empty", "--warmup-steps", "name at least one"),
+    "no teachers": Case("--teachers", "is empty", "--teachers", "name at least one"),
+    "teacher twice": Case("--teachers bigram bigram", "two arms", "bigram", "give each arm once"),
+    "negative margin": Case("--margin -1", "is -1", "margin", "at least 0"),
     "confirmed twice": Case("--confirm-seeds 1 1", "uses seed 0", "confirmation [1, 1]", "give different"),
     "confirmed by a negative seed": Case("--confirm-seeds -1", "is -1", "the confirmation", "give a seed from 0"),
 }
@@ -396,7 +420,7 @@ CORPUS = {
     "one row": Case("--corpus bad.txt", "has 0 of the corpus's 1", "train", "give a larger corpus", text(b"one row\n")),
     "blank rows": Case("--corpus bad.txt", "give 0 tokens", "bad.txt", "give more rows", text(b" \n\n" * 500)),
     "too few words": Case(
-        "--corpus bad.txt --train-rows 8 --eval-rows 2",
+        "--corpus bad.txt --train-rows 8 --eval-rows 1",
         "fewer than one block of 128",
         "bad.txt",
         "give more rows",
@@ -681,7 +705,7 @@ STUDIES = {
     ),
     "folds of none": Case("--set corpus.folds=none", "is none", "corpus.folds", "give at least 2", script="kfold"),
     "validation set five times too large": Case(
-        "", "needs 500 rows", "corpus.eval_rows", "lower", script="validation_size"
+        "", "needs 250 rows", "corpus.eval_rows", "lower", script="validation_size"
     ),
     "strength of an arm without": Case(
         "--smoothing add_k --set teacher.smoothing_strength=0.1",

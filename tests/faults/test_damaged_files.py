@@ -25,8 +25,9 @@ from analysis.results import Results, load, write
 from analysis.table_file import read_table
 from sweeps.engine.failures import drop_unusable_checkpoints
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.order.asha import DepthAsha
-from sweeps.engine.specs.search import AshaSpec
+from sweeps.engine.order.asha import GroupAsha
+from sweeps.engine.specs.asha_spec import AshaSpec
+from sweeps.engine.specs.space import points
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import InputError
@@ -157,12 +158,13 @@ def test_a_ledger_cut_at_the_end_of_a_line_is_refused_because_its_trial_ended_la
 @pytest.mark.parametrize("how", ["head flipped", "body flipped", "tail flipped", "sector of zeros"])
 def test_damaged_rungs_of_asha_are_refused_by_line(tmp_path: Path, how: str) -> None:
     journal = tmp_path / names.RUNGS_FILE
-    scheduler = DepthAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
-    for number in range(9):
-        scheduler.judge(f"trial-{number}", 1, 20, number / 7)
+    scheduler = GroupAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
+    group = small_sweep().groups[2]
+    for number, point in enumerate(points(group.arm.space)[:9]):
+        scheduler.judge(group.search_plan(point), 20, number / 7)
     damage(journal, how)
     with pytest.raises(InputError, match=r"asha\.jsonl is damaged \(line \d+: .*\): restore it .*, or delete it"):
-        DepthAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
+        GroupAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
 
 
 # ---- tables: copies of the truth ----------------------------------------------------------------------------------

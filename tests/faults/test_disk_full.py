@@ -147,7 +147,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Pre
 
 
 def sweep_of(config: TrialConfig) -> Sweep:
-    """Two depths, 4 guided trials each, no ASHA, over these settings."""
+    """Two depths, 4 trials and a claim a group, no ASHA, over these settings."""
     return dataclasses.replace(small_sweep(asha=None), base=config)
 
 
@@ -214,7 +214,7 @@ def test_a_read_only_results_folder_is_refused_before_anything_runs(tmp_path: Pa
 
 def study(folder: Path, *words: str) -> list[str]:
     config = small_config(folder)
-    common = ["--corpus", config.corpus.source, "--train-rows", "400", "--eval-rows", "100", "--tokenizer", "train:512"]
+    common = ["--corpus", config.corpus.source, "--train-rows", "400", "--eval-rows", "50", "--tokenizer", "train:512"]
     common += ["--layers", "1", "--num-samples", "2", "--confirm-seeds", "1", "--steps", "60", "--cpus", "2"]
     common += ["--set", "tokens.context=32", "loop.batch_blocks=4", "loop.eval_every=10", "loop.checkpoint_every=10"]
     return [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), *words, *common]

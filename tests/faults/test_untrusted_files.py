@@ -25,12 +25,12 @@ from synthetic_run import realistic_run
 from analysis.results import load, write
 from sweeps.engine.cluster.ray_start import Machine
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.order.asha import DepthAsha
+from sweeps.engine.order.asha import GroupAsha
 from sweeps.engine.order.journal import StudyJournal
 from sweeps.engine.provenance import command
+from sweeps.engine.specs.asha_spec import AshaSpec
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.specs.pairs import control_plan
-from sweeps.engine.specs.search import AshaSpec
 from trainable import names
 from trainable.config import CorpusConfig, ModelConfig, TrialConfig
 from trainable.errors import InputError
@@ -260,7 +260,7 @@ def test_pickles_for_every_file_of_a_run_are_refused(tmp_path: Path) -> None:
         path.write_bytes(whole)
     (run / names.RUNGS_FILE).write_bytes(PICKLE + b"\n")
     with pytest.raises(InputError, match=r"asha\.jsonl is damaged \(line 1: "):
-        DepthAsha(AshaSpec(grace_period=20), 40, RunFiles(run))
+        GroupAsha(AshaSpec(grace_period=20), 40, RunFiles(run))
     shutil.rmtree(run / "trials")
     (run / names.CURVES_TABLE).write_bytes(PICKLE)
     with pytest.raises(InputError, match=r"curves\.parquet is damaged"):
@@ -274,7 +274,7 @@ def test_pickles_for_tunes_own_files_and_the_journal_are_not_read_on_resumption(
         (run.path / "tune" / "attempt-1" / name).write_bytes(PICKLE)
     (run.path / names.JOURNAL_FILE).write_bytes(PICKLE)
     assert run.trials() == [] and run.new_attempt() == "attempt-2"
-    StudyJournal(run.files, "study run").start({1: []})
+    StudyJournal(run.files, "study run").start({"depth 1 control": []})
     assert PICKLE not in (run.path / names.JOURNAL_FILE).read_bytes()
 
 
@@ -390,7 +390,7 @@ def test_the_dashboard_is_for_this_machine_alone_unless_asked() -> None:
 def test_no_file_of_a_real_run_holds_a_secret_of_the_environment(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     words = [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), "--smoke-test"]
-    words += ["--corpus", config.corpus.source, "--train-rows", "400", "--eval-rows", "100"]
+    words += ["--corpus", config.corpus.source, "--train-rows", "400", "--eval-rows", "50"]
     words += ["--tokenizer", "train:512", "--results", str(tmp_path / "results"), "--cpus", "2"]
     words += ["--set", "tokens.context=32", "loop.batch_blocks=4"]
     done = subprocess.run(

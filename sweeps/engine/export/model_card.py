@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.columns import ARM, EVAL_ROWS, LAYERS, LOOP_STEPS, MIN_WEIGHT, ROLE, SCHEDULE, TEACHER_STEPS, TRIAL
+from analysis.columns import (
+    ARM,
+    EVAL_HALF,
+    EVAL_ROWS,
+    LAYERS,
+    LOOP_STEPS,
+    MIN_WEIGHT,
+    ROLE,
+    SCHEDULE,
+    TEACHER_STEPS,
+    TRIAL,
+)
 from analysis.results import Findings
 from analysis.sections.document import as_markdown
 from analysis.sections.run_sections import LEAK, SAME_TEXT
@@ -73,10 +84,14 @@ def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, paramet
 
 def _rank(run: Findings, trial: FinishedTrial) -> str:
     trials = run.results.trials
-    finished = trials[trials["state"] == names.FINISHED]
+    alike = trials[EVAL_HALF] == trial.plan.config.corpus.eval_half if EVAL_HALF in trials else True
+    finished = trials[(trials["state"] == names.FINISHED) & alike]
     better = int((finished[names.EVAL_LOSS] < trial.loss).sum())
     place = "the lowest" if better == 0 else f"number {better + 1} by"
-    return f"Its final validation loss is {place} of the {len(finished)} finished trials of the run."
+    return (
+        f"Its final validation loss is {place} of the {len(finished)} finished trials of the run on the "
+        "same validation text."
+    )
 
 
 def _table(run: Findings, row: Mapping[Any, Any]) -> str:

@@ -16,7 +16,7 @@ from sweeps.engine.options import run_address
 from sweeps.schedule_search import SearchOptions, schedule_search
 
 SCRIPT = str(ROOT / "sweeps" / "schedule_search.py")
-SMALL = ["--corpus", "small.txt", "--tokenizer", "train:512", "--train-rows", "400", "--eval-rows", "100"]
+SMALL = ["--corpus", "small.txt", "--tokenizer", "train:512", "--train-rows", "400", "--eval-rows", "50"]
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +45,10 @@ def test_dry_run_shows_the_plan_and_runs_nothing(workplace: Path, capsys: pytest
     assert call(*SMALL, "--layers", "1", "3", "--num-samples", "5", "--dry-run") == 0
     plan = capsys.readouterr().out
     assert "depths 1, 3" in plan
-    assert "none-L1-s0, none-L3-s0, none-L1-s1" in plan
-    assert "5 of 165 schedules at each depth by optuna, judged by ASHA at step 48" in plan
-    assert "at most 24 trials, 2,304 trial-steps (the full grid: 31,872)" in plan
+    assert "control: optimizer.lr 0.001, 0.003, 0.009; optimizer.warmup_steps 5, 10, 20; 5 of 9 settings" in plan
+    assert "reference controls of the search: control-lr0.003-wu10-L1-s0, control-lr0.003-wu10-L3-s0" in plan
+    assert "the winner of every group again on new seeds 1, 2, 3, on validation text that chose nothing" in plan
+    assert "at most 48 trials, about " in plan
     assert sorted(path.name for path in workplace.iterdir()) == ["small.txt"]
 
 
@@ -70,7 +71,7 @@ def test_the_plan_tells_how_a_given_tokenizer_ends_and_reads_the_rows(
     made = word_level(["<unk>", "</s>", *words], ["<|endoftext|>", "<|im_end|>"])
     made.enable_truncation(16)
     folder = str(save(made, workplace / "given"))
-    given = ["--corpus", "small.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "100"]
+    given = ["--corpus", "small.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "50"]
     assert call(*given, "--dry-run") == 0
     plan = capsys.readouterr().out
     assert "end of text: '<|endoftext|>', a special token of tokenizer.json, for no other file names one" in plan
@@ -85,7 +86,7 @@ def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_most_of_them_
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(save(word_level(["<unk>", "a", "b"], ["</s>"]), workplace / "given"))
-    given = ["--corpus", "rows.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "100", "--dry-run"]
+    given = ["--corpus", "rows.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "50", "--dry-run"]
     (workplace / "rows.txt").write_text("a b\na b\nx y\n" * 200)
     assert call(*given) == 0
     assert f"warning: tokenizer {folder} cannot read 200 of 600 rows: their text mostly" in capsys.readouterr().out

@@ -72,7 +72,7 @@ PRIVATE = [
         "_max_t",
         "sweeps/engine/order/asha.py",
         lambda: hasattr(attribute("ray.tune.schedulers", "AsyncHyperBandScheduler")(max_t=7), "_max_t"),
-        "keep the steps in DepthAsha itself",
+        "keep the steps in GroupAsha itself",
     ),
     Private(
         "ray",

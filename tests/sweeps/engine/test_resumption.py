@@ -22,7 +22,7 @@ from trainable.errors import InputError
 from trainable.prepare import prepare_runs
 from trainable.record.cache import CACHE_VARIABLE
 
-OPTIONS = "--corpus {corpus} --tokenizer {tokenizer} --train-rows 400 --eval-rows 100 --layers 1 --num-samples 2"
+OPTIONS = "--corpus {corpus} --tokenizer {tokenizer} --train-rows 400 --eval-rows 50 --layers 1 --num-samples 2"
 
 
 @pytest.fixture(autouse=True)
