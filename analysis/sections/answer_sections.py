@@ -68,17 +68,14 @@ def gate_lines(rows: pd.DataFrame, found: Findings, where: str) -> Iterator[str]
         yield f"{where}{said}" if where else f"{said[0].upper()}{said[1:]}"
 
 
-def gate_words(gate: Gate, whose: str) -> str:
+def gate_words(gate: Gate, whose: str, who: str = "the student") -> str:
     """Whether the student passed its teacher, and what follows if not."""
-    teacher = "its teacher" if whose == "its" else f"the teacher of {whose}"
-    of = " (of the Kneser-Ney estimate of its counts)" if gate.is_estimate else ""
+    teacher = {"its": "its teacher", "the bigram table": whose}.get(whose, f"the teacher of {whose}")
+    own = f"{gate.own_loss:.4f}{', the loss of the Kneser-Ney estimate of its counts' if gate.is_estimate else ''}"
     if gate.passed:
-        return (
-            f"the student passed {teacher}: the control ended at {gate.control_loss:.4f}, "
-            f"the teacher's own loss is {gate.own_loss:.4f}{of}."
-        )
+        return f"{who} passed {teacher}: the control ended at {gate.control_loss:.4f}, the teacher's own loss is {own}."
     return (
-        f"the student never passed {teacher} ({gate.own_loss:.4f} against {gate.control_loss:.4f}){of}: "
+        f"{who} never passed {teacher} ({own}, against {gate.control_loss:.4f}): "
         "the run is too short to say whether anything lasts."
     )
 

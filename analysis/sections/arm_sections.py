@@ -12,6 +12,7 @@ from analysis.sections.answer_sections import (
     NOTES,
     answer_line,
     gate_lines,
+    gate_words,
     half_interval,
     to_loss,
 )
@@ -28,7 +29,7 @@ from analysis.tables.answer import (
     STEPS_TO_RIVAL,
 )
 from analysis.tables.arms import FOLD_COUNT, GROUP, HIGH, LOSS_SD, LOW, PLANNED, SD, N, compare_arms
-from analysis.tables.claims import CHOOSING
+from analysis.tables.gate import gate_of_controls, tables_that_report
 from analysis.tables.planned import pending, planned_trials
 from analysis.tables.statistics import Verdict, verdict
 from analysis.wording import DASH, number, out_of, plural, saved, signed
@@ -57,8 +58,9 @@ def arm_sections(found: Findings) -> list[Section]:
 
 def teacher_lines(found: Findings) -> Iterator[str]:
     """One line for each table: its smoothing, the rows it was counted on, its own loss on the rows that report."""
-    for table in found.record.tables.values():
-        if table.eval_half == CHOOSING:
+    for table in tables_that_report(found.record):
+        if not table.checksum and table.rows == "none":
+            yield f"Teacher {table.smoothing}: it has no table, and so no loss of its own."
             continue
         loss, estimate = table.eval_loss, table.kneser_ney_loss
         own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
@@ -76,6 +78,8 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> Se
     if not lines:
         is_guided = len(found.record.arms) > 1
         lines = ["No guided arm has finished beside its control." if is_guided else "No teacher in this study."]
+        if not is_guided and (gate := gate_of_controls(found.results, found.record)) is not None:
+            lines.append(gate_words(gate, "the bigram table", f"The best of the controls, {gate.arm},"))
     if len(lines) > 2:
         lines.append("Several arms are compared with one control: expect one in twenty intervals to miss by chance.")
     if len(guided) and not guided[BEST_RIVAL].any():

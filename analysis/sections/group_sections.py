@@ -12,10 +12,10 @@ from analysis.sections.arm_sections import teacher_lines
 from analysis.sections.document import Section, Table
 from analysis.sections.run_sections import DEMONSTRATION, leak_status, peak_memory, setting, step_time_table, wall_clock
 from analysis.sections.search_sections import cost_table
-from analysis.tables.answer import BEST_RIVAL, CLASS
+from analysis.tables.answer import CLASS
 from analysis.tables.arms import compare_arms
 from analysis.tables.best import stopped
-from analysis.tables.claims import CONTENT, claimed
+from analysis.tables.claims import CONTENT, RIVAL, claimed
 from analysis.tables.group_search import DIAGNOSTICS, FINISHED, OTHERS, STOPPED, at_ends, diagnostics, searched, winners
 from analysis.tables.planned import pending, planned_trials
 from analysis.wording import DASH, clip, number, plural, setting_words, signed
@@ -61,7 +61,7 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
             yield answer_line(row, found.record.margin, where, waiting)
         if contents.empty:
             yield f"{where}no arm with content has finished on a fresh seed beside its control: no answer yet."
-        elif not contents[BEST_RIVAL].any():
+        elif not (rows[CLASS] == RIVAL).any():
             yield f"{where}{NO_RIVAL[0].lower()}{NO_RIVAL[1:]}"
         if len(rows):
             yield from gate_lines(rows, found, where)

@@ -6,10 +6,11 @@ Only a student that has passed its teacher can say whether what the teacher gave
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from analysis.columns import ARM, FOLDS, SMOOTHING, TEACHER_ROWS
+from analysis.columns import ARM, EVAL_HALF, FOLDS, SMOOTHING, STATE, TEACHER_ROWS, TRIAL
+from analysis.results import Results
 from analysis.tables.claims import REPORTING
 from trainable import names
-from trainable.record.run_record import RunRecord, TeacherFacts
+from trainable.record.run_record import RunRecord, TableFacts, TeacherFacts
 
 
 class Gate(NamedTuple):
@@ -24,6 +25,21 @@ class Gate(NamedTuple):
     def passed(self) -> bool:
         """Whether the control ended below the teacher's own loss."""
         return self.control_loss < self.own_loss
+
+
+def gate_of_controls(results: Results, record: RunRecord) -> Gate | None:
+    """The gate of a run without a teacher: its best control against the bigram table of its settings.
+
+    None where no control has finished, or run.json does not tell that table's loss.
+    """
+    ended = results.trials[results.trials[STATE] == names.FINISHED]
+    tables = [one for one in tables_that_report(record) if one.own_loss is not None]
+    if ended.empty or len(tables) != 1:
+        return None
+    best = ended.loc[ended[names.EVAL_LOSS].idxmin()]
+    own = tables[0].own_loss
+    assert own is not None
+    return Gate(str(best[TRIAL]), own, tables[0].eval_loss is None, float(best[names.EVAL_LOSS]))
 
 
 def gate_of(row: Mapping[Any, Any], record: RunRecord) -> Gate | None:
@@ -46,6 +62,10 @@ def _own_tables(row: Mapping[Any, Any], record: RunRecord) -> list[TeacherFacts]
     own = (row[SMOOTHING], row[TEACHER_ROWS])
     if not record.tables:  # the oldest records
         return [record.teacher] if record.teacher and (record.teacher.smoothing, record.teacher.rows) == own else []
-    halves = (REPORTING,) if record.is_grouped else (None, "whole")
-    tables = [one for one in record.tables.values() if one.eval_half in halves]
-    return [one for one in tables if (one.smoothing, one.rows) == own]
+    return [one for one in tables_that_report(record) if (one.smoothing, one.rows) == own]
+
+
+def tables_that_report(record: RunRecord) -> list[TableFacts]:
+    """The tables whose losses were measured on the validation text that the answer is measured on."""
+    half = REPORTING if record.is_grouped else names.dotted(record.base).get(EVAL_HALF, "whole")
+    return [one for one in record.tables.values() if one.eval_half in (half, None)]

@@ -13,17 +13,14 @@ from analysis.columns import (
     EVAL_ROWS,
     LAYERS,
     LOOP_STEPS,
-    MIN_WEIGHT,
     ROLE,
-    SCHEDULE,
-    TEACHER_STEPS,
     TRIAL,
 )
 from analysis.results import Findings
 from analysis.sections.document import as_markdown
 from analysis.sections.run_sections import LEAK, SAME_TEXT
-from analysis.tables import best as ranking
 from analysis.tables.arms import HIGH, LOW, PLANNED, N, compare_arms
+from analysis.tables.claims import claimed
 from analysis.tables.planned import planned_trials
 from analysis.wording import describe, number, out_of, plural, signed
 from sweeps.engine.folder import FinishedTrial
@@ -115,7 +112,7 @@ def _gain(run: Findings, row: Mapping[Any, Any]) -> Iterator[str]:
         yield "none, for this is a control"
         return
     yield f"{signed(row[names.GAIN])} nats per token over its control {row['control']} (same seed and batches)"
-    found = _arm_interval(run, row) if run.record.is_comparison else _confirmed_interval(run, row)
+    found = _arm_interval(run, row) if run.record.is_comparison else _claimed_interval(run, row)
     if found is None:
         yield "; no interval, for it takes at least 2 seeds or folds: no claim from one"
         return
@@ -139,15 +136,13 @@ def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
     return None
 
 
-def _confirmed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
-    """Sentence on the schedule's gain on the seeds that did not choose it, if it was the best of its depth."""
-    ranked = ranking.best(run.results.trials)
-    key = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
-    for found in ranked.to_dict("records"):
-        if all(found[name] == row[name] for name in key) and found[ranking.CONFIRMED_N] >= 2:
-            low, high = found[ranking.CONFIRMED_LOW], found[ranking.CONFIRMED_HIGH]
-            seeds = f"{found[ranking.CONFIRMED_N]} seeds that did not choose the schedule"
-            return found[ranking.CONFIRMED], low, high, seeds
+def _claimed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
+    """The gain of the trial's arm at its depth on the seeds that did not choose its setting."""
+    table = compare_arms(claimed(run.results, run.record), run.record.arms, None, planned_trials(run.record))
+    for found in table.to_dict("records"):
+        if (found[ARM], found[LAYERS]) == (row[ARM], row[LAYERS]) and np.isfinite(found[LOW]):
+            seeds = f"{out_of(found[N], found[PLANNED])} seeds that did not choose the setting"
+            return found[names.GAIN], found[LOW], found[HIGH], seeds
     return None
 
 

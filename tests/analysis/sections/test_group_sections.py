@@ -2,9 +2,11 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from synthetic_groups import (
     CHANGES,
     OFFSETS,
@@ -21,12 +23,15 @@ from synthetic_groups import (
 from analysis.kinds import sections
 from analysis.plots.group_plots import answer, search_loss
 from analysis.report import write_report
-from analysis.results import read_findings
+from analysis.results import Results, read_findings
+from analysis.sections.answer_sections import gate_words
 from analysis.sections.document import Section
 from analysis.summary import rebuild
+from analysis.tables.gate import Gate, gate_of_controls
 from trainable import names
 from trainable.record.files import read_json, write_json
 from trainable.record.ledger import ledger_line
+from trainable.record.run_record import TableFacts, read_record
 
 
 def report(run: Path) -> dict[str, Section]:
@@ -77,7 +82,9 @@ def test_a_student_that_never_passed_its_teacher_is_told(tmp_path: Path) -> None
     facts = tables()
     facts["bigram reporting"] |= {"kneser_ney_loss": 5.2}
     line = verdict(groups_run(tmp_path / "run", tables=facts))[1]
-    assert re.match(r"1 layer: the student never passed its teacher \(5\.2000 against 5\.39\d\d\)", line)
+    assert re.match(
+        r"1 layer: the student never passed its teacher \(5\.2000, the loss of .*, against 5\.39\d\d\)", line
+    )
     assert line.endswith("the run is too short to say whether anything lasts.")
 
 
@@ -215,3 +222,22 @@ def test_the_offsets_make_the_numbers(tmp_path: Path) -> None:
     assert f"gain {sum(gains) / 3:+.4f} " in verdict(groups_run(tmp_path / "run"))[0]
     assert abs(sum(gains) / 3 + OFFSETS["bigram"]) < 0.004
     claim(tmp_path / "run", "bigram", 1, 1)
+
+
+def test_a_run_of_controls_alone_holds_the_best_against_the_bigram_table(tmp_path: Path) -> None:
+    """The gate of the sceptic's study."""
+    record = replace(read_record(groups_run(tmp_path / "run")), tables={"t": own_table(4.9)})
+    trials = pd.DataFrame(
+        {"trial": ["a", "b", "c"], "state": ["finished", "finished", "failed"], "eval_loss": [4.8, 4.7, 1.0]}
+    )
+    gate = gate_of_controls(Results(trials, pd.DataFrame()), record)
+    assert gate == Gate("b", 4.9, True, 4.7) and gate.passed
+    words = gate_words(gate, "the bigram table", f"The best of the controls, {gate.arm},")
+    assert words.startswith("The best of the controls, b, passed the bigram table: the control ended at 4.7000")
+
+
+def own_table(loss: float) -> TableFacts:
+    return TableFacts(
+        **{"rows": "student", "smoothing": "mle", "bigrams": 9, "counted_tokens": 9, "checksum": "0"},
+        **{"eval_loss": None, "kneser_ney_loss": loss, "blocks": "b"},
+    )

@@ -18,13 +18,13 @@ from live_sweep import ledgers
 from small_corpus import small_config, small_sentences
 from small_disk import small_disk
 from sweep_specs import SimulatedTune, new_run, small_sweep, states
-from synthetic_run import realistic_run
+from synthetic_groups import groups_run
 from tokenizers import processors
 from transformers import AutoTokenizer
 
-from analysis.results import load, read_findings
-from analysis.tables import best as ranking
+from analysis.results import read_findings
 from analysis.tables.arms import compare_arms
+from analysis.tables.statistics import student_interval
 from analysis.wording import signed
 from sweeps.engine.cli import main
 from sweeps.engine.cluster import ray_start
@@ -321,25 +321,22 @@ def test_a_folder_that_fills_up_in_the_meantime_is_not_written_over(run: RunFold
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["thesis.txt"]
 
 
-def test_card_of_a_confirmed_schedule_has_its_interval_and_of_a_control_none(tmp_path: Path) -> None:
-    run = realistic_run(tmp_path / "run")
-    (best, *_) = ranking.best(load(run).trials).to_dict("records")
-    plans = {plan.name: (plan, reports) for plan, _, reports in RunFolder.open(run).trials()}
+def test_card_of_a_winner_has_the_interval_of_its_arm_and_of_a_control_none(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run")
+    found = read_findings(run)
+    plans = {plan.name: plan for plan, _, _ in RunFolder.open(run).trials()}
     tokenizer = small_tokenizer(tmp_path)
 
-    def card(name: str) -> str:
-        plan, reports = plans[name]
-        return model_card(read_findings(run), FinishedTrial(plan, reports[-1][names.EVAL_LOSS]), tokenizer, 1000)
+    def card(role: str, arm: str) -> str:
+        plan = next(plan for plan in plans.values() if (plan.role, plan.arm) == (role, arm))
+        return model_card(found, FinishedTrial(plan, 5.0), tokenizer, 1000)
 
-    interval = f"{signed(best['confirmed_low'])} to {signed(best['confirmed_high'])}"
-    assert (
-        f"3 seeds that did not choose the schedule: {signed(best['confirmed_gain'])}, 95 % interval {interval}"
-        in card(best["trial"])
-    )
-    worst = ranking.best(load(run).trials).iloc[-1]
-    assert "no claim from one" in card(worst["trial"])
-    assert "none, for this is a control" in card("none-L1-s0")
-    assert "the control of its run" in card("none-L1-s0")
+    claims = found.results.trials.query("role == 'confirm' and arm == 'bigram'").gain
+    low, high = student_interval(claims.to_numpy(float))
+    said = f"3 seeds that did not choose the setting: {signed(claims.mean())}, 95 % interval {signed(low)} to "
+    assert f"{said}{signed(high)}" in card(names.CONFIRM, "bigram")
+    assert "none, for this is a control" in card(names.CONTROL, "control")
+    assert "the control of its run" in card(names.CONTROL, "control")
 
 
 @pytest.mark.parametrize(("packing", "first"), [("packed", "</s>"), ("as_published", "<s>")])
