@@ -153,7 +153,7 @@ def _cost(found: Findings) -> Section:
 
 def _diagnostics(found: Findings) -> Section:
     """What the final reports of the claims say of the students, arm by arm."""
-    table = diagnostics(claimed(found.results, found.record))
+    table = diagnostics(claimed(found.results, found.record), found.record)
     known = table[table[list(DIAGNOSTICS)].notna().any(axis=1)] if len(table) else table
     if known.empty:
         return Section("Diagnostics", ("None recorded.",))

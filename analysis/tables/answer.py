@@ -53,7 +53,7 @@ def answer_of(arm: pd.DataFrame, group: pd.DataFrame, curves: Mapping[str, pd.Da
     rivals = group[classes == RIVAL] if own_class == CONTENT else group.iloc[:0]
     name = str(arm[ARM].iloc[0])
     tests = {rival: _against(group, rival, name) for rival in rivals[ARM].unique()}
-    tested = {rival for rival, test in tests.items() if test.df}
+    tested = {rival for rival, test in tests.items() if test.df or not (gain.df or math.isnan(test.mean))}
     best = _best(rivals[rivals[ARM].isin(tested)])
     content = tests.get(best, _NO_TEST)
     aided = rivals[(rivals[ARM] == best) & _has_unit_of(rivals, arm)]

@@ -63,9 +63,10 @@ def at_ends(winner: Mapping[Any, Any], tried: pd.DataFrame, space: Mapping[str, 
     return found
 
 
-def diagnostics(claims: Results) -> pd.DataFrame:
+def diagnostics(claims: Results, record: RunRecord) -> pd.DataFrame:
     """Mean of each diagnostic in the final reports of an arm's finished claims; NaN where no report has it.
 
+    By depth and in the order of the arms.
     Columns: model.layers, arm, trials, and those of DIAGNOSTICS.
     """
     trials, curves = claims
@@ -73,4 +74,6 @@ def diagnostics(claims: Results) -> pd.DataFrame:
     last = curves.sort_values(names.STEP).drop_duplicates(TRIAL, keep="last").set_index(TRIAL)
     ends = last.reindex(columns=list(DIAGNOSTICS)).reindex(done[TRIAL]).astype("float64").set_axis(done.index)
     table = pd.concat([done[GROUP], ends], axis=1).groupby(GROUP, sort=False)
-    return table.mean().assign(trials=table.size()).reset_index()
+    means = table.mean().assign(trials=table.size()).reset_index()
+    places = {arm: number for number, arm in enumerate(record.arms)}
+    return means.sort_values(GROUP, key=lambda keys: keys.map(places) if keys.name == ARM else keys, ignore_index=True)

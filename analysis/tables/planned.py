@@ -108,7 +108,7 @@ def _grouped_plan(found: Findings) -> Iterator[Lack]:
         yield Lack(layers, names.SEARCH, wanted, wanted - int(own.sum()), group.name)
         planned = claims[(claims[LAYERS] == layers) & (claims[ARM] == group.name)]
         gone = lacking(planned, trials[~searched]) if (trials.loc[own, STATE] == names.FINISHED).any() else planned[:0]
-        role = names.CONTROL if group is record.groups[0] else names.CONFIRM
+        role = names.CONTROL if group.name == record.arms[0] else names.CONFIRM
         yield Lack(layers, role, len(planned), len(gone), group.name)
 
 

@@ -82,7 +82,8 @@ class Options:
     """a run folder: go on with it as it was begun; --corpus and --tokenizer say where these lie now, if they moved"""
     export: Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None
     """write a trained model to a new folder that transformers loads: of the trial named, or best for the finished trial
-    with the lowest final validation loss; with --resume RUN of a complete run, nothing is trained"""
+    with the lowest final validation loss, of a search among the winners on fresh seeds; with --resume RUN of a complete
+    run, nothing is trained"""
     address: str | None = None
     """of a Ray cluster to join (default: RAY_ADDRESS, or an own Ray)"""
     workers_per_trial: Annotated[int, tyro.conf.arg(name="workers-per-trial")] = 1

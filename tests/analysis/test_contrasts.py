@@ -1,6 +1,7 @@
 """The command: four forms of the table that parse back, numbers of the kept runs, and mistakes in one sentence."""
 
 import io
+import json
 import re
 import shutil
 from functools import partial
@@ -13,13 +14,15 @@ from commands import run_module
 from comparisons import NONE, comparison, name_arm, plan_all
 from paths import ROOT
 from scipy import stats
+from synthetic_groups import groups_run
 from synthetic_run import add_trial, realistic_run, spec, write_run
 
 from analysis.contrasts import Format, main
 from analysis.results import load
-from analysis.tables.contrasts import COLUMNS
+from analysis.tables.contrasts import COLUMNS, compared_trials, contrasts
 from trainable import names
 from trainable.record.ledger import read_lines
+from trainable.record.run_record import read_record
 
 H200 = ROOT / "results" / "record" / "kfold_published_h200"
 PUBLISHED = ROOT / "results" / "published"
@@ -184,3 +187,36 @@ def test_mistakes_are_one_sentence_and_exit_with_2(tmp_path: Path) -> None:
         done = run_command(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
         assert said in done.stderr
+
+
+def test_the_contrasts_of_a_search_in_groups_are_those_of_scipy_on_the_raw_ledgers(tmp_path: Path) -> None:
+    """Read as lines of JSON, with nothing of this project's: final losses of the fresh seeds, by arm."""
+    run = groups_run(tmp_path / "run")
+    losses: dict[str, dict[int, float]] = {}
+    for folder in (run / "trials").iterdir():
+        facts = json.loads((folder / "trial.json").read_text())
+        if facts["config"]["corpus"]["eval_half"] == "reporting":
+            last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+            losses.setdefault(facts["arm"], {})[facts["config"]["seed"]] = last["eval_loss"]
+    results, record = load(run), read_record(run)
+    table = contrasts(compared_trials(results, record), results.curves, record)
+    ends = table[table["at"] == 1].set_index(["first", "second"])
+    assert list(ends.index) == [("control", "uniform"), ("control", "bigram"), ("uniform", "bigram")]
+    every = []
+    for (first, second), row in ends.iterrows():
+        a, b = ([losses[arm][seed] for seed in (1, 2, 3)] for arm in (first, second))
+        test = stats.ttest_rel(a, b)
+        interval = test.confidence_interval(0.95)
+        found = [row[name] for name in ("difference", "low", "high", "p", "p_one_sided")]
+        one_sided = stats.ttest_rel(a, b, alternative="greater").pvalue
+        expected = [sum(a) / 3 - sum(b) / 3, interval.low, interval.high, test.pvalue, one_sided]
+        assert found == pytest.approx(expected, rel=1e-6)
+        gains = [x - y for x, y in zip(a, b, strict=True)]
+        above = stats.ttest_1samp(gains, -0.03, alternative="greater").pvalue
+        below = stats.ttest_1samp(gains, 0.03, alternative="less").pvalue
+        assert row["p_equivalent"] == pytest.approx(max(above, below), rel=1e-6)
+        assert (row["pairs"], row["planned"]) == (3, 3)
+        every.append(test.pvalue)
+    ps = sorted(table["p"])
+    least = table.loc[table["p"] == ps[0], "p_holm"].iloc[0]
+    assert least == pytest.approx(min(1.0, ps[0] * len(ps))) and min(every) >= ps[0] * (1 - 1e-9)

@@ -60,11 +60,18 @@ def measured(task: Task) -> Rate:
 
     from trainable.student.model import build_model
     from trainable.student.train import Report, train
+    from trainable.student.unigram import log_unigram
 
     torch.set_num_threads(task.threads)
     config, data = task.config, task.data
     begun = time.perf_counter()
-    build_model(config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=0)
+    build_model(
+        config.model,
+        vocab_size=data.train.vocab_size,
+        context=config.tokens.context,
+        seed=0,
+        unigram_V=log_unigram(data.train),
+    )
     start = time.perf_counter() - begun
     reports: list[tuple[float, Report]] = []
 

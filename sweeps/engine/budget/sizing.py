@@ -5,7 +5,7 @@ What it chooses are options like a user's own: the spec of the run has them, so 
 
 import math
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple
 
@@ -17,6 +17,7 @@ from sweeps.engine.settings import GROWS, evaluations_of
 from sweeps.engine.specs.spec import Spec
 from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError, require
+from trainable.plan import data_key
 
 LEAST_SHARE = 1 / 4  # of the study's own steps: a shorter run answers nothing
 LEAST_SAMPLES, MOST_SAMPLES = 2, 10_000
@@ -36,9 +37,11 @@ def sized(study: Callable[[AnyOptions], Spec], options: AnyOptions, spec: Spec) 
     Raises InputError where the study sets the steps itself, where none fits, or where nothing can be measured.
     """
     begun, machine = time.perf_counter(), machine_of(options)
-    minutes = options.minutes or 0.0
+    minutes, steps = options.minutes or 0.0, spec.base.loop.steps
+    longer = study(with_size(options, 2 * steps, None))
     require(
-        not spec.decides("loop.steps") and len({config.loop.steps for config in spec.configs()}) == 1,
+        {load.config.loop.steps for load in longer.workloads()} == {2 * steps}
+        and set(map(data_key, longer.configs())) == set(map(data_key, spec.configs())),
         f"--minutes would choose the steps of a trial, which study {spec.study} decides itself: give --steps.",
     )
     try:
@@ -65,6 +68,10 @@ class Room(Generic[AnyOptions]):
 
         A number of steps that is no run (shorter than its schedules) is taken as one of no time: longer ones may be.
         """
+
+        def time_of(count: int) -> float:
+            return self._seconds(steps, count, no_run=math.inf)
+
         # 1 as many steps as fit, with the study's own number of trials
         every, samples = list(round_steps(self._own.base, self._size)), self._own_samples
         fitting = bisect_right(every, seconds, key=lambda steps: self._seconds(steps, samples, no_run=0.0))
@@ -73,8 +80,10 @@ class Room(Generic[AnyOptions]):
         # 2 fewer trials where the fewest steps are too many, more where all steps fit, as far as the space has them
         if samples is not None and fitting in (0, len(every)):
             counts = range(LEAST_SAMPLES, samples) if fitting == 0 else range(samples, MOST_SAMPLES)
-            taken = bisect_right(counts, seconds, key=lambda count: self._seconds(steps, count, no_run=math.inf))
+            taken = bisect_right(counts, seconds, key=time_of)
             samples = counts[taken - 1] if taken else min(samples, LEAST_SAMPLES) if fitting == 0 else samples
+            if taken:  # no more than its spaces have
+                samples = counts[bisect_left(counts, time_of(samples), key=time_of)]
         spec = self._study(with_size(self._options, steps, samples))
         prediction = predict(spec, self._rates, self._size)
         if prediction.seconds > seconds:

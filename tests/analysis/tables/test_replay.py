@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from paths import ROOT
 from replay_curves import EARLY, LATE, PAIR, STEPS, add_depth
+from synthetic_groups import groups_run
 from synthetic_run import write_run
 
 from analysis.results import load
@@ -124,3 +125,21 @@ def test_on_the_published_curves_asha_at_step_30_loses_half_the_winners_and_at_3
     assert table.loc[360, "survives"] == 1
     assert table.loc[360, "spent"] < 1
     assert table.loc[90, "survives"] == table.loc[270, "survives"] < 0.7  # its second rung, 270, undoes the first
+
+
+def test_a_search_in_groups_is_replayed_arm_by_arm_and_judges_after_each_teachers_own_end(tmp_path: Path) -> None:
+    found = groups(load(groups_run(tmp_path / "run")), by_arm=True)
+    assert {group.arm: len(group.curves) for group in found} == {"control": 6, "uniform": 5, "bigram": 5}
+    for group in found:
+        assert {curve.judged_from for curve in group.curves} == ({0} if group.arm == "control" else {40})
+        assert sum(curve.is_spared for curve in group.curves) == (group.arm == "control")
+    table = replay(found, [20, 40], [2], 5, 2, 0)
+    assert sorted(set(table["arm"])) == ["bigram", "control", "uniform"]
+
+
+def test_rungs_before_a_teachers_end_pass_a_trial_by() -> None:
+    bracket = Bracket(30, 2, 120)
+    assert bracket.goes_on("first", 30, 1.0)
+    assert not bracket.goes_on("judged", 30, 0.0)
+    assert bracket.goes_on("taught", 30, 0.0, judged_from=40) and "taught" not in bracket.rungs[30]
+    assert bracket.goes_on("taught", 60, 0.0, judged_from=40) and "taught" in bracket.rungs[60]

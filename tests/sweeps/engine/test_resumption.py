@@ -12,9 +12,10 @@ from sweep_specs import run_record
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from sweeps.engine import resumption
-from sweeps.engine.cli import USAGE_ERROR, main
+from sweeps.engine.cli import USAGE_ERROR, main, work_of
 from sweeps.engine.cluster import ray_start
 from sweeps.engine.folder import RunFolder
+from sweeps.engine.options import with_size
 from sweeps.engine.run import write_run_file
 from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable.errors import InputError
@@ -215,3 +216,16 @@ def test_a_model_folder_that_is_gone_is_to_be_put_back(workplace: Path) -> None:
     gone = replace(spec, base=replace(spec.base, model=replace(spec.base.model, name=str(workplace / "llama"))))
     with pytest.raises(InputError, match=r"the model of run .* is not at .*llama any more: put it, or a link to it"):
         resumption.check_data(run, gone, None, None)
+
+
+def test_a_run_that_has_begun_goes_on_with_its_own_size_whatever_minutes_would_choose(workplace: Path) -> None:
+    """What --minutes chose once stands in the spec, and nothing is measured again."""
+    words = {"corpus": "books.txt", "tokenizer": "words", "train_rows": 400, "eval_rows": 50, "layers": (1,)}
+    options = SearchOptions(minutes=10, run="mine", **words)  # type: ignore[arg-type]
+    sized = schedule_search(with_size(options, 48, 3))
+    run = RunFolder.named(workplace / "results", sized.study, "mine")
+    run.make()
+    write_run_file(run, sized, run_record(sized).to_dict() | prepare_runs(sized.configs()).facts)
+    again = work_of(schedule_search, replace(options, minutes=20))
+    assert again.spec.to_dict() == sized.to_dict()
+    assert (again.spec.base.loop.steps, again.spec.base.loop.eval_every) == (48, 8)

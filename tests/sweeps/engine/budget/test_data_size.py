@@ -26,7 +26,7 @@ def test_an_estimate_is_near_what_is_prepared_and_leaves_nothing_behind(spec: Co
     assert not (tmp_path / "cache").exists()
     prepare_runs(spec.configs())
     exact, (key, *_) = data_size(spec, {}), [data_key(config) for config in spec.configs()]
-    assert estimate.vocab_size == exact.vocab_size == 512
+    assert estimate.vocab_size == exact.vocab_size
     assert estimate.train_tokens == pytest.approx(exact.train_tokens, rel=0.15)
     assert estimate.blocks[key] == pytest.approx(exact.blocks[key], rel=0.2)
     assert estimate.seconds > 0 and exact.seconds > 0

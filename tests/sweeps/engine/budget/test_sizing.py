@@ -1,10 +1,9 @@
 """--minutes chooses steps first, then trials, so that the prediction is the time asked for; with made-up rates."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from made_up_rates import made_up_rates, made_up_size
-from sweep_specs import small_sweep
 
 from sweeps.engine.budget import sizing
 from sweeps.engine.budget.calibration import CannotMeasure
@@ -20,7 +19,7 @@ from sweeps.training_budget import training_budget
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
 
-MINUTES = (2.0, 3.0, 5.0, 10.0, 30.0, 120.0, 600.0)
+MINUTES = (2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
 
 
 def study(options: Options) -> Comparison:
@@ -32,24 +31,12 @@ def study(options: Options) -> Comparison:
     return Comparison(study="study", question="Does it?", base=base, plans=plans)
 
 
-@dataclass(frozen=True, kw_only=True)
-class OfSearch(Options):
-    """A study that searches."""
-
-    num_samples: int | None = None
+SEARCH = SearchOptions(layers=(1,), teachers=("bigram",), confirm_seeds=(1,), asha=False)
 
 
-def search(options: OfSearch) -> Sweep:
-    """At most 18 schedules, of which 6 are tried."""
-    steps = base_config(options, override(TINY, {"loop.eval_every": 8, "loop.checkpoint_every": 8})).loop.steps
-    every = steps // 12
-    changed = {"loop.steps": steps, "loop.eval_every": every, "loop.checkpoint_every": every, "loop.batch_blocks": 8}
-    return small_sweep(changed, num_samples=options.num_samples or 6, asha=None)
-
-
-def fill(options: Options, minutes: float, train_blocks: int = 40_000) -> Sized:
+def fill(options: Options, minutes: float, train_blocks: int = 400_000) -> Sized:
     """What --minutes chooses of the study of the options on the made-up machine."""
-    of = search if isinstance(options, OfSearch) else study
+    of = schedule_search if isinstance(options, SearchOptions) else study
     given = replace(options, minutes=minutes)
     spec = of(given)  # type: ignore[arg-type]
     return Room(of, given, spec, made_up_rates(spec), made_up_size(spec, train_blocks)).fill(60 * minutes, minutes)  # type: ignore[arg-type]
@@ -87,24 +74,26 @@ def test_a_setting_that_the_user_gives_stays_as_it_is() -> None:
 
 
 def test_steps_end_at_one_epoch_and_the_rest_goes_into_trials() -> None:
-    few, many = fill(OfSearch(), 10, train_blocks=1600), fill(OfSearch(), 12, train_blocks=1600)
-    assert few.spec.base.loop.steps == many.spec.base.loop.steps == 192 <= 1600 // 8
+    few, many = fill(SEARCH, 15, train_blocks=1600), fill(SEARCH, 20, train_blocks=1600)
+    assert few.spec.base.loop.steps == many.spec.base.loop.steps == 198 <= 1600 // 8
     assert isinstance(few.spec, Sweep) and isinstance(many.spec, Sweep)
     assert 6 < few.spec.num_samples < many.spec.num_samples
-    assert f"--steps 192 --num-samples {few.spec.num_samples}" in few.said
+    assert f"--steps 198 --num-samples {few.spec.num_samples}" in few.said
     assert "with more steps it would read the training rows twice" in few.said
 
 
-def test_trials_end_at_the_size_of_the_space() -> None:
-    chosen = fill(OfSearch(), 600, train_blocks=1600)
-    assert isinstance(chosen.spec, Sweep) and chosen.spec.num_samples == 18
+def test_trials_end_at_the_size_of_the_spaces() -> None:
+    """Beyond the control's nine settings only the bigram's grow, here to three rates at 2 x 1 x 1 schedules."""
+    few = replace(SEARCH, schedules=("linear", "step"), schedule_steps=(16, 16, 1), min_weight=(0.0, 0.0, 0.1))
+    chosen = fill(few, 600, train_blocks=1600)
+    assert isinstance(chosen.spec, Sweep) and chosen.spec.num_samples == 9
 
 
 def test_a_little_time_means_fewer_trials_and_too_little_is_told_with_the_least() -> None:
-    least = fill(OfSearch(), 2.0)
+    least = fill(SEARCH, 1.1)
     assert isinstance(least.spec, Sweep) and 2 <= least.spec.num_samples < 6
     with pytest.raises(InputError, match=r"--minutes is 0.5 but 24 steps and --num-samples 2, the least .* --minutes"):
-        fill(OfSearch(), 0.5)
+        fill(SEARCH, 0.5)
 
 
 def test_the_least_minutes_that_are_told_suffice() -> None:
@@ -126,10 +115,10 @@ def test_steps_to_choose_from_are_whole_evaluations_from_a_quarter_to_an_epoch(s
 
 
 def test_a_run_that_has_begun_keeps_its_own_sizes() -> None:
-    begun = fill(OfSearch(), 10, train_blocks=1600).spec
-    later = OfSearch(minutes=10)
+    begun = fill(SEARCH, 10, train_blocks=1600).spec
+    later = replace(SEARCH, minutes=10)
     same = with_size(later, begun.base.loop.steps, sampled(later, begun))
-    assert search(same).to_dict() == begun.to_dict()
+    assert schedule_search(same).to_dict() == begun.to_dict()
 
 
 def test_the_main_study_is_sized_whole() -> None:
@@ -152,7 +141,7 @@ def test_minutes_that_are_none_are_refused_in_a_sentence(minutes: float) -> None
     ("options", "said"),
     [
         (Options(minutes=5, steps=20), "--steps"),
-        (OfSearch(minutes=5, num_samples=3), "--num-samples"),
+        (SearchOptions(minutes=5, num_samples=3), "--num-samples"),
         (Options(minutes=5, set=("loop.steps=20",)), "--set loop.steps"),
         (Options(minutes=5, smoke_test=True), "--smoke-test"),
     ],

@@ -1,0 +1,48 @@
+"""Plots of a search in groups as data: the answer shows three arms and the teacher's own loss; no plot mixes arms."""
+
+from pathlib import Path
+
+import pytest
+from synthetic_groups import OWN_LOSS, final_loss, groups_run
+
+from analysis.plots.group_plots import answer, search_loss
+from analysis.results import Findings, read_findings
+from analysis.summary import rebuild
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return read_findings(groups_run(tmp_path_factory.mktemp("groups") / "run", layers=[1, 2]))
+
+
+def test_the_answer_shows_control_best_rival_and_content_arm_and_the_teachers_own_loss(found: Findings) -> None:
+    panels = answer(found).panels
+    assert [panel.title for panel in panels] == ["1 layer", "2 layers"]
+    for depth, panel in enumerate(panels, start=1):
+        arms = [line.label for line in panel.lines]
+        assert arms == ["control", "uniform", "bigram", "the teacher's own loss (Kneser-Ney estimate)"]
+        for line in panel.lines[:3]:
+            ends = [final_loss(line.label, depth, seed) for seed in (1, 2, 3)]
+            assert line.y[-1] == pytest.approx(sum(ends) / 3)
+            assert line.low is not None and line.high is not None
+            assert (line.low[-1], line.high[-1]) == pytest.approx((min(ends), max(ends)))
+        assert [line.ring for line in panel.lines] == [None, 40, 40, None]
+        assert set(panel.lines[-1].y) == {OWN_LOSS} and panel.lines[-1].dash == "dash"
+
+
+def test_every_trial_of_the_search_is_in_the_panel_of_its_group(found: Findings) -> None:
+    panels = search_loss(found).panels
+    assert [panel.title for panel in panels] == [
+        f"{depth}, {arm}" for depth in ("1 layer", "2 layers") for arm in ("control", "uniform", "bigram")
+    ]
+    for panel in panels:
+        arm = panel.title.split(", ")[1]
+        assert len(panel.lines) == 6 and all(line.trial.startswith(arm) for line in panel.lines)
+        assert sum(line.front for line in panel.lines) == 1
+
+
+def test_the_pictures_of_a_run_of_groups_are_drawn(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run")
+    assert rebuild(run) == []
+    drawn = {path.name for path in (run / "figures").iterdir()}
+    assert {"answer.png", "curves.png", "curves_tail.png", "search.png", "train_loss.png"} <= drawn

@@ -1,0 +1,217 @@
+"""What the report of a search in groups says, of a whole run and of runs that lack something."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from synthetic_groups import (
+    CHANGES,
+    OFFSETS,
+    SEEDS,
+    add,
+    change_record,
+    claim,
+    final_loss,
+    groups_run,
+    tables,
+    trial_name,
+)
+
+from analysis.kinds import sections
+from analysis.plots.group_plots import answer, search_loss
+from analysis.report import write_report
+from analysis.results import read_findings
+from analysis.sections.document import Section
+from analysis.summary import rebuild
+from trainable import names
+from trainable.record.files import read_json, write_json
+from trainable.record.ledger import ledger_line
+
+
+def report(run: Path) -> dict[str, Section]:
+    return {section.title: section for section in sections(read_findings(run))}
+
+
+def verdict(run: Path) -> list[str]:
+    return list(report(run)["Verdict"].lines)
+
+
+def drop(run: Path, pattern: str) -> None:
+    gone = [folder for folder in (run / names.TRIALS_FOLDER).iterdir() if re.search(pattern, folder.name)]
+    assert gone
+    for folder in gone:
+        shutil.rmtree(folder)
+
+
+def diverge(run: Path, arm: str, seed: int) -> str:
+    """Let a claim have a loss that is no number at its last report."""
+    name = trial_name(arm, 1, seed, 0.003, "" if arm == "control" else "linear", "reporting")
+    ledger = run / names.TRIALS_FOLDER / name / names.LEDGER_FILE
+    *kept, _ = ledger.read_bytes().splitlines(keepends=True)
+    row = {names.STEP: 120, names.EVAL_LOSS: float("nan"), names.GAIN: float("nan"), names.TRAIN_LOSS: 5.0}
+    ledger.write_bytes(b"".join([*kept, ledger_line(row)]))
+    return name
+
+
+def test_the_verdict_is_a_sentence_a_depth_with_gain_aid_and_content_gain(tmp_path: Path) -> None:
+    lines = verdict(groups_run(tmp_path / "run", layers=[1, 2]))
+    assert lines[0].startswith("1 layer: bigram: the content helps; gain +0.11")
+    assert re.search(
+        r"of which aid \+0\.04\d\d \(uniform\) and content gain \+0\.07\d\d \(.* to .*\); 3 seeds\.$", lines[0]
+    )
+    assert lines[1].startswith("1 layer: the student passed its teacher: the control ended at 5.39")
+    assert lines[2].startswith("2 layers: bigram: the content helps; gain")
+
+
+def test_a_rival_that_gains_as_much_makes_an_optimisation_aid(tmp_path: Path) -> None:
+    def as_much(arm: str, depth: int, seed: int) -> float:
+        return final_loss(arm, depth, seed) - (0.08 if arm == "uniform" else 0.0)
+
+    assert verdict(groups_run(tmp_path / "run", end=as_much))[0].startswith(
+        "1 layer: bigram: an optimisation aid; gain"
+    )
+
+
+def test_a_student_that_never_passed_its_teacher_is_told(tmp_path: Path) -> None:
+    facts = tables()
+    facts["bigram reporting"] |= {"kneser_ney_loss": 5.2}
+    line = verdict(groups_run(tmp_path / "run", tables=facts))[1]
+    assert re.match(r"1 layer: the student never passed its teacher \(5\.2000 against 5\.39\d\d\)", line)
+    assert line.endswith("the run is too short to say whether anything lasts.")
+
+
+def test_a_table_a_depth_has_each_arm_with_its_best_setting(tmp_path: Path) -> None:
+    found = report(groups_run(tmp_path / "run", layers=[1, 2]))
+    for title in ("Arms at 1 layer", "Arms at 2 layers"):
+        (table,) = found[title].tables
+        rows = {row[0]: dict(zip(table.headings, row, strict=True)) for row in table.rows}
+        assert list(rows) == ["control", "uniform (best rival)", "bigram"]
+        assert rows["control"]["best setting"] == "lr 0.003, warm-up 10"
+        assert rows["bigram"]["best setting"] == "linear, T 40, floor 0, lr 0.003, warm-up 10"
+        assert rows["control"]["gain ± 95 %"] == "-" == rows["uniform (best rival)"]["content gain ± 95 %"]
+        assert re.fullmatch(r"\+0\.07\d\d ± 0\.\d{4}", rows["bigram"]["content gain ± 95 %"])
+
+
+def test_best_settings_say_the_search_loss_and_what_lies_at_an_end(tmp_path: Path) -> None:
+    section = report(groups_run(tmp_path / "run"))["Best settings"]
+    assert "control (optimizer.warmup_steps); uniform (teacher.steps); bigram (teacher.steps)." in section.lines[1]
+    (table,) = section.tables
+    assert [row[1] for row in table.rows] == ["control", "uniform", "bigram"]
+    assert [row[5:] for row in table.rows] == [("6", "0", "0"), ("5", "1", "0"), ("5", "1", "0")]
+
+
+def test_what_asha_stopped_is_told_by_arm_and_cost_and_step_time_mix_no_arms(tmp_path: Path) -> None:
+    found = report(groups_run(tmp_path / "run"))
+    assert [row[0] for row in found["Stopped by ASHA"].tables[0].rows] == ["bigram", "uniform"]
+    assert "1 layer, bigram: 1 of 6." in found["Stopped by ASHA"].lines
+    spent, times = found["Cost"].tables
+    assert [row[:2] for row in spent.rows] == [("control", "4"), ("search", "17"), ("confirm", "6"), ("total", "27")]
+    assert [row[:2] for row in times.rows] == [("1", "bigram"), ("1", "uniform")]
+
+
+def test_diagnostics_are_means_over_the_fresh_seeds_of_an_arm(tmp_path: Path) -> None:
+    (table,) = report(groups_run(tmp_path / "run"))["Diagnostics"].tables
+    assert table.rows[0] == ("1", "control", "3", "0.500", "25%", "5.100", "0.300", "1.200")
+    assert [row[-1] for row in table.rows] == ["1.200", "1.500", "1.500"]
+
+
+def test_one_fresh_seed_allows_no_claim(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run", seeds=(1,))
+    assert verdict(run)[0].startswith("1 layer: bigram: no claim from one seed; gain +0.12")
+    assert "content gain +0.0" in verdict(run)[0]
+
+
+def test_no_verdict_before_all_seeds_have_ended(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run")
+    drop(run, "bigram-linear-lr0.003-L1-s3-reporting")
+    assert verdict(run)[0].startswith(
+        "1 layer: bigram: no verdict before all planned units have ended; so far gain +0.1"
+    )
+    failed = report(run)["Failed and unfinished trials"].lines
+    assert "1 of 27 planned trials missing" in failed[0] and "1 layer: 1 of 3 fresh seeds of bigram" in failed[1]
+    change_record(run, complete=True)
+    assert verdict(run)[0].startswith("1 layer: bigram: the content helps; gain +0.1")
+    assert "; 2 of 3 seeds." in verdict(run)[0]
+
+
+def test_a_diverged_seed_is_counted_and_said(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run")
+    name = diverge(run, "uniform", 2)
+    lines = verdict(run)
+    assert lines[0].startswith("1 layer: bigram: the content helps")
+    (line,) = (line for line in lines if "failed on" in line)
+    assert line.startswith(f"1 layer: uniform failed on 1 of 3 fresh seeds ({name}: diverged")
+    (table,) = report(run)["Arms at 1 layer"].tables
+    assert ["2 of 3" in row[1] for row in table.rows if row[0].startswith("uniform")] == [True]
+
+
+def test_a_diverged_control_takes_its_pairs_along(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run")
+    diverge(run, "control", 1)
+    assert "; 2 of 3 seeds." in verdict(run)[0]
+
+
+def test_a_group_without_a_finished_trial_leaves_the_question_open(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run")
+    drop(run, "^uniform")
+    add(
+        run, "uniform", names.SEARCH, 5.5, against=5.5, control=trial_name("control", 1, 0, 0.003, "", "choosing"),
+        until=20, state=names.RUNNING, **{"teacher.schedule": "linear", "teacher.steps": 40, "teacher.kind": "uniform"},
+        **{"corpus.eval_half": "choosing"},
+    )  # fmt: skip
+    lines = verdict(run)
+    assert lines[0].startswith("1 layer: bigram: no verdict before all planned units have ended")
+    assert "1 layer: whether the content of a teacher helps cannot be told: no content-free rival ran" in lines[1]
+    assert rebuild(run) == []
+
+
+def test_a_run_without_content_or_claims_has_no_answer_yet(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run")
+    drop(run, "^bigram")
+    assert (
+        verdict(run)[0]
+        == "1 layer: no arm with content has finished on a fresh seed beside its control: no answer yet."
+    )
+    drop(run, "reporting")
+    assert report(run)["Arms"].lines == ("No winner has finished on a fresh seed yet.",)
+    assert answer(read_findings(run)).panels == ()
+    drop(run, ".")
+    assert report(run)["Best settings"].lines == ("No trial has finished yet.",)
+    assert search_loss(read_findings(run)).panels == ()
+    assert rebuild(run) == []
+    write_report(run)
+
+
+def test_without_rivals_the_verdict_says_what_it_cannot_answer(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run", arms={arm: CHANGES[arm] for arm in ("control", "bigram")})
+    first, second, *_ = verdict(run)
+    assert first.startswith("1 layer: bigram: better than the control; gain +0.1")
+    assert second.endswith("cannot be told: no content-free rival ran beside it.")
+
+
+def test_a_control_with_another_bias_is_a_rival(tmp_path: Path) -> None:
+    arms: dict[str, dict[str, Any]] = {
+        "control": {},
+        "control, unigram bias": {"model.output_bias": "unigram"},
+        "bigram": {},
+    }
+    assert "of which aid +0.0" in (line := verdict(groups_run(tmp_path / "run", arms=arms))[0])
+    assert "(control, unigram bias)" in line
+
+
+def test_a_registered_run_names_its_commit_and_one_that_should_have_been_says_so(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run", registered="abc123")
+    assert "Rules and plan registered in commit abc123, before the first claim trial." in verdict(run)
+    asked = groups_run(tmp_path / "asked")
+    record = read_json(asked / names.RUN_FILE)
+    write_json(asked / names.RUN_FILE, record | {"spec": record["spec"] | {"registered": True}})
+    assert any(line.startswith("Not registered, though the study asks for it") for line in verdict(asked))
+
+
+def test_the_offsets_make_the_numbers(tmp_path: Path) -> None:
+    """The mean gain of the summary is that of the losses the run was made from."""
+    gains = [final_loss("control", 1, seed) - final_loss("bigram", 1, seed) for seed in SEEDS]
+    assert f"gain {sum(gains) / 3:+.4f} " in verdict(groups_run(tmp_path / "run"))[0]
+    assert abs(sum(gains) / 3 + OFFSETS["bigram"]) < 0.004
+    claim(tmp_path / "run", "bigram", 1, 1)

@@ -1,0 +1,75 @@
+"""The best of each group and the ends of what it tried, what a search in groups was to have, and its diagnostics."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic_groups import OWN_LOSS, groups_run, tables
+
+from analysis.results import Findings, read_findings
+from analysis.tables.arms import compare_arms
+from analysis.tables.claims import claimed
+from analysis.tables.gate import gate_of
+from analysis.tables.group_search import at_ends, searched, winners
+from analysis.tables.planned import missing_trials, pending, planned_by_role, planned_trials, search_lacks
+from trainable import names
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return read_findings(groups_run(tmp_path_factory.mktemp("groups") / "run", layers=[1, 2]))
+
+
+def test_the_winner_of_a_group_has_its_lowest_finished_loss_and_groups_keep_their_order(found: Findings) -> None:
+    best = winners(found.results.trials, found.record)
+    arms = ["control", "uniform", "bigram"]
+    assert list(zip(best["model.layers"], best["arm"], strict=True)) == [(n, arm) for n in (1, 2) for arm in arms]
+    assert set(best["optimizer.lr"]) == {0.003}
+    tried = searched(found.results.trials)
+    for row in best.to_dict("records"):
+        own = tried[(tried["model.layers"] == row["model.layers"]) & (tried["arm"] == row["arm"])]
+        assert row["eval_loss"] == own.loc[own["state"] == names.FINISHED, "eval_loss"].min()
+        assert row["finished"] + row["stopped"] + row["others"] == len(own) == 6
+
+
+def test_an_end_of_what_was_tried_is_said_for_numbers_but_not_for_zero_or_a_whole_run() -> None:
+    space = {
+        "teacher.schedule": ["linear", "step"],
+        "teacher.steps": [40, 120],
+        "teacher.min_weight": [0.0, 0.1],
+        "optimizer.lr": [0.001, 0.003, 0.009],
+    }
+    winner = {"teacher.schedule": "linear", "teacher.min_weight": 0.0, "loop.steps": 120}
+
+    def ends(lr: float, steps: int, *rates: float) -> list[str]:
+        tried = pd.DataFrame({"optimizer.lr": [0.001, *rates], "teacher.steps": 40, "teacher.min_weight": 0.0})
+        return at_ends(winner | {"optimizer.lr": lr, "teacher.steps": steps}, tried, space)
+
+    assert ends(0.003, 120) == []
+    assert ends(0.009, 40) == ["teacher.steps", "optimizer.lr"]
+    assert ends(0.009, 120, 0.027) == []  # one more rate was tried, and lost
+
+
+def test_a_whole_run_lacks_nothing(found: Findings) -> None:
+    assert search_lacks(found) == [] and missing_trials(found) == []
+    claims = claimed(found.results, found.record).trials
+    assert pending(claims, planned_trials(found.record)).empty
+    assert planned_by_role(found) == {names.SEARCH: 36, names.CONTROL: 6, names.CONFIRM: 12}
+
+
+def test_the_gate_takes_the_teachers_loss_on_the_rows_that_report(found: Findings) -> None:
+    compared = compare_arms(claimed(found.results, found.record), found.record.arms)
+    rows = compared[(compared["arm"] == "bigram")].to_dict("records")
+    for row in rows:
+        gate = gate_of(row, found.record)
+        control = compared[(compared["arm"] == "control") & (compared["model.layers"] == row["model.layers"])]
+        assert gate is not None and (gate.own_loss, gate.is_estimate, gate.passed) == (OWN_LOSS, True, True)
+        assert gate.control_loss == pytest.approx(control["eval_loss"].item())
+
+
+def test_a_teacher_whose_loss_is_infinite_and_not_estimated_has_no_gate(tmp_path: Path) -> None:
+    facts = tables()
+    facts["bigram reporting"].pop("kneser_ney_loss")
+    found = read_findings(groups_run(tmp_path / "run", tables=facts))
+    compared = compare_arms(claimed(found.results, found.record), found.record.arms)
+    assert [gate_of(row, found.record) for row in compared.to_dict("records") if row["arm"] == "bigram"] == [None]
