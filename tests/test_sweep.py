@@ -60,15 +60,27 @@ def test_gain_is_the_controls_loss_minus_the_own_at_every_step(finished: tuple[P
     assert (first.gain == 0).all(), "a pair starts from the same weights"
 
 
+def test_the_main_job_searches_three_groups_alike_and_claims_their_winners_on_other_text(
+    finished: tuple[Path, str],
+) -> None:
+    trials = load(finished[0]).trials
+    halves = trials.groupby(["arm", "corpus.eval_half"]).size()
+    assert halves.to_dict() == {
+        (arm, half): count
+        for arm in ("control", "uniform", "bigram")
+        for half, count in (("choosing", 2), ("reporting", 1))
+    }
+    assert trials.loc[trials["corpus.eval_half"] == "reporting", "control"].nunique() == 1
+
+
 def test_trials_of_a_sweep_are_the_runs_that_train_makes_by_itself(finished: tuple[Path, str]) -> None:
     folder = RunFolder.open(finished[0])
-    data, _ = prepare_run(folder.spec().base)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for plan, state, reports in folder.trials():
             own: list[Report] = []
-            train(plan.config, data, own.append)
+            train(plan.config, prepare_run(plan.config)[0], own.append)
             told = len(own) if state == names.FINISHED else len(reports)  # ASHA may have stopped it
             assert [r[names.EVAL_LOSS] for r in own[:told]] == [r[names.EVAL_LOSS] for r in reports], plan.name
     finally:

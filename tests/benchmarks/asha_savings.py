@@ -4,11 +4,11 @@
     python tests/benchmarks/asha_savings.py --corpus builtin
     python tests/benchmarks/asha_savings.py --grid results/schedule_search/<run>  # run before, with the same options
 
-One depth, one learning rate, 48 schedules of the bigram teacher, a third of them for the search. The grid runs to the end by the real command line, and its best
-schedule again on fresh seeds: the standard deviation of those gains is what a choice may lose. A trial's curve is a
-function of its settings, so searches of other search seeds need no training: the real searcher and the real ASHA are
-told the grid's curves, two trials at a time and one given out ahead, as Tune does it. One search is run for real too,
-to show that its curves are the grid's, and that the replay tells the truth.
+One depth, one learning rate, 48 schedules of the bigram teacher, a third of them for the search. The grid runs to the
+end by the real command line, and its best schedule again on fresh seeds: the standard deviation of those gains is what
+a choice may lose. A trial's curve is a function of its settings, so searches of other search seeds need no training:
+the real searcher and the real ASHA are told the grid's curves, two trials at a time and one given out ahead, as Tune
+does it. One search is run for real too, to show that its curves are the grid's, and that the replay tells the truth.
 """
 
 import argparse
