@@ -4,11 +4,11 @@
     python tests/benchmarks/asha_savings.py --corpus builtin
     python tests/benchmarks/asha_savings.py --grid results/schedule_search/<run>  # run before, with the same options
 
-One depth, 48 schedules, a third of them for the search. The grid runs to the end by the real command line, and its best
-schedule again on fresh seeds: the standard deviation of those gains is what a choice may lose. A trial's curve is a
-function of its settings, so searches of other search seeds need no training: the real searcher and the real ASHA are
-told the grid's curves, two trials at a time and one given out ahead, as Tune does it. One search is run for real too,
-to show that its curves are the grid's, and that the replay tells the truth.
+One depth, one learning rate, 48 schedules of the bigram teacher, a third of them for the search. The grid runs to the
+end by the real command line, and its best schedule again on fresh seeds: the standard deviation of those gains is what
+a choice may lose. A trial's curve is a function of its settings, so searches of other search seeds need no training:
+the real searcher and the real ASHA are told the grid's curves, two trials at a time and one given out ahead, as Tune
+does it. One search is run for real too, to show that its curves are the grid's, and that the replay tells the truth.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from record import Row, compare, keep
 
 from analysis.results import load
 from sweeps.engine.folder import RunFolder
-from sweeps.engine.order.asha import DepthAsha
+from sweeps.engine.order.asha import GroupAsha
 from sweeps.engine.order.search import SearchOrder
-from sweeps.engine.specs.search import AshaSpec, Search, Sweep, longest_schedule
-from sweeps.engine.specs.space import points
+from sweeps.engine.specs.search import Search, Sweep
+from sweeps.schedule_search import SearchOptions, asha_of
 from trainable import names
 from trainable.plan import TrialPlan
 
@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BOOKS = ROOT.parent / "shared" / "data" / "books" / "books.parquet"
 SETTING = (
     "--layers 1 --train-rows 20000 --eval-rows 500 --steps 96 --schedules linear exponential reciprocal "
-    "--schedule-steps 12 48 12 --min-weight 0 0.6 0.2"
+    "--schedule-steps 12 48 12 --min-weight 0 0.6 0.2 --teachers bigram --rates 3e-3 --warmup-steps 10"
 )
 SLOTS = 2
 SHARE_LIMIT = 0.35  # of the grid's trial-steps
@@ -98,14 +98,13 @@ def confirmed_gains(run: Path) -> list[float]:
 
 def search_spec(grid: Sweep, search: Search, search_seed: int) -> Sweep:
     """A third of the grid's schedules, with ASHA as the study would set it."""
-    every = grid.base.loop.eval_every
     return replace(
         grid,
         search=search,
-        num_samples=len(points(grid.space)) // 3,
+        num_samples=grid.arms[1].size // 3,
         search_seed=search_seed,
-        confirm_seeds=(),
-        asha=AshaSpec(grace_period=-(-longest_schedule(grid) // every) * every),
+        arms=tuple(replace(arm, seeds=()) for arm in grid.arms),
+        asha=asha_of(SearchOptions(), grid.base.loop),
     )
 
 
@@ -114,7 +113,7 @@ def replay(sweep: Sweep, curves: Curves, path: Path) -> Outcome:
     assert sweep.asha is not None
     path.mkdir()
     folder = RunFolder.at(path)
-    asha = DepthAsha(sweep.asha, sweep.base.loop.steps, folder.files)
+    asha = GroupAsha(sweep.asha, sweep.base.loop.steps, folder.files)
     search = SearchOrder(sweep, folder, {}, asha.has_stopped, lambda: SLOTS)
     given: dict[str, tuple[TrialPlan, list[Report]]] = {}  # Tune's id -> plan, reports to come; oldest first
     steps: dict[str, int] = {}
@@ -127,12 +126,12 @@ def replay(sweep: Sweep, curves: Curves, path: Path) -> Outcome:
             steps[plan.name] = report[names.STEP]
             if advance(search, asha, trial_id, plan, report):
                 del given[trial_id]
-    best = search._depths[sweep.layers[0]].best()
+    best = search._groups[sweep.groups[1].key].best()
     assert best is not None
     return Outcome(steps=steps, chosen=best.name)
 
 
-def advance(search: SearchOrder, asha: DepthAsha, trial_id: str, plan: TrialPlan, report: Report) -> bool:
+def advance(search: SearchOrder, asha: GroupAsha, trial_id: str, plan: TrialPlan, report: Report) -> bool:
     """Tell both of a report as Tune does; whether the trial has ended."""
     trial: Any = SimpleNamespace(config={"plan": plan.to_dict()})
     last = report[names.STEP] == plan.config.loop.steps
@@ -156,7 +155,8 @@ def rows_of(grid_run: Path, real_run: Path, seeds: int) -> list[Row]:
     """Trial-steps against the grid's; regret of each search seed against one seed standard deviation of the gain."""
     grid, curves, sweep = outcome_of(grid_run), curves_of(grid_run), RunFolder.open(grid_run).spec()
     searched = RunFolder.open(real_run).spec()
-    assert (searched.base, searched.space) == (sweep.base, sweep.space), "the grid was run with other options"
+    same = [(spec.base, [arm.space for arm in spec.arms]) for spec in (searched, sweep)]
+    assert same[0] == same[1], "the grid was run with other options"
     real, spread = outcome_of(real_run), stdev(confirmed_gains(grid_run))
     gain = {name: reports[-1][names.GAIN] for name, reports in curves.items()}
     found = replays(sweep, curves, "optuna", seeds)

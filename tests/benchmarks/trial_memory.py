@@ -28,8 +28,7 @@ from record import Row, compare, keep
 
 from sweeps.engine.cluster.ray_start import Machine, start_ray
 from sweeps.engine.settings import TINY
-from sweeps.engine.specs.pairs import control_plan
-from sweeps.engine.specs.search import guided_plan
+from sweeps.engine.specs.pairs import control_plan, paired_plan
 from trainable import names
 from trainable.config import override
 from trainable.plan import Needs, data_key, table_key
@@ -159,7 +158,9 @@ def run(trials: int, table: BigramTable, blocks: TokenBlocks, folder: Path) -> M
     write_json(folder / names.RUN_FILE, {})
     floors = [i / 10 for i in range(trials)]
     guided = {"teacher.schedule": "linear", "teacher.steps": STEPS}
-    plans = [guided_plan(BASE, names.SEARCH, guided | {"teacher.min_weight": floor}) for floor in floors]
+    plans = [
+        paired_plan(f"floor {floor}", BASE, guided | {"teacher.min_weight": floor}, names.SEARCH) for floor in floors
+    ]
     for step in range(0, STEPS + 1, EVERY):  # their control, made up
         ledger = folder / names.TRIALS_FOLDER / control_plan(BASE).name / names.LEDGER_FILE
         append_row(ledger, {names.STEP: step, names.EVAL_LOSS: 10.0})

@@ -131,20 +131,21 @@ def test_a_run_of_groups_killed_in_its_search_and_in_its_claims_has_the_tables_o
     tmp_path: Path,
 ) -> None:
     words = (*SEARCH_WORDS, *GRID)
-    whole = finish(SEARCH, tmp_path / "whole", *words)
-    assert whole.driver.returncode == 0, whole.printed
-    with LiveSweep(SEARCH, tmp_path / "killed", *words) as sweep:
+    undisturbed = finish(SEARCH, tmp_path, *words)
+    assert undisturbed.driver.returncode == 0, undisturbed.printed
+    whole = undisturbed.run
+    with LiveSweep(SEARCH, tmp_path, *words) as sweep:
         sweep.wait_for_trial(names.SEARCH, after_step=16)
         kill(sweep)
     run = sweep.run
     for role in (names.SEARCH, names.CONFIRM):
-        with LiveSweep(SEARCH, tmp_path / "killed", "--resume", str(run)) as sweep:
+        with LiveSweep(SEARCH, tmp_path, "--resume", str(run)) as sweep:
             sweep.wait_for_trial(role, after_step=24)
             kill(sweep)
-    with LiveSweep(SEARCH, tmp_path / "killed", "--resume", str(run)) as sweep:
+    with LiveSweep(SEARCH, tmp_path, "--resume", str(run)) as sweep:
         assert sweep.end() == 0, sweep.printed
-    same_losses(run, whole.run)
-    for ours, theirs, key in zip(load(run), load(whole.run), (["trial"], ["trial", names.STEP]), strict=True):
+    same_losses(run, whole)
+    for ours, theirs, key in zip(load(run), load(whole), (["trial"], ["trial", names.STEP]), strict=True):
         timeless = [column for column in ours.columns if not re.search(TIMES, column)]
         assert {"trial", names.EVAL_LOSS, names.GAIN} <= set(timeless)
         tables = [table[timeless].sort_values(key, ignore_index=True) for table in (ours, theirs)]
