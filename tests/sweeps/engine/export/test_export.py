@@ -22,7 +22,7 @@ from synthetic_groups import groups_run
 from tokenizers import processors
 from transformers import AutoTokenizer
 
-from analysis.results import read_findings
+from analysis.results import load, read_findings
 from analysis.tables.arms import compare_arms
 from analysis.tables.statistics import student_interval
 from analysis.wording import signed
