@@ -316,7 +316,8 @@ def test_one_more_rate_is_searched_after_a_resumption_at_any_point_as_without(tm
     whole.run()
     expected = states(whole.folder, names.FINISHED)
     assert len([name for name in expected if "lr0.027" in name]) == 2 + 1, "two schedules and the claim"
-    for kill in range(50, 5 * len(expected), 9):
+    new_rate = 5 * (len(expected) - 3 - 2)  # event with which it begins: two trials, before three claims
+    for kill in (new_rate // 2, *range(new_rate - 2, new_rate + 14, 2)):
         tune = simulated(tmp_path / f"{kill}", slots, **changes)
         tune.run(events=kill)
         assert tune.run().exhausted
