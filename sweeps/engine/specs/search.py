@@ -116,14 +116,15 @@ class Sweep:
         return by_arms or key in ("model.layers", "seed", "corpus.eval_half")
 
     def workloads(self) -> list[Workload]:
-        """Each group's searched trials, of which ASHA stops some, and its claims."""
+        """Each group's searched trials, those of one more rate too, of which ASHA stops some; and its claims."""
         loads = []
         for group in self.groups:
             searched = group.search_plan(group.dearest).config
             steps = float(self.steps_of_search)
             if self.asha is not None:
                 steps = expected_steps(self.asha, group.schedule_ends, self.steps_of_search)
-            loads.append(Workload(config=searched, trials=self.samples(group.arm), steps=steps))
+            trials = self.samples(group.arm) + self._of_more_rate(group.arm)
+            loads.append(Workload(config=searched, trials=trials, steps=steps))
             if group.arm.seeds:
                 claim = at_length(searched, self.base.loop.steps)
                 loads.append(Workload(config=claim, trials=len(group.arm.seeds), steps=self.base.loop.steps))

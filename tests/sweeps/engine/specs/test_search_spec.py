@@ -186,7 +186,7 @@ def test_plan_tells_arms_spaces_references_seeds_and_how_many_settings_asha_can_
         "the winner of every group again on new seeds 1, 2, on validation text that chose nothing",
         "ASHA judges within a group at step 20, a trial only after its own schedule has ended: 6 of 6 settings of "
         "control, 12 of 24 settings of uniform, 12 of 24 settings of bigram can be judged, the others run to their end",
-        "at most 72 trials, about 1,280 trial-steps",
+        "at most 72 trials, about 2,520 trial-steps",
     ]
 
 
