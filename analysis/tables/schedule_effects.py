@@ -156,7 +156,7 @@ def read_space(run: Path, arm: str | None = None) -> Space:
         raise InputError(
             f"{run} is not a search, for its {names.RUN_FILE} has no space: give a run of schedule_search."
         )
-    if SCHEDULE not in space:
+    if arm is not None and SCHEDULE not in space:
         raise InputError(f"the arm {arm} of {run} searches no schedule: give --arm with one that does.")
     return space
 

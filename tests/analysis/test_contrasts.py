@@ -105,10 +105,13 @@ def test_csv_is_tidy(tmp_path: Path) -> None:
     assert not as_csv(str(PUBLISHED / "k_fold"), "--margin", "0.001")["equivalent"].any()
 
 
+ONE_ARM = ("validation_size", "content_gate_books", "content_books")  # the last until its claims have run
+
+
 @pytest.mark.parametrize("run", sorted(path.parent for path in (ROOT / "results").glob("*/*/trials.*")), ids=str)
 def test_every_kept_run_has_contrasts_or_a_sentence(run: Path) -> None:
     done = run_command(str(run), "--format", "markdown")
-    if run.name == "validation_size":
+    if run.name in ONE_ARM:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "has no two arms of the same depth, steps and validation rows" in done.stderr
     else:
