@@ -90,7 +90,8 @@ def _axes(data: PlotData) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_panel(axes: Axes, panel: Panel, data: PlotData) -> None:
-    axes.set_title(panel.title, fontsize=10, loc="left", color=TEXT_COLOUR)
+    title = f"{panel.title}\n" if panel.subtitle else panel.title  # above the subtitle, for both may be long
+    axes.set_title(title, fontsize=10, loc="left", color=TEXT_COLOUR)
     axes.set_title(panel.subtitle, fontsize=8, loc="right", color=BEST_COLOUR)
     if data.is_difference:
         axes.axhline(0, color=CONTROL_COLOUR, linewidth=1, zorder=1)

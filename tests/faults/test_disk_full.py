@@ -143,7 +143,7 @@ def test_a_full_disk_fails_tensorboards_events_instead_of_waiting_for_ever(tmp_p
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Prepared]:
     folder = tmp_path_factory.mktemp("prepared")
     config = small_config(folder)
-    return config, prepare_runs([config], folder / "cache")
+    return config, prepare_runs(sweep_of(config).configs(), folder / "cache")
 
 
 def sweep_of(config: TrialConfig) -> Sweep:
