@@ -16,6 +16,7 @@ from typing import Any
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import run_address
 from sweeps.engine.protocol import protocol_base
+from sweeps.engine.settings import SMOKE_STEPS
 from sweeps.engine.specs.comparison import Arm, Comparison, grid, paired_plans
 from sweeps.engine.specs.groups import REPORTING, at_length
 from sweeps.engine.study import Scale, StudyOptions, run_study, seeds_of
@@ -41,7 +42,7 @@ class LongOptions(StudyOptions):
 def content_long(options: LongOptions) -> Comparison:
     """Three arms, two seeds, on the validation text that reports."""
     require(options.answer is not None, "--answer is missing: give a finished run of sweeps/content.py.")
-    steps = options.steps or STEPS[options.scale]
+    steps = options.steps or (SMOKE_STEPS if options.smoke_test else STEPS[options.scale])
     winners = {arm: at_length(config, steps) for arm, config in claimed(str(options.answer)).items()}
     control, *others = winners
     base = protocol_base(options, steps, {"corpus.eval_half": REPORTING, **settings_of(winners[control])})

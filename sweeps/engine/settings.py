@@ -39,13 +39,14 @@ LAPTOP = override(
     TINY, {"loop.steps": 147, "loop.eval_every": 7, "loop.checkpoint_every": 21, "optimizer.warmup_steps": 25}
 )
 
+SMOKE_STEPS = 12
 # What --smoke-test changes in any of them: the whole path in little.
 SMOKE = {
     "corpus.train_rows": 2000,
     "corpus.eval_rows": 100,
     "tokens.tokenizer": "train:1024",
     "tokens.context": 32,
-    "loop.steps": 12,
+    "loop.steps": SMOKE_STEPS,
     "loop.batch_blocks": 4,
     "loop.accumulation": 1,
     "loop.eval_every": 3,
@@ -55,8 +56,11 @@ SMOKE = {
 
 
 def setting_of(model: str | None) -> TrialConfig:
-    """The setting of a preset; a model of the user's own (a folder) trains like the published one."""
-    return TINY if model in (None, "tiny") else SMALL_LLAMA2
+    """The setting of a search: a model of the user's own (a folder) trains like the published one.
+
+    The search reads its validation rows twice: as many choose as report, so that there are as many as published in all.
+    """
+    return TINY if model in (None, "tiny") else override(SMALL_LLAMA2, {"corpus.eval_rows": 100_000})
 
 
 GROWS = ("loop.eval_every", "loop.checkpoint_every", "optimizer.warmup_steps")  # with the steps of a run

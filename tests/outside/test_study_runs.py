@@ -10,12 +10,15 @@ from paths import ROOT
 from ray.cluster_utils import Cluster
 
 from analysis.results import load
+from sweeps.content import ContentOptions, content
+from sweeps.content_long import LongOptions, content_long
 from sweeps.engine.cli import main
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.study import TeacherOptions
 from trainable import names
 
-STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", "schedule_search"})
+SEARCHES = {"schedule_search", "content", "content_long"}  # the last goes on from the one before
+STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", *SEARCHES})
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,29 @@ def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monke
     assert set(trials["arm"]) == set(planned.arms)
     guided = trials[trials["role"] == names.ARM].merge(curves, on="trial", suffixes=("", "_curve"))
     start = guided[guided["step_curve"] == 0]
-    assert pd.Series(start["gain_curve"]).abs().max() == 0 if len(start) else name == "validation_size"
+    assert (
+        pd.Series(start["gain_curve"]).abs().max() == 0 if len(start) else name in ("validation_size", "content_gate")
+    )
     summary = (run / names.SUMMARY_FILE).read_text()
     assert all(f"| {arm} |" in summary for arm in planned.arms)
     assert {path.name for path in (run / names.FIGURES_FOLDER).iterdir()} >= {"curves.png", "curves_tail.png"}
+
+
+def test_the_sceptics_study_runs_from_its_claim_to_its_long_pair(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every arm tuned and claimed; then the winners once more, over more steps."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
+    assert main(content, ContentOptions, "Study.", [*common, "--arms", "uniform", "bigram with bias"]) == 0
+    run = tmp_path / "results" / "content" / "it"
+    claims = load(run).trials.query("`corpus.eval_half` == 'reporting'")
+    assert list(claims.groupby("arm").size().sort_index().items()) == [
+        *(("bigram with bias", 1), ("control", 1), ("uniform", 1))
+    ]
+    assert "bigram with bias" in (run / names.SUMMARY_FILE).read_text()
+    assert main(content_long, LongOptions, "Study.", [*common, "--answer", str(run)]) == 0
+    trials = load(tmp_path / "results" / "content_long" / "it").trials
+    assert set(trials["arm"]) == {"none", "uniform", "bigram with bias"}
+    assert set(trials["state"]) == {names.FINISHED}
