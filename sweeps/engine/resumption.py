@@ -20,6 +20,7 @@ from trainable.errors import InputError, require
 from trainable.plan import Needs, placed
 from trainable.student.config_keys import model_fingerprint
 from trainable.text.corpus import open_corpus
+from trainable.text.sources.files import form_of
 from trainable.text.tokenizer.tokenizer import given_tokenizer, is_trained
 
 _ABSENT = "nothing"
@@ -110,8 +111,12 @@ def check_resumable(folder: RunFolder, spec: Spec, machine: Machine) -> None:
 
 
 def _require_there(folder: RunFolder, part: str, name: str, remedy: str) -> None:
-    """Raise InputError for a path that does not exist; other names are judged where they are opened."""
-    gone = Path(name).is_absolute() and not Path(name).exists() and not glob.glob(name)  # noqa: PTH207  (a whole pattern)
+    """Raise InputError for a file that is not there: of a kept run it has no path but a name, such as books.parquet.
+
+    Other names are judged where they are opened.
+    """
+    is_file = Path(name).is_absolute() or form_of(Path(name)) is not None
+    gone = is_file and not Path(name).exists() and not glob.glob(name)  # noqa: PTH207  (a whole pattern)
     require(not gone, f"the {part} of run {folder.address} is not at {name} any more: {remedy}.")
 
 

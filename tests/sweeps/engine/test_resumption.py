@@ -1,5 +1,6 @@
 """A run goes on with its own data wherever they lie, and is refused, before Ray, where they are others'."""
 
+import runpy
 import shlex
 import shutil
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tyro
+from paths import ROOT
 from small_corpus import small_sentences
 from sweep_specs import run_record
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -18,6 +20,7 @@ from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import with_size
 from sweeps.engine.run import write_run_file
 from sweeps.schedule_search import SearchOptions, schedule_search
+from trainable import names
 from trainable.errors import InputError
 from trainable.prepare import prepare_runs
 from trainable.record.cache import CACHE_VARIABLE
@@ -133,6 +136,25 @@ def test_a_run_remembers_where_its_files_have_gone(workplace: Path) -> None:
     assert run.record().places == {str(workplace / "books.txt"): there}
     assert call("--resume results/schedule_search/mine --dry-run") == 0
     assert set(prepared.tables) == set(run.record().tables)
+
+
+def test_a_kept_run_calls_its_corpus_by_name_and_goes_on_from_there(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As tests/benchmarks/keep_run.py keeps a run of several sittings: without paths, or trials that have not ended."""
+    run, kept = begin(workplace), workplace / "kept"
+    run.open_trial(run.spec().groups[0].search_plan({"optimizer.lr": 0.003, "optimizer.warmup_steps": 10}))
+    there = move(workplace, "books.txt")
+    keep = runpy.run_path(str(ROOT / "tests" / "benchmarks" / "keep_run.py"))["keep"]
+    keep(run.path, kept)
+    assert str(there.parent.parent / "books.txt") not in (kept / names.RUN_FILE).read_text()
+    assert not list((kept / names.TRIALS_FOLDER).iterdir())
+    assert call(f"--resume {kept} --dry-run") == USAGE_ERROR
+    assert "is not at books.txt any more: say where it lies now with --corpus" in capsys.readouterr().err
+    spec = RunFolder.open(kept).spec()
+    places, _ = resumption.check_data(RunFolder.open(kept), spec, str(there), None)
+    prepared = prepare_runs(spec.configs(), places=places)
+    assert set(prepared.tables) == set(RunFolder.open(kept).record().tables), "the tables have the keys of the new name"
 
 
 def test_what_has_come_back_is_named_by_its_place_again(workplace: Path) -> None:
