@@ -2,7 +2,7 @@
 
     python sweeps/schedule_search.py                          # built-in corpus, 2 CPU cores
     python sweeps/schedule_search.py --corpus my_books.parquet --layers 1 2 3 --num-samples 40
-    python sweeps/schedule_search.py --teachers uniform ramp bigram --rates 1e-3 2e-3 4e-3
+    python sweeps/schedule_search.py --teachers uniform bigram trigram --rates 1e-3 2e-3 4e-3
     python sweeps/schedule_search.py --resume results/schedule_search/<run>
 
 What varies: the arm (no teacher, teachers that know nothing of the text, the bigram teacher), the learning rate in each
@@ -22,7 +22,8 @@ from sweeps.engine.specs.arms import RATE, SearchArm
 from sweeps.engine.specs.asha_spec import AshaSpec
 from sweeps.engine.specs.search import MARGIN, Search, Sweep
 from sweeps.engine.specs.space import Choice, Parameter, Range, levels
-from trainable.config import LoopConfig, OptimizerConfig, Schedule, TeacherKind, TrialConfig, override
+from sweeps.engine.specs.teachers import teacher_arm
+from trainable.config import LoopConfig, OptimizerConfig, Schedule, TrialConfig, override
 from trainable.errors import InputError
 
 QUESTION = "Which schedule of a teacher lowers the validation loss most at each depth, and is it what bigrams know?"
@@ -36,8 +37,9 @@ class SearchOptions(Options):
     # --- arms and their spaces ---
     layers: tuple[int, ...] = (1, 2)
     """depths to search, each by itself"""
-    teachers: tuple[TeacherKind, ...] = ("uniform", "bigram")
-    """arms beside the control; uniform, ramp, unigram and shuffled know no bigrams of the text"""
+    teachers: tuple[str, ...] = ("uniform", "bigram")
+    """arms beside the control: bigram, trigram, 4-gram, 5-gram, a class of your own (package.module:ClassName), and
+    teachers that know nothing of what follows what: uniform, ramp, unigram, shuffled"""
     rates: tuple[float, ...] | None = None
     """learning rates that every arm searches, smallest first (default: the setting's, a third, three times)"""
     warmup_steps: tuple[int, ...] | None = None
@@ -114,8 +116,8 @@ def arms(options: SearchOptions, base: TrialConfig) -> tuple[SearchArm, ...]:
     }
     control = SearchArm(name=CONTROL, space={**rates, "optimizer.warmup_steps": warm_ups}, seeds=seeds)
     teachers = (
-        SearchArm(name=kind, changes={"teacher.kind": kind}, space={**schedule, **rates}, seeds=seeds)
-        for kind in options.teachers
+        SearchArm(name=name, changes=changes, space={**schedule, **rates}, seeds=seeds)
+        for name, changes in map(teacher_arm, options.teachers)
     )
     return (control, *teachers)
 

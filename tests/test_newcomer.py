@@ -22,7 +22,9 @@ from trainable.config import TeacherConfig, TrialConfig, override
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
 from trainable.student.train import train
-from trainable.teacher.kinds import KINDS, Material
+from trainable.teacher.kinds import KINDS, teacher_class
+from trainable.teacher.kinds.bigram import BigramTeacher
+from trainable.teacher.material import Material
 from trainable.teacher.schedules import SCHEDULES, teacher_weight
 from trainable.teacher.smoothing import SMOOTHINGS, Method, Parts, Strength, Tally, estimate_table
 from trainable.teacher.table import BigramTable
@@ -43,22 +45,25 @@ def squared(tally: Tally, power: float) -> Parts:
     return share_K / sums_V[tally.prev_K], backoff_V, np.full_like(tally.total_V, 1 / len(tally.total_V))
 
 
-def stubborn(material: Material) -> BigramTable:
+class Stubborn(BigramTeacher):
     """A newcomer: whatever the context, the token after it."""
-    size = material.vocab_size
-    return BigramTable(
-        indptr=np.arange(size + 1),
-        indices=((np.arange(size) + 1) % size).astype(np.uint16),
-        values=np.ones(size, np.float32),
-        backoff_V=np.zeros(size, np.float32),
-        base_V=np.full(size, 1 / size, np.float32),
-        vocab_size=size,
-        smoothing="stubborn",
-        strength=None,
-        tokenizer_fingerprint=material.tokenizer_fingerprint,
-        counted_tokens=0,
-        rows="none",
-    )
+
+    @classmethod
+    def prepare(cls, material: Material) -> BigramTable:
+        size = material.vocab_size
+        return BigramTable(
+            indptr=np.arange(size + 1),
+            indices=((np.arange(size) + 1) % size).astype(np.uint16),
+            values=np.ones(size, np.float32),
+            backoff_V=np.zeros(size, np.float32),
+            base_V=np.full(size, 1 / size, np.float32),
+            vocab_size=size,
+            smoothing="stubborn",
+            strength=None,
+            tokenizer_fingerprint=material.tokenizer_fingerprint,
+            counted_tokens=0,
+            rows="none",
+        )
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ def newcomers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCHEDULES, "cosine", cosine)
     strength = Strength(default=2.0, largest=4.0, wanted="a power in (0, 4]")
     monkeypatch.setitem(SMOOTHINGS, "squared", Method(parts=squared, strength=strength))
-    monkeypatch.setitem(KINDS, "stubborn", stubborn)
+    monkeypatch.setitem(KINDS, "stubborn", f"{__name__}:Stubborn")
 
 
 @pytest.fixture
@@ -117,7 +122,7 @@ def test_the_loss_of_a_newcomers_table_is_that_of_its_dense_target(changes: dict
     vocab_size = 13
     counts = counted(random_stream(), vocab_size)
     material = Material(counts=lambda: counts, vocab_size=vocab_size, smoothing=settings.smoothing, **IDS)
-    table, c = exact(KINDS[settings.kind](material)), case()
+    table, c = exact(teacher_class(settings.kind).prepare(material)), case()
     assert_equal(by_guided_loss(c, table, 0.7, parts=3), by_dense_target(c, table, 0.7), 1e-10)
 
 

@@ -1,4 +1,4 @@
-"""Everything one trial needs: text -> tokens -> bigram teacher -> guided training. Free of Ray but for trial.py.
+"""Everything one trial needs: text -> tokens -> teacher -> guided training. Free of Ray but for trial.py.
 
 The names below are for a training loop of your own; trainable/README.md has each with an example. A name is imported
 when it is first used, so that `import trainable` costs nothing and a notebook that only loads results needs no torch.
@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from trainable.student.train import RunData as RunData
     from trainable.student.train import train as train
     from trainable.teacher.counts import count_bigrams as count_bigrams
-    from trainable.teacher.guidance import Guidance as Guidance
-    from trainable.teacher.guidance import Teacher as Teacher
+    from trainable.teacher.kinds.bigram import BigramTeacher as BigramTeacher
+    from trainable.teacher.kinds.ngram import NgramTeacher as NgramTeacher
+    from trainable.teacher.kneser_ney import estimate_ngrams as estimate_ngrams
+    from trainable.teacher.ngram_counts import count_ngrams as count_ngrams
     from trainable.teacher.schedules import teacher_weight as teacher_weight
     from trainable.teacher.smoothing import estimate_table as estimate_table
     from trainable.teacher.table import load_table as load_table
     from trainable.teacher.table import save_table as save_table
+    from trainable.teacher.teacher import Guidance as Guidance
+    from trainable.teacher.teacher import Teacher as Teacher
     from trainable.text.blocks import token_blocks as token_blocks
     from trainable.text.corpus import open_corpus as open_corpus
     from trainable.text.split import split_rows as split_rows
@@ -33,8 +37,12 @@ _HOMES = {
     "estimate_table": "trainable.teacher.smoothing",
     "save_table": "trainable.teacher.table",
     "load_table": "trainable.teacher.table",
-    "Teacher": "trainable.teacher.guidance",
-    "Guidance": "trainable.teacher.guidance",
+    "count_ngrams": "trainable.teacher.ngram_counts",
+    "estimate_ngrams": "trainable.teacher.kneser_ney",
+    "BigramTeacher": "trainable.teacher.kinds.bigram",
+    "NgramTeacher": "trainable.teacher.kinds.ngram",
+    "Teacher": "trainable.teacher.teacher",
+    "Guidance": "trainable.teacher.teacher",
     "guided_loss": "trainable.student.guided_loss",
     "teacher_weight": "trainable.teacher.schedules",
     "RunData": "trainable.student.train",
@@ -51,6 +59,10 @@ __all__ = [  # noqa: RUF022  (in the order of a run)
     "estimate_table",
     "save_table",
     "load_table",
+    "count_ngrams",
+    "estimate_ngrams",
+    "BigramTeacher",
+    "NgramTeacher",
     "Teacher",
     "Guidance",
     "guided_loss",

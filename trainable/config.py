@@ -20,7 +20,6 @@ from trainable.teacher.settings import EntryOf
 from trainable.teacher.settings import Schedule as Schedule
 from trainable.teacher.settings import Smoothing as Smoothing
 from trainable.teacher.settings import TeacherConfig as TeacherConfig
-from trainable.teacher.settings import TeacherKind as TeacherKind
 from trainable.text.settings import CorpusConfig as CorpusConfig
 from trainable.text.settings import Packing as Packing
 from trainable.text.settings import TeacherRows as TeacherRows
@@ -129,7 +128,13 @@ class TrialConfig:
 
 DEFAULT = TrialConfig()
 # Settings that came after runs were recorded.
-YOUNGER = (("tokens", "eos"), ("corpus", "split"), ("corpus", "eval_half"), ("model", "output_bias"))
+YOUNGER = (
+    ("tokens", "eos"),
+    ("corpus", "split"),
+    ("corpus", "eval_half"),
+    ("model", "output_bias"),
+    ("teacher", "order"),
+)
 
 
 def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:

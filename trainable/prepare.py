@@ -16,9 +16,10 @@ from trainable.config import CorpusConfig, TeacherConfig, TokensConfig, TrialCon
 from trainable.errors import InputError
 from trainable.plan import data_key, placed, table_key
 from trainable.record.cache import cache_folder
+from trainable.record.run_record import TeacherFacts
 from trainable.student.train import RunData
 from trainable.teacher.build import Counter, teacher_loss, teacher_table
-from trainable.teacher.table import BigramTable
+from trainable.teacher.teacher import Table
 from trainable.text.blocks import TokenBlocks, joined_blocks, separable, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.packing import RowCounts
@@ -28,7 +29,7 @@ from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer, 
 from trainable.text.workers import LOCAL, Workers
 
 BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
-TablesByKey = dict[str, BigramTable]  # by table_key
+TablesByKey = dict[str, Table]  # by table_key
 Product = TypeVar("Product")
 
 
@@ -50,8 +51,7 @@ class Prepared(NamedTuple):
         tables = {id(table): table for table in self.tables.values()}.values()
         streams = sum(block.stream_N.nbytes for block in blocks)
         lengths = sum(block.lengths_B.nbytes for block in blocks if block.lengths_B is not None)
-        arrays = [array for table in tables for array in vars(table).values() if hasattr(array, "nbytes")]
-        return int(streams + lengths + sum(array.nbytes for array in arrays))
+        return int(streams + lengths + sum(table.nbytes for table in tables))
 
 
 def prepare_run(
@@ -161,7 +161,7 @@ class Preparation:
         except InputError:
             return None
 
-    def _table(self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig) -> BigramTable:
+    def _table(self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig) -> Table:
         """The table of a teacher, from the counts of its parts."""
         counted = train_parts
         if teacher.rows != "student":
@@ -265,19 +265,12 @@ def _facts(
     }
 
 
-def _teacher_facts(config: TrialConfig, table: BigramTable | None, held_out: TokenBlocks) -> dict[str, Any]:
+def _teacher_facts(config: TrialConfig, table: Table | None, held_out: TokenBlocks) -> dict[str, Any]:
     """The facts about a run's teacher: its table, if it has one, and its own loss on the validation blocks."""
     if table is None:
         facts = {"rows": "none", "smoothing": config.teacher.kind, "bigrams": 0, "counted_tokens": 0}
         return facts | {"checksum": "", "eval_loss": None}
-    return {
-        "rows": table.rows,
-        "smoothing": table.smoothing,
-        "bigrams": len(table.values),
-        "counted_tokens": table.counted_tokens,
-        "checksum": table.checksum,
-        "eval_loss": teacher_loss(table, held_out),
-    }
+    return table.facts | {"eval_loss": teacher_loss(table, held_out)}
 
 
 def _blocks_line(name: str, blocks: TokenBlocks) -> str:
@@ -293,6 +286,6 @@ def _teacher_line(facts: Mapping[str, Any]) -> str:
     of_smoothed = "" if smoothed is None else f"; with modified Kneser-Ney it would be {smoothed:.4f}"
     shown = f"{infinite}{of_smoothed}" if loss is None else f"{loss:.4f}"
     return (
-        f"teacher {facts['smoothing']} on {facts['rows']} rows: {facts['bigrams']:,} bigrams of "
+        f"teacher {facts['smoothing']} on {facts['rows']} rows: {TeacherFacts(**facts).holds} of "
         f"{facts['counted_tokens']:,} tokens; its own validation loss {shown}"
     )

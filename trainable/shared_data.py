@@ -1,4 +1,4 @@
-"""Token blocks and bigram tables in Ray's object store, which all trials of a node share, and the check of each trial.
+"""Token blocks and teachers' tables in Ray's object store, which all trials of a node share, and the check of each trial.
 
 A view of an object in the store can be written through, and the write reaches every process of the node, so each trial
 compares what it finds with the checksums that the driver took.
@@ -28,7 +28,7 @@ def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, 
         return RunData(train=train_blocks, eval=eval_blocks)
     table = tables[table_key(config)]
     if table.checksum != expected[table_key(config)]:
-        raise InputError("the bigram table in the object store is not the one the driver put there: resume the run.")
+        raise InputError("the teacher's table in the object store is not the one the driver put there: resume the run.")
     return RunData(train=train_blocks, eval=eval_blocks, table=table)
 
 

@@ -67,7 +67,7 @@ def teacher_lines(found: Findings) -> Iterator[str]:
         own += f", of the Kneser-Ney estimate of its counts {estimate:.4f}" if estimate is not None else ""
         counted = f"counted on {table.rows} rows" if table.rows != "none" else "counted on nothing"
         leak = " It has counted the validation rows too: a probe of that leak." if table.rows == "all" else ""
-        yield f"Teacher {table.smoothing}, {counted}: {table.bigrams:,} bigrams; own validation loss {own}.{leak}"
+        yield f"Teacher {table.smoothing}, {counted}: {table.holds}; own validation loss {own}.{leak}"
 
 
 def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> Section:

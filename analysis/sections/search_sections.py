@@ -180,7 +180,7 @@ def _full_grid(found: Findings, spent: int) -> str:
 def _teacher_line(teacher: TeacherFacts | None) -> str:
     if teacher is None:
         return "Teacher: none."
-    size = f"Teacher: {teacher.bigrams:,} bigrams, smoothing {teacher.smoothing}; its own validation loss "
+    size = f"Teacher: {teacher.holds}, smoothing {teacher.smoothing}; its own validation loss "
     if teacher.eval_loss is None:
         return size + "is not finite or not recorded (an unsmoothed table gives unseen pairs no probability)."
     return size + f"is {teacher.eval_loss:.4f} nats per token."

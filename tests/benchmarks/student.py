@@ -15,7 +15,7 @@ from trainable.prepare import prepare_run
 from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.train import RunData, backward, make_optimizer, make_teacher, pick_device, update
-from trainable.teacher.guidance import Teacher
+from trainable.teacher.teacher import Teacher
 
 BOOKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "books" / "books.parquet"
 LossOf = Callable[[Tensor, Batch], Tensor]  # (hidden states [N, D], batch) -> summed loss

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainable.student.guided_loss import guided_loss
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.teacher.counts import count_bigrams
-from trainable.teacher.guidance import Teacher
+from trainable.teacher.kinds.bigram import BigramTeacher
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
 
@@ -123,12 +123,11 @@ def by_guided_loss(
 ) -> tuple[Tensor, ...]:
     """The same by the project's way, in `parts` micro-batches, and as in training: autocast holds the loss alone."""
     c.reset()
-    guidance = Teacher(table, c.output_VxD.device).guide(c.output_VxD, c.context_N, weight, c.bias_V)
+    guidance = BigramTeacher(table, c.output_VxD.device).guide(c.output_VxD, c.context_N, weight, c.bias_V)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype, device=c.hidden_NxD.device)
     for index in torch.arange(len(c.target_N), device=c.target_N.device).chunk(parts):
         with torch.autocast(c.output_VxD.device.type, dtype=low, enabled=low is not None):
-            ids = c.context_N[index], c.target_N[index]
-            loss = guided_loss(c.hidden_NxD[index], c.output_VxD, *ids, guidance, c.bias_V)
+            loss = guided_loss(c.hidden_NxD[index], c.output_VxD, c.target_N[index], guidance[index], c.bias_V)
         loss.backward()
         total += loss.detach()
     guidance.close(c.output_VxD, c.bias_V)

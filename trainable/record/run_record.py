@@ -67,6 +67,13 @@ class TeacherFacts:
     checksum: str  # "": it has no table
     eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite, or no table
     kneser_ney_loss: float | None = None  # where that is infinite: of the Kneser-Ney estimate of the same counts
+    ngrams: tuple[int, ...] = ()  # of an n-gram table: distinct n-grams of order 2, 3 and so on
+
+    @property
+    def holds(self) -> str:
+        """What the table holds, in words: "514,662 bigrams", or "514,662 bigrams, 1,402,113 3-grams"."""
+        longer = (f"{number:,} {order}-grams" for order, number in enumerate(self.ngrams, 2) if order > 2)
+        return ", ".join([f"{self.bigrams:,} bigrams", *longer])
 
     @property
     def own_loss(self) -> float | None:

@@ -24,6 +24,7 @@ class Batch(NamedTuple):
     context_BxT: Tensor
     target_BxT: Tensor
     host_context_BxT: np.ndarray  # the same ids where the host reads them without waiting for a GPU
+    numbers_B: np.ndarray  # of the blocks
 
 
 def step_numbers(blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int) -> np.ndarray:
@@ -58,7 +59,7 @@ def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device)
     if blocks.lengths_B is not None:
         target_BxT[np.arange(1, ids_BxT.shape[1]) >= blocks.lengths_B[numbers_B, None]] = IGNORE_INDEX
     context_BxT = ids_BxT[:, :-1]
-    return Batch(to_device(context_BxT, device), to_device(target_BxT, device), context_BxT)
+    return Batch(to_device(context_BxT, device), to_device(target_BxT, device), context_BxT, numbers_B)
 
 
 def count_targets(blocks: TokenBlocks, numbers_N: np.ndarray) -> int:

@@ -1,36 +1,38 @@
 """The guided loss, exactly, without a dense target.
 
-With h a hidden state, W the output matrix, c the previous token, y the target and w the teacher's weight:
+With h a hidden state, W the output matrix, c what stands before, y the target and w the teacher's weight:
 
     - sum_k (w p(k|c) + (1-w) [k=y]) log softmax(W h)_k  =  logsumexp(W h) - (1-w) <h, W[y]> - w <h, E[c]>
 
 with E[c] = sum_k p(k|c) W[k], because sum_k p(k|c) = 1. The rows E of an optimizer step come from the teacher
-(teacher/guidance.py). A bias b of the output layer is one more column of W, for which every h has a 1: its part of E is
+(teacher/teacher.py). A bias b of the output layer is one more column of W, for which every h has a 1: its part of E is
 B[c] = sum_k p(k|c) b[k].
 
-    N tokens of a micro-batch   V vocabulary   D width   C distinct contexts of a step
+    N tokens of a micro-batch   V vocabulary   D width   R distinct rows of a step
 """
 
 from torch import Tensor
 
 from trainable.student.output_layer import Expected, chunked_cross_entropy
-from trainable.teacher.guidance import Guidance
+from trainable.teacher.teacher import Guidance
 
 
 def guided_loss(
     hidden_NxD: Tensor,
     output_VxD: Tensor,
-    context_N: Tensor,
     target_N: Tensor,
     guidance: Guidance | None,
     bias_V: Tensor | None = None,
 ) -> Tensor:
     """Summed guided cross-entropy in nats over the positions whose target is not IGNORE_INDEX.
 
-    Plain cross-entropy where `guidance` is None. `context_N` and `target_N` are int64 ids. `bias_V` is that of the
-    output layer, if it has one, which `guidance` was made with. Backward runs once.
+    `target_N` are int64 ids. `guidance` is what the teacher says of these N positions, in their order: of a
+    micro-batch, `guidance[its number]`; plain cross-entropy where it is None. `bias_V` is the bias of the output
+    layer, if it has one, which `guidance` was made with. Backward runs once.
     """
     if guidance is None:
         return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V)
-    expected = Expected(guidance.weight, guidance.row_V[context_N], guidance.expected_CxD, guidance.expected_bias_C)
+    if guidance.expected_RxD is None or guidance.row is None:  # no distribution: the text alone counts less
+        return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V) * (1 - guidance.weight)
+    expected = Expected(guidance.weight, guidance.row.reshape(-1), guidance.expected_RxD, guidance.expected_bias_R)
     return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V, expected)

@@ -30,9 +30,9 @@ from trainable.student.model import build_model, hidden_states, output_bias, out
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.ranks import ALONE, Ranks
 from trainable.student.unigram import log_unigram
-from trainable.teacher.guidance import Guidance, Teacher
+from trainable.teacher.kinds import teacher_class
 from trainable.teacher.schedules import teacher_weight
-from trainable.teacher.table import BigramTable
+from trainable.teacher.teacher import Guidance, Table, Teacher
 from trainable.text.blocks import TokenBlocks
 
 _log = logging.getLogger(__name__)
@@ -41,11 +41,11 @@ Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """What a run reads: two sets of blocks, and the teacher's table (None for a control or a ramp)."""
+    """What a run reads: two sets of blocks, and what its teacher knows (None for a control or a ramp)."""
 
     train: TokenBlocks
     eval: TokenBlocks
-    table: BigramTable | None = None
+    table: Table | None = None
 
 
 def train(
@@ -159,18 +159,19 @@ def pick_device(loop: LoopConfig) -> torch.device:
 
 
 def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Teacher | None:
-    """The teacher at work; None for a control, and for a ramp, which takes from the weight of the text alone."""
-    if config.teacher.schedule == "none" or not config.teacher.has_table:
+    """The teacher at work; None for a control."""
+    if config.teacher.schedule == "none":
         return None
-    if data.table is None:
-        raise InputError(f"schedule {config.teacher.schedule} needs a bigram table, and the run was given none.")
-    if data.table.vocab_size != data.train.vocab_size:
+    teacher = teacher_class(config.teacher.kind)
+    if data.table is None and teacher.has_table:
+        raise InputError(f"schedule {config.teacher.schedule} needs a teacher's table, and the run was given none.")
+    if data.table is not None and data.table.vocab_size != data.train.vocab_size:
         raise InputError(
-            f"the bigram table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
+            f"the teacher's table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
             "count the table with the tokenizer of the blocks."
         )
     low = config.loop.precision != "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
-    return Teacher(data.table, device, product=torch.bfloat16 if low else None)
+    return teacher(data.table, device, product=torch.bfloat16 if low else None)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -194,19 +195,20 @@ def backward(
     """Make the gradients of an optimizer step, over all micro-batches and ranks; return its mean loss, nats per token.
 
     The loss is a tensor on the model's device: nothing here waits for a GPU. Once the teacher's weight is 0, a guided
-    step is a plain one. Without a teacher, a weight above 0 is that of a ramp: the loss is (1 - w) times the plain one.
+    step is a plain one.
     """
     # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
-    guidance, text_weight = None, 1 - weight if teacher is None else 1.0
+    guidance = None
     if teacher is not None and weight > 0:
-        contexts_N = np.concatenate([batch.host_context_BxT.flatten() for batch in batches])
-        guidance = teacher.guide(output_matrix(model), contexts_N, weight, output_bias(model))
+        context_AxBxT = np.stack([batch.host_context_BxT for batch in batches])
+        numbers_AxB = np.stack([batch.numbers_B for batch in batches])
+        guidance = teacher.guide(output_matrix(model), context_AxBxT, weight, output_bias(model), blocks=numbers_AxB)
 
     # 2 each micro-batch adds to the gradients
     step_loss = torch.zeros((), device=model.device)
-    for batch in batches:
+    for part, batch in enumerate(batches):
         with autocast:
-            loss = batch_loss(model, batch, guidance) * text_weight / targets
+            loss = batch_loss(model, batch, None if guidance is None else guidance[part]) / targets
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         step_loss += loss.detach()
 
@@ -220,8 +222,7 @@ def backward(
 def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
     """Summed guided loss of a micro-batch, in nats."""
     hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
-    context_N, target_N = batch.context_BxT.flatten(), batch.target_BxT.flatten()
-    return guided_loss(hidden_NxD, output_matrix(model), context_N, target_N, guidance, output_bias(model))
+    return guided_loss(hidden_NxD, output_matrix(model), batch.target_BxT.flatten(), guidance, output_bias(model))
 
 
 def count_step(state: RunState, targets: int, seconds: float) -> None:

@@ -4,7 +4,7 @@ Counts add (teacher/counts.py): the table of a fold is made from the sum of the 
 no row is counted again for the next fold, smoothing, or arm. Tables are cached under a fingerprint of what shapes them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import numpy as np
 from trainable.record.cache import Manifest, built_once
 from trainable.record.files import fingerprint
 from trainable.teacher.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_bigrams, count_blocks
-from trainable.teacher.kinds import KINDS, Material
+from trainable.teacher.kinds import teacher_class
+from trainable.teacher.material import Material
+from trainable.teacher.ngram_counts import NgramCounts, count_block_ngrams, count_ngrams, tokens_before
 from trainable.teacher.settings import TeacherConfig
-from trainable.teacher.table import BigramTable, cross_entropy, load_table, save_table
+from trainable.teacher.teacher import Table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.tokenizer.tokenizer import TextTokenizer
-from trainable.text.workers import LOCAL, Workers, own_cores
+from trainable.text.workers import LOCAL, Workers, own_cores, tree_sum
 
 TABLE_FORMAT = 3  # raise when the same settings give another table
 TABLE_FILE = "table.bigram"
@@ -30,23 +32,45 @@ class Counter:
 
     def __init__(self, workers: Workers = LOCAL) -> None:
         self._workers = workers
-        self._counts: dict[str, BigramCounts] = {}  # by fingerprint of the part
+        self._bigrams: dict[str, BigramCounts] = {}  # by fingerprint of the part
+        self._ngrams: dict[tuple[str, int], NgramCounts] = {}  # by fingerprint of the part and order
 
     def __call__(self, parts: Sequence[TokenBlocks]) -> BigramCounts:
         """All bigrams of the parts' text, none across two parts' rows; padding is not counted."""
         for part in parts:
-            if part.fingerprint not in self._counts:
-                self._counts[part.fingerprint] = count(part, self._workers)
-        return add_all((self._counts[part.fingerprint] for part in parts), parts[0].vocab_size)
+            if part.fingerprint not in self._bigrams:
+                self._bigrams[part.fingerprint] = count(part, self._workers)
+        return add_all((self._bigrams[part.fingerprint] for part in parts), parts[0].vocab_size)
+
+    def ngrams(self, parts: Sequence[TokenBlocks], order: int) -> NgramCounts:
+        """All n-grams of an order, likewise."""
+        for part in parts:
+            if (part.fingerprint, order) not in self._ngrams:
+                self._ngrams[part.fingerprint, order] = count_of_order(part, order, self._workers)
+        total: NgramCounts = tree_sum(self._ngrams[part.fingerprint, order] for part in parts)
+        return total
 
 
 def count(blocks: TokenBlocks, workers: Workers = LOCAL) -> BigramCounts:
     """All bigrams of the blocks' text, piece by piece; padding is not counted."""
-    tokens = CHUNK_TOKENS if workers.size == 1 else TRAVELLING_TOKENS
     padded = blocks.lengths_B is not None
     count_piece, pieces = (_count_blocks, _block_pieces) if padded else (_count_stream, _stream_pieces)
-    counts: BigramCounts = workers.sum(partial(count_piece, blocks.vocab_size), pieces(blocks, tokens))
+    counts: BigramCounts = workers.sum(partial(count_piece, blocks.vocab_size), pieces(blocks, _tokens_of(workers)))
     return counts
+
+
+def count_of_order(blocks: TokenBlocks, order: int, workers: Workers = LOCAL) -> NgramCounts:
+    """All n-grams of the blocks' text, piece by piece; padding is not counted."""
+    count_piece, pieces = _count_ngram_stream, _ngram_pieces(blocks, order, _tokens_of(workers))
+    if blocks.lengths_B is not None:
+        count_piece, pieces = _count_ngram_blocks, _block_pieces(blocks, _tokens_of(workers))
+    counts: NgramCounts = workers.sum(partial(count_piece, (blocks.vocab_size, order, blocks.eos_id)), pieces)
+    return counts
+
+
+def _tokens_of(workers: Workers) -> int:
+    """Tokens of a piece."""
+    return CHUNK_TOKENS if workers.size == 1 else TRAVELLING_TOKENS
 
 
 def _stream_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[int, Ids]]:
@@ -55,9 +79,11 @@ def _stream_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[int, Ids]
         yield int(blocks.stream_N[first - 1]) if first else blocks.eos_id, blocks.stream_N[first : first + tokens]
 
 
-def _count_stream(vocab_size: int, piece: tuple[int, Ids]) -> BigramCounts:
-    before, ids_n = piece
-    return count_bigrams(ids_n, vocab_size, first_context=before, threads=min(4, own_cores()))
+def _ngram_pieces(blocks: TokenBlocks, order: int, tokens: int) -> Iterator[tuple[Ids, Ids]]:
+    """Pieces of a stream: (the order - 1 tokens before, tokens)."""
+    for first in range(0, max(1, len(blocks.stream_N)), tokens):
+        before = tokens_before(blocks.stream_N, first, order, blocks.eos_id)
+        yield before, blocks.stream_N[first : first + tokens]
 
 
 def _block_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[Ids, Ids]]:
@@ -68,42 +94,75 @@ def _block_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[Ids, Ids]]
         yield blocks.ids_BxT[first : first + step], blocks.lengths_B[first : first + step]
 
 
+def _count_stream(vocab_size: int, piece: tuple[int, Ids]) -> BigramCounts:
+    before, ids_n = piece
+    return count_bigrams(ids_n, vocab_size, first_context=before, threads=min(4, own_cores()))
+
+
 def _count_blocks(vocab_size: int, piece: tuple[Ids, Ids]) -> BigramCounts:
     return count_blocks(*piece, vocab_size)
 
 
+def _count_ngram_stream(what: tuple[int, int, int], piece: tuple[Ids, Ids]) -> NgramCounts:
+    (vocab_size, order, eos_id), (before, ids_n) = what, piece
+    return count_ngrams(ids_n, vocab_size, order, eos_id=eos_id, before=before, threads=min(4, own_cores()))
+
+
+def _count_ngram_blocks(what: tuple[int, int, int], piece: tuple[Ids, Ids]) -> NgramCounts:
+    vocab_size, order, eos_id = what
+    return count_block_ngrams(*piece, vocab_size, order, eos_id=eos_id)
+
+
 def teacher_table(
     teacher: TeacherConfig, parts: Sequence[TokenBlocks], tokenizer: TextTokenizer, cache: Path, counter: Counter
-) -> BigramTable:
-    """The teacher's table, counted on the parts' rows; from the cache or made now."""
+) -> Table:
+    """What the teacher knows, from the parts' rows; found in the cache or made now."""
+    kind = teacher_class(teacher.kind)
+    material = material_of(
+        teacher,
+        vocab_size=tokenizer.vocab_size,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        counts=lambda: counter(parts),
+        ngrams=lambda order: counter.ngrams(parts, order),
+    )
+    if kind.save is None or kind.load is None:
+        return kind.prepare(material)
+    save, load = kind.save, kind.load
     shaping = [TABLE_FORMAT, [part.fingerprint for part in parts], *teacher.table_settings]
     folder = cache / "tables" / fingerprint(shaping)
 
     def build(into: Path) -> Manifest:
-        material = Material(
-            counts=lambda: counter(parts),
-            vocab_size=tokenizer.vocab_size,
-            tokenizer_fingerprint=tokenizer.fingerprint,
-            rows=teacher.rows,
-            smoothing=teacher.smoothing,
-            strength=teacher.smoothing_strength,
-            min_count=teacher.min_count,
-        )
-        make = KINDS[teacher.kind]
-        assert make is not None, f"a {teacher.kind} teacher has no table"
-        save_table(make(material), into / TABLE_FILE)
+        save(kind.prepare(material), into / TABLE_FILE)
         return {"shaping": shaping}
 
     built_once(folder, build)
-    return load_table(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
+    table: Table = load(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
+    return table
 
 
-def teacher_loss(table: BigramTable, blocks: TokenBlocks) -> float | None:
+def material_of(
+    teacher: TeacherConfig,
+    *,
+    vocab_size: int,
+    tokenizer_fingerprint: str,
+    counts: Callable[[], BigramCounts],
+    ngrams: Callable[[int], NgramCounts],
+) -> Material:
+    """The material of a teacher's settings and counts."""
+    return Material(
+        counts=counts,
+        ngrams=ngrams,
+        vocab_size=vocab_size,
+        tokenizer_fingerprint=tokenizer_fingerprint,
+        rows=teacher.rows,
+        smoothing=teacher.smoothing,
+        strength=teacher.smoothing_strength,
+        min_count=teacher.min_count,
+        order=teacher.order,
+    )
+
+
+def teacher_loss(table: Table, blocks: TokenBlocks) -> float | None:
     """The teacher's own loss on validation blocks, nats per token; None where it gives a target no chance."""
-    ids_BxT = blocks.ids_BxT
-    prev_BxT, next_BxT = ids_BxT[:, :-1], ids_BxT[:, 1:]
-    if blocks.lengths_B is not None:
-        real_BxT = np.arange(1, ids_BxT.shape[1]) < blocks.lengths_B[:, None]
-        prev_BxT, next_BxT = prev_BxT[real_BxT], next_BxT[real_BxT]
-    loss = cross_entropy(table, prev_BxT.ravel(), next_BxT.ravel())
+    loss = table.own_loss(blocks.ids_BxT, blocks.lengths_B)
     return loss if np.isfinite(loss) else None

@@ -4,7 +4,9 @@ Nothing here waits for the device: which contexts a step has, and so every size,
 In bfloat16 long rows are multiplied as dense tiles, which tensor cores do for almost nothing. Short rows, and all rows
 in higher precision, are multiplied as a sparse matrix.
 
-    V vocabulary   D width   C distinct contexts of a step, longest rows first   c of them with short rows
+Within, the longest rows stand first; both products speak of the rows in the order in which they were asked for.
+
+    V vocabulary   D width   C distinct contexts of a step   c of them with short rows
     K non-zeros of the table   Z non-zeros of the step   z of them in short rows
 """
 
@@ -14,21 +16,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.teacher.table import BigramTable
-
 SCRATCH_BYTES = 256 << 20  # of one dense tile
 LONG_ROW = {torch.bfloat16: 1 / 200}  # share of V from which a dense row is faster, if any (measured on an H200)
 
 
 class DeviceTable:
-    """A table's arrays on a device, and the type of its products: the weights' own, or bfloat16."""
+    """Sparse rows on a device, and the type of their products: the weights' own, or bfloat16."""
 
-    def __init__(self, table: BigramTable, device: torch.device, product: torch.dtype | None = None):
-        self.device, self.product, self.vocab_size = device, product, table.vocab_size
-        self.length_V = np.diff(table.indptr)  # stays on the host: it gives the sizes
-        self.start_V = torch.tensor(table.indptr[:-1], device=device)
-        self.columns_K = torch.tensor(table.indices.astype(np.int32), device=device)
-        self.values_K = torch.tensor(table.values, device=device)
+    def __init__(
+        self,
+        indptr_C1: np.ndarray,
+        columns_K: np.ndarray,
+        values_K: np.ndarray,
+        vocab_size: int,
+        device: torch.device,
+        product: torch.dtype | None = None,
+    ):
+        self.device, self.product, self.vocab_size = device, product, vocab_size
+        self.length_C = np.diff(indptr_C1)  # stays on the host: it gives the sizes
+        self.start_C = to_device(indptr_C1[:-1].astype(np.int64), device)
+        self.columns_K = to_device(columns_K.astype(np.int32), device)
+        self.values_K = to_device(np.array(values_K), device)  # a copy: the table's own memory is read-only
 
     def cut(self, contexts_C: np.ndarray, dtype: torch.dtype) -> "DeviceRows":
         """The sparse rows of some contexts, for an output matrix of `dtype`."""
@@ -42,27 +50,29 @@ class DeviceRows:
         self.vocab_size, self.product = table.vocab_size, product
 
         # 1 on the host: longest rows first, where each row's numbers begin and end, how many rows are long
-        length_C = table.length_V[contexts_C]
+        length_C = table.length_C[contexts_C]
         order_C = np.argsort(-length_C, kind="stable")
         contexts_C, length_C = contexts_C[order_C], length_C[order_C]
         self.bound_C1 = np.concatenate([[0], np.cumsum(length_C)])
         self.long = int((length_C > table.vocab_size * LONG_ROW.get(product, 1)).sum())
 
         # 2 on the device: the row of each number, and its place in the table
-        facts_3xC1 = np.stack([np.append(contexts_C, 0), np.append(length_C, 0), self.bound_C1])
-        contexts_C1, length_C1, self.first_C1 = to_device(facts_3xC1, table.device)
-        self.contexts_C = contexts_C1[:-1]
+        facts_5xC1 = np.stack(
+            [np.append(ids_C, 0) for ids_C in (contexts_C, length_C, order_C, np.argsort(order_C))] + [self.bound_C1]
+        )
+        contexts_C1, length_C1, order_C1, place_C1, self.first_C1 = to_device(facts_5xC1, table.device)
+        self.order_C, self.place_C = order_C1[:-1], place_C1[:-1]
         total = int(self.bound_C1[-1])
         row_C1 = torch.arange(len(contexts_C1), dtype=torch.int32, device=table.device)
         self.row_Z = torch.repeat_interleave(row_C1, length_C1, output_size=total)
-        shift_C1 = table.start_V[contexts_C1] - self.first_C1
+        shift_C1 = table.start_C[contexts_C1] - self.first_C1
         place_Z = torch.arange(total, device=table.device) + shift_C1[self.row_Z]
         self.columns_Z, self.values_Z = table.columns_K[place_Z], table.values_K[place_Z]
 
     def times(self, output_VxD: Tensor) -> Tensor:
         """S W, [C, D]."""
         long, short_Z = self._long(output_VxD.shape[1])
-        product_CxD = output_VxD.new_empty(len(self.contexts_C), output_VxD.shape[1])
+        product_CxD = output_VxD.new_empty(len(self.order_C), output_VxD.shape[1])
         if long:
             low_VxD = output_VxD.to(self.product)
             for first, last in self._tiles(long):
@@ -70,10 +80,11 @@ class DeviceRows:
         first_c1 = self.first_C1[long:] - short_Z
         columns_z, values_z = self.columns_Z[short_Z:], self.values_Z[short_Z:]
         product_CxD[long:] = _csr(first_c1, columns_z, values_z.to(output_VxD.dtype), self.vocab_size) @ output_VxD
-        return product_CxD
+        return product_CxD.index_select(0, self.place_C)
 
     def add_transposed(self, grad_VxD: Tensor, grad_CxD: Tensor) -> None:
         """grad_VxD += S^T grad_CxD, in place."""
+        grad_CxD = grad_CxD.index_select(0, self.order_C)
         long, short_Z = self._long(grad_CxD.shape[1])
         if long:
             low_CxD = grad_CxD.to(self.product)

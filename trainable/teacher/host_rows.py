@@ -1,6 +1,6 @@
-"""A teacher's sparse rows on a CPU: SciPy cuts and transposes them, PyTorch's sparse products use them.
+"""A teacher's sparse rows on a CPU: SciPy transposes them, PyTorch's sparse products use them.
 
-V vocabulary   D width   C distinct contexts of a step
+V vocabulary   D width   R distinct rows of a step   Z their non-zeros
 """
 
 import warnings
@@ -10,37 +10,35 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from trainable.teacher.table import BigramTable, cut_rows
-
 PANEL = 256  # columns of W in one sparse product: at D 1024 its scattered rows then stay in the cache (half the time)
 
 
 class HostRows:
-    """The sparse part S of a table's rows for some contexts, C of V numbers, and its two products."""
+    """The sparse part S of a step's rows, R of V numbers, and its two products."""
 
-    def __init__(self, table: BigramTable, contexts_C: np.ndarray, dtype: torch.dtype):
-        self.contexts_C = torch.from_numpy(contexts_C)
-        indptr_C1, columns_Z, values_Z = cut_rows(table, contexts_C, np.int32)
-        size = (len(contexts_C), table.vocab_size)
-        rows_CxV = scipy.sparse.csr_array((values_Z, columns_Z, indptr_C1.astype(np.int32)), shape=size)
+    def __init__(
+        self, indptr_R1: np.ndarray, columns_Z: np.ndarray, values_Z: np.ndarray, vocab_size: int, dtype: torch.dtype
+    ):
+        size = (len(indptr_R1) - 1, vocab_size)
+        rows_RxV = scipy.sparse.csr_array((values_Z, columns_Z, indptr_R1.astype(np.int32)), shape=size)
         # the transpose is written out: a product with a CSR's .t() is several times slower
-        self.sparse_CxV, self.sparse_VxC = (_csr(matrix, dtype) for matrix in (rows_CxV, rows_CxV.T.tocsr()))
+        self.sparse_RxV, self.sparse_VxR = (_csr(matrix, dtype) for matrix in (rows_RxV, rows_RxV.T.tocsr()))
 
     def times(self, output_VxD: Tensor) -> Tensor:
-        """S W, [C, D]: a panel of columns at a time; one copy serves all panels, fresh ones fragment the heap."""
+        """S W, [R, D]: a panel of columns at a time; one copy serves all panels, fresh ones fragment the heap."""
         if output_VxD.shape[1] <= PANEL:
-            return self.sparse_CxV @ output_VxD
-        product_CxD = output_VxD.new_empty(len(self.sparse_CxV), output_VxD.shape[1])
+            return self.sparse_RxV @ output_VxD
+        product_RxD = output_VxD.new_empty(len(self.sparse_RxV), output_VxD.shape[1])
         copy_VxP = output_VxD.new_empty(len(output_VxD), PANEL)
         for first in range(0, output_VxD.shape[1], PANEL):
             here = slice(first, first + PANEL)
             panel_VxP = output_VxD[:, here]
-            product_CxD[:, here] = self.sparse_CxV @ copy_VxP[:, : panel_VxP.shape[1]].copy_(panel_VxP)
-        return product_CxD
+            product_RxD[:, here] = self.sparse_RxV @ copy_VxP[:, : panel_VxP.shape[1]].copy_(panel_VxP)
+        return product_RxD
 
-    def add_transposed(self, grad_VxD: Tensor, grad_CxD: Tensor) -> None:
-        """grad_VxD += S^T grad_CxD, in place."""
-        torch.addmm(grad_VxD, self.sparse_VxC, grad_CxD, out=grad_VxD)
+    def add_transposed(self, grad_VxD: Tensor, grad_RxD: Tensor) -> None:
+        """grad_VxD += S^T grad_RxD, in place."""
+        torch.addmm(grad_VxD, self.sparse_VxR, grad_RxD, out=grad_VxD)
 
 
 def _csr(matrix: scipy.sparse.csr_array, dtype: torch.dtype) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from trainable.errors import require_choice
-from trainable.teacher.kinds import KINDS
+from trainable.errors import require
+from trainable.teacher.kinds import check_kind, teacher_class
 from trainable.teacher.schedules import SCHEDULES, check_schedule
 from trainable.teacher.smoothing import SMOOTHINGS, check_smoothing
 from trainable.text.settings import TeacherRows
@@ -29,37 +29,57 @@ def _entry_of(registry: Mapping[str, Any]) -> Any:
 if TYPE_CHECKING:
     Schedule = str
     Smoothing = str
-    TeacherKind = str
 else:
-    Schedule, Smoothing, TeacherKind = map(_entry_of, (SCHEDULES, SMOOTHINGS, KINDS))
+    Schedule, Smoothing = map(_entry_of, (SCHEDULES, SMOOTHINGS))
+
+ORDERS = (2, 5)  # lowest and highest of an n-gram teacher
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    """The bigram table and how long it teaches."""
+    """What the teacher knows, and how long it teaches."""
 
     schedule: Schedule = "none"
     steps: int = 0  # scheduling steps T: the weight is exactly `min_weight` from step T on
     min_weight: float = 0.0  # the floor, in [0, 1]
     tau: float | None = None  # decay constant in steps; None: 1 % is left at T
-    kind: TeacherKind = "bigram"  # shuffled (rows permuted), unigram, uniform, ramp (no teacher) know less
+    kind: str = "bigram"  # a key of teacher.kinds.KINDS, or a class of one's own as package.module:ClassName
+    order: int = 2  # of kind ngram, 2 to 5: tokens of an n-gram, the predicted one included
     smoothing: Smoothing = "mle"
     smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
-    min_count: int = 1  # bigrams seen fewer times leave the table, their mass goes to the back-off weight
+    min_count: int = 1  # n-grams seen fewer times leave the table, their mass goes to the back-off weight
     rows: TeacherRows = "student"  # which rows are counted
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule, self.steps, self.min_weight, self.tau)
         check_smoothing(self.smoothing, self.smoothing_strength, self.min_count)
-        require_choice("teacher.kind", self.kind, KINDS)
+        check_kind(self.kind)
+        lowest, highest = ORDERS
+        require(
+            lowest <= self.order <= highest, f"teacher.order is {self.order}: give a number from {lowest} to {highest}."
+        )
+        require(
+            self.order == lowest or self.kind == "ngram" or ":" in self.kind,
+            f"teacher.order is {self.order} but teacher.kind is {self.kind}: set teacher.kind=ngram, or leave out the "
+            "order.",
+        )
+        require(
+            self.kind != "ngram" or self.smoothing == "modified_kneser_ney",
+            f"teacher.smoothing is {self.smoothing}, which an ngram teacher cannot have: set "
+            "teacher.smoothing=modified_kneser_ney.",
+        )
 
     @property
     def has_table(self) -> bool:
-        """Whether the kind of teacher is a table; else it only takes from the weight of the text."""
-        return KINDS[self.kind] is not None
+        """Whether the kind of teacher knows something; else it only takes from the weight of the text."""
+        return teacher_class(self.kind).has_table
 
     @property
     def table_settings(self) -> list[Any]:
-        """Settings that decide the table, for fingerprints; min_count only where it is not 1: old keys stay."""
+        """Settings that decide the table, for fingerprints.
+
+        Younger ones stand there only where they differ from what they were before there were such settings.
+        """
         settings = [self.kind, self.smoothing, self.smoothing_strength, self.rows]
-        return settings if self.min_count == 1 else [*settings, self.min_count]
+        settings += [] if self.min_count == 1 else [self.min_count]
+        return settings if self.order == ORDERS[0] else [*settings, {"order": self.order}]

@@ -83,6 +83,30 @@ class BigramTable:
             digest.update(raw_bytes(getattr(self, name)))
         return digest.hexdigest()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of it."""
+        return {
+            "rows": self.rows,
+            "smoothing": self.smoothing,
+            "bigrams": len(self.values),
+            "counted_tokens": self.counted_tokens,
+            "checksum": self.checksum,
+        }
+
+    def own_loss(self, ids_BxT: Ids, lengths_B: NDArray[np.int32] | None) -> float:
+        """Its loss as a model of these blocks, nats per token; padding does not count."""
+        prev_BxT, next_BxT = ids_BxT[:, :-1], ids_BxT[:, 1:]
+        if lengths_B is not None:
+            real_BxT = np.arange(1, ids_BxT.shape[1]) < lengths_B[:, None]
+            prev_BxT, next_BxT = prev_BxT[real_BxT], next_BxT[real_BxT]
+        return cross_entropy(self, prev_BxT.ravel(), next_BxT.ravel())
+
     def row(self, context: int) -> NDArray[np.float64]:
         """The whole distribution after one context, [V]. For tests and for looking at a table; not for training."""
         row_V = self.base_V.astype(np.float64)

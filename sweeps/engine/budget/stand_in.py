@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.teacher.counts import BigramCounts, count_bigrams
-from trainable.teacher.kinds import KINDS, Material
+from trainable.teacher.build import material_of
+from trainable.teacher.kinds import teacher_class
+from trainable.teacher.ngram_counts import NgramCounts, count_ngrams
 from trainable.teacher.settings import TeacherConfig
-from trainable.teacher.table import BigramTable
+from trainable.teacher.teacher import Table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.packing import id_dtype
 
@@ -40,6 +42,12 @@ def drawn_counts(vocab_size: int, text_tokens: int) -> BigramCounts:
     return count_bigrams(drawn_tokens(vocab_size, tokens), vocab_size, first_context=0)
 
 
+def drawn_ngrams(vocab_size: int, tokens: int, order: int) -> NgramCounts:
+    """N-gram counts about as many and as long in their rows as those of a text of as many tokens."""
+    drawn_N = drawn_tokens(vocab_size, min(LONGEST, tokens))
+    return count_ngrams(drawn_N, vocab_size, order, eos_id=vocab_size - 1)
+
+
 def stand_in_blocks(vocab_size: int, context: int, blocks: int, seed: int) -> TokenBlocks:
     """Packed blocks of drawn tokens."""
     stream_N = drawn_tokens(vocab_size, blocks * context, seed)
@@ -58,18 +66,17 @@ def stand_in_blocks(vocab_size: int, context: int, blocks: int, seed: int) -> To
     )
 
 
-def stand_in_table(teacher: TeacherConfig, counts: BigramCounts) -> BigramTable | None:
+def stand_in_table(teacher: TeacherConfig, counts: BigramCounts) -> Table | None:
     """The table that these settings make of the counts; None for a teacher that has none."""
-    make = KINDS[teacher.kind]
-    if make is None:
+    kind = teacher_class(teacher.kind)
+    if not kind.has_table:
         return None
-    material = Material(
-        counts=lambda: counts,
-        vocab_size=counts.vocab_size,
-        tokenizer_fingerprint="stand-in",
-        rows=teacher.rows,
-        smoothing=teacher.smoothing,
-        strength=teacher.smoothing_strength,
-        min_count=teacher.min_count,
+    return kind.prepare(
+        material_of(
+            teacher,
+            vocab_size=counts.vocab_size,
+            tokenizer_fingerprint="stand-in",
+            counts=lambda: counts,
+            ngrams=lambda order: drawn_ngrams(counts.vocab_size, counts.total, order),
+        )
     )
-    return make(material)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from trainable.student.guided_loss import guided_loss
 from trainable.student.output_layer import CHUNK, IGNORE_INDEX
-from trainable.teacher.guidance import Teacher
+from trainable.teacher.kinds.bigram import BigramTeacher
 from trainable.teacher.smoothing import SMOOTHINGS
 
 METHODS = list(SMOOTHINGS)
@@ -70,8 +70,8 @@ def test_guided_loss_of_tied_embeddings_has_the_gradient_of_the_dense_soft_targe
     F.cross_entropy(F.linear(hidden(), shared, c.bias_V), soft_NxV, reduction="sum").backward()
     expected = [leaf.grad.clone() for leaf in learned if leaf.grad is not None]
     c.reset()
-    guidance = Teacher(table, CPU).guide(shared, c.context_N, 0.7, c.bias_V)
-    guided_loss(hidden(), shared, c.context_N, c.target_N, guidance, c.bias_V).backward()
+    guidance = BigramTeacher(table, CPU).guide(shared, c.context_N, 0.7, c.bias_V)
+    guided_loss(hidden(), shared, c.target_N, guidance, c.bias_V).backward()
     guidance.close(shared, c.bias_V)
     assert len(expected) == len(learned)
     for leaf, gradient in zip(learned, expected, strict=True):
@@ -126,7 +126,7 @@ def test_guided_loss_without_guidance_is_plain_cross_entropy(bias: bool) -> None
     c.target_N[::4] = IGNORE_INDEX
     expected = plain_cross_entropy(c)
     c.reset()
-    loss = guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, None, c.bias_V)
+    loss = guided_loss(c.hidden_NxD, c.output_VxD, c.target_N, None, c.bias_V)
     loss.backward()
     assert_equal((loss.detach(), *c.gradients()), expected, 1e-12)
 
@@ -158,12 +158,12 @@ def test_with_full_weight_the_best_student_is_the_teacher() -> None:
     logits = torch.zeros(V, V, dtype=torch.float64, requires_grad=True)
     eye = torch.nn.Parameter(torch.eye(V, dtype=torch.float64))
     contexts, targets = torch.arange(V), torch.randint(0, V, (V,), generator=torch.Generator().manual_seed(3))
-    guidance = Teacher(table, CPU).guide(eye, contexts, 1.0)
+    guidance = BigramTeacher(table, CPU).guide(eye, contexts, 1.0)
     optimizer = torch.optim.LBFGS([logits], max_iter=300, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = guided_loss(logits, eye, contexts, targets, guidance)
+        loss = guided_loss(logits, eye, targets, guidance)
         loss.backward()
         return loss
 

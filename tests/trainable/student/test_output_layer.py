@@ -32,7 +32,7 @@ from trainable.student.output_layer import (
     fusible_losses,
     in_place_losses,
 )
-from trainable.teacher.guidance import Teacher
+from trainable.teacher.kinds.bigram import BigramTeacher
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 39, 40, 41])
@@ -94,8 +94,8 @@ def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pyte
     contexts = len(c.context_N.unique())
     assert len({vocab_size, positions, contexts, D}) == 4
     with shapes_made() as shapes:
-        guidance = Teacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5, c.bias_V)
-        guided_loss(c.hidden_NxD, c.output_VxD, c.context_N, c.target_N, guidance, c.bias_V).backward()
+        guidance = BigramTeacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5, c.bias_V)
+        guided_loss(c.hidden_NxD, c.output_VxD, c.target_N, guidance, c.bias_V).backward()
         guidance.close(c.output_VxD, c.bias_V)
     assert (contexts, D) in shapes  # the mode did see what was made
     assert (chunk, vocab_size) in shapes

@@ -12,28 +12,31 @@ from torch import Tensor
 
 from trainable.student.guided_loss import guided_loss
 from trainable.teacher import device_rows
-from trainable.teacher.device_rows import DeviceTable
-from trainable.teacher.guidance import Teacher
 from trainable.teacher.host_rows import HostRows
+from trainable.teacher.kinds.bigram import BigramTeacher, device_table
 from trainable.teacher.smoothing import SMOOTHINGS
-from trainable.teacher.table import BigramTable
+from trainable.teacher.table import BigramTable, cut_rows
 
 
-def teacher_of(table: BigramTable, product: torch.dtype | None = None) -> Teacher:
+def teacher_of(table: BigramTable, product: torch.dtype | None = None) -> BigramTeacher:
     """A teacher that multiplies as on a GPU."""
-    teacher = Teacher(table, CPU)
-    teacher.on_device = DeviceTable(table, CPU, product)
+    teacher = BigramTeacher(table, CPU)
+    teacher.on_device = device_table(table, CPU, product)
     return teacher
 
 
-def guided(c: Any, teacher: Teacher, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
+def host_rows(table: BigramTable, contexts_C: np.ndarray) -> HostRows:
+    """The same rows as a CPU multiplies them."""
+    return HostRows(*cut_rows(table, contexts_C, np.int32), table.vocab_size, torch.float32)
+
+
+def guided(c: Any, teacher: BigramTeacher, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
     """Loss and gradients, the context ids given as the loop gives them."""
     c.reset()
     guidance = teacher.guide(c.output_VxD, c.context_N.numpy(), weight, c.bias_V)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype)
     for index in torch.arange(len(c.target_N)).chunk(parts):
-        ids = c.context_N[index], c.target_N[index]
-        loss = guided_loss(c.hidden_NxD[index], c.output_VxD, *ids, guidance, c.bias_V)
+        loss = guided_loss(c.hidden_NxD[index], c.output_VxD, c.target_N[index], guidance[index], c.bias_V)
         loss.backward()
         total += loss.detach()
     guidance.close(c.output_VxD, c.bias_V)
@@ -67,12 +70,11 @@ def test_both_products_equal_the_host_s_in_float32(share: float, monkeypatch: py
     set_long_row(monkeypatch, share)
     table, contexts_C = table_of("modified_kneser_ney"), np.array([0, 2, 3, 7])
     output_VxD, grad_CxD = torch.randn(table.vocab_size, 5), torch.randn(4, 5)
-    host = HostRows(table, contexts_C, torch.float32)
-    rows = DeviceTable(table, CPU).cut(contexts_C, torch.float32)
-    place_C = torch.argsort(rows.contexts_C)  # the device's rows are in order of length
-    torch.testing.assert_close(rows.times(output_VxD)[place_C], host.times(output_VxD), rtol=1e-5, atol=1e-6)
+    host = host_rows(table, contexts_C)
+    rows = device_table(table, CPU).cut(contexts_C, torch.float32)
+    torch.testing.assert_close(rows.times(output_VxD), host.times(output_VxD), rtol=1e-5, atol=1e-6)
     ours, theirs = torch.ones(2, table.vocab_size, 5)
-    rows.add_transposed(ours, grad_CxD[torch.argsort(place_C)])
+    rows.add_transposed(ours, grad_CxD)
     host.add_transposed(theirs, grad_CxD)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
@@ -82,13 +84,12 @@ def test_a_bias_agrees_in_float32_whatever_the_type_of_the_products(product: tor
     """A column of biases is never rounded to bfloat16: at -9 that would be 0.03 nats."""
     table, contexts_C = table_of("modified_kneser_ney"), np.array([0, 2, 3, 7])
     bias_Vx1, grad_Cx1 = torch.randn(table.vocab_size, 1) - 9, torch.randn(4, 1)
-    host = HostRows(table, contexts_C, torch.float32)
-    rows = DeviceTable(table, CPU, product).cut(contexts_C, torch.float32)
+    host = host_rows(table, contexts_C)
+    rows = device_table(table, CPU, product).cut(contexts_C, torch.float32)
     assert bool(rows.long) == (product is not None)
-    place_C = torch.argsort(rows.contexts_C)
-    torch.testing.assert_close(rows.times(bias_Vx1)[place_C], host.times(bias_Vx1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(rows.times(bias_Vx1), host.times(bias_Vx1), rtol=1e-6, atol=1e-6)
     ours, theirs = torch.ones(2, table.vocab_size, 1)
-    rows.add_transposed(ours, grad_Cx1[torch.argsort(place_C)])
+    rows.add_transposed(ours, grad_Cx1)
     host.add_transposed(theirs, grad_Cx1)
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
 
@@ -111,8 +112,7 @@ def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.
     for name in ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__int__", "__float__"):
         monkeypatch.setattr(Tensor, name, _refuse(name))
     guidance = teacher.guide(c.output_VxD, np.asarray([1, 2, 3, 1]), 0.5, c.bias_V)
-    context_N = torch.tensor([1, 2, 3, 1])
-    guided_loss(c.hidden_NxD[:4], c.output_VxD, context_N, c.target_N[:4], guidance, c.bias_V).backward()
+    guided_loss(c.hidden_NxD[:4], c.output_VxD, c.target_N[:4], guidance, c.bias_V).backward()
     guidance.close(c.output_VxD, c.bias_V)
     monkeypatch.undo()
     assert c.output_VxD.grad is not None and c.output_VxD.grad.abs().sum() > 0
@@ -124,13 +124,12 @@ def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.
 def test_both_products_equal_the_host_s_on_a_gpu(product: torch.dtype | None, tolerance: float) -> None:
     table, contexts_C = table_of("mle", length=20_000, vocab_size=2000), np.arange(0, 1999, 3)
     output_VxD, grad_CxD = torch.randn(2000, 32), torch.randn(len(contexts_C), 32)
-    host, ours = HostRows(table, contexts_C, torch.float32), torch.zeros(2000, 32, device="cuda")
-    rows = DeviceTable(table, torch.device("cuda"), product).cut(contexts_C, torch.float32)
+    host, ours = host_rows(table, contexts_C), torch.zeros(2000, 32, device="cuda")
+    rows = device_table(table, torch.device("cuda"), product).cut(contexts_C, torch.float32)
     assert bool(rows.long) == (product is not None)
-    place_C = torch.argsort(rows.contexts_C).cpu()
-    expected_CxD = rows.times(output_VxD.cuda()).cpu()[place_C]
+    expected_CxD = rows.times(output_VxD.cuda()).cpu()
     torch.testing.assert_close(expected_CxD, host.times(output_VxD), rtol=tolerance, atol=tolerance)
-    rows.add_transposed(ours, grad_CxD[torch.argsort(place_C)].cuda())
+    rows.add_transposed(ours, grad_CxD.cuda())
     theirs = torch.zeros(2000, 32)
     host.add_transposed(theirs, grad_CxD)
     torch.testing.assert_close(ours.cpu(), theirs, rtol=tolerance, atol=20 * tolerance)

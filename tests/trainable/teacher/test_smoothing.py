@@ -17,7 +17,9 @@ from small_tables import EOS, IDS, V, all_pairs, counted, dense, random_stream
 
 from trainable.errors import InputError
 from trainable.teacher.counts import count_bigrams
-from trainable.teacher.kinds import Material, uniform, unigram
+from trainable.teacher.kinds.unigram import UnigramTeacher
+from trainable.teacher.kinds.uniform import UniformTeacher
+from trainable.teacher.material import Material
 from trainable.teacher.smoothing import (
     FALLBACK_DISCOUNT,
     FALLBACK_DISCOUNTS,
@@ -81,8 +83,8 @@ def test_perplexity_on_wikitext2_is_the_published_one(shared_data, name, smoothi
 def test_controls_reach_the_published_perplexity(shared_data):
     counts, prev_N, next_N, published = reference(shared_data)
     material = Material(counts=lambda: counts, vocab_size=counts.vocab_size, **IDS)
-    for name, kind in (("uniform", uniform), ("unigram_mle", unigram)):
-        perplexity = math.exp(cross_entropy(kind(material), prev_N, next_N))
+    for name, kind in (("uniform", UniformTeacher), ("unigram_mle", UnigramTeacher)):
+        perplexity = math.exp(cross_entropy(kind.prepare(material), prev_N, next_N))
         assert perplexity == pytest.approx(published["perplexity"][name], rel=1e-7, abs=1e-4), name
 
 

@@ -11,7 +11,7 @@ from small_tables import IDS, V, all_pairs, counted, dense, random_stream
 from trainable.errors import InputError
 from trainable.teacher import table as bigram
 from trainable.teacher.counts import count_bigrams
-from trainable.teacher.kinds import shuffled
+from trainable.teacher.kinds.shuffled import shuffled
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import ARRAYS, cross_entropy, cut_rows, probabilities
 

@@ -8,7 +8,8 @@ import pytest
 from small_tables import IDS, V, counted, random_stream
 
 from trainable.errors import DamagedFile, InputError
-from trainable.teacher.kinds import Material, uniform
+from trainable.teacher.kinds.uniform import UniformTeacher
+from trainable.teacher.material import Material
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import ARRAYS, FACTS, load_table, save_table
 
@@ -28,7 +29,7 @@ def test_a_loaded_table_equals_the_saved_one(tmp_path, smoothing):
 
 
 def test_a_table_without_sparse_rows_can_be_saved(tmp_path):
-    table = uniform(Material(counts=lambda: counted([]), vocab_size=V, **IDS))
+    table = UniformTeacher.prepare(Material(counts=lambda: counted([]), vocab_size=V, **IDS))
     save_table(table, tmp_path / "t")
     assert load_table(tmp_path / "t").checksum == table.checksum
 

@@ -3,7 +3,7 @@
 import pytest
 from loss_cases import CPU, V, assert_equal, by_dense_target, by_guided_loss, case, exact, table_of
 
-from trainable.teacher.guidance import Teacher
+from trainable.teacher.kinds.bigram import BigramTeacher
 
 
 def test_smoothed_tables_use_the_shared_vector() -> None:
@@ -23,12 +23,12 @@ def test_width_of_the_panels_does_not_matter(panel: int, monkeypatch: pytest.Mon
 
 def test_guide_leaves_no_gradient_on_the_output_matrix() -> None:
     c = case()
-    Teacher(table_of("modified_kneser_ney"), CPU).guide(c.output_VxD, c.context_N, 0.5)
+    BigramTeacher(table_of("modified_kneser_ney"), CPU).guide(c.output_VxD, c.context_N, 0.5)
     assert c.output_VxD.grad is None
 
 
 def test_close_before_backward_is_a_mistake_of_the_programmer() -> None:
     c = case()
-    guidance = Teacher(table_of("mle"), CPU).guide(c.output_VxD, c.context_N, 0.5)
+    guidance = BigramTeacher(table_of("mle"), CPU).guide(c.output_VxD, c.context_N, 0.5)
     with pytest.raises(AssertionError, match="close"):
         guidance.close(c.output_VxD)

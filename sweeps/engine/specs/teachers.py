@@ -1,0 +1,30 @@
+"""Teachers by the names that command lines and tables know them by, each with the settings that it means.
+
+To add one, add an entry to TEACHERS. A class of one's own needs no entry: its import path, package.module:ClassName, is
+a name too, and tables call it by the name of the class.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainable.errors import require_choice
+
+
+def _ngram(order: int) -> dict[str, Any]:
+    return {"teacher.kind": "ngram", "teacher.order": order, "teacher.smoothing": "modified_kneser_ney"}
+
+
+TEACHERS: dict[str, Mapping[str, Any]] = {
+    **{kind: {"teacher.kind": kind} for kind in ("uniform", "ramp", "unigram", "shuffled", "bigram")},
+    "trigram": _ngram(3),
+    "4-gram": _ngram(4),
+    "5-gram": _ngram(5),
+}
+
+
+def teacher_arm(name: str) -> tuple[str, dict[str, Any]]:
+    """What tables call a teacher, and the dotted keys that it fixes. Raises InputError for an unknown name."""
+    if ":" in name:
+        return name.rpartition(":")[2], {"teacher.kind": name}
+    require_choice("--teachers", name, TEACHERS)
+    return name, dict(TEACHERS[name])

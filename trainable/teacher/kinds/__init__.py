@@ -1,0 +1,44 @@
+"""Kinds of teacher, a file each: what it knows (`prepare`), and the rows that it gives in a step (`rows`).
+
+To add a kind, write its class and add an entry to KINDS: settings and command lines take their choices from its keys.
+A kind that is a sceptic's rival of the others stands in names.CONTENT_FREE too. A class outside of this project needs
+no entry: `teacher.kind=package.module:ClassName` names it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from trainable.errors import InputError, require_choice
+
+if TYPE_CHECKING:
+    from trainable.teacher.teacher import Teacher
+
+# By import path: settings and command lines read the names and need no torch.
+KINDS: dict[str, str] = {
+    "bigram": "trainable.teacher.kinds.bigram:BigramTeacher",
+    "ngram": "trainable.teacher.kinds.ngram:NgramTeacher",
+    "shuffled": "trainable.teacher.kinds.shuffled:ShuffledTeacher",
+    "unigram": "trainable.teacher.kinds.unigram:UnigramTeacher",
+    "uniform": "trainable.teacher.kinds.uniform:UniformTeacher",
+    "ramp": "trainable.teacher.kinds.ramp:RampTeacher",
+}
+
+
+def check_kind(kind: str) -> None:
+    """Raise InputError for a name that is neither a kind nor an import path."""
+    if ":" not in kind:
+        require_choice("teacher.kind", kind, KINDS)
+
+
+def teacher_class(kind: str) -> "type[Teacher]":
+    """The class of a kind of teacher. Raises InputError for an import path without such a class."""
+    check_kind(kind)
+    module, _, name = KINDS.get(kind, kind).partition(":")
+    try:
+        found: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"teacher.kind is {kind}, which cannot be imported ({error}): give package.module:ClassName, and name the "
+            "folder of the module in PYTHONPATH."
+        ) from None
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,73 @@
+"""Smoothed bigrams: the teacher that this project asks about. A row is what follows one token."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable.teacher.device_rows import DeviceTable, to_device
+from trainable.teacher.host_rows import HostRows
+from trainable.teacher.material import Material
+from trainable.teacher.smoothing import estimate_table
+from trainable.teacher.table import BigramTable, check_ids, cut_rows, load_table, save_table
+from trainable.teacher.teacher import SparseRows, StepRows, Teacher
+
+
+class BigramTeacher(Teacher):
+    """A bigram table at work: the row of a position is that of the token there.
+
+    On a CPU sparse products are the fastest; a GPU keeps the table, and makes its products in bfloat16 where `product`
+    says so (as autocast does with the student's), else in the type of the weights.
+    """
+
+    save, load = staticmethod(save_table), staticmethod(load_table)
+
+    @classmethod
+    def prepare(cls, material: Material) -> BigramTable:
+        """The table of the counts under the smoothing of the settings."""
+        return estimate_table(
+            material.counts(),
+            material.smoothing,
+            material.strength,
+            min_count=material.min_count,
+            tokenizer_fingerprint=material.tokenizer_fingerprint,
+            rows=material.rows,
+        )
+
+    def __init__(
+        self, table: BigramTable, device: torch.device | str = "cpu", *, product: torch.dtype | None = None
+    ) -> None:
+        super().__init__(table, device, product=product)
+        self._base_V = torch.tensor(table.base_V, device=device)
+        self.on_device = device_table(table, self.device, product) if self.device.type == "cuda" else None
+
+    @property
+    def base_V(self) -> Tensor:
+        """The vector that all rows share."""
+        return self._base_V
+
+    def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
+        """One row for each distinct id."""
+        # 1 which contexts C: each distinct one once; the row of a position
+        check_ids(self.table, context.reshape(-1))
+        row_V = np.zeros(self.table.vocab_size, np.int64)
+        row_V[context] = 1
+        contexts_C = np.flatnonzero(row_V)
+        row_V[contexts_C] = np.arange(len(contexts_C))
+
+        # 2 cut their sparse rows, and their shares of the vector that all have in common
+        sparse: SparseRows
+        if self.on_device is None:
+            sparse = HostRows(*cut_rows(self.table, contexts_C, np.int32), self.table.vocab_size, dtype)
+        else:
+            sparse = self.on_device.cut(contexts_C, dtype)
+        backoff_C = self.table.backoff_V[contexts_C]
+        return StepRows(
+            sparse=sparse,
+            row=to_device(row_V[context], self.device),
+            backoff_R=to_device(backoff_C, self.device).to(dtype) if backoff_C.any() else None,
+        )
+
+
+def device_table(table: BigramTable, device: torch.device, product: torch.dtype | None = None) -> DeviceTable:
+    """The table's sparse rows on a device, one for each token."""
+    return DeviceTable(table.indptr, table.indices, table.values, table.vocab_size, device, product)

@@ -1,0 +1,72 @@
+"""N-grams of order 2 to 5, with interpolated modified Kneser-Ney: a row is what follows a history.
+
+The row of a position is that of the longest history that was counted, of at most `order - 1` tokens; its parent is the
+row of the history without its oldest token. Histories reach neither across an eos nor out of the block.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable.teacher.device_rows import DeviceTable, to_device
+from trainable.teacher.host_rows import HostRows
+from trainable.teacher.kneser_ney import estimate_ngrams
+from trainable.teacher.material import Material
+from trainable.teacher.ngram_table import NgramTable, cut, find_rows
+from trainable.teacher.ngram_table_file import load_ngrams, save_ngrams
+from trainable.teacher.teacher import SparseRows, StepRows, Teacher
+
+
+class NgramTeacher(Teacher):
+    """An n-gram table at work: one level of rows for each length of history."""
+
+    save, load = staticmethod(save_ngrams), staticmethod(load_ngrams)
+
+    @classmethod
+    def prepare(cls, material: Material) -> NgramTable:
+        """The table of the counts of the order of the settings."""
+        assert material.ngrams is not None
+        return estimate_ngrams(
+            material.ngrams(material.order),
+            min_count=material.min_count,
+            tokenizer_fingerprint=material.tokenizer_fingerprint,
+            rows=material.rows,
+        )
+
+    def __init__(
+        self, table: NgramTable, device: torch.device | str = "cpu", *, product: torch.dtype | None = None
+    ) -> None:
+        super().__init__(table, device, product=product)
+        self._base_V = torch.tensor(table.base_V, device=device)
+
+    @property
+    def base_V(self) -> Tensor:
+        """The smoothed unigram distribution."""
+        return self._base_V
+
+    def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
+        """One row for each distinct history, and for its parents."""
+        table: NgramTable = self.table
+        # 1 the row of each position at each level, and what these rows hold
+        found = cut(table, find_rows(table, context.reshape(-1, context.shape[-1])))
+        # 2 before all of them a row without entries, the shared vector itself: of positions whose token was never seen
+        indptr_R1 = np.concatenate([[0], found.indptr])
+        backoff_R = np.concatenate([np.ones(1, np.float32), found.lambda_C])
+        parent_R, row = np.concatenate([[0], found.parent_C + 1]), found.row_BxT + 1
+        bounds = (0, *(bound + 1 for bound in found.bounds[1:]))
+        # 3 to where the student is: a GPU is given the rows that the host has cut
+        sparse: SparseRows
+        if self.device.type == "cuda":
+            there = DeviceTable(indptr_R1, found.columns, found.values, table.vocab_size, self.device, self.product)
+            sparse = there.cut(np.arange(len(backoff_R)), dtype)
+        else:
+            sparse = HostRows(indptr_R1, found.columns, found.values, table.vocab_size, dtype)
+        return StepRows(
+            sparse=sparse,
+            row=to_device(row.reshape(context.shape), self.device),
+            backoff_R=to_device(backoff_R, self.device).to(dtype),
+            parent_R=to_device(parent_R, self.device),
+            levels=tuple(slice(first, last) for first, last in pairwise(bounds)),
+        )

@@ -1,0 +1,22 @@
+"""What a teacher may be prepared from: the settings that shape its table, and counts of the text, made when asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trainable.teacher.counts import BigramCounts
+from trainable.teacher.ngram_counts import NgramCounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What a teacher's table may be made from."""
+
+    counts: Callable[[], BigramCounts]  # counts bigrams when it is called: a teacher that needs none does not wait
+    vocab_size: int
+    tokenizer_fingerprint: str
+    rows: str  # which rows of text are counted, e.g. "student"
+    smoothing: str = "mle"  # a key of SMOOTHINGS
+    strength: float | None = None  # of the smoothing; None: its default
+    min_count: int = 1  # n-grams seen fewer times leave the table
+    ngrams: Callable[[int], NgramCounts] | None = None  # counts n-grams of an order
+    order: int = 2  # of n-grams

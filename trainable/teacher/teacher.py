@@ -1,0 +1,197 @@
+"""What every teacher gives a student in one optimizer step, and the interface that every teacher has.
+
+The guided loss needs no distribution over the vocabulary, only its expectation of the output matrix W: E = sum_k p(k) W[k]
+(student/guided_loss.py). So a teacher says which *row* each position takes, and what its rows are. Rows of all teachers
+have one form, a sparse part plus a share of a parent row,
+
+    p_r = S_r + lambda_r p_parent(r),    so    E_r = S_r W + lambda_r E_parent(r),
+
+with the vector q that all rows share as the last parent, E_q = q W. A bigram table has one level of rows, an n-gram
+table one level an order, a trained model's answers one row a position. Where the output layer has a bias b, the bias
+expected is B = P b: b is one more column of W.
+
+W does not change within an optimizer step, so E is computed once a step, as a leaf that asks for a gradient. Every
+micro-batch adds to E.grad; after the last one `close` applies the chain rule through E by hand, from the children to
+their parents and then to W: W.grad += S^T E.grad.
+
+    A micro-batches of a step   B blocks   T positions of a block   R distinct rows of a step
+    V vocabulary   D width   Z non-zeros of S
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable.teacher.material import Material
+
+
+class SparseRows(Protocol):
+    """S [R, V] of a step and its two products (host_rows.py on a CPU, device_rows.py on a GPU)."""
+
+    def times(self, output_VxD: Tensor) -> Tensor:
+        """S W, [R, D]."""
+
+    def add_transposed(self, grad_VxD: Tensor, grad_RxD: Tensor) -> None:
+        """grad_VxD += S^T grad_RxD, in place."""
+
+
+class Table(Protocol):
+    """What a teacher knows: arrays in a dataclass, which trials share."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens in the vocabulary."""
+
+    @property
+    def checksum(self) -> str:
+        """Hex digest of all that it holds."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of it: keys of record.run_record.TeacherFacts, without losses."""
+
+    def own_loss(self, ids_BxT: np.ndarray, lengths_B: np.ndarray | None) -> float:
+        """Its loss as a model of these blocks, nats per token; inf where it gives a token no chance."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepRows:
+    """The distinct rows of an optimizer step, parents before their children, and which row each position takes."""
+
+    sparse: SparseRows
+    row: Tensor  # int64, of the shape of the contexts: the row that each position takes
+    backoff_R: Tensor | None  # lambda, in the dtype of W; None: 0 for all rows
+    parent_R: Tensor | None = None  # int64 row numbers, of which the first level's mean nothing; None: one level alone
+    levels: tuple[slice, ...] = (slice(None),)  # rows of each level; the parent of the first level's rows is q
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Guidance:
+    """What a teacher says in one optimizer step, in the space of the output matrix."""
+
+    weight: float  # w(t)
+    rows: StepRows | None = None  # None: a teacher without a distribution (teacher/kinds/ramp.py)
+    expected_RxD: Tensor | None = None  # E, a leaf: backward passes of the micro-batches fill its .grad
+    expected_bias_R: Tensor | None = None  # B, a leaf too; None: the output layer has no bias
+    base_V: Tensor | None = None  # q, the vector that all rows share
+    row: Tensor | None = None  # the row of E that each position takes, in the shape of the contexts
+
+    def __getitem__(self, part: int | slice | Tensor) -> "Guidance":
+        """The same for some of the contexts that `guide` was given, e.g. those of one micro-batch."""
+        return self if self.row is None else replace(self, row=self.row[part])
+
+    def close(self, output_VxD: torch.nn.Parameter, bias_V: torch.nn.Parameter | None = None) -> None:
+        """Add P^T E.grad to the gradient of the output matrix, and P^T B.grad to that of its bias, if it has one.
+
+        Call it once, after the last backward of the step.
+        """
+        if self.expected_RxD is None:
+            return
+        assert output_VxD.grad is not None and self.expected_RxD.grad is not None, "close() comes after backward()"
+        self._add_transposed(output_VxD.grad, self.expected_RxD.grad)
+        if bias_V is not None:
+            assert self.expected_bias_R is not None, "guide() was not told of the bias"
+            assert bias_V.grad is not None and self.expected_bias_R.grad is not None
+            self._add_transposed(bias_V.grad.unsqueeze(1), self.expected_bias_R.grad.unsqueeze(1))
+
+    @torch.no_grad()
+    def _add_transposed(self, grad_VxD: Tensor, grad_RxD: Tensor) -> None:
+        """grad_VxD += P^T grad_RxD, in place; grad_RxD is spent."""
+        assert self.rows is not None and self.base_V is not None
+        rows, first = self.rows, self.rows.levels[0]
+        grad_VxD = grad_VxD[: len(self.base_V)]
+        # 1 children give their parents a share of their gradient
+        for level in reversed(rows.levels[1:]):
+            assert rows.parent_R is not None and rows.backoff_R is not None
+            shared_rxD = grad_RxD[level] * rows.backoff_R[level].unsqueeze(1)
+            grad_RxD.index_add_(0, rows.parent_R[level], shared_rxD)
+        # 2 every row gives to the tokens that it expects
+        rows.sparse.add_transposed(grad_VxD, grad_RxD)
+        if rows.backoff_R is not None:
+            grad_VxD.addr_(self.base_V, rows.backoff_R[first] @ grad_RxD[first])
+
+
+class Teacher(ABC):
+    """A teacher at work beside a student; `KINDS` names the classes (teacher/kinds/).
+
+    A class of one's own is named by its import path, `teacher.kind=package.module:ClassName`. It has to be given
+    `rows`, and `prepare` where it needs more than its settings.
+    """
+
+    has_table: ClassVar[bool] = True  # False: it knows nothing, and `prepare` is not called
+    save: ClassVar[Callable[[Any, Path], None] | None] = None  # writes the table to a file; None: made for each run
+    load: ClassVar[Callable[..., Any] | None] = None  # reads it: (path, expect_tokenizer=...)
+
+    @classmethod
+    @abstractmethod
+    def prepare(cls, material: Material) -> Table:
+        """What the teacher knows, made once for all trials. Raises InputError where there is too little text."""
+
+    def __init__(self, table: Any, device: torch.device | str = "cpu", *, product: torch.dtype | None = None) -> None:
+        """Args: what `prepare` made; where the student is; dtype of products on a GPU (None: that of W)."""
+        self.table, self.device, self.product = table, torch.device(device), product
+
+    @property
+    @abstractmethod
+    def base_V(self) -> Tensor:
+        """q, the distribution that all rows share, float32 on the device; its length is the vocabulary."""
+
+    @abstractmethod
+    def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
+        """The rows of a step, with `sparse` and `backoff_R` in `dtype`, and which row each position takes.
+
+        context: int64 ids [..., T] on the host; what stands before a position in its block is the position's history.
+        blocks: numbers [...] of the blocks in the training text, for teachers that have answered to these blocks.
+        Raises InputError for an id outside the vocabulary.
+        """
+
+    @torch.no_grad()
+    def guide(
+        self,
+        output_VxD: Tensor,
+        context: Tensor | np.ndarray,
+        weight: float,
+        bias_V: Tensor | None = None,
+        *,
+        blocks: np.ndarray | None = None,
+    ) -> Guidance:
+        """E for all positions of an optimizer step: call it once a step, for all micro-batches together.
+
+        context: int64 ids [..., T], e.g. [A, B, T]; with a GPU, give the ids as they lie on the host: those of a CUDA
+        tensor are waited for. `weight` is w(t), `bias_V` the bias of the output layer, if it has one.
+        Raises InputError for an id outside the teacher's vocabulary.
+        """
+        base_V = self.base_V.to(output_VxD.dtype)
+        host = context if isinstance(context, np.ndarray) else context.cpu().numpy()
+        rows = self.rows(host, blocks, output_VxD.dtype)
+
+        def expected(matrix_VxD: Tensor) -> Tensor:
+            product_RxD = rows.sparse.times(matrix_VxD)
+            if rows.backoff_R is not None:
+                first = rows.levels[0]
+                product_RxD[first].addr_(rows.backoff_R[first], base_V @ matrix_VxD)
+            for level in rows.levels[1:]:
+                assert rows.parent_R is not None and rows.backoff_R is not None
+                product_RxD[level].addcmul_(rows.backoff_R[level].unsqueeze(1), product_RxD[rows.parent_R[level]])
+            return product_RxD
+
+        # a model may have more output rows than the tokenizer has tokens
+        bias_R = None if bias_V is None else expected(bias_V[: len(base_V)].unsqueeze(1)).squeeze(1)
+        return Guidance(
+            weight=weight,
+            rows=rows,
+            expected_RxD=expected(output_VxD[: len(base_V)]).requires_grad_(),
+            expected_bias_R=None if bias_R is None else bias_R.requires_grad_(),
+            base_V=base_V,
+            row=rows.row,
+        )
