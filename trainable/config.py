@@ -7,6 +7,7 @@ Settings of text and teacher lie in their rooms, which know nothing of this one;
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -20,6 +21,7 @@ from trainable.teacher.settings import EntryOf
 from trainable.teacher.settings import Schedule as Schedule
 from trainable.teacher.settings import Smoothing as Smoothing
 from trainable.teacher.settings import TeacherConfig as TeacherConfig
+from trainable.teacher.settings import TeacherModelConfig as TeacherModelConfig
 from trainable.text.settings import CorpusConfig as CorpusConfig
 from trainable.text.settings import Packing as Packing
 from trainable.text.settings import TeacherRows as TeacherRows
@@ -29,21 +31,26 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "cuda"]
 OutputBias = Literal["none", "unigram"]
 
-MOST_LAYERS = 1000  # a slip of the keyboard costs a sentence, not the machine's memory
+MOST_LAYERS, MOST_HIDDEN = 1000, 65_536  # a slip of the keyboard costs a sentence, not the machine's memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The student: which architecture, how many layers, whether its output layer has a bias."""
+    """The student: which architecture, how many layers, how wide, whether its output layer has a bias."""
 
     name: str = "tiny"  # "tiny", "small-llama2", or a folder with config.json
     layers: int = 1
+    hidden: int | None = None  # width, a multiple of 8; None: that of the name
     output_bias: OutputBias = "none"  # unigram: a bias of the logits, at first the log of the training rows' unigram
 
     def __post_init__(self) -> None:
         require(
             1 <= self.layers <= MOST_LAYERS,
             f"model.layers is {self.layers}: give at least 1 layer, up to {MOST_LAYERS}.",
+        )
+        require(
+            self.hidden is None or (8 <= self.hidden <= MOST_HIDDEN and self.hidden % 8 == 0),
+            f"model.hidden is {self.hidden}: give a multiple of 8 from 8 to {MOST_HIDDEN}.",
         )
 
 
@@ -127,13 +134,15 @@ class TrialConfig:
 
 
 DEFAULT = TrialConfig()
-# Settings that came after runs were recorded.
+# Settings, and groups of them, that came after runs were recorded.
 YOUNGER = (
     ("tokens", "eos"),
     ("corpus", "split"),
     ("corpus", "eval_half"),
     ("model", "output_bias"),
+    ("model", "hidden"),
     ("teacher", "order"),
+    ("teacher", "model"),
 )
 
 
@@ -147,8 +156,8 @@ def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
     for key, value in changes.items():
         if key not in known:
             raise InputError(_unknown(key, list(known)))
-        *group, leaf = key.split(".")
-        (tree[group[0]] if group else tree)[leaf] = value
+        *groups, leaf = key.split(".")
+        functools.reduce(dict.__getitem__, groups, tree)[leaf] = value
     return from_dict(tree)
 
 
@@ -188,14 +197,11 @@ def _number(text: str) -> int | float | str:
         return int(number)
 
 
-def _hints() -> dict[str, Any]:
-    """{dotted key: type of that setting}."""
+def _hints(group: Any = TrialConfig, prefix: str = "") -> dict[str, Any]:
+    """{dotted key: type of that setting}, of a group of settings and the groups in it."""
     hints: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(TrialConfig).items():
-        if dataclasses.is_dataclass(hint):
-            hints |= {f"{name}.{leaf}": inner for leaf, inner in typing.get_type_hints(hint).items()}
-        else:
-            hints[name] = hint
+    for name, hint in typing.get_type_hints(group).items():
+        hints |= _hints(hint, f"{prefix}{name}.") if dataclasses.is_dataclass(hint) else {prefix + name: hint}
     return hints
 
 
@@ -209,9 +215,9 @@ def identity(config: TrialConfig) -> dict[str, Any]:
 
     So the checkpoints and blocks of a run that was begun before there were such settings are still found.
     """
-    tree = to_dict(config)
+    tree, default = to_dict(config), to_dict(DEFAULT)
     for group, name in YOUNGER:
-        if tree[group][name] == getattr(getattr(DEFAULT, group), name):
+        if tree[group][name] == default[group][name]:
             del tree[group][name]
     return tree
 

@@ -4,12 +4,22 @@ Light on purpose: the command line, the sweep's spec and its run folder speak of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from trainable.config import TrialConfig, from_dict, identity, override, to_dict
+from trainable.config import (
+    LoopConfig,
+    ModelConfig,
+    TokensConfig,
+    TrialConfig,
+    from_dict,
+    identity,
+    override,
+    to_dict,
+)
 from trainable.record.files import fingerprint, require_folder_name
 
+TEACHER_REPORTS: Final = 20  # of a teacher that is trained itself: how often its bar moves and its weights are kept
 A_BYTE = {"memory": 1}  # Ray refuses a trial that asks for nothing
 
 
@@ -46,8 +56,32 @@ def data_key(config: TrialConfig) -> str:
 
 
 def table_key(config: TrialConfig) -> str:
-    """Fingerprint of the bigram table that a trial learns from: equal keys, equal tables."""
-    return fingerprint([data_key(config), *config.teacher.table_settings])
+    """Fingerprint of the teacher's table that a trial learns from: equal keys, equal tables."""
+    trained = [identity(teacher_run(config))] if config.teacher.kind == "model" else []
+    return fingerprint([data_key(config), *config.teacher.table_settings, *trained])
+
+
+def teacher_run(config: TrialConfig) -> TrialConfig:
+    """The run that makes a teacher of kind model: the student's loop, blocks and batches, without a teacher.
+
+    Only what shapes that model stands in it, so that all trials of a sweep have one teacher.
+    """
+    model, loop = config.teacher.model, config.loop
+    every = max(1, model.steps // TEACHER_REPORTS)
+    return TrialConfig(
+        tokens=TokensConfig(context=config.tokens.context),
+        model=ModelConfig(layers=model.layers, hidden=model.hidden),
+        optimizer=replace(config.optimizer, lr=model.lr, warmup_steps=model.steps // 10),
+        loop=LoopConfig(
+            steps=model.steps,
+            batch_blocks=loop.batch_blocks,
+            accumulation=loop.accumulation,
+            eval_every=every,
+            checkpoint_every=every,
+            precision=loop.precision,
+            device=loop.device,
+        ),
+    )
 
 
 def placed(config: TrialConfig, places: Mapping[str, str]) -> TrialConfig:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from trainable import names
-from trainable.config import CorpusConfig, TeacherConfig, TokensConfig, TrialConfig
+from trainable.config import CorpusConfig, TeacherConfig, TokensConfig, TrialConfig, identity
 from trainable.errors import InputError
-from trainable.plan import data_key, placed, table_key
+from trainable.plan import data_key, placed, table_key, teacher_run
 from trainable.record.cache import cache_folder
+from trainable.record.files import fingerprint
 from trainable.record.run_record import TeacherFacts
+from trainable.small_teacher import SmallTeacher
 from trainable.student.train import RunData
 from trainable.teacher.build import Counter, teacher_loss, teacher_table
 from trainable.teacher.teacher import Table
@@ -141,14 +143,23 @@ class Preparation:
             self._say(line)
 
         # 3 the teacher's table
-        table = self._table(text, train_parts, config.teacher) if config.teacher.has_table else None
+        small = self._small_teacher(config, train, tokenizer) if config.teacher.kind == "model" else None
+        table = self._table(text, train_parts, config.teacher, small) if config.teacher.has_table else None
         facts = _facts(config, corpus, tokenizer, train, held_out)
-        facts["teacher"] = _teacher_facts(config, table, held_out)
+        facts["teacher"] = _teacher_facts(config, table, held_out) | ({} if small is None else small.facts(held_out))
         has_content = config.teacher.kind not in names.CONTENT_FREE
         if table is not None and has_content and facts["teacher"]["eval_loss"] is None:
             facts["teacher"]["kneser_ney_loss"] = self._kneser_ney_loss(text, train_parts, config.teacher, held_out)
         self._say(_teacher_line(facts["teacher"]))
         return RunData(train=train, eval=held_out, table=table), facts
+
+    def _small_teacher(self, config: TrialConfig, train: TokenBlocks, tokenizer: TextTokenizer) -> SmallTeacher:
+        """The model that teaches, one for all runs with the same training rows and the same settings of it."""
+        shaping = [*config.teacher.table_settings, identity(teacher_run(config)), tokenizer.fingerprint]
+        return self._once(
+            ("small teacher", train.fingerprint, fingerprint(shaping)),
+            lambda: SmallTeacher(config, train, tokenizer, self._cache),
+        )
 
     def _kneser_ney_loss(
         self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig, held_out: TokenBlocks
@@ -161,14 +172,21 @@ class Preparation:
         except InputError:
             return None
 
-    def _table(self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig) -> Table:
-        """The table of a teacher, from the counts of its parts."""
+    def _table(
+        self,
+        text: "_Text",
+        train_parts: list[TokenBlocks],
+        teacher: TeacherConfig,
+        small: SmallTeacher | None = None,
+    ) -> Table:
+        """The table of a teacher, from the counts of its parts, or from the answers of a model."""
         counted = train_parts
         if teacher.rows != "student":
             counted = self._tokenised(text, teacher_parts(text.split, teacher.rows), "teacher's rows")
+        asked = None if small is None else small.answers
         return self._once(
-            ("table", *(part.fingerprint for part in counted), *teacher.table_settings),
-            lambda: teacher_table(teacher, counted, text.tokenizer, self._cache, self._counter),
+            ("table", fingerprint([*(part.fingerprint for part in counted), *teacher.table_settings]), small),
+            lambda: teacher_table(teacher, counted, text.tokenizer, self._cache, self._counter, asked),
         )
 
     def _text(self, config: TrialConfig) -> "_Text":
@@ -284,8 +302,13 @@ def _teacher_line(facts: Mapping[str, Any]) -> str:
     loss, smoothed = facts["eval_loss"], facts.get("kneser_ney_loss")
     infinite = "infinite (mle gives unseen pairs no chance)"
     of_smoothed = "" if smoothed is None else f"; with modified Kneser-Ney it would be {smoothed:.4f}"
+    cut = ", ".join(f"{k}: {cut:.4f}" for k, cut in (facts.get("truncated_losses") or {}).items())
     shown = f"{infinite}{of_smoothed}" if loss is None else f"{loss:.4f}"
-    return (
-        f"teacher {facts['smoothing']} on {facts['rows']} rows: {TeacherFacts(**facts).holds} of "
-        f"{facts['counted_tokens']:,} tokens; its own validation loss {shown}"
+    known = TeacherFacts(**facts)
+    line = (
+        f"teacher {known.smoothing} on {known.rows} rows: {known.holds} of {known.counted_tokens:,} tokens; its own "
+        f"validation loss {shown}"
     )
+    if known.making_seconds is None:
+        return line
+    return f"{line} (by tokens kept: {cut}); training and asking it took {known.making_seconds:,.0f} s"

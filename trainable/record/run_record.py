@@ -68,10 +68,25 @@ class TeacherFacts:
     eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite, or no table
     kneser_ney_loss: float | None = None  # where that is infinite: of the Kneser-Ney estimate of the same counts
     ngrams: tuple[int, ...] = ()  # of an n-gram table: distinct n-grams of order 2, 3 and so on
+    # of a model's answers, which other tables lack
+    positions: int | None = None  # of training text that it was asked about
+    top_k: int | None = None  # likeliest tokens kept at each
+    truncated_losses: Mapping[str, float] | None = None  # validation loss by how many tokens are kept: {"8": 5.1}
+    train_seconds: float | None = None  # that it was trained for, before the first trial
+    answer_seconds: float | None = None  # that it took to answer
+
+    @property
+    def making_seconds(self) -> float | None:
+        """Seconds of training and asking a model that teaches; None: nothing was trained, and counting is quick."""
+        if self.train_seconds is None or self.answer_seconds is None:
+            return None
+        return self.train_seconds + self.answer_seconds
 
     @property
     def holds(self) -> str:
         """What the table holds, in words: "514,662 bigrams", or "514,662 bigrams, 1,402,113 3-grams"."""
+        if self.top_k is not None:
+            return f"the {self.top_k} likeliest tokens at {self.positions:,} positions"
         longer = (f"{number:,} {order}-grams" for order, number in enumerate(self.ngrams, 2) if order > 2)
         return ", ".join([f"{self.bigrams:,} bigrams", *longer])
 
@@ -233,10 +248,13 @@ class RunRecord:
         tree = {"schema": SCHEMA, **asdict(self)}
         tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows", "split")
         tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
-        young = ("tokenizer", "kneser_ney_loss", "eval_half")
+        young = ("tokenizer", "kneser_ney_loss", "eval_half", *_OF_A_MODEL)
         tree["tables"] = {key: _without_none(table, *young) for key, table in tree["tables"].items()}
         tree["teacher"] = tree["teacher"] and _without_none(tree["teacher"], *young)
         return _without_none(tree, "ended", "wall_seconds", "model", "places", "registered")
+
+
+_OF_A_MODEL: Final = ("positions", "top_k", "truncated_losses", "train_seconds", "answer_seconds")  # TeacherFacts
 
 
 def own_name(text: str, folder: Path) -> str:

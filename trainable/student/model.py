@@ -45,7 +45,13 @@ def llama_config(config: ModelConfig, vocab_size: int, context: int) -> LlamaCon
     """The architecture. Raises InputError for an unknown name, or a folder that does not fit the tokenizer."""
     if config.name in PRESETS:
         settings = {"vocab_size": vocab_size, "max_position_embeddings": context} | PRESETS[config.name]
+        settings |= {} if config.hidden is None else of_width(config.hidden)
     else:
+        if config.hidden is not None:
+            raise InputError(
+                f"model.hidden is {config.hidden} but the width of model {config.name} is what its config.json says: "
+                "leave out model.hidden, or set model.name=tiny."
+            )
         settings = _read_folder(config.name, vocab_size, context)
     try:
         llama = LlamaConfig(**(settings | {"num_hidden_layers": config.layers}))
@@ -55,6 +61,14 @@ def llama_config(config: ModelConfig, vocab_size: int, context: int) -> LlamaCon
     except Exception as error:  # of transformers' validators, e.g. heads that do not divide the width
         raise unfit(config, error) from None
     return llama
+
+
+def of_width(hidden: int) -> dict[str, Any]:
+    """Sizes of a Llama of another width than its preset's: heads of 32 where that divides it, else of 16 or 8."""
+    heads = hidden // next(size for size in (32, 16, 8) if hidden % size == 0)
+    inner = 8 * round(hidden * 8 / 3 / 8)
+    sizes = {"hidden_size": hidden, "intermediate_size": inner}
+    return sizes | {"num_attention_heads": heads, "num_key_value_heads": heads}
 
 
 def unfit(config: ModelConfig, error: Exception) -> InputError:

@@ -30,6 +30,7 @@ from trainable.student.model import build_model, hidden_states, output_bias, out
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.ranks import ALONE, Ranks
 from trainable.student.unigram import log_unigram
+from trainable.teacher.answers import Answers
 from trainable.teacher.kinds import teacher_class
 from trainable.teacher.schedules import teacher_weight
 from trainable.teacher.teacher import Guidance, Table, Teacher
@@ -169,6 +170,10 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
         raise InputError(
             f"the teacher's table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
             "count the table with the tokenizer of the blocks."
+        )
+    if isinstance(data.table, Answers) and data.table.blocks_fingerprint != data.train.fingerprint:
+        raise InputError(
+            "the teacher's model was asked about other training blocks than these: prepare the run's data together."
         )
     low = config.loop.precision != "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
     return teacher(data.table, device, product=torch.bfloat16 if low else None)

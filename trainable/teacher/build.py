@@ -12,6 +12,7 @@ import numpy as np
 
 from trainable.record.cache import Manifest, built_once
 from trainable.record.files import fingerprint
+from trainable.teacher.answers import Answers
 from trainable.teacher.counts import CHUNK_TOKENS, BigramCounts, Ids, add_all, count_bigrams, count_blocks
 from trainable.teacher.kinds import teacher_class
 from trainable.teacher.material import Material
@@ -114,9 +115,17 @@ def _count_ngram_blocks(what: tuple[int, int, int], piece: tuple[Ids, Ids]) -> N
 
 
 def teacher_table(
-    teacher: TeacherConfig, parts: Sequence[TokenBlocks], tokenizer: TextTokenizer, cache: Path, counter: Counter
+    teacher: TeacherConfig,
+    parts: Sequence[TokenBlocks],
+    tokenizer: TextTokenizer,
+    cache: Path,
+    counter: Counter,
+    answers: Callable[[], Answers] | None = None,
 ) -> Table:
-    """What the teacher knows, from the parts' rows; found in the cache or made now."""
+    """What the teacher knows, from the parts' rows; found in the cache or made now.
+
+    answers: those of a model that was trained on these rows, for a teacher of that kind.
+    """
     kind = teacher_class(teacher.kind)
     material = material_of(
         teacher,
@@ -124,6 +133,7 @@ def teacher_table(
         tokenizer_fingerprint=tokenizer.fingerprint,
         counts=lambda: counter(parts),
         ngrams=lambda order: counter.ngrams(parts, order),
+        answers=answers,
     )
     if kind.save is None or kind.load is None:
         return kind.prepare(material)
@@ -147,11 +157,13 @@ def material_of(
     tokenizer_fingerprint: str,
     counts: Callable[[], BigramCounts],
     ngrams: Callable[[int], NgramCounts],
+    answers: Callable[[], Answers] | None = None,
 ) -> Material:
-    """The material of a teacher's settings and counts."""
+    """The material of a teacher's settings, and of what is counted or asked for."""
     return Material(
         counts=counts,
         ngrams=ngrams,
+        answers=answers,
         vocab_size=vocab_size,
         tokenizer_fingerprint=tokenizer_fingerprint,
         rows=teacher.rows,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from trainable.teacher.answers import Answers
 from trainable.teacher.counts import BigramCounts
 from trainable.teacher.ngram_counts import NgramCounts
 
@@ -20,3 +21,4 @@ class Material:
     min_count: int = 1  # n-grams seen fewer times leave the table
     ngrams: Callable[[int], NgramCounts] | None = None  # counts n-grams of an order
     order: int = 2  # of n-grams
+    answers: Callable[[], Answers] | None = None  # trains a model and asks it; None: nobody does here

@@ -4,7 +4,7 @@ Schedules, smoothings and kinds are chosen from their registries, which also che
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from trainable.errors import require
@@ -33,6 +33,32 @@ else:
     Schedule, Smoothing = map(_entry_of, (SCHEDULES, SMOOTHINGS))
 
 ORDERS = (2, 5)  # lowest and highest of an n-gram teacher
+MOST_KEPT = 1024  # tokens of an answer: half precision could not keep the sum of many more
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherModelConfig:
+    """Of kind model: the small model that is trained first, and how much of its answers is kept."""
+
+    layers: int = 1
+    hidden: int = 64  # width
+    steps: int = 300  # optimizer steps, of batches like the student's
+    lr: float = 3e-3  # peak
+    top_k: int = 16  # likeliest tokens kept of each answer; the mass of the others goes to the unigram
+    folder: str = ""  # of a trained model that transformers loads, which is taken as it is; "": one is trained
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "steps"):
+            value = getattr(self, name)
+            require(value >= 1, f"teacher.model.{name} is {value}: give at least 1.")
+        require(
+            self.hidden >= 8 and self.hidden % 8 == 0,
+            f"teacher.model.hidden is {self.hidden}: give a multiple of 8.",
+        )
+        require(self.lr > 0, f"teacher.model.lr is {self.lr}: give a positive learning rate.")
+        require(
+            1 <= self.top_k <= MOST_KEPT, f"teacher.model.top_k is {self.top_k}: give a number from 1 to {MOST_KEPT}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +75,7 @@ class TeacherConfig:
     smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
     min_count: int = 1  # n-grams seen fewer times leave the table, their mass goes to the back-off weight
     rows: TeacherRows = "student"  # which rows are counted
+    model: TeacherModelConfig = field(default_factory=TeacherModelConfig)  # of kind model
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule, self.steps, self.min_weight, self.tau)
@@ -68,6 +95,10 @@ class TeacherConfig:
             f"teacher.smoothing is {self.smoothing}, which an ngram teacher cannot have: set "
             "teacher.smoothing=modified_kneser_ney.",
         )
+        require(
+            self.kind != "model" or self.rows == "student",
+            f"teacher.rows is {self.rows} but a teacher of kind model is trained on the student's rows: leave it out.",
+        )
 
     @property
     def has_table(self) -> bool:
@@ -80,6 +111,8 @@ class TeacherConfig:
 
         Younger ones stand there only where they differ from what they were before there were such settings.
         """
+        if self.kind == "model":
+            return [self.kind, {"model": asdict(self.model)}]
         settings = [self.kind, self.smoothing, self.smoothing_strength, self.rows]
         settings += [] if self.min_count == 1 else [self.min_count]
         return settings if self.order == ORDERS[0] else [*settings, {"order": self.order}]

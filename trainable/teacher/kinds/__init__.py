@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, str] = {
     "bigram": "trainable.teacher.kinds.bigram:BigramTeacher",
     "ngram": "trainable.teacher.kinds.ngram:NgramTeacher",
+    "model": "trainable.teacher.kinds.model:ModelTeacher",
     "shuffled": "trainable.teacher.kinds.shuffled:ShuffledTeacher",
     "unigram": "trainable.teacher.kinds.unigram:UnigramTeacher",
     "uniform": "trainable.teacher.kinds.uniform:UniformTeacher",

@@ -1,0 +1,248 @@
+"""The small model that teaches by its answers: trained once for all trials, then asked once about every training block.
+
+Training is the student's own loop, without a teacher, on the student's training rows. What is asked for are the
+likeliest tokens at each position (teacher/answers.py). Model, answers and losses are kept in the cache; training that
+was interrupted goes on at its last checkpoint, and asking at its last shard. What both cost in time stands with them.
+
+It lies above student/ and teacher/, which know nothing of each other's making: a teacher is handed the answers.
+
+    B blocks   T positions of a block   k tokens kept   V vocabulary   N positions
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable import names
+from trainable.config import TrialConfig, identity
+from trainable.errors import InputError
+from trainable.plan import teacher_run
+from trainable.record.cache import ROOM_HINT, Manifest, built_once
+from trainable.record.files import fingerprint, require_room, user_path
+from trainable.student.batches import count_targets, make_batch
+from trainable.student.checkpoint import load_checkpoint
+from trainable.student.given_model import folder_fingerprint, given_model
+from trainable.student.late_loss import TrainingDiverged
+from trainable.student.model import build_model
+from trainable.student.output_layer import IGNORE_INDEX
+from trainable.student.train import Report, RunData, pick_device, train
+from trainable.student.unigram import log_unigram
+from trainable.teacher.answers import FACTS, LEAST_RESIDUAL, Answers, header, kept, load_answers, write_answers
+from trainable.teacher.table import column_dtype
+from trainable.text.blocks import TokenBlocks
+from trainable.text.shards import Arrays, Shard, ShardMaker, progress_bar
+from trainable.text.tokenizer.tokenizer import TextTokenizer
+from trainable.text.workers import LOCAL
+
+FORMAT: Final = 1  # raise when the same settings give another model, other answers or other losses
+TRUNCATIONS: Final = (8, 16, 32, 64)  # tokens kept, of which the record says what they cost
+LOGITS_BYTES: Final = {"cpu": 32 << 20, "cuda": 512 << 20}  # of a batch that is asked about
+SHARD_POSITIONS: Final = 1 << 18
+WATCHED_BLOCKS: Final = 8  # of training text, evaluated as training goes on: it judges nothing
+
+_MODEL_FILE, _ANSWERS_FILE = "checkpoint.pt", "answers.bin"
+_IDS, _PROBABILITIES, _SECONDS = "ids", "probabilities", "seconds"  # files of a shard
+
+
+class SmallTeacher:
+    """The model that a config's teacher is, for one set of training blocks."""
+
+    def __init__(self, config: TrialConfig, blocks: TokenBlocks, tokenizer: TextTokenizer, cache: Path) -> None:
+        self._settings, self._run = config.teacher.model, teacher_run(config)
+        self._blocks, self._tokenizer, self._cache = blocks, tokenizer, cache
+        self._top_k = min(self._settings.top_k, tokenizer.vocab_size)
+        folder = self._settings.folder
+        made = folder_fingerprint(user_path(folder)) if folder else [blocks.fingerprint, identity(self._run)]
+        loop = self._run.loop
+        self._asked = [FORMAT, made, tokenizer.fingerprint, blocks.fingerprint, loop.precision, loop.device]
+
+    def answers(self) -> Answers:
+        """Its answers to all training blocks, from the cache or made now.
+
+        Raises InputError where the disk has no room for them, training diverges, or a given model does not fit.
+        """
+        folder = self._answers_folder
+        built_once(folder, self._ask)
+        shutil.rmtree(self._shards, ignore_errors=True)
+        return load_answers(folder / _ANSWERS_FILE, self._tokenizer.fingerprint)
+
+    def facts(self, held_out: TokenBlocks) -> dict[str, Any]:
+        """Keys of record.run_record.TeacherFacts: its losses on validation blocks, and the seconds that it cost."""
+        folder = self._cache / "teacher_losses" / fingerprint([*self._asked, held_out.fingerprint])
+        losses = built_once(folder, lambda into: {"losses": self._losses(held_out)})["losses"]
+        self.__dict__.pop("_model", None)  # it is asked no more: its memory is for the trials
+        return {
+            "eval_loss": losses["own"],
+            "truncated_losses": {k: loss for k, loss in losses.items() if k != "own"},
+            "train_seconds": 0.0 if self._settings.folder else self._trained["seconds"],
+            "answer_seconds": built_once(self._answers_folder, self._ask)["seconds"],
+        }
+
+    # --- the model ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _trained(self) -> Manifest:
+        """The manifest of the model's folder, once it is trained."""
+        manifest = built_once(self._model_folder, self._train)
+        self._checkpoint.unlink(missing_ok=True)
+        return manifest
+
+    @property
+    def _model_folder(self) -> Path:
+        return self._cache / "teachers" / fingerprint(self._asked)
+
+    @property
+    def _checkpoint(self) -> Path:
+        """Where training goes on that was interrupted."""
+        return self._model_folder.with_name(f"{self._model_folder.name}.{_MODEL_FILE}")
+
+    def _train(self, into: Path) -> Manifest:
+        """Train the model; its last checkpoint is what is kept."""
+        run, width = self._run, self._blocks.ids_BxT.shape[1]
+        few = min(WATCHED_BLOCKS, len(self._blocks.ids_BxT))
+        watched = replace(
+            self._blocks,
+            ids_BxT=self._blocks.ids_BxT[:few],
+            stream_N=self._blocks.stream_N[: few * width],
+            lengths_B=None if self._blocks.lengths_B is None else self._blocks.lengths_B[:few],
+        )
+        last: Report = {}
+        with progress_bar("training the teacher", run.loop.steps) as advance, torch.random.fork_rng(devices=[]):
+
+            def hear(report: Report) -> None:
+                advance(report[names.STEP] - last.get(names.STEP, 0))
+                last.update(report)
+
+            try:
+                train(run, RunData(train=self._blocks, eval=watched), hear, self._checkpoint)
+            except TrainingDiverged as error:
+                self._checkpoint.unlink(missing_ok=True)
+                raise InputError(
+                    f"the teacher of kind model diverged at step {error.step}: lower teacher.model.lr from "
+                    f"{self._settings.lr:.3g}."
+                ) from None
+        shutil.copyfile(self._checkpoint, into / _MODEL_FILE)
+        return {"asked": self._asked, "seconds": last[names.TRAIN_SECONDS], "tokens": last[names.TOKENS]}
+
+    @cached_property
+    def _model(self) -> torch.nn.Module:
+        """The model, ready to be asked, on the device of the loop."""
+        model: torch.nn.Module
+        vocab_size, context = self._tokenizer.vocab_size, self._run.tokens.context
+        if self._settings.folder:
+            model = given_model(user_path(self._settings.folder), self._tokenizer, context)
+        else:
+            _ = self._trained
+            _, parts = load_checkpoint(self._model_folder / _MODEL_FILE, fingerprint(identity(self._run)))
+            model = build_model(self._run.model, vocab_size=vocab_size, context=context, seed=self._run.seed)
+            model.load_state_dict(parts["model"])
+        return model.to(pick_device(self._run.loop)).eval()
+
+    @property
+    def _name(self) -> str:
+        """The model in words."""
+        given, layers = self._settings.folder, self._settings.layers
+        depth = f"{layers} layer{'s' if layers > 1 else ''}"
+        return f"model {Path(given).name}" if given else f"model of {depth}, width {self._settings.hidden}"
+
+    # --- its answers --------------------------------------------------------------------------------------------------
+
+    @property
+    def _answers_folder(self) -> Path:
+        return self._cache / "answers" / fingerprint([*self._asked, self._top_k])
+
+    @property
+    def _shards(self) -> Path:
+        return self._answers_folder.with_name(f"{self._answers_folder.name}.shards")
+
+    def _ask(self, into: Path) -> Manifest:
+        """Ask the model about all training blocks, shard by shard, and lay the shards end to end."""
+        blocks, width, vocab_size = len(self._blocks.ids_BxT), self._top_k, self._tokenizer.vocab_size
+        positions = self._blocks.ids_BxT.shape[1] - 1
+        nbytes = blocks * positions * width * (column_dtype(vocab_size).itemsize + 2)
+        require_room(
+            self._cache, 2 * nbytes, "the answers of the teacher", f"lower teacher.model.top_k, or {ROOM_HINT}"
+        )
+        tokens = 0 if self._settings.folder else self._trained["tokens"]
+
+        # 1 in shards, each of which is kept
+        step = max(1, SHARD_POSITIONS // positions)
+        spans = [(first, min(first + step, blocks)) for first in range(0, blocks, step)]
+        shards = (Shard(f"{first}-{last}", last - first, (first, last), {}) for first, last in spans)
+        with progress_bar("asking the teacher", blocks) as advance:
+            paths = ShardMaker(self._shards, LOCAL, advance).make(shards, self._answered, blocks)
+
+        # 2 as one file
+        facts = (vocab_size, self._name, self._tokenizer.fingerprint, self._blocks.fingerprint, tokens)
+        head = header(dict(zip(FACTS, facts, strict=True)), (blocks, positions, width))
+
+        def pieces() -> Iterator[np.ndarray]:
+            yield self._unigram.astype(np.float32)
+            for name, dtype in ((_IDS, column_dtype(vocab_size)), (_PROBABILITIES, np.dtype(np.float16))):
+                yield from (np.fromfile(path / name, dtype) for path in paths)
+
+        write_answers(into / _ANSWERS_FILE, head, pieces())
+        seconds = sum(float(np.fromfile(path / _SECONDS)[0]) for path in paths)
+        return {"asked": self._asked, "seconds": seconds}
+
+    def _answered(self, span: tuple[int, int]) -> Arrays:
+        """The files of one shard: answers to blocks first to last, and the seconds that they took."""
+        _ = self._model
+        started, first, last = time.perf_counter(), *span
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+        for log_p_NxV, _ in self._asked_about(self._blocks, first, last):
+            log_p_Nxk, ids_Nxk = (found.cpu().numpy() for found in log_p_NxV.topk(self._top_k, dim=1))
+            parts.append((ids_Nxk.astype(column_dtype(self._tokenizer.vocab_size)), kept(np.exp(log_p_Nxk))))
+        ids, probabilities = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        seconds = np.array([time.perf_counter() - started])
+        return {_IDS: ids, _PROBABILITIES: probabilities, _SECONDS: seconds}
+
+    @torch.inference_mode()
+    def _asked_about(self, blocks: TokenBlocks, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Log-probabilities of the tokenizer's tokens, float32 [N, V], and targets [N], of a few blocks at a time."""
+        model, vocab_size, loop = self._model, self._tokenizer.vocab_size, self._run.loop
+        device = pick_device(loop)
+        at_once = max(1, LOGITS_BYTES[device.type] // (4 * vocab_size * (blocks.ids_BxT.shape[1] - 1)))
+        low = loop.precision != "float32"
+        for start in range(first, last, at_once):
+            batch = make_batch(blocks, np.arange(start, min(start + at_once, last)), device)
+            with torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=low):
+                logits_BxTxV = model(input_ids=batch.context_BxT, use_cache=False).logits
+            yield logits_BxTxV[..., :vocab_size].flatten(0, 1).float().log_softmax(1), batch.target_BxT.flatten()
+
+    # --- its losses ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _unigram(self) -> np.ndarray:
+        """Of the training rows: what takes the mass of the tokens that are not kept."""
+        p_V: np.ndarray = np.exp(log_unigram(self._blocks).double().numpy())
+        return p_V / p_V.sum()
+
+    def _losses(self, blocks: TokenBlocks) -> dict[str, float]:
+        """Mean losses on blocks, nats per token: the model's own, then by how many of its tokens are kept."""
+        truncations = [k for k in TRUNCATIONS if k < self._tokenizer.vocab_size]
+        total = np.zeros(1 + len(truncations))
+        unigram_V = torch.from_numpy(self._unigram).to(pick_device(self._run.loop))
+        with progress_bar("validating the teacher", len(blocks.ids_BxT)) as advance:
+            for log_p_NxV, target_N in self._asked_about(blocks, 0, len(blocks.ids_BxT)):
+                counted_N = target_N != IGNORE_INDEX
+                log_p_NxV, target_N = log_p_NxV[counted_N], target_N[counted_N]
+                own_N = log_p_NxV.gather(1, target_N.unsqueeze(1)).squeeze(1).double()
+                total[0] -= float(own_N.sum())
+                for place, k in enumerate(truncations, 1):
+                    likeliest = log_p_NxV.topk(k, dim=1)
+                    left_N = (1 - likeliest.values.double().exp().sum(1)).clamp(min=LEAST_RESIDUAL)
+                    is_kept_N = (likeliest.indices == target_N.unsqueeze(1)).any(1)
+                    p_N = own_N.exp() * is_kept_N + left_N * unigram_V[target_N]
+                    total[place] -= float(p_N.log().sum())
+                advance(len(counted_N) // (blocks.ids_BxT.shape[1] - 1))
+        total /= count_targets(blocks, np.arange(len(blocks.ids_BxT)))
+        return dict(zip(("own", *map(str, truncations)), total.tolist(), strict=True))

@@ -1,0 +1,234 @@
+"""What a trained model answered, asked once about all training blocks: its likeliest tokens at each position.
+
+    p(next | position) = kept(position)[next] + lambda(position) * unigram_V[next],    lambda = 1 - the sum of kept
+
+A token takes 4 bytes, two for its id and two for its probability in half precision. The mass of all other tokens goes
+to the unigram, and takes no memory: lambda is made when rows are cut. Half precision holds multiples of 2^-24, so a sum
+of at most 1 is exact in float32, and lambda too. The arrays are numpy's, so that an object store shares them between
+processes without a copy; nothing here writes to them. Their file is the arrays between a header and a digest, written
+piece by piece, for they may be larger than the memory.
+
+    B training blocks   T answered positions of a block, all but the last   k tokens kept   V vocabulary   N positions
+"""
+
+import hashlib
+import json
+import math
+import mmap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.errors import DamagedFile, InputError, require
+from trainable.record.files import atomic_file
+from trainable.teacher.table import ALIGNMENT, DIGEST_BYTES, PREFIX_BYTES, column_dtype, raw_bytes
+
+Ids = NDArray[np.integer[Any]]
+ARRAYS: Final = ("unigram_V", "ids_BxTxk", "p_BxTxk")  # as they stand in the file; widest first: each stays aligned
+FACTS: Final = ("vocab_size", "model", "tokenizer_fingerprint", "blocks_fingerprint", "counted_tokens")
+LEAST_RESIDUAL: Final = 2.0**-24  # of lambda, the least step of half precision: no token is without a chance
+CHECKED_POSITIONS: Final = 1 << 18  # looked at at once when a file is loaded
+
+MAGIC: Final = b"\x89ANSWRS\n"
+FORMAT_VERSION: Final = 1
+ASK_AGAIN: Final = "delete the folder that it lies in, so that the teacher is asked again"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """The likeliest next tokens at each position of the training blocks, and who says so."""
+
+    ids_BxTxk: Ids  # likeliest first; uint16 up to V = 65,536, else int32
+    p_BxTxk: NDArray[np.float16]  # their sum is at most 1
+    unigram_V: NDArray[np.float32]  # of the training rows: what the residual mass is shared out by
+    vocab_size: int
+    model: str  # that answered, in words
+    tokenizer_fingerprint: str
+    blocks_fingerprint: str  # of the training blocks
+    counted_tokens: int  # that the model was trained on here; 0: it was given
+
+    def __post_init__(self) -> None:
+        answered = self.ids_BxTxk.shape
+        wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
+            "ids_BxTxk": (column_dtype(self.vocab_size), answered),
+            "p_BxTxk": (np.float16, answered),
+            "unigram_V": (np.float32, (self.vocab_size,)),
+        }
+        for name, (dtype, shape) in wanted.items():
+            array = getattr(self, name)
+            require(
+                array.dtype == dtype and array.shape == shape,
+                f"answers need {name} as {np.dtype(dtype)}{shape}, not {array.dtype}{array.shape}.",
+            )
+        require(len(answered) == 3, f"answers need ids for each block, position and rank, not of shape {answered}.")
+
+    @property
+    def checksum(self) -> str:
+        """Hex SHA-256 of facts and arrays, computed at each use; the file of the answers ends with the same."""
+        digest = hashlib.sha256(header_of(self))
+        for name in ARRAYS:
+            digest.update(raw_bytes(getattr(self, name)))
+        return digest.hexdigest()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of them."""
+        return {
+            "rows": "student",
+            "smoothing": self.model,
+            "bigrams": 0,
+            "counted_tokens": self.counted_tokens,
+            "checksum": self.checksum,
+            "positions": math.prod(self.ids_BxTxk.shape[:2]),
+            "top_k": self.ids_BxTxk.shape[2],
+        }
+
+    def own_loss(self, ids_BxT: Ids, lengths_B: NDArray[np.int32] | None) -> float:
+        """NaN: the model has answered to the training blocks alone. small_teacher.py measures it on others."""
+        return math.nan
+
+    def row(self, block: int, position: int) -> NDArray[np.float64]:
+        """The whole distribution at one position, [V]. For tests and for looking at answers; not for training."""
+        kept_k = self.p_BxTxk[block, position]
+        row_V = self.unigram_V.astype(np.float64) * float(residual(kept_k))
+        row_V[self.ids_BxTxk[block, position]] += kept_k
+        return row_V
+
+
+def kept(p_NxK: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Probabilities in half precision, likeliest first as they are given; a chance below 3e-8 becomes none.
+
+    What is left to the other tokens is at least what the model left to them, for the largest is rounded down where the
+    sum came out higher, and so never below LEAST_RESIDUAL.
+    """
+    half_NxK = p_NxK.astype(np.float16)
+    left_N = np.maximum(1 - p_NxK.sum(1, dtype=np.float64), LEAST_RESIDUAL)
+    surplus_N = half_NxK.sum(1, dtype=np.float64) - (1 - left_N)
+    over_N = np.flatnonzero(surplus_N > 0)
+    wanted_n = half_NxK[over_N, 0].astype(np.float64) - surplus_N[over_N]
+    lower_n = wanted_n.astype(np.float16)
+    half_NxK[over_N, 0] = np.where(lower_n > wanted_n, np.nextafter(lower_n, np.float16(0)), lower_n)
+    return half_NxK
+
+
+def residual(p_NxK: NDArray[np.float16]) -> NDArray[np.float32]:
+    """lambda: the mass that the kept tokens leave, along the last axis."""
+    return np.float32(1) - p_NxK.sum(-1, dtype=np.float32)
+
+
+# --- their file -------------------------------------------------------------------------------------------------------
+
+
+def header_of(answers: Answers) -> bytes:
+    """The first bytes of the file of these answers."""
+    return header({name: getattr(answers, name) for name in FACTS}, answers.ids_BxTxk.shape)
+
+
+def header(facts: Mapping[str, Any], shape: tuple[int, ...]) -> bytes:
+    """Magic, version, length, then facts and the shape [B, T, k] as padded JSON."""
+    text = json.dumps({"shape": shape, **facts}, sort_keys=True, allow_nan=False).encode()
+    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
+    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
+
+
+def save_answers(answers: Answers, path: Path) -> None:
+    """Write answers atomically: `path` is the old file or the whole new one, never a part."""
+    write_answers(path, header_of(answers), (getattr(answers, name) for name in ARRAYS))
+
+
+def write_answers(path: Path, head: bytes, pieces: Iterable[NDArray[Any]]) -> None:
+    """Write a file of answers from its header and the arrays of ARRAYS in pieces, of which one is held at a time."""
+    digest = hashlib.sha256(head)
+    with atomic_file(path) as stream:
+        stream.write(head)
+        for piece in pieces:
+            stream.write(raw_bytes(piece))
+            digest.update(raw_bytes(piece))
+        stream.write(digest.digest())
+
+
+def load_answers(path: Path, expect_tokenizer: str | None = None) -> Answers:
+    """The answers in a file, read-only and memory-mapped, after a check of every byte.
+
+    Raises DamagedFile where a byte is not what was written, InputError if the file is missing, holds no answers, is of
+    another format version, or, where `expect_tokenizer` gives a fingerprint, of a model with another tokenizer.
+    """
+    content = _mapped(path)
+
+    # 1 are they answers, of this format, and whole?
+    require(
+        bytes(content[: len(MAGIC)]) == MAGIC, f"{path} holds no answers, or its beginning is damaged: {ASK_AGAIN}."
+    )
+    version = int.from_bytes(content[8:12], "little")
+    require(
+        version == FORMAT_VERSION,
+        f"{path} has version {version} of the format of answers, this program reads {FORMAT_VERSION}: {ASK_AGAIN}.",
+    )
+    body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if len(body) < PREFIX_BYTES or hashlib.sha256(body).digest() != bytes(digest):
+        raise DamagedFile(path, "its checksum does not match", ASK_AGAIN)
+
+    # 2 facts and arrays; a digest shows that nobody damaged the file, not that its maker meant well
+    try:
+        answers = _parsed(body)
+        _check_values(answers)
+    except (InputError, ValueError, TypeError, KeyError) as error:
+        raise DamagedFile(path, str(error), ASK_AGAIN) from None
+
+    # 3 are they of this run's tokenizer?
+    require(
+        expect_tokenizer in (None, answers.tokenizer_fingerprint),
+        f"{path} is of a model with tokenizer {answers.tokenizer_fingerprint}, this run has {expect_tokenizer}: "
+        f"{ASK_AGAIN}.",
+    )
+    return answers
+
+
+def _mapped(path: Path) -> memoryview:
+    """The file, mapped for reading."""
+    try:
+        with open(path, "rb") as stream:
+            size = stream.seek(0, 2)
+            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
+    except FileNotFoundError:
+        raise InputError(f"{path}, the answers of a teacher, does not exist: run again to ask it.") from None
+    except OSError as error:
+        raise InputError(f"{path}, the answers of a teacher, cannot be read ({error.strerror}): correct it.") from None
+
+
+def _parsed(body: memoryview) -> Answers:
+    """Facts and arrays of a file without its digest, the arrays as views."""
+    start = PREFIX_BYTES + int.from_bytes(body[12:PREFIX_BYTES], "little")
+    facts = json.loads(bytes(body[PREFIX_BYTES:start]))
+    shape, vocab_size = tuple(facts["shape"]), facts["vocab_size"]
+    dtypes = (np.dtype(np.float32), column_dtype(vocab_size), np.dtype(np.float16))
+    arrays: dict[str, Any] = {}
+    for name, dtype, size in zip(ARRAYS, dtypes, ((vocab_size,), shape, shape), strict=True):
+        arrays[name] = np.frombuffer(body, dtype, math.prod(size), start).reshape(size)
+        start += arrays[name].nbytes
+    if start != len(body):
+        raise ValueError("its arrays do not fill it")
+    return Answers(**arrays, **{name: facts[name] for name in FACTS})
+
+
+def _check_values(answers: Answers) -> None:
+    """Raise ValueError where an id is outside the vocabulary, or a probability is none."""
+    if not (np.isfinite(answers.unigram_V).all() and (answers.unigram_V >= 0).all()):
+        raise ValueError("a probability is negative or no number")
+    width = answers.ids_BxTxk.shape[2]
+    ids_NxK, p_NxK = answers.ids_BxTxk.reshape(-1, width), answers.p_BxTxk.reshape(-1, width)
+    for first in range(0, len(ids_NxK), CHECKED_POSITIONS):
+        here = slice(first, first + CHECKED_POSITIONS)
+        if not 0 <= int(ids_NxK[here].min()) <= int(ids_NxK[here].max()) < answers.vocab_size:
+            raise ValueError("a token is outside its vocabulary")
+        if not (p_NxK[here] >= 0).all() or not (residual(p_NxK[here]) >= 0).all():  # NaN is not, either
+            raise ValueError("a probability is negative or no number, or several sum to more than 1")
