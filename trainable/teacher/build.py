@@ -157,7 +157,7 @@ def material_of(
         rows=teacher.rows,
         smoothing=teacher.smoothing,
         strength=teacher.smoothing_strength,
-        min_count=teacher.min_count,
+        min_counts=teacher.min_counts,
         order=teacher.order,
     )
 

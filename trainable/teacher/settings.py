@@ -47,13 +47,15 @@ class TeacherConfig:
     order: int = 2  # of kind ngram, 2 to 5: tokens of an n-gram, the predicted one included
     smoothing: Smoothing = "mle"
     smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
-    min_count: int = 1  # n-grams seen fewer times leave the table, their mass goes to the back-off weight
+    # n-grams seen fewer times leave the table, their mass goes to the back-off weight; of kind ngram also a number for
+    # each order from 2, such as 1,2,2
+    min_count: int | str = 1
     rows: TeacherRows = "student"  # which rows are counted
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule, self.steps, self.min_weight, self.tau)
-        check_smoothing(self.smoothing, self.smoothing_strength, self.min_count)
         check_kind(self.kind)
+        check_smoothing(self.smoothing, self.smoothing_strength, self.min_counts[0])
         lowest, highest = ORDERS
         require(
             lowest <= self.order <= highest, f"teacher.order is {self.order}: give a number from {lowest} to {highest}."
@@ -68,6 +70,21 @@ class TeacherConfig:
             f"teacher.smoothing is {self.smoothing}, which an ngram teacher cannot have: set "
             "teacher.smoothing=modified_kneser_ney.",
         )
+
+    @property
+    def min_counts(self) -> tuple[int, ...]:
+        """The smallest count of each order from 2. Raises InputError where `min_count` names none, or they fall."""
+        orders = self.order - 1
+        if isinstance(self.min_count, int):
+            return (self.min_count,) * orders
+        parts = self.min_count.split(",")
+        counts = tuple(int(part) for part in parts if part.strip().isdecimal())
+        require(
+            len(counts) == len(parts) == orders and min(counts) >= 1 and list(counts) == sorted(counts),
+            f"teacher.min_count is {self.min_count} for n-grams of order {self.order}: give one number, or one for "
+            f"each order from 2 to {self.order}, at least 1 and none below the one before.",
+        )
+        return counts
 
     @property
     def has_table(self) -> bool:

@@ -28,7 +28,7 @@ class BigramTeacher(Teacher):
             material.counts(),
             material.smoothing,
             material.strength,
-            min_count=material.min_count,
+            min_count=material.min_counts[0],
             tokenizer_fingerprint=material.tokenizer_fingerprint,
             rows=material.rows,
         )

@@ -30,7 +30,7 @@ class NgramTeacher(Teacher):
         assert material.ngrams is not None
         return estimate_ngrams(
             material.ngrams(material.order),
-            min_count=material.min_count,
+            min_count=material.min_counts,
             tokenizer_fingerprint=material.tokenizer_fingerprint,
             rows=material.rows,
         )
