@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-class NgramCounts: ...
-=======
 """How often each token follows each history of up to four tokens: exact, additive n-gram counts of order 2 to 5.
 
 Every predicted token gives one *record*: the last M tokens that end there, or fewer where the text of its document
@@ -327,4 +324,3 @@ def _count_padded(ids_BxT: Ids, lengths_B: Ids, packing: Packing, eos_id: int) -
     _check_ids(ids_BxT[real_BxT], packing.vocab_size)
     words = tuple(word_BxT[real_BxT & (place_T > 0)] for word_BxT in packing.records(tokens, eos_id))
     return NgramCounts(*count_equal(words, packing.vocab_size, 1), packing.order, packing.vocab_size, eos_id)
->>>>>>> ngrams
