@@ -125,18 +125,17 @@ def teacher_table(
         counts=lambda: counter(parts),
         ngrams=lambda order: counter.ngrams(parts, order),
     )
-    if kind.save is None or kind.load is None:
+    if not kind.is_cached:
         return kind.prepare(material)
-    save, load = kind.save, kind.load
     shaping = [TABLE_FORMAT, [part.fingerprint for part in parts], *teacher.table_settings]
     folder = cache / "tables" / fingerprint(shaping)
 
     def build(into: Path) -> Manifest:
-        save(kind.prepare(material), into / TABLE_FILE)
+        kind.save(kind.prepare(material), into / TABLE_FILE)
         return {"shaping": shaping}
 
     built_once(folder, build)
-    table: Table = load(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
+    table: Table = kind.load(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
     return table
 
 

@@ -1,4 +1,4 @@
-"""What a teacher may be prepared from: the settings that shape its table, and counts of the text, made when asked for."""
+"""What a teacher may be prepared from: settings that shape its table, and counts of the text, made when asked for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
