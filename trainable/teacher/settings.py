@@ -99,4 +99,4 @@ class TeacherConfig:
         """
         settings = [self.kind, self.smoothing, self.smoothing_strength, self.rows]
         settings += [] if self.min_count == 1 else [self.min_count]
-        return settings if self.order == ORDERS[0] else [*settings, {"order": self.order}]
+        return settings if self.order == ORDERS[0] else [*settings, f"order {self.order}"]
