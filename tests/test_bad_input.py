@@ -308,6 +308,10 @@ SETTINGS = {
             ("teacher.min_weight", "1.5", "between 0 and 1", ""),
             ("teacher.tau", "0", "give a positive number", "0.0"),
             ("teacher.kind", "trigram", "choose one of bigram", "'trigram'"),
+            ("teacher.kind", "ngram", "set teacher.smoothing=modified_kneser_ney", "mle"),
+            ("teacher.order", "3", "set teacher.kind=ngram", ""),
+            ("teacher.order", "6", "give a number from 2 to 5", ""),
+            ("teacher.min_count", "1,2", "give one number, or one for each order", ""),
             ("teacher.smoothing_strength", "0.5", "leave it out", ""),
             ("teacher.min_count", "0", "keeps every bigram", ""),
             ("optimizer.lr", "0", "give a positive learning rate", "0.0"),
@@ -396,6 +400,10 @@ SPEC = {
     "warm-up past the run": Case("--warmup-steps 500", "is 500", "optimizer.warmup_steps", "give more steps"),
     "no warm-up": Case("--warmup-steps", "is empty", "--warmup-steps", "name at least one"),
     "no teachers": Case("--teachers", "is empty", "--teachers", "name at least one"),
+    "unknown teacher": Case("--teachers bigram hexagram", "'hexagram'", "--teachers", "choose one of uniform"),
+    "teacher that cannot be imported": Case(
+        "--teachers my_absent_module:Best", "No module named 'my_absent_module'", "teacher.kind", "PYTHONPATH"
+    ),
     "teacher twice": Case("--teachers bigram bigram", "two arms", "bigram", "give each arm once"),
     "negative margin": Case("--margin -1", "is -1", "margin", "at least 0"),
     "confirmed twice": Case("--confirm-seeds 1 1", "uses seed 0", "confirmation [1, 1]", "give different"),

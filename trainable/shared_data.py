@@ -1,4 +1,4 @@
-"""Token blocks and teachers' tables in Ray's object store, which all trials of a node share, and the check of each trial.
+"""Token blocks and teachers' tables in Ray's object store, which a node's trials share, and the check of each trial.
 
 A view of an object in the store can be written through, and the write reaches every process of the node, so each trial
 compares what it finds with the checksums that the driver took.

@@ -24,7 +24,7 @@ from trainable.prepare import prepare_run
 from trainable.record.run_files import RunFiles
 from trainable.shared_data import checksums
 from trainable.student.late_loss import TrainingDiverged
-from trainable.student.train import Report, RunData, train
+from trainable.student.train import Report, train
 from trainable.trial import read_shared
 
 STEPS = 50
@@ -42,17 +42,29 @@ SETTING = {
 }
 
 
+TRIGRAM = {
+    "teacher.kind": "ngram",
+    "teacher.order": 3,
+    "teacher.smoothing": "modified_kneser_ney",
+    "model.output_bias": "unigram",
+}
+
+
 class Stopped(Exception):
     """Stands for what Tune raises in a report to end a trial."""
 
 
 class TwoWorkers:
-    """Runs of two workers on data that are in the object store."""
+    """Runs of two workers on data that are in the object store: blocks, a bigram table, and a trigram table."""
 
-    def __init__(self, config: TrialConfig, run: RunData, folder: Path):
-        assert run.table is not None
-        blocks, tables = {data_key(config): (run.train, run.eval)}, {table_key(config): run.table}
-        self.config, self.run, self.folder = config, run, folder
+    def __init__(self, config: TrialConfig, folder: Path):
+        bigrams = prepare_run(config, folder / "cache")[0]
+        trigrams = prepare_run(override(config, TRIGRAM), folder / "cache")[0]
+        assert bigrams.table is not None and trigrams.table is not None
+        blocks = {data_key(config): (bigrams.train, bigrams.eval)}
+        tables = {table_key(config): bigrams.table, table_key(override(config, TRIGRAM)): trigrams.table}
+        self.config, self.folder = config, folder
+        self.run_of = {"bigram": bigrams, "ngram": trigrams, "ramp": bigrams}
         self._shared, self._sums = [ray.put((blocks, tables))], checksums(blocks, tables)
 
     def reports(
@@ -88,9 +100,8 @@ def workers() -> list[int]:
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoWorkers]:
     folder = tmp_path_factory.mktemp("two")
     config = override(small_config(folder), SETTING)
-    run = prepare_run(config, folder / "cache")[0]
     start_ray(Machine(cpus=2))
-    yield TwoWorkers(config, run, folder)
+    yield TwoWorkers(config, folder)
     ray.shutdown()
 
 
@@ -99,12 +110,13 @@ def losses(reports: list[Report]) -> dict[int, float]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}, {"model.output_bias": "unigram"}]
+    "changes", [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}, {"model.output_bias": "unigram"}, TRIGRAM]
 )
 def test_two_workers_train_what_one_trains(two: TwoWorkers, changes: dict[str, Any]) -> None:
     alone: list[Report] = []
-    train(override(two.config, changes), two.run, alone.append)
-    together = two.reports(changes, "-".join(["guided", *changes.values()]))
+    config = override(two.config, changes)
+    train(config, two.run_of[config.teacher.kind], alone.append)
+    together = two.reports(changes, "-".join(["guided", *map(str, changes.values())]))
     assert losses(together) == pytest.approx(losses(alone), abs=1e-4)
     assert list(losses(together)) == list(range(0, STEPS + 1, 10))
     for column in (names.TOKENS, names.TEACHER_WEIGHT, names.LEARNING_RATE):

@@ -25,5 +25,5 @@ def test_each_shape_is_measured_in_as_many_processes_as_there_are_slots() -> Non
 
 def test_a_step_that_fails_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.engine.budget.calibration.stand_in_table", lambda *_: None)
-    with pytest.raises(CannotMeasure, match=r"its first steps failed \(.*needs a bigram table"):
+    with pytest.raises(CannotMeasure, match=r"its first steps failed \(.*needs a teacher's table"):
         calibrate(SPEC, Machine(cpus=1), size_of(SPEC))

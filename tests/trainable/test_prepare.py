@@ -20,7 +20,9 @@ from trainable.record.files import fingerprint
 from trainable.record.run_record import read_record
 from trainable.shared_data import checksums, data_of
 from trainable.teacher import build as teacher
-from trainable.teacher.build import count
+from trainable.teacher.build import count, count_of_order
+from trainable.teacher.kneser_ney import estimate_ngrams
+from trainable.teacher.ngram_table import NgramTable
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
 from trainable.text.blocks import token_blocks
@@ -37,6 +39,7 @@ def ray_bytes(data: object) -> int:
     return len(head) + sum(array.raw().nbytes for array in arrays)
 
 
+TRIGRAM = {"teacher.kind": "ngram", "teacher.order": 3, "teacher.smoothing": "modified_kneser_ney"}
 SECRET = "xylophone quartz xylophone quartz xylophone."
 
 
@@ -420,6 +423,45 @@ def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting
             rows=config.teacher.rows,
         )
         assert table.checksum == alone.checksum
+
+
+@pytest.mark.parametrize("packing", ["packed", "as_published"])
+def test_k_folds_get_the_n_gram_tables_of_counting_each_fold_alone_and_count_each_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str
+) -> None:
+    """No leak at any order: the sums that the folds share hold nothing of the fold that validates."""
+    changes = {"corpus.folds": 3, "tokens.tokenizer": shared_tokenizer(tmp_path), "tokens.packing": packing, **TRIGRAM}
+    configs = [small_config(tmp_path, {**changes, "corpus.train_rows": 400, "corpus.fold": i}) for i in range(3)]
+    counted: list[int] = []
+    monkeypatch.setattr(
+        teacher, "count_of_order", lambda blocks, *more: counted.append(blocks.rows) or count_of_order(blocks, *more)
+    )
+    prepared = prepare_runs(configs, tmp_path / "cache")
+
+    assert counted == [200] * 3
+    for config in configs:
+        table = prepared.tables[table_key(config)]
+        train, _ = prepared.blocks[data_key(config)]
+        alone = estimate_ngrams(
+            count_of_order(train, 3), tokenizer_fingerprint=prepared.facts["tokenizer"]["fingerprint"], rows="student"
+        )
+        assert table.checksum == alone.checksum
+        assert packing != "packed" or table.counted_tokens == len(train.stream_N)
+
+
+def test_an_n_gram_teacher_is_made_once_found_again_and_recorded(tmp_path: Path) -> None:
+    config, said = small_config(tmp_path, TRIGRAM), list[str]()
+    first, facts = prepare_run(config, tmp_path / "cache", said.append)
+    (kept,) = (tmp_path / "cache" / "tables").glob("*/table.bigram")
+    made = kept.stat().st_mtime_ns
+    again, _ = prepare_run(config, tmp_path / "cache")
+    assert kept.stat().st_mtime_ns == made
+    assert isinstance(first.table, NgramTable) and again.table is not None
+    assert again.table.checksum == first.table.checksum == facts["teacher"]["checksum"]
+    assert facts["teacher"]["smoothing"] == "modified_kneser_ney of order 3"
+    assert f"{first.table.ngrams[2]:,} 3-grams of " in said[-1]
+    bigram = small_config(tmp_path, {"teacher.smoothing": "modified_kneser_ney"})
+    assert 0 < facts["teacher"]["eval_loss"] < prepare_run(bigram, tmp_path / "cache")[1]["teacher"]["eval_loss"]
 
 
 def test_the_blocks_of_a_fold_are_those_of_its_rows_tokenised_at_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ milliseconds.
 
 import math
 
+import numpy as np
 import torch
 from transformers import LlamaConfig
 
@@ -38,7 +39,7 @@ def _problem(llama: LlamaConfig, positions: int) -> str:
     model = fresh_model(llama, seed=0)
     ids_2xT = torch.arange(2 * (positions + 1)).view(2, -1) % llama.vocab_size
     context_2xT = ids_2xT[:, :-1]
-    loss = batch_loss(model, Batch(context_2xT, ids_2xT[:, 1:], context_2xT.numpy()), None)
+    loss = batch_loss(model, Batch(context_2xT, ids_2xT[:, 1:], context_2xT.numpy(), np.arange(2)), None)
     loss.backward()  # type: ignore[no-untyped-call]
     if not math.isfinite(loss.item()):
         return f"the loss of its first batch is {loss.item()}"

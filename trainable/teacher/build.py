@@ -135,18 +135,17 @@ def teacher_table(
         ngrams=lambda order: counter.ngrams(parts, order),
         answers=answers,
     )
-    if kind.save is None or kind.load is None:
+    if not kind.is_cached:
         return kind.prepare(material)
-    save, load = kind.save, kind.load
     shaping = [TABLE_FORMAT, [part.fingerprint for part in parts], *teacher.table_settings]
     folder = cache / "tables" / fingerprint(shaping)
 
     def build(into: Path) -> Manifest:
-        save(kind.prepare(material), into / TABLE_FILE)
+        kind.save(kind.prepare(material), into / TABLE_FILE)
         return {"shaping": shaping}
 
     built_once(folder, build)
-    table: Table = load(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
+    table: Table = kind.load(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
     return table
 
 
@@ -169,7 +168,7 @@ def material_of(
         rows=teacher.rows,
         smoothing=teacher.smoothing,
         strength=teacher.smoothing_strength,
-        min_count=teacher.min_count,
+        min_counts=teacher.min_counts,
         order=teacher.order,
     )
 

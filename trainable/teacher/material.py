@@ -1,4 +1,4 @@
-"""What a teacher may be prepared from: the settings that shape its table, and counts of the text, made when asked for."""
+"""What a teacher may be prepared from: settings that shape its table, and counts of the text, made when asked for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Material:
     rows: str  # which rows of text are counted, e.g. "student"
     smoothing: str = "mle"  # a key of SMOOTHINGS
     strength: float | None = None  # of the smoothing; None: its default
-    min_count: int = 1  # n-grams seen fewer times leave the table
+    min_counts: tuple[int, ...] = (1,)  # of orders 2, 3, ..: n-grams seen fewer times leave the table
     ngrams: Callable[[int], NgramCounts] | None = None  # counts n-grams of an order
     order: int = 2  # of n-grams
     answers: Callable[[], Answers] | None = None  # trains a model and asks it; None: nobody does here

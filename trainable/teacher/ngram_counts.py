@@ -1,1 +1,326 @@
-class NgramCounts: ...
+"""How often each token follows each history of up to four tokens: exact, additive n-gram counts of order 2 to 5.
+
+Every predicted token gives one *record*: the last M tokens that end there, or fewer where the text of its document
+begins later. A history never reaches across an eos: after eos it is eos alone (KenLM's <s>), so eos stands only first
+or last in a record. What a shorter record lacks on its left is filled with the symbol V, "nothing". Lower orders need
+no counts of their own: they are made from the records (teacher/kneser_ney.py), after all sums and differences.
+
+A record is one number, its symbols the digits to the base V + 1, so that sorting numbers and measuring runs counts
+them. Where 64 bits are too few for M digits, the first digits stand in a second word and the pair is sorted. Counts
+add and subtract as bigram counts do (teacher/counts.py), so one pass over the tokens serves every fold.
+
+    N tokens   n tokens of a chunk   K distinct records   M order   V vocabulary   B blocks   T tokens of a block
+"""
+# ruff: noqa: N802  (shapes in names)
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.errors import InputError, require
+from trainable.teacher.counts import _check_ids, _count_keys, _in_threads, _slices
+from trainable.text.workers import tree_sum
+
+Ids = NDArray[np.integer[Any]]
+Ints = NDArray[np.int64]
+Words = tuple[NDArray[np.uint64], ...]  # one or two arrays of the same length, the most significant first
+
+ORDERS: Final = range(2, 6)
+WORD_BITS: Final = 64
+CHUNK_TOKENS: Final = 1 << 26  # sorted at once where one word holds a record: 512 MiB of keys
+CHUNK_TOKENS_OF_TWO_WORDS: Final = 1 << 24  # sorting pairs takes four times the memory
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How n-grams of one order are numbers: `order` digits to the base V + 1, the last `sizes[-1]` in the last word.
+
+    Numbers ascend as the n-grams do, first token first. Digit V is "nothing".
+    """
+
+    order: int
+    vocab_size: int
+
+    @property
+    def base(self) -> int:
+        """The number of symbols: all tokens, and nothing."""
+        return self.vocab_size + 1
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Digits in each word. Raises InputError where two words are too few, from some 2 M tokens on."""
+        most = next(n for n in range(WORD_BITS, 0, -1) if self.base**n <= 1 << WORD_BITS)
+        require(
+            self.order <= 2 * most,
+            f"n-grams of order {self.order} over {self.vocab_size} tokens do not fit two words: choose a lower order.",
+        )
+        return (self.order,) if self.order <= most else (self.order - most, most)
+
+    def records(self, tokens_n: NDArray[np.uint64], eos_id: int) -> Words:
+        """The record that ends at each token but the first order - 1, along the last axis."""
+        size, last_word = tokens_n.shape[-1] - self.order + 1, self.sizes[-1]
+        digits, word_n, words = 0, np.zeros((*tokens_n.shape[:-1], size), np.uint64), []
+        open_n: NDArray[np.bool_] | None = None  # where the history goes on, leftwards: no eos in it yet
+        for back in range(self.order):
+            # 1 the token that stands `back` places before, or nothing
+            token_n = tokens_n[..., self.order - 1 - back : self.order - 1 - back + size]
+            symbol_n = token_n if open_n is None else np.where(open_n, token_n, np.uint64(self.vocab_size))
+            # 2 as the next digit, of the next word where this one is full
+            if digits == last_word:
+                words.append(word_n)
+                digits, word_n = 0, np.zeros_like(word_n)
+            word_n += symbol_n * np.uint64(self.base**digits)
+            digits += 1
+            # 3 behind an eos of the history there is nothing
+            if back:
+                goes_on_n = token_n != eos_id
+                open_n = goes_on_n if open_n is None else open_n & goes_on_n
+        return tuple([*words, word_n][::-1])
+
+    def symbols_KxM(self, words: Words) -> Ints:
+        """The n-grams written out, V for nothing."""
+        columns = [
+            word_K // np.uint64(self.base**place) % np.uint64(self.base)
+            for word_K, size in zip(words, self.sizes, strict=True)
+            for place in reversed(range(size))
+        ]
+        return np.stack(columns, axis=1).astype(np.int64)
+
+    def last(self, words: Words) -> Ints:
+        """The last token of each n-gram."""
+        return (words[-1] % np.uint64(self.base)).astype(np.int64)
+
+    def without_first(self, words: Words) -> Words:
+        """The n-grams of the next lower order that are left without the oldest token, not sorted."""
+        if self.sizes[0] == 1:
+            return words[1:]
+        return (words[0] % np.uint64(self.base ** (self.sizes[0] - 1)), *words[1:])
+
+    def without_last(self, words: Words) -> Words:
+        """The n-grams of the next lower order that are left without the last token; they ascend as these do."""
+        base = np.uint64(self.base)
+        if len(words) == 1:
+            return (words[0] // base,)
+        carried_K = words[0] % base * np.uint64(self.base ** (self.sizes[1] - 1)) + words[1] // base
+        return (carried_K,) if self.sizes[0] == 1 else (words[0] // base, carried_K)
+
+    def first_at_least(self, words: Words, symbol: int) -> int:
+        """The place in ascending n-grams of the first whose oldest token is `symbol` or more."""
+        return int(np.searchsorted(words[0], np.uint64(symbol * self.base ** (self.sizes[0] - 1))))
+
+
+@dataclass(frozen=True, eq=False)
+class NgramCounts:
+    """Distinct records of order M and how often each occurred.
+
+    words: the records as numbers (Packing), ascending and distinct. counts_K: int64, all positive.
+    """
+
+    words: Words
+    counts_K: Ints
+    order: int
+    vocab_size: int
+    eos_id: int
+
+    @classmethod
+    def empty(cls, vocab_size: int, order: int, eos_id: int) -> "NgramCounts":
+        """No records: the zero of the sum."""
+        words = tuple(np.zeros(0, np.uint64) for _ in Packing(order, vocab_size).sizes)
+        return cls(words, np.zeros(0, np.int64), order, vocab_size, eos_id)
+
+    @property
+    def total(self) -> int:
+        """Tokens predicted, one record each, repeats included."""
+        return int(self.counts_K.sum())
+
+    @property
+    def packing(self) -> Packing:
+        """How the records are numbers."""
+        return Packing(self.order, self.vocab_size)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, NgramCounts)
+            and self._kind == other._kind
+            and all(np.array_equal(a, b) for a, b in zip(self.words, other.words, strict=True))
+            and np.array_equal(self.counts_K, other.counts_K)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __add__(self, other: "NgramCounts") -> "NgramCounts":
+        """Counts of both. Raises InputError if order, vocabulary or eos differ."""
+        return self._merged(other, other.counts_K)
+
+    def __sub__(self, other: "NgramCounts") -> "NgramCounts":
+        """Counts of the rest; records with none left drop out.
+
+        Raises InputError if order, vocabulary or eos differ or if `other` is not contained in these counts.
+        """
+        rest = self._merged(other, -other.counts_K)
+        if (rest.counts_K < 0).any():
+            raise InputError(
+                "cannot subtract n-gram counts that are not part of the whole: "
+                "count the fold from rows that the total was counted from, with the same tokenizer."
+            )
+        left_K = rest.counts_K > 0
+        return self._like(tuple(word_K[left_K] for word_K in rest.words), rest.counts_K[left_K])
+
+    def _merged(self, other: "NgramCounts", others_K: Ints) -> "NgramCounts":
+        """The records of both, with the sums of their counts and those given for the other."""
+        require(
+            self._kind == other._kind,
+            f"n-gram counts of (order, vocabulary, eos) {self._kind} and {other._kind} cannot be combined: "
+            "count both with the same order and tokenizer.",
+        )
+        words = tuple(np.concatenate(both) for both in zip(self.words, other.words, strict=True))
+        return self._like(*sums_of_equal(words, np.concatenate([self.counts_K, others_K])))
+
+    @property
+    def _kind(self) -> tuple[int, int, int]:
+        return self.order, self.vocab_size, self.eos_id
+
+    def _like(self, words: Words, counts_K: Ints) -> "NgramCounts":
+        return NgramCounts(words, counts_K, *self._kind)
+
+
+def count_ngrams(
+    stream_N: Ids,
+    vocab_size: int,
+    order: int,
+    *,
+    eos_id: int,
+    before: Ids | None = None,
+    chunk_tokens: int | None = None,
+    threads: int = 1,
+) -> NgramCounts:
+    """Count every token of the stream after its history: N records in N tokens.
+
+    before: the tokens before the stream, order - 1 of them for a piece of a longer stream (`tokens_before`); None is
+    one eos. Where every row ends in eos, the counts of rows joined end to end are the sum of the counts of each row
+    alone, so folds can be added and subtracted. `stream_N` may be memory-mapped; working memory is bounded by
+    `chunk_tokens` and the distinct records. Raises InputError for a token id outside the vocabulary.
+    """
+    _check_order(order)
+    before = np.array([eos_id]) if before is None else before
+    require(len(before) > 0, "the tokens before a stream are at least one, an eos where it begins.")
+    for ids in (np.array([eos_id]), before):
+        _check_ids(ids, vocab_size)
+    return _sum(_stream_chunks(stream_N, Packing(order, vocab_size), eos_id, before, chunk_tokens, threads))
+
+
+def count_block_ngrams(
+    ids_BxT: Ids, lengths_B: Ids, vocab_size: int, order: int, *, eos_id: int, chunk_tokens: int | None = None
+) -> NgramCounts:
+    """Count the records inside the first lengths_B[b] tokens of each block; none across blocks, none with padding.
+
+    The first token of a block is history alone, as its own is not known. Raises InputError for a counted token id
+    outside the vocabulary, or a length beyond the block.
+    """
+    _check_order(order)
+    blocks, context = ids_BxT.shape
+    if blocks and not (lengths_B.min() >= 0 and lengths_B.max() <= context):
+        raise InputError(f"a block of {context} tokens has a length outside 0 to {context}: prepare the blocks again.")
+    packing = Packing(order, vocab_size)
+    step = max(1, _chunk(packing, chunk_tokens) // max(1, context + order))
+    spans = pairwise([*range(0, max(1, blocks), step), blocks])
+    return _sum(_count_padded(ids_BxT[i:j], lengths_B[i:j], packing, eos_id) for i, j in spans)
+
+
+def tokens_before(stream_N: Ids, first: int, order: int, eos_id: int) -> Ids:
+    """The order - 1 tokens before place `first` of a stream, for counting the piece that begins there."""
+    start = np.array([eos_id], stream_N.dtype)
+    return np.concatenate([start, stream_N[max(0, first - order + 1) : first]])[1 - order :]
+
+
+def count_equal(words: Words, vocab_size: int, threads: int) -> tuple[Words, Ints]:
+    """The distinct n-grams, ascending, and how often each stands there; arrays given may be sorted in place."""
+    if len(words) == 1:
+        runs = _count_keys(words[0], vocab_size, threads)
+        return (runs.keys_K.astype(np.uint64, copy=False),), runs.counts_K
+    return sums_of_equal(words, np.ones(len(words[0]), np.int64))
+
+
+def sums_of_equal(words: Words, weights_N: Ints) -> tuple[Words, Ints]:
+    """The distinct n-grams, ascending, and the sum of the weights of each. Fast where the n-grams ascend in parts."""
+    sorted_N = np.lexsort(words[::-1])
+    words = tuple(word_N[sorted_N] for word_N in words)
+    starts_K = run_starts(words)
+    sums_K = np.add.reduceat(weights_N[sorted_N], starts_K) if len(starts_K) else weights_N
+    return tuple(word_N[starts_K] for word_N in words), sums_K
+
+
+def run_starts(words: Words) -> Ints:
+    """The places at which runs of equal n-grams begin."""
+    new_N = np.ones(len(words[0]), np.bool_)
+    np.not_equal(words[0][1:], words[0][:-1], out=new_N[1:])
+    for word_N in words[1:]:
+        new_N[1:] |= word_N[1:] != word_N[:-1]
+    return np.flatnonzero(new_N)
+
+
+def _check_order(order: int) -> None:
+    require(order in ORDERS, f"n-grams of order {order}: choose {ORDERS.start} to {ORDERS.stop - 1}.")
+
+
+def _chunk(packing: Packing, chunk_tokens: int | None) -> int:
+    """Tokens counted at once."""
+    return chunk_tokens or (CHUNK_TOKENS if len(packing.sizes) == 1 else CHUNK_TOKENS_OF_TWO_WORDS)
+
+
+def _sum(parts: Iterable[NgramCounts]) -> NgramCounts:
+    """The sum of at least one, merged as a tree."""
+    total: NgramCounts = tree_sum(parts)
+    return total
+
+
+def _stream_chunks(
+    stream_N: Ids, packing: Packing, eos_id: int, before: Ids, chunk_tokens: int | None, threads: int
+) -> Iterator[NgramCounts]:
+    """Counts of the stream, chunk by chunk; one at least."""
+    # 1 what stands before: as many tokens as a history has, nothing where there are fewer
+    history = packing.order - 1
+    before_n = np.full(history, packing.vocab_size, np.uint64)
+    known = before[-history:]
+    before_n[history - len(known) :] = known
+    # 2 chunks, in the same memory: fresh pages cost
+    chunk = _chunk(packing, chunk_tokens)
+    buffers = [np.empty(min(chunk, len(stream_N)), np.uint64) for _ in packing.sizes]
+    for start in range(0, max(1, len(stream_N)), chunk):
+        tokens_n = stream_N[max(0, start - history) : start + chunk]
+        if start < history:
+            tokens_n = np.concatenate([before_n[start:], tokens_n.astype(np.uint64)])
+            _check_ids(stream_N[start : start + chunk], packing.vocab_size)
+        words = tuple(buffer[: len(tokens_n) - history] for buffer in buffers)
+        _in_threads(partial(_fill, words, tokens_n, packing, eos_id, start >= history), len(words[0]), threads)
+        yield NgramCounts(*count_equal(words, packing.vocab_size, threads), packing.order, packing.vocab_size, eos_id)
+
+
+def _fill(words: Words, tokens_n: Ids, packing: Packing, eos_id: int, check: bool, part: slice) -> None:
+    """Make the records of a part of a chunk; tokens_n begins with the history of the chunk's first token."""
+    history = packing.order - 1
+    for here in _slices(part):
+        ids = tokens_n[here.start : here.stop + history]
+        if check:
+            _check_ids(ids, packing.vocab_size)
+        for word_n, made_n in zip(words, packing.records(ids.astype(np.uint64), eos_id), strict=True):
+            word_n[here] = made_n
+
+
+def _count_padded(ids_BxT: Ids, lengths_B: Ids, packing: Packing, eos_id: int) -> NgramCounts:
+    """Counts of the records inside blocks."""
+    # 1 blocks with nothing before them
+    blocks, context = ids_BxT.shape
+    tokens = np.full((blocks, packing.order - 1 + context), packing.vocab_size, np.uint64)
+    tokens[:, packing.order - 1 :] = ids_BxT.astype(np.uint64)
+    # 2 the records of real tokens, but for the first of each block
+    place_T = np.arange(context)
+    real_BxT = place_T < lengths_B[:, None]
+    _check_ids(ids_BxT[real_BxT], packing.vocab_size)
+    words = tuple(word_BxT[real_BxT & (place_T > 0)] for word_BxT in packing.records(tokens, eos_id))
+    return NgramCounts(*count_equal(words, packing.vocab_size, 1), packing.order, packing.vocab_size, eos_id)

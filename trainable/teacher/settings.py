@@ -73,14 +73,16 @@ class TeacherConfig:
     order: int = 2  # of kind ngram, 2 to 5: tokens of an n-gram, the predicted one included
     smoothing: Smoothing = "mle"
     smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
-    min_count: int = 1  # n-grams seen fewer times leave the table, their mass goes to the back-off weight
+    # n-grams seen fewer times leave the table, their mass goes to the back-off weight; of kind ngram also a number for
+    # each order from 2, such as 1,2,2
+    min_count: int | str = 1
     rows: TeacherRows = "student"  # which rows are counted
     model: TeacherModelConfig = field(default_factory=TeacherModelConfig)  # of kind model
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule, self.steps, self.min_weight, self.tau)
-        check_smoothing(self.smoothing, self.smoothing_strength, self.min_count)
         check_kind(self.kind)
+        check_smoothing(self.smoothing, self.smoothing_strength, self.min_counts[0])
         lowest, highest = ORDERS
         require(
             lowest <= self.order <= highest, f"teacher.order is {self.order}: give a number from {lowest} to {highest}."
@@ -101,6 +103,21 @@ class TeacherConfig:
         )
 
     @property
+    def min_counts(self) -> tuple[int, ...]:
+        """The smallest count of each order from 2. Raises InputError where `min_count` names none, or they fall."""
+        orders = self.order - 1
+        if isinstance(self.min_count, int):
+            return (self.min_count,) * orders
+        parts = self.min_count.split(",")
+        counts = tuple(int(part) for part in parts if part.strip().isdecimal())
+        require(
+            len(counts) == len(parts) == orders and min(counts) >= 1 and list(counts) == sorted(counts),
+            f"teacher.min_count is {self.min_count} for n-grams of order {self.order}: give one number, or one for "
+            f"each order from 2 to {self.order}, at least 1 and none below the one before.",
+        )
+        return counts
+
+    @property
     def has_table(self) -> bool:
         """Whether the kind of teacher knows something; else it only takes from the weight of the text."""
         return teacher_class(self.kind).has_table
@@ -115,4 +132,4 @@ class TeacherConfig:
             return [self.kind, {"model": asdict(self.model)}]
         settings = [self.kind, self.smoothing, self.smoothing_strength, self.rows]
         settings += [] if self.min_count == 1 else [self.min_count]
-        return settings if self.order == ORDERS[0] else [*settings, {"order": self.order}]
+        return settings if self.order == ORDERS[0] else [*settings, f"order {self.order}"]

@@ -1,8 +1,8 @@
 """What every teacher gives a student in one optimizer step, and the interface that every teacher has.
 
-The guided loss needs no distribution over the vocabulary, only its expectation of the output matrix W: E = sum_k p(k) W[k]
-(student/guided_loss.py). So a teacher says which *row* each position takes, and what its rows are. Rows of all teachers
-have one form, a sparse part plus a share of a parent row,
+The guided loss needs no distribution over the vocabulary, only its expectation of the output matrix W,
+E = sum_k p(k) W[k] (student/guided_loss.py). So a teacher says which *row* each position takes, and what its rows are.
+Rows of all teachers have one form, a sparse part plus a share of a parent row,
 
     p_r = S_r + lambda_r p_parent(r),    so    E_r = S_r W + lambda_r E_parent(r),
 
@@ -19,7 +19,6 @@ their parents and then to W: W.grad += S^T E.grad.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -129,22 +128,27 @@ class Teacher(ABC):
     """
 
     has_table: ClassVar[bool] = True  # False: it knows nothing, and `prepare` is not called
-    save: ClassVar[Callable[[Any, Path], None] | None] = None  # writes the table to a file; None: made for each run
-    load: ClassVar[Callable[..., Any] | None] = None  # reads it: (path, expect_tokenizer=...)
+    base_V: Tensor  # q, the distribution that all rows share, float32 on the device; its length is the vocabulary
+    is_cached: ClassVar[bool] = False  # whether `save` and `load` are there; else the table is made for each run
 
     @classmethod
     @abstractmethod
     def prepare(cls, material: Material) -> Table:
         """What the teacher knows, made once for all trials. Raises InputError where there is too little text."""
 
+    @staticmethod
+    def save(table: Any, path: Path) -> None:
+        """Write the table to a file, whole or not at all."""
+        raise NotImplementedError
+
+    @staticmethod
+    def load(path: Path, expect_tokenizer: str | None = None) -> Any:
+        """Read what `save` wrote. Raises DamagedFile where a byte is not what was written."""
+        raise NotImplementedError
+
     def __init__(self, table: Any, device: torch.device | str = "cpu", *, product: torch.dtype | None = None) -> None:
         """Args: what `prepare` made; where the student is; dtype of products on a GPU (None: that of W)."""
         self.table, self.device, self.product = table, torch.device(device), product
-
-    @property
-    @abstractmethod
-    def base_V(self) -> Tensor:
-        """q, the distribution that all rows share, float32 on the device; its length is the vocabulary."""
 
     @abstractmethod
     def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.teacher.counts import BigramCounts, count_bigrams
 from trainable.teacher.build import material_of
+from trainable.teacher.counts import BigramCounts, count_bigrams
 from trainable.teacher.kinds import teacher_class
 from trainable.teacher.ngram_counts import NgramCounts, count_ngrams
 from trainable.teacher.settings import TeacherConfig

@@ -35,7 +35,7 @@ def test_a_uniform_teacher_counts_nothing():
 
 
 def test_a_bigram_teacher_is_the_smoothed_table_and_a_shuffled_one_the_same_rows_in_another_order():
-    tokens, chosen = random_stream(), {"smoothing": "add_k", "strength": 0.5, "min_count": 2}
+    tokens, chosen = random_stream(), {"smoothing": "add_k", "strength": 0.5, "min_counts": (2,)}
     bigram = table("bigram", material(tokens, **chosen))
     assert bigram.checksum == estimate_table(counted(tokens), "add_k", 0.5, min_count=2, **IDS).checksum
     assert table("shuffled", material(tokens, **chosen)).checksum == shuffled(bigram, SHUFFLE_SEED).checksum

@@ -47,7 +47,7 @@ def case_of(context_BxT: np.ndarray[Any, Any], dtype: torch.dtype = torch.float6
     return Case(drawn(positions, D).requires_grad_(), output_VxD, torch.from_numpy(context_BxT), target_N, bias_V)
 
 
-def dense_NxV(table: NgramTable, context_BxT: np.ndarray[Any, Any]) -> Tensor:
+def dense(table: NgramTable, context_BxT: np.ndarray[Any, Any]) -> Tensor:
     """The distribution at each position, from its whole history in the block."""
     rows = []
     for context_T in context_BxT:
@@ -61,7 +61,7 @@ def by_dense_target(c: Case, table: NgramTable, weight: float) -> tuple[Tensor, 
     """Loss and gradients with the [N, V] target that the project never makes, where that sums to 1."""
     c.reset()
     counted = c.target_N != IGNORE_INDEX
-    soft_NxV = F.pad(dense_NxV(table, c.context_N.numpy()), (0, len(c.output_VxD) - V))
+    soft_NxV = F.pad(dense(table, c.context_N.numpy()), (0, len(c.output_VxD) - V))
     hard_NxV = F.one_hot(c.target_N.clamp(min=0), len(c.output_VxD)).double()
     target_NxV = weight * soft_NxV + (1 - weight) * hard_NxV
     logits_NxV = F.linear(c.hidden_NxD, c.output_VxD, c.bias_V)
@@ -113,7 +113,7 @@ def test_longer_histories_are_used() -> None:
 def test_a_token_that_was_never_seen_is_followed_by_the_shared_vector() -> None:
     table = table_of(3)
     c = case_of(np.full((2, 4), V - 1))
-    np.testing.assert_allclose(dense_NxV(table, c.context_N.numpy())[0], table.base_V)
+    np.testing.assert_allclose(dense(table, c.context_N.numpy())[0], table.base_V)
     assert_equal(by_teacher(c, table, 0.6), by_dense_target(c, table, 0.6), 1e-10)
 
 

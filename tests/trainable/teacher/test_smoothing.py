@@ -17,8 +17,8 @@ from small_tables import EOS, IDS, V, all_pairs, counted, dense, random_stream
 
 from trainable.errors import InputError
 from trainable.teacher.counts import count_bigrams
-from trainable.teacher.kinds.unigram import UnigramTeacher
 from trainable.teacher.kinds.uniform import UniformTeacher
+from trainable.teacher.kinds.unigram import UnigramTeacher
 from trainable.teacher.material import Material
 from trainable.teacher.smoothing import (
     FALLBACK_DISCOUNT,

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from trainable.teacher.device_rows import DeviceTable, to_device
 from trainable.teacher.host_rows import HostRows
@@ -19,6 +18,7 @@ class BigramTeacher(Teacher):
     says so (as autocast does with the student's), else in the type of the weights.
     """
 
+    is_cached = True
     save, load = staticmethod(save_table), staticmethod(load_table)
 
     @classmethod
@@ -28,7 +28,7 @@ class BigramTeacher(Teacher):
             material.counts(),
             material.smoothing,
             material.strength,
-            min_count=material.min_count,
+            min_count=material.min_counts[0],
             tokenizer_fingerprint=material.tokenizer_fingerprint,
             rows=material.rows,
         )
@@ -37,13 +37,8 @@ class BigramTeacher(Teacher):
         self, table: BigramTable, device: torch.device | str = "cpu", *, product: torch.dtype | None = None
     ) -> None:
         super().__init__(table, device, product=product)
-        self._base_V = torch.tensor(table.base_V, device=device)
+        self.base_V = torch.tensor(table.base_V, device=device)
         self.on_device = device_table(table, self.device, product) if self.device.type == "cuda" else None
-
-    @property
-    def base_V(self) -> Tensor:
-        """The vector that all rows share."""
-        return self._base_V
 
     def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
         """One row for each distinct id."""

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from trainable.teacher.device_rows import DeviceTable, to_device
 from trainable.teacher.host_rows import HostRows
@@ -22,6 +21,7 @@ from trainable.teacher.teacher import SparseRows, StepRows, Teacher
 class NgramTeacher(Teacher):
     """An n-gram table at work: one level of rows for each length of history."""
 
+    is_cached = True
     save, load = staticmethod(save_ngrams), staticmethod(load_ngrams)
 
     @classmethod
@@ -30,7 +30,7 @@ class NgramTeacher(Teacher):
         assert material.ngrams is not None
         return estimate_ngrams(
             material.ngrams(material.order),
-            min_count=material.min_count,
+            min_count=material.min_counts,
             tokenizer_fingerprint=material.tokenizer_fingerprint,
             rows=material.rows,
         )
@@ -39,12 +39,7 @@ class NgramTeacher(Teacher):
         self, table: NgramTable, device: torch.device | str = "cpu", *, product: torch.dtype | None = None
     ) -> None:
         super().__init__(table, device, product=product)
-        self._base_V = torch.tensor(table.base_V, device=device)
-
-    @property
-    def base_V(self) -> Tensor:
-        """The smoothed unigram distribution."""
-        return self._base_V
+        self.base_V = torch.tensor(table.base_V, device=device)
 
     def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
         """One row for each distinct history, and for its parents."""

@@ -20,11 +20,6 @@ class RampTeacher(Teacher):
         """Nothing."""
         raise NotImplementedError("a ramp has no table")
 
-    @property
-    def base_V(self) -> Tensor:
-        """No vector."""
-        raise NotImplementedError("a ramp has no distribution")
-
     def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
         """No rows."""
         raise NotImplementedError("a ramp has no distribution")

@@ -1,0 +1,360 @@
+"""The n-gram teacher: a trie of histories with one sparse row each, in plain arrays.
+
+    p(k | history) = sparse(history)[k] + lambda(history) * p(k | history without its oldest token)
+
+down to the empty history, whose p is the dense vector base_V. A level holds the rows of all histories of one length,
+and the entries of its rows, end to end, are the rows of the next level: the row of history (a, b) is the entry b in the
+row of (a). So a row is found by binary search, one for each token of the history, and an n-gram takes 4 bytes, or 8
+where longer ones may begin with it: two for its last token, two for the code of its count, four for where its own row
+begins. Totals and lambda of a row are sums over its counts, made when rows are cut. The arrays are numpy's, so that an
+object store shares them between processes without a copy; nothing here writes to them.
+
+    M order   V vocabulary   B blocks   T tokens of a block   K entries of a level   R rows of a level
+    L distinct counts of a level   N positions, or histories asked for   C rows cut   Z non-zeros of the rows cut
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.errors import InputError, require
+from trainable.teacher.table import ALIGNMENT, PREFIX_BYTES, _lower_bound, column_dtype, raw_bytes
+
+Ids = NDArray[np.integer[Any]]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Counts = NDArray[np.unsignedinteger[Any]]
+Discounts = tuple[float, float, float]  # of counts 1, 2, and 3 or more
+
+LONG_ROWS: Final = 100  # mean length from which copying slices is faster than gathering by index
+CHUNK_POSITIONS: Final = 1 << 16  # looked up at once by cross_entropy
+
+# Of the file (teacher/ngram_table_file.py), whose digest is the checksum
+MAGIC: Final = b"\x89NGRAMS\n"
+FORMAT_VERSION: Final = 1
+PLAIN_FACTS: Final = (
+    "order", "vocab_size", "eos_id", "smoothing", "tokenizer_fingerprint", "counted_tokens", "rows", "ngrams",
+)  # fmt: skip
+FACTS: Final = (*PLAIN_FACTS, "discounts")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Level:
+    """The rows of all histories of one length: counts of what followed them.
+
+    Row r is columns[indptr[r]:indptr[r + 1]] (ascending), with the codes beside them; count_L[code] is the adjusted
+    count. Rows are the tokens at level 1, else the entries of the level before. An empty row is that of a history
+    after which nothing was counted, or kept.
+    """
+
+    indptr: NDArray[np.uint32]  # [R + 1]
+    columns: Ids  # [K], uint16 up to V = 65,536, else int32
+    codes: Counts  # [K], uint16, or uint32 where more than 65,536 counts are distinct
+    count_L: NDArray[np.int64]  # ascending
+    pruned_R: Counts | None  # sum of the counts that left each row, in uint16, uint32 or uint64; None: none left any
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.indptr) > 0 and self.indptr[0] == 0 and self.indptr[-1] == len(self.columns) == len(self.codes),
+            f"the rows of an n-gram table must cover its {len(self.columns)} entries: make it again.",
+        )
+        rows_fit = self.pruned_R is None or len(self.pruned_R) == len(self.indptr) - 1
+        require(
+            self.indptr.dtype == np.uint32 and self.count_L.dtype == np.int64 and rows_fit,
+            "an n-gram table needs indptr as uint32, count_L as int64 and a pruned count for each row: make it again.",
+        )
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, without those that are None."""
+        names = ("indptr", "columns", "codes", "count_L", "pruned_R")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def spans(self, rows_N: Ids) -> tuple[Ints, Ints]:
+        """The places where rows begin and end."""
+        return self.indptr[rows_N].astype(np.int64), self.indptr[rows_N + 1].astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NgramTable:
+    """p(next | history) for histories of up to M - 1 tokens, and where it comes from.
+
+    Each row sums to 1 within 1e-6, with what it takes from shorter histories; that of a history never seen too.
+    """
+
+    levels: tuple[Level, ...]  # [M - 1], of histories of 1, 2, .. tokens
+    base_V: NDArray[np.float32]  # after no history at all: a distribution
+    order: int  # M
+    vocab_size: int
+    eos_id: int  # where histories begin
+    smoothing: str
+    tokenizer_fingerprint: str
+    counted_tokens: int  # tokens predicted, repeats included
+    rows: str  # which rows of text were counted, e.g. "student"
+    discounts: tuple[Discounts, ...]  # [M], of orders 1 to M
+    ngrams: tuple[int, ...]  # [M], distinct ones counted of each order, those included that left; V of order 1
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.levels) == self.order - 1 and len(self.discounts) == len(self.ngrams) == self.order,
+            f"an n-gram table of order {self.order} needs {self.order - 1} levels, not {len(self.levels)}.",
+        )
+        require(
+            self.base_V.dtype == np.float32 and self.base_V.shape == (self.vocab_size,),
+            f"an n-gram table needs base_V as float32[{self.vocab_size}], not {self.base_V.dtype}{self.base_V.shape}.",
+        )
+        rows = self.vocab_size
+        for number, level in enumerate(self.levels, 1):
+            require(
+                len(level.indptr) == rows + 1 and level.columns.dtype == column_dtype(self.vocab_size),
+                f"level {number} of this n-gram table needs {rows} rows and columns as "
+                f"{column_dtype(self.vocab_size)}, not {len(level.indptr) - 1} and {level.columns.dtype}.",
+            )
+            rows = len(level.columns)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name, as they stand in a file: widest first, so each stays aligned."""
+        named = {f"{name}.{i}": array for i, level in enumerate(self.levels, 1) for name, array in level.arrays.items()}
+        return dict(sorted({"base_V": self.base_V, **named}.items(), key=lambda item: -item[1].itemsize))
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the arrays take."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    @property
+    def checksum(self) -> str:
+        """Hex SHA-256 of facts and arrays, computed at each use; the file of a saved table ends with the same."""
+        digest = hashlib.sha256(header(self))
+        for array in self.arrays.values():
+            digest.update(raw_bytes(array))
+        return digest.hexdigest()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of it; bigrams are those of order 2 alone, and `ngrams` begin with them."""
+        return {
+            "rows": self.rows,
+            "smoothing": f"{self.smoothing} of order {self.order}",
+            "bigrams": self.ngrams[1],
+            "ngrams": list(self.ngrams[1:]),
+            "counted_tokens": self.counted_tokens,
+            "checksum": self.checksum,
+        }
+
+    def own_loss(self, ids_BxT: Ids, lengths_B: NDArray[np.int32] | None) -> float:
+        """Its loss as a model of these blocks, nats per token; padding does not count."""
+        return cross_entropy(self, ids_BxT, lengths_B)
+
+    def row(self, history: Ids) -> Floats:
+        """The whole distribution after one history, [V]. For tests and for looking at a table; not for training."""
+        row_V = self.base_V.astype(np.float64)
+        if len(history):
+            rows = cut(self, find_rows(self, np.asarray(history)[None]))
+            for number in rows.ancestors(int(rows.row_BxT[0, -1])):
+                span = slice(rows.indptr[number], rows.indptr[number + 1])
+                row_V *= rows.lambda_C[number]
+                row_V[rows.columns[span]] += rows.values[span]
+        return row_V
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowSet:
+    """The rows that positions take, and all rows that those back off to, as one CSR matrix: parents come first.
+
+    Row i as a distribution is its sparse part + lambda_C[i] * (row parent_C[i], or base_V where that is -1).
+    """
+
+    indptr: Ints  # [C + 1]
+    columns: NDArray[np.int32]  # [Z], ascending in a row
+    values: NDArray[np.float32]  # [Z]
+    lambda_C: NDArray[np.float32]
+    parent_C: Ints
+    bounds: tuple[int, ...]  # [M]: rows bounds[m - 1]:bounds[m] are of histories of m tokens
+    row_BxT: Ints  # the row of each position: of its longest history that was seen; -1: base_V
+
+    def ancestors(self, number: int) -> list[int]:
+        """A row and all that it backs off to, the shortest history first; none for -1."""
+        chain: list[int] = []
+        while number >= 0:
+            chain.insert(0, number)
+            number = int(self.parent_C[number])
+        return chain
+
+
+def header(table: NgramTable) -> bytes:
+    """The first bytes of a saved table: magic, version, length, then facts and array types as padded JSON."""
+    facts: dict[str, Any] = {name: getattr(table, name) for name in FACTS}
+    facts["arrays"] = [[name, array.dtype.str, len(array)] for name, array in table.arrays.items()]
+    text = json.dumps(facts, sort_keys=True, allow_nan=False).encode()
+    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
+    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
+
+
+# --- found and cut ----------------------------------------------------------------------------------------------------
+
+
+def find_rows(table: NgramTable, ids_BxT: Ids) -> Ints:
+    """At each position the row of the last 1, 2, .. M - 1 tokens, in the level of that length: [M - 1, B, T].
+
+    -1 where that history was never seen, has no row, or would begin before its block or before an eos.
+    Raises InputError for a token id outside the vocabulary.
+    """
+    check_ids(table, ids_BxT)
+    row_MxBxT = np.full((len(table.levels), *ids_BxT.shape), -1, np.int64)
+    row_MxBxT[0] = ids_BxT
+    for i, level in enumerate(table.levels):
+        # 1 a history after which nothing was kept has no row
+        start_BxT, end_BxT = level.spans(row_MxBxT[i])
+        row_MxBxT[i][start_BxT == end_BxT] = -1
+        if i + 1 == len(table.levels):
+            break
+        # 2 the history grows by the next token, which is an entry of its row; eos starts anew
+        grows_BxT = (row_MxBxT[i, :, :-1] >= 0) & (ids_BxT[:, 1:] != table.eos_id)
+        history_N, token_N = row_MxBxT[i, :, :-1][grows_BxT], ids_BxT[:, 1:][grows_BxT]
+        row_MxBxT[i + 1, :, 1:][grows_BxT] = _entries(level, history_N, token_N)
+    return row_MxBxT
+
+
+def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
+    """The distinct rows that positions take (`find_rows`), with all rows that those back off to."""
+    number_BxT = np.full(row_MxBxT.shape[1:], -1, np.int64)
+    flat_N = number_BxT.reshape(-1)
+    parts, parents, bounds = [], [], [0]
+    for i, level in enumerate(table.levels):
+        # 1 the distinct rows of this level, and a position at which each stands
+        row_N = row_MxBxT[i].reshape(-1)
+        here_n = np.flatnonzero(row_N >= 0)
+        rows_C, first_C, place_n = np.unique(row_N[here_n], return_index=True, return_inverse=True)
+        # 2 a history without its oldest token is the row before of the same position
+        parents.append(flat_N[here_n[first_C]])
+        flat_N[here_n] = bounds[-1] + place_n
+        bounds.append(bounds[-1] + len(rows_C))
+        # 3 their entries, as shares of the total
+        parts.append(_cut_level(level, table.discounts[i + 1], rows_C))
+    lengths, columns, values, lambdas = zip(*parts, strict=True)
+    return RowSet(
+        indptr=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]),
+        columns=np.concatenate(columns),
+        values=np.concatenate(values),
+        lambda_C=np.concatenate(lambdas),
+        parent_C=np.concatenate(parents),
+        bounds=tuple(bounds),
+        row_BxT=number_BxT,
+    )
+
+
+def _cut_level(
+    level: Level, discounts: Discounts, rows_C: Ints
+) -> tuple[Ints, NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Lengths, columns, values and lambda of rows of a level, none of them empty."""
+    length_C, columns_Z, codes_Z = _gathered(level, rows_C)
+    total_C, kept_C, kept_Z = _masses(level, discounts, rows_C, length_C, codes_Z)
+    values_Z = (kept_Z * np.repeat(1 / total_C, length_C)).astype(np.float32)
+    return length_C, columns_Z, values_Z, ((total_C - kept_C) / total_C).astype(np.float32)
+
+
+def _gathered(level: Level, rows_C: Ints) -> tuple[Ints, NDArray[np.int32], Counts]:
+    """Lengths, columns and codes of rows, end to end."""
+    start_C, end_C = level.spans(rows_C)
+    length_C = end_C - start_C
+    size = int(length_C.sum())
+    if size > LONG_ROWS * len(rows_C):
+        spans = [slice(a, b) for a, b in zip(start_C.tolist(), end_C.tolist(), strict=True)]
+        columns_Z = np.concatenate([level.columns[span] for span in spans], dtype=np.int32)
+        return length_C, columns_Z, np.concatenate([level.codes[span] for span in spans])
+    at_Z = np.repeat(start_C - (np.cumsum(length_C) - length_C), length_C) + np.arange(size)
+    return length_C, level.columns[at_Z].astype(np.int32), level.codes[at_Z]
+
+
+def _masses(
+    level: Level, discounts: Discounts, rows_C: Ints, length_C: Ints, codes_Z: Counts
+) -> tuple[Floats, Floats, Floats]:
+    """Of rows that are not empty: the sum of the counts, what of it their entries keep, and what each entry keeps."""
+    if not len(rows_C):
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    first_C = np.cumsum(length_C) - length_C
+    kept_Z = _discounted(level, discounts)[codes_Z]
+    total_C = np.add.reduceat(level.count_L.astype(np.float64)[codes_Z], first_C)
+    if level.pruned_R is not None:
+        total_C += level.pruned_R[rows_C]
+    return total_C, np.add.reduceat(kept_Z, first_C), kept_Z
+
+
+def _discounted(level: Level, discounts: Discounts) -> Floats:
+    """Each distinct count less its discount."""
+    kept_L: Floats = level.count_L - np.array([0.0, *discounts])[np.minimum(level.count_L, 3)]
+    return kept_L
+
+
+def _entries(level: Level, rows_N: Ints, tokens_N: Ids) -> Ints:
+    """Where each token stands in its row; -1: nowhere. A binary search in all rows at once."""
+    low_N, end_N = level.spans(rows_N)
+    at_N = _lower_bound(level.columns, low_N, end_N, tokens_N)
+    inside = np.flatnonzero(at_N < end_N)
+    found = inside[level.columns[at_N[inside]] == tokens_N[inside]]
+    entry_N = np.full(len(at_N), -1, np.int64)
+    entry_N[found] = at_N[found]
+    return entry_N
+
+
+def check_ids(table: NgramTable, ids: Ids) -> None:
+    """Raise InputError for a token id outside the vocabulary."""
+    if not ids.size:
+        return
+    for worst in (int(ids.max()), int(ids.min())):
+        if not 0 <= worst < table.vocab_size:
+            raise InputError(
+                f"token id {worst} is outside the n-gram table's vocabulary of {table.vocab_size} tokens: "
+                "count the table and prepare the tokens with one tokenizer."
+            )
+
+
+# --- looked up --------------------------------------------------------------------------------------------------------
+
+
+def probabilities(table: NgramTable, ids_BxT: Ids, lengths_B: Ids | None = None) -> Floats:
+    """p of each token of a block but the first, after the tokens before it in the block: [B, T - 1].
+
+    NaN from lengths_B[b] on, where blocks are padded. Raises InputError for a real token id outside the vocabulary.
+    """
+    ids_BxT = np.asarray(ids_BxT)
+    blocks, context = ids_BxT.shape
+    lengths_B = np.full(blocks, context) if lengths_B is None else lengths_B
+    real_BxT = np.arange(context) < lengths_B[:, None]
+    ids_BxT = np.where(real_BxT, ids_BxT, table.eos_id)
+    row_MxBxT = find_rows(table, ids_BxT)[:, :, :-1]
+    next_BxT = ids_BxT[:, 1:]
+    p_BxT = table.base_V[next_BxT].astype(np.float64)
+    for i, level in enumerate(table.levels):
+        # 1 the rows of this level: their sums once each, however many positions they have
+        seen_BxT = row_MxBxT[i] >= 0
+        rows_C, row_N = np.unique(row_MxBxT[i][seen_BxT], return_inverse=True)
+        length_C, _, codes_Z = _gathered(level, rows_C)
+        total_C, kept_C, _ = _masses(level, table.discounts[i + 1], rows_C, length_C, codes_Z)
+        # 2 what the row itself says of the token, and its share of what shorter histories say
+        entry_N = _entries(level, rows_C[row_N], next_BxT[seen_BxT])
+        kept_N = np.zeros(len(entry_N))
+        found = np.flatnonzero(entry_N >= 0)
+        kept_N[found] = _discounted(level, table.discounts[i + 1])[level.codes[entry_N[found]]]
+        p_BxT[seen_BxT] = (kept_N + (total_C - kept_C)[row_N] * p_BxT[seen_BxT]) / total_C[row_N]
+    return np.where(real_BxT[:, 1:], np.minimum(p_BxT, 1.0), np.nan)
+
+
+def cross_entropy(table: NgramTable, ids_BxT: Ids, lengths_B: Ids | None = None) -> float:
+    """Mean of -log p of each token of a block but the first, nats per token; NaN without such tokens."""
+    blocks, context = ids_BxT.shape
+    step = max(1, CHUNK_POSITIONS // max(1, context))
+    total, count = 0.0, 0
+    for i in range(0, blocks, step):
+        lengths_b = None if lengths_B is None else lengths_B[i : i + step]
+        p_bxT = probabilities(table, ids_BxT[i : i + step], lengths_b)
+        real_n = p_bxT[~np.isnan(p_bxT)]
+        total -= float(np.log(real_n).sum())
+        count += len(real_n)
+    return total / count if count else float("nan")
