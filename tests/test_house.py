@@ -19,6 +19,7 @@ FLOORS = (
     ("teacher",),
     ("config",),
     ("plan", "student"),
+    ("small_teacher",),
     ("shared_data", "prepare"),
     ("gauges", "data_parallel", "trial"),
 )

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainable import names
-from trainable.config import TeacherConfig, TrialConfig, flatten, from_dict, identity, override, to_dict
+from trainable.config import (
+    TeacherConfig,
+    TeacherModelConfig,
+    TrialConfig,
+    flatten,
+    from_dict,
+    from_text,
+    identity,
+    override,
+    to_dict,
+)
 from trainable.errors import InputError
 
 CHANGED: dict[str, Any] = {
@@ -24,6 +34,9 @@ CHANGED: dict[str, Any] = {
     "teacher.smoothing": "add_k",
     "teacher.smoothing_strength": 0.1,
     "teacher.min_count": 2,
+    "teacher.model.hidden": 96,
+    "teacher.model.folder": "trained",
+    "model.hidden": 64,
     "optimizer.lr": 0.25,
     "loop.steps": 40,
     "loop.keep_checkpoint": True,
@@ -41,16 +54,19 @@ def test_missing_settings_take_their_defaults() -> None:
     assert from_dict({"teacher": {"min_weight": 0.5}}) == TrialConfig(teacher=TeacherConfig(min_weight=0.5))
 
 
+def leaves(part: Any) -> int:
+    """Settings of a group, those of the groups in it included."""
+    if not dataclasses.is_dataclass(part):
+        return 1
+    return sum(leaves(getattr(part, field.name)) for field in dataclasses.fields(part))
+
+
 def test_every_leaf_can_be_flattened_and_set_again() -> None:
     config = override(TrialConfig(), CHANGED)
     flat = flatten(config)
     assert {key: flat[key] for key in CHANGED} == CHANGED
     assert override(TrialConfig(), flat) == config
-    leaves = sum(
-        len(dataclasses.fields(part)) if dataclasses.is_dataclass(part) else 1
-        for part in (getattr(config, field.name) for field in dataclasses.fields(config))
-    )
-    assert len(flat) == leaves
+    assert len(flat) == leaves(config)
     assert not any(isinstance(value, dict) for value in flat.values())
 
 
@@ -156,10 +172,52 @@ def test_int_passes_for_a_float_and_none_for_an_optional() -> None:
 def test_younger_settings_leave_the_identity_of_older_runs_as_it_was() -> None:
     """Checkpoints and blocks are found by it."""
     younger = {"tokens.eos": "<e>", "corpus.split": "x", "corpus.eval_half": "choosing", "model.output_bias": "unigram"}
+    younger |= {"model.hidden": 64, "teacher.model.layers": 2, "teacher.model.folder": "trained"}
     assert not set(younger) & set(names.dotted(identity(TrialConfig())))
     for key, value in younger.items():
         changes = {key: value} | ({"tokens.tokenizer": "folder"} if key == "tokens.eos" else {})
         assert names.dotted(identity(override(TrialConfig(), changes)))[key] == value
+
+
+def test_a_group_within_a_group_has_dotted_keys_of_its_own() -> None:
+    config = override(
+        TrialConfig(), {"teacher.model.hidden": 96, "teacher.model.lr": from_text("teacher.model.lr", "1")}
+    )
+    assert config.teacher.model == TeacherModelConfig(hidden=96, lr=1.0)
+    assert type(config.teacher.model.lr) is float
+    assert identity(config)["teacher"]["model"]["layers"] == 1, "a group that has changed is told whole"
+    with pytest.raises(InputError, match=r"no setting 'teacher.model.hiden'.*'teacher.model.hidden'"):
+        override(TrialConfig(), {"teacher.model.hiden": 96})
+    with pytest.raises(InputError, match=r"no setting 'teacher.model'"):
+        override(TrialConfig(), {"teacher.model": {}})
+    with pytest.raises(InputError, match=r"'teacher\.model' should be a group of settings, not 3"):
+        from_dict({"teacher": {"model": 3}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher.model.layers": 0}, "teacher.model.layers is 0: give at least 1"),
+        ({"teacher.model.steps": 0}, "teacher.model.steps is 0: give at least 1"),
+        ({"teacher.model.hidden": 60}, "teacher.model.hidden is 60: give a multiple of 8"),
+        ({"teacher.model.lr": 0.0}, "teacher.model.lr is 0.0: give a positive"),
+        ({"teacher.model.top_k": 0}, "teacher.model.top_k is 0: give a number from 1 to 1024"),
+        ({"teacher.model.top_k": 1025}, "teacher.model.top_k is 1025"),
+        ({"teacher.kind": "model", "teacher.rows": "all"}, "trained on the student's rows"),
+        ({"model.hidden": 0}, "model.hidden is 0: give a multiple of 8"),
+        ({"model.hidden": 100}, "model.hidden is 100: give a multiple of 8"),
+    ],
+)
+def test_a_teachers_model_out_of_range_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        override(TrialConfig(), changes)
+
+
+def test_what_a_teachers_model_is_decides_the_table_of_that_kind_alone() -> None:
+    wider = {"teacher.model.hidden": 96}
+    bigram, model = TrialConfig(), override(TrialConfig(), {"teacher.kind": "model"})
+    assert override(bigram, wider).teacher.table_settings == bigram.teacher.table_settings
+    assert override(model, wider).teacher.table_settings != model.teacher.table_settings
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -30,6 +30,22 @@ def test_small_llama2_has_the_published_number_of_parameters(layers: int, parame
     assert (config.rms_norm_eps, config.initializer_range) == (1e-5, 0.02)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "inner", "heads"), [(None, 344, 4), (128, 344, 4), (64, 168, 2), (8, 24, 1), (40, 104, 5), (48, 128, 3)]
+)
+def test_a_width_brings_heads_and_an_inner_width_with_it(hidden: int | None, inner: int, heads: int) -> None:
+    """At that of its preset, the preset."""
+    config = llama_config(ModelConfig(hidden=hidden), vocab_size=300, context=16)
+    assert (config.hidden_size, config.intermediate_size) == (hidden or 128, inner)
+    assert (config.num_attention_heads, config.num_key_value_heads) == (heads, heads)
+
+
+def test_a_width_beside_a_folder_is_refused(tmp_path: Path) -> None:
+    config = dataclasses.replace(folder(tmp_path), hidden=64)
+    with pytest.raises(InputError, match=r"model.hidden is 64 but the width of model .* is what its config.json says"):
+        llama_config(config, vocab_size=300, context=16)
+
+
 def tiny(seed: int) -> LlamaForCausalLM:
     return build_model(ModelConfig(name="tiny"), vocab_size=300, context=16, seed=seed)
 

@@ -41,9 +41,9 @@ def test_a_bigram_teacher_is_the_smoothed_table_and_a_shuffled_one_the_same_rows
     assert table("shuffled", material(tokens, **chosen)).checksum == shuffled(bigram, SHUFFLE_SEED).checksum
 
 
-def test_every_kind_but_n_grams_is_a_rival_without_content():
+def test_every_kind_but_n_grams_and_models_is_a_rival_without_content():
     """A sceptic's rival that is not named there would be counted as content."""
-    assert set(KINDS) - {"bigram", "ngram"} == set(names.CONTENT_FREE)
+    assert set(KINDS) - {"bigram", "ngram", "model"} == set(names.CONTENT_FREE)
     assert [kind for kind in KINDS if not teacher_class(kind).has_table] == ["ramp"]
 
 

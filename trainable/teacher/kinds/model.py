@@ -6,7 +6,6 @@ takes the mass of the tokens that were not kept.
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from trainable.errors import InputError, require
 from trainable.teacher.answers import Answers, residual
@@ -32,12 +31,7 @@ class ModelTeacher(Teacher):
         self, table: Answers, device: torch.device | str = "cpu", *, product: torch.dtype | None = None
     ) -> None:
         super().__init__(table, device, product=product)
-        self._base_V = torch.tensor(table.unigram_V, device=device)
-
-    @property
-    def base_V(self) -> Tensor:
-        """The unigram of the training rows."""
-        return self._base_V
+        self.base_V = torch.tensor(table.unigram_V, device=device)
 
     def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
         """One row for each position."""

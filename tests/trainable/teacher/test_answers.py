@@ -1,0 +1,169 @@
+"""Claims about what is kept of a model's answers: half precision without a lost chance, and a file that is whole."""
+
+import hashlib
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_answers import BLOCKS, POSITIONS, V, answers_of, distributions
+
+from trainable.errors import DamagedFile, InputError
+from trainable.teacher.answers import ARRAYS, FACTS, LEAST_RESIDUAL, kept, load_answers, residual, save_answers
+
+Array = np.ndarray[Any, Any]
+
+
+def likeliest(p_NxV: Array, top_k: int) -> Array:
+    return -np.sort(-p_NxV, axis=1)[:, :top_k]
+
+
+@given(st.integers(0, 2**20), st.integers(1, 40), st.floats(0, 40))
+@settings(max_examples=60)
+def test_what_is_left_to_other_tokens_is_at_least_what_the_model_left(seed: int, top_k: int, sharp: float) -> None:
+    """For flat and for sharp distributions; so lambda is never negative, and no token without a chance."""
+    p_NxK = likeliest(distributions((50,), 40, seed, sharp), top_k)
+    left_N = residual(kept(p_NxK))
+    assert left_N.dtype == np.float32
+    assert (left_N >= np.maximum(1 - p_NxK.sum(1, dtype=np.float64), LEAST_RESIDUAL)).all()
+    np.testing.assert_array_equal(left_N, 1 - kept(p_NxK).sum(1, dtype=np.float64))
+
+
+@given(st.integers(0, 2**20), st.integers(2, 40), st.floats(0, 10))
+@settings(max_examples=30)
+def test_only_the_largest_is_more_than_a_rounding_away(seed: int, top_k: int, sharp: float) -> None:
+    p_NxK = likeliest(distributions((50,), 40, seed, sharp), top_k)
+    np.testing.assert_array_equal(kept(p_NxK)[:, 1:], p_NxK[:, 1:].astype(np.float16))
+    np.testing.assert_allclose(kept(p_NxK)[:, 0], p_NxK[:, 0], atol=2**-10)
+
+
+def test_a_model_that_is_sure_leaves_the_least_chance_to_others() -> None:
+    half_1xK = kept(np.array([[1, 0, 0]], np.float32))
+    assert half_1xK[0, 0] == 1 - 2**-11, "the next below 1"
+    assert residual(half_1xK) == 2**-11
+
+
+def test_a_chance_that_half_precision_cannot_hold_goes_to_the_unigram() -> None:
+    half_1xK = kept(np.array([[0.5, 1e-8]], np.float32))
+    assert half_1xK.tolist() == [[0.5, 0]]
+    assert residual(half_1xK) == 0.5
+
+
+@pytest.mark.parametrize("top_k", [1, 4, V])
+def test_every_row_sums_to_one(top_k: int) -> None:
+    answers = answers_of(top_k=top_k)
+    rows = [answers.row(block, position) for block in range(BLOCKS) for position in range(POSITIONS)]
+    np.testing.assert_allclose(np.sum(rows, axis=1), 1, atol=1e-6)
+
+
+def test_a_row_has_what_the_model_said_of_the_likeliest_tokens_and_the_unigram_for_the_rest() -> None:
+    p_BxTxV = distributions()
+    answers = answers_of(p_BxTxV, top_k=V // 2)
+    row_V, said_V = answers.row(2, 3), p_BxTxV[2, 3].astype(np.float64)
+    first = np.argsort(-said_V)[: V // 2]
+    others = np.setdiff1d(np.arange(V), first)
+    left = 1 - said_V[first].sum()
+    np.testing.assert_allclose(row_V[others], left * answers.unigram_V[others], atol=1e-3)
+    np.testing.assert_allclose(row_V[first], said_V[first] + left * answers.unigram_V[first], atol=1e-3)
+
+
+@pytest.mark.parametrize(("vocab_size", "bytes_each"), [(V, 4), (65_536, 4), (65_537, 6)])
+def test_an_entry_takes_four_bytes_up_to_65536_tokens(vocab_size: int, bytes_each: int) -> None:
+    answers = answers_of(distributions((1, 2), vocab_size))
+    assert answers.nbytes == 1 * 2 * 4 * bytes_each + 4 * vocab_size
+
+
+def test_loaded_answers_equal_the_saved_ones_and_cannot_be_written(tmp_path: Path) -> None:
+    answers = answers_of()
+    save_answers(answers, tmp_path / "made" / "answers.bin")
+    loaded = load_answers(tmp_path / "made" / "answers.bin", expect_tokenizer="abc")
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(answers, name))
+        assert getattr(loaded, name).dtype == getattr(answers, name).dtype
+        assert not getattr(loaded, name).flags.writeable
+        assert getattr(loaded, name).flags.aligned
+    assert [getattr(loaded, name) for name in FACTS] == [getattr(answers, name) for name in FACTS]
+    assert loaded.checksum == answers.checksum == pickle.loads(pickle.dumps(loaded, protocol=5)).checksum
+    assert (tmp_path / "made" / "answers.bin").read_bytes()[-32:].hex() == answers.checksum
+
+
+def test_the_checksum_tells_of_any_changed_array_or_fact() -> None:
+    answers = answers_of()
+    changed = [replace(answers, model="another"), replace(answers, blocks_fingerprint="others")]
+    for name in ARRAYS:
+        array = getattr(answers, name).copy()
+        array[0] = array[0] / 2
+        changed.append(replace(answers, **{name: array}))
+    assert len({answers.checksum, *(other.checksum for other in changed)}) == 1 + len(changed)
+
+
+def test_a_flipped_bit_anywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "answers.bin"
+    save_answers(answers_of(distributions((1, 2))), path)
+    content = path.read_bytes()
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+        with pytest.raises(InputError, match=r"answers\.bin .*the teacher is asked again") as caught:
+            load_answers(path)
+        assert isinstance(caught.value, DamagedFile) == (at >= 12), "behind the magic and the version"
+
+
+def test_a_file_of_any_other_length_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "answers.bin"
+    save_answers(answers_of(), path)
+    content = path.read_bytes()
+    for damaged in (b"", content[:10], content[:20], content[: len(content) // 2], content[:-1], content + b"\0"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"answers\.bin .*the teacher is asked again"):
+            load_answers(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("ids_BxTxk", V, "outside its vocabulary"),
+        ("p_BxTxk", np.nan, "negative or no number"),
+        ("p_BxTxk", -0.5, "negative or no number"),
+        ("p_BxTxk", 1.0, "sum to more than 1"),
+        ("unigram_V", np.inf, "negative or no number"),
+    ],
+)
+def test_a_whole_file_that_makes_no_sense_is_refused(tmp_path: Path, name: str, value: float, reason: str) -> None:
+    """A digest shows that nobody damaged it, not that its maker meant well."""
+    answers = answers_of()
+    array = getattr(answers, name).copy()
+    array.flat[1] = value
+    save_answers(replace(answers, **{name: array}), tmp_path / "answers.bin")
+    with pytest.raises(DamagedFile, match=reason):
+        load_answers(tmp_path / "answers.bin")
+
+
+def test_answers_whose_shape_is_not_that_of_their_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "answers.bin"
+    save_answers(answers_of(), path)
+    body = path.read_bytes()[:-32].replace(b'"shape": [6', b'"shape": [5')
+    path.write_bytes(body + hashlib.sha256(body).digest())
+    with pytest.raises(DamagedFile, match="do not fill it"):
+        load_answers(path)
+
+
+def test_answers_of_a_model_with_another_tokenizer_are_refused(tmp_path: Path) -> None:
+    save_answers(answers_of(), tmp_path / "answers.bin")
+    with pytest.raises(InputError, match="is of a model with tokenizer abc, this run has xyz"):
+        load_answers(tmp_path / "answers.bin", expect_tokenizer="xyz")
+
+
+def test_answers_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent[.]bin, the answers of a teacher, does not exist"):
+        load_answers(tmp_path / "absent.bin")
+
+
+def test_arrays_of_another_type_or_shape_are_refused() -> None:
+    answers = answers_of()
+    for name, array in (("p_BxTxk", answers.p_BxTxk.astype(np.float32)), ("unigram_V", answers.unigram_V[:3])):
+        with pytest.raises(InputError, match=f"answers need {name} as"):
+            replace(answers, **{name: array})

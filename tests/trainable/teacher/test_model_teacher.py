@@ -1,0 +1,184 @@
+"""A model's answers at work: loss and gradients are those of the dense truncated distributions. V tokens, D width."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loss_cases import CPU, Case, assert_equal
+from small_answers import BLOCKS, POSITIONS, V, answers_of, distributions
+from small_tables import IDS
+from torch import Tensor
+
+from trainable.config import ModelConfig
+from trainable.errors import InputError
+from trainable.student.batches import Batch
+from trainable.student.guided_loss import guided_loss
+from trainable.student.model import fresh_model, llama_config, output_matrix
+from trainable.student.output_layer import IGNORE_INDEX
+from trainable.student.train import backward
+from trainable.teacher.answers import Answers
+from trainable.teacher.kinds import teacher_class
+from trainable.teacher.kinds.model import ModelTeacher
+from trainable.teacher.material import Material
+
+D = 5
+Numbers = np.ndarray[Any, Any]
+
+
+def case_of(numbers_B: Numbers, dtype: torch.dtype = torch.float64, rows: int = V) -> Case:
+    """Random hidden states, output matrix, bias and targets, some of them padding, for whole blocks."""
+    generator, positions = torch.Generator().manual_seed(1), numbers_B.size * POSITIONS
+
+    def drawn(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator, dtype=torch.float64).to(dtype)
+
+    target_N = torch.randint(0, V, (positions,), generator=generator)
+    target_N[::7] = IGNORE_INDEX
+    context_BxT = torch.randint(0, V, (len(numbers_B), POSITIONS), generator=generator)
+    output_VxD, bias_V = torch.nn.Parameter(drawn(rows, D)), torch.nn.Parameter(drawn(rows))
+    return Case(drawn(positions, D).requires_grad_(), output_VxD, context_BxT, target_N, bias_V)
+
+
+def dense_rows(answers: Answers, numbers_B: Numbers, rows: int = V) -> Tensor:
+    """The distribution at each position of these blocks, over all rows of an output matrix."""
+    found = [answers.row(block, position) for block in numbers_B.ravel() for position in range(POSITIONS)]
+    return F.pad(torch.from_numpy(np.array(found)), (0, rows - V))
+
+
+def dense_losses(logits_NxV: Tensor, target_N: Tensor, soft_NxV: Tensor, weight: float) -> Tensor:
+    """Cross-entropy of each position with the [N, V] target that the project never makes."""
+    hard_NxV = F.one_hot(target_N.clamp(min=0), logits_NxV.shape[1]).double()
+    target_NxV = (weight * soft_NxV + (1 - weight) * hard_NxV).to(logits_NxV.dtype)
+    return logits_NxV.logsumexp(1) - (target_NxV * logits_NxV).sum(1)
+
+
+def by_dense_target(c: Case, answers: Answers, numbers_B: Numbers, weight: float) -> tuple[Tensor, ...]:
+    c.reset()
+    logits_NxV = F.linear(c.hidden_NxD, c.output_VxD, c.bias_V)
+    losses_N = dense_losses(logits_NxV, c.target_N, dense_rows(answers, numbers_B, len(c.output_VxD)), weight)
+    loss = losses_N[c.target_N != IGNORE_INDEX].sum()
+    loss.backward()
+    return loss.detach(), *c.gradients()
+
+
+def by_teacher(c: Case, answers: Answers, numbers_B: Numbers, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
+    """The same by the project's way, in micro-batches of whole blocks."""
+    c.reset()
+    guidance = ModelTeacher(answers, CPU).guide(c.output_VxD, c.context_N, weight, c.bias_V, blocks=numbers_B)
+    total = torch.zeros((), dtype=c.hidden_NxD.dtype)
+    for part in torch.arange(len(numbers_B)).chunk(parts):
+        here = slice(int(part[0]) * POSITIONS, (int(part[-1]) + 1) * POSITIONS)
+        loss = guided_loss(c.hidden_NxD[here], c.output_VxD, c.target_N[here], guidance[part], c.bias_V)
+        loss.backward()
+        total += loss.detach()
+    guidance.close(c.output_VxD, c.bias_V)
+    return total, *c.gradients()
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_the_loss_is_cross_entropy_with_the_dense_truncated_target(data: st.DataObject) -> None:
+    """Any answers, tokens kept, blocks in any order, weight, micro-batches; with a bias, padding and spare rows."""
+    p_BxTxV = distributions(seed=data.draw(st.integers(0, 2**20)), sharp=data.draw(st.floats(0, 20)))
+    answers = answers_of(p_BxTxV, top_k=data.draw(st.integers(1, V)))
+    numbers_B = np.array(data.draw(st.lists(st.integers(0, BLOCKS - 1), min_size=1, max_size=8)), np.uint32)
+    c = case_of(numbers_B, rows=V + data.draw(st.integers(0, 3)))
+    weight, parts = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 4))
+    expected = by_dense_target(c, answers, numbers_B, weight)
+    assert_equal(by_teacher(c, answers, numbers_B, weight, parts), expected, 1e-7)
+
+
+def exact_answers(top_k: int = 4) -> Answers:
+    """Whose unigram is binary fractions, so that rows sum to 1 without any error."""
+    unigram_V = np.full(V, 1 / 16, np.float32)
+    unigram_V[:3] *= 2
+    assert unigram_V.sum() == 1
+    return replace(answers_of(top_k=top_k), unigram_V=unigram_V)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_loss_is_exact_where_the_rows_are(bias: bool, parts: int) -> None:
+    """A float32 unigram misses 1 by up to 1e-7, which would hide errors of that size in float64."""
+    numbers_B = np.array([3, 0, 5])
+    c = case_of(numbers_B)
+    c.bias_V = c.bias_V if bias else None
+    expected = by_dense_target(c, exact_answers(), numbers_B, 0.7)
+    assert_equal(by_teacher(c, exact_answers(), numbers_B, 0.7, parts), expected, 1e-10)
+
+
+def test_the_loss_agrees_in_float32() -> None:
+    numbers_B = np.array([3, 0, 5])
+    c, answers = case_of(numbers_B, torch.float32), answers_of()
+    assert_equal(by_teacher(c, answers, numbers_B, 0.7, 3), by_dense_target(c, answers, numbers_B, 0.7), 1e-5)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_step_of_a_model_has_the_gradients_of_the_dense_target(tied: bool) -> None:
+    """Through a whole Llama, whose embedding may be its output matrix, in two micro-batches."""
+    llama = llama_config(ModelConfig(hidden=16), V, POSITIONS)
+    llama.tie_word_embeddings = tied
+    model, answers = fresh_model(llama, seed=0), exact_answers()
+    assert (model.model.embed_tokens.weight is output_matrix(model)) == tied
+    numbers_AxB = np.array([[1, 4], [0, 2]])
+    host = np.random.default_rng(0).integers(0, V, (2, 2, POSITIONS + 1))
+    batches = [
+        Batch(torch.from_numpy(ids[:, :-1]), torch.from_numpy(ids[:, 1:]), ids[:, :-1], numbers_B)
+        for ids, numbers_B in zip(host, numbers_AxB, strict=True)
+    ]
+    targets = host[..., 1:].size
+
+    plain = torch.autocast("cpu", enabled=False)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    loss = backward(model, ModelTeacher(answers), batches, targets, 0.6, plain, scaler)
+    ours = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+
+    model.zero_grad()
+    logits_NxV = model(input_ids=torch.from_numpy(host[..., :-1].reshape(4, -1))).logits.flatten(0, 1)
+    target_N = torch.from_numpy(host[..., 1:].ravel())
+    dense = dense_losses(logits_NxV, target_N, dense_rows(answers, numbers_AxB), 0.6).mean()
+    dense.backward()
+    theirs = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert len(ours) == len(theirs) == len(list(model.parameters()))
+    torch.testing.assert_close(loss, dense.detach(), rtol=1e-5, atol=1e-6)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_said_of_a_position_depends_on_its_block() -> None:
+    """Not on its token: the same contexts in another block have other rows."""
+    c, answers = case_of(np.array([0, 1])), answers_of()
+    first, second = (by_teacher(c, answers, np.array(numbers), 0.7)[0] for numbers in ([0, 1], [1, 0]))
+    assert not torch.isclose(first, second)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "length", "token", "message"),
+    [
+        (None, POSITIONS, 0, "give guide.. the numbers of the training blocks"),
+        ([0, BLOCKS], POSITIONS, 0, f"block {BLOCKS} is outside the {BLOCKS} that"),
+        ([0, 1], POSITIONS - 1, 0, f"has answered to {POSITIONS} positions of each block"),
+        ([0, 1, 2], POSITIONS, 0, "for 3 blocks"),
+        ([0, 1], POSITIONS, V, f"token id {V} is outside the {V} that"),
+        ([0, 1], POSITIONS, -1, "token id -1 is outside"),
+    ],
+)
+def test_contexts_that_were_not_answered_to_are_refused(
+    numbers: list[int] | None, length: int, token: int, message: str
+) -> None:
+    blocks = None if numbers is None else np.array(numbers)
+    with pytest.raises(InputError, match=message):
+        ModelTeacher(answers_of(), CPU).guide(torch.zeros(V, D), np.full((2, length), token), 0.5, blocks=blocks)
+
+
+def test_a_loop_of_ones_own_is_told_where_answers_come_from() -> None:
+    def counts() -> Any:
+        raise AssertionError("it counted")
+
+    with pytest.raises(InputError, match=r"use trainable[.]prepare[.]prepare_run"):
+        teacher_class("model").prepare(Material(counts=counts, vocab_size=V, **IDS))
