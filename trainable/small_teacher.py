@@ -223,8 +223,8 @@ class SmallTeacher:
     @cached_property
     def _unigram(self) -> np.ndarray:
         """Of the training rows: what takes the mass of the tokens that are not kept."""
-        p_V: np.ndarray = np.exp(log_unigram(self._blocks).double().numpy())
-        return p_V / p_V.sum()
+        p_V: np.ndarray = log_unigram(self._blocks).double().softmax(0).numpy()
+        return p_V
 
     def _losses(self, blocks: TokenBlocks) -> dict[str, float]:
         """Mean losses on blocks, nats per token: the model's own, then by how many of its tokens are kept."""

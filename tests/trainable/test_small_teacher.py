@@ -43,7 +43,9 @@ PLAIN = torch.autocast("cpu", enabled=False)
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("small")
     config = small_config(folder, SMALL)
-    data, facts = prepare_run(config, folder / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small_teacher, "LOGITS_BYTES", {"cpu": 7 * 31 * 512 * 4})  # of 7 blocks
+        data, facts = prepare_run(config, folder / "cache")
     return config, folder / "cache", data, facts["teacher"]
 
 

@@ -122,7 +122,8 @@ def kept(p_NxK: NDArray[np.float32]) -> NDArray[np.float16]:
 
 def residual(p_NxK: NDArray[np.float16]) -> NDArray[np.float32]:
     """lambda: the mass that the kept tokens leave, along the last axis."""
-    return np.float32(1) - p_NxK.sum(-1, dtype=np.float32)
+    left: NDArray[np.float32] = np.float32(1) - p_NxK.sum(-1, dtype=np.float32)
+    return left
 
 
 # --- their file -------------------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def _measured(
     config = replace(shape, loop=loop)
     train = stand_in_blocks(size.vocab_size, context, loop.steps * loop.batch_blocks * loop.accumulation, seed=1)
     held_out = stand_in_blocks(size.vocab_size, context, min(loop.eval_batch_blocks, size.eval_blocks), seed=2)
-    table = None if shape.teacher.schedule == "none" else stand_in_table(shape.teacher, counts)
+    table = None if shape.teacher.schedule == "none" else stand_in_table(shape.teacher, counts, train)
     data = RunData(train=train, eval=held_out, table=table)
     task = pickle.dumps(Task(config=config, data=data, seconds=seconds, threads=max(1, int(needs.cpus))))
     try:

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.teacher.answers import Answers
 from trainable.teacher.build import material_of
 from trainable.teacher.counts import BigramCounts, count_bigrams
 from trainable.teacher.kinds import teacher_class
 from trainable.teacher.ngram_counts import NgramCounts, count_ngrams
 from trainable.teacher.settings import TeacherConfig
+from trainable.teacher.table import column_dtype
 from trainable.teacher.teacher import Table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.packing import id_dtype
@@ -66,8 +68,25 @@ def stand_in_blocks(vocab_size: int, context: int, blocks: int, seed: int) -> To
     )
 
 
-def stand_in_table(teacher: TeacherConfig, counts: BigramCounts) -> Table | None:
-    """The table that these settings make of the counts; None for a teacher that has none."""
+def drawn_answers(blocks: TokenBlocks, top_k: int) -> Answers:
+    """Answers to these blocks of as many tokens as a model's: drawn ones, with equal chances."""
+    shape = (*blocks.ids_BxT[:, 1:].shape, min(top_k, blocks.vocab_size))
+    first = drawn_tokens(blocks.vocab_size, int(np.prod(shape[:2])), seed=3).reshape(*shape[:2], 1).astype(np.int64)
+    ids_BxTxk = (first + np.arange(shape[2])) % blocks.vocab_size
+    return Answers(
+        ids_BxTxk=ids_BxTxk.astype(column_dtype(blocks.vocab_size)),
+        p_BxTxk=np.full(shape, 0.8 / shape[2], np.float16),
+        unigram_V=np.full(blocks.vocab_size, 1 / blocks.vocab_size, np.float32),
+        vocab_size=blocks.vocab_size,
+        model="stand-in",
+        tokenizer_fingerprint="stand-in",
+        blocks_fingerprint=blocks.fingerprint,
+        counted_tokens=0,
+    )
+
+
+def stand_in_table(teacher: TeacherConfig, counts: BigramCounts, blocks: TokenBlocks) -> Table | None:
+    """The table that these settings make of the counts, or of these blocks; None for a teacher that has none."""
     kind = teacher_class(teacher.kind)
     if not kind.has_table:
         return None
@@ -78,5 +97,6 @@ def stand_in_table(teacher: TeacherConfig, counts: BigramCounts) -> Table | None
             tokenizer_fingerprint="stand-in",
             counts=lambda: counts,
             ngrams=lambda order: drawn_ngrams(counts.vocab_size, counts.total, order),
+            answers=lambda: drawn_answers(blocks, teacher.model.top_k),
         )
     )

@@ -19,6 +19,7 @@ TEACHERS: dict[str, Mapping[str, Any]] = {
     "trigram": _ngram(3),
     "4-gram": _ngram(4),
     "5-gram": _ngram(5),
+    "model": {"teacher.kind": "model"},  # a small one that is trained first, of the size that teacher.model.* says
 }
 
 

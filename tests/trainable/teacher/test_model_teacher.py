@@ -13,6 +13,7 @@ from loss_cases import CPU, Case, assert_equal
 from small_answers import BLOCKS, POSITIONS, V, answers_of, distributions
 from small_tables import IDS
 from torch import Tensor
+from transformers import LlamaForCausalLM
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
@@ -20,6 +21,7 @@ from trainable.student.batches import Batch
 from trainable.student.guided_loss import guided_loss
 from trainable.student.model import fresh_model, llama_config, output_matrix
 from trainable.student.output_layer import IGNORE_INDEX
+from trainable.student.ranks import Ranks
 from trainable.student.train import backward
 from trainable.teacher.answers import Answers
 from trainable.teacher.kinds import teacher_class
@@ -45,9 +47,14 @@ def case_of(numbers_B: Numbers, dtype: torch.dtype = torch.float64, rows: int = 
 
 
 def dense_rows(answers: Answers, numbers_B: Numbers, rows: int = V) -> Tensor:
-    """The distribution at each position of these blocks, over all rows of an output matrix."""
-    found = [answers.row(block, position) for block in numbers_B.ravel() for position in range(POSITIONS)]
-    return F.pad(torch.from_numpy(np.array(found)), (0, rows - V))
+    """The distribution at each position of these blocks, over all rows of an output matrix; written out anew."""
+    kept_NxK, ids_NxK = (
+        array[numbers_B.ravel()].reshape(-1, array.shape[-1]).astype(np.float64)
+        for array in (answers.p_BxTxk, answers.ids_BxTxk)
+    )
+    found_NxV = (1 - kept_NxK.sum(1, keepdims=True)) * answers.unigram_V.astype(np.float64)
+    found_NxV[np.arange(len(kept_NxK))[:, None], ids_NxK.astype(np.int64)] += kept_NxK
+    return F.pad(torch.from_numpy(found_NxV), (0, rows - V))
 
 
 def dense_losses(logits_NxV: Tensor, target_N: Tensor, soft_NxV: Tensor, weight: float) -> Tensor:
@@ -118,6 +125,31 @@ def test_the_loss_agrees_in_float32() -> None:
     assert_equal(by_teacher(c, answers, numbers_B, 0.7, 3), by_dense_target(c, answers, numbers_B, 0.7), 1e-5)
 
 
+def step_of(numbers_AxB: Numbers) -> list[Batch]:
+    """Micro-batches of random ids that stand for these blocks."""
+    ids_BxT = np.random.default_rng(0).integers(0, V, (BLOCKS, POSITIONS + 1))
+    return [
+        Batch(torch.from_numpy(ids_BxT[row, :-1]), torch.from_numpy(ids_BxT[row, 1:]), ids_BxT[row, :-1], row)
+        for row in numbers_AxB
+    ]
+
+
+def gradients(model: LlamaForCausalLM) -> list[Tensor]:
+    found = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    assert len(found) == len(list(model.parameters()))
+    model.zero_grad()
+    return found
+
+
+def of_step(
+    model: LlamaForCausalLM, answers: Answers, batches: list[Batch], targets: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Loss and gradients of an optimizer step of the loop."""
+    plain, scaler = torch.autocast("cpu", enabled=False), torch.amp.GradScaler("cpu", enabled=False)
+    loss = backward(model, ModelTeacher(answers), batches, targets, 0.6, plain, scaler)
+    return loss, gradients(model)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_step_of_a_model_has_the_gradients_of_the_dense_target(tied: bool) -> None:
     """Through a whole Llama, whose embedding may be its output matrix, in two micro-batches."""
@@ -126,28 +158,25 @@ def test_a_step_of_a_model_has_the_gradients_of_the_dense_target(tied: bool) -> 
     model, answers = fresh_model(llama, seed=0), exact_answers()
     assert (model.model.embed_tokens.weight is output_matrix(model)) == tied
     numbers_AxB = np.array([[1, 4], [0, 2]])
-    host = np.random.default_rng(0).integers(0, V, (2, 2, POSITIONS + 1))
-    batches = [
-        Batch(torch.from_numpy(ids[:, :-1]), torch.from_numpy(ids[:, 1:]), ids[:, :-1], numbers_B)
-        for ids, numbers_B in zip(host, numbers_AxB, strict=True)
-    ]
-    targets = host[..., 1:].size
+    batches = step_of(numbers_AxB)
+    loss, ours = of_step(model, answers, batches, numbers_AxB.size * POSITIONS)
 
-    plain = torch.autocast("cpu", enabled=False)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
-    loss = backward(model, ModelTeacher(answers), batches, targets, 0.6, plain, scaler)
-    ours = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
-
-    model.zero_grad()
-    logits_NxV = model(input_ids=torch.from_numpy(host[..., :-1].reshape(4, -1))).logits.flatten(0, 1)
-    target_N = torch.from_numpy(host[..., 1:].ravel())
+    logits_NxV = model(input_ids=torch.cat([batch.context_BxT for batch in batches])).logits.flatten(0, 1)
+    target_N = torch.cat([batch.target_BxT for batch in batches]).flatten()
     dense = dense_losses(logits_NxV, target_N, dense_rows(answers, numbers_AxB), 0.6).mean()
     dense.backward()
-    theirs = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    assert len(ours) == len(theirs) == len(list(model.parameters()))
     torch.testing.assert_close(loss, dense.detach(), rtol=1e-5, atol=1e-6)
-    for mine, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours, gradients(model), rtol=1e-4, atol=1e-6)
+
+
+def test_two_workers_make_the_gradients_that_one_makes() -> None:
+    """Each asks the teacher about its own share of the blocks."""
+    model, answers = fresh_model(llama_config(ModelConfig(hidden=16), V, POSITIONS), seed=0), answers_of()
+    numbers_AxB = np.array([[1, 4, 3], [0, 2, 5]])
+    _, alone = of_step(model, answers, step_of(numbers_AxB), numbers_AxB.size * POSITIONS)
+    shares = [np.array([Ranks(rank, 2).share(row) for row in numbers_AxB]) for rank in (0, 1)]
+    both = [of_step(model, answers, step_of(share), numbers_AxB.size * POSITIONS)[1] for share in shares]
+    torch.testing.assert_close([one + other for one, other in zip(*both, strict=True)], alone, rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_said_of_a_position_depends_on_its_block() -> None:

@@ -9,6 +9,7 @@ from sweeps.engine.cluster.ray_start import Machine
 from trainable import names
 from trainable.config import TeacherConfig, TrialConfig, override
 from trainable.student.train import RunData
+from trainable.teacher.answers import Answers
 
 TINY = override(TrialConfig(), {"tokens.context": 16, "loop.batch_blocks": 2, "loop.eval_batch_blocks": 2})
 
@@ -25,6 +26,9 @@ def test_a_shape_is_what_a_step_costs() -> None:
 def test_a_guided_shape_hears_its_teacher_at_each_step() -> None:
     shape = shape_of(override(TINY, {"teacher.schedule": "exponential", "teacher.steps": 20}), True)
     assert shape.teacher.min_weight == 1.0
+
+
+BLOCKS = stand_in_blocks(512, 16, 4, seed=1)
 
 
 def test_a_control_has_plain_steps_alone() -> None:
@@ -52,33 +56,43 @@ def test_a_rate_leaves_the_warm_up_out_and_counts_it_apart() -> None:
     assert rate.warm_up == (1.75 - 0.25 - 0.5) + (5.0 + 2.0 - 2 * 0.5)
 
 
-def test_the_real_loop_is_what_is_measured() -> None:
-    config = shape_of(override(TINY, {"teacher.schedule": "linear", "teacher.steps": 5}), True)
+@pytest.mark.parametrize("kind", ["bigram", "model"])
+def test_the_real_loop_is_what_is_measured(kind: str) -> None:
+    changes = {"teacher.kind": kind, "teacher.schedule": "linear", "teacher.steps": 5}
+    config = shape_of(override(TINY, changes), True)
+    train = stand_in_blocks(512, 16, 16, seed=1)
     data = RunData(
-        train=stand_in_blocks(512, 16, 16, seed=1),
+        train=train,
         eval=stand_in_blocks(512, 16, 2, seed=2),
-        table=stand_in_table(config.teacher, drawn_counts(512, 10_000)),
+        table=stand_in_table(config.teacher, drawn_counts(512, 10_000), train),
     )
     rate = measured(Task(config=config, data=data, seconds=0.0, threads=1))
     assert rate.step > 0 and rate.evaluation > 0 and rate.start > 0 and rate.checkpoint >= 0 and rate.warm_up >= 0
 
 
 def test_a_ramp_has_no_stand_in_table() -> None:
-    assert stand_in_table(TeacherConfig(kind="ramp"), drawn_counts(512, 1000)) is None
+    assert stand_in_table(TeacherConfig(kind="ramp"), drawn_counts(512, 1000), BLOCKS) is None
 
 
 @pytest.mark.parametrize("kind", ["bigram", "shuffled", "unigram", "uniform"])
 def test_stand_in_tables_are_made_as_the_real_ones(kind: str) -> None:
-    table = stand_in_table(TeacherConfig(kind=kind, smoothing="modified_kneser_ney"), drawn_counts(512, 50_000))
+    table = stand_in_table(TeacherConfig(kind=kind, smoothing="modified_kneser_ney"), drawn_counts(512, 50_000), BLOCKS)
     assert table is not None and table.vocab_size == 512
     assert table.row(3).sum() == pytest.approx(1, abs=1e-5)
     assert (len(table.values) > 1000) == (kind in ("bigram", "shuffled"))
 
 
+def test_stand_in_answers_are_of_the_size_of_real_ones_and_sum_to_one() -> None:
+    table = stand_in_table(TeacherConfig(kind="model"), drawn_counts(512, 1000), BLOCKS)
+    assert isinstance(table, Answers)
+    assert table.ids_BxTxk.shape == (4, 15, 16)
+    assert table.row(3, 14).sum() == pytest.approx(1, abs=1e-5)
+
+
 def test_stand_in_text_touches_as_many_bigrams_as_text_does() -> None:
     """Books, vocabulary 8,192, 2.7 M tokens: a step of 4,096 tokens has 1,377 contexts with 258 k bigrams."""
     counts = drawn_counts(8192, 2_700_000)
-    table = stand_in_table(TeacherConfig(), counts)
+    table = stand_in_table(TeacherConfig(), counts, BLOCKS)
     assert table is not None
     contexts = sorted(set(drawn_tokens(8192, 4096, seed=5).tolist()))
     touched = sum(int(table.indptr[one + 1] - table.indptr[one]) for one in contexts)
