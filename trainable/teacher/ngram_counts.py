@@ -248,7 +248,10 @@ def count_equal(words: Words, vocab_size: int, threads: int) -> tuple[Words, Int
 
 def sums_of_equal(words: Words, weights_N: Ints) -> tuple[Words, Ints]:
     """The distinct n-grams, ascending, and the sum of the weights of each. Fast where the n-grams ascend in parts."""
-    sorted_N = np.lexsort(words[::-1])
+    first_N: Ids = words[0]
+    if len(words) == 2 and first_N.max(initial=0) < 1 << 16:
+        first_N = first_N.astype(np.uint16)  # sorted by radix, in linear time
+    sorted_N = np.lexsort((*words[:0:-1], first_N))
     words = tuple(word_N[sorted_N] for word_N in words)
     starts_K = run_starts(words)
     sums_K = np.add.reduceat(weights_N[sorted_N], starts_K) if len(starts_K) else weights_N
