@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
-from trainable.teacher.counts import _check_ids, _count_keys, _in_threads, _slices
+from trainable.teacher.counts import check_ids, count_keys, in_threads, slices
 from trainable.text.workers import tree_sum
 
 Ids = NDArray[np.integer[Any]]
@@ -211,7 +211,7 @@ def count_ngrams(
     before = np.array([eos_id]) if before is None else before
     require(len(before) > 0, "the tokens before a stream are at least one, an eos where it begins.")
     for ids in (np.array([eos_id]), before):
-        _check_ids(ids, vocab_size)
+        check_ids(ids, vocab_size)
     return _sum(_stream_chunks(stream_N, Packing(order, vocab_size), eos_id, before, chunk_tokens, threads))
 
 
@@ -242,7 +242,7 @@ def tokens_before(stream_N: Ids, first: int, order: int, eos_id: int) -> Ids:
 def count_equal(words: Words, vocab_size: int, threads: int) -> tuple[Words, Ints]:
     """The distinct n-grams, ascending, and how often each stands there; arrays given may be sorted in place."""
     if len(words) == 1:
-        runs = _count_keys(words[0], vocab_size, threads)
+        runs = count_keys(words[0], vocab_size, threads)
         return (runs.keys_K.astype(np.uint64, copy=False),), runs.counts_K
     return sums_of_equal(words, np.ones(len(words[0]), np.int64))
 
@@ -297,7 +297,7 @@ def _stream_chunks(
     buffers = [np.empty(min(chunk, len(stream_N)), np.uint64) for _ in packing.sizes]
     for start in range(0, max(1, len(stream_N)), chunk):
         words = tuple(buffer[: len(stream_N) - start] for buffer in buffers)
-        _in_threads(partial(_fill, words, stream_N, start, before_n, packing, eos_id), len(words[0]), threads)
+        in_threads(partial(_fill, words, stream_N, start, before_n, packing, eos_id), len(words[0]), threads)
         yield NgramCounts(*count_equal(words, packing.vocab_size, threads), packing.order, packing.vocab_size, eos_id)
 
 
@@ -311,10 +311,10 @@ def _fill(
     part: slice,
 ) -> None:
     """Make the records of a part of the chunk that begins at place `start` of the stream."""
-    for here in _slices(part):
+    for here in slices(part):
         first = start + here.start
         ids_s = stream_N[max(0, first - len(before_n)) : start + here.stop]
-        _check_ids(ids_s, packing.vocab_size)
+        check_ids(ids_s, packing.vocab_size)
         tokens_s = np.concatenate([before_n[first:], ids_s.astype(np.uint64)])
         for word_n, made_s in zip(words, packing.records(tokens_s, eos_id), strict=True):
             word_n[here] = made_s
@@ -329,6 +329,6 @@ def _count_padded(ids_BxT: Ids, lengths_B: Ids, packing: Packing, eos_id: int) -
     # 2 the records of real tokens, but for the first of each block
     place_T = np.arange(context)
     real_BxT = place_T < lengths_B[:, None]
-    _check_ids(ids_BxT[real_BxT], packing.vocab_size)
+    check_ids(ids_BxT[real_BxT], packing.vocab_size)
     words = tuple(word_BxT[real_BxT & (place_T > 0)] for word_BxT in packing.records(tokens, eos_id))
     return NgramCounts(*count_equal(words, packing.vocab_size, 1), packing.order, packing.vocab_size, eos_id)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
-from trainable.teacher.table import ALIGNMENT, PREFIX_BYTES, _lower_bound, column_dtype, raw_bytes
+from trainable.teacher.table import ALIGNMENT, PREFIX_BYTES, column_dtype, lower_bound, raw_bytes
 
 Ids = NDArray[np.integer[Any]]
 Ints = NDArray[np.int64]
@@ -296,7 +296,7 @@ def _discounted(level: Level, discounts: Discounts) -> Floats:
 def _entries(level: Level, rows_N: Ints, tokens_N: Ids) -> Ints:
     """Where each token stands in its row; -1: nowhere. A binary search in all rows at once."""
     low_N, end_N = level.spans(rows_N)
-    at_N = _lower_bound(level.columns, low_N, end_N, tokens_N)
+    at_N = lower_bound(level.columns, low_N, end_N, tokens_N)
     inside = np.flatnonzero(at_N < end_N)
     found = inside[level.columns[at_N[inside]] == tokens_N[inside]]
     entry_N = np.full(len(at_N), -1, np.int64)
