@@ -1,4 +1,4 @@
-"""Counting bigrams and n-grams: ours against a Python loop, numpy, scipy and polars; how it grows; how much memory it takes.
+"""Counting bigrams and n-grams: against a Python loop, numpy, scipy and polars; how time and memory grow.
 
     python tests/benchmarks/counting.py [--corpus PATH] [--repeats 7] [--tokens N] [--longest 1_000_000_000]
                                          [--only ngrams]

@@ -2,10 +2,11 @@
 
     python tests/benchmarks/guided_step.py [--repeats 7] [--threads 1] [--only PART ...]
 
-Parts: plain (a guided step against our own plain step), orders (the same with n-grams of order 3 and 5), dense (against the published way, dense targets built on the
-host, and the good dense way, rows of a dense table on the device), memory (peak of a step against a loop that holds all
-logits), growth (tokens a step, contexts, vocabulary, counted tokens). One thread is a trial's share of the main job.
-Every measurement alternates the two on one student, step by step. On a GPU the published shapes run instead.
+Parts: plain (a guided step against our own plain step), orders (the same with n-grams of order 3 and 5), dense (against
+the published way, dense targets built on the host, and the good dense way, rows of a dense table on the device), memory
+(peak of a step against a loop that holds all logits), growth (tokens a step, contexts, vocabulary, counted tokens). One
+thread is a trial's share of the main job. Every measurement alternates the two on one student, step by step. On a GPU
+the published shapes run instead.
 """
 
 import argparse
