@@ -23,18 +23,15 @@ from typing import Any
 from sweeps.content_gate import BETA2, passed_gate
 from sweeps.engine.cli import main
 from sweeps.engine.options import run_address
-from sweeps.engine.protocol import PROTOCOL_RATES, protocol_base
-from sweeps.engine.specs.arms import RATE, SearchArm
+from sweeps.engine.protocol import CONTROL, named_arms, protocol_arm, protocol_base, protocol_sweep
+from sweeps.engine.specs.arms import SearchArm
 from sweeps.engine.specs.search import MARGIN, Sweep
-from sweeps.engine.specs.space import Parameter, levels
 from sweeps.engine.study import StudyOptions
 from trainable.config import TrialConfig
 from trainable.errors import InputError
 
 QUESTION = "Does what the bigrams know help a student that ends better than its teacher, or would any soft target do?"
 SEEDS, SECONDARY_SEEDS = (1, 2, 3, 4, 5, 6), (1, 2, 3)
-WARM_UPS, SCHEDULES = (0.05, 0.2), (0.4, 1.0)  # shares of the run
-CONTROL = "control"
 TEACHERS: Mapping[str, dict[str, Any]] = {
     "uniform": {"teacher.kind": "uniform"},
     "bigram": {"teacher.kind": "bigram"},
@@ -65,48 +62,21 @@ def content(options: ContentOptions) -> Sweep:
             raise InputError(f"--steps is {steps} but the gate ran {gate.loop.steps}: leave --steps out.")
         beta2, steps = gate.optimizer.beta2, gate.loop.steps
     base = protocol_base(options, steps, {"optimizer.beta2": beta2})
-    search_steps = max(1, base.loop.steps // 2)
-    arms = content_arms(options, base, search_steps)
-    return Sweep(
-        study="content",
-        question=QUESTION,
-        base=base,
-        layers=(1,),
-        arms=arms,
-        search="grid",
-        num_samples=max(arm.size for arm in arms),
-        search_steps=search_steps,
-        extend_rates=True,
-        margin=options.margin,
-        registered=True,
-    )
+    return protocol_sweep("content", QUESTION, base, content_arms(options, base), options.margin)
 
 
-def content_arms(options: StudyOptions, base: TrialConfig, search_steps: int) -> tuple[SearchArm, ...]:
+def content_arms(options: StudyOptions, base: TrialConfig) -> tuple[SearchArm, ...]:
     """The arms in the order of the report: without a bias, with it, secondary ones; of --arms those named alone."""
 
-    def share(shares: tuple[float, ...]) -> Parameter:
-        return levels(sorted({max(1, round(share * search_steps)) for share in shares}))
-
     def arm(name: str, changes: Mapping[str, Any], bias: bool = False) -> SearchArm:
+        named, seeds = WITH_BIAS.format(name) if bias else name, SECONDARY_SEEDS if name in SECONDARY else SEEDS
         fixed = {**(BIAS if bias else {}), **changes}
-        timing = {"optimizer.warmup_steps": share(WARM_UPS)}
-        if changes:
-            fixed |= {"teacher.schedule": "linear", "teacher.min_weight": 0.0}
-            timing = {"teacher.steps": share(SCHEDULES)}
-        rates = levels([float(f"{base.optimizer.lr * factor:.4g}") for factor in PROTOCOL_RATES])
-        seeds = options.seeds or (SECONDARY_SEEDS if name in SECONDARY else SEEDS)
-        named = WITH_BIAS.format(name) if bias else name
-        return SearchArm(name=named, changes=fixed, space={RATE: rates, **timing}, seeds=seeds[:1] if smoke else seeds)
+        return protocol_arm(named, fixed, base, options.seeds or seeds, smoke_test=options.smoke_test)
 
-    smoke = options.smoke_test
     primary = [(CONTROL, {}), *((name, keys) for name, keys in TEACHERS.items() if name not in SECONDARY)]
     arms = [arm(name, keys, bias) for bias in (False, True) for name, keys in primary]
     arms += [arm(name, TEACHERS[name]) for name in SECONDARY]
-    known = [one.name for one in arms[1:]]
-    if strange := [name for name in options.arms if name not in known]:
-        raise InputError(f"--arms: content has no arm {strange[0]!r}: give some of {', '.join(map(repr, known))}.")
-    return tuple(one for one in arms if not options.arms or one.name in (CONTROL, *options.arms))
+    return named_arms("content", tuple(arms), options.arms)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What the three parts of the sceptic's study share: the setting of each scale, and rows for one epoch at most.
+"""What the sceptic's studies share: the setting of each scale, rows for one epoch at most, and arms tuned alike.
 
 Read sweeps/content_gate.py (is the run long enough?), sweeps/content.py (the claim), sweeps/content_long.py (does it
-last?).
+last?), then sweeps/teacher_order.py (which teacher?).
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,17 @@ from typing import Any
 
 from sweeps.engine.options import base_config
 from sweeps.engine.settings import LAPTOP, SMALL_LLAMA2, SMOKE
+from sweeps.engine.specs.arms import RATE, SearchArm
+from sweeps.engine.specs.search import Sweep
+from sweeps.engine.specs.space import Parameter, levels
 from sweeps.engine.study import Scale, StudyOptions
 from trainable.config import TrialConfig, override
+from trainable.errors import InputError
 from trainable.student.precision import best_precision
 
+CONTROL = "control"
 PROTOCOL_RATES = (0.5, 1.0, 2.0)  # times the setting's learning rate
+WARM_UPS, SCHEDULES = (0.05, 0.2), (0.4, 1.0)  # shares of the run: of arms without a teacher, and with one
 _WARM_UP = 0.1  # of the run, where it is not searched
 _FIXED = {"model.layers": 1, "teacher.smoothing": "modified_kneser_ney"}
 _SETTINGS: Mapping[Scale, TrialConfig] = {
@@ -57,3 +63,50 @@ def protocol_base(options: StudyOptions, steps: int | None, changes: Mapping[str
     }
     smoke = {key: SMOKE[key] for key in SMOKE} if options.smoke_test else {}
     return base_config(replace(options, steps=None), override(setting, {**sized, **changes, **smoke}))
+
+
+def protocol_arm(
+    name: str, changes: Mapping[str, Any], base: TrialConfig, seeds: tuple[int, ...], *, smoke_test: bool = False
+) -> SearchArm:
+    """An arm tuned as all are: learning rates, times warm-ups (no teacher) or scheduling steps (teachers)."""
+    search_steps = half_of(base)
+
+    def share(shares: tuple[float, ...]) -> Parameter:
+        return levels(sorted({max(1, round(share * search_steps)) for share in shares}))
+
+    fixed, timing = dict(changes), {"optimizer.warmup_steps": share(WARM_UPS)}
+    if any(key.startswith("teacher.") for key in changes):
+        fixed |= {"teacher.schedule": "linear", "teacher.min_weight": 0.0}
+        timing = {"teacher.steps": share(SCHEDULES)}
+    rates = levels([float(f"{base.optimizer.lr * factor:.4g}") for factor in PROTOCOL_RATES])
+    return SearchArm(name=name, changes=fixed, space={RATE: rates, **timing}, seeds=seeds[:1] if smoke_test else seeds)
+
+
+def half_of(base: TrialConfig) -> int:
+    """Steps of the runs that tune an arm: half of those that make its claim."""
+    return max(1, base.loop.steps // 2)
+
+
+def named_arms(study: str, arms: tuple[SearchArm, ...], named: tuple[str, ...]) -> tuple[SearchArm, ...]:
+    """The control and the arms named by --arms, or all. Raises InputError for a name that is none of them."""
+    known = [arm.name for arm in arms if arm.name != CONTROL]
+    if strange := [name for name in named if name not in known]:
+        raise InputError(f"--arms: {study} has no arm {strange[0]!r}: give some of {', '.join(map(repr, known))}.")
+    return tuple(arm for arm in arms if not named or arm.name in (CONTROL, *named))
+
+
+def protocol_sweep(study: str, question: str, base: TrialConfig, arms: tuple[SearchArm, ...], margin: float) -> Sweep:
+    """The study: every arm tuned at half length on one seed, its winner claimed at full length on fresh ones."""
+    return Sweep(
+        study=study,
+        question=question,
+        base=base,
+        layers=(1,),
+        arms=arms,
+        search="grid",
+        num_samples=max(arm.size for arm in arms),
+        search_steps=half_of(base),
+        extend_rates=True,
+        margin=margin,
+        registered=True,
+    )

@@ -1,6 +1,7 @@
-"""Counting bigrams: ours against a Python loop, numpy, scipy and polars; how it grows; how much memory it takes.
+"""Counting bigrams and n-grams: against a Python loop, numpy, scipy and polars; how time and memory grow.
 
     python tests/benchmarks/counting.py [--corpus PATH] [--repeats 7] [--tokens N] [--longest 1_000_000_000]
+                                         [--only ngrams]
 
 Text is prepared once by the project's own code (V 32,000, kept in the cache; the books are some 43 M tokens). Every way
 starts from the same stream of ids, finds the same bigrams, and makes its own keys. polars, no dependency of the
@@ -11,6 +12,10 @@ books; new text would probably bring more). The result is not bounded: it grows 
 The loop is measured twice, on a slice and on the whole stream: on the slice it has fewer bigrams to find, and is 1.4
 times as fast.
 The books fit into one chunk (trainable/teacher/counts.py), so that only the memory cases merge chunks.
+N-grams are counted and estimated (modified Kneser-Ney) with all threads, against numpy's sort of as many uint64 keys in
+one thread, which is the floor of counting by sorting; `python tests/benchmarks/counting.py --only ngrams` measures
+these alone. KenLM's lmplz cannot be installed everywhere; on the machine of the reference it did 0.85 M tokens a second
+at order 3 and 1.63 M at order 2 (40.7 M words of the books).
 """
 
 import argparse
@@ -34,10 +39,13 @@ from student import default_corpus
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.record.cache import cache_folder, read_manifest
 from trainable.teacher.counts import count_bigrams
+from trainable.teacher.kneser_ney import estimate_ngrams
+from trainable.teacher.ngram_counts import count_ngrams
 from trainable.text.blocks import TokenBlocks, token_blocks
 from trainable.text.corpus import BUILTIN, open_corpus
 from trainable.text.packing import STREAM_FILE
 from trainable.text.tokenizer.tokenizer import corpus_tokenizer
+from trainable.text.workers import own_cores
 
 Ids = NDArray[np.unsignedinteger[Any]]
 Way = Callable[[Ids, int], int]  # (stream, vocabulary size) -> distinct bigrams
@@ -168,6 +176,66 @@ def growth_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
         yield compare(case, *measured, "M tokens/s", at_least=0.8)
 
 
+# --- n-grams ---
+
+
+def estimated(order: int, threads: int) -> Way:
+    """Counting n-grams and estimating their table."""
+
+    def way(stream_N: Ids, vocab_size: int) -> int:
+        counts = count_ngrams(stream_N, vocab_size, order, eos_id=0, threads=threads)
+        return sum(estimate_ngrams(counts, tokenizer_fingerprint="", threads=threads).ngrams)
+
+    return way
+
+
+def sort_keys(stream_N: Ids, vocab_size: int) -> int:
+    """numpy's sort of as many uint64 keys, which are made beforehand by the caller."""
+    stream_N.sort()
+    return len(stream_N)
+
+
+def sort_rate(tokens: int, vocab_size: int) -> float:
+    """M keys/s of sorting the keys of random trigrams."""
+    return rate(sort_keys, np.random.default_rng(0).integers(0, vocab_size**3, tokens, np.uint64), vocab_size)
+
+
+def ngram_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
+    """Orders 2, 3 and 5 against the floor, and how they grow."""
+    for order in (2, 3, 5):
+        way = partial(rate, estimated(order, own_cores()), stream_N, vocab_size)
+        floor = partial(sort_rate, len(stream_N), vocab_size)
+        case = f"order {order} counted and estimated, {own_cores()} threads, against numpy's sort of as many keys"
+        yield compare(case, *alternate(way, floor, repeats), "M tokens/s")
+    for tokens in (10_000_000, 20_000_000):
+        if tokens < len(stream_N):
+            way = partial(rate, estimated(3, own_cores()), stream_N, vocab_size)
+            part = partial(rate, estimated(3, own_cores()), stream_N[:tokens], vocab_size)
+            case = f"growth of order 3: {len(stream_N) / 1e6:.0f} M tokens against {tokens / 1e6:.0f} M"
+            yield compare(case, *alternate(way, part, repeats), "M tokens/s")
+
+
+def ngram_memory_cases(blocks: TokenBlocks) -> Iterator[Row]:
+    """Extra memory of order 3 at its peak, and the bytes of the table an n-gram; a process for each length."""
+    for tokens in (10_000_000, 20_000_000, len(blocks.stream_N)):
+        if tokens <= len(blocks.stream_N):
+            with own_process(1, tasks=1) as process:
+                mib, table_bytes, ngrams = process.submit(ngram_peak_of, blocks.path, tokens).result()
+            of = f"{tokens / 1e6:.0f} M tokens, {ngrams / 1e6:.1f} M n-grams"
+            yield compare(f"memory of order 3 at its peak against the table: {of}", [mib], [table_bytes / 2**20], "MiB")
+            yield compare(f"bytes of the table / n-grams: {of}", [table_bytes], [ngrams], "bytes", at_most=8)
+
+
+def ngram_peak_of(folder: Path, tokens: int) -> tuple[float, int, int]:
+    """(extra MiB at the peak of counting and estimating order 3, bytes of the table, its n-grams)."""
+    manifest = read_manifest(folder)
+    stream_N = np.fromfile(folder / STREAM_FILE, manifest["dtype"], tokens)
+    before = resident_mib("VmRSS")
+    counts = count_ngrams(stream_N, manifest["vocab_size"], 3, eos_id=manifest["eos_id"], threads=own_cores())
+    table = estimate_ngrams(counts, tokenizer_fingerprint="", threads=own_cores())
+    return resident_mib("VmHWM") - before, table.nbytes, sum(table.ngrams[1:])
+
+
 class Repeated:
     """The stream over and over, as far as `count_bigrams` looks at an array; `varied`: other ids in each pass."""
 
@@ -254,19 +322,31 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="pairs a case (7)")
     parser.add_argument("--tokens", type=int, default=None, help="only the first tokens of the stream (all)")
     parser.add_argument("--longest", type=int, default=1_000_000_000, help="tokens whose memory is measured (1e9)")
+    parser.add_argument("--only", choices=("bigrams", "ngrams"), default=None, help="one part (both)")
     arguments = parser.parse_args()
     blocks = prepared(arguments.corpus)
     stream_N, vocab_size = np.array(blocks.stream_N[: arguments.tokens]), blocks.vocab_size
+    rows: list[Row] = []
+    if arguments.only != "ngrams":
+        rows += bigram_cases(blocks, stream_N, arguments.repeats, arguments.longest)
+    if arguments.only != "bigrams":
+        rows += [*ngram_cases(stream_N, vocab_size, arguments.repeats), *ngram_memory_cases(blocks)]
+    keep("counting", rows, part=arguments.only is not None)
+
+
+def bigram_cases(blocks: TokenBlocks, stream_N: Ids, repeats: int, longest: int) -> list[Row]:
+    """All cases of bigrams, after a check that every way finds the same."""
+    vocab_size = blocks.vocab_size
     ways: list[Way] = [ours, partial(ours, threads=2), python_loop, numpy_unique, scipy_matrix]
-    rows = list(speed_cases(stream_N, vocab_size, arguments.repeats))
+    rows = list(speed_cases(stream_N, vocab_size, repeats))
     if importlib.util.find_spec("polars"):
-        rows += polars_cases(stream_N, blocks, arguments.repeats)
+        rows += polars_cases(stream_N, blocks, repeats)
         ways += [polars_group_by, polars_sort]
     else:
         print("polars is not installed (pip install polars): its rows are left out.")
     check(stream_N[:100_000], vocab_size, ways)
-    rows += growth_cases(stream_N, vocab_size, arguments.repeats)
-    keep("counting", [*rows, *memory_cases(blocks, arguments.longest)])
+    rows += growth_cases(stream_N, vocab_size, repeats)
+    return [*rows, *memory_cases(blocks, longest)]
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from sweeps.content_long import LongOptions, content_long
 from sweeps.engine.cli import main
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.study import TeacherOptions
+from sweeps.teacher_order import OrderOptions, teacher_order
 from trainable import names
 
-SEARCHES = {"schedule_search", "content", "content_long"}  # the last goes on from the one before
+SEARCHES = {"schedule_search", "content", "content_long", "teacher_order"}  # content_long goes on from content
 STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", *SEARCHES})
 
 
@@ -75,3 +76,15 @@ def test_the_sceptics_study_runs_from_its_claim_to_its_long_pair(
     trials = load(tmp_path / "results" / "content_long" / "it").trials
     assert set(trials["arm"]) == {"none", "uniform", "bigram with bias"}
     assert set(trials["state"]) == {names.FINISHED}
+
+
+def test_the_study_of_orders_runs_to_its_verdict(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
+    assert main(teacher_order, OrderOptions, "Study.", [*common, "--arms", "unigram", "4-gram"]) == 0
+    run = tmp_path / "results" / "teacher_order" / "it"
+    claims = load(run).trials.query("`corpus.eval_half` == 'reporting'")
+    assert set(claims["arm"]) == {"control", "unigram", "4-gram"}
+    assert set(claims["state"]) == {names.FINISHED}
+    assert "modified_kneser_ney of order 4" in (run / names.SUMMARY_FILE).read_text()

@@ -159,20 +159,20 @@ def _stream_chunks(
     stream_N: Ids, vocab_size: int, first_context: int, chunk_tokens: int, threads: int
 ) -> Iterator[BigramCounts]:
     """Counts of the stream, chunk by chunk."""
-    _check_ids(np.array([first_context]), vocab_size)
+    check_ids(np.array([first_context]), vocab_size)
     buffer_n = np.empty(min(chunk_tokens, len(stream_N)), key_dtype(vocab_size))  # one for all: fresh pages cost
     for start in range(0, len(stream_N), chunk_tokens):
         next_n = stream_N[start : start + chunk_tokens]
         keys_n = buffer_n[: len(next_n)]
         keys_n[0] = stream_N[start - 1] if start else first_context
-        _in_threads(partial(_fill, keys_n, next_n, vocab_size), len(next_n), threads)
-        yield _count_keys(keys_n, vocab_size, threads)
+        in_threads(partial(_fill, keys_n, next_n, vocab_size), len(next_n), threads)
+        yield count_keys(keys_n, vocab_size, threads)
 
 
 def _fill(keys_n: NDArray[np.unsignedinteger[Any]], next_n: Ids, vocab_size: int, part: slice) -> None:
     """Make the keys of a part of a chunk; keys_n[0] holds the token before the chunk."""
-    _check_ids(next_n[part], vocab_size)
-    for here in _slices(part):
+    check_ids(next_n[part], vocab_size)
+    for here in slices(part):
         prev_s = keys_n[here]
         prev_s[here.start == 0 :] = next_n[max(here.start - 1, 0) : here.stop - 1]
         _make_keys(prev_s, next_n[here], vocab_size)
@@ -182,11 +182,11 @@ def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts
     """Counts of the pairs whose second token is no padding."""
     inside_BxT = np.arange(1, ids_BxT.shape[1]) < lengths_B[:, None]
     prev_n, next_n = ids_BxT[:, :-1][inside_BxT], ids_BxT[:, 1:][inside_BxT]
-    _check_ids(prev_n, vocab_size)
-    _check_ids(next_n, vocab_size)
+    check_ids(prev_n, vocab_size)
+    check_ids(next_n, vocab_size)
     keys_n = prev_n.astype(key_dtype(vocab_size))
     _make_keys(keys_n, next_n, vocab_size)
-    return _count_keys(keys_n, vocab_size, threads=1)
+    return count_keys(keys_n, vocab_size, threads=1)
 
 
 def _make_keys(prev_N: NDArray[np.unsignedinteger[Any]], next_N: Ids, vocab_size: int) -> None:
@@ -195,7 +195,7 @@ def _make_keys(prev_N: NDArray[np.unsignedinteger[Any]], next_N: Ids, vocab_size
     np.add(prev_N, next_N, out=prev_N, casting="unsafe")  # ids are checked: nothing is lost
 
 
-def _count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threads: int) -> BigramCounts:
+def count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threads: int) -> BigramCounts:
     """Sort the keys, in place, and measure the runs of equal ones."""
     # 1 part the keys by size, a part for each thread: what the threads sort needs no merging
     inner = [part.start for part in _parts(len(keys_N), threads)][1:]
@@ -207,7 +207,7 @@ def _count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threa
         return _run_starts(keys_N, part)
 
     # 2 sort each part, and note where its runs begin
-    starts_K = np.concatenate([np.zeros(0, np.int64), *_in_threads(sort_and_measure, len(keys_N), threads)])
+    starts_K = np.concatenate([np.zeros(0, np.int64), *in_threads(sort_and_measure, len(keys_N), threads)])
     # 3 a run that a border cut in two began before it
     cut = [bound for bound in inner if keys_N[bound - 1] == keys_N[bound]]
     starts_K = np.delete(starts_K, np.searchsorted(starts_K, cut))
@@ -218,12 +218,12 @@ def _count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threa
 def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]], part: slice) -> NDArray[np.int64]:
     """Positions at which the runs of equal keys of a part begin."""
     changes = [np.array([part.start], np.int64)]
-    for here in _slices(slice(part.start + 1, part.stop)):
+    for here in slices(slice(part.start + 1, part.stop)):
         changes.append(np.flatnonzero(keys_N[here] != keys_N[here.start - 1 : here.stop - 1]) + here.start)
     return np.concatenate(changes)
 
 
-def _in_threads(work: Callable[[slice], Result], length: int, threads: int) -> list[Result]:
+def in_threads(work: Callable[[slice], Result], length: int, threads: int) -> list[Result]:
     """Results of `work` on each part, a thread each; numpy releases the GIL where it sorts, compares and adds."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, _parts(length, threads)))
@@ -234,12 +234,12 @@ def _parts(length: int, threads: int) -> list[slice]:
     return [slice(first, end) for first, end in pairwise(bounds) if end > first]
 
 
-def _slices(part: slice) -> Iterator[slice]:
+def slices(part: slice) -> Iterator[slice]:
     starts = range(part.start, part.stop, CACHED_TOKENS)
     return (slice(first, min(first + CACHED_TOKENS, part.stop)) for first in starts)
 
 
-def _check_ids(ids_N: Ids, vocab_size: int) -> None:
+def check_ids(ids_N: Ids, vocab_size: int) -> None:
     if not len(ids_N):
         return
     lowest = 0 if ids_N.dtype.kind == "u" else ids_N.min()  # unsigned ids need no second pass

@@ -25,7 +25,7 @@ from trainable.errors import InputError, require
 from trainable.teacher.ngram_counts import NgramCounts, Packing, Words, count_equal, run_starts, sums_of_equal
 from trainable.teacher.ngram_table import Level, NgramTable
 from trainable.teacher.smoothing import modified_discounts
-from trainable.teacher.table import _lower_bound, column_dtype
+from trainable.teacher.table import column_dtype, lower_bound
 
 Ints = NDArray[np.int64]
 
@@ -203,7 +203,7 @@ def _places(words: Words, wanted: Words) -> Ints:
     at_K = np.searchsorted(words[0], wanted[0]).astype(np.int64)
     if len(words) == 2:
         end_K = np.searchsorted(words[0], wanted[0], side="right").astype(np.int64)
-        at_K = _lower_bound(words[1], at_K, end_K, wanted[1])
+        at_K = lower_bound(words[1], at_K, end_K, wanted[1])
     found_K = at_K < len(words[0])
     near_K = np.where(found_K, at_K, 0)
     for word, wanted_K in zip(words, wanted, strict=True):

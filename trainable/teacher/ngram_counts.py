@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
-from trainable.teacher.counts import _check_ids, _count_keys, _in_threads, _slices
+from trainable.teacher.counts import check_ids, count_keys, in_threads, slices
 from trainable.text.workers import tree_sum
 
 Ids = NDArray[np.integer[Any]]
@@ -146,7 +146,7 @@ class NgramCounts:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, NgramCounts)
-            and self._kind == other._kind
+            and self.kind == other.kind
             and all(np.array_equal(a, b) for a, b in zip(self.words, other.words, strict=True))
             and np.array_equal(self.counts_K, other.counts_K)
         )
@@ -174,19 +174,20 @@ class NgramCounts:
     def _merged(self, other: "NgramCounts", others_K: Ints) -> "NgramCounts":
         """The records of both, with the sums of their counts and those given for the other."""
         require(
-            self._kind == other._kind,
-            f"n-gram counts of (order, vocabulary, eos) {self._kind} and {other._kind} cannot be combined: "
+            self.kind == other.kind,
+            f"n-gram counts of (order, vocabulary, eos) {self.kind} and {other.kind} cannot be combined: "
             "count both with the same order and tokenizer.",
         )
         words = tuple(np.concatenate(both) for both in zip(self.words, other.words, strict=True))
         return self._like(*sums_of_equal(words, np.concatenate([self.counts_K, others_K])))
 
     @property
-    def _kind(self) -> tuple[int, int, int]:
+    def kind(self) -> tuple[int, int, int]:
+        """Order, vocabulary and eos: counts of one kind can be combined."""
         return self.order, self.vocab_size, self.eos_id
 
     def _like(self, words: Words, counts_K: Ints) -> "NgramCounts":
-        return NgramCounts(words, counts_K, *self._kind)
+        return NgramCounts(words, counts_K, *self.kind)
 
 
 def count_ngrams(
@@ -210,7 +211,7 @@ def count_ngrams(
     before = np.array([eos_id]) if before is None else before
     require(len(before) > 0, "the tokens before a stream are at least one, an eos where it begins.")
     for ids in (np.array([eos_id]), before):
-        _check_ids(ids, vocab_size)
+        check_ids(ids, vocab_size)
     return _sum(_stream_chunks(stream_N, Packing(order, vocab_size), eos_id, before, chunk_tokens, threads))
 
 
@@ -241,14 +242,17 @@ def tokens_before(stream_N: Ids, first: int, order: int, eos_id: int) -> Ids:
 def count_equal(words: Words, vocab_size: int, threads: int) -> tuple[Words, Ints]:
     """The distinct n-grams, ascending, and how often each stands there; arrays given may be sorted in place."""
     if len(words) == 1:
-        runs = _count_keys(words[0], vocab_size, threads)
+        runs = count_keys(words[0], vocab_size, threads)
         return (runs.keys_K.astype(np.uint64, copy=False),), runs.counts_K
     return sums_of_equal(words, np.ones(len(words[0]), np.int64))
 
 
 def sums_of_equal(words: Words, weights_N: Ints) -> tuple[Words, Ints]:
     """The distinct n-grams, ascending, and the sum of the weights of each. Fast where the n-grams ascend in parts."""
-    sorted_N = np.lexsort(words[::-1])
+    first_N: Ids = words[0]
+    if len(words) == 2 and first_N.max(initial=0) < 1 << 16:
+        first_N = first_N.astype(np.uint16)  # sorted by radix, in linear time
+    sorted_N = np.lexsort((*words[:0:-1], first_N))
     words = tuple(word_N[sorted_N] for word_N in words)
     starts_K = run_starts(words)
     sums_K = np.add.reduceat(weights_N[sorted_N], starts_K) if len(starts_K) else weights_N
@@ -292,24 +296,28 @@ def _stream_chunks(
     chunk = _chunk(packing, chunk_tokens)
     buffers = [np.empty(min(chunk, len(stream_N)), np.uint64) for _ in packing.sizes]
     for start in range(0, max(1, len(stream_N)), chunk):
-        tokens_n = stream_N[max(0, start - history) : start + chunk]
-        if start < history:
-            tokens_n = np.concatenate([before_n[start:], tokens_n.astype(np.uint64)])
-            _check_ids(stream_N[start : start + chunk], packing.vocab_size)
-        words = tuple(buffer[: len(tokens_n) - history] for buffer in buffers)
-        _in_threads(partial(_fill, words, tokens_n, packing, eos_id, start >= history), len(words[0]), threads)
+        words = tuple(buffer[: len(stream_N) - start] for buffer in buffers)
+        in_threads(partial(_fill, words, stream_N, start, before_n, packing, eos_id), len(words[0]), threads)
         yield NgramCounts(*count_equal(words, packing.vocab_size, threads), packing.order, packing.vocab_size, eos_id)
 
 
-def _fill(words: Words, tokens_n: Ids, packing: Packing, eos_id: int, check: bool, part: slice) -> None:
-    """Make the records of a part of a chunk; tokens_n begins with the history of the chunk's first token."""
-    history = packing.order - 1
-    for here in _slices(part):
-        ids = tokens_n[here.start : here.stop + history]
-        if check:
-            _check_ids(ids, packing.vocab_size)
-        for word_n, made_n in zip(words, packing.records(ids.astype(np.uint64), eos_id), strict=True):
-            word_n[here] = made_n
+def _fill(
+    words: Words,
+    stream_N: Ids,
+    start: int,
+    before_n: NDArray[np.uint64],
+    packing: Packing,
+    eos_id: int,
+    part: slice,
+) -> None:
+    """Make the records of a part of the chunk that begins at place `start` of the stream."""
+    for here in slices(part):
+        first = start + here.start
+        ids_s = stream_N[max(0, first - len(before_n)) : start + here.stop]
+        check_ids(ids_s, packing.vocab_size)
+        tokens_s = np.concatenate([before_n[first:], ids_s.astype(np.uint64)])
+        for word_n, made_s in zip(words, packing.records(tokens_s, eos_id), strict=True):
+            word_n[here] = made_s
 
 
 def _count_padded(ids_BxT: Ids, lengths_B: Ids, packing: Packing, eos_id: int) -> NgramCounts:
@@ -321,6 +329,6 @@ def _count_padded(ids_BxT: Ids, lengths_B: Ids, packing: Packing, eos_id: int) -
     # 2 the records of real tokens, but for the first of each block
     place_T = np.arange(context)
     real_BxT = place_T < lengths_B[:, None]
-    _check_ids(ids_BxT[real_BxT], packing.vocab_size)
+    check_ids(ids_BxT[real_BxT], packing.vocab_size)
     words = tuple(word_BxT[real_BxT & (place_T > 0)] for word_BxT in packing.records(tokens, eos_id))
     return NgramCounts(*count_equal(words, packing.vocab_size, 1), packing.order, packing.vocab_size, eos_id)

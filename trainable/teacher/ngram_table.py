@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
-from trainable.teacher.table import ALIGNMENT, PREFIX_BYTES, _lower_bound, column_dtype, raw_bytes
+from trainable.teacher.table import ALIGNMENT, PREFIX_BYTES, column_dtype, lower_bound, raw_bytes
 
 Ids = NDArray[np.integer[Any]]
 Ints = NDArray[np.int64]
@@ -90,7 +90,7 @@ class NgramTable:
     base_V: NDArray[np.float32]  # after no history at all: a distribution
     order: int  # M
     vocab_size: int
-    eos_id: int  # where histories begin
+    eos_id: int  # begins a document: no history reaches across it, and its entries have empty rows
     smoothing: str
     tokenizer_fingerprint: str
     counted_tokens: int  # tokens predicted, repeats included
@@ -214,8 +214,8 @@ def find_rows(table: NgramTable, ids_BxT: Ids) -> Ints:
         row_MxBxT[i][start_BxT == end_BxT] = -1
         if i + 1 == len(table.levels):
             break
-        # 2 the history grows by the next token, which is an entry of its row; eos starts anew
-        grows_BxT = (row_MxBxT[i, :, :-1] >= 0) & (ids_BxT[:, 1:] != table.eos_id)
+        # 2 the history grows by the next token, an entry of its row; the entry eos has an empty row, and starts anew
+        grows_BxT = row_MxBxT[i, :, :-1] >= 0
         history_N, token_N = row_MxBxT[i, :, :-1][grows_BxT], ids_BxT[:, 1:][grows_BxT]
         row_MxBxT[i + 1, :, 1:][grows_BxT] = _entries(level, history_N, token_N)
     return row_MxBxT
@@ -279,8 +279,9 @@ def _masses(
     if not len(rows_C):
         return np.zeros(0), np.zeros(0), np.zeros(0)
     first_C = np.cumsum(length_C) - length_C
-    kept_Z = _discounted(level, discounts)[codes_Z]
-    total_C = np.add.reduceat(level.count_L.astype(np.float64)[codes_Z], first_C)
+    at_Z = codes_Z.astype(np.intp)  # once for both
+    kept_Z = _discounted(level, discounts)[at_Z]
+    total_C = np.add.reduceat(level.count_L.astype(np.float64)[at_Z], first_C)
     if level.pruned_R is not None:
         total_C += level.pruned_R[rows_C]
     return total_C, np.add.reduceat(kept_Z, first_C), kept_Z
@@ -295,7 +296,7 @@ def _discounted(level: Level, discounts: Discounts) -> Floats:
 def _entries(level: Level, rows_N: Ints, tokens_N: Ids) -> Ints:
     """Where each token stands in its row; -1: nowhere. A binary search in all rows at once."""
     low_N, end_N = level.spans(rows_N)
-    at_N = _lower_bound(level.columns, low_N, end_N, tokens_N)
+    at_N = lower_bound(level.columns, low_N, end_N, tokens_N)
     inside = np.flatnonzero(at_N < end_N)
     found = inside[level.columns[at_N[inside]] == tokens_N[inside]]
     entry_N = np.full(len(at_N), -1, np.int64)

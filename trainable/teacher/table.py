@@ -133,7 +133,7 @@ def probabilities(table: BigramTable, prev_N: Ids, next_N: Ids) -> NDArray[np.fl
     check_ids(table, next_N)
     # 1 where in its row each token stands, or would
     low_N, end_N = table.indptr[prev_N], table.indptr[prev_N.astype(np.int64) + 1]
-    at_N = _lower_bound(table.indices, low_N, end_N, next_N)
+    at_N = lower_bound(table.indices, low_N, end_N, next_N)
     # 2 the share of the shared vector, and the sparse value where there is one
     p_N = table.backoff_V[prev_N].astype(np.float64) * table.base_V[next_N]
     inside = np.flatnonzero(at_N < end_N)
@@ -175,9 +175,7 @@ def cut_rows(
     return indptr_C1, columns_Z, values_Z
 
 
-def _lower_bound(
-    sorted_K: Ids, low_N: NDArray[np.int64], high_N: NDArray[np.int64], wanted_N: Ids
-) -> NDArray[np.int64]:
+def lower_bound(sorted_K: Ids, low_N: NDArray[np.int64], high_N: NDArray[np.int64], wanted_N: Ids) -> NDArray[np.int64]:
     """For each i, the first place in sorted_K[low_N[i]:high_N[i]] that is not below wanted_N[i]."""
     low_N, high_N = low_N.copy(), high_N.copy()
     open_n = np.flatnonzero(low_N < high_N)

@@ -1,0 +1,60 @@
+"""A sweep over teachers of several kinds, a class outside of the project among them, is killed and gone on with."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from live_sweep import SEARCH, LiveSweep, finish, states, wait_until_gone
+from paths import child_environment
+
+from analysis.results import load
+from trainable import names
+
+pytestmark = pytest.mark.timeout(900)
+
+OWN = '''
+import numpy as np
+import torch
+
+from trainable.teacher.host_rows import HostRows
+from trainable.teacher.kinds.uniform import UniformTeacher
+from trainable.teacher.teacher import StepRows
+
+
+class Repeat(UniformTeacher):
+    """Half a chance that the token comes once more, half for all tokens alike."""
+
+    def rows(self, context, blocks, dtype):
+        ids_R, row = np.unique(context, return_inverse=True)
+        half_R = np.full(len(ids_R), 0.5, np.float32)
+        sparse = HostRows(np.arange(len(ids_R) + 1), ids_R.astype(np.int32), half_R, len(self.base_V), dtype)
+        return StepRows(
+            sparse=sparse, row=torch.tensor(row.reshape(context.shape)), backoff_R=torch.tensor(half_R).to(dtype)
+        )
+'''
+TEACHERS = ("uniform", "bigram", "trigram", "my_teachers:Repeat")
+WORDS = ("--smoke-test", "--train-rows", "400", "--eval-rows", "50", "--teachers", *TEACHERS)
+
+
+def test_a_killed_sweep_over_teachers_is_resumed_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "my_teachers.py").write_text(OWN, encoding="utf-8")
+    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), child_environment()["PYTHONPATH"]])}
+    with LiveSweep(SEARCH, tmp_path, *WORDS, environment=environment) as sweep:
+        sweep.wait_for(lambda: list(sweep.results.glob("*/*/trials/trigram-*/metrics.jsonl")), "a trigram taught")
+        processes = sweep.processes()
+        sweep.kill(signal.SIGKILL)
+        sweep.driver.wait()
+        wait_until_gone(processes)
+    assert names.RUNNING in states(sweep.run).values()
+
+    again = finish(SEARCH, tmp_path, "--resume", str(sweep.run), environment=environment)
+    assert again.driver.returncode == 0, again.printed
+    trials = load(sweep.run).trials
+    claims = trials[trials["corpus.eval_half"] == "reporting"]
+    assert set(claims["arm"]) == {"control", "uniform", "bigram", "trigram", "Repeat"}
+    assert set(claims["state"]) == {names.FINISHED}
+    assert set(claims[claims["arm"] == "trigram"]["teacher.order"]) == {3}
+    assert set(claims[claims["arm"] == "Repeat"]["teacher.kind"]) == {"my_teachers:Repeat"}
+    assert claims.groupby("arm")[names.EVAL_LOSS].mean().nunique() == 5, "each taught something of its own"
+    assert "modified_kneser_ney of order 3" in (sweep.run / names.SUMMARY_FILE).read_text()
