@@ -34,6 +34,7 @@ KIND: Final = "teacher.kind"
 OUTPUT_BIAS: Final = "model.output_bias"
 EVAL_HALF: Final = "corpus.eval_half"
 SMOOTHING: Final = "teacher.smoothing"
+ORDER: Final = "teacher.order"
 # The tables of runs that others published, kept as text (analysis.published_runs).
 TRIALS_CSV: Final = "trials.csv"
 CURVES_CSV: Final = "curves.csv"

@@ -287,8 +287,8 @@ def _teacher_facts(config: TrialConfig, table: Table | None, held_out: TokenBloc
     """The facts about a run's teacher: its table, if it has one, and its own loss on the validation blocks."""
     if table is None:
         facts = {"rows": "none", "smoothing": config.teacher.kind, "bigrams": 0, "counted_tokens": 0}
-        return facts | {"checksum": "", "eval_loss": None}
-    return table.facts | {"eval_loss": teacher_loss(table, held_out)}
+        return facts | {"checksum": "", "eval_loss": None, "kind": config.teacher.kind}
+    return table.facts | {"eval_loss": teacher_loss(table, held_out), "kind": config.teacher.kind}
 
 
 def _blocks_line(name: str, blocks: TokenBlocks) -> str:
@@ -305,10 +305,12 @@ def _teacher_line(facts: Mapping[str, Any]) -> str:
     cut = ", ".join(f"{k}: {cut:.4f}" for k, cut in (facts.get("truncated_losses") or {}).items())
     shown = f"{infinite}{of_smoothed}" if loss is None else f"{loss:.4f}"
     known = TeacherFacts(**facts)
-    line = (
-        f"teacher {known.smoothing} on {known.rows} rows: {known.holds} of {known.counted_tokens:,} tokens; its own "
-        f"validation loss {shown}"
-    )
+    from_rows = f"on {known.rows} rows: {known.holds}"
     if known.making_seconds is None:
-        return line
-    return f"{line} (by tokens kept: {cut}); training and asking it took {known.making_seconds:,.0f} s"
+        return (
+            f"teacher {known.smoothing} {from_rows} of {known.counted_tokens:,} tokens; its own validation loss {shown}"
+        )
+    return (
+        f"teacher {known.smoothing}, trained {from_rows}; its own validation loss {shown} (by tokens kept {cut}); "
+        f"{known.train_seconds:,.0f} s of training, {known.answer_seconds:,.0f} s of asking it"
+    )

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.columns import ARM, SECONDS_TO_CONTROL, STEPS_TO_CONTROL
+from analysis.columns import ARM, KIND, LAYERS, SECONDS_SAVED, SECONDS_TO_CONTROL, STEPS_TO_CONTROL
 from analysis.results import Findings
 from analysis.sections.document import Table
 from analysis.tables.answer import (
@@ -24,7 +24,8 @@ from analysis.tables.answer import (
 from analysis.tables.arms import FOLD_COUNT, HIGH, LOSS_SD, LOW, PLANNED, N
 from analysis.tables.claims import CONTENT, CONTROL
 from analysis.tables.gate import Gate, gate_of
-from analysis.wording import DASH, number, out_of, signed
+from analysis.tables.making import making_of, net_seconds
+from analysis.wording import DASH, number, out_of, plural, signed
 from trainable import names
 
 NO_RIVAL: Final = "Whether the content of a teacher helps cannot be told: no content-free rival ran beside it."
@@ -78,6 +79,26 @@ def gate_words(gate: Gate, whose: str, who: str = "the student") -> str:
         f"{who} never passed {teacher} ({own}, against {gate.control_loss:.4f}): "
         "the run is too short to say whether anything lasts."
     )
+
+
+def making_lines(rows: pd.DataFrame, found: Findings) -> Iterator[str]:
+    """What a teacher that was trained itself cost, and what is left of the seconds that its arms save."""
+    kinds = dict.fromkeys(rows.loc[rows[CLASS] == CONTENT, KIND]) if len(rows) else ()
+    for kind in kinds:
+        making = making_of(kind, found.results, found.record)
+        if making is None:
+            continue
+        yield (
+            f"Teacher of kind {kind}: {making.train:,.1f} s of training and {making.answer:,.1f} s of asking it, "
+            f"before the first trial; shared by the {making.trials} trials that it taught, {making.shared:,.1f} s each."
+        )
+        for row in rows[(rows[KIND] == kind) & rows[SECONDS_SAVED].notna()].to_dict("records"):
+            alone, shared = net_seconds(row, making)
+            who = f"{plural(int(row[LAYERS]))}, {row[ARM]}"
+            yield (
+                f"{who}: {row[SECONDS_SAVED]:+,.1f} training seconds saved to the control's final loss; net of its "
+                f"teacher {alone:+,.1f} s for one run, {shared:+,.1f} s with that share."
+            )
 
 
 def answer_table(rows: pd.DataFrame, settings: Mapping[str, str]) -> Table:

@@ -14,6 +14,7 @@ from analysis.sections.answer_sections import (
     gate_lines,
     gate_words,
     half_interval,
+    making_lines,
     to_loss,
 )
 from analysis.sections.document import Section, Table
@@ -52,7 +53,7 @@ def arm_sections(found: Findings) -> list[Section]:
         setting(found, tuple(teacher_lines(found))),
         _verdict(found, compared, plans),
         _arms(found, compared, tuned),
-        _cost(found),
+        _cost(found, compared),
     ]
 
 
@@ -65,6 +66,13 @@ def teacher_lines(found: Findings) -> Iterator[str]:
         loss, estimate = table.eval_loss, table.kneser_ney_loss
         own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
         own += f", of the Kneser-Ney estimate of its counts {estimate:.4f}" if estimate is not None else ""
+        if table.making_seconds is not None:
+            by_kept = ", ".join(f"{k}: {cut:.4f}" for k, cut in (table.truncated_losses or {}).items())
+            yield (
+                f"Teacher {table.smoothing}, trained on {table.rows} rows: {table.holds}; own validation loss {own}, "
+                f"or where so many tokens are kept: {by_kept}."
+            )
+            continue
         counted = f"counted on {table.rows} rows" if table.rows != "none" else "counted on nothing"
         leak = " It has counted the validation rows too: a probe of that leak." if table.rows == "all" else ""
         yield f"Teacher {table.smoothing}, {counted}: {table.holds}; own validation loss {own}.{leak}"
@@ -181,7 +189,7 @@ def _of_rivals(row: Mapping[Any, Any]) -> tuple[str, ...]:
     )
 
 
-def _cost(found: Findings) -> Section:
+def _cost(found: Findings, compared: pd.DataFrame) -> Section:
     spent = ranking.cost(found.results.trials)
     rows = tuple(
         (
@@ -194,5 +202,5 @@ def _cost(found: Findings) -> Section:
         for role, row in spent.iterrows()
     )
     table = Table(("role", "trials", "trial-steps", "training s", "evaluation s"), rows)
-    lines = (wall_clock(found.record.wall_seconds), peak_memory(found))
+    lines = (wall_clock(found.record.wall_seconds), peak_memory(found), *making_lines(compared, found))
     return Section("Cost", lines, (table, *step_time_table(found.results)))

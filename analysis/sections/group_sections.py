@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.columns import ARM, LAYERS, REASON, STATE, TRIAL
 from analysis.results import Findings
-from analysis.sections.answer_sections import NO_RIVAL, NOTES, answer_line, answer_table, gate_lines
+from analysis.sections.answer_sections import NO_RIVAL, NOTES, answer_line, answer_table, gate_lines, making_lines
 from analysis.sections.arm_sections import teacher_lines
 from analysis.sections.document import Section, Table
 from analysis.sections.run_sections import DEMONSTRATION, leak_status, peak_memory, setting, step_time_table, wall_clock
@@ -41,7 +41,7 @@ def group_sections(found: Findings) -> list[Section]:
         *_arms(found, compared, best),
         _best_settings(found, best),
         _stopped(found),
-        _cost(found),
+        _cost(found, compared),
         _diagnostics(found),
     ]
 
@@ -146,8 +146,8 @@ def _stopped(found: Findings) -> Section:
     return Section("Stopped by ASHA", tuple(lines), tables)
 
 
-def _cost(found: Findings) -> Section:
-    lines = (wall_clock(found.record.wall_seconds), peak_memory(found))
+def _cost(found: Findings, compared: pd.DataFrame) -> Section:
+    lines = (wall_clock(found.record.wall_seconds), peak_memory(found), *making_lines(compared, found))
     return Section("Cost", lines, (cost_table(found.results.trials), *step_time_table(found.results, by_arm=True)))
 
 

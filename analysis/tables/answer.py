@@ -13,13 +13,14 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.columns import ARM, FOLD, SEED, SMOOTHING, TEACHER_ROWS, TRIAL
+from analysis.columns import ARM, FOLD, KIND, ORDER, SEED, SMOOTHING, TEACHER_ROWS, TRIAL
 from analysis.tables.claims import CONTENT, RIVAL, arm_classes
 from analysis.tables.folds import unit_values
 from analysis.tables.pairing import DIFFERENCE, beside_arm, reach
 from analysis.tables.statistics import DECIMALS, TTest, nadeau_bengio, one_sided, upper_bound
 from trainable import names
 
+OF_TEACHER: Final = (KIND, ORDER, SMOOTHING, TEACHER_ROWS)  # columns that tell an arm's table from others
 UNIT: Final = [SEED, FOLD]  # what a guided trial and its control share
 ALPHA: Final = 0.05  # of every one-sided test
 LEAKING_ROWS: Final = "all"  # value of teacher.rows: the validation rows are counted too
@@ -48,7 +49,7 @@ def answer_of(arm: pd.DataFrame, group: pd.DataFrame, curves: Mapping[str, pd.Da
     own_class = str(classes[arm.index[0]])
     gain = nadeau_bengio(*unit_values(arm, names.GAIN))
     row: dict[str, Any] = {CLASS: own_class, GAIN_P: _p(gain), GAIN_UPPER: upper_bound(gain)}
-    row |= {name: str(arm[name].iloc[0]) if name in arm else "" for name in (SMOOTHING, TEACHER_ROWS)}
+    row |= {name: str(arm[name].iloc[0]) if name in arm else "" for name in OF_TEACHER}
     row |= {IS_LEAK: own_class == CONTENT and row[TEACHER_ROWS] == LEAKING_ROWS}
     rivals = group[classes == RIVAL] if own_class == CONTENT else group.iloc[:0]
     name = str(arm[ARM].iloc[0])

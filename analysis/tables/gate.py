@@ -4,13 +4,19 @@ Only a student that has passed its teacher can say whether what the teacher gave
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from analysis.columns import ARM, EVAL_HALF, FOLDS, SMOOTHING, STATE, TEACHER_ROWS, TRIAL
+from analysis.columns import ARM, EVAL_HALF, FOLDS, KIND, ORDER, SMOOTHING, STATE, TEACHER_ROWS, TRIAL
 from analysis.results import Results
 from analysis.tables.claims import REPORTING
 from trainable import names
 from trainable.record.run_record import RunRecord, TableFacts, TeacherFacts
+
+SMOOTHED: Final = (
+    None,
+    "bigram",
+    "ngram",
+)  # kinds of teacher whose tables are called by their smoothing; None: unknown
 
 
 class Gate(NamedTuple):
@@ -58,11 +64,19 @@ def gate_of(row: Mapping[Any, Any], record: RunRecord) -> Gate | None:
 
 
 def _own_tables(row: Mapping[Any, Any], record: RunRecord) -> list[TeacherFacts]:
-    """The tables of an arm's teacher, told by their smoothing, their rows, and the half that they were measured on."""
-    own = (row[SMOOTHING], row[TEACHER_ROWS])
+    """The tables of an arm's teacher, told by its settings, and by the half that they were measured on."""
     if not record.tables:  # the oldest records
-        return [record.teacher] if record.teacher and (record.teacher.smoothing, record.teacher.rows) == own else []
-    return [one for one in tables_that_report(record) if (one.smoothing, one.rows) == own]
+        return [record.teacher] if record.teacher and _is_of(record.teacher, row) else []
+    return [one for one in tables_that_report(record) if _is_of(one, row)]
+
+
+def _is_of(table: TeacherFacts, row: Mapping[Any, Any]) -> bool:
+    """Whether a table is what the settings of an arm's teacher make; older records do not tell its kind."""
+    if table.rows != row[TEACHER_ROWS] or table.kind not in (None, row.get(KIND)):
+        return False
+    if table.ngrams and str(row.get(ORDER, "")) not in ("", str(len(table.ngrams) + 1)):
+        return False
+    return table.smoothing == row[SMOOTHING] or table.kind not in SMOOTHED
 
 
 def tables_that_report(record: RunRecord) -> list[TableFacts]:

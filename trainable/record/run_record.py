@@ -68,6 +68,7 @@ class TeacherFacts:
     eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite, or no table
     kneser_ney_loss: float | None = None  # where that is infinite: of the Kneser-Ney estimate of the same counts
     ngrams: tuple[int, ...] = ()  # of an n-gram table: distinct n-grams of order 2, 3 and so on
+    kind: str | None = None  # setting teacher.kind that it is of; older records lack it
     # of a model's answers, which other tables lack
     positions: int | None = None  # of training text that it was asked about
     top_k: int | None = None  # likeliest tokens kept at each
@@ -248,7 +249,7 @@ class RunRecord:
         tree = {"schema": SCHEMA, **asdict(self)}
         tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows", "split")
         tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
-        young = ("tokenizer", "kneser_ney_loss", "eval_half", *_OF_A_MODEL)
+        young = ("tokenizer", "kneser_ney_loss", "eval_half", "kind", *_OF_A_MODEL)
         tree["tables"] = {key: _without_none(table, *young) for key, table in tree["tables"].items()}
         tree["teacher"] = tree["teacher"] and _without_none(tree["teacher"], *young)
         return _without_none(tree, "ended", "wall_seconds", "model", "places", "registered")

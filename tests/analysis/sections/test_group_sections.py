@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from synthetic_groups import (
     CHANGES,
     OFFSETS,
@@ -241,3 +242,65 @@ def own_table(loss: float) -> TableFacts:
         **{"rows": "student", "smoothing": "mle", "bigrams": 9, "counted_tokens": 9, "checksum": "0"},
         **{"eval_loss": None, "kneser_ney_loss": loss, "blocks": "b"},
     )
+
+
+MODEL = {**CHANGES, "model": {"teacher.kind": "model"}}
+ANSWERS: dict[str, Any] = {
+    **{
+        "rows": "student",
+        "smoothing": "model of 1 layer, width 64",
+        "bigrams": 0,
+        "counted_tokens": 9,
+        "kind": "model",
+    },
+    **{"checksum": "3" * 16, "blocks": "reporting", "eval_half": "reporting", "eval_loss": 5.2},
+    **{"positions": 1000, "top_k": 16, "truncated_losses": {"8": 5.6, "16": 5.4}},
+    **{"train_seconds": 30.0, "answer_seconds": 12.0},
+}
+
+
+def end_with_model(arm: str, depth: int, seed: int) -> float:
+    return final_loss("bigram" if arm == "model" else arm, depth, seed) - (0.05 if arm == "model" else 0.0)
+
+
+def model_run(run: Path, **facts: Any) -> Path:
+    """A run with an arm that a trained model taught."""
+    halves = {half: ANSWERS | facts | {"blocks": half, "eval_half": half} for half in ("choosing", "reporting")}
+    others = {key: table | {"kind": key.split()[0]} for key, table in tables().items()}
+    with_model = others | {f"model {half}": table for half, table in halves.items()}
+    return groups_run(run, end_with_model, arms=MODEL, tables=with_model)
+
+
+def test_the_cost_of_a_trained_teacher_is_taken_off_the_seconds_that_it_saves(tmp_path: Path) -> None:
+    """All of it for one run; of a sweep's trials, six of the search and three on fresh seeds, a ninth each."""
+    run = model_run(tmp_path / "run")
+    told, saved = report(run)["Cost"].lines[2:]
+    assert told == (
+        "Teacher of kind model: 30.0 s of training and 12.0 s of asking it, before the first trial; shared by the 9 "
+        "trials that it taught, 4.7 s each."
+    )
+    pattern = r"1 layer, model: (\S+) training seconds saved .*; net of its teacher (\S+) s for one run, (\S+) s with"
+    match = re.match(pattern, saved)
+    assert match is not None
+    gross, alone, shared = map(float, match.groups())
+    assert alone == pytest.approx(gross - 42, abs=0.06)
+    assert shared == pytest.approx(gross - 42 / 9, abs=0.06)
+
+
+def test_a_run_without_a_trained_teacher_tells_no_such_cost(tmp_path: Path) -> None:
+    assert len(report(groups_run(tmp_path / "run"))["Cost"].lines) == 2
+
+
+def test_a_trained_teacher_is_told_with_what_truncation_costs(tmp_path: Path) -> None:
+    lines = report(model_run(tmp_path / "run"))["Setting"].lines
+    assert (
+        "Teacher model of 1 layer, width 64, trained on student rows: the 16 likeliest tokens at 1,000 positions; own "
+        "validation loss 5.2000 nats per token, or where so many tokens are kept: 8: 5.6000, 16: 5.4000."
+    ) in lines
+
+
+def test_the_gate_of_each_arm_is_its_own_teachers(tmp_path: Path) -> None:
+    """Told by the kind: the smoothing that is set is the same in both arms."""
+    lines = "\n".join(verdict(model_run(tmp_path / "run")))
+    assert "the student passed the teacher of bigram: the control ended at 5.39" in lines
+    assert "the student never passed the teacher of model (5.2000, against 5.39" in lines

@@ -1,0 +1,51 @@
+"""What it cost to make a teacher that was trained itself, and what an arm saves net of that.
+
+Counting bigrams takes seconds and is left out of an arm's times, as it always was; training and asking a model is not.
+Whoever trains one student pays all of it; in a sweep every trial that it taught bears a share.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from analysis.columns import KIND, SCHEDULE, SECONDS_SAVED
+from analysis.results import Results
+from analysis.tables.claims import NO_TEACHER
+from analysis.tables.gate import tables_that_report
+from trainable.record.run_record import RunRecord
+
+
+class Making(NamedTuple):
+    """Seconds of making the teachers of one kind; over folds, one a fold."""
+
+    train: float  # of one teacher, mean
+    answer: float  # likewise
+    trials: int  # that they taught
+    teachers: int
+
+    @property
+    def whole(self) -> float:
+        """For one run alone."""
+        return self.train + self.answer
+
+    @property
+    def shared(self) -> float:
+        """For each trial that they taught."""
+        return self.whole * self.teachers / max(1, self.trials)
+
+
+def making_of(kind: str, results: Results, record: RunRecord) -> Making | None:
+    """The cost of a kind of teacher; None where nothing was trained, or run.json does not say."""
+    own = {one.checksum: one for one in tables_that_report(record) if one.kind == kind}.values()
+    known = [(one.train_seconds, one.answer_seconds) for one in own]
+    seconds = [(train, answer) for train, answer in known if train is not None and answer is not None]
+    if not seconds or KIND not in results.trials:
+        return None
+    taught = (results.trials[KIND] == kind) & (results.trials[SCHEDULE] != NO_TEACHER)
+    train, answer = (sum(part) / len(seconds) for part in zip(*seconds, strict=True))
+    return Making(train, answer, int(taught.sum()), len(seconds))
+
+
+def net_seconds(row: Mapping[Any, Any], making: Making) -> tuple[float, float]:
+    """Seconds that an arm saves to the control's final loss: net of the whole cost, and of one trial's share."""
+    saved = float(row[SECONDS_SAVED])
+    return saved - making.whole, saved - making.shared
