@@ -166,6 +166,11 @@ def flatten(config: TrialConfig) -> dict[str, Any]:
     return names.dotted(to_dict(config))
 
 
+def defaults(group: str) -> dict[str, Any]:
+    """{"teacher.schedule": "none", ...}: the defaults of a group of settings, those of the groups in it included."""
+    return {key: value for key, value in flatten(DEFAULT).items() if key.startswith(f"{group}.")}
+
+
 def from_text(key: str, text: str) -> Any:
     """The value that a user wrote for a dotted key, of the type of that key where it can be read as one.
 

@@ -13,6 +13,7 @@ from trainable.config import (
     TeacherConfig,
     TeacherModelConfig,
     TrialConfig,
+    defaults,
     flatten,
     from_dict,
     from_text,
@@ -211,6 +212,11 @@ def test_a_group_within_a_group_has_dotted_keys_of_its_own() -> None:
 def test_a_teachers_model_out_of_range_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         override(TrialConfig(), changes)
+
+
+def test_defaults_of_a_group_undo_all_changes_to_it() -> None:
+    changed = override(TrialConfig(), {"teacher.kind": "uniform", "teacher.model.hidden": 96, "seed": 1})
+    assert override(changed, defaults("teacher")) == TrialConfig(seed=1)
 
 
 def test_what_a_teachers_model_is_decides_the_table_of_that_kind_alone() -> None:

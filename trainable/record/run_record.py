@@ -250,9 +250,15 @@ class RunRecord:
         tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows", "split")
         tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
         young = ("tokenizer", "kneser_ney_loss", "eval_half", "kind", *_OF_A_MODEL)
-        tree["tables"] = {key: _without_none(table, *young) for key, table in tree["tables"].items()}
-        tree["teacher"] = tree["teacher"] and _without_none(tree["teacher"], *young)
+        tree["tables"] = {key: _told(table, *young) for key, table in tree["tables"].items()}
+        tree["teacher"] = tree["teacher"] and _told(tree["teacher"], *young)
         return _without_none(tree, "ended", "wall_seconds", "model", "places", "registered")
+
+
+def _told(table: dict[str, Any], *young: str) -> dict[str, Any]:
+    """What is written of a table: n-grams too, where there are longer ones than pairs."""
+    told = _without_none(table, *young)
+    return told if told["ngrams"] else {key: value for key, value in told.items() if key != "ngrams"}
 
 
 _OF_A_MODEL: Final = ("positions", "top_k", "truncated_losses", "train_seconds", "answer_seconds")  # TeacherFacts

@@ -13,11 +13,11 @@ from sweeps.engine.specs.arms import RATE, SearchArm
 from sweeps.engine.specs.space import Point, levels, points
 from sweeps.engine.specs.trial_names import group_trial_name
 from trainable import names
-from trainable.config import TeacherConfig, TrialConfig, flatten, override
+from trainable.config import TrialConfig, defaults, flatten, override
 from trainable.plan import TrialPlan
 
 CHOOSING, REPORTING = "choosing", "reporting"
-_NO_TEACHER = {f"teacher.{key}": value for key, value in vars(TeacherConfig()).items()}
+_NO_TEACHER = defaults("teacher")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from typing import Any
 
 from sweeps.engine.specs.trial_names import NO_TEACHER, keys_of_unit, trial_name
 from trainable import names
-from trainable.config import TeacherConfig, TrialConfig, override
+from trainable.config import TrialConfig, defaults, override
 from trainable.plan import TrialPlan
 
 
 def control_plan(unit: TrialConfig, unit_keys: Sequence[str] | None = None) -> TrialPlan:
     """The control of a unit. `unit_keys` are what its name tells (default: depth, fold, seed)."""
-    config = override(unit, {f"teacher.{key}": value for key, value in vars(TeacherConfig()).items()})
+    config = override(unit, defaults("teacher"))
     name = trial_name(NO_TEACHER, config, keys_of_unit(config) if unit_keys is None else unit_keys)
     return TrialPlan(name=name, role=names.CONTROL, control=name, config=config, arm=NO_TEACHER)
 
