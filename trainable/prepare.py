@@ -16,9 +16,10 @@ from trainable.config import CorpusConfig, TeacherConfig, TokensConfig, TrialCon
 from trainable.errors import InputError
 from trainable.plan import data_key, placed, table_key, teacher_run
 from trainable.record.cache import cache_folder
-from trainable.record.files import fingerprint
+from trainable.record.files import fingerprint, user_path
 from trainable.record.run_record import TeacherFacts
 from trainable.small_teacher import SmallTeacher
+from trainable.student.given_model import require_model_folder
 from trainable.student.train import RunData
 from trainable.teacher.build import Counter, teacher_loss, teacher_table
 from trainable.teacher.teacher import Table
@@ -125,6 +126,10 @@ class Preparation:
 
     def run(self, config: TrialConfig) -> tuple[RunData, dict[str, Any]]:
         """The data and facts of one run, as `prepare_run` gives them."""
+        # 0 what is wrong without a look at the text
+        if config.teacher.kind == "model" and config.teacher.model.folder:
+            require_model_folder(user_path(config.teacher.model.folder))
+
         # 1 the text: a corpus, which of its rows are used for what, a tokenizer
         text = self._text(config)
         corpus, split, tokenizer = text.corpus, text.split, text.tokenizer

@@ -78,7 +78,8 @@ class SmallTeacher:
         """Keys of record.run_record.TeacherFacts: its losses on validation blocks, and the seconds that it cost."""
         folder = self._cache / "teacher_losses" / fingerprint([*self._asked, held_out.fingerprint])
         losses = built_once(folder, lambda into: {"losses": self._losses(held_out)})["losses"]
-        self.__dict__.pop("_model", None)  # it is asked no more: its memory is for the trials
+        if self.__dict__.pop("_model", None) is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()  # it is asked no more: its memory is for the trials
         return {
             "eval_loss": losses["own"],
             "truncated_losses": {k: loss for k, loss in losses.items() if k != "own"},
@@ -237,10 +238,10 @@ class SmallTeacher:
                 log_p_NxV, target_N = log_p_NxV[counted_N], target_N[counted_N]
                 own_N = log_p_NxV.gather(1, target_N.unsqueeze(1)).squeeze(1).double()
                 total[0] -= float(own_N.sum())
+                likeliest = log_p_NxV.topk(max(truncations, default=0), dim=1)
                 for place, k in enumerate(truncations, 1):
-                    likeliest = log_p_NxV.topk(k, dim=1)
-                    left_N = (1 - likeliest.values.double().exp().sum(1)).clamp(min=LEAST_RESIDUAL)
-                    is_kept_N = (likeliest.indices == target_N.unsqueeze(1)).any(1)
+                    left_N = (1 - likeliest.values[:, :k].double().exp().sum(1)).clamp(min=LEAST_RESIDUAL)
+                    is_kept_N = (likeliest.indices[:, :k] == target_N.unsqueeze(1)).any(1)
                     p_N = own_N.exp() * is_kept_N + left_N * unigram_V[target_N]
                     total[place] -= float(p_N.log().sum())
                 advance(len(counted_N) // (blocks.ids_BxT.shape[1] - 1))

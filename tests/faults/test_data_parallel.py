@@ -48,6 +48,7 @@ TRIGRAM = {
     "teacher.smoothing": "modified_kneser_ney",
     "model.output_bias": "unigram",
 }
+MODEL = {"teacher.kind": "model", "teacher.model.hidden": 16, "teacher.model.steps": 20}
 
 
 class Stopped(Exception):
@@ -55,16 +56,18 @@ class Stopped(Exception):
 
 
 class TwoWorkers:
-    """Runs of two workers on data that are in the object store: blocks, a bigram table, and a trigram table."""
+    """Runs of two workers on data that are in the object store: blocks, two tables, and the answers of a model."""
 
     def __init__(self, config: TrialConfig, folder: Path):
         bigrams = prepare_run(config, folder / "cache")[0]
         trigrams = prepare_run(override(config, TRIGRAM), folder / "cache")[0]
-        assert bigrams.table is not None and trigrams.table is not None
+        answers = prepare_run(override(config, MODEL), folder / "cache")[0]
+        assert bigrams.table is not None and trigrams.table is not None and answers.table is not None
         blocks = {data_key(config): (bigrams.train, bigrams.eval)}
         tables = {table_key(config): bigrams.table, table_key(override(config, TRIGRAM)): trigrams.table}
+        tables |= {table_key(override(config, MODEL)): answers.table}
         self.config, self.folder = config, folder
-        self.run_of = {"bigram": bigrams, "ngram": trigrams, "ramp": bigrams}
+        self.run_of = {"bigram": bigrams, "ngram": trigrams, "ramp": bigrams, "model": answers}
         self._shared, self._sums = [ray.put((blocks, tables))], checksums(blocks, tables)
 
     def reports(
@@ -110,7 +113,8 @@ def losses(reports: list[Report]) -> dict[int, float]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}, {"model.output_bias": "unigram"}, TRIGRAM]
+    "changes",
+    [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}, {"model.output_bias": "unigram"}, TRIGRAM, MODEL],
 )
 def test_two_workers_train_what_one_trains(two: TwoWorkers, changes: dict[str, Any]) -> None:
     alone: list[Report] = []

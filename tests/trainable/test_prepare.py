@@ -245,6 +245,7 @@ def test_a_ramp_has_no_table_and_counts_nothing(tmp_path: Path, monkeypatch: pyt
     assert prepared.tables == {}
     assert said[-1] == "teacher ramp: no table, so no loss of its own"
     facts = {"rows": "none", "smoothing": "ramp", "bigrams": 0, "counted_tokens": 0, "checksum": "", "eval_loss": None}
+    facts |= {"kind": "ramp"}
     assert prepared.facts["teacher"] == facts
     listed = prepared.facts["tables"][table_key(config)]
     assert {key: listed[key] for key in facts} == facts

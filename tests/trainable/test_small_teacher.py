@@ -377,3 +377,10 @@ def test_a_model_that_does_not_fit_is_refused(
     spoil(trained[1])
     with pytest.raises(InputError, match=message):
         prepare_run(trained[0], prepared[1])
+
+
+def test_a_folder_that_is_not_there_is_refused_before_any_text_is_read(tmp_path: Path) -> None:
+    config = small_config(tmp_path, SMALL | {"teacher.model.folder": str(tmp_path / "absent")})
+    Path(config.corpus.source).unlink()
+    with pytest.raises(InputError, match=r"teacher\.model\.folder is .*absent, which has no config\.json"):
+        prepare_run(config, tmp_path / "cache")

@@ -21,12 +21,17 @@ _READ: Final = ("config.json", TOKENIZER_FILE, "*.safetensors", "*.bin")
 _SHAPING: Final = ("model", "normalizer", "pre_tokenizer")  # of a tokenizer.json: what decides the tokens of a text
 
 
-def folder_fingerprint(folder: Path) -> str:
-    """Fingerprint of the files that decide what the model of a folder answers."""
+def require_model_folder(folder: Path) -> None:
+    """Raise InputError unless the folder can be that of a model; little is read."""
     require(
         (folder / "config.json").is_file(),
         f"teacher.model.folder is {folder}, which has no config.json: give a folder that save_pretrained wrote.",
     )
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Fingerprint of the files that decide what the model of a folder answers."""
+    require_model_folder(folder)
     files = sorted({path for pattern in _READ for path in folder.glob(pattern)})
     return fingerprint({path.name: sha256_of_file(path) for path in files})
 

@@ -74,7 +74,8 @@ def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, paramet
         schedule = describe({**flatten(config)})
         taught = "Nothing taught it; its loss was multiplied by 1 - w"
         if config.teacher.has_table:
-            taught = f"A {config.teacher.kind} table taught it, with weight w in the loss"
+            who = "small trained model" if config.teacher.kind == "model" else f"{config.teacher.kind} table"
+            taught = f"A {who} taught it, with weight w in the loss"
         yield f"{taught}, where w falls from 1 to a floor: {schedule}."
     yield _rank(run, trial)
 
