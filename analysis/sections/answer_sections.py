@@ -39,7 +39,7 @@ NOTES: Final = (
     "interval.",
     "To a loss: steps and training seconds until the arm had the other's final loss in the same unit (straight line "
     "between evaluations); means, given only where every unit got there. The time to make a teacher's table is not in "
-    "them.",
+    "them; what a trained teacher cost stands under Cost.",
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 from trainable.errors import InputError, first_line, require
 from trainable.record.files import fingerprint, sha256_of_file
@@ -39,6 +40,7 @@ def folder_fingerprint(folder: Path) -> str:
 def given_model(folder: Path, tokenizer: TextTokenizer, context: int) -> torch.nn.Module:
     """The model of a folder, in float32. Raises InputError where it cannot be loaded, or does not fit the tokens."""
     _require_same_tokens(folder, tokenizer)
+    logging.disable_progress_bar()
     try:
         model, loading = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True

@@ -28,15 +28,17 @@ class Prediction:
     slots: int
     plain: float  # seconds of an optimizer step, mean over all of the run
     guided: float | None  # None where no step is guided
+    trains_teacher: bool = False  # whether a small model is trained first, whose time is not known
 
     def line(self, left: bool = False) -> str:
         """The line of the plan; left: a part of the run is done already."""
         at_once = f"{self.slots} trials" if self.slots > 1 else "1 trial"
         guided = f", {_short(self.guided)} a guided one" if self.guided is not None else ""
         rest = " for what is left" if left else ""
+        without = "; training and asking the teacher's model is not in it" if self.trains_teacher else ""
         return (
             f"about {duration(self.seconds)}{rest} on this machine ({at_once} at a time; "
-            f"{_short(self.plain)} a plain step{guided})"
+            f"{_short(self.plain)} a plain step{guided}){without}"
         )
 
 
@@ -52,6 +54,7 @@ def predict(spec: Spec, rates: Rates, size: DataSize, done: float = 0.0) -> Pred
         slots=rates.slots,
         plain=_mean_step(loads, rates, guided=False) or 0.0,
         guided=_mean_step(loads, rates, guided=True),
+        trains_teacher=any(load.config.teacher.kind == "model" for load in loads),
     )
 
 

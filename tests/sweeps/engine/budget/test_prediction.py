@@ -119,3 +119,10 @@ def test_the_line_of_the_plan_says_the_time_the_slots_and_a_step() -> None:
 )
 def test_times_are_told_in_the_unit_of_their_size(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_teacher_that_is_trained_first_is_said_to_be_left_out() -> None:
+    for kind, told in (("model", True), ("bigram", False)):
+        spec = comparison(override(BASE, {"teacher.kind": kind}))
+        line = predict(spec, made_up_rates(spec), made_up_size(spec)).line()
+        assert ("training and asking the teacher's model is not in it" in line) == told
