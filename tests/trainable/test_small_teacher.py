@@ -87,6 +87,14 @@ def test_its_own_loss_is_that_of_evaluation(prepared: Prepared) -> None:
     assert facts["eval_loss"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_padding_counts_in_no_loss(tmp_path: Path) -> None:
+    config = small_config(tmp_path, SMALL | {"tokens.packing": "as_published"})
+    data, facts = prepare_run(config, tmp_path / "cache")
+    assert data.eval.lengths_B is not None and (data.eval.lengths_B < 32).any()
+    expected = evaluate(model_of(config, data, tmp_path / "cache"), data.eval, 8, PLAIN).loss
+    assert facts["teacher"]["eval_loss"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_what_truncation_costs_is_the_loss_of_the_truncated_distribution(prepared: Prepared) -> None:
     """Written out in full: the likeliest tokens as the model says, and for all tokens the rest times the unigram."""
     config, cache, data, facts = prepared
