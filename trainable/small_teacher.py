@@ -27,6 +27,7 @@ from trainable.errors import InputError
 from trainable.plan import teacher_run
 from trainable.record.cache import ROOM_HINT, Manifest, built_once
 from trainable.record.files import fingerprint, require_room, user_path
+from trainable.record.run_record import model_in_words
 from trainable.student.batches import count_targets, make_batch
 from trainable.student.checkpoint import load_checkpoint
 from trainable.student.given_model import folder_fingerprint, given_model
@@ -150,9 +151,7 @@ class SmallTeacher:
     @property
     def _name(self) -> str:
         """The model in words."""
-        given, layers = self._settings.folder, self._settings.layers
-        depth = f"{layers} layer{'s' if layers > 1 else ''}"
-        return f"model {Path(given).name}" if given else f"model of {depth}, width {self._settings.hidden}"
+        return model_in_words(self._settings.layers, self._settings.hidden, self._settings.folder)
 
     # --- its answers --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.columns import ARM, KIND, LAYERS, SECONDS_SAVED, SECONDS_TO_CONTROL, STEPS_TO_CONTROL
+from analysis.columns import ARM, LAYERS, SECONDS_SAVED, SECONDS_TO_CONTROL, STEPS_TO_CONTROL
 from analysis.results import Findings
 from analysis.sections.document import Table
 from analysis.tables.answer import (
@@ -83,18 +83,17 @@ def gate_words(gate: Gate, whose: str, who: str = "the student") -> str:
 
 def making_lines(rows: pd.DataFrame, found: Findings) -> Iterator[str]:
     """What a teacher that was trained itself cost, and what is left of the seconds that its arms save."""
-    kinds = dict.fromkeys(rows.loc[rows[CLASS] == CONTENT, KIND]) if len(rows) else ()
-    for kind in kinds:
-        making = making_of(kind, found.results, found.record)
+    for row in (rows[rows[CLASS] == CONTENT] if len(rows) else rows).to_dict("records"):
+        making = making_of(row, found.results, found.record)
         if making is None:
             continue
+        who = f"{plural(int(row[LAYERS]))}, {row[ARM]}"
         yield (
-            f"Teacher of kind {kind}: {making.train:,.1f} s of training and {making.answer:,.1f} s of asking it, "
+            f"{who}: its teacher took {making.train:,.1f} s of training and {making.answer:,.1f} s of answering, "
             f"before the first trial; shared by the {making.trials} trials that it taught, {making.shared:,.1f} s each."
         )
-        for row in rows[(rows[KIND] == kind) & rows[SECONDS_SAVED].notna()].to_dict("records"):
+        if pd.notna(row[SECONDS_SAVED]):
             alone, shared = net_seconds(row, making)
-            who = f"{plural(int(row[LAYERS]))}, {row[ARM]}"
             yield (
                 f"{who}: {row[SECONDS_SAVED]:+,.1f} training seconds saved to the control's final loss; net of its "
                 f"teacher {alone:+,.1f} s for one run, {shared:+,.1f} s with that share."

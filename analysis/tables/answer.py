@@ -13,14 +13,14 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.columns import ARM, FOLD, KIND, ORDER, SEED, SMOOTHING, TEACHER_ROWS, TRIAL
+from analysis.columns import ARM, FOLD, SEED, TEACHER_ROWS, TRIAL
 from analysis.tables.claims import CONTENT, RIVAL, arm_classes
 from analysis.tables.folds import unit_values
+from analysis.tables.gate import OF_TEACHER
 from analysis.tables.pairing import DIFFERENCE, beside_arm, reach
 from analysis.tables.statistics import DECIMALS, TTest, nadeau_bengio, one_sided, upper_bound
 from trainable import names
 
-OF_TEACHER: Final = (KIND, ORDER, SMOOTHING, TEACHER_ROWS)  # columns that tell an arm's table from others
 UNIT: Final = [SEED, FOLD]  # what a guided trial and its control share
 ALPHA: Final = 0.05  # of every one-sided test
 LEAKING_ROWS: Final = "all"  # value of teacher.rows: the validation rows are counted too

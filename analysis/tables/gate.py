@@ -6,17 +6,29 @@ Only a student that has passed its teacher can say whether what the teacher gave
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from analysis.columns import ARM, EVAL_HALF, FOLDS, KIND, ORDER, SMOOTHING, STATE, TEACHER_ROWS, TRIAL
+from analysis.columns import (
+    ARM,
+    EVAL_HALF,
+    FOLDS,
+    KIND,
+    ORDER,
+    SMOOTHING,
+    STATE,
+    TEACHER_FOLDER,
+    TEACHER_LAYERS,
+    TEACHER_ROWS,
+    TEACHER_WIDTH,
+    TRIAL,
+)
 from analysis.results import Results
 from analysis.tables.claims import REPORTING
 from trainable import names
-from trainable.record.run_record import RunRecord, TableFacts, TeacherFacts
+from trainable.record.run_record import RunRecord, TableFacts, TeacherFacts, model_in_words
 
-SMOOTHED: Final = (
-    None,
-    "bigram",
-    "ngram",
-)  # kinds of teacher whose tables are called by their smoothing; None: unknown
+SMOOTHED: Final = (None, "bigram", "ngram")  # kinds whose tables are called by their smoothing; None: unknown
+MODEL: Final = "model"
+# Columns of settings that tell an arm's table from others.
+OF_TEACHER: Final = (KIND, ORDER, SMOOTHING, TEACHER_ROWS, TEACHER_LAYERS, TEACHER_WIDTH, TEACHER_FOLDER)
 
 
 class Gate(NamedTuple):
@@ -53,7 +65,7 @@ def gate_of(row: Mapping[Any, Any], record: RunRecord) -> Gate | None:
 
     Over folds, the mean of the folds' tables.
     """
-    facts = _own_tables(row, record)
+    facts = own_tables(row, record)
     losses = [one.own_loss for one in facts]
     known = [loss for loss in losses if loss is not None]
     folds = names.dotted(record.base).get(FOLDS)
@@ -63,7 +75,7 @@ def gate_of(row: Mapping[Any, Any], record: RunRecord) -> Gate | None:
     return Gate(row[ARM], sum(known) / len(known), is_estimate, row[names.EVAL_LOSS] + row[names.GAIN])
 
 
-def _own_tables(row: Mapping[Any, Any], record: RunRecord) -> list[TeacherFacts]:
+def own_tables(row: Mapping[Any, Any], record: RunRecord) -> list[TeacherFacts]:
     """The tables of an arm's teacher, told by its settings, and by the half that they were measured on."""
     if not record.tables:  # the oldest records
         return [record.teacher] if record.teacher and _is_of(record.teacher, row) else []
@@ -76,6 +88,9 @@ def _is_of(table: TeacherFacts, row: Mapping[Any, Any]) -> bool:
         return False
     if table.ngrams and str(row.get(ORDER, "")) not in ("", str(len(table.ngrams) + 1)):
         return False
+    if table.kind == MODEL:
+        size = int(row[TEACHER_LAYERS]), int(row[TEACHER_WIDTH])
+        return table.smoothing == model_in_words(*size, str(row[TEACHER_FOLDER]))
     return table.smoothing == row[SMOOTHING] or table.kind not in SMOOTHED
 
 

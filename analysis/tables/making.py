@@ -7,15 +7,17 @@ Whoever trains one student pays all of it; in a sweep every trial that it taught
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from analysis.columns import KIND, SCHEDULE, SECONDS_SAVED
+import numpy as np
+
+from analysis.columns import SCHEDULE, SECONDS_SAVED
 from analysis.results import Results
 from analysis.tables.claims import NO_TEACHER
-from analysis.tables.gate import tables_that_report
+from analysis.tables.gate import OF_TEACHER, own_tables
 from trainable.record.run_record import RunRecord
 
 
 class Making(NamedTuple):
-    """Seconds of making the teachers of one kind; over folds, one a fold."""
+    """Seconds of making the teachers of one arm; over folds, one a fold."""
 
     train: float  # of one teacher, mean
     answer: float  # likewise
@@ -33,14 +35,17 @@ class Making(NamedTuple):
         return self.whole * self.teachers / max(1, self.trials)
 
 
-def making_of(kind: str, results: Results, record: RunRecord) -> Making | None:
-    """The cost of a kind of teacher; None where nothing was trained, or run.json does not say."""
-    own = {one.checksum: one for one in tables_that_report(record) if one.kind == kind}.values()
+def making_of(row: Mapping[Any, Any], results: Results, record: RunRecord) -> Making | None:
+    """The cost of an arm's teacher, from its row of `compare_arms`; None where nothing was trained, or run.json does
+    not say."""
+    own = {one.checksum: one for one in own_tables(row, record)}.values()
     known = [(one.train_seconds, one.answer_seconds) for one in own]
     seconds = [(train, answer) for train, answer in known if train is not None and answer is not None]
-    if not seconds or KIND not in results.trials:
+    if not seconds:
         return None
-    taught = (results.trials[KIND] == kind) & (results.trials[SCHEDULE] != NO_TEACHER)
+    trials = results.trials
+    alike = [trials[name].astype(str) == str(row[name]) for name in OF_TEACHER if name in trials]
+    taught = np.logical_and.reduce([*alike, trials[SCHEDULE] != NO_TEACHER])
     train, answer = (sum(part) / len(seconds) for part in zip(*seconds, strict=True))
     return Making(train, answer, int(taught.sum()), len(seconds))
 

@@ -15,10 +15,11 @@ from sweeps.content_long import LongOptions, content_long
 from sweeps.engine.cli import main
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.study import TeacherOptions
+from sweeps.small_teacher import SmallTeacherOptions, small_teacher
 from sweeps.teacher_order import OrderOptions, teacher_order
 from trainable import names
 
-SEARCHES = {"schedule_search", "content", "content_long", "teacher_order"}  # content_long goes on from content
+SEARCHES = {"schedule_search", "content", "content_long", "teacher_order", "small_teacher"}
 STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", *SEARCHES})
 
 
@@ -88,3 +89,18 @@ def test_the_study_of_orders_runs_to_its_verdict(cluster: str, tmp_path: Path, m
     assert set(claims["arm"]) == {"control", "unigram", "4-gram"}
     assert set(claims["state"]) == {names.FINISHED}
     assert "modified_kneser_ney of order 4" in (run / names.SUMMARY_FILE).read_text()
+
+
+def test_the_study_of_small_models_trains_them_and_runs_to_its_verdict(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
+    assert main(small_teacher, SmallTeacherOptions, "Study.", [*common, "--arms", "model 32", "model 64"]) == 0
+    run = tmp_path / "results" / "small_teacher" / "it"
+    claims = load(run).trials.query("`corpus.eval_half` == 'reporting'")
+    assert set(claims["arm"]) == {"control", "model 32", "model 64"}
+    assert set(claims["state"]) == {names.FINISHED}
+    summary = (run / names.SUMMARY_FILE).read_text()
+    assert "1 layer, model 32: its teacher took" in summary and "1 layer, model 64: its teacher took" in summary

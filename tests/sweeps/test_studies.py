@@ -22,8 +22,8 @@ from trainable.prepare import prepare_runs
 from trainable.record.files import sha256_of_file
 from trainable.text.sources import rows_parquet
 
-# arms tuned alike, or from what an earlier run has found: test_content.py, test_teacher_order.py
-PROTOCOL = {"content", "content_long", "teacher_order"}
+# arms tuned alike, or from what an earlier run has found; each has a test file of its own
+PROTOCOL = {"content", "content_long", "teacher_order", "small_teacher"}
 STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", "schedule_search"} - PROTOCOL)
 # What the studies have that repeat the published ones: trials at laptop scale, arms without the control, depths.
 REPEATED: dict[str, tuple[int, int, set[int]]] = {

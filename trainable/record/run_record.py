@@ -264,6 +264,11 @@ def _told(table: dict[str, Any], *young: str) -> dict[str, Any]:
 _OF_A_MODEL: Final = ("positions", "top_k", "truncated_losses", "train_seconds", "answer_seconds")  # TeacherFacts
 
 
+def model_in_words(layers: int, hidden: int, folder: str) -> str:
+    """What tables call a model that teaches: by its size, or by its folder where it was given."""
+    return f"model {Path(folder).name}" if folder else f"model of {layers} layer{'s' * (layers > 1)}, width {hidden}"
+
+
 def own_name(text: str, folder: Path) -> str:
     """What a record calls a file: its path from `folder` if it lies below, else its own name; other texts as they are.
 

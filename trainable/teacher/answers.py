@@ -211,7 +211,7 @@ def _parsed(body: memoryview) -> Answers:
     start = PREFIX_BYTES + int.from_bytes(body[12:PREFIX_BYTES], "little")
     facts = json.loads(bytes(body[PREFIX_BYTES:start]))
     shape, vocab_size = tuple(facts["shape"]), facts["vocab_size"]
-    dtypes = (np.dtype(np.float32), column_dtype(vocab_size), np.dtype(np.float16))
+    dtypes: tuple[np.dtype[Any], ...] = (np.dtype(np.float32), column_dtype(vocab_size), np.dtype(np.float16))
     arrays: dict[str, Any] = {}
     for name, dtype, size in zip(ARRAYS, dtypes, ((vocab_size,), shape, shape), strict=True):
         arrays[name] = np.frombuffer(body, dtype, math.prod(size), start).reshape(size)

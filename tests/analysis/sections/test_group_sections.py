@@ -276,8 +276,8 @@ def test_the_cost_of_a_trained_teacher_is_taken_off_the_seconds_that_it_saves(tm
     run = model_run(tmp_path / "run")
     told, saved = report(run)["Cost"].lines[2:]
     assert told == (
-        "Teacher of kind model: 30.0 s of training and 12.0 s of asking it, before the first trial; shared by the 9 "
-        "trials that it taught, 4.7 s each."
+        "1 layer, model: its teacher took 30.0 s of training and 12.0 s of answering, before the first trial; shared "
+        "by the 9 trials that it taught, 4.7 s each."
     )
     pattern = r"1 layer, model: (\S+) training seconds saved .*; net of its teacher (\S+) s for one run, (\S+) s with"
     match = re.match(pattern, saved)
@@ -285,6 +285,32 @@ def test_the_cost_of_a_trained_teacher_is_taken_off_the_seconds_that_it_saves(tm
     gross, alone, shared = map(float, match.groups())
     assert alone == pytest.approx(gross - 42, abs=0.06)
     assert shared == pytest.approx(gross - 42 / 9, abs=0.06)
+
+
+def test_teachers_of_two_sizes_have_a_cost_and_a_loss_each(tmp_path: Path) -> None:
+    arms = {**MODEL, "narrow": {"teacher.kind": "model", "teacher.model.hidden": 32}}
+    facts = {
+        "smoothing": "model of 1 layer, width 32",
+        "train_seconds": 9.0,
+        "answer_seconds": 0.0,
+        "checksum": "4" * 16,
+    }
+    halves = {
+        f"{size} {half}": ANSWERS | more | {"blocks": half, "eval_half": half}
+        for half in ("choosing", "reporting")
+        for size, more in (("wide", {}), ("narrow", facts))
+    }
+
+    def end(arm: str, depth: int, seed: int) -> float:
+        return end_with_model("model" if arm == "narrow" else arm, depth, seed)
+
+    counted = {key: table | {"kind": key.split()[0]} for key, table in tables().items()}
+    run = groups_run(tmp_path / "run", end, arms=arms, tables=counted | halves)
+    told = [line for line in report(run)["Cost"].lines if "its teacher took" in line]
+    assert ["30.0 s of training" in told[0], "9.0 s of training and 0.0 s" in told[1]] == [True, True]
+    assert all("shared by the 9 trials" in line for line in told)
+    verdict = "\n".join(report(run)["Verdict"].lines)
+    assert "5.2000" in verdict and "5.6000" in verdict, "each is held against its own teacher's loss"
 
 
 def test_a_run_without_a_trained_teacher_tells_no_such_cost(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""The study of small models that teach: its arms, and how its teachers are trained."""
+
+import json
+
+import pytest
+
+from sweeps.engine.specs.spec import spec_from_dict
+from sweeps.small_teacher import SmallTeacherOptions, small_teacher
+from sweeps.teacher_order import OrderOptions, teacher_order
+from trainable.errors import InputError
+
+
+@pytest.mark.parametrize(("scale", "widths"), [("laptop", (32, 64)), ("published", (256, 512))])
+def test_models_of_two_widths_stand_beside_uniform_and_a_trigram(scale: str, widths: tuple[int, int]) -> None:
+    sweep = small_teacher(SmallTeacherOptions(scale=scale))
+    narrow, wide = (f"model {width}" for width in widths)
+    assert [arm.name for arm in sweep.arms] == ["control", "uniform", "trigram", narrow, wide]
+    for group, width in zip(sweep.groups[3:], widths, strict=True):
+        claim = group.claim_plan(group.search_plan(group.dearest), 1, None).config
+        searched = group.search_plan(group.dearest).config
+        for config in (claim, searched):  # one teacher for both, trained as long as the longer of them
+            model = config.teacher.model
+            assert (config.teacher.kind, model.hidden, model.layers) == ("model", width, 1)
+            assert (model.steps, model.lr) == (sweep.base.loop.steps, sweep.base.optimizer.lr)
+
+
+def test_every_arm_is_tuned_as_in_the_study_of_orders() -> None:
+    ours, theirs = small_teacher(SmallTeacherOptions()), teacher_order(OrderOptions())
+    assert ours.base == theirs.base
+    spaces = {arm.name: arm.space for arm in theirs.arms}
+    assert all(arm.space == spaces.get(arm.name, spaces["trigram"]) for arm in ours.arms)
+    assert {arm.seeds for arm in ours.arms} == {(1, 2, 3)}
+
+
+def test_it_survives_run_json_and_takes_arms_by_name() -> None:
+    sweep = small_teacher(SmallTeacherOptions(arms=("model 64",)))
+    assert [arm.name for arm in sweep.arms] == ["control", "model 64"]
+    assert spec_from_dict(json.loads(json.dumps(sweep.to_dict()))) == sweep
+    with pytest.raises(InputError, match="small_teacher has no arm 'model 128'"):
+        small_teacher(SmallTeacherOptions(arms=("model 128",)))
