@@ -294,6 +294,7 @@ def test_teachers_of_two_sizes_have_a_cost_and_a_loss_each(tmp_path: Path) -> No
         "train_seconds": 9.0,
         "answer_seconds": 0.0,
         "checksum": "4" * 16,
+        "eval_loss": 5.6,
     }
     halves = {
         f"{size} {half}": ANSWERS | more | {"blocks": half, "eval_half": half}
