@@ -37,8 +37,14 @@ def answer(found: Findings) -> PlotData:
     compared = compare_arms(claims, found.record.arms, None, plans)
     groups = dict(iter(compared.groupby(LAYERS))) if len(compared) else {}
     shown = {depth: _shown(rows) for depth, rows in groups.items()}
-    lines = arm_lines(claims, names.EVAL_LOSS, found.record.arms, plans)
-    lines = lines[lines[ARM].isin([arm for arms in shown.values() for arm in arms])]
+
+    def of_shown(trials: pd.DataFrame) -> pd.DataFrame:
+        """The trials of the arms that are drawn: means over the units of these, whatever other arms lack."""
+        arms = zip(trials[LAYERS], trials[ARM], strict=True)
+        return trials[[arm in shown.get(depth, ()) for depth, arm in arms]] if len(trials) else trials
+
+    drawn = Results(of_shown(claims.trials), claims.curves)
+    lines = arm_lines(drawn, names.EVAL_LOSS, found.record.arms, of_shown(plans))
     panels = []
     for panel, (depth, here) in zip(arm_panels(lines), lines.groupby(LAYERS), strict=True):
         arms = shown.get(depth, [])

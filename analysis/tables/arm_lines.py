@@ -30,6 +30,7 @@ from analysis.results import Results
 from analysis.tables.answer import UNIT
 from analysis.tables.arms import GROUP, pair
 from analysis.tables.best import CONFIRMED_N, RANK, best
+from analysis.tables.claims import NO_TEACHER
 from analysis.tables.planned import lacking
 from analysis.wording import describe
 from trainable import names
@@ -58,7 +59,7 @@ def arm_lines(
     plans: the planned trials (`analysis.tables.planned`), whose units the note counts too.
     Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, arm_index (in `arms`, the study's
     list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher is silent; infinity
-    if it never ends; NaN for a control).
+    if it never ends; NaN for an arm without a teacher).
     """
     shown = shown_trials(results, arms, plans)
     keys = [*PANEL, ARM, ARM_INDEX, ROLE, NOTE]
@@ -77,7 +78,8 @@ def shown_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame
     trials = results.trials
     chosen = _of_search(trials) if is_search(trials) else _of_comparison(results, arms, plans)
     never = np.where(chosen[MIN_WEIGHT].astype(float) > 0, np.inf, chosen[TEACHER_STEPS].astype(float))
-    ends = np.where(chosen[ROLE] == names.CONTROL, np.nan, never)
+    untaught = (chosen[ROLE] == names.CONTROL) | (chosen[SCHEDULE] == NO_TEACHER)  # a rival may have no teacher either
+    ends = np.where(untaught, np.nan, never)
     rows = chosen[EVAL_ROWS].astype("float64") if EVAL_ROWS in chosen else np.nan
     return chosen.assign(**{ENDS: ends, BUDGET: _budgets(chosen), EVAL_ROWS: rows}).reset_index(drop=True)
 

@@ -1,5 +1,6 @@
 """Plots of a search in groups as data: the answer shows three arms and the teacher's own loss; no plot mixes arms."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from synthetic_groups import OWN_LOSS, final_loss, groups_run
 from analysis.plots.group_plots import answer, search_loss
 from analysis.results import Findings, read_findings
 from analysis.summary import rebuild
+from trainable import names
+from trainable.record.files import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,35 @@ def test_the_answer_shows_control_best_rival_and_content_arm_and_the_teachers_ow
             assert (line.low[-1], line.high[-1]) == pytest.approx((min(ends), max(ends)))
         assert [line.ring for line in panel.lines] == [None, 40, 40, None]
         assert set(panel.lines[-1].y) == {OWN_LOSS} and panel.lines[-1].dash == "dash"
+
+
+def test_the_answer_is_drawn_over_all_units_of_its_own_arms_and_a_rival_without_a_teacher_has_no_ring(
+    tmp_path: Path,
+) -> None:
+    """A secondary arm with fewer seeds is not drawn, and takes no unit from those that are."""
+    biased = {"control": {}, "control with bias": {"model.output_bias": "unigram"}, "bigram": {}}
+    few = {"uniform": {"teacher.kind": "uniform"}}
+
+    def end(arm: str, depth: int, seed: int) -> float:
+        return final_loss({"control with bias": "control, unigram bias"}.get(arm, arm), depth, seed) + 0.1 * (
+            arm == "uniform"
+        )
+
+    run = groups_run(tmp_path / "run", end, arms={**biased, **few})
+    path = run / names.RUN_FILE
+    record = read_json(path)
+    next(group for group in record["spec"]["groups"] if group["name"] == "uniform")["seeds"] = [1]
+    write_json(path, record)
+    for folder in (run / names.TRIALS_FOLDER).glob("uniform-*-s[23]"):
+        shutil.rmtree(folder)
+    (panel,) = answer(read_findings(run)).panels
+    lines = {line.label: line for line in panel.lines}
+    assert list(lines)[:3] == ["control", "control with bias", "bigram"]
+    for name in ("control", "control with bias", "bigram"):
+        assert lines[name].units is not None and set(lines[name].units) == {3}
+        assert "of 3 units" not in lines[name].legend
+    assert (lines["control with bias"].ring, lines["bigram"].ring) == (None, 40)
+    assert "teacher ends" not in lines["control with bias"].legend
 
 
 def test_every_trial_of_the_search_is_in_the_panel_of_its_group(found: Findings) -> None:
