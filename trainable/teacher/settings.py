@@ -94,7 +94,7 @@ class TeacherConfig:
         )
         require(
             self.kind != "ngram" or self.smoothing == "modified_kneser_ney",
-            f"teacher.smoothing is {self.smoothing}, which an ngram teacher cannot have: set "
+            f"teacher.smoothing is {self.smoothing} but teacher.kind=ngram knows modified_kneser_ney alone: set "
             "teacher.smoothing=modified_kneser_ney.",
         )
         require(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_llama import LLAMA
@@ -72,7 +73,8 @@ def weights_after_a_step(name: str) -> dict[str, torch.Tensor]:
     model = build_model(ModelConfig(name=name), vocab_size=320, context=64, seed=0)
     ids_BxT = torch.arange(320).view(5, 64)
     torch.manual_seed(len(name))  # whatever is random now differs between two calls
-    batch_loss(model, Batch(ids_BxT[:, :-1], ids_BxT[:, 1:], ids_BxT[:, :-1].numpy()), None).backward()  # type: ignore[no-untyped-call]
+    batch = Batch(ids_BxT[:, :-1], ids_BxT[:, 1:], ids_BxT[:, :-1].numpy(), np.arange(len(ids_BxT)))
+    batch_loss(model, batch, None).backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     return model.state_dict()
 
