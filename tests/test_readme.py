@@ -1,10 +1,12 @@
 """What the README says of the code is so: its file tree, its one-liners, its study table."""
 
+import io
 import json
 import re
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from paths import ROOT
 
@@ -44,6 +46,35 @@ def test_the_table_of_studies_names_studies_and_every_kept_one() -> None:
 def test_one_liner_prints_what_the_readme_says(code: str, printed: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == printed
+
+
+# What the first table calls the arms of the sceptic's study.
+ARMS = {
+    "bigram teacher": "bigram",
+    "uniform teacher: knows nothing": "uniform",
+    "no teacher; an output bias that starts as the token frequencies": "control with bias",
+    "bigram teacher and that bias": "bigram with bias",
+    "uniform teacher and that bias": "uniform with bias",
+    "bigrams with permuted rows": "shuffled",
+    "no teacher; the loss ramped up, times 1 - w": "ramp",
+}
+
+
+def test_the_first_table_is_that_of_the_kept_study() -> None:
+    """Gains at 10, 25, 50 % and at the end, the interval and the number of seeds, as `analysis.contrasts` has them."""
+    command = [sys.executable, "-m", "analysis.contrasts", "results/record/content_books", "--format", "csv"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    found = pd.read_csv(io.StringIO(done.stdout))
+    found = found[found["first"] == "control"]
+    lines = [re.split(r" *\| *", line.strip("| ")) for line in README.splitlines() if line.startswith("|")]
+    told = {line[0]: [cell.strip("*") for cell in line[1:]] for line in lines if line[0] in ARMS}
+    assert set(told) == set(ARMS)
+    for name, arm in ARMS.items():
+        rows = found[found["second"] == arm].set_index("at")
+        end = rows.loc[1.0]
+        gains = [f"{rows.loc[at, 'difference']:+.2f}" for at in (0.1, 0.25, 0.5)]
+        interval = f"{end['low']:+.3f} to {end['high']:+.3f}"
+        assert told[name] == [*gains, f"{end['difference']:+.3f}", interval, str(int(end["pairs"]))], name
 
 
 def test_there_are_one_liners() -> None:
