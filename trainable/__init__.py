@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from trainable.teacher.kinds.ngram import NgramTeacher as NgramTeacher
     from trainable.teacher.kneser_ney import estimate_ngrams as estimate_ngrams
     from trainable.teacher.ngram_counts import count_ngrams as count_ngrams
+    from trainable.teacher.ngram_table_file import load_ngrams as load_ngrams
+    from trainable.teacher.ngram_table_file import save_ngrams as save_ngrams
     from trainable.teacher.schedules import teacher_weight as teacher_weight
     from trainable.teacher.smoothing import estimate_table as estimate_table
     from trainable.teacher.table import load_table as load_table
@@ -39,6 +41,8 @@ _HOMES = {
     "load_table": "trainable.teacher.table",
     "count_ngrams": "trainable.teacher.ngram_counts",
     "estimate_ngrams": "trainable.teacher.kneser_ney",
+    "save_ngrams": "trainable.teacher.ngram_table_file",
+    "load_ngrams": "trainable.teacher.ngram_table_file",
     "BigramTeacher": "trainable.teacher.kinds.bigram",
     "NgramTeacher": "trainable.teacher.kinds.ngram",
     "Teacher": "trainable.teacher.teacher",
@@ -61,6 +65,8 @@ __all__ = [  # noqa: RUF022  (in the order of a run)
     "load_table",
     "count_ngrams",
     "estimate_ngrams",
+    "save_ngrams",
+    "load_ngrams",
     "BigramTeacher",
     "NgramTeacher",
     "Teacher",
