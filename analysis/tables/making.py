@@ -19,25 +19,24 @@ from trainable.record.run_record import RunRecord
 class Making(NamedTuple):
     """Seconds of making the teachers of one arm; over folds, one a fold."""
 
-    train: float  # of one teacher, mean
-    answer: float  # likewise
-    trials: int  # that they taught
-    teachers: int
+    train: float  # mean over the teachers: seconds of training
+    answer: float  # mean over the teachers: seconds of answering
+    trials: int  # taught by these teachers
+    teachers: int  # how many were made
 
     @property
     def whole(self) -> float:
-        """For one run alone."""
+        """Seconds that one run alone pays for its teacher."""
         return self.train + self.answer
 
     @property
     def shared(self) -> float:
-        """For each trial that they taught."""
+        """Seconds that each trial of the sweep pays, if all of them share the cost."""
         return self.whole * self.teachers / max(1, self.trials)
 
 
 def making_of(row: Mapping[Any, Any], results: Results, record: RunRecord) -> Making | None:
-    """The cost of an arm's teacher, from its row of `compare_arms`; None where nothing was trained, or run.json does
-    not say."""
+    """The cost of an arm's teacher, from its row of `compare_arms`; None where none was trained or run.json is silent."""
     own = {one.checksum: one for one in own_tables(row, record)}.values()
     known = [(one.train_seconds, one.answer_seconds) for one in own]
     seconds = [(train, answer) for train, answer in known if train is not None and answer is not None]
