@@ -36,7 +36,7 @@ class Making(NamedTuple):
 
 
 def making_of(row: Mapping[Any, Any], results: Results, record: RunRecord) -> Making | None:
-    """The cost of an arm's teacher, from its row of `compare_arms`; None where none was trained or run.json is silent."""
+    """The cost of an arm's teacher, from its row of `compare_arms`; None where run.json tells of none."""
     own = {one.checksum: one for one in own_tables(row, record)}.values()
     known = [(one.train_seconds, one.answer_seconds) for one in own]
     seconds = [(train, answer) for train, answer in known if train is not None and answer is not None]
