@@ -20,12 +20,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.content_gate import BETA2, passed_gate
+from sweeps.content_gate import passed_gate
 from sweeps.engine.cli import main
 from sweeps.engine.options import run_address
-from sweeps.engine.protocol import CONTROL, named_arms, protocol_arm, protocol_base, protocol_sweep
+from sweeps.engine.protocol import (
+    BETA2,
+    CONTROL,
+    ProtocolOptions,
+    named_arms,
+    protocol_arm,
+    protocol_base,
+    protocol_sweep,
+)
 from sweeps.engine.specs.arms import SearchArm
-from sweeps.engine.specs.search import MARGIN, Sweep
+from sweeps.engine.specs.search import Sweep
 from sweeps.engine.study import StudyOptions
 from trainable.config import TrialConfig
 from trainable.errors import InputError
@@ -44,39 +52,44 @@ WITH_BIAS = "{} with bias"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContentOptions(StudyOptions):
-    """What every study understands, and the run that says whether this one can tell anything."""
+class ContentOptions(ProtocolOptions):
+    """What every study of the protocol understands, and the run that says whether this one can tell anything."""
 
     gate: str | None = None
     """a finished run of sweeps/content_gate.py on the same corpus: its steps and its beta2 are taken"""
-    margin: float = MARGIN
-    """least mean gain that is called a help, nats per token"""
 
 
 def content(options: ContentOptions) -> Sweep:
     """Eight arms at 1 layer: tuned at half length, claimed at full length."""
-    beta2, steps = BETA2[-1], options.steps
+    beta2, steps = BETA2, options.steps
     if options.gate is not None:
         gate = passed_gate(run_address("--gate", options.gate))
         if steps is not None and steps != gate.loop.steps:
             raise InputError(f"--steps is {steps} but the gate ran {gate.loop.steps}: leave --steps out.")
         beta2, steps = gate.optimizer.beta2, gate.loop.steps
     base = protocol_base(options, steps, {"optimizer.beta2": beta2})
-    return protocol_sweep("content", QUESTION, base, content_arms(options, base), options.margin)
+    arms = content_arms(options, base)
+    return protocol_sweep("content", QUESTION, base, arms, options.margin, search_steps=half_of(base))
 
 
 def content_arms(options: StudyOptions, base: TrialConfig) -> tuple[SearchArm, ...]:
     """The arms in the order of the report: without a bias, with it, secondary ones; of --arms those named alone."""
 
     def arm(name: str, changes: Mapping[str, Any], bias: bool = False) -> SearchArm:
-        named, seeds = WITH_BIAS.format(name) if bias else name, SECONDARY_SEEDS if name in SECONDARY else SEEDS
+        named = WITH_BIAS.format(name) if bias else name
         fixed = {**(BIAS if bias else {}), **changes}
-        return protocol_arm(named, fixed, base, options.seeds or seeds, smoke_test=options.smoke_test)
+        seeds = options.seeds or (SECONDARY_SEEDS if name in SECONDARY else SEEDS)
+        return protocol_arm(named, fixed, base, seeds, search_steps=half_of(base), smoke_test=options.smoke_test)
 
     primary = [(CONTROL, {}), *((name, keys) for name, keys in TEACHERS.items() if name not in SECONDARY)]
     arms = [arm(name, keys, bias) for bias in (False, True) for name, keys in primary]
     arms += [arm(name, TEACHERS[name]) for name in SECONDARY]
     return named_arms("content", tuple(arms), options.arms)
+
+
+def half_of(base: TrialConfig) -> int:
+    """Steps of the runs that tune an arm: half of those that make its claim."""
+    return max(1, base.loop.steps // 2)
 
 
 if __name__ == "__main__":

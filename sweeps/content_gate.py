@@ -23,7 +23,7 @@ from trainable.config import TrialConfig
 from trainable.errors import InputError, require
 
 QUESTION = "Does a student without a teacher end below the bigram's own loss, and with which beta2?"
-BETA2 = (0.95, 0.999)
+BETAS2 = (0.95, 0.999)
 BELOW = 0.1  # nats per token that the best control has to end below the teacher's own loss
 
 
@@ -31,7 +31,7 @@ def content_gate(options: StudyOptions) -> Comparison:
     """Four controls on one seed, on the half of the validation text that chooses."""
     base = protocol_base(options, options.steps, {"corpus.eval_half": CHOOSING})
     rates = [float(f"{base.optimizer.lr * factor:.4g}") for factor in PROTOCOL_RATES[:2]]
-    units = grid(base, {"optimizer.lr": rates, "optimizer.beta2": BETA2, "seed": seeds_of(options, 1)})
+    units = grid(base, {"optimizer.lr": rates, "optimizer.beta2": BETAS2, "seed": seeds_of(options, 1)})
     plans = paired_plans(units, lambda unit: [])
     return Comparison(study="content_gate", question=QUESTION, base=base, plans=plans)
 

@@ -4,14 +4,14 @@ Read sweeps/content_gate.py (is the run long enough?), sweeps/content.py (the cl
 last?), then sweeps/teacher_order.py (which teacher?).
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeps.engine.options import base_config
 from sweeps.engine.settings import LAPTOP, SMALL_LLAMA2, SMOKE
 from sweeps.engine.specs.arms import RATE, SearchArm
-from sweeps.engine.specs.search import Sweep
+from sweeps.engine.specs.search import MARGIN, Sweep
 from sweeps.engine.specs.space import Parameter, levels
 from sweeps.engine.study import Scale, StudyOptions
 from trainable.config import TrialConfig, override
@@ -19,6 +19,8 @@ from trainable.errors import InputError
 from trainable.student.precision import best_precision
 
 CONTROL = "control"
+BETA2 = 0.999  # the better of the two that sweeps/content_gate.py tries, on the books
+SEEDS = (1, 2, 3)  # of the claims of a study of teachers
 PROTOCOL_RATES = (0.5, 1.0, 2.0)  # times the setting's learning rate
 WARM_UPS, SCHEDULES = (0.05, 0.2), (0.4, 1.0)  # shares of the run: of arms without a teacher, and with one
 _WARM_UP = 0.1  # of the run, where it is not searched
@@ -44,6 +46,14 @@ _SETTINGS: Mapping[Scale, TrialConfig] = {
 _ROWS_A_STEP: Mapping[Scale, float] = {"laptop": 108_000 / 704, "published": 1_000_000 / 588}  # of books, with room
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProtocolOptions(StudyOptions):
+    """What every study understands, and the margin of the verdict."""
+
+    margin: float = MARGIN
+    """least mean gain that is called a help, nats per token"""
+
+
 def protocol_base(options: StudyOptions, steps: int | None, changes: Mapping[str, Any]) -> TrialConfig:
     """The control's setting for a run of `steps` (None: the scale's), with changes, then the user's options.
 
@@ -66,10 +76,18 @@ def protocol_base(options: StudyOptions, steps: int | None, changes: Mapping[str
 
 
 def protocol_arm(
-    name: str, changes: Mapping[str, Any], base: TrialConfig, seeds: tuple[int, ...], *, smoke_test: bool = False
+    name: str,
+    changes: Mapping[str, Any],
+    base: TrialConfig,
+    seeds: tuple[int, ...],
+    *,
+    search_steps: int,
+    smoke_test: bool = False,
 ) -> SearchArm:
-    """An arm tuned as all are: learning rates, times warm-ups (no teacher) or scheduling steps (teachers)."""
-    search_steps = half_of(base)
+    """An arm tuned as all are: learning rates, times warm-ups (no teacher) or scheduling steps (teachers).
+
+    search_steps: length of the runs that tune it, the same as `protocol_sweep` is given.
+    """
 
     def share(shares: tuple[float, ...]) -> Parameter:
         return levels(sorted({max(1, round(share * search_steps)) for share in shares}))
@@ -82,11 +100,6 @@ def protocol_arm(
     return SearchArm(name=name, changes=fixed, space={RATE: rates, **timing}, seeds=seeds[:1] if smoke_test else seeds)
 
 
-def half_of(base: TrialConfig) -> int:
-    """Steps of the runs that tune an arm: half of those that make its claim."""
-    return max(1, base.loop.steps // 2)
-
-
 def named_arms(study: str, arms: tuple[SearchArm, ...], named: tuple[str, ...]) -> tuple[SearchArm, ...]:
     """The control and the arms named by --arms, or all. Raises InputError for a name that is none of them."""
     known = [arm.name for arm in arms if arm.name != CONTROL]
@@ -95,8 +108,10 @@ def named_arms(study: str, arms: tuple[SearchArm, ...], named: tuple[str, ...]) 
     return tuple(arm for arm in arms if not named or arm.name in (CONTROL, *named))
 
 
-def protocol_sweep(study: str, question: str, base: TrialConfig, arms: tuple[SearchArm, ...], margin: float) -> Sweep:
-    """The study: every arm tuned at half length on one seed, its winner claimed at full length on fresh ones."""
+def protocol_sweep(
+    study: str, question: str, base: TrialConfig, arms: tuple[SearchArm, ...], margin: float, *, search_steps: int
+) -> Sweep:
+    """The study: every arm tuned over `search_steps` on one seed, its winner claimed at full length on fresh ones."""
     return Sweep(
         study=study,
         question=question,
@@ -105,8 +120,31 @@ def protocol_sweep(study: str, question: str, base: TrialConfig, arms: tuple[Sea
         arms=arms,
         search="grid",
         num_samples=max(arm.size for arm in arms),
-        search_steps=half_of(base),
+        search_steps=None if search_steps == base.loop.steps else search_steps,
         extend_rates=True,
         margin=margin,
         registered=True,
     )
+
+
+def teachers_study(
+    study: str,
+    question: str,
+    options: ProtocolOptions,
+    teachers_of: Callable[[TrialConfig], Mapping[str, Mapping[str, Any]]],
+) -> Sweep:
+    """A study of several teachers beside the control, after what sweeps/content.py found.
+
+    Two choices differ from that study. Every student has an output bias that starts at the log unigram: it is worth
+    more than any teacher there, and without it a gain may be the unigram's. And arms are tuned at full length: what won
+    at half length there (a bigram that stays for the whole run) did not win at full length.
+    teachers_of: {name of an arm: the dotted keys that make its teacher}, given the control's setting.
+    """
+    base = protocol_base(options, options.steps, {"optimizer.beta2": BETA2, "model.output_bias": "unigram"})
+    steps, seeds = base.loop.steps, options.seeds or SEEDS
+    arms = tuple(
+        protocol_arm(name, changes, base, seeds, search_steps=steps, smoke_test=options.smoke_test)
+        for name, changes in {CONTROL: {}, **teachers_of(base)}.items()
+    )
+    named = named_arms(study, arms, options.arms)
+    return protocol_sweep(study, question, base, named, options.margin, search_steps=steps)

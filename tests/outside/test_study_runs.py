@@ -13,10 +13,11 @@ from analysis.results import load
 from sweeps.content import ContentOptions, content
 from sweeps.content_long import LongOptions, content_long
 from sweeps.engine.cli import main
+from sweeps.engine.protocol import ProtocolOptions
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.study import TeacherOptions
-from sweeps.small_teacher import SmallTeacherOptions, small_teacher
-from sweeps.teacher_order import OrderOptions, teacher_order
+from sweeps.small_teacher import small_teacher
+from sweeps.teacher_order import teacher_order
 from trainable import names
 
 SEARCHES = {"schedule_search", "content", "content_long", "teacher_order", "small_teacher"}
@@ -83,7 +84,7 @@ def test_the_study_of_orders_runs_to_its_verdict(cluster: str, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
-    assert main(teacher_order, OrderOptions, "Study.", [*common, "--arms", "unigram", "4-gram"]) == 0
+    assert main(teacher_order, ProtocolOptions, "Study.", [*common, "--arms", "unigram", "4-gram"]) == 0
     run = tmp_path / "results" / "teacher_order" / "it"
     claims = load(run).trials.query("`corpus.eval_half` == 'reporting'")
     assert set(claims["arm"]) == {"control", "unigram", "4-gram"}
@@ -97,7 +98,7 @@ def test_the_study_of_small_models_trains_them_and_runs_to_its_verdict(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
-    assert main(small_teacher, SmallTeacherOptions, "Study.", [*common, "--arms", "model 32", "model 64"]) == 0
+    assert main(small_teacher, ProtocolOptions, "Study.", [*common, "--arms", "model 32", "model 64"]) == 0
     run = tmp_path / "results" / "small_teacher" / "it"
     claims = load(run).trials.query("`corpus.eval_half` == 'reporting'")
     assert set(claims["arm"]) == {"control", "model 32", "model 64"}

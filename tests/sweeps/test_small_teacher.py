@@ -4,15 +4,16 @@ import json
 
 import pytest
 
+from sweeps.engine.protocol import ProtocolOptions
 from sweeps.engine.specs.spec import spec_from_dict
-from sweeps.small_teacher import SmallTeacherOptions, small_teacher
-from sweeps.teacher_order import OrderOptions, teacher_order
+from sweeps.small_teacher import small_teacher
+from sweeps.teacher_order import teacher_order
 from trainable.errors import InputError
 
 
 @pytest.mark.parametrize(("scale", "widths"), [("laptop", (32, 64)), ("published", (256, 512))])
 def test_models_of_two_widths_stand_beside_uniform_and_a_trigram(scale: str, widths: tuple[int, int]) -> None:
-    sweep = small_teacher(SmallTeacherOptions(scale=scale))
+    sweep = small_teacher(ProtocolOptions(scale=scale))
     narrow, wide = (f"model {width}" for width in widths)
     assert [arm.name for arm in sweep.arms] == ["control", "uniform", "trigram", narrow, wide]
     for group, width in zip(sweep.groups[3:], widths, strict=True):
@@ -25,7 +26,7 @@ def test_models_of_two_widths_stand_beside_uniform_and_a_trigram(scale: str, wid
 
 
 def test_every_arm_is_tuned_as_in_the_study_of_orders() -> None:
-    ours, theirs = small_teacher(SmallTeacherOptions()), teacher_order(OrderOptions())
+    ours, theirs = small_teacher(ProtocolOptions()), teacher_order(ProtocolOptions())
     assert ours.base == theirs.base
     spaces = {arm.name: arm.space for arm in theirs.arms}
     assert all(arm.space == spaces.get(arm.name, spaces["trigram"]) for arm in ours.arms)
@@ -33,8 +34,8 @@ def test_every_arm_is_tuned_as_in_the_study_of_orders() -> None:
 
 
 def test_it_survives_run_json_and_takes_arms_by_name() -> None:
-    sweep = small_teacher(SmallTeacherOptions(arms=("model 64",)))
+    sweep = small_teacher(ProtocolOptions(arms=("model 64",)))
     assert [arm.name for arm in sweep.arms] == ["control", "model 64"]
     assert spec_from_dict(json.loads(json.dumps(sweep.to_dict()))) == sweep
     with pytest.raises(InputError, match="small_teacher has no arm 'model 128'"):
-        small_teacher(SmallTeacherOptions(arms=("model 128",)))
+        small_teacher(ProtocolOptions(arms=("model 128",)))

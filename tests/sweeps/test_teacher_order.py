@@ -5,13 +5,15 @@ import json
 import pytest
 
 from sweeps.content import ContentOptions, content
+from sweeps.engine.protocol import ProtocolOptions
 from sweeps.engine.specs.spec import spec_from_dict
-from sweeps.teacher_order import OrderOptions, teacher_order
+from sweeps.teacher_order import teacher_order
+from trainable.config import override
 from trainable.errors import InputError
 
 
 def test_arms_know_more_and_more_of_the_text() -> None:
-    sweep = teacher_order(OrderOptions())
+    sweep = teacher_order(ProtocolOptions())
     kinds = {arm.name: (arm.changes.get("teacher.kind"), arm.changes.get("teacher.order", 2)) for arm in sweep.arms[1:]}
     assert kinds == {
         "uniform": ("uniform", 2),
@@ -26,20 +28,27 @@ def test_arms_know_more_and_more_of_the_text() -> None:
         assert (teacher.smoothing, teacher.schedule, teacher.rows) == ("modified_kneser_ney", "linear", "student")
 
 
-def test_every_arm_is_tuned_as_in_the_sceptics_study() -> None:
-    ours, theirs = teacher_order(OrderOptions()), content(ContentOptions())
-    spaces = {arm.name: arm.space for arm in theirs.arms}
-    assert ours.base == theirs.base
+def test_every_arm_is_tuned_over_the_space_of_the_sceptics_study_but_at_full_length_and_with_a_bias() -> None:
+    ours, theirs = teacher_order(ProtocolOptions()), content(ContentOptions())
+    half = {arm.name: arm.space for arm in theirs.arms}
+    assert ours.base == override(theirs.base, {"model.output_bias": "unigram"})
     for arm in ours.arms:
-        assert arm.space == spaces["control" if arm.name == "control" else "bigram"]
+        space = dict(half["control" if arm.name == "control" else "bigram"])
+        assert set(arm.space) == set(space)
+        for key, levels in space.items():
+            lengthened = 2 if key.endswith("steps") else 1  # warm-ups and schedules keep their share of the run
+            assert arm.space[key].grid() == pytest.approx([lengthened * value for value in levels.grid()], abs=1)
         assert arm.seeds == (1, 2, 3)
-    assert (ours.search_steps, ours.extend_rates, ours.asha) == (theirs.search_steps, True, None)
+    for group in ours.groups:
+        searched = group.search_plan(group.dearest).config
+        assert (searched.loop.steps, searched.model.output_bias) == (704, "unigram")
+    assert (ours.search_steps, ours.extend_rates, ours.asha) == (None, True, None)
 
 
 def test_it_survives_run_json_and_takes_arms_by_name() -> None:
-    sweep = teacher_order(OrderOptions(arms=("5-gram", "uniform"), seeds=(7,)))
+    sweep = teacher_order(ProtocolOptions(arms=("5-gram", "uniform"), seeds=(7,)))
     assert [arm.name for arm in sweep.arms] == ["control", "uniform", "5-gram"]
     assert {arm.seeds for arm in sweep.arms} == {(7,)}
     assert spec_from_dict(json.loads(json.dumps(sweep.to_dict()))) == sweep
     with pytest.raises(InputError, match="teacher_order has no arm '6-gram': give some of 'uniform', 'unigram'"):
-        teacher_order(OrderOptions(arms=("6-gram",)))
+        teacher_order(ProtocolOptions(arms=("6-gram",)))
