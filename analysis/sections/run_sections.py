@@ -50,8 +50,8 @@ def question(found: Findings) -> Section:
         "Question",
         (
             found.record.question,
-            "A teacher, by whose name its arm is called, gives soft targets; their weight in the loss falls from 1 to a "
-            "floor over T scheduling steps.",
+            "An arm is called by the name of its teacher, which gives soft targets. Their weight in the loss falls "
+            "from 1 to a floor over T scheduling steps.",
             "gain = validation loss of the control (same depth, seed and batches, no teacher) minus the trial's own, "
             "at the same step, in nats per token: positive means that guided is better.",
         ),

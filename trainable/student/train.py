@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from trainable import names
 from trainable.config import LoopConfig, TrialConfig, identity
 from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import fingerprint
-from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
+from trainable.student.batches import Batch
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
 from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
@@ -29,11 +30,11 @@ from trainable.student.memory import PeakMemory
 from trainable.student.model import build_model, hidden_states, output_bias, output_matrix, over_output_rows
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.ranks import ALONE, Ranks
+from trainable.student.step_data import AHEAD, asked_about, made_ahead, step_data, weight_at
 from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import Answers
 from trainable.teacher.kinds import teacher_class
-from trainable.teacher.schedules import teacher_weight
-from trainable.teacher.teacher import Guidance, Table, Teacher
+from trainable.teacher.teacher import Guidance, StepRows, Table, Teacher
 from trainable.text.blocks import TokenBlocks
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,9 @@ def train(
         "nodes share.",
     )
 
+    dtype = output_matrix(model).dtype
+    make_data = partial(step_data, data.train, config, teacher, device, ranks, dtype)
+    steps = made_ahead(make_data, state.step, loop.steps, AHEAD[device.type])
     losses = StepLosses(state, config.optimizer.clip_norm)
     while True:
         last = state.step == loop.steps
@@ -101,8 +105,7 @@ def train(
             waited = time.perf_counter() - started
             state.train_seconds += waited
             state.recent_seconds += waited
-        arm = config.teacher
-        weight = teacher_weight(state.step, arm.schedule, arm.steps, arm.min_weight, arm.tau)
+        weight = weight_at(config.teacher, state.step)
         lr = learning_rate(state.step, config.optimizer, loop.steps)
 
         # --- checkpoint: before the evaluation, so that a run resumed here evaluates and reports again ---
@@ -131,10 +134,8 @@ def train(
         # --- step ---
         started = time.perf_counter()
         seed_step(config.seed, state.step, ranks.rank)
-        numbers_AxB = step_numbers(data.train, state.step, loop, config.seed)
-        batches = [make_batch(data.train, ranks.share(numbers_B), device) for numbers_B in numbers_AxB]
-        targets = count_targets(data.train, numbers_AxB.flatten())
-        loss = backward(model, teacher, batches, targets, weight, autocast, scaler, ranks)
+        batches, targets, rows = next(steps)
+        loss = backward(model, teacher, batches, targets, weight, autocast, scaler, ranks, rows)
         norm = update(model, optimizer, scaler, lr, config.optimizer.clip_norm)
         losses.add(loss, norm, state.step, lr, weight)
         count_step(state, targets, time.perf_counter() - started)
@@ -196,18 +197,19 @@ def backward(
     autocast: torch.autocast,
     scaler: torch.amp.GradScaler,
     ranks: Ranks = ALONE,
+    rows: StepRows | None = None,
 ) -> torch.Tensor:
     """Make the gradients of an optimizer step, over all micro-batches and ranks; return its mean loss, nats per token.
 
-    The loss is a tensor on the model's device: nothing here waits for a GPU. Once the teacher's weight is 0, a guided
-    step is a plain one.
+    rows: the teacher's for these batches, where they were made ahead. The loss is a tensor on the model's device:
+    nothing here waits for a GPU. Once the teacher's weight is 0, a guided step is a plain one.
     """
     # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
     guidance = None
     if teacher is not None and weight > 0:
-        context_AxBxT = np.stack([batch.host_context_BxT for batch in batches])
-        numbers_AxB = np.stack([batch.numbers_B for batch in batches])
-        guidance = teacher.guide(output_matrix(model), context_AxBxT, weight, output_bias(model), blocks=numbers_AxB)
+        context_AxBxT, numbers_AxB = asked_about(batches)
+        output_VxD, bias_V = output_matrix(model), output_bias(model)
+        guidance = teacher.guide(output_VxD, context_AxBxT, weight, bias_V, blocks=numbers_AxB, rows=rows)
 
     # 2 each micro-batch adds to the gradients
     step_loss = torch.zeros((), device=model.device)

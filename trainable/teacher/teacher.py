@@ -168,16 +168,19 @@ class Teacher(ABC):
         bias_V: Tensor | None = None,
         *,
         blocks: np.ndarray | None = None,
+        rows: StepRows | None = None,
     ) -> Guidance:
         """E for all positions of an optimizer step: call it once a step, for all micro-batches together.
 
         context: int64 ids [..., T], e.g. [A, B, T]; with a GPU, give the ids as they lie on the host: those of a CUDA
-        tensor are waited for. `weight` is w(t), `bias_V` the bias of the output layer, if it has one.
+        tensor are waited for. `weight` is w(t), `bias_V` the bias of the output layer, if it has one. `rows` is what
+        the method of that name gave for this context, if it was called ahead (on a side thread, say): it knows no W.
         Raises InputError for an id outside the teacher's vocabulary.
         """
         base_V = self.base_V.to(output_VxD.dtype)
-        host = context if isinstance(context, np.ndarray) else context.cpu().numpy()
-        rows = self.rows(host, blocks, output_VxD.dtype)
+        if rows is None:
+            host = context if isinstance(context, np.ndarray) else context.cpu().numpy()
+            rows = self.rows(host, blocks, output_VxD.dtype)
 
         def expected(matrix_VxD: Tensor) -> Tensor:
             product_RxD = rows.sparse.times(matrix_VxD)

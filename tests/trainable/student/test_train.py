@@ -31,6 +31,8 @@ from trainable.student.evaluate import evaluate
 from trainable.student.late_loss import StepLosses, TrainingDiverged
 from trainable.student.model import build_model
 from trainable.student.optimizer import make_optimizer, update
+from trainable.student.ranks import ALONE
+from trainable.student.step_data import step_data
 from trainable.student.train import RunData, backward, make_teacher, train
 from trainable.student.unigram import log_unigram
 
@@ -95,6 +97,21 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     resumed = reports_of(config, data, checkpoint)
     assert resumed[0][names.STEP] == killed_at // 10 * 10, "it goes on from the last checkpoint"
     assert same(resumed, [report for report in whole if report[names.STEP] >= resumed[0][names.STEP]])
+
+
+NGRAM = {"teacher.kind": "ngram", "teacher.order": 3, "teacher.smoothing": "modified_kneser_ney"}
+MODEL = {"teacher.kind": "model", "teacher.model.steps": 3, "teacher.model.hidden": 32}
+
+
+@pytest.mark.parametrize("kind", [{}, NGRAM, MODEL, {"teacher.kind": "ramp"}, {"teacher.schedule": "none"}])
+def test_data_made_ahead_by_a_side_thread_change_no_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Mapping[str, Any]
+) -> None:
+    config = small_config(tmp_path, {**LINEAR, "loop.accumulation": 2, "loop.batch_blocks": 2, **kind})
+    data, _ = prepare_run(config, tmp_path / "cache")
+    when_asked = reports_of(config, data)
+    monkeypatch.setattr("trainable.student.train.AHEAD", {"cpu": 2})
+    assert same(reports_of(config, data), when_asked)
 
 
 @pytest.fixture
@@ -361,11 +378,9 @@ def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], 
     losses = StepLosses(state, config.optimizer.clip_norm)
 
     def step() -> None:
-        numbers_AxB = step_numbers(data.train, state.step, config.loop, seed=0)
-        batches = [make_batch(data.train, numbers_B, device) for numbers_B in numbers_AxB]
         autocast = torch.autocast("cuda", torch.bfloat16)
-        targets = count_targets(data.train, numbers_AxB.flatten())
-        loss = backward(model, teacher, batches, targets, weight, autocast, scaler)
+        batches, targets, rows = step_data(data.train, config, teacher, device, ALONE, torch.float32, state.step)
+        loss = backward(model, teacher, batches, targets, weight, autocast, scaler, rows=rows)
         norm = update(model, optimizer, scaler, 1e-3, config.optimizer.clip_norm)
         losses.add(loss, norm, state.step, 1e-3, weight)
         state.step += 1
