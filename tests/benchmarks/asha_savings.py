@@ -71,7 +71,7 @@ def run_study(results: Path, words: list[str]) -> Path:
 
 
 def outcome_of(run: Path) -> Outcome:
-    """Of a real run: its controls and guided trials of the search's seed, and the finished trial of largest gain."""
+    """What a real run did: last steps of the trials on the search's seed, and the finished one of largest gain."""
     trials = load(run).trials
     own = trials[trials["seed"] == RunFolder.open(run).spec().base.seed]
     ended = own[(own["role"] == names.SEARCH) & (own["state"] == names.FINISHED)]
@@ -143,7 +143,7 @@ def advance(search: SearchOrder, asha: GroupAsha, trial_id: str, plan: TrialPlan
 
 
 def replays(grid: Sweep, curves: Curves, search: Search, seeds: int) -> list[Outcome]:
-    """Searches of several search seeds."""
+    """Replay searches of several search seeds."""
     with tempfile.TemporaryDirectory() as folder:
         return [replay(search_spec(grid, search, seed), curves, Path(folder) / f"{seed}") for seed in range(seeds)]
 

@@ -72,12 +72,12 @@ def python_loop(stream_N: Ids, vocab_size: int) -> int:
 
 
 def numpy_unique(stream_N: Ids, vocab_size: int) -> int:
-    """All keys at once."""
+    """Distinct keys by np.unique, all at once."""
     return len(np.unique(keys_of(stream_N, vocab_size), return_counts=True)[0])
 
 
 def scipy_matrix(stream_N: Ids, vocab_size: int) -> int:
-    """A sparse matrix of ones, duplicates summed."""
+    """Non-zeros of a sparse matrix of ones, duplicates summed."""
     at = (stream_N[:-1].astype(np.int32), stream_N[1:].astype(np.int32))
     matrix = coo_array((np.ones(len(at[0]), np.int32), at), shape=(vocab_size, vocab_size)).tocsr()
     matrix.sum_duplicates()
@@ -85,7 +85,7 @@ def scipy_matrix(stream_N: Ids, vocab_size: int) -> int:
 
 
 def polars_group_by(stream_N: Ids, vocab_size: int) -> int:
-    """A hash of keys."""
+    """Groups of equal keys by polars' hash table."""
     import polars
 
     return polars.DataFrame({"key": keys_of(stream_N, vocab_size)}).group_by("key").len().height
@@ -107,7 +107,7 @@ def keys_of(stream_N: Ids, vocab_size: int) -> NDArray[np.uint32]:
 
 
 def rate(way: Way, stream_N: Ids, vocab_size: int) -> float:
-    """M tokens/s."""
+    """M tokens/s of one pass over the stream."""
     began = perf_counter()
     way(stream_N, vocab_size)
     return len(stream_N) / (perf_counter() - began) / 1e6
@@ -132,7 +132,7 @@ def own_process(polars_threads: int, tasks: int | None = None) -> ProcessPoolExe
 
 
 def speed_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
-    """One core each: ours against the loop, numpy and scipy."""
+    """Rates on one core each: ours against the loop, numpy and scipy."""
     whole = partial(rate, ours, stream_N, vocab_size)
     whole()  # warm
     unit = "M tokens/s"
@@ -152,7 +152,7 @@ def speed_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
 
 
 def polars_cases(stream_N: Ids, blocks: TokenBlocks, repeats: int) -> Iterator[Row]:
-    """As many threads for polars as for ours."""
+    """Rates against polars, which has as many threads as ours."""
     for threads in (1, 2):
         with own_process(threads) as process:
             for name, way in {"polars group_by": polars_group_by, "polars sort and rle": polars_sort}.items():
@@ -167,7 +167,7 @@ def polars_cases(stream_N: Ids, blocks: TokenBlocks, repeats: int) -> Iterator[R
 
 
 def growth_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
-    """Four times the tokens take at most 1.25 x four times as long."""
+    """Rates as the stream grows: four times the tokens are to take at most 1.25 x four times as long."""
     whole = partial(rate, ours, stream_N, vocab_size)
     for part in (4, 2):
         some_N = stream_N[: len(stream_N) // part]
@@ -180,7 +180,7 @@ def growth_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
 
 
 def estimated(order: int, threads: int) -> Way:
-    """Counting n-grams and estimating their table."""
+    """The way that counts n-grams and estimates their table."""
 
     def way(stream_N: Ids, vocab_size: int) -> int:
         counts = count_ngrams(stream_N, vocab_size, order, eos_id=0, threads=threads)
@@ -201,7 +201,7 @@ def sort_rate(tokens: int, vocab_size: int) -> float:
 
 
 def ngram_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
-    """Orders 2, 3 and 5 against the floor, and how they grow."""
+    """Rates of orders 2, 3 and 5 against the floor, and how they grow."""
     for order in (2, 3, 5):
         way = partial(rate, estimated(order, own_cores()), stream_N, vocab_size)
         floor = partial(sort_rate, len(stream_N), vocab_size)
@@ -277,7 +277,7 @@ def peak_of(folder: Path, tokens: int, varied: bool) -> tuple[float, int]:
 
 
 def resident_mib(field: str) -> float:
-    """Of this process, by Linux."""
+    """A field of /proc/self/status, such as VmRSS, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
@@ -299,7 +299,7 @@ def memory_cases(blocks: TokenBlocks, longest: int) -> Iterator[Row]:
 
 
 def check(stream_N: Ids, vocab_size: int, ways: list[Way]) -> None:
-    """Every way finds the same bigrams."""
+    """Assert that every way finds the same bigrams."""
     found = {way(stream_N, vocab_size) for way in ways}
     assert len(found) == 1, found
 

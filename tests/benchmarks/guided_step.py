@@ -48,7 +48,7 @@ WEIGHT = 0.5
 
 
 def student_config(vocabulary: int, width: int = 128, layers: int = 1) -> TrialConfig:
-    """Books up to the rows that a vocabulary wants; `tiny`, or a Llama of another width."""
+    """The laptop's setting on as many book rows as the vocabulary needs; `tiny`, or a Llama of another width."""
     corpus = default_corpus()
     rows = None if vocabulary > 8192 or corpus == "builtin" else 100_000
     model = "tiny" if width == 128 else model_folder(width)
@@ -75,7 +75,7 @@ def model_folder(width: int) -> str:
 
 
 def vocabularies() -> list[int]:
-    """32,000 needs more text than the built-in corpus has."""
+    """Vocabularies to measure at: 32,000 needs more text than the built-in corpus has."""
     return [4096, 8192] if default_corpus() == "builtin" else [4096, 8192, 32_000]
 
 
@@ -91,7 +91,7 @@ def steps_of(step: Callable[[], float], tokens: int) -> Callable[[], float]:
 def against_plain(
     config: TrialConfig, data: RunData, tokens: int, repeats: int, name: str, at_most: float | None = None
 ) -> Row:
-    """One case; the first steps of both, which also allocate, do not count. at_most: a limit, if not a bigram's."""
+    """Compare guided and plain steps; the first, which also allocate, do not count. at_most: if no bigram's limit."""
     student = Student(resized(config, tokens), data)
     student.guided(), student.plain()
     ours, against = alternate(steps_of(student.guided, tokens), steps_of(student.plain, tokens), repeats)
@@ -102,7 +102,7 @@ def against_plain(
 
 
 def plain_cases(repeats: int) -> Iterator[Row]:
-    """The laptop's students, and two of vocabulary 32,000."""
+    """Guided against plain: the laptop's students, and two of vocabulary 32,000."""
     for vocabulary in vocabularies()[:2]:
         for layers, sizes in ((1, (1024, 4096, 16_384)), (2, (4096,)), (3, (4096,))):
             config = student_config(vocabulary, layers=layers)
@@ -118,7 +118,7 @@ def plain_cases(repeats: int) -> Iterator[Row]:
 
 
 def order_cases(repeats: int) -> Iterator[Row]:
-    """N-gram teachers of order 3 and 5 at V 8192; the limits of a bigram, and a little more for the longest."""
+    """N-gram teachers of order 3 and 5 at V 8192, with the limits of a bigram, and a little more for the longest."""
     for order, limits in ((3, {4096: 1.10, 16_384: 1.05}), (5, {4096: 1.15, 16_384: 1.10})):
         ngrams = {"teacher.kind": "ngram", "teacher.order": order, "teacher.smoothing": "modified_kneser_ney"}
         config = override(student_config(8192), ngrams)
@@ -129,7 +129,7 @@ def order_cases(repeats: int) -> Iterator[Row]:
 
 
 def published_cases(repeats: int) -> Iterator[Row]:
-    """The published shapes, for a GPU: 32 x 1024 tokens a step."""
+    """Guided against plain on a GPU: the published shapes, 32 x 1024 tokens a step."""
     for layers in (1, 3, 6):
         changes = {"corpus.source": default_corpus(), "corpus.eval_rows": 20, "model.layers": layers}
         config = override(SMALL_LLAMA2, changes | {"loop.eval_every": 30, "corpus.train_rows": 1_000_000})
@@ -176,7 +176,7 @@ def good_dense_way(student: Student, P_VxV: np.ndarray) -> LossOf:
 
 
 def dense_cases(repeats: int) -> Iterator[Row]:
-    """At 4,096 tokens a step: steps a second, and the teacher's memory."""
+    """Guided steps a second against dense ones at 4,096 tokens a step, and the teacher's memory."""
     for vocabulary in vocabularies():
         width = 128 if vocabulary < 32_000 else 256
         student = Student(resized(student_config(vocabulary, width), 4096))
@@ -197,7 +197,7 @@ def dense_cases(repeats: int) -> Iterator[Row]:
 
 
 def teacher_mib(student: Student) -> float:
-    """The table's arrays, and all that one step makes of them (by size of the arrays, not by measurement)."""
+    """MiB of the table's arrays and of all that one step makes of them, by their sizes, not by measurement."""
     guidance = student.teacher.guide(student.output, contexts_of(student), WEIGHT)
     assert guidance.rows is not None and guidance.expected_RxD is not None and guidance.row is not None
     assert isinstance(guidance.rows.sparse, HostRows)
@@ -247,7 +247,7 @@ def _resident_mib(field: str) -> float:
 
 
 def memory_cases(repeats: int, threads: int) -> Iterator[Row]:
-    """Guided, chunked output layer, against plain with all logits; 4,096 tokens in one micro-batch."""
+    """Memory and time of a guided step (chunked output layer) against a plain one with all logits; 4,096 tokens."""
     context = multiprocessing.get_context("spawn")
     for width in (256, 1024) if 32_000 in vocabularies() else ():
 
@@ -267,7 +267,7 @@ def memory_cases(repeats: int, threads: int) -> Iterator[Row]:
 
 
 def teacher_milliseconds(student: Student, repeats: int) -> tuple[list[float], int]:
-    """Of all the teacher does in a step (E, its gradient closed), and the distinct contexts of the step."""
+    """Milliseconds of all the teacher does in a step (E, its gradient closed), and the step's distinct contexts."""
     context_AxBxT = contexts_of(student)
     student.output.grad = torch.zeros_like(student.output)
 

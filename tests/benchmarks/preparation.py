@@ -37,7 +37,7 @@ WORKERS: Workers = LOCAL  # of a child process
 
 
 class Measured(NamedTuple):
-    """Of one preparation."""
+    """What one preparation took, and what it made."""
 
     seconds: float
     driver_seconds: float  # of CPU time
@@ -47,7 +47,7 @@ class Measured(NamedTuple):
 
 
 def start(nodes: int) -> None:
-    """Runs first in a child process: a cluster of so many nodes, or none."""
+    """Start a cluster of so many nodes, or none, as the first thing in a child process."""
     global WORKERS
     if not nodes:
         return
@@ -83,7 +83,7 @@ def measure(config: TrialConfig) -> Measured:
 
 
 def cases(config: TrialConfig, warm: TrialConfig, repeats: int) -> list[Row]:
-    """One process, one worker, two workers, in turn."""
+    """Rows of one process, one worker and two workers, measured in turn."""
     found: dict[int, list[Measured]] = {nodes: [] for nodes in (0, 1, 2)}
     with ExitStack() as stack:
         context = get_context("spawn")

@@ -86,7 +86,7 @@ class Student:
         return time.perf_counter() - started
 
     def batches(self) -> list[Batch]:
-        """Of the next step."""
+        """Micro-batches of the next step."""
         return [make_batch(self.data.train, numbers_B, self.device) for numbers_B in self._numbers()]
 
     def _numbers(self) -> np.ndarray:
@@ -94,7 +94,7 @@ class Student:
 
     @property
     def output(self) -> torch.nn.Parameter:
-        """W [V, D]."""
+        """The output matrix W [V, D]."""
         return output_matrix(self.model)
 
     def _wait(self) -> None:

@@ -49,7 +49,7 @@ WORK = PARTS[:2]
 
 @dataclass(frozen=True, kw_only=True)
 class TrialTimes:
-    """Of one trial, seconds since the epoch."""
+    """When one trial was given out, began and ended, in seconds since the epoch, and how long it computed."""
 
     given_out: float  # by the searcher; may be long before a slot is free
     begin: float  # of the evaluation at step 0
@@ -60,7 +60,7 @@ class TrialTimes:
 
 @dataclass(kw_only=True)
 class Spent:
-    """Of one run of the job: seconds of slots by part, and the start of each trial but the first of a slot."""
+    """What one run of the job spent: seconds of slots by part, and the start of each trial but the first of a slot."""
 
     parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
     starts: list[float] = field(default_factory=list)
@@ -86,7 +86,7 @@ def run_job(results: Path, words: list[str]) -> dict[str, float]:
 
 
 def trial_times(run: Path) -> list[TrialTimes]:
-    """Of all trials, by their beginning."""
+    """Times of all trials of a run, sorted by their beginning."""
     return sorted((_times(path.parent) for path in run.glob(f"trials/*/{names.LEDGER_FILE}")), key=lambda t: t.begin)
 
 
@@ -111,7 +111,7 @@ def slots_of(trials: list[TrialTimes]) -> list[list[TrialTimes]]:
 
 
 def spent(times: Mapping[str, float], trials: list[TrialTimes]) -> Spent:
-    """Every second of every slot, booked to one part."""
+    """Book every second of every slot to one part."""
     result = Spent()
     parts, last_end = result.parts, max(trial.end for trial in trials)
     for slot in slots_of(trials):
@@ -136,7 +136,7 @@ def spent(times: Mapping[str, float], trials: list[TrialTimes]) -> Spent:
 
 
 def measure(words: list[str]) -> Spent:
-    """One run of the job."""
+    """Run the job once and tell what it spent."""
     with tempfile.TemporaryDirectory() as results:
         times = run_job(Path(results), words)
         (run,) = Path(results).glob("*/*")

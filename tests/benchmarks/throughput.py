@@ -84,7 +84,7 @@ class Clock(TrainerCallback):
         self.times: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """After the optimizer's step."""
+        """Note the time after the optimizer's step."""
         self.times.append(now(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
 
 

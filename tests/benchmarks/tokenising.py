@@ -38,14 +38,14 @@ BATCH_ROWS = 1000  # of datasets.map: its default
 
 
 def prepare(corpus: Corpus, tokenizer: TextTokenizer, rows: int) -> None:
-    """The first rows, shuffled, into a cache that is thrown away."""
+    """Tokenise the first rows, shuffled, into a cache that is thrown away."""
     row_ids_R = permuted_rows(rows, 0)
     with TemporaryDirectory() as folder:
         token_blocks(corpus, row_ids_R, tokenizer, TOKENS, Path(folder), progress=False)
 
 
 def map_rows(texts: datasets.Dataset, tokenizer: TextTokenizer) -> None:
-    """The same rows through datasets.map, never from its cache."""
+    """Tokenise the same rows through datasets.map, never from its cache."""
 
     def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         encodings = tokenizer.encoder.encode_batch_fast(batch["text"], add_special_tokens=False)
@@ -65,13 +65,13 @@ def map_rows(texts: datasets.Dataset, tokenizer: TextTokenizer) -> None:
 
 
 def encode_rows(texts: list[str], tokenizer: TextTokenizer) -> None:
-    """The bare tokenizer, in batches that fit its threads."""
+    """Tokenise with the bare tokenizer, in batches that fit its threads."""
     for first in range(0, len(texts), 1 << 15):
         tokenizer.encoder.encode_batch_fast(texts[first : first + (1 << 15)], add_special_tokens=False)
 
 
 def rate(rows: int, work: Callable[[], None]) -> float:
-    """k rows/s."""
+    """k rows/s of one piece of work."""
     began = perf_counter()
     work()
     return rows / (perf_counter() - began) / 1e3
@@ -101,7 +101,7 @@ def peak_of(source: str, rows: int) -> float:
 
 
 def memory_cases(source: str, few: int, many: int, repeats: int = 2) -> Iterator[Row]:
-    """What grows is 4 bytes a row, its number; the rest is of a few shards and of what is gathered at once."""
+    """Peaks of many and few rows: 4 bytes a row, its number, grow; the rest is a few shards and what is gathered."""
 
     def peak(rows: int) -> float:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:

@@ -59,7 +59,7 @@ BASE = override(
 
 
 class Memory(NamedTuple):
-    """MiB, of all trials at once."""
+    """MiB of all trials at once."""
 
     shared: float  # the object store's mapping, each page once
     private: float  # anonymous, in the workers
@@ -70,7 +70,7 @@ class Memory(NamedTuple):
 
 
 def table_of(megabytes: float) -> BigramTable:
-    """Rows of equal length; 6 bytes a bigram."""
+    """A bigram table of that size, with rows of equal length; 6 bytes a bigram."""
     row = max(1, int(megabytes * MB / 6 / VOCABULARY))
     columns = np.linspace(0, VOCABULARY - 1, row).astype(np.uint16)
     return BigramTable(
@@ -89,7 +89,7 @@ def table_of(megabytes: float) -> BigramTable:
 
 
 def blocks_of(megabytes: float) -> TokenBlocks:
-    """Random tokens; 2 bytes each. They go to pieces of 128 blocks at the least."""
+    """Blocks of random tokens of that size, 2 bytes each; 128 blocks at the least."""
     tokens = max(int(megabytes * MB / 2), 128 * CONTEXT)
     stream_N = np.random.default_rng(0).integers(0, VOCABULARY, tokens, np.uint16)
     ids_BxT = stream_N[: tokens // CONTEXT * CONTEXT].reshape(-1, CONTEXT)
@@ -120,7 +120,7 @@ class MeasureOnce(tune.Stopper):  # type: ignore[misc]
 
 
 def memory_of(workers: list[int]) -> Memory:
-    """Of this Ray's object store, over all processes, and of the workers."""
+    """The PSS of this Ray's object store, over all processes, and the private memory of the workers."""
     store = {name for name, _ in mappings(os.getpid()) if "plasma" in name}  # its files, with their inodes
     shared = sum(pss for pid in processes() for name, pss in mappings(pid) if name in store)
     private = sum(anonymous(pid) for pid in workers)
@@ -128,7 +128,7 @@ def memory_of(workers: list[int]) -> Memory:
 
 
 def processes() -> list[int]:
-    """All that may be read here."""
+    """Ids of all processes whose mappings may be read here."""
     return [int(path.name) for path in Path("/proc").glob("[0-9]*") if os.access(path / "maps", os.R_OK)]
 
 
@@ -195,7 +195,7 @@ def due_to_data(trials: int, big: tuple[BigramTable, TokenBlocks]) -> Memory:
 
 
 def rows_of(costs: dict[int, list[Memory]], size: float) -> list[Row]:
-    """One copy for one trial; then what each further one adds, and how much of that is private."""
+    """Rows of what the data cost one trial, of what each further one adds, and of how much of that is private."""
     sizes = [size] * len(costs[1])
     rows = [compare("data of 1 trial, of table + blocks", [m.total for m in costs[1]], sizes, "MiB")]
     for trials in sorted(costs)[1:]:
