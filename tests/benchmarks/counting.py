@@ -304,13 +304,13 @@ def check(stream_N: Ids, vocab_size: int, ways: list[Way]) -> None:
     assert len(found) == 1, found
 
 
-def prepared(source: str) -> TokenBlocks:
-    """All rows of the corpus as tokens, V 32,000."""
+def prepared(source: str, vocabulary: int = 32_000, context: int = 1024) -> TokenBlocks:
+    """All rows of the corpus as tokens of a tokenizer that is trained on them."""
     corpus = open_corpus(CorpusConfig(source=source))
     if source == BUILTIN:
         print("the books are not here: built-in text, a small stream and vocabulary; give --corpus for real figures.")
     row_ids_R = np.arange(corpus.rows)
-    config = TokensConfig(tokenizer="train:32000", context=1024)
+    config = TokensConfig(tokenizer=f"train:{vocabulary}", context=context)
     tokenizer = corpus_tokenizer(config.tokenizer, corpus, row_ids_R, cache_folder())
     return token_blocks(corpus, row_ids_R, tokenizer, config, cache_folder())
 

@@ -1,13 +1,14 @@
-"""What each further trial on a node adds in memory to one copy of the bigram table and the token blocks: PSS, not RSS.
+"""What each further trial on a node adds in memory to one copy of teacher's table and token blocks: PSS, not RSS.
 
-    python tests/benchmarks/trial_memory.py [--repeats 3]
+    python tests/benchmarks/trial_memory.py [--repeats 3] [--only ngrams] [--order 3] [--vocab 32_000] [--corpus PATH]
 
-Real trials (`make_trainable`, Ray's object store, guided steps and evaluations of `tiny`) over a synthesised table of
-100 MB and blocks of 500 MB, 1, 2 and 4 at once on 2 CPUs. All are past their second report when memory is read. Then
-the same with a table and blocks of a few KB: what is left of the difference is due to the data. Memory is the PSS of
-the object store's mapping, summed over all processes that map it (driver and raylet too, else the first trial would be
-charged with a share of what is there anyway), plus the anonymous PSS of the workers, where copies of their own would
-be. What is left out: the libraries' files, and a worker's page tables (2 bytes in 1,000, in no PSS).
+Real trials (`make_trainable`, Ray's object store, guided steps and evaluations of `tiny`) on 2 CPUs: over a synthesised
+bigram table of 100 MB and blocks of 500 MB, 1, 2 and 4 at once; over the n-grams of all rows of the corpus, and the
+blocks of all its tokens, 1 and 2 at once. All are past their second report when memory is read. Then the same with a
+table and blocks of a few KB: what is left of the difference is due to the data. Memory is the PSS of the object store's
+mapping, summed over all processes that map it (driver and raylet too, else the first trial would be charged with a
+share of what is there anyway), plus the anonymous PSS of the workers, where copies of their own would be. What is left
+out: the libraries' files, and a worker's page tables (2 bytes in 1,000, in no PSS).
 """
 
 import argparse
@@ -15,7 +16,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
@@ -23,25 +25,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ray
+from counting import prepared
 from ray import tune
 from record import Row, compare, keep
+from student import default_corpus
 
 from sweeps.engine.cluster.ray_start import Machine, start_ray
 from sweeps.engine.settings import TINY
 from sweeps.engine.specs.pairs import control_plan, paired_plan
 from trainable import names
-from trainable.config import override
+from trainable.config import TrialConfig, override
 from trainable.plan import Needs, data_key, table_key
 from trainable.record.files import write_json
 from trainable.record.ledger import append_row
 from trainable.shared_data import checksums
+from trainable.teacher.kneser_ney import estimate_ngrams
+from trainable.teacher.ngram_counts import count_ngrams
+from trainable.teacher.ngram_table import NgramTable
+from trainable.teacher.settings import ORDERS
 from trainable.teacher.table import BigramTable
+from trainable.teacher.teacher import Table
 from trainable.text.blocks import TokenBlocks
+from trainable.text.workers import own_cores
 from trainable.trial import make_trainable
 
 MB, MIB = 10**6, 2**20
 VOCABULARY, CONTEXT, CPUS = 8192, 128, 2
 TABLE_MB, BLOCKS_MB = 100, 500
+FEW_BLOCKS = 128  # of small data
 STEPS, EVERY = 400, 2
 STANDSTILL_SECONDS = 2.0
 BASE = override(
@@ -56,6 +67,28 @@ BASE = override(
         "loop.device": "cpu",
     },
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What trials share: the teacher's table and the training blocks."""
+
+    table: Table
+    blocks: TokenBlocks
+
+    @property
+    def mib(self) -> float:
+        return (self.table.nbytes + self.blocks.stream_N.nbytes) / MIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One kind of table in trials that share it, and the same in little, whose memory is taken off."""
+
+    data: str  # what a row calls the table and the blocks
+    base: TrialConfig
+    large: Data
+    small: Data
 
 
 class Memory(NamedTuple):
@@ -90,11 +123,48 @@ def table_of(megabytes: float) -> BigramTable:
 
 def blocks_of(megabytes: float) -> TokenBlocks:
     """Blocks of random tokens of that size, 2 bytes each; 128 blocks at the least."""
-    tokens = max(int(megabytes * MB / 2), 128 * CONTEXT)
+    tokens = max(int(megabytes * MB / 2), FEW_BLOCKS * CONTEXT)
     stream_N = np.random.default_rng(0).integers(0, VOCABULARY, tokens, np.uint16)
     ids_BxT = stream_N[: tokens // CONTEXT * CONTEXT].reshape(-1, CONTEXT)
     return TokenBlocks(
         ids_BxT, stream_N, None, 0, None, VOCABULARY, 1, 0, "f", sha256(stream_N.data).hexdigest(), Path()
+    )
+
+
+def trie_of(blocks: TokenBlocks, order: int) -> NgramTable:
+    """The n-grams of all tokens of the blocks."""
+    eos_id, threads = blocks.eos_id, own_cores()
+    counts = count_ngrams(blocks.stream_N, blocks.vocab_size, order, eos_id=eos_id, threads=threads)
+    return estimate_ngrams(counts, tokenizer_fingerprint="counted", threads=threads)
+
+
+def few_of(blocks: TokenBlocks) -> TokenBlocks:
+    """The first blocks alone."""
+    stream_N = np.array(blocks.stream_N[: FEW_BLOCKS * CONTEXT])
+    checksum = sha256(stream_N.data).hexdigest()
+    return replace(blocks, stream_N=stream_N, ids_BxT=stream_N.reshape(-1, CONTEXT), checksum=checksum)
+
+
+def bigram_case() -> Case:
+    """A synthesised bigram table and blocks of random tokens."""
+    large, small = (
+        Data(table=table_of(table_mb), blocks=blocks_of(blocks_mb))
+        for table_mb, blocks_mb in ((TABLE_MB, BLOCKS_MB), (0, 0))
+    )
+    return Case(data="table + blocks", base=BASE, large=large, small=small)
+
+
+def ngram_case(order: int, source: str, vocabulary: int) -> Case:
+    """The n-grams of a whole corpus and the blocks of all its tokens; in little, those of its first blocks."""
+    blocks = prepared(source, vocabulary, CONTEXT)
+    large, small = (Data(table=trie_of(some, order), blocks=some) for some in (blocks, few_of(blocks)))
+    ngrams = sum(large.table.facts["ngrams"]) / 1e6
+    teacher = {"teacher.kind": "ngram", "teacher.order": order, "teacher.smoothing": "modified_kneser_ney"}
+    return Case(
+        data=f"n-grams of order {order} (V {blocks.vocab_size:,}, {ngrams:.1f} M in all) + blocks",
+        base=override(BASE, teacher),
+        large=large,
+        small=small,
     )
 
 
@@ -153,18 +223,20 @@ def mappings(pid: int) -> Iterator[tuple[str, int]]:
             yield name, int(line.split()[1])
 
 
-def run(trials: int, table: BigramTable, blocks: TokenBlocks, folder: Path) -> Memory:
+def run(trials: int, case: Case, data: Data, folder: Path) -> Memory:
     """Train that many trials at once and read their memory."""
     write_json(folder / names.RUN_FILE, {})
     floors = [i / 10 for i in range(trials)]
     guided = {"teacher.schedule": "linear", "teacher.steps": STEPS}
     plans = [
-        paired_plan(f"floor {floor}", BASE, guided | {"teacher.min_weight": floor}, names.SEARCH) for floor in floors
+        paired_plan(f"floor {floor}", case.base, guided | {"teacher.min_weight": floor}, names.SEARCH)
+        for floor in floors
     ]
     for step in range(0, STEPS + 1, EVERY):  # their control, made up
-        ledger = folder / names.TRIALS_FOLDER / control_plan(BASE).name / names.LEDGER_FILE
+        ledger = folder / names.TRIALS_FOLDER / control_plan(case.base).name / names.LEDGER_FILE
         append_row(ledger, {names.STEP: step, names.EVAL_LOSS: 10.0})
-    by_key, tables = {data_key(BASE): (blocks, blocks_of(0))}, {table_key(BASE): table}
+    by_key = {data_key(case.base): (data.blocks, case.small.blocks)}
+    tables = {table_key(case.base): data.table}
     sums = checksums(by_key, tables)
     by_name = {plan.name: plan.to_dict() for plan in plans}
     measure = MeasureOnce(trials)
@@ -181,47 +253,61 @@ def run(trials: int, table: BigramTable, blocks: TokenBlocks, folder: Path) -> M
     return measure.memory
 
 
-def due_to_data(trials: int, big: tuple[BigramTable, TokenBlocks]) -> Memory:
-    """What the data cost that many trials: the same with large and with tiny data, each in a Ray of its own."""
+def due_to_data(trials: int, case: Case) -> Memory:
+    """What the data cost that many trials: the same with large and with small data, each in a Ray of its own."""
     read = []
-    for table, blocks in (big, (table_of(0), blocks_of(0))):
+    for data in (case.large, case.small):
         start_ray(Machine(cpus=CPUS))  # a used store keeps the pages of what was in it
         with tempfile.TemporaryDirectory() as folder:
-            read.append(run(trials, table, blocks, Path(folder)))
+            read.append(run(trials, case, data, Path(folder)))
         ray.shutdown()
-    large, tiny = read
-    print(f"{trials} trials: {large} with the data, {tiny} without", flush=True)
-    return Memory(large.shared - tiny.shared, large.private - tiny.private)
+    large, small = read
+    print(f"{trials} trials: {large} with the data, {small} without", flush=True)
+    return Memory(large.shared - small.shared, large.private - small.private)
 
 
-def rows_of(costs: dict[int, list[Memory]], size: float) -> list[Row]:
+def rows_of(costs: dict[int, list[Memory]], case: Case) -> list[Row]:
     """Rows of what the data cost one trial, of what each further one adds, and of how much of that is private."""
-    sizes = [size] * len(costs[1])
-    rows = [compare("data of 1 trial, of table + blocks", [m.total for m in costs[1]], sizes, "MiB")]
+    sizes = [case.large.mib] * len(costs[1])
+    rows = [compare(f"data of 1 trial, of {case.data}", [m.total for m in costs[1]], sizes, "MiB")]
     for trials in sorted(costs)[1:]:
         further = trials - 1
         pairs = list(zip(costs[trials], costs[1], strict=True))
         added = [(many.total - one.total) / further for many, one in pairs]
         private = [(many.private - one.private) / further for many, one in pairs]
-        case = f"each further of {trials} trials, of table + blocks"
-        rows.append(compare(case, added, sizes, "MiB", at_most=0.02))
-        rows.append(compare("  of this private to the workers", private, sizes, "MiB"))
+        each = f"each further of {trials} trials, of {case.data}"
+        rows.append(compare(each, added, sizes, "MiB", at_most=0.02))
+        rows.append(compare(f"  private to the workers: {each}", private, sizes, "MiB"))
     return rows
 
 
-def main() -> None:
-    """Measure all numbers of trials in turn, and keep them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="of all measurements (3)")
-    repeats = parser.parse_args().repeats
-    big = table_of(TABLE_MB), blocks_of(BLOCKS_MB)
-    size = (big[0].values.nbytes + big[0].indices.nbytes + big[0].indptr.nbytes + big[1].stream_N.nbytes) / MIB
-    costs: dict[int, list[Memory]] = {1: [], 2: [], 4: []}
+def measured(case: Case, at_once: Sequence[int], repeats: int) -> list[Row]:
+    """Measure all numbers of trials in turn."""
+    costs: dict[int, list[Memory]] = {trials: [] for trials in at_once}
     for _ in range(repeats):
-        for trials, measured in costs.items():
-            measured.append(due_to_data(trials, big))
-    print(f"table + blocks {size:.0f} MiB; private, median of 1 trial: {median(m.private for m in costs[1]):.1f} MiB")
-    keep("trial_memory", rows_of(costs, size))
+        for trials, of_trials in costs.items():
+            of_trials.append(due_to_data(trials, case))
+    private = median(m.private for m in costs[1])
+    print(f"{case.data}: {case.large.mib:.0f} MiB; private, median of 1 trial: {private:.1f} MiB")
+    return rows_of(costs, case)
+
+
+def main() -> None:
+    """Measure both tables, or one of them, and keep the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    orders = range(ORDERS[0], ORDERS[1] + 1)
+    parser.add_argument("--repeats", type=int, default=3, help="of all measurements (3)")
+    parser.add_argument("--only", choices=("bigrams", "ngrams"), default=None, help="one part (both)")
+    parser.add_argument("--order", type=int, choices=orders, default=3, help="of the n-grams (3)")
+    parser.add_argument("--vocab", type=int, default=32_000, help="tokens in the vocabulary of the n-grams (32,000)")
+    parser.add_argument("--corpus", default=default_corpus(), help="of the n-grams: a file (the books, else built in)")
+    options = parser.parse_args()
+    rows: list[Row] = []
+    if options.only != "ngrams":
+        rows += measured(bigram_case(), (1, 2, 4), options.repeats)
+    if options.only != "bigrams":
+        rows += measured(ngram_case(options.order, options.corpus, options.vocab), (1, 2), options.repeats)
+    keep("trial_memory", rows, part=options.only is not None)
 
 
 if __name__ == "__main__":
