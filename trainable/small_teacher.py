@@ -36,7 +36,7 @@ from trainable.student.model import build_model
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.train import Report, RunData, pick_device, train
 from trainable.student.unigram import log_unigram
-from trainable.teacher.answers import FACTS, LEAST_RESIDUAL, Answers, header, kept, load_answers, write_answers
+from trainable.teacher.answers import ANSWER_FILE, LEAST_RESIDUAL, Answers, kept, load_answers
 from trainable.teacher.table import column_dtype
 from trainable.text.blocks import TokenBlocks
 from trainable.text.shards import Arrays, Shard, ShardMaker, progress_bar
@@ -181,15 +181,21 @@ class SmallTeacher:
             paths = ShardMaker(self._shards, LOCAL, advance).make(shards, self._answered, blocks)
 
         # 2 as one file
-        facts = (vocab_size, self._name, self._tokenizer.fingerprint, self._blocks.fingerprint, tokens)
-        head = header(dict(zip(FACTS, facts, strict=True)), (blocks, positions, width))
+        facts = {
+            "shape": (blocks, positions, width),
+            "vocab_size": vocab_size,
+            "model": self._name,
+            "tokenizer_fingerprint": self._tokenizer.fingerprint,
+            "blocks_fingerprint": self._blocks.fingerprint,
+            "counted_tokens": tokens,
+        }
 
         def pieces() -> Iterator[np.ndarray]:
             yield self._unigram.astype(np.float32)
             for name, dtype in ((_IDS, column_dtype(vocab_size)), (_PROBABILITIES, np.dtype(np.float16))):
                 yield from (np.fromfile(path / name, dtype) for path in paths)
 
-        write_answers(into / _ANSWERS_FILE, head, pieces())
+        ANSWER_FILE.write(into / _ANSWERS_FILE, facts, pieces())
         seconds = sum(float(np.fromfile(path / _SECONDS)[0]) for path in paths)
         return {"asked": self._asked, "seconds": seconds}
 

@@ -5,17 +5,14 @@
 A token takes 4 bytes, two for its id and two for its probability in half precision. The mass of all other tokens goes
 to the unigram, and takes no memory: lambda is made when rows are cut. Half precision holds multiples of 2^-24, so a sum
 of at most 1 is exact in float32, and lambda too. The arrays are numpy's, so that an object store shares them between
-processes without a copy; nothing here writes to them. Their file is the arrays between a header and a digest, written
-piece by piece, for they may be larger than the memory.
+processes without a copy; nothing here writes to them. Their file is written piece by piece, for they may be larger than
+the memory (record/array_file.py).
 
     B training blocks   T answered positions of a block, all but the last   k tokens kept   V vocabulary   N positions
 """
 
-import hashlib
-import json
 import math
-import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +20,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.errors import DamagedFile, InputError, require
-from trainable.record.files import atomic_file
-from trainable.teacher.table import ALIGNMENT, DIGEST_BYTES, PREFIX_BYTES, column_dtype, raw_bytes
+from trainable.errors import require
+from trainable.record.array_file import Arrays, Facts, Format, Place
+from trainable.teacher.table import column_dtype
 
 Ids = NDArray[np.integer[Any]]
 ARRAYS: Final = ("unigram_V", "ids_BxTxk", "p_BxTxk")  # as they stand in the file; widest first: each stays aligned
@@ -33,9 +30,17 @@ FACTS: Final = ("vocab_size", "model", "tokenizer_fingerprint", "blocks_fingerpr
 LEAST_RESIDUAL: Final = 2.0**-24  # of lambda, the least step of half precision: no token is without a chance
 CHECKED_POSITIONS: Final = 1 << 18  # looked at at once when a file is loaded
 
-MAGIC: Final = b"\x89ANSWRS\n"
-FORMAT_VERSION: Final = 1
-ASK_AGAIN: Final = "delete the folder that it lies in, so that the teacher is asked again"
+
+def _places(facts: Facts) -> Iterator[Place]:
+    """Where the arrays stand in a file: their sizes follow from the shape [B, T, k] and the vocabulary."""
+    shape, vocab_size = tuple(facts["shape"]), facts["vocab_size"]
+    dtypes = (np.float32, column_dtype(vocab_size), np.float16)
+    yield from zip(ARRAYS, dtypes, ((vocab_size,), shape, shape), strict=True)
+
+
+ANSWER_FILE: Final = Format(
+    magic=b"\x89ANSWRS\n", version=1, what="answer file", making="ask the teacher", places=_places
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,10 +74,7 @@ class Answers:
     @property
     def checksum(self) -> str:
         """Hex SHA-256 of facts and arrays, computed at each use; the file of the answers ends with the same."""
-        digest = hashlib.sha256(header_of(self))
-        for name in ARRAYS:
-            digest.update(raw_bytes(getattr(self, name)))
-        return digest.hexdigest()
+        return ANSWER_FILE.checksum(_file_facts(self), _arrays(self))
 
     @property
     def nbytes(self) -> int:
@@ -129,32 +131,9 @@ def residual(p_NxK: NDArray[np.float16]) -> NDArray[np.float32]:
 # --- their file -------------------------------------------------------------------------------------------------------
 
 
-def header_of(answers: Answers) -> bytes:
-    """The first bytes of the file of these answers."""
-    return header({name: getattr(answers, name) for name in FACTS}, answers.ids_BxTxk.shape)
-
-
-def header(facts: Mapping[str, Any], shape: tuple[int, ...]) -> bytes:
-    """Magic, version, length, then facts and the shape [B, T, k] as padded JSON."""
-    text = json.dumps({"shape": shape, **facts}, sort_keys=True, allow_nan=False).encode()
-    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
-    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
-
-
 def save_answers(answers: Answers, path: Path) -> None:
     """Write answers atomically: `path` is the old file or the whole new one, never a part."""
-    write_answers(path, header_of(answers), (getattr(answers, name) for name in ARRAYS))
-
-
-def write_answers(path: Path, head: bytes, pieces: Iterable[NDArray[Any]]) -> None:
-    """Write a file of answers from its header and the arrays of ARRAYS in pieces, of which one is held at a time."""
-    digest = hashlib.sha256(head)
-    with atomic_file(path) as stream:
-        stream.write(head)
-        for piece in pieces:
-            stream.write(raw_bytes(piece))
-            digest.update(raw_bytes(piece))
-        stream.write(digest.digest())
+    ANSWER_FILE.write(path, _file_facts(answers), _arrays(answers))
 
 
 def load_answers(path: Path, expect_tokenizer: str | None = None) -> Answers:
@@ -163,66 +142,28 @@ def load_answers(path: Path, expect_tokenizer: str | None = None) -> Answers:
     Raises DamagedFile where a byte is not what was written, InputError if the file is missing, holds no answers, is of
     another format version, or, where `expect_tokenizer` gives a fingerprint, of a model with another tokenizer.
     """
-    content = _mapped(path)
-
-    # 1 are they answers, of this format, and whole?
-    require(
-        bytes(content[: len(MAGIC)]) == MAGIC, f"{path} holds no answers, or its beginning is damaged: {ASK_AGAIN}."
-    )
-    version = int.from_bytes(content[8:12], "little")
-    require(
-        version == FORMAT_VERSION,
-        f"{path} has version {version} of the format of answers, this program reads {FORMAT_VERSION}: {ASK_AGAIN}.",
-    )
-    body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    if len(body) < PREFIX_BYTES or hashlib.sha256(body).digest() != bytes(digest):
-        raise DamagedFile(path, "its checksum does not match", ASK_AGAIN)
-
-    # 2 facts and arrays; a digest shows that nobody damaged the file, not that its maker meant well
-    try:
-        answers = _parsed(body)
-        _check_values(answers)
-    except (InputError, ValueError, TypeError, KeyError) as error:
-        raise DamagedFile(path, str(error), ASK_AGAIN) from None
-
-    # 3 are they of this run's tokenizer?
+    answers = ANSWER_FILE.read(path, _made)
     require(
         expect_tokenizer in (None, answers.tokenizer_fingerprint),
         f"{path} is of a model with tokenizer {answers.tokenizer_fingerprint}, this run has {expect_tokenizer}: "
-        f"{ASK_AGAIN}.",
+        f"{ANSWER_FILE.making} again.",
     )
     return answers
 
 
-def _mapped(path: Path) -> memoryview:
-    """The file, mapped for reading."""
-    try:
-        with open(path, "rb") as stream:
-            size = stream.seek(0, 2)
-            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-    except FileNotFoundError:
-        raise InputError(f"{path}, the answers of a teacher, does not exist: run again to ask it.") from None
-    except OSError as error:
-        raise InputError(f"{path}, the answers of a teacher, cannot be read ({error.strerror}): correct it.") from None
+def _arrays(answers: Answers) -> list[NDArray[Any]]:
+    """The arrays as they stand in the file."""
+    return [getattr(answers, name) for name in ARRAYS]
 
 
-def _parsed(body: memoryview) -> Answers:
-    """Facts and arrays of a file without its digest, the arrays as views."""
-    start = PREFIX_BYTES + int.from_bytes(body[12:PREFIX_BYTES], "little")
-    facts = json.loads(bytes(body[PREFIX_BYTES:start]))
-    shape, vocab_size = tuple(facts["shape"]), facts["vocab_size"]
-    dtypes: tuple[np.dtype[Any], ...] = (np.dtype(np.float32), column_dtype(vocab_size), np.dtype(np.float16))
-    arrays: dict[str, Any] = {}
-    for name, dtype, size in zip(ARRAYS, dtypes, ((vocab_size,), shape, shape), strict=True):
-        arrays[name] = np.frombuffer(body, dtype, math.prod(size), start).reshape(size)
-        start += arrays[name].nbytes
-    if start != len(body):
-        raise ValueError("its arrays do not fill it")
-    return Answers(**arrays, **{name: facts[name] for name in FACTS})
+def _file_facts(answers: Answers) -> Facts:
+    """The facts, and the shape [B, T, k]."""
+    return {"shape": answers.ids_BxTxk.shape, **{name: getattr(answers, name) for name in FACTS}}
 
 
-def _check_values(answers: Answers) -> None:
-    """Raise ValueError where an id is outside the vocabulary, or a probability is none."""
+def _made(facts: Facts, arrays: Arrays) -> Answers:
+    """The answers. Raises ValueError where an id is outside the vocabulary, or a probability is none."""
+    answers = Answers(**arrays, **{name: facts[name] for name in FACTS})
     if not (np.isfinite(answers.unigram_V).all() and (answers.unigram_V >= 0).all()):
         raise ValueError("a probability is negative or no number")
     width = answers.ids_BxTxk.shape[2]
@@ -233,3 +174,4 @@ def _check_values(answers: Answers) -> None:
             raise ValueError("a token is outside its vocabulary")
         if not (p_NxK[here] >= 0).all() or not (residual(p_NxK[here]) >= 0).all():  # NaN is not, either
             raise ValueError("a probability is negative or no number, or several sum to more than 1")
+    return answers

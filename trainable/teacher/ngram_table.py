@@ -13,8 +13,6 @@ object store shares them between processes without a copy; nothing here writes t
     L distinct counts of a level   N positions, or histories asked for   C rows cut   Z non-zeros of the rows cut
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.errors import InputError, require
-from trainable.teacher.table import ALIGNMENT, PREFIX_BYTES, column_dtype, lower_bound, raw_bytes
+from trainable.record.array_file import Facts, Format
+from trainable.teacher.table import column_dtype, lower_bound
 
 Ids = NDArray[np.integer[Any]]
 Ints = NDArray[np.int64]
@@ -33,13 +32,17 @@ Discounts = tuple[float, float, float]  # of counts 1, 2, and 3 or more
 LONG_ROWS: Final = 100  # mean length from which copying slices is faster than gathering by index
 CHUNK_POSITIONS: Final = 1 << 16  # looked up at once by cross_entropy
 
-# Of the file (teacher/ngram_table_file.py), whose digest is the checksum
-MAGIC: Final = b"\x89NGRAMS\n"
-FORMAT_VERSION: Final = 1
-PLAIN_FACTS: Final = (
-    "order", "vocab_size", "eos_id", "smoothing", "tokenizer_fingerprint", "counted_tokens", "rows", "ngrams",
+FACTS: Final = (
+    "order", "vocab_size", "eos_id", "smoothing", "tokenizer_fingerprint", "counted_tokens", "rows", "discounts",
+    "ngrams",
 )  # fmt: skip
-FACTS: Final = (*PLAIN_FACTS, "discounts")
+NGRAM_FILE: Final = Format(
+    magic=b"\x89NGRAMS\n",
+    version=1,
+    what="n-gram table",
+    making="count the table",
+    places=lambda facts: [(name, dtype, (length,)) for name, dtype, length in facts["arrays"]],
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,10 +133,13 @@ class NgramTable:
     @property
     def checksum(self) -> str:
         """Hex SHA-256 of facts and arrays, computed at each use; the file of a saved table ends with the same."""
-        digest = hashlib.sha256(header(self))
-        for array in self.arrays.values():
-            digest.update(raw_bytes(array))
-        return digest.hexdigest()
+        return NGRAM_FILE.checksum(self.file_facts, self.arrays.values())
+
+    @property
+    def file_facts(self) -> Facts:
+        """What its file says before its arrays: the facts, and name, type and length of each array."""
+        facts = {name: getattr(self, name) for name in FACTS}
+        return facts | {"arrays": [[name, array.dtype.str, len(array)] for name, array in self.arrays.items()]}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -185,15 +191,6 @@ class RowSet:
             chain.insert(0, number)
             number = int(self.parent_C[number])
         return chain
-
-
-def header(table: NgramTable) -> bytes:
-    """The first bytes of a saved table: magic, version, length, then facts and array types as padded JSON."""
-    facts: dict[str, Any] = {name: getattr(table, name) for name in FACTS}
-    facts["arrays"] = [[name, array.dtype.str, len(array)] for name, array in table.arrays.items()]
-    text = json.dumps(facts, sort_keys=True, allow_nan=False).encode()
-    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
-    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
 
 
 # --- found and cut ----------------------------------------------------------------------------------------------------

@@ -5,14 +5,11 @@
 Every interpolated smoothing method has this form (teacher/smoothing.py), so a table takes memory in proportion to
 the distinct bigrams, not to V * V, and E[c] = sum_k p(k | c) W[k] is a sparse product plus one shared vector. The
 table holds plain numpy arrays, so that an object store shares it between processes without a copy; nothing here
-writes to them. Its file is the same arrays between a header and a digest, so that loading is mapping and checking.
+writes to them. Its file is the same arrays (record/array_file.py), so that loading is mapping and checking.
 
     V vocabulary   K distinct bigrams   C contexts asked for   N pairs asked for   Z non-zeros of the rows asked for
 """
 
-import hashlib
-import json
-import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from trainable.errors import DamagedFile, InputError, require
-from trainable.record.files import atomic_file
+from trainable.errors import InputError, require
+from trainable.record.array_file import Arrays, Facts, Format
 
 Ids = NDArray[np.integer[Any]]
 ARRAYS: Final = ("indptr", "values", "backoff_V", "base_V", "indices")  # widest first: each stays aligned in a file
@@ -29,13 +26,13 @@ FACTS: Final = ("vocab_size", "smoothing", "strength", "tokenizer_fingerprint", 
 SHORT_ROW_LIMIT: Final = 65_536  # vocabulary up to which columns are uint16
 CHUNK_PAIRS: Final = 1 << 20  # looked up at once by cross_entropy
 
-# Of the file: magic, version, length of the facts, facts as JSON, arrays, SHA-256 of all before it.
-MAGIC: Final = b"\x89BIGRAM\n"
-FORMAT_VERSION: Final = 1
-PREFIX_BYTES: Final = 16  # magic, version, length of the facts
-ALIGNMENT: Final = 64  # of the first array, in bytes
-DIGEST_BYTES: Final = 32
-COUNT_AGAIN: Final = "delete it and count the table again"
+BIGRAM_FILE: Final = Format(
+    magic=b"\x89BIGRAM\n",
+    version=1,
+    what="bigram table",
+    making="count the table",
+    places=lambda facts: [(name, facts["arrays"][name][0], (facts["arrays"][name][1],)) for name in ARRAYS],
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,10 +75,7 @@ class BigramTable:
     @property
     def checksum(self) -> str:
         """Hex SHA-256 of facts and arrays, computed at each use; the file of a saved table ends with the same."""
-        digest = hashlib.sha256(header(self))
-        for name in ARRAYS:
-            digest.update(raw_bytes(getattr(self, name)))
-        return digest.hexdigest()
+        return BIGRAM_FILE.checksum(_file_facts(self), _arrays(self))
 
     @property
     def nbytes(self) -> int:
@@ -205,13 +199,7 @@ def check_ids(table: BigramTable, ids_N: Ids) -> None:
 
 def save_table(table: BigramTable, path: Path) -> None:
     """Write the table atomically: `path` is the old file or the whole new one, never a part."""
-    parts: list[bytes | memoryview] = [header(table), *(raw_bytes(getattr(table, name)) for name in ARRAYS)]
-    digest = hashlib.sha256()
-    with atomic_file(path) as stream:
-        for part in parts:
-            stream.write(part)
-            digest.update(part)
-        stream.write(digest.digest())
+    BIGRAM_FILE.write(path, _file_facts(table), _arrays(table))
 
 
 def load_table(path: Path, expect_tokenizer: str | None = None) -> BigramTable:
@@ -220,81 +208,34 @@ def load_table(path: Path, expect_tokenizer: str | None = None) -> BigramTable:
     Raises DamagedFile where a byte is not what was written, InputError if the file is missing, no bigram table, of
     another format version, or, where `expect_tokenizer` gives a fingerprint, counted with another tokenizer.
     """
-    content = _mapped(path)
-
-    # 1 is it a table, of this format, and whole?
-    require(
-        bytes(content[: len(MAGIC)]) == MAGIC,
-        f"{path} is no bigram table, or its beginning is damaged: count the table again.",
-    )
-    version = int.from_bytes(content[8:12], "little")
-    require(
-        version == FORMAT_VERSION,
-        f"{path} has version {version} of the bigram table format, this program reads {FORMAT_VERSION}: "
-        "count the table again.",
-    )
-    body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    if len(body) < PREFIX_BYTES or hashlib.sha256(body).digest() != bytes(digest):
-        raise DamagedFile(path, "its checksum does not match", COUNT_AGAIN)
-
-    # 2 facts and arrays; a digest shows that nobody damaged the file, not that its maker meant well
-    try:
-        table = _parsed(body)
-        _check_values(table)
-    except (InputError, ValueError, TypeError, KeyError) as error:
-        raise DamagedFile(path, str(error), COUNT_AGAIN) from None
-
-    # 3 is it of this run's tokenizer?
-    require(
-        expect_tokenizer in (None, table.tokenizer_fingerprint),
-        f"{path} was counted with tokenizer {table.tokenizer_fingerprint}, this run has {expect_tokenizer}: "
-        "count the table again with this tokenizer.",
-    )
+    table = BIGRAM_FILE.read(path, _made)
+    require_tokenizer(path, table.tokenizer_fingerprint, expect_tokenizer)
     return table
 
 
-def header(table: BigramTable) -> bytes:
-    """The first bytes of a saved table: magic, version, length, then facts and array types as padded JSON."""
-    facts: dict[str, Any] = {name: getattr(table, name) for name in FACTS}
-    facts["arrays"] = {name: [getattr(table, name).dtype.str, len(getattr(table, name))] for name in ARRAYS}
-    text = json.dumps(facts, sort_keys=True, allow_nan=False).encode()
-    text += b" " * (-(PREFIX_BYTES + len(text)) % ALIGNMENT)
-    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
+def require_tokenizer(path: Path, counted_with: str, expected: str | None) -> None:
+    """Raise InputError for a table of another tokenizer than the expected one; None: any will do."""
+    require(
+        expected in (None, counted_with),
+        f"{path} was counted with tokenizer {counted_with}, this run has {expected}: "
+        "count the table again with this tokenizer.",
+    )
 
 
-def raw_bytes(array: NDArray[Any]) -> memoryview:
-    """The memory of an array, without a copy."""
-    return np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
+def _arrays(table: BigramTable) -> list[NDArray[Any]]:
+    """The arrays as they stand in the file."""
+    return [getattr(table, name) for name in ARRAYS]
 
 
-def _mapped(path: Path) -> memoryview:
-    """The file, mapped for reading."""
-    try:
-        with open(path, "rb") as stream:
-            size = stream.seek(0, 2)
-            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-    except FileNotFoundError:
-        raise InputError(f"the bigram table {path} does not exist: count it first, or correct the path.") from None
-    except OSError as error:
-        raise InputError(f"the bigram table {path} cannot be read ({error.strerror}): correct the path.") from None
+def _file_facts(table: BigramTable) -> Facts:
+    """The facts, and type and length of each array."""
+    facts = {name: getattr(table, name) for name in FACTS}
+    return facts | {"arrays": {name: [getattr(table, name).dtype.str, len(getattr(table, name))] for name in ARRAYS}}
 
 
-def _parsed(body: memoryview) -> BigramTable:
-    """Facts and arrays of a file without its digest, the arrays as views."""
-    start = PREFIX_BYTES + int.from_bytes(body[12:PREFIX_BYTES], "little")
-    facts = json.loads(bytes(body[PREFIX_BYTES:start]))
-    arrays: dict[str, Any] = {}
-    for name in ARRAYS:
-        dtype, length = np.dtype(facts["arrays"][name][0]), facts["arrays"][name][1]
-        arrays[name] = np.frombuffer(body, dtype, length, start)
-        start += arrays[name].nbytes
-    if start != len(body):
-        raise ValueError("its arrays do not fill it")
-    return BigramTable(**arrays, **{name: facts[name] for name in FACTS})
-
-
-def _check_values(table: BigramTable) -> None:
-    """Raise ValueError where a row reaches out of memory, or a probability is none."""
+def _made(facts: Facts, arrays: Arrays) -> BigramTable:
+    """The table. Raises ValueError where a row reaches out of memory, or a probability is none."""
+    table = BigramTable(**arrays, **{name: facts[name] for name in FACTS})
     if (np.diff(table.indptr) < 0).any():
         raise ValueError("its rows overlap")
     if len(table.indices) and not 0 <= int(table.indices.min()) <= int(table.indices.max()) < table.vocab_size:
@@ -302,3 +243,4 @@ def _check_values(table: BigramTable) -> None:
     for values in (table.values, table.backoff_V, table.base_V):
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError("a probability is negative or no number")
+    return table

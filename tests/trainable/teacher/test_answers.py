@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_answers import BLOCKS, POSITIONS, V, answers_of, distributions
 
 from trainable.errors import DamagedFile, InputError
-from trainable.teacher.answers import ARRAYS, FACTS, LEAST_RESIDUAL, kept, load_answers, residual, save_answers
+from trainable.teacher.answers import ARRAYS, FACTS, LEAST_RESIDUAL, Answers, kept, load_answers, residual, save_answers
 
 Array = np.ndarray[Any, Any]
 
@@ -91,6 +91,21 @@ def test_loaded_answers_equal_the_saved_ones_and_cannot_be_written(tmp_path: Pat
     assert (tmp_path / "made" / "answers.bin").read_bytes()[-32:].hex() == answers.checksum
 
 
+def test_files_of_earlier_versions_can_be_read_and_checksums_in_records_stay() -> None:
+    """If this fails, raise the version of the format: a change of it must not pass for damage."""
+    answers = Answers(
+        ids_BxTxk=np.array([[[0, 2], [1, 3]]], np.uint16),
+        p_BxTxk=np.array([[[0.5, 0.25], [0.75, 0.125]]], np.float16),
+        unigram_V=np.full(4, 0.25, np.float32),
+        vocab_size=4,
+        model="by hand",
+        tokenizer_fingerprint="abc",
+        blocks_fingerprint="blocks",
+        counted_tokens=7,
+    )
+    assert answers.checksum == "921f39def0ead3102184d283da8d858e5108ca8c208c66d0a8c416b4ae6a031e"
+
+
 def test_the_checksum_tells_of_any_changed_array_or_fact() -> None:
     answers = answers_of()
     changed = [replace(answers, model="another"), replace(answers, blocks_fingerprint="others")]
@@ -107,7 +122,7 @@ def test_a_flipped_bit_anywhere_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     for at in range(len(content)):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
-        with pytest.raises(InputError, match=r"answers\.bin .*the teacher is asked again") as caught:
+        with pytest.raises(InputError, match=r"answers\.bin .*ask the teacher again") as caught:
             load_answers(path)
         assert isinstance(caught.value, DamagedFile) == (at >= 12), "behind the magic and the version"
 
@@ -118,7 +133,7 @@ def test_a_file_of_any_other_length_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     for damaged in (b"", content[:10], content[:20], content[: len(content) // 2], content[:-1], content + b"\0"):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"answers\.bin .*the teacher is asked again"):
+        with pytest.raises(InputError, match=r"answers\.bin .*ask the teacher again"):
             load_answers(path)
 
 
@@ -158,7 +173,7 @@ def test_answers_of_a_model_with_another_tokenizer_are_refused(tmp_path: Path) -
 
 
 def test_answers_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent[.]bin, the answers of a teacher, does not exist"):
+    with pytest.raises(InputError, match=r"the answer file .*absent[.]bin does not exist: ask the teacher first"):
         load_answers(tmp_path / "absent.bin")
 
 
