@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainable.teacher.table import load_table as load_table
     from trainable.teacher.table import save_table as save_table
     from trainable.teacher.teacher import Guidance as Guidance
+    from trainable.teacher.teacher import RowTeacher as RowTeacher
     from trainable.teacher.teacher import Teacher as Teacher
     from trainable.text.blocks import token_blocks as token_blocks
     from trainable.text.corpus import open_corpus as open_corpus
@@ -45,6 +46,7 @@ _HOMES = {
     "load_ngrams": "trainable.teacher.ngram_table_file",
     "BigramTeacher": "trainable.teacher.kinds.bigram",
     "NgramTeacher": "trainable.teacher.kinds.ngram",
+    "RowTeacher": "trainable.teacher.teacher",
     "Teacher": "trainable.teacher.teacher",
     "Guidance": "trainable.teacher.teacher",
     "guided_loss": "trainable.student.guided_loss",
@@ -69,6 +71,7 @@ __all__ = [  # noqa: RUF022  (in the order of a run)
     "load_ngrams",
     "BigramTeacher",
     "NgramTeacher",
+    "RowTeacher",
     "Teacher",
     "Guidance",
     "guided_loss",

@@ -189,9 +189,8 @@ def step_time_table(results: Results, by_arm: bool = False) -> tuple[Table, ...]
 def not_controlled(found: Findings) -> Section:
     """Reasons why the result may not hold elsewhere."""
     folds = found.settings[FOLDS]
-    untuned = f"Learning rate {found.settings[LEARNING_RATE]:g} for both arms: tuned for neither."
     lines = [
-        *([] if found.record.tuned or found.record.is_grouped else [untuned]),
+        *([] if found.record.tuned or found.record.is_grouped else _untuned(found)),
         f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
         "fade in a run longer than these.",
         *_not_published(found),
@@ -200,6 +199,19 @@ def not_controlled(found: Findings) -> Section:
         *_early_controls(found),
     ]
     return Section("Not controlled", tuple(lines), subject="not controlled")
+
+
+def _untuned(found: Findings) -> Iterator[str]:
+    """A sentence on learning rates that the run did not choose; none where an arm ran with several."""
+    rates = found.results.trials.groupby(ARM)[LEARNING_RATE].unique()
+    if len(rates) == 0 or rates.map(len).max() > 1:
+        return
+    by_arm = {arm: float(rates[arm][0]) for arm in found.record.arms if arm in rates.index}
+    if len(set(by_arm.values())) > 1:
+        each = ", ".join(f"{arm} {rate:g}" for arm, rate in by_arm.items())
+        yield f"Each arm's learning rate was set before this run, which tuned none: {each}."
+    else:
+        yield from (f"Learning rate {rate:g} for all arms: tuned for none." for rate in set(by_arm.values()))
 
 
 def _not_published(found: Findings) -> Iterator[str]:

@@ -47,7 +47,11 @@ def test_every_name_is_there_listed_and_documented() -> None:
     for name in trainable.__all__:
         assert getattr(trainable, name).__name__ == name
         assert name in dir(trainable)
-        assert any(f"trainable.{name}(" in example for example in EXAMPLES) or name in {"Guidance", "Teacher"}, name
+        assert any(f"trainable.{name}(" in example for example in EXAMPLES) or name in {
+            "Guidance",
+            "RowTeacher",
+            "Teacher",
+        }, name
     assert set(trainable.__all__) == set(trainable._HOMES)
 
 

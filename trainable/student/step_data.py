@@ -20,7 +20,7 @@ from trainable.config import TeacherConfig, TrialConfig
 from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.ranks import Ranks
 from trainable.teacher.schedules import teacher_weight
-from trainable.teacher.teacher import StepRows, Teacher
+from trainable.teacher.teacher import RowTeacher, StepRows, Teacher
 from trainable.text.blocks import TokenBlocks
 
 AHEAD: Final[Mapping[str, int]] = {"cpu": 0, "cuda": 2}  # steps, by kind of device
@@ -47,8 +47,9 @@ def step_data(
     """The data of optimizer step `step` on `device`, the teacher's rows in `dtype`, that of the output matrix."""
     numbers_AxB = step_numbers(blocks, step, config.loop, config.seed)
     batches = [make_batch(blocks, ranks.share(numbers_B), device) for numbers_B in numbers_AxB]
-    guided = teacher is not None and teacher.has_table and weight_at(config.teacher, step) > 0
-    rows = teacher.rows(*asked_about(batches), dtype) if teacher is not None and guided else None
+    rows = None
+    if isinstance(teacher, RowTeacher) and weight_at(config.teacher, step) > 0:
+        rows = teacher.rows(*asked_about(batches), dtype)
     return StepData(batches, count_targets(blocks, numbers_AxB.flatten()), rows)
 
 

@@ -34,7 +34,7 @@ from trainable.student.step_data import AHEAD, asked_about, made_ahead, step_dat
 from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import Answers
 from trainable.teacher.kinds import teacher_class
-from trainable.teacher.teacher import Guidance, StepRows, Table, Teacher
+from trainable.teacher.teacher import Guidance, RowTeacher, StepRows, Table, Teacher
 from trainable.text.blocks import TokenBlocks
 
 _log = logging.getLogger(__name__)
@@ -164,10 +164,12 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
     """The teacher at work; None for a control."""
     if config.teacher.schedule == "none":
         return None
-    teacher = teacher_class(config.teacher.kind)
-    if data.table is None and teacher.has_table:
+    kind = teacher_class(config.teacher.kind)
+    if not issubclass(kind, RowTeacher):
+        return kind()
+    if data.table is None:
         raise InputError(f"schedule {config.teacher.schedule} needs a teacher's table, and the run was given none.")
-    if data.table is not None and data.table.vocab_size != data.train.vocab_size:
+    if data.table.vocab_size != data.train.vocab_size:
         raise InputError(
             f"the teacher's table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
             "count the table with the tokenizer of the blocks."
@@ -177,7 +179,7 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
             "the teacher's model was asked about other training blocks than these: prepare the run's data together."
         )
     low = config.loop.precision != "float32" and device.type == "cuda" and torch.cuda.is_bf16_supported(False)
-    return teacher(data.table, device, product=torch.bfloat16 if low else None)
+    return kind(data.table, device, product=torch.bfloat16 if low else None)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -207,9 +209,12 @@ def backward(
     # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
     guidance = None
     if teacher is not None and weight > 0:
-        context_AxBxT, numbers_AxB = asked_about(batches)
         output_VxD, bias_V = output_matrix(model), output_bias(model)
-        guidance = teacher.guide(output_VxD, context_AxBxT, weight, bias_V, blocks=numbers_AxB, rows=rows)
+        if isinstance(teacher, RowTeacher) and rows is not None:
+            guidance = teacher.guide_by(rows, output_VxD, weight, bias_V)
+        else:
+            context_AxBxT, numbers_AxB = asked_about(batches)
+            guidance = teacher.guide(output_VxD, context_AxBxT, weight, bias_V, blocks=numbers_AxB)
 
     # 2 each micro-batch adds to the gradients
     step_loss = torch.zeros((), device=model.device)

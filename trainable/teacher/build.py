@@ -18,7 +18,7 @@ from trainable.teacher.kinds import teacher_class
 from trainable.teacher.material import Material
 from trainable.teacher.ngram_counts import NgramCounts, count_block_ngrams, count_ngrams, tokens_before
 from trainable.teacher.settings import TeacherConfig
-from trainable.teacher.teacher import Table
+from trainable.teacher.teacher import RowTeacher, Table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers, own_cores, tree_sum
@@ -127,6 +127,7 @@ def teacher_table(
     answers: those of a model that was trained on these rows, for a teacher of that kind.
     """
     kind = teacher_class(teacher.kind)
+    assert issubclass(kind, RowTeacher), f"a teacher of kind {teacher.kind} has no table"
     material = material_of(
         teacher,
         vocab_size=tokenizer.vocab_size,
@@ -135,17 +136,17 @@ def teacher_table(
         ngrams=lambda order: counter.ngrams(parts, order),
         answers=answers,
     )
-    if not kind.is_cached:
+    if (file := kind.table_file) is None:
         return kind.prepare(material)
     shaping = [TABLE_FORMAT, [part.fingerprint for part in parts], *teacher.table_settings]
     folder = cache / "tables" / fingerprint(shaping)
 
     def build(into: Path) -> Manifest:
-        kind.save(kind.prepare(material), into / TABLE_FILE)
+        file.save(kind.prepare(material), into / TABLE_FILE)
         return {"shaping": shaping}
 
     built_once(folder, build)
-    table: Table = kind.load(folder / TABLE_FILE, expect_tokenizer=tokenizer.fingerprint)
+    table: Table = file.load(folder / TABLE_FILE, tokenizer.fingerprint)
     return table
 
 

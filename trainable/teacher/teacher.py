@@ -19,6 +19,7 @@ their parents and then to W: W.grad += S^T E.grad.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -121,30 +122,60 @@ class Guidance:
 
 
 class Teacher(ABC):
-    """A teacher at work beside a student; `KINDS` names the classes (teacher/kinds/).
+    """A teacher at work beside a student, which asks it for guidance once an optimizer step.
 
-    A class of one's own is named by its import path, `teacher.kind=package.module:ClassName`. It has to be given
-    `rows`, and `prepare` where it needs more than its settings.
+    `KINDS` names the classes (teacher/kinds/); one's own is named by its import path, `teacher.kind=module:ClassName`.
+    A class that derives from this one alone knows nothing of the text, and is made without arguments.
     """
 
-    has_table: ClassVar[bool] = True  # False: it knows nothing, and `prepare` is not called
+    has_table: ClassVar[bool] = False  # whether `prepare` makes something
+
+    @classmethod
+    def prepare(cls, material: Material) -> Table | None:
+        """What the teacher knows of the text, made once for all trials; None: nothing."""
+        return None
+
+    @abstractmethod
+    def guide(
+        self,
+        output_VxD: Tensor,
+        context: Tensor | np.ndarray,
+        weight: float,
+        bias_V: Tensor | None = None,
+        *,
+        blocks: np.ndarray | None = None,
+    ) -> Guidance:
+        """What the teacher says in an optimizer step: called once a step, for all micro-batches together.
+
+        context: int64 ids [..., T], e.g. [A, B, T]; with a GPU, give the ids as they lie on the host: those of a CUDA
+        tensor are waited for. `weight` is w(t), `bias_V` the bias of the output layer, if it has one, `blocks` the
+        numbers [...] of the blocks in the training text, for teachers that have answered to these blocks.
+        Raises InputError for an id outside the teacher's vocabulary.
+        """
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """How a table is kept for the next run."""
+
+    save: Callable[[Any, Path], None]  # writes a table, whole or not at all
+    load: Callable[[Path, str | None], Any]  # reads it, and refuses a damaged one, or one of another tokenizer
+
+
+class RowTeacher(Teacher):
+    """A teacher that says which row each position takes, and what the rows hold; the rest is here.
+
+    A class of one's own has to be given `rows`, `prepare`, and an `__init__` that sets `base_V`.
+    """
+
+    has_table = True
+    table_file: ClassVar[TableFile | None] = None  # None: the table is made for each run
     base_V: Tensor  # q, the distribution that all rows share, float32 on the device; its length is the vocabulary
-    is_cached: ClassVar[bool] = False  # whether `save` and `load` are there; else the table is made for each run
 
     @classmethod
     @abstractmethod
     def prepare(cls, material: Material) -> Table:
         """What the teacher knows, made once for all trials. Raises InputError where there is too little text."""
-
-    @staticmethod
-    def save(table: Any, path: Path) -> None:
-        """Write the table to a file, whole or not at all."""
-        raise NotImplementedError
-
-    @staticmethod
-    def load(path: Path, expect_tokenizer: str | None = None) -> Any:
-        """Read what `save` wrote. Raises DamagedFile where a byte is not what was written."""
-        raise NotImplementedError
 
     def __init__(self, table: Any, device: torch.device | str = "cpu", *, product: torch.dtype | None = None) -> None:
         """Args: what `prepare` made; where the student is; dtype of products on a GPU (None: that of W)."""
@@ -155,11 +186,9 @@ class Teacher(ABC):
         """The rows of a step, with `sparse` and `backoff_R` in `dtype`, and which row each position takes.
 
         context: int64 ids [..., T] on the host; what stands before a position in its block is the position's history.
-        blocks: numbers [...] of the blocks in the training text, for teachers that have answered to these blocks.
-        Raises InputError for an id outside the vocabulary.
+        blocks: as `guide` was given them. Raises InputError for an id outside the vocabulary.
         """
 
-    @torch.no_grad()
     def guide(
         self,
         output_VxD: Tensor,
@@ -168,19 +197,15 @@ class Teacher(ABC):
         bias_V: Tensor | None = None,
         *,
         blocks: np.ndarray | None = None,
-        rows: StepRows | None = None,
     ) -> Guidance:
-        """E for all positions of an optimizer step: call it once a step, for all micro-batches together.
+        """E for all positions of an optimizer step."""
+        host = context if isinstance(context, np.ndarray) else context.cpu().numpy()
+        return self.guide_by(self.rows(host, blocks, output_VxD.dtype), output_VxD, weight, bias_V)
 
-        context: int64 ids [..., T], e.g. [A, B, T]; with a GPU, give the ids as they lie on the host: those of a CUDA
-        tensor are waited for. `weight` is w(t), `bias_V` the bias of the output layer, if it has one. `rows` is what
-        the method of that name gave for this context, if it was called ahead (on a side thread, say): it knows no W.
-        Raises InputError for an id outside the teacher's vocabulary.
-        """
+    @torch.no_grad()
+    def guide_by(self, rows: StepRows, output_VxD: Tensor, weight: float, bias_V: Tensor | None = None) -> Guidance:
+        """E from the rows of an optimizer step, which know nothing of W: they may have been made ahead."""
         base_V = self.base_V.to(output_VxD.dtype)
-        if rows is None:
-            host = context if isinstance(context, np.ndarray) else context.cpu().numpy()
-            rows = self.rows(host, blocks, output_VxD.dtype)
 
         def expected(matrix_VxD: Tensor) -> Tensor:
             product_RxD = rows.sparse.times(matrix_VxD)

@@ -1,5 +1,7 @@
 """A teacher of one's own, a class outside of the project: named by its import path, it trains a student."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,10 @@ import pytest
 from small_corpus import small_config
 
 from trainable import names
-from trainable.config import TeacherConfig
+from trainable.config import TeacherConfig, TrialConfig
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
-from trainable.student.train import train
+from trainable.student.train import RunData, train
 
 OWN = '''
 import numpy as np
@@ -18,7 +20,7 @@ import torch
 
 from trainable.teacher.host_rows import HostRows
 from trainable.teacher.kinds.uniform import UniformTeacher
-from trainable.teacher.teacher import StepRows
+from trainable.teacher.teacher import Guidance, RowTeacher, StepRows, Teacher
 
 
 class Repeat(UniformTeacher):
@@ -32,35 +34,106 @@ class Repeat(UniformTeacher):
         return StepRows(
             sparse=sparse, row=torch.tensor(row.reshape(context.shape)), backoff_R=torch.tensor(half_R).to(dtype)
         )
+
+
+class Alone(RowTeacher):
+    """Repeat from the ground up, with nothing of a kind of this project: its table is made for each run."""
+
+    prepared = 0
+
+    @classmethod
+    def prepare(cls, material):
+        cls.prepared += 1
+        return UniformTeacher.prepare(material)
+
+    def __init__(self, table, device="cpu", *, product=None):
+        super().__init__(table, device, product=product)
+        self.base_V = torch.tensor(table.base_V)
+
+    rows = Repeat.rows
+
+
+class Half(Teacher):
+    """Half of a ramp."""
+
+    def guide(self, output_VxD, context, weight, bias_V=None, *, blocks=None):
+        return Guidance(weight=weight / 2)
+
+
+class NoRows(RowTeacher):
+    prepare = UniformTeacher.prepare
+
+
+def nothing():
+    pass
 '''
 
 
 @pytest.fixture
-def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "my_teachers.py").write_text(OWN, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    return "my_teachers:Repeat"
+    yield "my_teachers"
+    sys.modules.pop("my_teachers", None)
+
+
+def settings(kind: str) -> dict[str, Any]:
+    return {"teacher.kind": kind, "teacher.schedule": "linear", "teacher.steps": 12}
+
+
+def reports_of(config: TrialConfig, data: RunData) -> list[dict[str, Any]]:
+    reports: list[dict[str, Any]] = []
+    train(config, data, reports.append)
+    return reports
+
+
+def losses(reports: list[dict[str, Any]]) -> list[float]:
+    return [report[names.TRAIN_LOSS] for report in reports[1:]]
 
 
 def test_a_class_named_by_its_import_path_teaches(tmp_path: Path, own_module: str) -> None:
-    changes = {"teacher.kind": own_module, "teacher.schedule": "linear", "teacher.steps": 12}
-    config = small_config(tmp_path, changes)
+    config = small_config(tmp_path, settings(f"{own_module}:Repeat"))
     data, facts = prepare_run(config, tmp_path / "cache")
-    reports: list[dict[str, Any]] = []
-    train(config, data, reports.append)
+    reports = reports_of(config, data)
     assert facts["teacher"]["smoothing"] == "uniform"
     assert reports[-1][names.EVAL_LOSS] < reports[0][names.EVAL_LOSS]
-    uniform = small_config(tmp_path, changes | {"teacher.kind": "uniform"})
-    others: list[dict[str, Any]] = []
-    train(uniform, data, others.append)
-    assert reports[1][names.TRAIN_LOSS] != others[1][names.TRAIN_LOSS], "it taught what a uniform teacher does"
+    uniform = reports_of(small_config(tmp_path, settings("uniform")), data)
+    assert losses(reports)[0] != losses(uniform)[0], "it taught what a uniform teacher does"
+
+
+def test_a_class_from_the_ground_up_teaches_the_same_and_its_table_is_made_for_each_run(
+    tmp_path: Path, own_module: str
+) -> None:
+    """What a row teacher needs is what RowTeacher asks for, and no more."""
+    config = small_config(tmp_path, settings(f"{own_module}:Alone"))
+    for runs in (1, 2):
+        data, _ = prepare_run(config, tmp_path / "cache")
+        assert sys.modules[own_module].Alone.prepared == runs
+    assert not (tmp_path / "cache" / "tables").exists()
+    repeat = reports_of(small_config(tmp_path, settings(f"{own_module}:Repeat")), data)
+    assert losses(reports_of(config, data)) == losses(repeat)
+
+
+def test_a_class_with_guide_alone_teaches_without_a_table(tmp_path: Path, own_module: str) -> None:
+    config = small_config(tmp_path, settings(f"{own_module}:Half"))
+    data, facts = prepare_run(config, tmp_path / "cache")
+    assert data.table is None and facts["teacher"]["smoothing"] == f"{own_module}:Half"
+    half, ramp = (reports_of(one, data) for one in (config, small_config(tmp_path, settings("ramp"))))
+    assert losses(half)[0] > losses(ramp)[0], "a smaller weight leaves more of the text's loss"
 
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("my_absent_module:Repeat", "No module named 'my_absent_module'"), ("my_teachers:Nobody", "has no attribute")],
+    [
+        ("my_absent_module:Repeat", "which cannot be imported .*No module named 'my_absent_module'"),
+        ("my_teachers:Nobody", "which cannot be imported .*has no attribute"),
+        ("my_teachers:nothing", "which is no teacher: derive the class from trainable.RowTeacher"),
+        ("my_teachers:StepRows", "which is no teacher"),
+        ("my_teachers:NoRows", "whose class has no method rows: write what is lacking"),
+        ("my_teachers:Teacher", "whose class has no method guide"),
+    ],
 )
 @pytest.mark.usefixtures("own_module")
-def test_a_class_that_cannot_be_imported_is_refused_before_anything_is_read(kind: str, reason: str) -> None:
-    with pytest.raises(InputError, match=f"teacher.kind is {kind}, which cannot be imported .*{reason}"):
+def test_a_class_that_is_no_whole_teacher_is_refused_before_anything_is_read(kind: str, reason: str) -> None:
+    with pytest.raises(InputError, match=f"teacher.kind is {kind}, {reason}"):
         TeacherConfig(kind=kind, schedule="linear", steps=1).has_table  # noqa: B018

@@ -1,4 +1,4 @@
-"""Kinds of teacher, a file each: what it knows (`prepare`), and the rows that it gives in a step (`rows`).
+"""Kinds of teacher, a file each: what it knows (`prepare`), and the rows that it gives in a step (`rows`), if any.
 
 To add a kind, write its class and add an entry to KINDS: settings and command lines take their choices from its keys.
 A kind that is a sceptic's rival of the others stands in names.CONTENT_FREE too. A class outside of this project needs
@@ -8,7 +8,7 @@ no entry: `teacher.kind=package.module:ClassName` names it.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trainable.errors import InputError, require_choice
+from trainable.errors import InputError, require, require_choice
 
 if TYPE_CHECKING:
     from trainable.teacher.teacher import Teacher
@@ -34,6 +34,8 @@ def check_kind(kind: str) -> None:
 def teacher_class(kind: str) -> "type[Teacher]":
     """The class of a kind of teacher. Raises InputError for an import path without such a class."""
     check_kind(kind)
+    from trainable.teacher.teacher import Teacher  # which imports torch
+
     module, _, name = KINDS.get(kind, kind).partition(":")
     try:
         found: Any = getattr(import_module(module), name)
@@ -42,4 +44,11 @@ def teacher_class(kind: str) -> "type[Teacher]":
             f"teacher.kind is {kind}, which cannot be imported ({error}): give package.module:ClassName, and name the "
             "folder of the module in PYTHONPATH."
         ) from None
+    require(
+        isinstance(found, type) and issubclass(found, Teacher),
+        f"teacher.kind is {kind}, which is no teacher: derive the class from trainable.RowTeacher, or from "
+        "trainable.Teacher.",
+    )
+    lacking = " and ".join(sorted(found.__abstractmethods__))
+    require(not lacking, f"teacher.kind is {kind}, whose class has no method {lacking}: write what is lacking.")
     return found  # type: ignore[no-any-return]

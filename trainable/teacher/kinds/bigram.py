@@ -8,18 +8,17 @@ from trainable.teacher.host_rows import HostRows
 from trainable.teacher.material import Material
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable, check_ids, cut_rows, load_table, save_table
-from trainable.teacher.teacher import SparseRows, StepRows, Teacher
+from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows, TableFile
 
 
-class BigramTeacher(Teacher):
+class BigramTeacher(RowTeacher):
     """A bigram table at work: the row of a position is that of the token there.
 
     On a CPU sparse products are the fastest; a GPU keeps the table, and makes its products in bfloat16 where `product`
     says so (as autocast does with the student's), else in the type of the weights.
     """
 
-    is_cached = True
-    save, load = staticmethod(save_table), staticmethod(load_table)
+    table_file = TableFile(save_table, load_table)
 
     @classmethod
     def prepare(cls, material: Material) -> BigramTable:

@@ -12,10 +12,10 @@ from trainable.teacher.answers import Answers, residual
 from trainable.teacher.device_rows import DeviceTable, to_device
 from trainable.teacher.host_rows import HostRows
 from trainable.teacher.material import Material
-from trainable.teacher.teacher import SparseRows, StepRows, Teacher
+from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows
 
 
-class ModelTeacher(Teacher):
+class ModelTeacher(RowTeacher):
     """A model's answers at work: whoever asks has to say which training blocks the contexts are of."""
 
     @classmethod

@@ -15,14 +15,13 @@ from trainable.teacher.kneser_ney import estimate_ngrams
 from trainable.teacher.material import Material
 from trainable.teacher.ngram_table import NgramTable, cut, find_rows
 from trainable.teacher.ngram_table_file import load_ngrams, save_ngrams
-from trainable.teacher.teacher import SparseRows, StepRows, Teacher
+from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows, TableFile
 
 
-class NgramTeacher(Teacher):
+class NgramTeacher(RowTeacher):
     """An n-gram table at work: one level of rows for each length of history."""
 
-    is_cached = True
-    save, load = staticmethod(save_ngrams), staticmethod(load_ngrams)
+    table_file = TableFile(save_ngrams, load_ngrams)
 
     @classmethod
     def prepare(cls, material: Material) -> NgramTable:

@@ -1,0 +1,38 @@
+"""What a report says of learning rates that its run did not choose."""
+
+from pathlib import Path
+from typing import Any
+
+from comparisons import LINEAR, NONE, name_arm
+from synthetic_run import add_trial, spec, write_run
+
+from analysis.results import read_findings
+from analysis.sections.run_sections import not_controlled
+from trainable import names
+
+
+def lines_of(run: Path, rates: dict[str, list[float]]) -> str:
+    """The section of a comparison whose control and guided arm ran once at each of their rates."""
+    write_run(run, study="content_long", spec=spec(kind="comparison", arms=[*rates], tuned=None, layers=None))
+    for arm, values in rates.items():
+        for seed, rate in enumerate(values):
+            guided: dict[str, Any] = {"teacher__schedule": "linear", "teacher__steps": 90} if arm != "none" else {}
+            role, losses = (names.ARM, LINEAR) if guided else (names.CONTROL, NONE)
+            control = {"control": NONE} if guided else {}
+            name_arm(run, add_trial(run, role, losses, seed=seed, optimizer__lr=rate, **control, **guided), arm)
+    return "\n".join(not_controlled(read_findings(run)).lines)
+
+
+def test_one_rate_of_all_arms_is_tuned_for_none(tmp_path: Path) -> None:
+    text = lines_of(tmp_path / "run", {"none": [0.001], "linear": [0.001]})
+    assert "Learning rate 0.001 for all arms: tuned for none." in text
+
+
+def test_rates_that_each_arm_brought_along_are_named(tmp_path: Path) -> None:
+    text = lines_of(tmp_path / "run", {"none": [0.002], "linear": [0.004]})
+    assert "Each arm's learning rate was set before this run, which tuned none: none 0.002, linear 0.004." in text
+    assert "for all arms" not in text
+
+
+def test_rates_that_the_run_varied_are_no_reason_to_doubt(tmp_path: Path) -> None:
+    assert "earning rate" not in lines_of(tmp_path / "run", {"none": [0.002, 0.004], "linear": [0.002]})
