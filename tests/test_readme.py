@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from paths import ROOT
 
+from analysis.results import load
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ONE_LINERS = re.findall(r'^python -c "(.+)"  # (.+)$', README, flags=re.MULTILINE)
 
@@ -75,6 +77,18 @@ def test_the_first_table_is_that_of_the_kept_study() -> None:
         gains = [f"{rows.loc[at, 'difference']:+.2f}" for at in (0.1, 0.25, 0.5)]
         interval = f"{end['low']:+.3f} to {end['high']:+.3f}"
         assert told[name] == [*gains, f"{end['difference']:+.3f}", interval, str(int(end["pairs"]))], name
+
+
+def test_what_is_said_of_the_long_pair_is_what_was_kept() -> None:
+    trials = load(ROOT / "results" / "record" / "content_long_books").trials
+    ends = trials.groupby("arm").eval_loss.mean()
+    behind = -trials[trials.arm == "bigram"].sort_values("seed").gain
+    text = " ".join(README.split())
+    assert (
+        f"the control ends at {ends['none']:.3f}, bigrams with permuted rows at {ends['shuffled']:.3f}, and the bigram "
+        f"teacher, which stays for the whole run, at {ends['bigram']:.3f}: behind its control by {behind.iloc[0]:.3f} "
+        f"and {behind.iloc[1]:.3f} in the two seeds"
+    ) in text
 
 
 def test_there_are_one_liners() -> None:
