@@ -110,6 +110,25 @@ class BigramTable:
         return row_V
 
 
+def table_without_context(
+    base_V: NDArray[np.floating[Any]], *, smoothing: str, tokenizer_fingerprint: str, counted_tokens: int, rows: str
+) -> BigramTable:
+    """A table of one distribution, the shared vector, for all contexts."""
+    return BigramTable(
+        indptr=np.zeros(len(base_V) + 1, np.int64),
+        indices=np.zeros(0, column_dtype(len(base_V))),
+        values=np.zeros(0, np.float32),
+        backoff_V=np.ones(len(base_V), np.float32),
+        base_V=base_V.astype(np.float32),
+        vocab_size=len(base_V),
+        smoothing=smoothing,
+        strength=None,
+        tokenizer_fingerprint=tokenizer_fingerprint,
+        counted_tokens=counted_tokens,
+        rows=rows,
+    )
+
+
 def column_dtype(vocab_size: int) -> np.dtype[Any]:
     """The type of `indices`: uint16, or int32, as wide as uint32 and what SciPy and PyTorch index by."""
     return np.dtype(np.uint16 if vocab_size <= SHORT_ROW_LIMIT else np.int32)

@@ -3,9 +3,8 @@
 import numpy as np
 
 from trainable.teacher.kinds.bigram import BigramTeacher
-from trainable.teacher.kinds.unigram import without_context
 from trainable.teacher.material import Material
-from trainable.teacher.table import BigramTable
+from trainable.teacher.table import BigramTable, table_without_context
 
 
 class UniformTeacher(BigramTeacher):
@@ -14,5 +13,10 @@ class UniformTeacher(BigramTeacher):
     @classmethod
     def prepare(cls, material: Material) -> BigramTable:
         """The table; nothing is counted."""
-        base_V = np.full(material.vocab_size, 1 / material.vocab_size)
-        return without_context(material, "uniform", base_V, rows="none", counted_tokens=0)
+        return table_without_context(
+            np.full(material.vocab_size, 1 / material.vocab_size),
+            smoothing="uniform",
+            tokenizer_fingerprint=material.tokenizer_fingerprint,
+            counted_tokens=0,
+            rows="none",
+        )
