@@ -239,7 +239,7 @@ CACHED = [
     "tokens/*/manifest.json",
     "tokenizers/*/tokenizer.json",
     "tokenizers/*/manifest.json",
-    "tables/*/table.bigram",
+    "tables/*/table.bin",
     "tables/*/manifest.json",
 ]
 

@@ -76,7 +76,7 @@ def test_the_table_is_counted_once_for_a_smoothing_and_anew_for_another(tmp_path
     config = small_config(tmp_path)
     cache = tmp_path / "cache"
     first, _ = prepare_run(config, cache)
-    tables = set((cache / "tables").glob("*/table.bigram"))
+    tables = set((cache / "tables").glob("*/table.bin"))
     stamps = {path: path.stat().st_mtime_ns for path in tables}
     again, _ = prepare_run(config, cache)
     assert {path: path.stat().st_mtime_ns for path in tables} == stamps
@@ -102,10 +102,24 @@ def test_a_table_without_rare_bigrams_is_another_table_and_keys_of_old_ones_stay
     assert small.counted_tokens == whole.counted_tokens
 
 
+def test_tables_that_earlier_versions_kept_under_another_name_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, cache = small_config(tmp_path), tmp_path / "cache"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(teacher, "TABLE_FORMAT", 3)
+        earlier.setattr(teacher, "TABLE_FILE", "table.bigram")
+        first, _ = prepare_run(config, cache)
+    assert list((cache / "tables").glob("*/table.bigram"))
+    again, _ = prepare_run(config, cache)
+    assert first.table is not None and again.table is not None
+    assert again.table.checksum == first.table.checksum
+
+
 def test_a_damaged_table_is_counted_again(tmp_path: Path) -> None:
     config, cache = small_config(tmp_path, {"teacher.smoothing": "add_k"}), tmp_path / "cache"
     first, _ = prepare_run(config, cache)
-    (path,) = (cache / "tables").glob("*/table.bigram")
+    (path,) = (cache / "tables").glob("*/table.bin")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.unlink()
@@ -453,7 +467,7 @@ def test_k_folds_get_the_n_gram_tables_of_counting_each_fold_alone_and_count_eac
 def test_an_n_gram_teacher_is_made_once_found_again_and_recorded(tmp_path: Path) -> None:
     config, said = small_config(tmp_path, TRIGRAM), list[str]()
     first, facts = prepare_run(config, tmp_path / "cache", said.append)
-    (kept,) = (tmp_path / "cache" / "tables").glob("*/table.bigram")
+    (kept,) = (tmp_path / "cache" / "tables").glob("*/table.bin")
     made = kept.stat().st_mtime_ns
     again, _ = prepare_run(config, tmp_path / "cache")
     assert kept.stat().st_mtime_ns == made

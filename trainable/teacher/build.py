@@ -23,8 +23,8 @@ from trainable.text.blocks import TokenBlocks
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers, own_cores, tree_sum
 
-TABLE_FORMAT = 3  # raise when the same settings give another table
-TABLE_FILE = "table.bigram"
+TABLE_FORMAT = 4  # raise when the same settings give another table, or the file another name
+TABLE_FILE = "table.bin"
 TRAVELLING_TOKENS = 1 << 24  # of a piece that is counted elsewhere; here CHUNK_TOKENS, for merging costs
 
 
