@@ -26,7 +26,11 @@ CHUNK = {"cpu": 256, "cuda": 4096}  # positions; measured on a CPU (2 MiB of cac
 
 
 class Expected(NamedTuple):
-    """What a teacher expects of the output layer at each position."""
+    """What a teacher expects of the output layer at each position.
+
+    A backward pass adds to the .grad of E and B, in place, at the rows of its positions alone. Autograd would make a
+    gradient of all rows for each micro-batch, though a step has many rows and a micro-batch takes few of them.
+    """
 
     weight: float  # w
     row_N: Tensor  # the position's row of E and B
@@ -46,10 +50,9 @@ def chunked_cross_entropy(
     Without `expected` it is cross-entropy. Positions whose target is IGNORE_INDEX count for nothing. Under autocast the
     matrix products are in low precision, everything between them in float32. Backward runs once.
     """
-    weight, row_N, expected_CxD, expected_bias_C = expected or (0.0, None, None, None)
+    dtype = _product_dtype(output_VxD)
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        *(hidden_NxD, output_VxD, bias_V, expected_CxD, expected_bias_C),
-        *(row_N, target_N, weight, _product_dtype(output_VxD)),
+        hidden_NxD, output_VxD, bias_V, target_N, expected, dtype
     )
     return loss
 
@@ -103,11 +106,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         hidden_NxD: Tensor,
         output_VxD: Tensor,
         bias_V: Tensor | None,
-        expected_CxD: Tensor | None,
-        expected_bias_C: Tensor | None,
-        row_N: Tensor | None,
         target_N: Tensor,
-        teacher_weight: float,
+        expected: Expected | None,
         dtype: torch.dtype,
     ) -> Tensor:
         precise = torch.promote_types(dtype, torch.float32)
@@ -116,12 +116,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         low_NxD, low_VxD = hidden_NxD.to(dtype), output_VxD.to(dtype)
         grad_NxD = torch.empty_like(low_NxD)
         grad_VxD = torch.zeros_like(output_VxD, dtype=precise)
-        grad_V, grad_CxD, grad_C = (
-            None if values is None else torch.zeros_like(values) for values in (bias_V, expected_CxD, expected_bias_C)
-        )
+        grad_V = None if bias_V is None else torch.zeros_like(bias_V)
         loss = torch.zeros((), dtype=precise, device=hidden_NxD.device)
         losses_of = _losses_of(hidden_NxD.device.type)
-        weight = torch.full((), teacher_weight, dtype=precise, device=hidden_NxD.device)
+        weight = torch.full((), expected.weight if expected else 0.0, dtype=precise, device=hidden_NxD.device)
         buffer_nxV = logits_buffer(low_VxD, len(low_NxD))
         chunk = len(buffer_nxV)
 
@@ -139,30 +137,40 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             if grad_V is not None:
                 grad_V += (grad_logits_nxV * counted_nx1).sum(0, dtype=grad_V.dtype)
             # 4 what the teacher expects, <h, E> + B: a product of rows, so each is the other's gradient
-            if expected_CxD is not None and row_N is not None and grad_CxD is not None:
-                expected_nxD = expected_CxD.index_select(0, row_N[here])
-                counted_nxD = counted_nxD.to(expected_CxD.dtype)
-                loss -= teacher_weight * torch.dot(counted_nxD.flatten(), expected_nxD.flatten())
-                grad_nxD.sub_(expected_nxD, alpha=teacher_weight)
-                grad_CxD.index_add_(0, row_N[here], counted_nxD, alpha=-teacher_weight)
-            if expected_bias_C is not None and row_N is not None and grad_C is not None:
-                counted_n = counted_nx1.squeeze(1).to(grad_C.dtype)
-                loss -= teacher_weight * torch.dot(counted_n, expected_bias_C.index_select(0, row_N[here]))
-                grad_C.index_add_(0, row_N[here], counted_n, alpha=-teacher_weight)
+            if expected is not None:
+                expected_nxD = expected.expected_CxD.index_select(0, expected.row_N[here])
+                counted_nxD = counted_nxD.to(expected_nxD.dtype)
+                loss -= expected.weight * torch.dot(counted_nxD.flatten(), expected_nxD.flatten())
+                grad_nxD.sub_(expected_nxD, alpha=expected.weight)
+                if expected.expected_bias_C is not None:
+                    expected_n = expected.expected_bias_C.index_select(0, expected.row_N[here])
+                    loss -= expected.weight * torch.dot(counted_nx1.squeeze(1).to(expected_n.dtype), expected_n)
             grad_nxD.mul_(counted_nx1)
 
-        ctx.save_for_backward(grad_NxD, grad_VxD, grad_V, grad_CxD, grad_C)
-        ctx.dtypes = hidden_NxD.dtype, output_VxD.dtype
+        ctx.save_for_backward(grad_NxD, grad_VxD, grad_V, *((low_NxD, counted_Nx1) if expected else ()))
+        ctx.expected, ctx.dtypes = expected, (hidden_NxD.dtype, output_VxD.dtype)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = upstream
-        grad_NxD, grad_VxD, *others = ctx.saved_tensors  # of bias, E and B
+        grad_NxD, grad_VxD, grad_V, *of_expected = ctx.saved_tensors
         hidden_dtype, output_dtype = ctx.dtypes
+        if of_expected:
+            _add_expected_grads(ctx.expected, *of_expected, scale)
         # scaled in place: a second backward finds changed tensors, and raises
-        scaled = (None if gradient is None else gradient.mul_(scale) for gradient in others)
-        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), *scaled, *[None] * 4
+        grad_V = None if grad_V is None else grad_V.mul_(scale)
+        return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), grad_V, None, None, None
+
+
+def _add_expected_grads(expected: Expected, hidden_NxD: Tensor, counted_Nx1: Tensor, scale: Tensor) -> None:
+    """E.grad[row] -= scale w h and B.grad[row] -= scale w, over the positions that count."""
+    share_Nx1 = counted_Nx1 * (-expected.weight * scale)
+    parts = ((expected.expected_CxD, hidden_NxD * share_Nx1), (expected.expected_bias_C, share_Nx1.squeeze(1)))
+    for leaf, grads in parts:
+        if leaf is not None:
+            leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+            leaf.grad.index_add_(0, expected.row_N, grads.to(leaf.dtype))
 
 
 def in_place_losses(

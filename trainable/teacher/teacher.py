@@ -10,9 +10,9 @@ with the vector q that all rows share as the last parent, E_q = q W. A bigram ta
 table one level an order, a trained model's answers one row a position. Where the output layer has a bias b, the bias
 expected is B = P b: b is one more column of W.
 
-W does not change within an optimizer step, so E is computed once a step, as a leaf that asks for a gradient. Every
-micro-batch adds to E.grad; after the last one `close` applies the chain rule through E by hand, from the children to
-their parents and then to W: W.grad += S^T E.grad.
+W does not change within an optimizer step, so E is computed once a step, outside autograd. Every micro-batch adds to
+E.grad; after the last one `close` applies the chain rule through E by hand, from the children to their parents and then
+to W: W.grad += S^T E.grad.
 
     A micro-batches of a step   B blocks   T positions of a block   R distinct rows of a step
     V vocabulary   D width   Z non-zeros of S
@@ -81,8 +81,8 @@ class Guidance:
 
     weight: float  # w(t)
     rows: StepRows | None = None  # None: a teacher without a distribution (teacher/kinds/ramp.py)
-    expected_RxD: Tensor | None = None  # E, a leaf: backward passes of the micro-batches fill its .grad
-    expected_bias_R: Tensor | None = None  # B, a leaf too; None: the output layer has no bias
+    expected_RxD: Tensor | None = None  # E: the backward passes of the micro-batches add to its .grad
+    expected_bias_R: Tensor | None = None  # B, as E; None: the output layer has no bias
     base_V: Tensor | None = None  # q, the vector that all rows share
     row: Tensor | None = None  # the row of E that each position takes, in the shape of the contexts
 
@@ -222,8 +222,8 @@ class RowTeacher(Teacher):
         return Guidance(
             weight=weight,
             rows=rows,
-            expected_RxD=expected(output_VxD[: len(base_V)]).requires_grad_(),
-            expected_bias_R=None if bias_R is None else bias_R.requires_grad_(),
+            expected_RxD=expected(output_VxD[: len(base_V)]),
+            expected_bias_R=bias_R,
             base_V=base_V,
             row=rows.row,
         )
