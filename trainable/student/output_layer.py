@@ -147,17 +147,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                     loss -= expected.weight * torch.dot(counted_nx1.squeeze(1).to(expected_n.dtype), expected_n)
             grad_nxD.mul_(counted_nx1)
 
-        ctx.save_for_backward(grad_NxD, grad_VxD, grad_V, *((low_NxD, counted_Nx1) if expected else ()))
+        ctx.save_for_backward(grad_NxD, grad_VxD, grad_V, *((low_NxD, counted_Nx1) if expected else (None, None)))
         ctx.expected, ctx.dtypes = expected, (hidden_NxD.dtype, output_VxD.dtype)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = upstream
-        grad_NxD, grad_VxD, grad_V, *of_expected = ctx.saved_tensors
+        grad_NxD, grad_VxD, grad_V, low_NxD, counted_Nx1 = ctx.saved_tensors
         hidden_dtype, output_dtype = ctx.dtypes
-        if of_expected:
-            _add_expected_grads(ctx.expected, *of_expected, scale)
+        if ctx.expected is not None:
+            _add_expected_grads(ctx.expected, low_NxD, counted_Nx1, scale)
         # scaled in place: a second backward finds changed tensors, and raises
         grad_V = None if grad_V is None else grad_V.mul_(scale)
         return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), grad_V, None, None, None

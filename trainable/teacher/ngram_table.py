@@ -220,53 +220,52 @@ def find_rows(table: NgramTable, ids_BxT: Ids) -> Ints:
 
 def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
     """The distinct rows that positions take (`find_rows`), with all rows that those back off to."""
-    number_BxT = np.full(row_MxBxT.shape[1:], -1, np.int64)
-    flat_N = number_BxT.reshape(-1)
-    parts, parents, bounds = [], [], [0]
-    for i, level in enumerate(table.levels):
-        # 1 the distinct rows of this level, and a position at which each stands
-        row_N = row_MxBxT[i].reshape(-1)
+    # 1 the distinct rows of each level; a history without its oldest token is the row before of the same position
+    number_N = np.full(row_MxBxT[0].size, -1, np.int64)
+    rows, parents, bounds = [], [], [0]
+    for row_N in row_MxBxT.reshape(len(row_MxBxT), -1):
         here_n = np.flatnonzero(row_N >= 0)
         rows_C, first_C, place_n = np.unique(row_N[here_n], return_index=True, return_inverse=True)
-        # 2 a history without its oldest token is the row before of the same position
-        parents.append(flat_N[here_n[first_C]])
-        flat_N[here_n] = bounds[-1] + place_n
+        parents.append(number_N[here_n[first_C]])
+        number_N[here_n] = bounds[-1] + place_n
+        rows.append(rows_C)
         bounds.append(bounds[-1] + len(rows_C))
-        # 3 their entries, as shares of the total
-        parts.append(_cut_level(level, table.discounts[i + 1], rows_C))
-    lengths, columns, values, lambdas = zip(*parts, strict=True)
+    # 2 where their entries go, all levels end to end
+    spans = [level.spans(rows_C) for level, rows_C in zip(table.levels, rows, strict=True)]
+    indptr_C1 = np.zeros(bounds[-1] + 1, np.int64)
+    np.cumsum(np.concatenate([end_C - start_C for start_C, end_C in spans]), out=indptr_C1[1:])
+    columns_Z, values_Z = np.empty(indptr_C1[-1], np.int32), np.empty(indptr_C1[-1], np.float32)
+    # 3 the entries, as shares of their row's total
+    lambdas = []
+    for i, level in enumerate(table.levels):
+        here = slice(indptr_C1[bounds[i]], indptr_C1[bounds[i + 1]])
+        codes_z = _gathered(level, *spans[i], columns_Z[here])
+        length_C = spans[i][1] - spans[i][0]
+        total_C, kept_C, kept_z = _masses(level, table.discounts[i + 1], rows[i], length_C, codes_z)
+        np.multiply(kept_z, np.repeat(1 / total_C, length_C), out=values_Z[here], casting="same_kind")
+        lambdas.append(((total_C - kept_C) / total_C).astype(np.float32))
     return RowSet(
-        indptr=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]),
-        columns=np.concatenate(columns),
-        values=np.concatenate(values),
+        indptr=indptr_C1,
+        columns=columns_Z,
+        values=values_Z,
         lambda_C=np.concatenate(lambdas),
         parent_C=np.concatenate(parents),
         bounds=tuple(bounds),
-        row_BxT=number_BxT,
+        row_BxT=number_N.reshape(row_MxBxT.shape[1:]),
     )
 
 
-def _cut_level(
-    level: Level, discounts: Discounts, rows_C: Ints
-) -> tuple[Ints, NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Lengths, columns, values and lambda of rows of a level, none of them empty."""
-    length_C, columns_Z, codes_Z = _gathered(level, rows_C)
-    total_C, kept_C, kept_Z = _masses(level, discounts, rows_C, length_C, codes_Z)
-    values_Z = (kept_Z * np.repeat(1 / total_C, length_C)).astype(np.float32)
-    return length_C, columns_Z, values_Z, ((total_C - kept_C) / total_C).astype(np.float32)
-
-
-def _gathered(level: Level, rows_C: Ints) -> tuple[Ints, NDArray[np.int32], Counts]:
-    """Lengths, columns and codes of rows, end to end."""
-    start_C, end_C = level.spans(rows_C)
-    length_C = end_C - start_C
-    size = int(length_C.sum())
-    if size > LONG_ROWS * len(rows_C):
+def _gathered(level: Level, start_C: Ints, end_C: Ints, columns_Z: NDArray[np.int32]) -> Counts:
+    """Codes of the entries between places of a level, end to end; their columns are written to `columns_Z`."""
+    if len(columns_Z) > LONG_ROWS * len(start_C):
         spans = [slice(a, b) for a, b in zip(start_C.tolist(), end_C.tolist(), strict=True)]
-        columns_Z = np.concatenate([level.columns[span] for span in spans], dtype=np.int32)
-        return length_C, columns_Z, np.concatenate([level.codes[span] for span in spans])
-    at_Z = np.repeat(start_C - (np.cumsum(length_C) - length_C), length_C) + np.arange(size)
-    return length_C, level.columns[at_Z].astype(np.int32), level.codes[at_Z]
+        np.concatenate([level.columns[span] for span in spans], out=columns_Z, casting="safe")
+        return np.concatenate([level.codes[span] for span in spans])
+    length_C = end_C - start_C
+    at_Z = np.repeat(start_C - (np.cumsum(length_C) - length_C), length_C) + np.arange(len(columns_Z))
+    columns_Z[:] = np.take(level.columns, at_Z, mode="clip")  # clip: unlike raise, it takes no copy
+    codes_Z: Counts = np.take(level.codes, at_Z, mode="clip")
+    return codes_Z
 
 
 def _masses(
@@ -333,7 +332,9 @@ def probabilities(table: NgramTable, ids_BxT: Ids, lengths_B: Ids | None = None)
         # 1 the rows of this level: their sums once each, however many positions they have
         seen_BxT = row_MxBxT[i] >= 0
         rows_C, row_N = np.unique(row_MxBxT[i][seen_BxT], return_inverse=True)
-        length_C, _, codes_Z = _gathered(level, rows_C)
+        start_C, end_C = level.spans(rows_C)
+        length_C = end_C - start_C
+        codes_Z = _gathered(level, start_C, end_C, np.empty(length_C.sum(), np.int32))
         total_C, kept_C, _ = _masses(level, table.discounts[i + 1], rows_C, length_C, codes_Z)
         # 2 what the row itself says of the token, and its share of what shorter histories say
         entry_N = _entries(level, rows_C[row_N], next_BxT[seen_BxT])

@@ -189,15 +189,18 @@ def cut_rows(
 
 
 def lower_bound(sorted_K: Ids, low_N: NDArray[np.int64], high_N: NDArray[np.int64], wanted_N: Ids) -> NDArray[np.int64]:
-    """For each i, the first place in sorted_K[low_N[i]:high_N[i]] that is not below wanted_N[i]."""
-    low_N, high_N = low_N.copy(), high_N.copy()
-    open_n = np.flatnonzero(low_N < high_N)
-    while len(open_n):
-        middle_n = (low_N[open_n] + high_N[open_n]) >> 1
-        below_n = sorted_K[middle_n] < wanted_N[open_n]
-        low_N[open_n[below_n]] = middle_n[below_n] + 1
-        high_N[open_n[~below_n]] = middle_n[~below_n]
-        open_n = open_n[low_N[open_n] < high_N[open_n]]
+    """For each i, the first place in sorted_K[low_N[i]:high_N[i]] that is not below wanted_N[i].
+
+    All searches go on until the longest has ended: to leave out those that have is dearer than their steps.
+    """
+    low_N, left_N = low_N.copy(), high_N - low_N
+    for _ in range(int(left_N.max(initial=0)).bit_length()):
+        half_N = left_N >> 1
+        below_N = np.take(sorted_K, low_N + half_N, mode="clip") < wanted_N
+        below_N &= left_N > 0
+        half_N += 1
+        low_N += below_N * half_N
+        left_N = np.where(below_N, left_N - half_N, half_N - 1)
     return low_N
 
 
