@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from trainable import names
-from trainable.config import TrialConfig, identity
+from trainable.config import LoopConfig, TrialConfig, identity
 from trainable.errors import InputError
 from trainable.plan import teacher_run
 from trainable.record.cache import ROOM_HINT, Manifest, built_once
@@ -201,28 +201,10 @@ class SmallTeacher:
 
     def _answered(self, span: tuple[int, int]) -> Arrays:
         """The files of one shard: answers to blocks first to last, and the seconds that they took."""
-        _ = self._model
-        started, first, last = time.perf_counter(), *span
-        parts: list[tuple[np.ndarray, np.ndarray]] = []
-        for log_p_NxV, _ in self._asked_about(self._blocks, first, last):
-            log_p_Nxk, ids_Nxk = (found.cpu().numpy() for found in log_p_NxV.topk(self._top_k, dim=1))
-            parts.append((ids_Nxk.astype(column_dtype(self._tokenizer.vocab_size)), kept(np.exp(log_p_Nxk))))
-        ids, probabilities = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        model, started = self._model, time.perf_counter()
+        ids_Nxk, p_Nxk = likeliest(model, self._blocks, span, self._top_k, self._run.loop)
         seconds = np.array([time.perf_counter() - started])
-        return {_IDS: ids, _PROBABILITIES: probabilities, _SECONDS: seconds}
-
-    @torch.inference_mode()
-    def _asked_about(self, blocks: TokenBlocks, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Log-probabilities of the tokenizer's tokens, float32 [N, V], and targets [N], of a few blocks at a time."""
-        model, vocab_size, loop = self._model, self._tokenizer.vocab_size, self._run.loop
-        device = pick_device(loop)
-        at_once = max(1, LOGITS_BYTES[device.type] // (4 * vocab_size * (blocks.ids_BxT.shape[1] - 1)))
-        low = loop.precision != "float32"
-        for start in range(first, last, at_once):
-            batch = make_batch(blocks, np.arange(start, min(start + at_once, last)), device)
-            with torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=low):
-                logits_BxTxV = model(input_ids=batch.context_BxT, use_cache=False).logits
-            yield logits_BxTxV[..., :vocab_size].flatten(0, 1).float().log_softmax(1), batch.target_BxT.flatten()
+        return {_IDS: ids_Nxk, _PROBABILITIES: p_Nxk, _SECONDS: seconds}
 
     # --- its losses ---------------------------------------------------------------------------------------------------
 
@@ -238,17 +220,47 @@ class SmallTeacher:
         total = np.zeros(1 + len(truncations))
         unigram_V = torch.from_numpy(self._unigram).to(pick_device(self._run.loop))
         with progress_bar("validating the teacher", len(blocks.ids_BxT)) as advance:
-            for log_p_NxV, target_N in self._asked_about(blocks, 0, len(blocks.ids_BxT)):
+            for log_p_NxV, target_N in asked(self._model, blocks, (0, len(blocks.ids_BxT)), self._run.loop):
                 counted_N = target_N != IGNORE_INDEX
                 log_p_NxV, target_N = log_p_NxV[counted_N], target_N[counted_N]
                 own_N = log_p_NxV.gather(1, target_N.unsqueeze(1)).squeeze(1).double()
                 total[0] -= float(own_N.sum())
-                likeliest = log_p_NxV.topk(max(truncations, default=0), dim=1)
+                top = log_p_NxV.topk(max(truncations, default=0), dim=1)
                 for place, k in enumerate(truncations, 1):
-                    left_N = (1 - likeliest.values[:, :k].double().exp().sum(1)).clamp(min=LEAST_RESIDUAL)
-                    is_kept_N = (likeliest.indices[:, :k] == target_N.unsqueeze(1)).any(1)
+                    left_N = (1 - top.values[:, :k].double().exp().sum(1)).clamp(min=LEAST_RESIDUAL)
+                    is_kept_N = (top.indices[:, :k] == target_N.unsqueeze(1)).any(1)
                     p_N = own_N.exp() * is_kept_N + left_N * unigram_V[target_N]
                     total[place] -= float(p_N.log().sum())
                 advance(len(counted_N) // (blocks.ids_BxT.shape[1] - 1))
         total /= count_targets(blocks, np.arange(len(blocks.ids_BxT)))
         return dict(zip(("own", *map(str, truncations)), total.tolist(), strict=True))
+
+
+# --- asking any model -------------------------------------------------------------------------------------------------
+
+
+def likeliest(
+    model: torch.nn.Module, blocks: TokenBlocks, span: tuple[int, int], top_k: int, loop: LoopConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """A model's likeliest tokens at each position of blocks first to last, [N, k], and their probabilities as kept."""
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    for log_p_NxV, _ in asked(model, blocks, span, loop):
+        log_p_Nxk, ids_Nxk = (found.cpu().numpy() for found in log_p_NxV.topk(top_k, dim=1))
+        parts.append((ids_Nxk.astype(column_dtype(blocks.vocab_size)), kept(np.exp(log_p_Nxk))))
+    ids_Nxk, p_Nxk = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return ids_Nxk, p_Nxk
+
+
+@torch.inference_mode()
+def asked(
+    model: torch.nn.Module, blocks: TokenBlocks, span: tuple[int, int], loop: LoopConfig
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Log-probabilities of the tokenizer's tokens, float32 [N, V], and targets [N], of a few blocks at a time."""
+    (first, last), vocab_size, device = span, blocks.vocab_size, pick_device(loop)
+    at_once = max(1, LOGITS_BYTES[device.type] // (4 * vocab_size * (blocks.ids_BxT.shape[1] - 1)))
+    low = loop.precision != "float32"
+    for start in range(first, last, at_once):
+        batch = make_batch(blocks, np.arange(start, min(start + at_once, last)), device)
+        with torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=low):
+            logits_BxTxV = model(input_ids=batch.context_BxT, use_cache=False).logits
+        yield logits_BxTxV[..., :vocab_size].flatten(0, 1).float().log_softmax(1), batch.target_BxT.flatten()

@@ -40,15 +40,7 @@ def folder_fingerprint(folder: Path) -> str:
 def given_model(folder: Path, tokenizer: TextTokenizer, context: int) -> torch.nn.Module:
     """The model of a folder, in float32. Raises InputError where it cannot be loaded, or does not fit the tokens."""
     _require_same_tokens(folder, tokenizer)
-    logging.disable_progress_bar()
-    try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
-        )
-    except Exception as error:  # transformers' own are of many kinds
-        raise InputError(f"the teacher's model in {folder} cannot be loaded ({first_line(error)}): mend it.") from None
-    missing = sorted(loading["missing_keys"])
-    require(not missing, f"the teacher's model in {folder} lacks the weights {', '.join(missing[:3])}: save it whole.")
+    model = load_model(folder)
     rows = model.get_output_embeddings().weight.shape[0]
     require(
         rows >= tokenizer.vocab_size,
@@ -63,6 +55,20 @@ def given_model(folder: Path, tokenizer: TextTokenizer, context: int) -> torch.n
     )
     loaded: torch.nn.Module = model
     return loaded
+
+
+def load_model(folder: Path) -> Any:
+    """The model of a folder, in float32, whatever tokens it reads. Raises InputError where it cannot be loaded."""
+    logging.disable_progress_bar()
+    try:
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:  # transformers' own are of many kinds
+        raise InputError(f"the teacher's model in {folder} cannot be loaded ({first_line(error)}): mend it.") from None
+    missing = sorted(loading["missing_keys"])
+    require(not missing, f"the teacher's model in {folder} lacks the weights {', '.join(missing[:3])}: save it whole.")
+    return model
 
 
 def _require_same_tokens(folder: Path, tokenizer: TextTokenizer) -> None:

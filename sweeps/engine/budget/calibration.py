@@ -1,29 +1,33 @@
 """Measure what trials of a run take on this machine: each shape once, in as many processes as trials will run at once.
 
 A shape is all that decides what a step costs: model, depth, vocabulary, batch, precision, kind of teacher. Of several
-depths the least and the greatest are measured, those between are interpolated.
+depths the least and the greatest are measured, those between are interpolated. A model that teaches is trained and
+asked before all trials, in one process with all of PyTorch's threads, and is measured so; and so are the tables.
 """
 
 import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import mean
 from typing import Any, BinaryIO, cast
 
+from numpy.typing import NDArray
+
 from sweeps.engine.budget.data_size import DataSize
 from sweeps.engine.budget.measure import MOST_REPORTS, WARM_REPORTS, Rate, Task
-from sweeps.engine.budget.stand_in import drawn_counts, stand_in_blocks, stand_in_table
+from sweeps.engine.budget.stand_in import drawn_text, stand_in_blocks, stand_in_table
 from sweeps.engine.cluster.ray_start import Machine
 from sweeps.engine.preflight import usable_cpus
 from sweeps.engine.specs.spec import Spec
-from trainable.config import CorpusConfig, OptimizerConfig, TeacherConfig, TrialConfig
-from trainable.plan import Needs
+from trainable.config import CorpusConfig, OptimizerConfig, TeacherConfig, TeacherModelConfig, TrialConfig
+from trainable.plan import Needs, teacher_run
 from trainable.student.train import RunData
-from trainable.teacher.counts import BigramCounts
+from trainable.teacher.teacher import Table
 
 SECONDS = 8.0  # of measuring, shared by the shapes
 LEAST_SECONDS = 0.6  # of a shape
@@ -39,6 +43,8 @@ class Rates:
     imports: float  # seconds of processor time that a trial's process takes to import PyTorch and Ray
     reused: bool  # whether a process runs trial after trial
     of_shape: Mapping[TrialConfig, Rate]  # of the shapes that were measured
+    of_teacher: Mapping[TrialConfig, Rate]  # of models that teach, by teacher_shape
+    of_table: Mapping[TeacherConfig, float]  # seconds of making a table, for each token of text; by table_shape
 
     def of(self, config: TrialConfig, guided: bool) -> Rate:
         """The rate of a trial of these settings, with or without its teacher."""
@@ -71,25 +77,53 @@ def calibrate(spec: Spec, machine: Machine, size: DataSize) -> Rates:
     needs, slots = _needs(machine)
     configs = [load.config for load in spec.workloads()]
     shapes = list(extremes(shape_of(config, guided) for config in configs for guided in phases(config)))
-    seconds = max(LEAST_SECONDS, SECONDS / len(shapes))
+    prepared = [config for config in spec.configs() if config.teacher.has_table]
+    models = {teacher_shape(config) for config in prepared if config.teacher.kind == "model"}
+    tables = {table_shape(config) for config in prepared if config.teacher.kind != "model"}
+    seconds = max(LEAST_SECONDS, SECONDS / (len(shapes) + len(models)))
     with _processes(slots, needs) as processes:
-        counts = drawn_counts(size.vocab_size, size.train_tokens)  # while they import PyTorch
+        text_N = drawn_text(size.vocab_size, size.train_tokens)  # while they import PyTorch
         imports = _answers(processes)
-        of_shape = {shape: _measured(processes, shape, size, counts, seconds, needs) for shape in shapes}
-    return Rates(slots=slots, imports=mean(imports), reused=needs.actors_reusable, of_shape=of_shape)
+        bench = _Bench(processes=processes, needs=needs, size=size, text_N=text_N, seconds=seconds)
+        return Rates(
+            slots=slots,
+            imports=mean(imports),
+            reused=needs.actors_reusable,
+            of_shape={shape: bench.trials(shape) for shape in shapes},
+            of_teacher={shape: bench.teacher(shape) for shape in models},
+            of_table={teacher: bench.table(teacher)[1] for teacher in tables},
+        )
 
 
 def shape_of(config: TrialConfig, guided: bool) -> TrialConfig:
     """The settings with all that costs nothing taken out; the teacher, where there is one, speaks at each step."""
     teacher = TeacherConfig()
     if guided:
-        kind = COSTS_LIKE.get(config.teacher.kind, config.teacher.kind)
-        teacher = replace(
-            config.teacher, kind=kind, schedule="linear", steps=1, min_weight=1.0, tau=None, rows="student"
-        )
+        shape = table_shape(config)
+        kind = COSTS_LIKE.get(shape.kind, shape.kind)
+        teacher = replace(shape, kind=kind, schedule="linear", steps=1, min_weight=1.0)
     loop = replace(config.loop, steps=MOST_REPORTS, eval_every=1, checkpoint_every=WARM_REPORTS, keep_checkpoint=False)
     optimizer = OptimizerConfig(warmup_steps=1)
     return replace(config, corpus=CorpusConfig(), teacher=teacher, optimizer=optimizer, loop=loop, seed=0)
+
+
+def table_shape(config: TrialConfig) -> TeacherConfig:
+    """The teacher's settings with all taken out that costs nothing when its table is made."""
+    return replace(
+        config.teacher, schedule="none", steps=0, min_weight=0.0, tau=None, rows="student", model=model_shape(config)
+    )
+
+
+def model_shape(config: TrialConfig) -> TeacherModelConfig:
+    """The settings of the model that teaches, with its steps and learning rate taken out."""
+    own = TeacherModelConfig()
+    return replace(config.teacher.model, steps=own.steps, lr=own.lr)
+
+
+def teacher_shape(config: TrialConfig) -> TrialConfig:
+    """The run that trains the model of the config's teacher, as a shape, and in its teacher how the model is asked."""
+    asked = TeacherConfig(kind="model", model=model_shape(config))
+    return replace(shape_of(teacher_run(config), guided=False), teacher=asked)
 
 
 def phases(config: TrialConfig) -> tuple[bool, ...]:
@@ -122,38 +156,74 @@ def _needs(machine: Machine) -> tuple[Needs, int]:
     return needs, needs.slots({"CPU": machine.cpus or usable_cpus(), "GPU": found})
 
 
-def _measured(
-    processes: Sequence["subprocess.Popen[bytes]"],
-    shape: TrialConfig,
-    size: DataSize,
-    counts: BigramCounts,
-    seconds: float,
-    needs: Needs,
-) -> Rate:
-    """The mean rate of all processes at work on one shape."""
-    loop, context = shape.loop, shape.tokens.context
-    times = 1
-    if needs.gpus:  # each look at the clock waits for the GPU
-        every = EVERY_ON_GPU
-        loop = replace(loop, steps=every * loop.steps, eval_every=every, checkpoint_every=every * loop.checkpoint_every)
-    else:  # a micro-batch after the other takes as many times the time of one
-        times, loop = loop.accumulation, replace(loop, accumulation=1)
-    config = replace(shape, loop=loop)
-    train = stand_in_blocks(size.vocab_size, context, loop.steps * loop.batch_blocks * loop.accumulation, seed=1)
-    held_out = stand_in_blocks(size.vocab_size, context, min(loop.eval_batch_blocks, size.eval_blocks), seed=2)
-    table = None if shape.teacher.schedule == "none" else stand_in_table(shape.teacher, counts, train)
-    data = RunData(train=train, eval=held_out, table=table)
-    task = pickle.dumps(Task(config=config, data=data, seconds=seconds, threads=max(1, int(needs.cpus))))
-    try:
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write(task)
-            process.stdin.flush()
-    except OSError as error:
-        raise CannotMeasure("a process that measures it has ended") from error
-    rates = _answers(processes)
-    average = {key: mean(getattr(rate, key) for rate in rates) for key in vars(rates[0])}
-    return Rate(**{**average, "step": times * average["step"]})
+@dataclass(frozen=True, kw_only=True)
+class _Bench:
+    """What shapes are measured on: processes that wait for tasks, and stand-ins for the data of a run."""
+
+    processes: Sequence["subprocess.Popen[bytes]"]  # as many as trials will run at once
+    needs: Needs
+    size: DataSize
+    text_N: NDArray[Any]  # drawn, as dense in n-grams as the text
+    seconds: float  # of measuring a shape
+    tables: dict[TeacherConfig, tuple[Table | None, float]] = field(default_factory=dict)  # that were made
+
+    def trials(self, shape: TrialConfig) -> Rate:
+        """The mean rate of all processes at work on one shape."""
+        return self._measured(self.processes, shape, threads=max(1, int(self.needs.cpus)))
+
+    def teacher(self, shape: TrialConfig) -> Rate:
+        """The rate of a model that teaches, in one process with the threads that PyTorch takes in this one."""
+        import torch
+
+        return self._measured(self.processes[:1], shape, threads=torch.get_num_threads(), teaches=True)
+
+    def table(self, teacher: TeacherConfig) -> tuple[Table | None, float]:
+        """A table that is made of counts, and the seconds that making it here takes for each token of text."""
+        if teacher not in self.tables:
+            no_blocks = stand_in_blocks(self.size.vocab_size, context=1, blocks=1, seed=1)
+            begun = time.perf_counter()
+            table = stand_in_table(teacher, self.text_N, no_blocks)
+            self.tables[teacher] = table, (time.perf_counter() - begun) / len(self.text_N)
+        return self.tables[teacher]
+
+    def _measured(
+        self,
+        processes: Sequence["subprocess.Popen[bytes]"],
+        shape: TrialConfig,
+        threads: int,
+        teaches: bool = False,
+    ) -> Rate:
+        """The mean rate of some processes at work on one shape."""
+        times, config = self._on_the_clock(shape)
+        loop, vocab_size, context = config.loop, self.size.vocab_size, shape.tokens.context
+        train = stand_in_blocks(vocab_size, context, loop.steps * loop.batch_blocks * loop.accumulation, seed=1)
+        held_out = stand_in_blocks(vocab_size, context, min(loop.eval_batch_blocks, self.size.eval_blocks), seed=2)
+        table = None
+        if shape.teacher.schedule != "none":
+            answers = shape.teacher.kind == "model"  # which are to these very blocks
+            table = stand_in_table(shape.teacher, self.text_N, train) if answers else self.table(table_shape(shape))[0]
+        data = RunData(train=train, eval=held_out, table=table)
+        task = pickle.dumps(Task(config=config, data=data, seconds=self.seconds, threads=threads, teaches=teaches))
+        try:
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write(task)
+                process.stdin.flush()
+        except OSError as error:
+            raise CannotMeasure("a process that measures it has ended") from error
+        rates = _answers(processes)
+        average = {key: mean(getattr(rate, key) for rate in rates) for key in vars(rates[0])}
+        return Rate(**{**average, "step": times * average["step"]})
+
+    def _on_the_clock(self, shape: TrialConfig) -> tuple[int, TrialConfig]:
+        """The settings under which a shape is measured, and how many of their steps make one of its own."""
+        loop = shape.loop
+        if self.needs.gpus:  # each look at the clock waits for the GPU
+            n = EVERY_ON_GPU
+            loop = replace(loop, steps=n * loop.steps, eval_every=n, checkpoint_every=n * loop.checkpoint_every)
+            return 1, replace(shape, loop=loop)
+        # a micro-batch after the other takes as many times the time of one
+        return loop.accumulation, replace(shape, loop=replace(loop, accumulation=1))
 
 
 @contextmanager

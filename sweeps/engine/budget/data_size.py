@@ -1,18 +1,19 @@
 """How much text a run reads, before it is prepared: token blocks of its trials, and the seconds until they are there.
 
-What is prepared already is counted as it lies in the cache. For the rest, a sample of the rows is tokenised; with a
-tokenizer that the run will train, one is trained on the sample.
+What is prepared already is counted as it lies in the cache, teachers too. For the rest, a sample of the rows is
+tokenised; with a tokenizer that the run will train, one is trained on the sample.
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sweeps.engine.specs.spec import Spec
-from trainable.config import TrialConfig
-from trainable.plan import data_key, placed
+from trainable.config import CorpusConfig, TeacherConfig, TrialConfig
+from trainable.plan import data_key, placed, table_key
 from trainable.prepare import Preparation
 from trainable.record.cache import NotBuilt, only_what_is_built
 from trainable.text.corpus import Corpus, open_corpus
@@ -24,6 +25,7 @@ SAMPLE_ROWS, ROW_CHARACTERS = 2000, 1 << 12  # of a longer row, so much is looke
 SPREAD_ROWS = 1 << 20  # the first rows of a corpus, from which the sample comes
 WORD, TRAINED_ON = 128, 1 << 24  # characters without a space, and in all, that a tokenizer is trained on
 FILLED = 0.73  # share of the places in a block that are tokens where text is packed as published
+WITHOUT_TABLE = TeacherConfig(kind="ramp")  # for a look at the blocks alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,8 @@ class DataSize:
     vocab_size: int
     train_tokens: int  # of the first set
     blocks: Mapping[str, tuple[int, int]]  # training, validation; by data_key
-    seconds: float  # of preparation that is still to be done
+    seconds: float  # of preparing the text, as far as that is still to be done
+    teachers: Mapping[str, float]  # seconds of finding those that lie in the cache; by teacher_key
 
     @property
     def eval_blocks(self) -> int:
@@ -43,18 +46,27 @@ class DataSize:
 
 def data_size(spec: Spec, places: Mapping[str, str]) -> DataSize:
     """The size of all data of a run; places: where files of the spec lie that have moved."""
+    preparation = Preparation(None, lambda text: None, LOCAL)
     configs = {data_key(config): placed(config, places) for config in spec.configs()}
-    built = _built(configs)
+    built = _built(configs, preparation)
     left = {key: config for key, config in configs.items() if key not in built}
-    if not left:
-        first = next(iter(built.values()))
-        return DataSize(
-            vocab_size=first.vocab_size,
-            train_tokens=first.train_tokens,
-            blocks={key: one.blocks for key, one in built.items()},
-            seconds=sum(one.seconds for one in built.values()),
-        )
-    return _estimated(left, built)
+    teachers = _teachers(spec, places, preparation, set(built))
+    if left:
+        return _estimated(left, built, teachers)
+    first = next(iter(built.values()))
+    return DataSize(
+        vocab_size=first.vocab_size,
+        train_tokens=first.train_tokens,
+        blocks={key: one.blocks for key, one in built.items()},
+        seconds=sum(one.seconds for one in built.values()),
+        teachers=teachers,
+    )
+
+
+def teacher_key(config: TrialConfig) -> str:
+    """Fingerprint of what a trial learns from, whatever text validates it: equal keys, one table on the disk."""
+    corpus, own = config.corpus, CorpusConfig()
+    return table_key(replace(config, corpus=replace(corpus, eval_rows=own.eval_rows, eval_half=own.eval_half)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +79,14 @@ class _Built:
     seconds: float
 
 
-def _built(configs: Mapping[str, TrialConfig]) -> dict[str, _Built]:
-    """The sets of data that are in the cache, with their table."""
-    preparation, found = Preparation(None, lambda text: None, LOCAL), {}
+def _built(configs: Mapping[str, TrialConfig], preparation: Preparation) -> dict[str, _Built]:
+    """The sets of data that are in the cache."""
+    found = {}
     for key, config in configs.items():
         begun = time.perf_counter()
         try:
             with only_what_is_built():
-                data, _ = preparation.run(config)
+                data, _ = preparation.run(replace(config, teacher=WITHOUT_TABLE))
         except NotBuilt:
             continue
         found[key] = _Built(
@@ -86,7 +98,21 @@ def _built(configs: Mapping[str, TrialConfig]) -> dict[str, _Built]:
     return found
 
 
-def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built]) -> DataSize:
+def _teachers(
+    spec: Spec, places: Mapping[str, str], preparation: Preparation, built: Collection[str]
+) -> dict[str, float]:
+    """Seconds of finding each teacher that is in the cache, by teacher_key; built: data whose text is there."""
+    found = {}
+    configs = [config for config in spec.configs() if data_key(config) in built]
+    for key, config in {teacher_key(config): config for config in configs}.items():
+        begun = time.perf_counter()
+        with suppress(NotBuilt), only_what_is_built():
+            preparation.run(placed(config, places))
+            found[key] = time.perf_counter() - begun
+    return found
+
+
+def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built], teachers: Mapping[str, float]) -> DataSize:
     """The size of data of which some sets are still to be prepared, from a sample of the first one's rows."""
     config = next(iter(left.values()))
     corpus, spec = open_corpus(config.corpus), config.tokens.tokenizer
@@ -129,6 +155,7 @@ def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built]) -> 
         train_tokens=int(first_rows * tokens_a_row),
         blocks=blocks,
         seconds=seconds + encoding * rows * characters_a_row,
+        teachers=teachers,
     )
 
 

@@ -1,5 +1,7 @@
 """A process that measures steps: it runs the trials' own loop on stand-in data and tells what a step took.
 
+Where a model teaches, its own steps are measured likewise, and what it takes to be asked about a block.
+
 The parent (calibration.py) starts as many as trials will run at once, and sends each the same task at the same moment,
 for processes that run together share the machine's memory bandwidth and caches. Tasks come in as pickles on standard
 input, rates go out as pickles on what was standard output; at the end of the input the process ends.
@@ -11,7 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -22,10 +24,13 @@ from trainable.config import TrialConfig
 from trainable.errors import first_line
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from trainable.student.train import Report, RunData
 
 WARM_REPORTS = 2  # reports whose steps are not counted: kernels are chosen, memory is taken
 MOST_REPORTS = 8
+ASKED_BLOCKS = 32  # of a model that teaches
 PATIENCE = 5  # times the seconds of a task after which slow steps count as they are, without a warm-up
 
 
@@ -38,16 +43,18 @@ class Rate:
     checkpoint: float
     start: float  # of a trial in a process that has run such trials before: its model is made
     warm_up: float  # once in a process: kernels are chosen for this shape
+    answer: float = 0.0  # of a model that teaches, to one block
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to measure: a trial's settings and data, and for how long."""
+    """What to measure: settings and data of a trial, or of a model that teaches, and for how long."""
 
     config: TrialConfig
     data: "RunData"
     seconds: float
     threads: int
+    teaches: bool = False  # config trains the model of its teacher, or names the folder of one
 
 
 class _Enough(Exception):
@@ -55,17 +62,28 @@ class _Enough(Exception):
 
 
 def measured(task: Task) -> Rate:
-    """Run the first steps of a trial, and take the median step, evaluation and checkpoint after the warm-up."""
+    """The rate of a task's shape; of a model in a folder, which is not trained, the answers alone."""
     import torch
 
+    torch.set_num_threads(task.threads)
+    if task.teaches and (folder := task.config.teacher.model.folder):
+        from trainable.record.files import user_path
+        from trainable.student.given_model import load_model
+
+        answer = seconds_of_answer(load_model(user_path(folder)), task)
+        return Rate(step=0.0, evaluation=0.0, checkpoint=0.0, start=0.0, warm_up=0.0, answer=answer)
+    return rate_of_steps(task)
+
+
+def rate_of_steps(task: Task) -> Rate:
+    """Run the first steps of a trial, and take the median step, evaluation and checkpoint after the warm-up."""
     from trainable.student.model import build_model
     from trainable.student.train import Report, train
     from trainable.student.unigram import log_unigram
 
-    torch.set_num_threads(task.threads)
     config, data = task.config, task.data
     begun = time.perf_counter()
-    build_model(
+    model = build_model(
         config.model,
         vocab_size=data.train.vocab_size,
         context=config.tokens.context,
@@ -84,7 +102,24 @@ def measured(task: Task) -> Rate:
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="calibration-") as folder, suppress(_Enough):
         train(config, data, report, Path(folder) / "checkpoint")
-    return rate_of(reports, config, len(data.eval.ids_BxT), start)
+    rate = rate_of(reports, config, len(data.eval.ids_BxT), start)
+    return replace(rate, answer=seconds_of_answer(model, task)) if task.teaches else rate
+
+
+def seconds_of_answer(model: "Module", task: Task) -> float:
+    """Seconds in which a model answers to one block; the first time, which also allocates, does not count."""
+    from trainable.small_teacher import likeliest
+    from trainable.student.train import pick_device
+
+    loop, blocks = task.config.loop, task.data.train
+    top_k, few = min(task.config.teacher.model.top_k, blocks.vocab_size), min(ASKED_BLOCKS, len(blocks.ids_BxT))
+    model = model.to(pick_device(loop)).eval()
+    seconds = 0.0
+    for _ in range(2):
+        begun = time.perf_counter()
+        likeliest(model, blocks, (0, few), top_k, loop)
+        seconds = time.perf_counter() - begun
+    return seconds / few
 
 
 def rate_of(reports: "list[tuple[float, Report]]", config: TrialConfig, eval_blocks: int, start: float) -> Rate:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sweeps.engine.budget.calibration import Rates
 from sweeps.engine.budget.data_size import DataSize
+from sweeps.engine.budget.teachers import teachers_seconds
 from sweeps.engine.specs.spec import Spec
 from sweeps.engine.specs.workload import Workload
 from trainable.config import TrialConfig
@@ -28,17 +29,17 @@ class Prediction:
     slots: int
     plain: float  # seconds of an optimizer step, mean over all of the run
     guided: float | None  # None where no step is guided
-    trains_teacher: bool = False  # whether a small model is trained first, whose time is not known
+    teachers: float = 0.0  # seconds of these in which teachers are prepared, before the first trial
 
     def line(self, left: bool = False) -> str:
         """The line of the plan; left: a part of the run is done already."""
         at_once = f"{self.slots} trials" if self.slots > 1 else "1 trial"
         guided = f", {_short(self.guided)} a guided one" if self.guided is not None else ""
         rest = " for what is left" if left else ""
-        without = "; training and asking the teacher's model is not in it" if self.trains_teacher else ""
+        teachers = f"; {duration(self.teachers)} of it for the teachers" if self.teachers >= 1 else ""
         return (
             f"about {duration(self.seconds)}{rest} on this machine ({at_once} at a time; "
-            f"{_short(self.plain)} a plain step{guided}){without}"
+            f"{_short(self.plain)} a plain step{guided}{teachers})"
         )
 
 
@@ -48,13 +49,14 @@ def predict(spec: Spec, rates: Rates, size: DataSize, done: float = 0.0) -> Pred
     trials = [seconds for load in loads for seconds in trials_of(load, trial_seconds(load, rates, size))]
     warm_up = sum(rate.warm_up for rate in rates.of_shape.values()) if rates.reused else 0.0
     processes = rates.imports * (1 if rates.reused else 0)
+    teachers = teachers_seconds(spec, rates, size)
     seconds = (1 - done) * makespan(trials, rates.slots) + warm_up + processes
     return Prediction(
-        seconds=(START + END) * rates.imports + size.seconds + seconds,
+        seconds=(START + END) * rates.imports + size.seconds + teachers + seconds,
         slots=rates.slots,
         plain=_mean_step(loads, rates, guided=False) or 0.0,
         guided=_mean_step(loads, rates, guided=True),
-        trains_teacher=any(load.config.teacher.kind == "model" for load in loads),
+        teachers=teachers,
     )
 
 

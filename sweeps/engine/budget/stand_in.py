@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from trainable.teacher.answers import Answers
 from trainable.teacher.build import material_of
-from trainable.teacher.counts import BigramCounts, count_bigrams
+from trainable.teacher.counts import count_bigrams
 from trainable.teacher.kinds import teacher_class
-from trainable.teacher.ngram_counts import NgramCounts, count_ngrams
+from trainable.teacher.ngram_counts import count_ngrams
 from trainable.teacher.settings import TeacherConfig
 from trainable.teacher.table import column_dtype
 from trainable.teacher.teacher import Table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.packing import id_dtype
+from trainable.text.workers import own_cores
 
 EXPONENT, OFFSET = 1.1, 5  # frequency of rank r: 1 / (r + OFFSET) ** EXPONENT
 SHARE = 0.2
@@ -38,16 +39,9 @@ def drawn_tokens(vocab_size: int, tokens: int, seed: int = 0) -> NDArray[Any]:
     return np.minimum(ids_N, vocab_size - 1).astype(id_dtype(vocab_size))
 
 
-def drawn_counts(vocab_size: int, text_tokens: int) -> BigramCounts:
-    """Bigram counts about as many and as long in their rows as those of a text of `text_tokens` tokens."""
-    tokens = min(LONGEST, max(vocab_size, int(SHARE * text_tokens)))
-    return count_bigrams(drawn_tokens(vocab_size, tokens), vocab_size, first_context=0)
-
-
-def drawn_ngrams(vocab_size: int, tokens: int, order: int) -> NgramCounts:
-    """N-gram counts about as many and as long in their rows as those of a text of as many tokens."""
-    drawn_N = drawn_tokens(vocab_size, min(LONGEST, tokens))
-    return count_ngrams(drawn_N, vocab_size, order, eos_id=vocab_size - 1)
+def drawn_text(vocab_size: int, text_tokens: int) -> NDArray[Any]:
+    """A stream whose n-grams are about as many, in rows as long, as those of a text of `text_tokens` tokens."""
+    return drawn_tokens(vocab_size, min(LONGEST, max(vocab_size, int(SHARE * text_tokens))))
 
 
 def stand_in_blocks(vocab_size: int, context: int, blocks: int, seed: int) -> TokenBlocks:
@@ -85,18 +79,19 @@ def drawn_answers(blocks: TokenBlocks, top_k: int) -> Answers:
     )
 
 
-def stand_in_table(teacher: TeacherConfig, counts: BigramCounts, blocks: TokenBlocks) -> Table | None:
-    """The table that these settings make of the counts, or of these blocks; None for a teacher that has none."""
+def stand_in_table(teacher: TeacherConfig, text_N: NDArray[Any], blocks: TokenBlocks) -> Table | None:
+    """The table that these settings make of a drawn text, or for these blocks; None for a teacher that has none."""
     kind = teacher_class(teacher.kind)
     if not kind.has_table:
         return None
+    vocab_size, threads = blocks.vocab_size, min(4, own_cores())  # as teacher/build.py counts
     return kind.prepare(
         material_of(
             teacher,
-            vocab_size=counts.vocab_size,
+            vocab_size=vocab_size,
             tokenizer_fingerprint="stand-in",
-            counts=lambda: counts,
-            ngrams=lambda order: drawn_ngrams(counts.vocab_size, counts.total, order),
+            counts=lambda: count_bigrams(text_N, vocab_size, first_context=0, threads=threads),
+            ngrams=lambda order: count_ngrams(text_N, vocab_size, order, eos_id=vocab_size - 1, threads=threads),
             answers=lambda: drawn_answers(blocks, teacher.model.top_k),
         )
     )

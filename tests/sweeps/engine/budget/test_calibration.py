@@ -1,10 +1,21 @@
 """What is measured: shapes, rates from reports, and the real loop on stand-in data (processes: tests/outside)."""
 
-import pytest
+from pathlib import Path
 
-from sweeps.engine.budget.calibration import CannotMeasure, check_measurable, extremes, phases, shape_of
-from sweeps.engine.budget.measure import Task, measured, rate_of
-from sweeps.engine.budget.stand_in import drawn_counts, drawn_tokens, stand_in_blocks, stand_in_table
+import pytest
+from small_llama import LLAMA
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from sweeps.engine.budget.calibration import (
+    CannotMeasure,
+    check_measurable,
+    extremes,
+    phases,
+    shape_of,
+    teacher_shape,
+)
+from sweeps.engine.budget.measure import Rate, Task, measured, rate_of
+from sweeps.engine.budget.stand_in import drawn_text, drawn_tokens, stand_in_blocks, stand_in_table
 from sweeps.engine.cluster.ray_start import Machine
 from trainable import names
 from trainable.config import TeacherConfig, TrialConfig, override
@@ -64,26 +75,54 @@ def test_the_real_loop_is_what_is_measured(kind: str) -> None:
     data = RunData(
         train=train,
         eval=stand_in_blocks(512, 16, 2, seed=2),
-        table=stand_in_table(config.teacher, drawn_counts(512, 10_000), train),
+        table=stand_in_table(config.teacher, drawn_text(512, 10_000), train),
     )
     rate = measured(Task(config=config, data=data, seconds=0.0, threads=1))
     assert rate.step > 0 and rate.evaluation > 0 and rate.start > 0 and rate.checkpoint >= 0 and rate.warm_up >= 0
 
 
+TAUGHT = override(TINY, {"teacher.kind": "model", "teacher.model.hidden": 16})
+
+
+def teaching(config: TrialConfig) -> Rate:
+    """The measured rate of the model that teaches in a trial of these settings."""
+    data = RunData(train=stand_in_blocks(512, 16, 16, seed=1), eval=stand_in_blocks(512, 16, 2, seed=2))
+    return measured(Task(config=teacher_shape(config), data=data, seconds=0.0, threads=1, teaches=True))
+
+
+def test_a_model_that_teaches_is_trained_and_asked() -> None:
+    rate = teaching(TAUGHT)
+    assert rate.step > 0 and rate.answer > 0
+
+
+def test_a_model_from_a_folder_is_asked_alone(tmp_path: Path) -> None:
+    llama = LlamaConfig(**(LLAMA | {"vocab_size": 512, "num_hidden_layers": 1}))
+    LlamaForCausalLM(llama).save_pretrained(tmp_path)
+    rate = teaching(override(TAUGHT, {"teacher.model.folder": str(tmp_path)}))
+    assert rate.answer > 0 and (rate.step, rate.warm_up) == (0, 0)
+
+
+def test_a_models_shape_is_its_size_and_the_tokens_kept_of_its_answers() -> None:
+    longer = {"teacher.model.steps": 9, "teacher.model.lr": 0.01, "teacher.steps": 7, "loop.steps": 60}
+    assert teacher_shape(override(TAUGHT, longer)) == teacher_shape(TAUGHT)
+    for key in ("teacher.model.hidden", "teacher.model.top_k", "loop.batch_blocks"):
+        assert teacher_shape(override(TAUGHT, {key: 8})) != teacher_shape(TAUGHT)
+
+
 def test_a_ramp_has_no_stand_in_table() -> None:
-    assert stand_in_table(TeacherConfig(kind="ramp"), drawn_counts(512, 1000), BLOCKS) is None
+    assert stand_in_table(TeacherConfig(kind="ramp"), drawn_text(512, 1000), BLOCKS) is None
 
 
 @pytest.mark.parametrize("kind", ["bigram", "shuffled", "unigram", "uniform"])
 def test_stand_in_tables_are_made_as_the_real_ones(kind: str) -> None:
-    table = stand_in_table(TeacherConfig(kind=kind, smoothing="modified_kneser_ney"), drawn_counts(512, 50_000), BLOCKS)
+    table = stand_in_table(TeacherConfig(kind=kind, smoothing="modified_kneser_ney"), drawn_text(512, 50_000), BLOCKS)
     assert table is not None and table.vocab_size == 512
     assert table.row(3).sum() == pytest.approx(1, abs=1e-5)
     assert (len(table.values) > 1000) == (kind in ("bigram", "shuffled"))
 
 
 def test_stand_in_answers_are_of_the_size_of_real_ones_and_sum_to_one() -> None:
-    table = stand_in_table(TeacherConfig(kind="model"), drawn_counts(512, 1000), BLOCKS)
+    table = stand_in_table(TeacherConfig(kind="model"), drawn_text(512, 1000), BLOCKS)
     assert isinstance(table, Answers)
     assert table.ids_BxTxk.shape == (4, 15, 16)
     assert table.row(3, 14).sum() == pytest.approx(1, abs=1e-5)
@@ -91,8 +130,8 @@ def test_stand_in_answers_are_of_the_size_of_real_ones_and_sum_to_one() -> None:
 
 def test_stand_in_text_touches_as_many_bigrams_as_text_does() -> None:
     """Books, vocabulary 8,192, 2.7 M tokens: a step of 4,096 tokens has 1,377 contexts with 258 k bigrams."""
-    counts = drawn_counts(8192, 2_700_000)
-    table = stand_in_table(TeacherConfig(), counts, BLOCKS)
+    blocks = stand_in_blocks(8192, 16, 4, seed=1)
+    table = stand_in_table(TeacherConfig(), drawn_text(8192, 2_700_000), blocks)
     assert table is not None
     contexts = sorted(set(drawn_tokens(8192, 4096, seed=5).tolist()))
     touched = sum(int(table.indptr[one + 1] - table.indptr[one]) for one in contexts)

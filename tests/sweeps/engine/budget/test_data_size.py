@@ -1,13 +1,15 @@
 """How much text a run reads: estimated from a sample before it is prepared, exact once it is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_corpus import small_sentences
 from small_study import SmallOptions, small_study
 
-from sweeps.engine.budget.data_size import data_size
+from sweeps.engine.budget.data_size import data_size, teacher_key
 from sweeps.engine.specs.comparison import Comparison
+from trainable.config import override
 from trainable.plan import data_key
 from trainable.prepare import prepare_runs
 
@@ -39,3 +41,13 @@ def test_what_is_prepared_is_counted_as_it_lies_there(spec: Comparison) -> None:
     assert size.blocks == {key: (len(train.ids_BxT), len(held_out.ids_BxT))}
     assert size.train_tokens == len(train.stream_N)
     assert size.eval_blocks == len(held_out.ids_BxT)
+
+
+def test_a_teacher_is_found_in_the_cache_or_not_whatever_lies_there_beside_it(spec: Comparison) -> None:
+    bigram = [config for config in spec.configs() if config.teacher.kind == "bigram"]
+    assert data_size(spec, {}).teachers == {}
+    prepare_runs(bigram)
+    assert set(data_size(spec, {}).teachers) == {teacher_key(config) for config in bigram}
+    plans = [replace(plan, config=override(plan.config, {"teacher.kind": "model"})) for plan in spec.plans]
+    size = data_size(replace(spec, plans=tuple(plans)), {})
+    assert size.teachers == {} and size.blocks == data_size(spec, {}).blocks, "the text is there, its teacher is not"

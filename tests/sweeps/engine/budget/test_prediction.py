@@ -121,8 +121,9 @@ def test_times_are_told_in_the_unit_of_their_size(seconds: float, text: str) -> 
     assert duration(seconds) == text
 
 
-def test_a_teacher_that_is_trained_first_is_said_to_be_left_out() -> None:
-    for kind, told in (("model", True), ("bigram", False)):
-        spec = comparison(override(BASE, {"teacher.kind": kind}))
-        line = predict(spec, made_up_rates(spec), made_up_size(spec)).line()
-        assert ("training and asking the teacher's model is not in it" in line) == told
+def test_what_the_teachers_take_is_in_the_time_and_told_where_it_is_a_second() -> None:
+    bigram, model = (comparison(override(BASE, {"teacher.kind": kind})) for kind in ("bigram", "model"))
+    plain, taught = (predict(spec, made_up_rates(spec), made_up_size(spec)) for spec in (bigram, model))
+    assert taught.seconds - plain.seconds == pytest.approx(taught.teachers) and taught.teachers > 1
+    assert taught.line().endswith(f"0.2 s a guided one; {duration(taught.teachers)} of it for the teachers)")
+    assert "teachers" not in plain.line()
