@@ -20,7 +20,7 @@ from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError
 from trainable.prepare import prepare_runs
 from trainable.record.files import sha256_of_file
-from trainable.text.sources import rows_parquet
+from trainable.text.sources import found, rows_lines
 
 # arms tuned alike, or from what an earlier run has found; each has a test file of its own
 PROTOCOL = {"content", "content_long", "teacher_order", "small_teacher"}
@@ -127,13 +127,20 @@ def test_teacher_controls_tune_the_learning_rate_of_every_arm_the_control_too() 
     assert all(values == {1e-3, 3e-3, 9e-3} for values in rates.values())
 
 
+@pytest.mark.parametrize("form", ["parquet", "txt"])
 def test_a_run_reads_its_corpus_in_full_once_to_hash_it_the_check_before_the_start_included(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr(rows_parquet, "sha256_of_file", lambda path: hashed.append(path) or sha256_of_file(path))
-    path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"text": small_sentences(3000)}), path)
+    monkeypatch.setattr(found, "sha256_of_file", lambda path: hashed.append(path) or sha256_of_file(path))
+    scan = rows_lines._scan
+    monkeypatch.setattr(rows_lines, "_scan", lambda path, *more: hashed.append(path) or scan(path, *more))
+    monkeypatch.setattr(found, "SETTLED_SECONDS", -1.0)  # as if it had been there for a while
+    path = tmp_path / f"rows.{form}"
+    if form == "parquet":
+        pq.write_table(pa.table({"text": small_sentences(3000)}), path)
+    else:
+        path.write_text("".join(f"{sentence}\n" for sentence in small_sentences(3000)))
     comparison = study("teacher_controls", corpus=str(path), smoke_test=True, tokenizer="train:512")
     check_inputs(comparison)
     assert len(prepare_runs(comparison.configs(), tmp_path / "cache").tables) > 4

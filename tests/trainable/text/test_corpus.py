@@ -161,7 +161,7 @@ def test_a_parquet_file_is_hashed_once_and_only_when_its_fingerprint_is_asked_fo
 ) -> None:
     """Checking the settings of a run on a large corpus costs no reading of all of it."""
     hashed: list[Path] = []
-    monkeypatch.setattr(rows_parquet, "sha256_of_file", lambda path: hashed.append(path) or "digest")
+    monkeypatch.setattr(rows_parquet, "sha256_once", lambda path: hashed.append(path) or "digest")
     corpus = opened(write_parquet(tmp_path / "a.parquet", ROWS))
     assert corpus.rows == 7 and not hashed
     assert corpus.fingerprint == corpus.fingerprint

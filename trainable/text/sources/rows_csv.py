@@ -50,7 +50,7 @@ def open_csv(paths: Sequence[Path], kind: str, column: str) -> RowSource:
             )
             yield values[place] if values else None
 
-    return open_rows(paths, kind, rows_of)
+    return open_rows(paths, kind, column, rows_of)
 
 
 def _place(header: list[str], column: str, path: Path, kind: str) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from trainable.errors import InputError, require
-from trainable.record.files import fingerprint, sha256_of_file
+from trainable.record.files import fingerprint
+from trainable.text.sources.found import sha256_once
 from trainable.text.sources.hub import SHORT_NAMES, hub_splits
 from trainable.text.sources.rows import RowSource, checked_texts, require_text_column
 from trainable.text.sources.split_names import ALL, TRAIN, chosen_split, split_note
@@ -46,9 +47,7 @@ def open_saved(folder: Path, column: str, split: str) -> RowSource:
     taken = chosen_split(splits, split, folder) if splits else None
     dataset = _of_split(loaded, taken) if taken else loaded
     paths = [Path(file["filename"]) for file in dataset.cache_files]
-    source = _row_source(
-        dataset, column, folder, lambda: fingerprint(["saved", [sha256_of_file(path) for path in paths]])
-    )
+    source = _row_source(dataset, column, folder, lambda: fingerprint(["saved", [sha256_once(path) for path in paths]]))
     return source._replace(split=taken, notes=(split_note(taken, splits),)) if taken else source
 
 

@@ -1,13 +1,15 @@
 """Rows of files of lines: the line itself (.txt), or a column of the JSON object on it (.jsonl, .ndjson, .json).
 
 Line numbers are row numbers: a blank line is an empty row. A "\\r" before the end of a line is dropped. Files are read
-through when they are opened, to count their rows: a line that cannot be read is told then, not after minutes of work.
+through when they are first opened, to count their rows: a line that cannot be read is told then, not after minutes of
+work.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pyarrow as pa
 from trainable.errors import InputError, require
 from trainable.record.files import fingerprint
 from trainable.text.sources.files import JSONL, LINES
+from trainable.text.sources.found import found_once
 from trainable.text.sources.lines import Hear, lines
 from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource, copies_note
 
@@ -24,6 +27,7 @@ from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource, copies_not
 _JSON = json.JSONDecoder(parse_int=float, object_pairs_hook=tuple)
 
 _NOT_JSON = {"None": "null", "undefined": "null", "nan": "NaN", "True": "true", "False": "false"}
+FORMAT = "rows 1"  # change it when other rows are found in the same file, or others refused
 _ONE_A_LINE = "write one JSON object a line"
 _OF_ARRAY = f"{_ONE_A_LINE} (`jq -c '.[]'` makes them of an array)"
 RowsOf = Callable[[Path, Hear], Iterator[str | None]]  # (file, who hears its bytes) -> its rows
@@ -32,7 +36,7 @@ RowsOf = Callable[[Path, Hear], Iterator[str | None]]  # (file, who hears its by
 def open_text(paths: Sequence[Path], column: str = "text") -> RowSource:
     """The lines of text files. Raises InputError that names the row for a file that is not UTF-8 text."""
     require(column == "text", f"{paths[0]} is plain text and has no column {column!r}: leave corpus.column out.")
-    return open_rows(paths, LINES, lambda path, hear: (line.removesuffix("\r") for line in lines(path, hear)))
+    return open_rows(paths, LINES, "", lambda path, hear: (line.removesuffix("\r") for line in lines(path, hear)))
 
 
 def open_jsonl(paths: Sequence[Path], column: str) -> RowSource:
@@ -48,12 +52,12 @@ def open_jsonl(paths: Sequence[Path], column: str) -> RowSource:
             except _Wrong as error:
                 raise InputError(f"row {row} of {path} {error.what}: {error.mend}.") from None
 
-    return open_rows(paths, JSONL, rows_of)
+    return open_rows(paths, JSONL, column, rows_of)
 
 
-def open_rows(paths: Sequence[Path], kind: str, rows_of: RowsOf) -> RowSource:
+def open_rows(paths: Sequence[Path], kind: str, column: str, rows_of: RowsOf) -> RowSource:
     """The rows of all files, one after the other. Their fingerprint is that of the content, packed or not."""
-    scans = [_scan(path, rows_of) for path in paths]
+    scans = [found_once(path, [FORMAT, kind, column], partial(_scan, path, rows_of)) for path in paths]
     digests = [digest for _, digest in scans]
 
     def read(batch_rows: int) -> Iterator[pa.Array]:
@@ -74,10 +78,10 @@ def open_rows(paths: Sequence[Path], kind: str, rows_of: RowsOf) -> RowSource:
     return RowSource(sum(rows for rows, _ in scans), lambda: fingerprint([kind, content]), read, notes)
 
 
-def _scan(path: Path, rows_of: RowsOf) -> tuple[int, str]:
+def _scan(path: Path, rows_of: RowsOf) -> list[Any]:
     """Rows and SHA-256 of a file, each row of which was read."""
     digest = hashlib.sha256()
-    return sum(1 for _ in rows_of(path, digest.update)), digest.hexdigest()
+    return [sum(1 for _ in rows_of(path, digest.update)), digest.hexdigest()]
 
 
 def _nobody(raw: bytes) -> None:

@@ -1,23 +1,34 @@
 """Rows of parquet files, one after the other.
 
-Read with pyarrow alone, some rows at a time, so that a machine without `datasets` can use them, and rows of any length
-in bounded memory.
+Read with pyarrow alone, so that a machine without `datasets` can use them, and in bounded memory whatever the rows: at
+most BATCH_BYTES of text are decoded at once, or one longer row, beside the page in which they lie, which Parquet packs
+as a whole (parquet_pages.py). Of pages that are longer themselves (pyarrow puts up to 1,024 rows into one, DuckDB 100
+MB) the mean is taken, so that where their rows differ at worst as much is decoded at once as two pages hold. pyarrow
+has no limit of bytes: it is given the number of rows that keeps to this one.
+
+Shapes: P pages of a chunk, S steps in which its rows are read.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainable.errors import InputError
-from trainable.record.files import fingerprint, require_fetched, sha256_of_file
-from trainable.text.sources.rows import BATCH_BYTES, RowSource, checked_texts, copies_note, require_text_column
+from trainable.record.files import fingerprint, require_fetched
+from trainable.text.sources.found import sha256_once
+from trainable.text.sources.parquet_pages import Page, pages
+from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource, checked_texts, copies_note, require_text_column
 
 BUFFER_BYTES = 1 << 16  # read at once: whole row groups read ahead took 60 MiB more and no less time
-STEP_ROWS = 256  # at most at once, for only the mean length is known before; 8,192 short rows at once were no faster
+STEP_ROWS = 256  # decoded at once, at most: 8,192 short rows at once were no faster
 
 
 def open_parquet(paths: Sequence[Path], column: str) -> RowSource:
@@ -26,7 +37,7 @@ def open_parquet(paths: Sequence[Path], column: str) -> RowSource:
     Raises InputError for a file that is no parquet file, lacks the column, or holds something else than text in it. A
     column without a type, which writers give to a shard of nulls, is null rows if another file says that it is text.
     """
-    rows, steps, schemas, notes = 0, [], [], []
+    rows, schemas, notes = 0, [], []
     of_size: dict[int, list[Path]] = defaultdict(list)
     for path in paths:
         with _opened(path) as file:
@@ -34,23 +45,65 @@ def open_parquet(paths: Sequence[Path], column: str) -> RowSource:
             rows += int(file.metadata.num_rows)
             if file.metadata.num_rows:
                 of_size[path.stat().st_size].append(path)
-            steps.append(_step_rows(file, column))
-            if sum(name == column for name in _leaves(file)) > 1:
+            if _leaves(file).count(column) > 1:
                 notes = [f"column {column!r} is the one of that name, not a field of {column.partition('.')[0]!r}"]
     require_text_column(schemas, column, paths)
+    hashed = cache(sha256_once)
     alike = [path for same in of_size.values() if len(same) > 1 for path in same]
-    notes += copies_note((path, sha256_of_file(path)) for path in alike)
+    notes += copies_note((path, hashed(path)) for path in alike)
 
     def read(batch_rows: int) -> Iterator[pa.Array]:
-        for path, step in zip(paths, steps, strict=True):
+        for path in paths:
             with _opened(path) as file:
-                batches = file.iter_batches(min(batch_rows, step), columns=[column])
-                # a struct with a field of the same dotted name is among the columns
-                yield from checked_texts((b.column(b.schema.get_field_index(column)) for b in batches), path)
+                yield from checked_texts(_decoded(file, path, column, batch_rows), path)
 
-    return RowSource(
-        rows, lambda: fingerprint(["parquet", [sha256_of_file(path) for path in paths]]), read, tuple(notes)
-    )
+    return RowSource(rows, lambda: fingerprint(["parquet", [hashed(path) for path in paths]]), read, tuple(notes))
+
+
+def _decoded(file: pq.ParquetFile, path: Path, column: str, batch_rows: int) -> Iterator[pa.Array]:
+    """The column in the order of the file, as many rows at once as are sure to keep to BATCH_BYTES."""
+    leaves = _leaves(file)
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        if not group.num_rows:
+            continue
+        longest_entry = cache(partial(_longest_entry, path, column, number, group.total_byte_size))
+        with open(path, "rb") as stream:
+            chunks = [group.column(place) for place, name in enumerate(leaves) if name == column]
+            steps = [_step_rows(pages(stream, chunk, longest_entry)) for chunk in chunks]
+        for batch in file.iter_batches(min(batch_rows, *steps), row_groups=[number], columns=[column]):
+            # a struct with a field of the same dotted name is among the columns
+            yield batch.column(batch.schema.get_field_index(column))
+
+
+def _step_rows(found: Sequence[Page]) -> int:
+    """How many rows of a chunk to read at once, so that no step has more than BATCH_BYTES; one, if need be."""
+    end_P = np.cumsum([page.rows for page in found])
+    step = STEP_ROWS
+    while step > 1:
+        most_P = np.cumsum([0, *(min(page.nbytes, step * _of_a_row(page)) for page in found)])
+        first_S = np.arange(0, end_P[-1], step)
+        last_S = np.minimum(first_S + step, end_P[-1]) - 1
+        before_S, page_S = (np.searchsorted(end_P, row_S, side="right") for row_S in (first_S, last_S))
+        if (most_P[page_S + 1] - most_P[before_S] <= BATCH_BYTES).all():
+            break
+        step //= 2
+    return step
+
+
+def _of_a_row(page: Page) -> int:
+    """Bytes to reckon with for a row: the most that it can have, or the mean of a page that is too long anyway."""
+    return page.longest if page.nbytes <= BATCH_BYTES else -(-page.nbytes // max(1, page.rows))
+
+
+def _longest_entry(path: Path, column: str, group: int, otherwise: int) -> int:
+    """Bytes of the longest text in the dictionary of a chunk, which is read with its first row."""
+    with _opened(path, read_dictionary=[column]) as file:
+        batch = next(file.iter_batches(1, row_groups=[group], columns=[column]))
+        texts = batch.column(batch.schema.get_field_index(column))
+        if not pa.types.is_dictionary(texts.type):
+            return otherwise
+        return pc.max(pc.binary_length(texts.dictionary.cast(TEXT))).as_py() or 0
 
 
 def _leaves(file: pq.ParquetFile) -> list[str]:
@@ -58,22 +111,11 @@ def _leaves(file: pq.ParquetFile) -> list[str]:
     return [file.schema.column(place).path for place in range(len(file.schema))]
 
 
-def _step_rows(file: pq.ParquetFile, column: str) -> int:
-    """How many rows to read at once: some BATCH_BYTES by the mean length of the longest row group."""
-    places = [place for place, name in enumerate(_leaves(file)) if name == column]
-    groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
-    mean = max(
-        (group.column(place).total_uncompressed_size / max(1, group.num_rows) for group in groups for place in places),
-        default=0,
-    )
-    return max(1, min(STEP_ROWS, int(BATCH_BYTES / (mean + 1))))
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path, **options: Any) -> Iterator[pq.ParquetFile]:
     try:
         require_fetched(path)
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES, **options) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")

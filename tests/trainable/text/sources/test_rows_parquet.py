@@ -1,5 +1,6 @@
 """Rows of parquet files: the column that was meant, nulls where a shard has no type, batches of bounded bytes."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from trainable.config import CorpusConfig
 from trainable.errors import InputError
+from trainable.record.files import fingerprint, sha256_of_file
 from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.sources import rows, rows_parquet
+from trainable.text.sources.parquet_pages import pages
 
 
 def opened(source: Path, **settings: Any) -> Corpus:
@@ -101,31 +104,104 @@ def test_a_flat_name_with_a_dot_is_not_the_field_of_a_struct(tmp_path: Path, str
         opened(tmp_path / "a.parquet", column="meta.n")
 
 
-@pytest.mark.parametrize("skewed", [False, True])
-@pytest.mark.parametrize("dictionary", [False, True])
-def test_batches_are_bounded_by_bytes_whatever_the_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dictionary: bool, skewed: bool
+BOUND = 1 << 16
+LONG = [f"{i:04}" * 1000 for i in range(600)]
+SKEWED = ["short"] * 5000 + LONG + ["x" * 30_000] + ["short"] * 300
+SMALL_PAGES = {"write_batch_size": 8, "data_page_size": 1000}
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "plain": {"use_dictionary": False, **SMALL_PAGES},
+    "pages of one row": {"use_dictionary": False, "write_batch_size": 1, "data_page_size": 1},
+    "a dictionary, then plain": {"dictionary_pagesize_limit": 100_000, **SMALL_PAGES},
+    "second version": {"data_page_version": "2.0", "compression": "zstd", "row_group_size": 700, **SMALL_PAGES},
+    "prefixes left out": {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"},
+    "lengths apart": {"use_dictionary": False, "column_encoding": "DELTA_LENGTH_BYTE_ARRAY", **SMALL_PAGES},
+}
+
+
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (rows, rows_parquet):
+        monkeypatch.setattr(module, "BATCH_BYTES", BOUND)
+
+
+@pytest.fixture
+def decoded(bound: None, monkeypatch: pytest.MonkeyPatch) -> list[pa.Array]:
+    """What is decoded at once."""
+    found: list[pa.Array] = []
+    checked = rows_parquet.checked_texts
+
+    def noted(arrays: Iterable[pa.Array], where: object) -> Iterator[pa.Array]:
+        for array in arrays:
+            found.append(array.cast(rows.TEXT))
+            yield from checked([array], where)
+
+    monkeypatch.setattr(rows_parquet, "checked_texts", noted)
+    return found
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "texts", [SKEWED, ["same" * 1000] * 600, LONG, [None, "x" * 300_000] * 5], ids=["skewed", "alike", "long", "huge"]
+)
+def test_no_more_is_decoded_at_once_than_the_bound_or_one_row(
+    tmp_path: Path, decoded: list[pa.Array], layout: str, texts: list[str | None]
 ) -> None:
-    monkeypatch.setattr(rows, "BATCH_BYTES", 1 << 16)
-    monkeypatch.setattr(rows_parquet, "BATCH_BYTES", 1 << 16)
-    texts = (
-        ["short"] * 5000 * skewed + [("same" if dictionary else f"{i:04}") * 1000 for i in range(600)] + ["x" * 99_999]
-    )
-    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", use_dictionary=dictionary)
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", **LAYOUTS[layout])
     corpus = opened(tmp_path / "a.parquet")
+    assert texts_of(corpus) == texts
+    assert all(text_bytes(array) <= BOUND or len(array) == 1 for array in decoded)
     batches = list(corpus.batches())
-    assert [text for batch in batches for text in batch.to_pylist()] == texts
-    assert all(batch.nbytes <= 1 << 16 or len(batch) == 1 for batch in batches)
-    read = pq.ParquetFile(tmp_path / "a.parquet")
-    step = rows_parquet._step_rows(read, "text")
-    assert step <= (rows_parquet.STEP_ROWS if skewed or dictionary else 20), "read at once"
+    assert all(batch.nbytes <= BOUND or len(batch) == 1 for batch in batches)
     taken = [text for _, batch in corpus.take(np.arange(len(texts))) for text in batch.to_pylist()]
     assert taken == texts
+
+
+def text_bytes(array: pa.Array) -> int:
+    return sum(len(text or "") for text in array.to_pylist())
+
+
+def test_of_longer_pages_no_more_is_decoded_at_once_than_two_of_them_hold(
+    tmp_path: Path, decoded: list[pa.Array]
+) -> None:
+    pq.write_table(pa.table({"text": SKEWED}), tmp_path / "a.parquet", use_dictionary=False)
+    chunk = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0).column(0)
+    with open(tmp_path / "a.parquet", "rb") as stream:
+        longest = max(page.nbytes for page in pages(stream, chunk, lambda: 0))
+    assert longest > 10 * BOUND
+    assert texts_of(opened(tmp_path / "a.parquet")) == SKEWED
+    assert max(map(text_bytes, decoded)) <= 2 * longest
+    decoded.clear()
+    pq.write_table(pa.table({"text": LONG}), tmp_path / "b.parquet", use_dictionary=False)
+    assert texts_of(opened(tmp_path / "b.parquet")) == LONG
+    assert max(map(text_bytes, decoded)) <= BOUND, "of rows that are alike"
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "prefixes left out"])
+def test_short_rows_are_read_many_at_once(tmp_path: Path, decoded: list[pa.Array], layout: str) -> None:
+    texts = [f"sentence {i % 900}" for i in range(3000)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", **LAYOUTS[layout])
+    assert texts_of(opened(tmp_path / "a.parquet")) == texts
+    assert max(map(len, decoded)) == rows_parquet.STEP_ROWS
+
+
+def test_memory_is_that_of_a_page_and_the_bound_whatever_the_rows(tmp_path: Path, bound: None) -> None:
+    """64 MiB of huge rows, a page each, hidden among short ones: they are decoded one after the other."""
+    huge = ["x" * (1 << 20) for _ in range(64)]
+    layout = LAYOUTS["pages of one row"] | {"compression": "none"}
+    pq.write_table(pa.table({"text": ["short"] * 3000 + huge + ["short"] * 3000}), tmp_path / "a.parquet", **layout)
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        lengths = [len(text or "") for batch in opened(tmp_path / "a.parquet").batches() for text in batch.to_pylist()]
+    finally:
+        pa.set_memory_pool(before)
+    assert sum(lengths) == 64 * (1 << 20) + 6000 * 5
+    assert pool.max_memory() < 8 << 20
 
 
 def test_the_fingerprint_of_a_folder_is_what_it_was(tmp_path: Path) -> None:
     """Runs and caches of before are found again."""
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": ["b"]}), tmp_path / "b.parquet")
-    digests = [rows_parquet.sha256_of_file(tmp_path / f"{name}.parquet") for name in ("a", "b")]
-    assert opened(tmp_path).fingerprint == rows_parquet.fingerprint(["parquet", digests])
+    digests = [sha256_of_file(tmp_path / f"{name}.parquet") for name in ("a", "b")]
+    assert opened(tmp_path).fingerprint == fingerprint(["parquet", digests])
