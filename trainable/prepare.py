@@ -2,7 +2,8 @@
 
 Each product is cached on the disk under a fingerprint of what shapes it, so preparing again costs a check of its files.
 A `Preparation` also keeps each product by what decides it, so the runs of a sweep open, hash, permute, tokenise and
-count nothing twice. Free of Ray: this is also how a run starts on a machine without it.
+count nothing twice; and the rows of all of them are read and tokenised in one pass over the corpus. Free of Ray: this
+is also how a run starts on a machine without it.
 """
 
 import functools
@@ -23,7 +24,7 @@ from trainable.student.given_model import require_model_folder
 from trainable.student.train import RunData
 from trainable.teacher.build import Counter, teacher_loss, teacher_table
 from trainable.teacher.teacher import Table
-from trainable.text.blocks import TokenBlocks, joined_blocks, separable, token_blocks
+from trainable.text.blocks import Rows, TokenBlocks, blocks_of_parts, joined_blocks, separable, token_blocks
 from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.packing import RowCounts
 from trainable.text.split import Parts, Split, permuted_rows, split_rows, teacher_parts
@@ -84,15 +85,18 @@ def prepare_runs(
     The facts are those of the first config, with all tables listed under "tables". Raises InputError as `prepare_run`.
     """
     preparation = Preparation(cache, say, workers)
+    distinct: dict[str, TrialConfig] = {}
+    for config in configs:
+        distinct.setdefault(table_key(config), config)
+    here = {key: placed(config, places or {}) for key, config in distinct.items()}
+    preparation.expect(here.values())
     blocks: BlocksByKey = {}
     tables: TablesByKey = {}
     facts: dict[str, Any] = {}
     listed: dict[str, Any] = {}
-    for config in configs:
-        blocks_key, key = data_key(config), table_key(config)
-        if key in listed:
-            continue
-        data, facts_here = preparation.run(placed(config, places or {}))
+    for key, config in distinct.items():
+        blocks_key = data_key(config)
+        data, facts_here = preparation.run(here[key])
         blocks[blocks_key] = (data.train, data.eval)
         if data.table is not None:
             tables[key] = data.table
@@ -108,9 +112,14 @@ class _Text(NamedTuple):
 
     corpus: Corpus
     split: Split
-    decided_by: Hashable  # with positions in the permutation, it says which rows a product is made of
+    seed: int  # of the permutation
     tokenizer: TextTokenizer
     tokens: TokensConfig
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """Equal for texts whose equal parts have equal tokens."""
+        return (self.corpus.fingerprint, self.corpus.column, self.seed, self.tokens, self.tokenizer.fingerprint)
 
 
 class Preparation:
@@ -123,22 +132,25 @@ class Preparation:
         self._permuted = functools.cache(permuted_rows)
         self._counter = Counter(workers)
         self._made: dict[Hashable, Any] = {}
+        self._expected: dict[Hashable, dict[Parts, str]] = {}  # by key of the text: what rows are for
+
+    def expect(self, configs: Iterable[TrialConfig]) -> None:
+        """Note the rows of runs that will be asked for: they are tokenised with those of the first, in one pass."""
+        for config in configs:
+            text = self._text(config)
+            self._expected.setdefault(text.key, {}).update(_groups(text, config))  # one label of several will do
 
     def run(self, config: TrialConfig) -> tuple[RunData, dict[str, Any]]:
         """The data and facts of one run, as `prepare_run` gives them."""
-        # 0 what is wrong without a look at the text
-        if config.teacher.kind == "model" and config.teacher.model.folder:
-            require_model_folder(user_path(config.teacher.model.folder))
-
         # 1 the text: a corpus, which of its rows are used for what, a tokenizer
         text = self._text(config)
         corpus, split, tokenizer = text.corpus, text.split, text.tokenizer
 
         # 2 the blocks: each part is tokenised once, and joined with others
-        train_parts = self._tokenised(text, split.train_parts, "training rows")
+        self._tokenise(text, _groups(text, config))
+        train_parts = self._blocks(text, split.train_parts)
         train = self._joined(train_parts, f"training rows of {corpus.name}")
-        eval_parts = self._tokenised(text, (split.eval_part,), "validation rows")
-        held_out = self._joined(eval_parts, f"validation rows of {corpus.name}")
+        held_out = self._joined(self._blocks(text, (split.eval_part,)), f"validation rows of {corpus.name}")
         _require_batch(config, train)
         self._say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
         rows, empty, unread, eos = (
@@ -187,7 +199,7 @@ class Preparation:
         """The table of a teacher, from the counts of its parts, or from the answers of a model."""
         counted = train_parts
         if teacher.rows != "student":
-            counted = self._tokenised(text, teacher_parts(text.split, teacher.rows), "teacher's rows")
+            counted = self._blocks(text, teacher_parts(text.split, teacher.rows))
         asked = None if small is None else small.answers
         return self._once(
             ("table", fingerprint([*(part.fingerprint for part in counted), *teacher.table_settings]), small),
@@ -196,6 +208,8 @@ class Preparation:
 
     def _text(self, config: TrialConfig) -> "_Text":
         """Corpus, split and tokenizer of a run: one tokenizer for all, or trained on the run's own training rows."""
+        if config.teacher.kind == "model" and config.teacher.model.folder:  # wrong without a look at the text
+            require_model_folder(user_path(config.teacher.model.folder))
         wanted, spec, eos = config.corpus, config.tokens.tokenizer, config.tokens.eos
         corpus = self._open(
             CorpusConfig(source=wanted.source, revision=wanted.revision, column=wanted.column, split=wanted.split)
@@ -212,22 +226,28 @@ class Preparation:
         )
         if not is_trained(spec):
             self._once(("sample", spec, eos, decided_by), lambda: read_sample(tokenizer, corpus))
-        return _Text(corpus, split, decided_by, tokenizer, config.tokens)
+        return _Text(corpus, split, wanted.split_seed, tokenizer, config.tokens)
 
-    def _tokenised(self, text: "_Text", parts: Parts, label: str) -> list[TokenBlocks]:
-        """Blocks of some parts of the split, each made once whichever runs use it."""
+    def _tokenise(self, text: "_Text", wanted: dict[Parts, str]) -> None:
+        """Make blocks of groups of parts that have none yet: those of one part with the ones expected, in one pass."""
+        every = self._expected.get(text.key, {}) | wanted
+        missing = {group: label for group, label in every.items() if ("blocks", group, *text.key) not in self._made}
+        if not missing:
+            return
+        rows = Rows(text.corpus, text.split.permuted(), ["permuted with seed", text.seed])
+        single = {group[0]: label for group, label in missing.items() if len(group) == 1}
+        made = blocks_of_parts(rows, single, text.tokenizer, text.tokens, self._cache, workers=self._workers)
+        self._made |= {("blocks", (part,), *text.key): blocks for part, blocks in zip(single, made, strict=True)}
+        for group, label in missing.items():
+            if len(group) > 1:
+                row_ids_R = text.split.row_ids(group)
+                self._made["blocks", group, *text.key] = token_blocks(
+                    text.corpus, row_ids_R, text.tokenizer, text.tokens, self._cache, label=label, workers=self._workers
+                )
 
-        def blocks_of(group: Parts) -> TokenBlocks:
-            rows_R = text.split.row_ids(group)
-            return token_blocks(
-                text.corpus, rows_R, text.tokenizer, text.tokens, self._cache, label=label, workers=self._workers
-            )
-
-        decided_by = (text.decided_by, text.tokens, text.tokenizer.fingerprint)
-        return [
-            self._once(("blocks", group, *decided_by), functools.partial(blocks_of, group))
-            for group in separable(parts, text.tokens)
-        ]
+    def _blocks(self, text: "_Text", parts: Parts) -> list[TokenBlocks]:
+        """Blocks of some parts of the split that are made."""
+        return [self._made["blocks", group, *text.key] for group in separable(parts, text.tokens)]
 
     def _joined(self, parts: list[TokenBlocks], label: str) -> TokenBlocks:
         key = ("joined", *(part.fingerprint for part in parts))
@@ -239,6 +259,17 @@ class Preparation:
             self._made[key] = make()
         product: Product = self._made[key]
         return product
+
+
+def _groups(text: _Text, config: TrialConfig) -> dict[Parts, str]:
+    """Groups of parts whose tokens a run wants, and what their rows are for."""
+    split, teacher = text.split, config.teacher
+    wanted = dict.fromkeys(separable(split.train_parts, text.tokens), "training rows")
+    wanted |= dict.fromkeys(separable((split.eval_part,), text.tokens), "validation rows")
+    if teacher.has_table and teacher.rows != "student":
+        for group in separable(teacher_parts(split, teacher.rows), text.tokens):
+            wanted.setdefault(group, "teacher's rows")
+    return wanted
 
 
 def _require_batch(config: TrialConfig, train: TokenBlocks) -> None:

@@ -236,6 +236,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Pat
 CACHED = [
     "tokens/*/tokens.bin",
     "tokens/*/lengths.bin",
+    "tokens/*/row_flags.bin",
     "tokens/*/manifest.json",
     "tokenizers/*/tokenizer.json",
     "tokenizers/*/manifest.json",

@@ -63,8 +63,9 @@ def test_tokens_that_will_not_fit_are_refused_before_they_fill_the_disk(tmp_path
         needed = float(found[2])
         remount(cache, "size=16m")
         data, _ = prepare_run(config, cache)
-        stream = data.train.stream_N.nbytes
-        assert needed * MIB == pytest.approx(2 * stream, rel=0.35), "an honest estimate"
+        tokens = data.train.stream_N.nbytes + data.eval.stream_N.nbytes
+        rows = 30_000 * (4 + 1)  # their lengths and flags
+        assert needed * MIB == pytest.approx(2 * (tokens + rows), rel=0.35), "an honest estimate"
     assert data.train.checksum == prepare_run(config, tmp_path / "elsewhere")[0].train.checksum
 
 

@@ -47,9 +47,16 @@ def checksums(config: TrialConfig, cache: Path, **options: Any) -> tuple[str, st
     return data.train.checksum, data.eval.checksum, data.table.checksum
 
 
+def cut_gathering(patch: pytest.MonkeyPatch, fan_in: int = 3) -> None:
+    """Few inputs of a merge, few tokens in a stretch, a few rows read at once."""
+    small = {"FAN_IN": fan_in, "PIECE_TOKENS": 40, "STRETCH_TOKENS": 100, "READ_ROWS": 7, "SLICE_TOKENS": 64}
+    for name, value in small.items():
+        patch.setattr(gather, name, value)
+
+
 def cut_small(patch: pytest.MonkeyPatch, rows: int = SHARD_ROWS) -> None:
-    """Many shards of each packing, many pieces to count, many stretches to gather."""
+    """Many shards of each packing, many pieces to count, several levels of many stretches to gather."""
     patch.setattr(packing, "SHARD_ROWS", rows)
     patch.setattr(packing, "SHARD_BYTES", 4000)
-    patch.setattr(gather, "GATHER_TOKENS", 300)
+    cut_gathering(patch)
     patch.setattr(teacher, "CHUNK_TOKENS", 500)

@@ -25,8 +25,9 @@ from trainable.teacher.kneser_ney import estimate_ngrams
 from trainable.teacher.ngram_table import NgramTable
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
+from trainable.text import packing
 from trainable.text.blocks import token_blocks
-from trainable.text.corpus import open_corpus
+from trainable.text.corpus import Corpus, open_corpus
 from trainable.text.sources import rows_lines
 from trainable.text.split import split_rows
 from trainable.text.tokenizer.tokenizer import corpus_tokenizer, train_bpe
@@ -307,18 +308,30 @@ OPENINGS = (
     (rows_lines, "_scan"),
     (prepare, "permuted_rows"),
     (prepare, "corpus_tokenizer"),
-    (prepare, "token_blocks"),
+    (Corpus, "batches"),
 )
+ONE_READING = {
+    "_scan": 1,  # reads and hashes the whole file
+    "permuted_rows": 1,
+    "corpus_tokenizer": 1,
+    "batches": 2,  # for the tokenizer, or a sample of it, and for the tokens
+}
 
 
-def test_eight_teachers_on_one_file_open_hash_permute_and_tokenise_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def tokenised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that are tokenised, as often as they are."""
+    texts: list[str] = []
+    encode = packing.encode_rows
+    monkeypatch.setattr(packing, "encode_rows", lambda tokenizer, some: texts.extend(some) or encode(tokenizer, some))
+    return texts
+
+
+def test_eight_teachers_on_one_file_open_hash_permute_read_and_tokenise_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenised: list[str]
 ) -> None:
     calls: dict[str, list[Any]] = {}
-    for module, name in (
-        *OPENINGS,
-        (prepare, "teacher_table"),
-    ):
+    for module, name in (*OPENINGS, (prepare, "teacher_table")):
         count_calls(monkeypatch, module, name, calls)
     teachers: list[dict[str, Any]] = [{"teacher.kind": kind} for kind in ("bigram", "shuffled", "unigram", "uniform")]
     teachers += [{"teacher.smoothing": smoothing} for smoothing in ("add_k", "witten_bell")]
@@ -326,28 +339,70 @@ def test_eight_teachers_on_one_file_open_hash_permute_and_tokenise_it_once(
     configs = [small_config(tmp_path, {"corpus.train_rows": 300, **changes}) for changes in teachers]
     assert len(prepare_runs(configs, tmp_path / "cache").tables) == 8
     counted = {name: len(found) for name, found in calls.items()}
-    assert counted == {
-        "_scan": 1,  # reads and hashes the whole file
-        "permuted_rows": 1,
-        "corpus_tokenizer": 1,
-        "token_blocks": 3,  # 300 training rows, the whole training split, the validation rows (also part of "all")
-        "teacher_table": 10,  # two bigram tables give unseen pairs no chance: their Kneser-Ney estimates are made too
+    # two bigram tables give unseen pairs no chance: their Kneser-Ney estimates are made too
+    assert counted == ONE_READING | {"teacher_table": 10}
+    assert sorted(tokenised) == sorted(small_sentences()), "each row once: 300 of the training split, and the others"
+
+
+EVERY_TABLE: list[dict[str, Any]] = [
+    {"teacher.rows": "student"},
+    {"teacher.rows": "train_split"},
+    {"teacher.rows": "all"},
+    TRIGRAM,
+    TRIGRAM | {"teacher.order": 4, "teacher.rows": "train_split"},
+    {"corpus.train_rows": 350},
+    {"corpus.eval_rows": 30, "corpus.eval_half": "choosing"},
+    {"corpus.eval_rows": 30, "corpus.eval_half": "reporting"},
+    *({"corpus.folds": 3, "corpus.fold": fold} for fold in range(3)),
+    {"corpus.folds": 3, "corpus.fold": 1, "corpus.train_rows": 150, "corpus.eval_rows": 90},
+    {"teacher.kind": "model", "teacher.model.steps": 2, "teacher.model.hidden": 16, "teacher.model.top_k": 4},
+]
+
+
+def test_tables_of_every_kind_take_one_reading_of_the_corpus_and_one_for_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenised: list[str]
+) -> None:
+    """Splits, folds, sizes, orders of n-grams, answers of a model: what they have in common is tokenised once."""
+    calls: dict[str, list[Any]] = {}
+    for module, name in OPENINGS:
+        count_calls(monkeypatch, module, name, calls)
+    shared = {"corpus.train_rows": 300, "tokens.tokenizer": shared_tokenizer(tmp_path)}
+    configs = [small_config(tmp_path, shared | changes) for changes in EVERY_TABLE]
+    prepared = prepare_runs(configs, tmp_path / "cache")
+    assert len(prepared.tables) == len(configs)
+    assert {name: len(found) for name, found in calls.items()} == ONE_READING
+    assert sorted(tokenised) == sorted(small_sentences())
+    calls.clear()
+    again = prepare_runs(configs, tmp_path / "cache")
+    assert len(calls["batches"]) == 1, "a sample for the tokenizer"
+    assert len(tokenised) == 600
+    assert {key: table.checksum for key, table in again.tables.items()} == {
+        key: table.checksum for key, table in prepared.tables.items()
     }
 
 
-def test_folds_share_corpus_and_permutation_and_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_tables_take_the_rows_that_are_in_the_cache_from_there(tmp_path: Path, tokenised: list[str]) -> None:
+    shared = {"tokens.tokenizer": shared_tokenizer(tmp_path)}
+    for rows, fresh in {"student": 420, "train_split": 180, "all": 0}.items():  # first 300 rows train, 120 validate
+        tokenised.clear()
+        config = small_config(tmp_path, shared | {"corpus.train_rows": 300, "teacher.rows": rows})
+        table = prepare_run(config, tmp_path / "cache")[0].table
+        assert len(tokenised) == fresh
+        alone = prepare_run(config, tmp_path / rows)[0].table
+        assert table is not None and alone is not None and table.checksum == alone.checksum
+
+
+def test_folds_share_corpus_and_permutation_and_their_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenised: list[str]
+) -> None:
     calls: dict[str, list[Any]] = {}
     for module, name in OPENINGS:
         count_calls(monkeypatch, module, name, calls)
     changes = {"corpus.folds": 3, "tokens.tokenizer": shared_tokenizer(tmp_path)}
     configs = [small_config(tmp_path, {**changes, "corpus.fold": fold}) for fold in range(3)]
     prepare_runs(configs, tmp_path / "cache")
-    assert {name: len(found) for name, found in calls.items()} == {
-        "_scan": 1,
-        "permuted_rows": 1,
-        "corpus_tokenizer": 1,  # a folder; a trained one is of a fold's own rows
-        "token_blocks": 3,  # each third of the rows trains in two folds and validates in one
-    }
+    assert {name: len(found) for name, found in calls.items()} == ONE_READING
+    assert len(tokenised) == 600, "each third of the rows trains in two folds and validates in one"
 
 
 def test_runs_that_differ_in_their_validation_rows_share_their_training_blocks_and_table(tmp_path: Path) -> None:

@@ -68,14 +68,24 @@ def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
     """
     if (manifest := whole(folder)) is not None:
         return manifest
-    if not _may_build.get():
-        raise NotBuilt(folder)
-    with _writing(folder), held(folder.with_name(f"{folder.name}.lock")):
+    with building(folder):
         manifest = whole(folder)  # another process may have built it while this one waited
         if manifest is None:
             remove_abandoned(folder.parent, folder.name)  # we hold the lock
             manifest = build_folder(folder, build)
         return manifest
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, there or not, while what goes by its name is built; one process at a time.
+
+    Raises NotBuilt within `only_what_is_built`, InputError for what goes wrong with the disk.
+    """
+    if not _may_build.get():
+        raise NotBuilt(folder)
+    with _writing(folder), held(folder.with_name(f"{folder.name}.lock")):
+        yield
 
 
 def read_manifest(folder: Path) -> Manifest:

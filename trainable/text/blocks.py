@@ -9,36 +9,26 @@ Two ways to pack (`tokens.packing`):
                 every T; the last block of the 200 is padded, so a quarter of the published blocks is short. `lengths_B`
                 says how many tokens of each block are real: pads cannot always be told by their id, which may be eos.
 
-The training rows of k folds have parts in common. Each part is tokenised once, with a tokenizer that the folds share,
-and its tokens are laid end to end with those of the others: the same stream as of all rows at once.
+The training rows of k folds have parts in common. Each part is tokenised once (text/parts.py), with a tokenizer that
+the folds share, and its tokens are laid end to end with those of the others: the same stream as of all rows at once.
 """
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.errors import DamagedFile, InputError, require
-from trainable.record.cache import MANIFEST_FILE, Manifest, built_once
+from trainable.errors import DamagedFile, require
+from trainable.record.cache import MANIFEST_FILE, Manifest, building, built_once, whole
 from trainable.record.files import fingerprint, join_files
 from trainable.text.corpus import Corpus
-from trainable.text.packing import (
-    LENGTHS_FILE,
-    PUBLISHED_ROWS,
-    STREAM_FILE,
-    RowCounts,
-    id_dtype,
-    pack,
-    pack_as_published,
-)
+from trainable.text.gather import STREAM_FILE
+from trainable.text.packing import BLOCK_LENGTH, BLOCK_LENGTHS_FILE, PUBLISHED_ROWS, RowCounts, id_dtype
+from trainable.text.parts import Part, PartMaker
 from trainable.text.settings import TokensConfig
-from trainable.text.shards import ShardMaker, progress_bar
 from trainable.text.split import Parts, RowIds, row_ids_digest
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers
@@ -47,7 +37,6 @@ _SUMS = ("rows", *RowCounts._fields)  # of several parts
 _PLAIN_FIELDS = ("eos_id", "pad_id", "vocab_size", *_SUMS, "fingerprint", "checksum", "path")
 READ_TOKENS = 1 << 18  # at once
 FORMAT = 2  # raise when the same settings give other tokens
-SHARDS_FORMAT = 3  # raise when a shard has other files: half a build of an older version is then begun again
 Ids = NDArray[np.unsignedinteger[Any]]
 
 
@@ -95,39 +84,64 @@ def token_blocks(
     whatever the rows, beside their numbers; as_published holds the text of the rows.
     Raises InputError if a row cannot be read, or a token id exceeds the vocabulary; then nothing is left of a build.
     """
-    shaping = {  # everything that decides which tokens come out
+    rows = Rows(corpus, row_ids_R, row_ids_digest(row_ids_R))
+    parts = {range(len(row_ids_R)): label}
+    return blocks_of_parts(rows, parts, tokenizer, config, cache, progress=progress, workers=workers)[0]
+
+
+class Rows(NamedTuple):
+    """Rows of a corpus in the order of their use."""
+
+    corpus: Corpus
+    row_ids_N: RowIds
+    order: Any  # stands for the row numbers in their order: equal JSON, equal numbers
+
+
+def blocks_of_parts(
+    rows: Rows,
+    labels: Mapping[range, str],
+    tokenizer: TextTokenizer,
+    config: TokensConfig,
+    cache: Path,
+    *,
+    progress: bool | None = None,
+    workers: Workers = LOCAL,
+) -> list[TokenBlocks]:
+    """Parts of the rows as blocks, as `token_blocks` makes them of each; a row that is in several is tokenised once.
+
+    labels: what the rows of each part are for; a part is a range of positions in `rows`.
+    """
+    how = {  # with the rows, everything that decides which tokens come out
         "format": FORMAT,
-        "corpus": corpus.fingerprint,
-        "column": corpus.column,
-        "rows": row_ids_digest(row_ids_R),
+        "corpus": rows.corpus.fingerprint,
+        "column": rows.corpus.column,
         "tokenizer": tokenizer.fingerprint,
         "packing": config.packing,
         "context": config.context,
     }
-    folder = cache / "tokens" / fingerprint(shaping)
-    shards = folder.with_name(f"{folder.name}.{SHARDS_FORMAT}.shards")
+    folder, parts = cache / "tokens", []
+    for positions, label in labels.items():
+        shaping = how | {"rows": row_ids_digest(rows.row_ids_N[positions.start : positions.stop])}
+        parts.append(Part(positions, label, shaping, folder / fingerprint(shaping)))
 
-    def build(into: Path) -> Manifest:
-        method = pack if config.packing == "packed" else partial(pack_as_published, context=config.context)
-        with progress_bar(f"tokenising {label}", len(row_ids_R), progress) as advance, _dropped_if_wrong(shards):
-            packed = method(corpus, row_ids_R, tokenizer, into, ShardMaker(shards, workers, advance))
-        return {
-            "format": FORMAT,
-            "label": label,
-            "shaping": shaping,
-            "tokens": packed.tokens,
-            "dtype": packed.dtype.str,
-            "rows": len(row_ids_R),
-            **packed.counts._asdict(),
-            "eos_id": tokenizer.eos_id,
-            "pad_id": packed.pad_id,
-            "vocab_size": tokenizer.vocab_size,
-        }
-
-    manifest = built_once(folder, build)
-    for left in folder.parent.glob(f"{folder.name}*.shards"):
-        shutil.rmtree(left, ignore_errors=True)
-    return _mapped(folder, manifest)
+    manifests = {part.folder: whole(part.folder) for part in parts}
+    missing = [part for part in parts if manifests[part.folder] is None]
+    if missing:
+        maker = PartMaker(
+            corpus=rows.corpus,
+            row_ids_N=rows.row_ids_N,
+            tokenizer=tokenizer,
+            config=config,
+            workers=workers,
+            progress=progress,
+            folder=folder,
+            text=fingerprint([how, rows.order]),
+        )
+        with building(folder / maker.text):
+            # another process may have made them while this one waited
+            manifests |= {part.folder: whole(part.folder) for part in missing}
+            manifests |= maker.make([part for part in missing if manifests[part.folder] is None])
+    return [_mapped(part.folder, manifests[part.folder] or {}) for part in parts]
 
 
 def joined_blocks(parts: Sequence[TokenBlocks], cache: Path, label: str) -> TokenBlocks:
@@ -151,22 +165,12 @@ def separable(parts: Parts, config: TokensConfig) -> list[Parts]:
     return [(part,) for part in parts] if config.packing == "packed" or whole_strings else [parts]
 
 
-@contextmanager
-def _dropped_if_wrong(folder: Path) -> Iterator[None]:
-    """Remove shards after wrong input or on a full disk; those of a build that was killed or interrupted stay."""
-    try:
-        yield
-    except (InputError, OSError):
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
 def _joined(parts: Sequence[TokenBlocks], cache: Path) -> TokenBlocks:
     shaping = {"format": FORMAT, "context": parts[0].ids_BxT.shape[1], "parts": [part.fingerprint for part in parts]}
     folder = cache / "tokens" / fingerprint(shaping)
 
     def build(into: Path) -> Manifest:
-        for name in (STREAM_FILE, LENGTHS_FILE) if parts[0].lengths_B is not None else (STREAM_FILE,):
+        for name in (STREAM_FILE, BLOCK_LENGTHS_FILE) if parts[0].lengths_B is not None else (STREAM_FILE,):
             join_files([part.path / name for part in parts], into / name)
         sums = {name: sum(getattr(part, name) for part in parts) for name in _SUMS}
         same = {name: getattr(parts[0], name) for name in ("eos_id", "pad_id", "vocab_size")}
@@ -185,7 +189,7 @@ def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
             raise ValueError(f"token ids of type {manifest['dtype']!r}")
         stream_N = _read_only(folder / STREAM_FILE, manifest["dtype"], tokens)
         padded = fields["pad_id"] is not None
-        lengths_B = _read_only(folder / LENGTHS_FILE, "<i4", tokens // context) if padded else None
+        lengths_B = _read_only(folder / BLOCK_LENGTHS_FILE, BLOCK_LENGTH.str, tokens // context) if padded else None
         if _largest(folder / STREAM_FILE, manifest["dtype"]) >= fields["vocab_size"]:
             raise ValueError("a token id outside of the vocabulary")
     except (KeyError, TypeError, ValueError) as error:

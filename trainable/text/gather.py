@@ -1,13 +1,25 @@
-"""Tokenised rows of shards, which follow the file, written end to end in the order of their use, in bounded memory.
+"""Tokenised rows of shards, which follow the file, written in the order of their use: an external merge sort.
 
-An external sort. A row's position is its place in the order of use. Within a shard the rows are sorted by position, so
-what a shard has of any stretch of positions is one piece of its file. A stretch of some GATHER_TOKENS is read from all
-shards, put in order, and written.
+A row's position is its place in the order of use. Within a shard the rows are sorted by position, so what a shard has
+of any stretch of positions is one piece of its file. A merge reads one stretch after the other from all its inputs,
+puts it in order, and writes it. Stretches are as long as makes a piece PIECE_TOKENS on average, however many inputs
+there are. Of more than FAN_IN shards, neighbours are first merged into runs, which are shards in all but size. So each
+token is read and written once a level, in pieces that do not become smaller as the corpus grows; memory is that of one
+stretch, at most FAN_IN x PIECE_TOKENS tokens; and five files are open at once. A run that is whole is kept for a
+gathering that goes on after a kill.
 
-Shapes: R rows of a shard, G groups of GROUP_ROWS positions, P bounds of stretches, n tokens.
+By arithmetic, not measured: 10^12 tokens are 1.1 M shards of 4 MiB of text (4.6 bytes a token). One level of 2,048
+stretches would be 2.2 * 10^9 pieces, of 440 tokens or 1.8 KB each: 56 h, at 30 us to open, seek and read each of three
+files. In two levels, of 1,048 inputs each, the same tokens are 2 x 31 M pieces of 32,768 tokens or 128 KiB: 0.5 h at
+30 us, beside 8 TB that are read and 8 TB that are written in order; memory is 34 M tokens. Two levels are enough for
+4 M shards, 4 * 10^12 tokens.
+
+Shapes: S shards, R rows of a stretch, r rows of one input in it, G groups of positions, n tokens.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,92 +27,191 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.text.shards import Arrays
+from trainable.record.cache import Manifest, build_folder, whole
 
-TOKENS_FILE, ROW_LENGTHS_FILE, POSITIONS_FILE = "tokens.bin", "row_lengths.bin", "positions.bin"  # of a shard
-ROW_LENGTH = np.dtype("<u4")
-GATHER_TOKENS = 1 << 20  # of a stretch: some 20 bytes of memory for each
-STRETCHES = 2048  # at most; a stretch is longer where there would be more, for reads are shards x stretches
-GROUP_ROWS = 16  # a stretch ends between two groups
+STREAM_FILE = "tokens.bin"
+LENGTHS_FILE, LENGTH = "row_lengths.bin", np.dtype("<u4")  # tokens of each row
+FLAGS_FILE, FLAG = "row_flags.bin", np.dtype("u1")  # what there is to say of each row
+POSITIONS_FILE = "positions.bin"
+FAN_IN = 1 << 11  # inputs of a merge, at most
+PIECE_TOKENS = 1 << 15  # of an input in a stretch, on average
+STRETCH_TOKENS = 1 << 20  # at least, of few inputs
+ROW_TOKENS = 16  # as many tokens as a row counts for in a stretch beside its own: its position, length and order
+GROUP_ROWS, GROUPS = 16, 1 << 20  # a stretch ends between two groups of GROUP_ROWS positions, or of more beyond GROUPS
+READ_ROWS = 1 << 11  # positions, lengths and flags of an input that are read at once
+SLICE_TOKENS = 1 << 18  # put in order at once: some 20 bytes of memory for each
 
 Ints = NDArray[np.int64]
 
 
-class _Bounds(NamedTuple):
-    """The first row and token of each stretch in one shard, and their ends."""
+class Dtypes(NamedTuple):
+    """How tokens and positions are stored."""
 
-    folder: Path
-    row_P: Ints
-    token_P: Ints
-
-
-def sort_rows(texts: Any, position_R: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
-    """The rows of a shard (an Arrow array) and their positions, sorted by position."""
-    order_R = np.argsort(position_R)
-    return texts.take(order_R), position_R[order_R]
+    token: np.dtype[Any]
+    position: np.dtype[Any]
 
 
-def shard_arrays(ids_n: NDArray[Any], length_R: NDArray[np.uint32]) -> Arrays:
-    """What is kept of a shard's tokens, beside the positions of its rows in POSITIONS_FILE."""
-    return {TOKENS_FILE: ids_n, ROW_LENGTHS_FILE: length_R.astype(ROW_LENGTH, copy=False)}
+class _Rows(NamedTuple):
+    """Some rows, without their tokens."""
+
+    position_r: NDArray[Any]
+    length_r: NDArray[Any]
+    flag_r: NDArray[Any]
 
 
-def gather(
-    shards: Sequence[Path], rows: int, id_dtype: np.dtype[Any], position_dtype: np.dtype[Any], path: Path
-) -> int:
-    """Write the tokens of all rows of the shards to `path`, by position: how many there are."""
-    # 1 count the tokens of each group of positions, over all shards
-    token_G = np.zeros(-(-rows // GROUP_ROWS), np.int64)
-    for shard in shards:
-        position_R, length_R = (
-            _read(shard / POSITIONS_FILE, position_dtype),
-            _read(shard / ROW_LENGTHS_FILE, ROW_LENGTH),
-        )
-        np.add.at(token_G, position_R // GROUP_ROWS, length_R)
-    # 2 bound the stretches: the group in which each GATHER_TOKENS tokens are full is a stretch's last
-    tokens = int(token_G.sum())
-    step = max(GATHER_TOKENS, tokens // STRETCHES)
-    groups = np.searchsorted(np.cumsum(token_G), np.arange(step, tokens + step, step)) + 1
-    position_P = np.unique(np.minimum([0, *groups * GROUP_ROWS], rows))
-    # 3 find the stretches in each shard, then write one after the other
-    bounds = [_bounds(shard, position_P, position_dtype) for shard in shards]
-    with open(path, "wb") as stream:
-        for stretch in pairwise(range(len(position_P))):
-            stream.write(_stretch(bounds, stretch, id_dtype, position_dtype).data)
-    return tokens
+def gather(shards: Sequence[Path], spans: Sequence[range], dtypes: Dtypes, folders: Sequence[Path]) -> None:
+    """Write tokens, lengths and flags of the shards' rows by position, those of each span to its folder.
+
+    spans: all positions, in order.
+    """
+    level = 0
+    while len(shards) > FAN_IN:
+        level += 1
+        size = _group_size(len(shards))
+        groups = (shards[first : first + size] for first in range(0, len(shards), size))
+        shards = [_run(group, level, spans[-1].stop, dtypes) for group in groups]
+    _merge(shards, spans, dtypes, folders, (STREAM_FILE, LENGTHS_FILE, FLAGS_FILE))
 
 
-def _bounds(shard: Path, position_P: Ints, position_dtype: np.dtype[Any]) -> _Bounds:
-    end_R1 = np.append(0, np.cumsum(_read(shard / ROW_LENGTHS_FILE, ROW_LENGTH), dtype=np.int64))
-    row_P = np.searchsorted(_read(shard / POSITIONS_FILE, position_dtype), position_P)
-    return _Bounds(shard, row_P, end_R1[row_P])
+def levels(shards: float) -> int:
+    """How often each token is read and written to gather so many shards."""
+    found, reached = 1, FAN_IN
+    while reached < shards:
+        found, reached = found + 1, reached * FAN_IN
+    return found
 
 
-def _stretch(
-    bounds: Sequence[_Bounds], stretch: tuple[int, int], id_dtype: np.dtype[Any], position_dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """The tokens of one stretch, by position."""
-    # 1 read what each shard has of it, one shard after the other
-    positions, lengths, ids = [], [], []
-    for folder, row_P, token_P in bounds:
-        rows = [int(row_P[i]) for i in stretch]
-        positions.append(_read(folder / POSITIONS_FILE, position_dtype, *rows))
-        lengths.append(_read(folder / ROW_LENGTHS_FILE, ROW_LENGTH, *rows))
-        ids.append(_read(folder / TOKENS_FILE, id_dtype, *(int(token_P[i]) for i in stretch)))
-    ids_n, length_R = np.concatenate(ids), np.concatenate(lengths).astype(np.int64)
-    # 2 sort the rows by position
-    start_R = np.cumsum(length_R) - length_R
-    order_R = np.argsort(np.concatenate(positions))
-    start_R, length_R = start_R[order_R], length_R[order_R]
-    # 3 index the tokens: start, start + 1, ... of each row, one row after the other
-    shift_R = start_R - (np.cumsum(length_R) - length_R)
-    index_n: Ints = np.repeat(shift_R, length_R)
-    index_n += np.arange(len(index_n))
-    stretch_n: NDArray[Any] = ids_n[index_n]
-    return stretch_n
-
-
-def _read(path: Path, dtype: np.dtype[Any], first: int = 0, last: int | None = None) -> NDArray[Any]:
-    """Items first to last of a file, or all. Read, not mapped: mapped pages would count as this process's memory."""
-    count = -1 if last is None else last - first
+def read_part(path: Path, dtype: np.dtype[Any], first: int, count: int) -> NDArray[Any]:
+    """Some items of a file. Read, not mapped: mapped pages would count as this process's memory."""
     return np.fromfile(path, dtype, count, offset=first * dtype.itemsize)
+
+
+def _group_size(shards: int) -> int:
+    """Shards of a run, so that all levels have as many inputs."""
+    size: int = math.ceil(round(shards ** (1 / levels(shards)), 6))
+    return min(FAN_IN, size)
+
+
+def _run(group: Sequence[Path], level: int, rows: int, dtypes: Dtypes) -> Path:
+    """The folder of a run of neighbouring shards: kept of an earlier attempt, or made now."""
+    if len(group) == 1:
+        return group[0]
+    first, last = (shard.name.partition(".")[0].split("-")[end] for shard, end in ((group[0], 0), (group[-1], 1)))
+    folder = group[0].with_name(f"{first}-{last}.{level}")  # which rows it covers, as shards are named
+
+    def fill(into: Path) -> Manifest:
+        names = (STREAM_FILE, LENGTHS_FILE, FLAGS_FILE, POSITIONS_FILE)
+        _merge(group, [range(rows)], dtypes, [into], names)
+        return {}
+
+    if whole(folder) is None:
+        build_folder(folder, fill)
+    return folder
+
+
+def _merge(
+    inputs: Sequence[Path], spans: Sequence[range], dtypes: Dtypes, folders: Sequence[Path], names: Sequence[str]
+) -> None:
+    """Write the files of those names into the folder of each span."""
+    ends = _stretch_ends(inputs, spans, dtypes)
+    readers = [_Reader(folder, dtypes) for folder in inputs]
+    for span, folder in zip(spans, folders, strict=True):
+        folder.mkdir(exist_ok=True)
+        with ExitStack() as stack:
+            files = [stack.enter_context(open(folder / name, "wb")) for name in names]
+            for end in ends[(span.start < ends) & (ends <= span.stop)].tolist():
+                ordered = _stretch(readers, end, dtypes.token)
+                for ids_n in ordered.tokens:
+                    files[0].write(ids_n.data)
+                for file, array_R in zip(files[1:], ordered.arrays, strict=False):
+                    file.write(array_R.data)
+
+
+def _stretch_ends(inputs: Sequence[Path], spans: Sequence[range], dtypes: Dtypes) -> Ints:
+    """The position after each stretch; a span ends with a stretch."""
+    # 1 weigh the rows of each group of positions, over all inputs
+    rows = spans[-1].stop
+    group_rows = max(GROUP_ROWS, -(-rows // GROUPS))
+    weight_G = np.zeros(-(-rows // group_rows), np.int64)
+    for folder in inputs:
+        for first in range(0, _items(folder / LENGTHS_FILE, LENGTH), chunk := READ_ROWS * GROUP_ROWS):
+            position_r = read_part(folder / POSITIONS_FILE, dtypes.position, first, chunk)
+            length_r = read_part(folder / LENGTHS_FILE, LENGTH, first, chunk)
+            np.add.at(weight_G, position_r // group_rows, length_r + np.int64(ROW_TOKENS))
+    # 2 the group that makes a stretch full is its last
+    total_G = np.cumsum(weight_G)
+    step = max(STRETCH_TOKENS, len(inputs) * PIECE_TOKENS)
+    full = np.searchsorted(total_G, np.arange(step, int(weight_G.sum()), step)) + 1
+    return np.unique(np.minimum([*(full * group_rows), *(span.stop for span in spans)], rows))
+
+
+class _Reader:
+    """One input of a merge, read once from its beginning to its end."""
+
+    def __init__(self, folder: Path, dtypes: Dtypes) -> None:
+        self._folder, self._dtype = folder, dtypes.token
+        self._files = {POSITIONS_FILE: dtypes.position, LENGTHS_FILE: LENGTH, FLAGS_FILE: FLAG}
+        self._rows, self._row, self._token = _items(folder / LENGTHS_FILE, LENGTH), 0, 0
+        self._waiting = _Rows(*(np.zeros(0, dtype) for dtype in self._files.values()))  # read, not given yet
+
+    def rows_before(self, end: int) -> _Rows:
+        """The next rows, those whose position is before `end`."""
+        found = [self._waiting]
+        while self._row < self._rows and (not len(found[-1].position_r) or found[-1].position_r[-1] < end):
+            read = (read_part(self._folder / file, dtype, self._row, READ_ROWS) for file, dtype in self._files.items())
+            found.append(_Rows(*read))
+            self._row += len(found[-1].length_r)
+        arrays = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        count = int(np.searchsorted(arrays[0], end))
+        self._waiting = _Rows(*(array[count:] for array in arrays))
+        return _Rows(*(array[:count] for array in arrays))
+
+    def read_tokens(self, into_n: NDArray[Any]) -> None:
+        """The next tokens, as many as there is room for."""
+        into_n[:] = read_part(self._folder / STREAM_FILE, self._dtype, self._token, len(into_n))
+        self._token += len(into_n)
+
+
+class _Ordered(NamedTuple):
+    """A stretch, its rows by position."""
+
+    tokens: Iterator[NDArray[Any]]
+    arrays: tuple[NDArray[Any], ...]  # of the rows: lengths, flags, positions
+
+
+def _stretch(readers: Sequence[_Reader], end: int, dtype: np.dtype[Any]) -> _Ordered:
+    """The next stretch of all inputs, up to a position."""
+    # 1 read what each input has of it, one input after the other
+    found = [reader.rows_before(end) for reader in readers]
+    count_S = [int(rows.length_r.sum(dtype=np.int64)) for rows in found]
+    ids_n = np.empty(sum(count_S), dtype)
+    bounds = np.cumsum([0, *count_S]).tolist()
+    for reader, (first, last) in zip(readers, pairwise(bounds), strict=True):
+        if last > first:
+            reader.read_tokens(ids_n[first:last])
+    position_R, length_R, flag_R = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    # 2 sort the rows by position
+    order_R = np.argsort(position_R)
+    start_R = (np.cumsum(length_R, dtype=np.int64) - length_R)[order_R]
+    length_R = length_R[order_R]
+    return _Ordered(_in_order(ids_n, start_R, length_R), (length_R, flag_R[order_R], position_R[order_R]))
+
+
+def _in_order(ids_n: NDArray[Any], start_R: Ints, length_R: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The tokens of the rows, row after row, in slices of some SLICE_TOKENS or of one longer row."""
+    end_R = np.cumsum(length_R, dtype=np.int64)
+    full = np.searchsorted(end_R, np.arange(SLICE_TOKENS, len(ids_n), SLICE_TOKENS)) + 1
+    long = np.flatnonzero(length_R > SLICE_TOKENS)
+    for first, last in pairwise(np.unique([0, *full, *long, len(length_R)]).tolist()):
+        if last - first == 1:
+            yield ids_n[start_R[first] : start_R[first] + int(length_R[first])]
+            continue
+        # start, start + 1, ... of each row, one row after the other
+        length_r = length_R[first:last].astype(np.int64)
+        index_n: Ints = np.repeat(start_R[first:last] - (np.cumsum(length_r) - length_r), length_r)
+        index_n += np.arange(len(index_n))
+        yield ids_n[index_n]
+
+
+def _items(path: Path, dtype: np.dtype[Any]) -> int:
+    return path.stat().st_size // dtype.itemsize

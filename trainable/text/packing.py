@@ -22,21 +22,21 @@ from numpy.typing import NDArray
 
 from trainable.record.files import join_files
 from trainable.text.corpus import Corpus
-from trainable.text.gather import POSITIONS_FILE, gather, shard_arrays, sort_rows
+from trainable.text.gather import FLAG, FLAGS_FILE, LENGTHS_FILE, POSITIONS_FILE, STREAM_FILE, Dtypes, gather, levels
 from trainable.text.shards import Arrays, Shard, ShardMaker
 from trainable.text.sources.rows import TEXT
 from trainable.text.split import RowIds, row_id_dtype
-from trainable.text.tokenizer.encode import checked_ids, encode_rows, encodings
+from trainable.text.tokenizer.encode import Encoded, checked_ids, encode_rows, encodings
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 
-STREAM_FILE, LENGTHS_FILE = "tokens.bin", "lengths.bin"
-COUNTS_FILE = "counts.bin"  # of a shard: its RowCounts
-LENGTH = np.dtype("<i4")  # of LENGTHS_FILE
-COUNT = np.dtype("<i8")  # of COUNTS_FILE
+BLOCK_LENGTHS_FILE = "lengths.bin"  # of padded blocks: the real tokens of each
+BLOCK_LENGTH = np.dtype("<i4")
+EMPTY, UNREAD, EOS = 1, 2, 4  # bits of FLAGS_FILE, one byte for each row
 SHARD_BYTES, SHARD_ROWS = 1 << 22, 1 << 17  # of text, tokenised and kept together: some seconds of work
 ENCODE_BYTES = 1 << 19  # of text given to the tokenizer at once, which holds some 100 bytes for each token
 PUBLISHED_ROWS = 200  # rows joined into one string
 PUBLISHED_BATCH = 64  # strings tokenised at once
+COUNTED_ROWS = 1 << 20  # whose flags are counted at once
 
 
 class RowCounts(NamedTuple):
@@ -47,66 +47,85 @@ class RowCounts(NamedTuple):
     eos_rows: int  # whose own text gives an eos
 
 
-class Packed(NamedTuple):
-    """What was written into the folder: STREAM_FILE, and LENGTHS_FILE where there is padding."""
-
-    tokens: int  # in STREAM_FILE
-    dtype: np.dtype[Any]
-    counts: RowCounts
-    pad_id: int | None
-
-
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
     """The narrowest little-endian type that holds every id."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
-def pack(corpus: Corpus, row_ids_R: RowIds, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker) -> Packed:
-    """Each row's tokens and an eos, in the order of `row_ids_R`; rows without a token are left out."""
-    dtype, position_dtype = id_dtype(tokenizer.vocab_size), row_id_dtype(len(row_ids_R))
-    shards = maker.make(_row_shards(corpus, row_ids_R, position_dtype), partial(tokenise, tokenizer), len(row_ids_R))
-    tokens = gather(shards, len(row_ids_R), dtype, position_dtype, folder / STREAM_FILE)
-    return Packed(tokens, dtype, _counts(shards), None)
+def pack(
+    corpus: Corpus,
+    row_ids_R: RowIds,
+    spans: Sequence[range],
+    tokenizer: TextTokenizer,
+    folders: Sequence[Path],
+    maker: ShardMaker,
+) -> None:
+    """Write each row's tokens and an eos, in the order of `row_ids_R`, those of each span of positions to its folder.
+
+    spans: all positions, in order. Beside the tokens stand lengths and flags of the rows; a row without a token has no
+    eos either.
+    """
+    dtypes = Dtypes(id_dtype(tokenizer.vocab_size), row_id_dtype(len(row_ids_R)))
+    cut = _row_shards(corpus, row_ids_R, dtypes.position)
+    shards = maker.make(cut, partial(tokenise, tokenizer), len(row_ids_R), levels)
+    gather(shards, spans, dtypes, folders)
 
 
 def pack_as_published(
-    corpus: Corpus, row_ids_R: RowIds, tokenizer: TextTokenizer, folder: Path, maker: ShardMaker, *, context: int
-) -> Packed:
-    """Each 200 rows as one string, cut into blocks, the last of them padded. Holds the text of the rows in memory."""
-    pad_id = tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
+    corpus: Corpus,
+    row_ids_R: RowIds,
+    spans: Sequence[range],
+    tokenizer: TextTokenizer,
+    folders: Sequence[Path],
+    maker: ShardMaker,
+    *,
+    context: int,
+) -> None:
+    """Write each 200 rows of a span as one string, cut into blocks, the last of them padded. Holds the rows' text."""
     text_R = _texts_in_order(corpus, row_ids_R)
-    blocks_of = partial(_padded_blocks, tokenizer, context, pad_id)
-    shards = maker.make(_string_shards(text_R), blocks_of, len(row_ids_R))
-    for name in (STREAM_FILE, LENGTHS_FILE):
-        join_files([shard / name for shard in shards], folder / name)
-    blocks = (folder / LENGTHS_FILE).stat().st_size // LENGTH.itemsize
-    return Packed(blocks * context, id_dtype(tokenizer.vocab_size), _counts(shards), pad_id)
+    blocks_of = partial(_padded_blocks, tokenizer, context, pad_id(tokenizer))
+    for span, folder in zip(spans, folders, strict=True):
+        shards = maker.make(_string_shards(text_R, span), blocks_of, len(span))
+        folder.mkdir(exist_ok=True)
+        for name in (STREAM_FILE, BLOCK_LENGTHS_FILE, FLAGS_FILE):
+            join_files([shard / name for shard in shards], folder / name)
+
+
+def pad_id(tokenizer: TextTokenizer) -> int:
+    """What fills the last block of a published string."""
+    return tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
 
 
 def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
-    """The tokens of a shard's rows, an eos after each, and their number by row: 0 for a row that is empty."""
+    """The tokens of a shard's rows, an eos after each; by row their number, 0 for one that is empty, and its flags."""
     dtype = id_dtype(tokenizer.vocab_size)
     # 1 tokenise the rows that hold text, a portion at a time: tokens take far more memory than text
     full = pc.invert(_is_empty(texts))
-    ids, lengths = [np.zeros(0, dtype)], [np.zeros(0, np.uint32)]
-    unread = eos = 0
+    ids, lengths, flags = [np.zeros(0, dtype)], [np.zeros(0, np.uint32)], [np.zeros(0, FLAG)]
     text_r = texts.filter(full)
     for first, last, _ in _spans(text_r, ENCODE_BYTES):
         encoded = encode_rows(tokenizer, text_r.slice(first, last - first).to_pylist())
         ids.append(encoded.ids_n.astype(dtype))
         lengths.append(encoded.length_R)
-        unread, eos = unread + int(encoded.unread_R.sum()), eos + int(encoded.eos_R.sum())
-    # 2 spread their lengths over all rows
-    length_R = np.zeros(len(texts), np.uint32)
-    length_R[full.to_numpy(zero_copy_only=False)] = np.concatenate(lengths)
-    counts = RowCounts(len(texts) - len(text_r), unread, eos)
-    return shard_arrays(np.concatenate(ids), length_R) | {COUNTS_FILE: np.array(counts, COUNT)}
+        flags.append(_flags(encoded))
+    # 2 spread lengths and flags over all rows
+    full_R = full.to_numpy(zero_copy_only=False)
+    length_R, flag_R = np.zeros(len(texts), np.uint32), np.full(len(texts), EMPTY, FLAG)
+    length_R[full_R], flag_R[full_R] = np.concatenate(lengths), np.concatenate(flags)
+    return {STREAM_FILE: np.concatenate(ids), LENGTHS_FILE: length_R, FLAGS_FILE: flag_R}
 
 
-def _counts(shards: Sequence[Path]) -> RowCounts:
-    """The sum of what was counted in each shard."""
-    counts = [np.fromfile(shard / COUNTS_FILE, COUNT) for shard in shards]
-    return RowCounts(*np.sum([np.zeros(len(RowCounts._fields), COUNT), *counts], axis=0).tolist())
+def _flags(encoded: Encoded) -> NDArray[np.uint8]:
+    return (UNREAD * encoded.unread_R + EOS * encoded.eos_R).astype(FLAG)
+
+
+def counted(path: Path) -> RowCounts:
+    """How many rows have each of the flags in a file."""
+    found = np.zeros(len(RowCounts._fields), np.int64)
+    with open(path, "rb") as stream:
+        while len(flag_r := np.fromfile(stream, FLAG, COUNTED_ROWS)):
+            found += [np.count_nonzero(flag_r & flag) for flag in (EMPTY, UNREAD, EOS)]
+    return RowCounts(*found.tolist())
 
 
 def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]) -> Iterator[Shard]:
@@ -116,8 +135,11 @@ def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]
     first = rows = size = 0
 
     def shard() -> Shard:
-        text_R, position_R = sort_rows(pa.concat_arrays(texts), np.concatenate(positions).astype(position_dtype))
-        return Shard(f"{first:012d}-{first + rows:012d}", rows, text_R, {POSITIONS_FILE: position_R})
+        """The open shard, its rows sorted by position, as the gathering reads them."""
+        position_R = np.concatenate(positions).astype(position_dtype)
+        order_R = np.argsort(position_R)
+        text_R = pa.concat_arrays(texts).take(order_R)
+        return Shard(f"{first:012d}-{first + rows:012d}", rows, text_R, {POSITIONS_FILE: position_R[order_R]})
 
     for position_b, batch in corpus.take(row_ids_R):
         for low, high, length in _spans(batch, SHARD_BYTES):
@@ -134,17 +156,17 @@ def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]
         yield shard()
 
 
-def _string_shards(text_R: pa.Array) -> Iterator[Shard]:
-    """Shards of some SHARD_BYTES of text, a list of texts for each 200 rows, which are to be one string."""
-    strings: list[list[str]] = []
-    first = size = 0
-    for start in range(0, len(text_R), PUBLISHED_ROWS):
-        part = text_R.slice(start, PUBLISHED_ROWS)
-        strings.append(part.filter(pc.invert(_is_empty(part))).to_pylist())
-        size += sum(map(len, strings[-1]))
-        end = min(start + PUBLISHED_ROWS, len(text_R))
-        if size > SHARD_BYTES or end == len(text_R):
-            yield Shard(f"{first:012d}-{end:012d}", end - first, (end - first, strings), {})
+def _string_shards(text_R: pa.Array, span: range) -> Iterator[Shard]:
+    """Shards of some SHARD_BYTES of text, a list of texts for each 200 rows of a span, which are to be one string."""
+    strings: list[list[str | None]] = []
+    first, size = span.start, 0
+    for start in range(span.start, span.stop, PUBLISHED_ROWS):
+        end = min(start + PUBLISHED_ROWS, span.stop)
+        part = text_R.slice(start, end - start)
+        strings.append(pc.if_else(_is_empty(part), None, part).to_pylist())
+        size += sum(len(text or "") for text in strings[-1])
+        if size > SHARD_BYTES or end == span.stop:
+            yield Shard(f"{first:012d}-{end:012d}", end - first, strings, {})
             strings, first, size = [], end, 0
 
 
@@ -173,29 +195,23 @@ def _texts_in_order(corpus: Corpus, row_ids_R: RowIds) -> pa.Array:
     return text_R.take(pa.array(np.argsort(position_R)))
 
 
-def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, work: tuple[int, list[list[str]]]) -> Arrays:
-    """The blocks of some strings, end to end, and the real tokens of each; `work` is rows, and texts by string."""
-    rows, strings = work
+def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, strings: list[list[str | None]]) -> Arrays:
+    """The blocks of some strings, end to end, the real tokens of each, and the flags of the strings' rows."""
     dtype = id_dtype(tokenizer.vocab_size)
-    blocks, lengths = [np.zeros(0, dtype)], [np.zeros(0, LENGTH)]
-    joined = [string for texts in strings if (string := "".join(texts))]  # of empty rows alone there is none
+    blocks, lengths = [np.zeros(0, dtype)], [np.zeros(0, BLOCK_LENGTH)]
+    full = [[text for text in texts if text is not None] for texts in strings]
+    joined = ["".join(texts) for texts in full if texts]  # of empty rows alone there is none
     for first in range(0, len(joined), PUBLISHED_BATCH):
         for encoding in encodings(tokenizer, joined[first : first + PUBLISHED_BATCH], special=True):
             blocks_BxT, lengths_B = _padded(checked_ids(encoding.ids, tokenizer.vocab_size), context, pad_id)
             blocks.append(blocks_BxT.astype(dtype).ravel())
-            lengths.append(lengths_B.astype(LENGTH))
+            lengths.append(lengths_B.astype(BLOCK_LENGTH))
     # what cannot be read shows in rows alone
-    unread = eos = 0
+    flag_R = np.array([EMPTY if text is None else 0 for texts in strings for text in texts], FLAG)
     if tokenizer.may_misread:
-        for texts in filter(None, strings):
-            encoded = encode_rows(tokenizer, texts)
-            unread, eos = unread + int(encoded.unread_R.sum()), eos + int(encoded.eos_R.sum())
-    counts = RowCounts(rows - sum(map(len, strings)), unread, eos)
-    return {
-        STREAM_FILE: np.concatenate(blocks),
-        LENGTHS_FILE: np.concatenate(lengths),
-        COUNTS_FILE: np.array(counts, COUNT),
-    }
+        flags = (_flags(encode_rows(tokenizer, texts)) for texts in full if texts)
+        flag_R[flag_R == 0] = np.concatenate([np.zeros(0, FLAG), *flags])
+    return {STREAM_FILE: np.concatenate(blocks), BLOCK_LENGTHS_FILE: np.concatenate(lengths), FLAGS_FILE: flag_R}
 
 
 def _padded(ids_n: NDArray[np.uint32], context: int, pad_id: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:

@@ -40,10 +40,17 @@ class ShardMaker:
     workers: Workers
     advance: Advance
 
-    def make(self, shards: Iterable[Shard], function: Callable[[Any], Arrays], rows: int) -> list[Path]:
+    def make(
+        self,
+        shards: Iterable[Shard],
+        function: Callable[[Any], Arrays],
+        rows: int,
+        copies: Callable[[float], int] = lambda shards: 1,
+    ) -> list[Path]:
         """The folders of all shards, in order, with the arrays that `function` makes of each shard's work.
 
-        rows: of all shards, to judge by the first whether their disk has room. Those that are whole stay as they are.
+        rows: of all shards, to judge by the first whether their disk has room for them, and for as many copies as are
+        made of so many shards. Those that are whole stay as they are.
         """
         paths: list[Path] = []
         waiting: deque[tuple[Path, int, Arrays]] = deque()
@@ -63,15 +70,16 @@ class ShardMaker:
         for arrays in self.workers.map(function, missing()):
             path, done, beside = waiting.popleft()
             if not room_is_known:
-                self._require_room(arrays, beside, done / rows)
+                self._require_room(arrays, beside, done / rows, copies(rows / done))
                 room_is_known = True
             build_folder(path, partial(_write, arrays | beside))
             self.advance(done)
         return paths
 
-    def _require_room(self, arrays: Arrays, beside: Arrays, share: float) -> None:
+    def _require_room(self, arrays: Arrays, beside: Arrays, share: float, copies: int) -> None:
         """Raise InputError unless the disk takes the shards and, for a while beside them, what is made of them."""
-        needed = sum(2 * array.nbytes for array in arrays.values()) + sum(array.nbytes for array in beside.values())
+        needed = sum((1 + copies) * array.nbytes for array in arrays.values())
+        needed += sum(array.nbytes for array in beside.values())
         require_room(self.folder, needed / share, "the tokens of the rows", ROOM_HINT)
 
 

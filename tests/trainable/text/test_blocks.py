@@ -83,17 +83,18 @@ def kept(order: NDArray[np.int64]) -> list[str]:
 # ---- the right tokens --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gather", [50, 1 << 20])
+@pytest.mark.parametrize("stretch", [50, 1 << 20])
 @pytest.mark.parametrize("encode", [200, 1 << 22])
 def test_packed_is_each_row_and_an_eos_in_the_given_order(
     make: Callable[..., TokenBlocks],
     order: NDArray[np.int64],
     tokenizer: TextTokenizer,
     monkeypatch: pytest.MonkeyPatch,
-    gather: int,
+    stretch: int,
     encode: int,
 ) -> None:
-    monkeypatch.setattr(gathering, "GATHER_TOKENS", gather)
+    monkeypatch.setattr(gathering, "PIECE_TOKENS", 1)
+    monkeypatch.setattr(gathering, "STRETCH_TOKENS", stretch)
     monkeypatch.setattr(packing, "ENCODE_BYTES", encode)
     blocks = make()
     expected: list[int] = []
@@ -285,7 +286,7 @@ def assert_same(first: TokenBlocks, second: TokenBlocks) -> None:
 
 def test_blocks_come_from_the_cache(make: Callable[..., TokenBlocks], monkeypatch: pytest.MonkeyPatch) -> None:
     first = make()
-    monkeypatch.setattr("trainable.text.blocks.pack", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr("trainable.text.parts.pack", lambda *_: pytest.fail("built again"))
     assert_same(first, make())
 
 
@@ -362,18 +363,20 @@ def test_a_failed_build_leaves_nothing_behind_and_an_abandoned_one_is_swept_up(
     (folder / f".{name}.dead.tmp").mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(packing, "gather", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        with pytest.raises(InputError, match=r"No space left on device\): free some space, or set BIGRAM_CACHE"):
+        with pytest.raises(InputError, match=r"No space left on device; .* MiB are free\): free some space, or set"):
             make()
-    assert not list(folder.glob(".*"))
+    assert [path.name for path in folder.glob(".*")] == [f".{name}.dead.tmp"]
+    assert not list(folder.glob("*.shards"))
     make()
-    assert sorted(path.name for path in (folder / name).iterdir()) == ["manifest.json", "tokens.bin"]
+    assert not list(folder.glob(".*"))
+    kept = sorted(path.name for path in (folder / name).iterdir())
+    assert kept == ["manifest.json", "row_flags.bin", "row_lengths.bin", "tokens.bin"]
 
 
 BUILD = """
 import sys
 from pathlib import Path
 import numpy as np
-from trainable.text import gather as gathering
 from trainable.text import packing
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.text.corpus import open_corpus
