@@ -99,9 +99,13 @@ def one_ray(ray_address: str) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """(run folder, what was printed) of the main job's smoke test, whose best model lies beside it, in `model`."""
+    """(run folder, what was printed) of the main job's smoke test, whose best model lies beside it, in `model`.
+
+    In float32, so that transformers finds the losses of its ledgers to the last digits.
+    """
     results = tmp_path_factory.mktemp("results")
-    words = ("--smoke-test", "--results", str(results), "--export", "best", str(results / "model"))
+    words = ["--smoke-test", "--results", str(results), "--export", "best", str(results / "model")]
+    words += ["--set", "loop.precision=float32"]
     done = subprocess.run(
         [sys.executable, str(SEARCH), *words], capture_output=True, text=True, env=child_environment(), check=False
     )

@@ -16,6 +16,7 @@ from sweeps.engine.folder import RunFolder
 from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
 from trainable.prepare import prepare_run
+from trainable.student.precision import best_precision
 from trainable.student.train import Report, train
 
 pytestmark = pytest.mark.timeout(400)
@@ -128,3 +129,6 @@ def test_a_trial_that_diverges_is_named_with_its_reason_and_the_exit_status_is_1
     assert failed.reason.str.contains(r"at step \d+ .*learning rate .*teacher weight").all()
     assert failed[["eval_loss", "gain"]].isna().all(axis=None), "its last finite loss is not its last"
     assert "learning rate" in capsys.readouterr().out
+    folder, best = RunFolder.open(run), best_precision()
+    assert {plan.config.loop.precision for plan, _, _ in folder.trials()} == {best.precision}, "auto, the default"
+    assert folder.record().precision_from == best.because

@@ -27,7 +27,7 @@ from trainable.text.settings import Packing as Packing
 from trainable.text.settings import TeacherRows as TeacherRows
 from trainable.text.settings import TokensConfig as TokensConfig
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "cuda"]
 OutputBias = Literal["none", "unigram"]
 
@@ -88,7 +88,7 @@ class LoopConfig:
     eval_batch_blocks: int = 32
     checkpoint_every: int = 20  # steps between checkpoints, a multiple of eval_every
     keep_checkpoint: bool = False  # when the trial has ended
-    precision: Precision = "float32"  # of autocast; weights are float32
+    precision: Precision = "auto"  # of autocast (auto: the fastest here); weights are float32
     device: Device = "auto"
 
     def __post_init__(self) -> None:

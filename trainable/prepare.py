@@ -21,6 +21,7 @@ from trainable.record.files import fingerprint, user_path
 from trainable.record.run_record import TeacherFacts
 from trainable.small_teacher import SmallTeacher
 from trainable.student.given_model import require_model_folder
+from trainable.student.precision import resolved
 from trainable.student.train import RunData
 from trainable.teacher.build import Counter, teacher_loss, teacher_table
 from trainable.teacher.teacher import Table
@@ -142,6 +143,8 @@ class Preparation:
 
     def run(self, config: TrialConfig) -> tuple[RunData, dict[str, Any]]:
         """The data and facts of one run, as `prepare_run` gives them."""
+        config = resolved(config)  # the precision of a model that teaches
+
         # 1 the text: a corpus, which of its rows are used for what, a tokenizer
         text = self._text(config)
         corpus, split, tokenizer = text.corpus, text.split, text.tokenizer

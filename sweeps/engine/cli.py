@@ -38,6 +38,7 @@ from sweeps.engine.options import (
     sampled,
     with_size,
 )
+from sweeps.engine.precision import kept_precision_lines, settled
 from sweeps.engine.resumption import check_data, check_resumable, check_same, remember
 from sweeps.engine.specs.spec import Spec
 from trainable import names
@@ -99,7 +100,7 @@ def _refuse(said: str) -> int:
 def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Console) -> int:
     check_resources(options)
     check_minutes(options)
-    spec, folder, places, told = work_of(study, options)
+    spec, folder, places, told, precision_from = work_of(study, options)
     check_shares(spec, options.workers_per_trial)
     check_device(spec, options)
     export = export_of(options)
@@ -115,7 +116,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     if options.minutes is not None and (folder is None or not folder.begun):
         from sweeps.engine.budget.sizing import sized  # imports PyTorch
 
-        spec, prediction, said = sized(study, options, spec)
+        spec, prediction, said = sized(lambda of_size: settled(study(of_size)).spec, options, spec)
         told = [*told, said]
     show_plan(spec, console, told)
     if prediction is not None:
@@ -143,8 +144,8 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
             from sweeps.engine.provenance import provenance
             from sweeps.engine.run import run_sweep
 
-            resume = resume_command(folder)
-            status = run_sweep(folder, spec, machine, ray_start, console, provenance(), resume, places)
+            facts, resume = {**provenance(), "precision_from": precision_from}, resume_command(folder)
+            status = run_sweep(folder, spec, machine, ray_start, console, facts, resume, places)
         return write_export(export, folder, console) if export is not None and folder.complete else status
 
 
@@ -172,7 +173,8 @@ class Work(NamedTuple):
     spec: Spec
     folder: RunFolder | None  # None: a new run that the time will name
     places: Mapping[str, str]  # where files of the spec lie that have moved since the run began
-    told: Sequence[str]  # lines of the plan on corpus, tokenizer and model
+    told: Sequence[str]  # lines of the plan on corpus, tokenizer, model and precision
+    precision_from: str | None = None  # why auto took the precision of a new run; None: auto had no say
 
 
 def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
@@ -181,7 +183,8 @@ def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
         folder = RunFolder.open(run_address("--resume", options.resume))
         spec = folder.spec()
-        return Work(spec, folder, *check_data(folder, spec, options.corpus, options.tokenizer))
+        places, told = check_data(folder, spec, options.corpus, options.tokenizer)
+        return Work(spec, folder, places, [*told, *kept_precision_lines(spec, folder.record())])
     spec = study(options)
     check_effects(spec, free_settings(options))
     results = lasting_address("--results", options.results)
@@ -190,9 +193,14 @@ def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
         if options.minutes is not None:
             begun = named.spec()  # has its sizes, whatever the machine would allow now
             spec = study(with_size(options, begun.base.loop.steps, sampled(options, begun)))
-        spec = check_same(named, spec)
-        return Work(spec, named, *check_data(named, spec, options.corpus, options.tokenizer))
-    return Work(spec, named, {}, check_inputs(spec))
+        asked, spec = spec, check_same(named, spec)
+        places, told = check_data(named, spec, options.corpus, options.tokenizer)
+        return Work(spec, named, places, [*told, *kept_precision_lines(spec, named.record(), asked)])
+    told = check_inputs(spec)
+    spec, because = settled(spec)
+    if because is not None:
+        told = [*told, f"precision: {spec.base.loop.precision}, which auto takes on this machine, for {because}"]
+    return Work(spec, named, {}, told, because)
 
 
 def write_export(export: Export, folder: RunFolder, console: Console) -> int:
@@ -212,7 +220,7 @@ def show_plan(spec: Spec, console: Console, told: Sequence[str] = ()) -> None:
     setting = (
         f"corpus {base.corpus.source}, tokenizer {base.tokens.tokenizer}, model {base.model.name}, "
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
-        f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens"
+        f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens in {base.loop.precision}"
     )
     for line in [setting, *told, *spec.plan_lines()]:
         console.print(f"  {line}", highlight=False)

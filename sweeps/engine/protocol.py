@@ -16,7 +16,6 @@ from sweeps.engine.specs.space import Parameter, levels
 from sweeps.engine.study import Scale, StudyOptions
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
-from trainable.student.precision import best_precision
 
 CONTROL = "control"
 BETA2 = 0.999  # the better of the two that sweeps/content_gate.py tries, on the books
@@ -62,13 +61,11 @@ def protocol_base(options: StudyOptions, steps: int | None, changes: Mapping[str
     """
     setting = _SETTINGS[options.scale]
     steps = setting.loop.steps if steps is None else steps
-    precision = best_precision() if options.scale == "laptop" else setting.loop.precision
     sized = {
         "corpus.train_rows": round(steps * _ROWS_A_STEP[options.scale]),
         "loop.steps": steps,
         "loop.eval_every": min(setting.loop.eval_every, steps),
         "loop.checkpoint_every": min(setting.loop.eval_every, steps) * 2,
-        "loop.precision": precision,
         "optimizer.warmup_steps": round(_WARM_UP * steps),
     }
     smoke = {key: SMOKE[key] for key in SMOKE} if options.smoke_test else {}

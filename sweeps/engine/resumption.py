@@ -15,7 +15,7 @@ from sweeps.engine.cluster.ray_start import Machine
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import NAMES, absolute
 from sweeps.engine.preflight import usable_cpus
-from sweeps.engine.specs.spec import Spec
+from sweeps.engine.specs.spec import Spec, with_precision
 from trainable.errors import InputError, require
 from trainable.plan import Needs, placed
 from trainable.student.config_keys import model_fingerprint
@@ -33,7 +33,8 @@ def check_same(folder: RunFolder, spec: Spec) -> Spec:
     """
     begun = folder.spec()
     here = moved(begun, spec.base.corpus.source, spec.base.tokens.tokenizer)
-    difference = first_difference(_named_anew(begun.to_dict(), here), spec.to_dict())
+    again = with_precision(spec, begun.base.loop.precision)  # auto is what it was when the run began
+    difference = first_difference(_named_anew(begun.to_dict(), here), again.to_dict())
     if difference is not None:
         key, was, now = difference
         raise InputError(

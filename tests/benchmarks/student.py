@@ -22,9 +22,10 @@ LossOf = Callable[[Tensor, Batch], Tensor]  # (hidden states [N, D], batch) -> s
 
 
 def config_of(corpus: str, **changes: Any) -> TrialConfig:
-    """The laptop's setting on `corpus`; changes are dotted keys with __ for the dot."""
+    """The laptop's setting on `corpus`, in float32; changes are dotted keys with __ for the dot."""
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
-    return override(TINY, {"corpus.source": corpus, "corpus.eval_rows": 20} | dotted)
+    fixed = {"corpus.source": corpus, "corpus.eval_rows": 20, "loop.precision": "float32"}
+    return override(TINY, fixed | dotted)
 
 
 def default_corpus() -> str:

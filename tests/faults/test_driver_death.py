@@ -27,7 +27,8 @@ from trainable import names
 pytestmark = pytest.mark.timeout(900)
 
 ROWS = ("--train-rows", "400", "--eval-rows", "50")
-SEARCH_WORDS = ("--smoke-test", *ROWS, "--steps", "48", "--set", "loop.eval_every=8", "loop.checkpoint_every=8")
+SETTINGS = ("loop.eval_every=8", "loop.checkpoint_every=8", "loop.precision=float32")
+SEARCH_WORDS = ("--smoke-test", *ROWS, "--steps", "48", "--set", *SETTINGS)
 
 
 def truncate(tune: Path) -> None:

@@ -36,5 +36,6 @@ def small_config(folder: Path, changes: Mapping[str, Any] | None = None) -> Tria
         "loop.eval_every": 5,
         "loop.checkpoint_every": 10,
         "loop.device": "cpu",
+        "loop.precision": "float32",  # on any CPU: what is promised to the bit, and golden, is so in float32
     }
     return override(TrialConfig(), settings | dict(changes or {}))

@@ -18,6 +18,7 @@ SETTING = {
     "loop.eval_every": 20,
     "loop.checkpoint_every": 20,
     "loop.device": "cpu",
+    "loop.precision": "float32",
 }
 GREEDY_BLOCKS = 2**17  # of 32 tokens, in one batch: its hidden states in a layer 2**17 wide would take 2 TiB
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from synthetic_run import EVERY, STEPS, report, write_run
+from synthetic_run import EVERY, SETTING, STEPS, report, write_run
 
 from trainable import config, names
 from trainable.record.files import read_json, write_json
@@ -50,7 +50,7 @@ def groups_spec(arms: Mapping[str, Mapping[str, Any]] = CHANGES, **changes: Any)
         "kind": "groups",
         "study": "schedule_search",
         "question": "Does a bigram teacher help, at each depth?",
-        "base": config.to_dict(config.TrialConfig()),
+        "base": config.to_dict(SETTING),
         "layers": [1],
         "arms": list(arms),
         "groups": groups,
@@ -156,7 +156,7 @@ def add(
     **settings: Any,
 ) -> str:
     """A trial that would end at the loss `last`, beside a control that ends at `against`; returns its name."""
-    made = config.override(config.TrialConfig(), settings)
+    made = config.override(SETTING, settings)
     plain = made.teacher.schedule == "none"
     rate = made.optimizer.lr
     tail = f"w{made.optimizer.warmup_steps}" if plain and made.optimizer.warmup_steps == 20 else ""

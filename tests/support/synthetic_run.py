@@ -18,6 +18,7 @@ from trainable.record.files import write_json
 from trainable.record.ledger import ledger_line, read_lines
 
 STEPS, EVERY, TOKENS_A_STEP = 120, 20, 2048
+SETTING = config.override(config.TrialConfig(), {"loop.precision": "float32"})  # a record never says auto
 SECONDS_A_STEP = 0.1  # of a control with one layer; a guided step takes 5 % longer
 
 
@@ -75,7 +76,7 @@ def spec(**changes: Any) -> dict[str, Any]:
         "search_seed": 0,
         "confirm_seeds": [1, 2, 3],
         "asha": {"grace_period": 80, "reduction_factor": 2},
-        "base": config.to_dict(config.TrialConfig()),
+        "base": config.to_dict(SETTING),
     } | changes
 
 
@@ -94,7 +95,7 @@ def add_trial(
 
     `settings` are dotted keys with the dots as `__` (teacher__steps=40). Returns the name of the trial.
     """
-    made = config.override(config.TrialConfig(), {key.replace("__", "."): value for key, value in settings.items()})
+    made = config.override(SETTING, {key.replace("__", "."): value for key, value in settings.items()})
     name, own_control = trial_name(made), f"none-L{made.model.layers}-s{made.seed}"
     folder = run / names.TRIALS_FOLDER / name
     facts = {"name": name, "role": role, "control": own_control, "config": config.to_dict(made)}

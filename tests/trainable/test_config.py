@@ -154,7 +154,7 @@ def test_group_cannot_be_set_whole() -> None:
         ("teacher.smoothing", "good_turing", "choose one of mle, add_k"),
         ("teacher.rows", ["all"], "choose one of student, train_split, all"),
         ("tokens.packing", "", "choose one of packed, as_published"),
-        ("loop.precision", "fp16", "choose one of float32, bfloat16, float16"),
+        ("loop.precision", "fp16", "choose one of auto, float32, bfloat16, float16"),
         ("loop.device", "tpu", "choose one of auto, cpu, cuda"),
     ],
 )

@@ -20,6 +20,7 @@ from trainable.record.cache import NotBuilt, only_what_is_built
 from trainable.record.run_record import TeacherFacts
 from trainable.shared_data import checksums, data_of
 from trainable.student.evaluate import evaluate
+from trainable.student.precision import Best
 from trainable.student.train import RunData, train
 from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import Answers
@@ -142,6 +143,17 @@ def test_a_student_learns_from_it_and_resumes_to_the_same_bits(prepared: Prepare
     train(config, data, resumed.append, tmp_path / "checkpoint.pt")
     assert resumed[0][names.STEP] == 10
     assert [report[names.EVAL_LOSS] for report in resumed] == [report[names.EVAL_LOSS] for report in whole[2:]]
+
+
+def test_auto_has_the_teacher_of_the_precision_that_it_takes(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, cache, data, facts = prepared
+    best = Best("float32", "the test says so")
+    monkeypatch.setattr("trainable.student.precision.best_precision", lambda device: best)
+    again, told = prepare_run(override(config, {"loop.precision": "auto"}), cache)
+    assert answers_of(again).checksum == answers_of(data).checksum
+    assert told["teacher"]["train_seconds"] == facts["train_seconds"], "it was not trained again"
 
 
 def test_a_second_preparation_trains_and_asks_nothing(

@@ -139,6 +139,7 @@ class RunRecord:
     model: str | None = None  # fingerprint of what the student takes of a model folder's config.json; None: a preset
     places: Mapping[str, str] | None = None  # where files of the spec lie that have moved since: {name there: name now}
     registered: str | None = None  # commit that has spec and rules of the run, from before its first claim trial
+    precision_from: str | None = None  # why loop.precision auto took that of the spec; None: it was said, or is older
 
     @property
     def is_comparison(self) -> bool:
@@ -252,7 +253,7 @@ class RunRecord:
         young = ("tokenizer", "kneser_ney_loss", "eval_half", "kind", *_OF_A_MODEL)
         tree["tables"] = {key: _told(table, *young) for key, table in tree["tables"].items()}
         tree["teacher"] = tree["teacher"] and _told(tree["teacher"], *young)
-        return _without_none(tree, "ended", "wall_seconds", "model", "places", "registered")
+        return _without_none(tree, "ended", "wall_seconds", "model", "places", "registered", "precision_from")
 
 
 def _told(table: dict[str, Any], *young: str) -> dict[str, Any]:

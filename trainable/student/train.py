@@ -29,6 +29,7 @@ from trainable.student.late_loss import StepLosses, check_finite
 from trainable.student.memory import PeakMemory
 from trainable.student.model import build_model, hidden_states, output_bias, output_matrix, over_output_rows
 from trainable.student.optimizer import learning_rate, make_optimizer, update
+from trainable.student.precision import resolved
 from trainable.student.ranks import ALONE, Ranks
 from trainable.student.step_data import AHEAD, asked_about, made_ahead, step_data, weight_at
 from trainable.student.unigram import log_unigram
@@ -62,8 +63,10 @@ def train(
     Starts from `checkpoint` where that file exists, and keeps it up to date. Where several ranks train one model, each
     calls this with the same arguments but for `ranks`, and the first alone reports and writes. Raises TrainingDiverged
     on a non-finite training or validation loss, InputError for settings that do not fit the machine or each other.
-    PyTorch's own random state is set anew at each step.
+    PyTorch's own random state is set anew at each step. With `loop.precision=auto` it trains, and expects of a
+    checkpoint, the best precision of this machine.
     """
+    config = resolved(config)
     loop = config.loop
     device = pick_device(loop)
     memory = PeakMemory(device)

@@ -83,3 +83,22 @@ def spec_from_dict(tree: Mapping[str, Any]) -> Spec:
     if kind not in KINDS:
         raise InputError(f"its kind is {kind!r}, and this version knows {', '.join(KINDS)}")
     return KINDS[kind].from_dict(tree)
+
+
+def with_precision(spec: Spec, precision: str) -> Spec:
+    """The spec with `precision` wherever it says loop.precision auto: for all trials, for an arm, for one trial."""
+    return spec_from_dict(_without_auto(spec.to_dict(), precision))
+
+
+def says_auto(spec: Spec) -> bool:
+    """Whether a spec leaves the precision of any trial to the machine."""
+    tree = spec.to_dict()
+    return bool(_without_auto(tree, "float32") != tree)
+
+
+def _without_auto(tree: Any, precision: str) -> Any:
+    """Plain values with `precision` for each auto under a key of loop.precision."""
+    if isinstance(tree, Mapping):
+        is_auto = {key: key in ("precision", "loop.precision") and value == "auto" for key, value in tree.items()}
+        return {key: precision if is_auto[key] else _without_auto(value, precision) for key, value in tree.items()}
+    return [_without_auto(one, precision) for one in tree] if isinstance(tree, list) else tree

@@ -96,7 +96,9 @@ def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_most_of_them_
 
 
 def test_dry_run_starts_no_ray() -> None:
-    code = f"import runpy, sys; sys.argv = ['x', '--dry-run', *{SMALL!r}]\n\
+    """Nor does the plan need torch, but to look which precision auto takes here."""
+    words = ["--dry-run", *SMALL, "--set", "loop.precision=float32"]
+    code = f"import runpy, sys; sys.argv = ['x', *{words!r}]\n\
 import sweeps.engine.cli; sweeps.engine.cli.time_of = lambda *_: 'not measured'\n\
 try: runpy.run_path({SCRIPT!r}, run_name='__main__')\n\
 except SystemExit as end: print(end.code, sorted({{'ray', 'torch'}} & set(sys.modules)))"

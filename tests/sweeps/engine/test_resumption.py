@@ -18,12 +18,14 @@ from sweeps.engine.cli import USAGE_ERROR, main, work_of
 from sweeps.engine.cluster import ray_start
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import with_size
+from sweeps.engine.precision import settled
 from sweeps.engine.run import write_run_file
 from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
 from trainable.errors import InputError
 from trainable.prepare import prepare_runs
 from trainable.record.cache import CACHE_VARIABLE
+from trainable.student.precision import Best
 
 OPTIONS = "--corpus {corpus} --tokenizer {tokenizer} --train-rows 400 --eval-rows 50 --layers 1 --num-samples 2"
 
@@ -62,13 +64,14 @@ def call(words: str) -> int:
     return main(schedule_search, SearchOptions, "The study.", shlex.split(words))
 
 
-def begin(folder: Path, corpus: str = "books.txt", tokenizer: str = "words") -> RunFolder:
+def begin(folder: Path, *more: str, corpus: str = "books.txt", tokenizer: str = "words") -> RunFolder:
     """A run that has begun with these, as its driver leaves it; results/schedule_search/mine."""
     words = shlex.split(OPTIONS.format(corpus=corpus, tokenizer=tokenizer))
-    spec = schedule_search(tyro.cli(SearchOptions, args=words, config=(tyro.conf.OmitArgPrefixes,)))
+    options = tyro.cli(SearchOptions, args=[*words, *more], config=(tyro.conf.OmitArgPrefixes,))
+    spec, because = settled(schedule_search(options))
     run = RunFolder.named(folder / "results", spec.study, "mine")
     run.make()
-    facts = run_record(spec).to_dict()
+    facts = run_record(spec).to_dict() | {"precision_from": because}
     write_run_file(run, spec, facts | prepare_runs(spec.configs()).facts)
     return run
 
@@ -244,10 +247,69 @@ def test_a_run_that_has_begun_goes_on_with_its_own_size_whatever_minutes_would_c
     """What --minutes chose once stands in the spec, and nothing is measured again."""
     words = {"corpus": "books.txt", "tokenizer": "words", "train_rows": 400, "eval_rows": 50, "layers": (1,)}
     options = SearchOptions(minutes=10, run="mine", **words)  # type: ignore[arg-type]
-    sized = schedule_search(with_size(options, 48, 3))
+    sized = settled(schedule_search(with_size(options, 48, 3))).spec
     run = RunFolder.named(workplace / "results", sized.study, "mine")
     run.make()
     write_run_file(run, sized, run_record(sized).to_dict() | prepare_runs(sized.configs()).facts)
     again = work_of(schedule_search, replace(options, minutes=20))
     assert again.spec.to_dict() == sized.to_dict()
     assert (again.spec.base.loop.steps, again.spec.base.loop.eval_every) == (48, 8)
+
+
+# ---- precision -------------------------------------------------------------------------------------------------------
+
+RESUME, AGAIN = "--resume results/schedule_search/mine", f"--run mine {OPTIONS.format(**MOVED)}"
+ELSEWHERE = "though auto would take float32 on this machine, for the test says so\n"
+
+
+def on_a_machine_that_is_best_at(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = Best(precision, "the test says so")  # type: ignore[arg-type]
+    monkeypatch.setattr("trainable.student.precision.best_precision", lambda device: best)
+
+
+@pytest.mark.parametrize("again", [RESUME, AGAIN])
+def test_a_run_goes_on_in_the_precision_it_was_begun_in_and_says_what_this_machine_would_take(
+    workplace: Path, again: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_machine_that_is_best_at("bfloat16", monkeypatch)
+    run = begin(workplace)
+    assert run.record().precision_from == "the test says so"
+    assert call(f"{again} --dry-run") == 0
+    assert "as it was begun" not in (plan := capsys.readouterr().out) and "tokens in bfloat16\n" in plan
+    on_a_machine_that_is_best_at("float32", monkeypatch)
+    assert call(f"{again} --dry-run") == 0
+    plan = capsys.readouterr().out
+    assert "tokens in bfloat16\n" in plan
+    assert plan.count(f"precision: the run goes on in bfloat16, as it was begun, {ELSEWHERE}") == 1
+    assert {config.loop.precision for config in run.spec().configs()} == {"bfloat16"}
+
+
+def test_a_precision_that_the_user_gave_is_no_matter_of_the_machine(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_machine_that_is_best_at("bfloat16", monkeypatch)
+    begin(workplace, "--set", "loop.precision=float32")
+    assert call(f"{RESUME} --dry-run") == 0
+    assert "as it was begun" not in (plan := capsys.readouterr().out) and "tokens in float32\n" in plan
+
+
+def test_a_run_of_before_there_was_auto_goes_on_in_float32(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its spec says float32, which was the default, and so its command line does not."""
+    on_a_machine_that_is_best_at("bfloat16", monkeypatch)
+    run = begin(workplace, "--set", "loop.precision=float32")
+    assert "precision_from" not in run.record().to_dict()
+    assert call(f"{AGAIN} --dry-run") == 0
+    plan = capsys.readouterr().out
+    assert "precision: the run goes on in float32, as it was begun, though auto would take bfloat16 on this" in plan
+
+
+def test_another_precision_than_the_run_has_is_refused(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_machine_that_is_best_at("bfloat16", monkeypatch)
+    begin(workplace)
+    assert call(f"{AGAIN} --set loop.precision=float32 --dry-run") == USAGE_ERROR
+    assert "(base.loop.precision was bfloat16, now float32): give the same options" in capsys.readouterr().err
+    assert call(f"{AGAIN} --set loop.precision=bfloat16 --dry-run") == 0

@@ -31,6 +31,7 @@ from trainable.student.evaluate import evaluate
 from trainable.student.late_loss import StepLosses, TrainingDiverged
 from trainable.student.model import build_model
 from trainable.student.optimizer import make_optimizer, update
+from trainable.student.precision import Best
 from trainable.student.ranks import ALONE
 from trainable.student.step_data import step_data
 from trainable.student.train import RunData, backward, make_teacher, train
@@ -38,6 +39,7 @@ from trainable.student.unigram import log_unigram
 
 GOLDEN = Path(__file__).parent / "golden" / "curves.json"
 LINEAR = {"teacher.schedule": "linear", "teacher.steps": 12, "teacher.min_weight": 0.1}
+BEST_PRECISION = "trainable.student.precision.best_precision"
 FREE = {"optimizer.clip_norm": 1e9}
 TIMES = {names.TRAIN_SECONDS, names.EVAL_SECONDS, names.TOKENS_PER_SECOND, names.TIMESTAMP, names.PEAK_MEMORY_MIB}
 Reports = list[dict[str, Any]]
@@ -112,6 +114,38 @@ def test_data_made_ahead_by_a_side_thread_change_no_bit(
     when_asked = reports_of(config, data)
     monkeypatch.setattr("trainable.student.train.AHEAD", {"cpu": 2})
     assert same(reports_of(config, data), when_asked)
+
+
+@pytest.mark.skipif(
+    not torch.amp.is_autocast_available("cpu"), reason="this build of PyTorch has no autocast on a CPU at all"
+)
+@pytest.mark.parametrize("changes", [{}, {**LINEAR, "model.output_bias": "unigram"}])
+def test_bfloat16_keeps_the_same_promises_on_one_machine(
+    small: tuple[TrialConfig, RunData], tmp_path: Path, changes: Mapping[str, Any]
+) -> None:
+    """In hardware or not: a CPU without it computes the same more slowly."""
+    config, data = override(small[0], {**changes, "loop.precision": "bfloat16"}), small[1]
+    whole = reports_of(config, data)
+    assert same(reports_of(config, data), whole)
+    assert not same(reports_of(override(small[0], changes), data), whole), "it is not float32"
+    reports_of(config, data, tmp_path / "checkpoint.pt", killed_at=15)
+    resumed = reports_of(config, data, tmp_path / "checkpoint.pt")
+    assert resumed[0][names.STEP] == 10 and same(resumed, whole[2:])
+
+
+@pytest.mark.parametrize("best", ["float32", "bfloat16"])
+def test_auto_trains_in_the_best_precision_of_the_machine_and_goes_on_in_no_other(
+    small: tuple[TrialConfig, RunData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: Any
+) -> None:
+    config, data = small
+    auto, checkpoint = override(config, {"loop.precision": "auto"}), tmp_path / "checkpoint.pt"
+    monkeypatch.setattr(BEST_PRECISION, lambda device: Best(best, f"of {device}"))
+    whole = reports_of(auto, data, checkpoint, killed_at=15)
+    assert same(whole, reports_of(override(config, {"loop.precision": best}), data)[:3])
+    other: Any = {"float32": "bfloat16", "bfloat16": "float32"}[best]
+    monkeypatch.setattr(BEST_PRECISION, lambda device: Best(other, f"of {device}"))
+    with pytest.raises(InputError, match="is the checkpoint of a run with other settings"):
+        reports_of(auto, data, checkpoint)
 
 
 @pytest.fixture

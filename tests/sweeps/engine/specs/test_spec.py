@@ -5,14 +5,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from paths import ROOT
 from rich.console import Console
-from sweep_specs import SimulatedTune, new_run, small_sweep
+from sweep_specs import SimulatedTune, new_run, small_arms, small_sweep
 
 from sweeps.engine.checks import check_effects, check_inputs, check_shares
 from sweeps.engine.cli import show_plan
@@ -20,9 +20,9 @@ from sweeps.engine.export.choice import Export, check_export
 from sweeps.engine.order.orders import ORDERS, order_of
 from sweeps.engine.order.trial_order import TrialOrder
 from sweeps.engine.specs.asha_spec import AshaSpec
-from sweeps.engine.specs.comparison import Comparison
+from sweeps.engine.specs.comparison import Arm, Comparison, paired_plans
 from sweeps.engine.specs.pairs import control_plan
-from sweeps.engine.specs.spec import KINDS, spec_from_dict
+from sweeps.engine.specs.spec import KINDS, says_auto, spec_from_dict, with_precision
 from sweeps.engine.specs.workload import Workload
 from trainable.config import TrialConfig, from_dict, override, to_dict
 from trainable.errors import InputError
@@ -123,6 +123,35 @@ def test_a_search_of_before_there_were_groups_is_named_as_unknown(tree: dict[str
     """The oldest runs do not say their kind."""
     with pytest.raises(InputError, match=r"^its kind is 'search', and this version knows groups, comparison$"):
         spec_from_dict({**small_sweep().to_dict(), "kind": "search"} if tree else tree)
+
+
+COMPARISON = Comparison(
+    study="s",
+    question="?",
+    base=override(small_sweep().base, {"loop.precision": "auto"}),
+    plans=paired_plans(
+        [override(small_sweep().base, {"loop.precision": "auto"})],
+        lambda unit: [Arm("plain", {}), Arm("exact", {"loop.precision": "float32"})],
+    ),
+)
+
+
+@pytest.mark.parametrize("spec", [small_sweep({"loop.precision": "auto"}), COMPARISON], ids=["groups", "comparison"])
+def test_a_precision_takes_the_place_of_auto_in_every_trial_and_of_nothing_else(spec: Any) -> None:
+    assert says_auto(spec)
+    settled = with_precision(spec, "bfloat16")
+    assert not says_auto(settled) and settled.base.loop.precision == "bfloat16"
+    expected = {"float32", "bfloat16"} if spec is COMPARISON else {"bfloat16"}
+    assert {config.loop.precision for config in settled.configs()} == expected
+    was, now = (json.dumps(one.to_dict()) for one in (spec, settled))
+    assert now == was.replace('"precision": "auto"', '"precision": "bfloat16"')
+
+
+def test_an_arm_that_says_auto_gets_the_precision_too() -> None:
+    arms = [replace(arm, changes={**arm.changes, "loop.precision": "auto"}) for arm in small_arms()]
+    spec = small_sweep(arms=tuple(arms))
+    assert says_auto(spec) and not says_auto(small_sweep())
+    assert {c.loop.precision for c in with_precision(spec, "bfloat16").configs()} == {"bfloat16"}
 
 
 def test_nobody_asks_whether_a_spec_is_a_search_or_a_comparison() -> None:
