@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.columns import ARM, LEARNING_RATE, REASON, ROLE, STATE, TRIAL
 from analysis.sections.document import Section, Table
+from analysis.sections.run_sections import mixed_precisions
 from analysis.tables.arm_lines import PANEL
 from analysis.tables.contrasts import (
     ALPHA,
@@ -39,7 +40,7 @@ def contrast_sections(
     """How to read the rows of `contrasts`, with what is left out of them, and a section a group."""
     keys = table[PANEL].drop_duplicates().astype("float64")
     groups = table.groupby(PANEL, sort=False, dropna=False)
-    lines = (*_legend(table, margin), *_chosen(trials), *_notes(table), *outs)
+    lines = (*_legend(table, margin), *_chosen(trials), *_notes(table), *mixed_precisions(trials), *outs)
     return [Section("How to read this", lines), *(_group(key, part, keys, margin) for key, part in groups)]
 
 

@@ -4,12 +4,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import pandas as pd
+
 from analysis.columns import (
     ARM,
     FOLDS,
     LAYERS,
     LEARNING_RATE,
     LOOP_STEPS,
+    PRECISION,
     REASON,
     ROLE,
     SCHEDULE,
@@ -75,6 +78,7 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
         *_reading(found),
         f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
         f"evaluated every {', '.join(map(str, every))} steps.",
+        _precision(found),
         *teachers,
         f"Machine: {_pairs(record.hardware)}. Made with {_pairs(record.versions)}; "
         f"git commit {record.git_commit or 'unknown'}.",
@@ -82,6 +86,24 @@ def setting(found: Findings, teachers: Sequence[str]) -> Section:
     if corpus.demonstration:
         lines.insert(0, "The built-in text, four novels of 1 MB: a first answer about English, at that size.")
     return Section("Setting", tuple(lines), subject="setting")
+
+
+def _precision(found: Findings) -> str:
+    """Sentence on the precision of the trials, and on what chose it."""
+    said = " and ".join(sorted(set(found.results.trials[PRECISION]))) or found.settings[PRECISION]
+    weights = "" if said == "float32" else ", weights and their updates in float32"
+    because = found.record.precision_from
+    chosen = "" if because is None else f"; loop.precision=auto took it, for {because}"
+    return f"Precision: matrix products in {said}{weights}{chosen}."
+
+
+def mixed_precisions(trials: pd.DataFrame) -> list[str]:
+    """A warning where trials that are compared have different precisions; nothing where all have one."""
+    precisions = sorted(set(trials[PRECISION].dropna())) if PRECISION in trials else []
+    if len(precisions) < 2:
+        return []
+    which = "; ".join(f"{kind} in {', '.join(trials.loc[trials[PRECISION] == kind, TRIAL])}" for kind in precisions)
+    return [f"Trials have different precisions ({which}): a difference between them may be that of their rounding."]
 
 
 def _reading(found: Findings) -> Iterator[str]:
@@ -191,6 +213,7 @@ def not_controlled(found: Findings) -> Section:
     folds = found.settings[FOLDS]
     lines = [
         *([] if found.record.tuned or found.record.is_grouped else _untuned(found)),
+        *mixed_precisions(found.results.trials),
         f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
         "fade in a run longer than these.",
         *_not_published(found),
