@@ -34,6 +34,7 @@ from trainable.student.given_model import folder_fingerprint, given_model
 from trainable.student.late_loss import TrainingDiverged
 from trainable.student.model import build_model
 from trainable.student.output_layer import IGNORE_INDEX
+from trainable.student.precision import autocast_of
 from trainable.student.train import Report, RunData, pick_device, train
 from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import ANSWER_FILE, LEAST_RESIDUAL, Answers, kept, load_answers
@@ -258,9 +259,9 @@ def asked(
     """Log-probabilities of the tokenizer's tokens, float32 [N, V], and targets [N], of a few blocks at a time."""
     (first, last), vocab_size, device = span, blocks.vocab_size, pick_device(loop)
     at_once = max(1, LOGITS_BYTES[device.type] // (4 * vocab_size * (blocks.ids_BxT.shape[1] - 1)))
-    low = loop.precision != "float32"
+    autocast = autocast_of(loop, device)
     for start in range(first, last, at_once):
         batch = make_batch(blocks, np.arange(start, min(start + at_once, last)), device)
-        with torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=low):
+        with autocast:
             logits_BxTxV = model(input_ids=batch.context_BxT, use_cache=False).logits
         yield logits_BxTxV[..., :vocab_size].flatten(0, 1).float().log_softmax(1), batch.target_BxT.flatten()

@@ -14,6 +14,7 @@ from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
 from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.model import build_model, hidden_states, output_matrix
+from trainable.student.precision import autocast_of
 from trainable.student.train import RunData, backward, make_optimizer, make_teacher, pick_device, update
 from trainable.teacher.teacher import Teacher
 
@@ -41,8 +42,7 @@ class Student:
         self.data = data or prepare_run(config)[0]
         assert self.data.table is not None
         self.device = pick_device(config.loop)
-        precision = config.loop.precision
-        self.autocast = torch.autocast(self.device.type, getattr(torch, precision), enabled=precision != "float32")
+        self.autocast = autocast_of(config.loop, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
         vocab_size, context = self.data.train.vocab_size, config.tokens.context
         self.model = build_model(config.model, vocab_size=vocab_size, context=context, seed=0).to(self.device)

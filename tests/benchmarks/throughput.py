@@ -23,6 +23,7 @@ from sweeps.engine.settings import SMALL_LLAMA2
 from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
 from trainable.student.model import build_model
+from trainable.student.precision import autocast_of
 from trainable.student.train import RunData, make_optimizer
 
 WARM_UP = 2  # steps that do not count: they allocate
@@ -45,7 +46,7 @@ def bare_loop(config: TrialConfig, data: RunData, steps: int) -> float:
     for step, ids_BxT in enumerate(ids_NxT.split(loop.batch_blocks)):
         if step == WARM_UP:
             started = now(device)
-        with torch.autocast(device.type, getattr(torch, loop.precision), enabled=loop.precision != "float32"):
+        with autocast_of(loop, device):
             loss = model(input_ids=ids_BxT, labels=ids_BxT, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm)

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 import torch
 
-from trainable.config import Device, TrialConfig, override
+from trainable.config import Device, LoopConfig, TrialConfig, override
 
 CPU_FLAGS: Final = Path("/proc/cpuinfo")
 AMX: Final = "amx_bf16"
@@ -51,7 +51,17 @@ def resolved(config: TrialConfig) -> TrialConfig:
     """The config with the best precision of this machine in the place of auto; any other config as it is."""
     if config.loop.precision != "auto":
         return config
-    return override(config, {"loop.precision": best_precision(config.loop.device).precision})
+    return override(config, {"loop.precision": _precision(config.loop)})
+
+
+def autocast_of(loop: LoopConfig, device: torch.device) -> torch.autocast:
+    """Autocast to the precision of a loop's products, as a context that may be entered again and again."""
+    precision = _precision(loop)
+    return torch.autocast(device.type, dtype=getattr(torch, precision), enabled=precision != "float32")
+
+
+def _precision(loop: LoopConfig) -> str:
+    return best_precision(loop.device).precision if loop.precision == "auto" else loop.precision
 
 
 def _flags() -> set[str] | None:

@@ -29,7 +29,7 @@ from trainable.student.late_loss import StepLosses, check_finite
 from trainable.student.memory import PeakMemory
 from trainable.student.model import build_model, hidden_states, output_bias, output_matrix, over_output_rows
 from trainable.student.optimizer import learning_rate, make_optimizer, update
-from trainable.student.precision import resolved
+from trainable.student.precision import autocast_of, resolved
 from trainable.student.ranks import ALONE, Ranks
 from trainable.student.step_data import AHEAD, asked_about, made_ahead, step_data, weight_at
 from trainable.student.unigram import log_unigram
@@ -70,7 +70,7 @@ def train(
     loop = config.loop
     device = pick_device(loop)
     memory = PeakMemory(device)
-    autocast = torch.autocast(device.type, dtype=getattr(torch, loop.precision), enabled=loop.precision != "float32")
+    autocast = autocast_of(loop, device)
     scaler = torch.amp.GradScaler(device.type, enabled=loop.precision == "float16" and device.type == "cuda")
     unigram_V = log_unigram(data.train)
     model = build_model(
