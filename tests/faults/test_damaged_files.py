@@ -56,7 +56,11 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 def damage(path: Path, how: str) -> None:
-    path.write_bytes(DAMAGE[how](path.read_bytes()))
+    """Write the file's content with a fault; zeros in the place of zeros are none, so there it is a sector of ones."""
+    content = path.read_bytes()
+    faulty = DAMAGE[how](content)
+    path.write_bytes(faulty if faulty != content else faulty.replace(bytes(64), b"\xff" * 64, 1))
+    assert path.read_bytes() != content
 
 
 def same(found: Results, expected: Results) -> bool:
