@@ -27,22 +27,30 @@ def found_once(path: Path, what: Sequence[str], look: Callable[[], Any]) -> Any:
     what: names what is sought. Raises OSError for a file that is not there, and what `look` raises.
     """
     key = fingerprint([str(path.absolute()), *what])
-    at = cache_folder() / "files" / f"{key}.json"
     stamp, began = _stamp(path), time.time()
-    known = _kept.get(key)
-    if known is None and stamp["bytes"] >= LARGE_BYTES:
-        with suppress(InputError, OSError):
-            known = read_json(at)
-    if known is None or known.get("stamp") != stamp:
+    is_large = stamp["bytes"] >= LARGE_BYTES
+    known = _kept.get(key) or (_read(key) if is_large else {})
+    if known.get("stamp") != stamp:
         known = {"path": str(path), "what": list(what), "stamp": stamp, "found": look()}
         is_settled = began - max(stamp["changed_ns"], stamp["status_ns"]) / 1e9 > SETTLED_SECONDS
         if not is_settled or _stamp(path) != stamp:
             return known["found"]
-        if stamp["bytes"] >= LARGE_BYTES:
-            with suppress(OSError, ValueError):
-                write_json(at, known)
+        if is_large:
+            _write(key, known)
     _kept[key] = known
     return known["found"]
+
+
+def _read(key: str) -> dict[str, Any]:
+    """What the cache keeps; nothing where there is none, or where it is damaged."""
+    with suppress(InputError, OSError, RuntimeError):  # the last where there is no home folder
+        return read_json(cache_folder() / "files" / f"{key}.json")
+    return {}
+
+
+def _write(key: str, known: dict[str, Any]) -> None:
+    with suppress(OSError, RuntimeError):
+        write_json(cache_folder() / "files" / f"{key}.json", known)
 
 
 def sha256_once(path: Path) -> str:
