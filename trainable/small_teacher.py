@@ -211,7 +211,7 @@ class SmallTeacher:
 
     @cached_property
     def _unigram(self) -> np.ndarray:
-        """Of the training rows: what takes the mass of the tokens that are not kept."""
+        """Unigram of the training rows: what takes the mass of the tokens that are not kept."""
         p_V: np.ndarray = log_unigram(self._blocks).double().softmax(0).numpy()
         return p_V
 

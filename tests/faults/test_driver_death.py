@@ -45,7 +45,7 @@ def empty(tune: Path) -> None:
 
 
 def delete(tune: Path) -> None:
-    """Nothing is there."""
+    """Tune's folder is gone."""
     assert files_of(tune)
     shutil.rmtree(tune)
 

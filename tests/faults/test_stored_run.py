@@ -58,7 +58,7 @@ def fetched(uri: str) -> Iterator[RunFolder]:
 
 
 def last_steps(uri: str) -> list[int]:
-    """Of the trials that have reported."""
+    """The last step of each trial that has reported."""
     ledgers = [reports for folder in fetched(uri) for _, _, reports in folder.trials() if reports]
     return [int(reports[-1][names.STEP]) for reports in ledgers]
 

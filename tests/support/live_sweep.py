@@ -169,7 +169,7 @@ def ledgers(run: Path, state: str | None = None) -> dict[str, bytes]:
 
 
 def last_step(run: Path, trial: str) -> int:
-    """Of a trial's reports so far; -1 without any."""
+    """The last step that a trial has reported so far; -1 without any report."""
     rows = read_lines(run / names.TRIALS_FOLDER / trial / names.LEDGER_FILE)
     return max((row[names.STEP] for row in rows), default=-1)
 

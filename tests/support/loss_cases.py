@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def table_of(smoothing: str, seed: int = 0, length: int = 60, vocab_size: int = V) -> BigramTable:
-    """Of a random stream; tokens V - 1 and V - 2 never occur, so their rows are the shared vector alone."""
+    """The table of a random stream; tokens V - 1 and V - 2 never occur, so their rows are the shared vector alone."""
     stream_N = np.random.default_rng(seed).zipf(1.4, length) % (vocab_size - 2)
     counts = count_bigrams(stream_N.astype(np.uint16), vocab_size, first_context=EOS)
     return estimate_table(counts, smoothing, tokenizer_fingerprint="abc", rows="student")
@@ -78,7 +78,7 @@ class Case:
             leaf.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """Of hidden states and output matrix, and of the bias where there is one."""
+        """Gradients of hidden states and output matrix, and of the bias where there is one."""
         found = [leaf.grad.clone() for leaf in self.leaves() if leaf.grad is not None]
         assert len(found) == len(self.leaves())
         return found

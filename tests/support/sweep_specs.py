@@ -112,7 +112,7 @@ def no_stop(name: str) -> bool:
 
 
 def three_in_flight() -> int:
-    """Of a machine that runs two trials at once."""
+    """How many trials a machine for two has in flight: two that run, and one that waits."""
     return 3
 
 

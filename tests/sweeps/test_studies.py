@@ -52,7 +52,7 @@ def arms_of(comparison: Comparison, seed: int = 0) -> dict[str, TrialConfig]:
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("scale", ["laptop", "published"])
 def test_a_study_is_called_by_its_file_and_can_be_written_down(name: str, scale: str) -> None:
-    """Of whatever file lies in sweeps/: to add a study, add its file and its test."""
+    """This holds for every file in sweeps/: to add a study, add its file and its test."""
     comparison = study(name, scale=scale)
     assert comparison.study == name
     assert spec_from_dict(json.loads(json.dumps(comparison.to_dict()))) == comparison

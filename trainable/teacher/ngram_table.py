@@ -271,7 +271,7 @@ def _gathered(level: Level, start_C: Ints, end_C: Ints, columns_Z: NDArray[np.in
 def _masses(
     level: Level, discounts: Discounts, rows_C: Ints, length_C: Ints, codes_Z: Counts
 ) -> tuple[Floats, Floats, Floats]:
-    """Of rows that are not empty: the sum of the counts, what of it their entries keep, and what each entry keeps."""
+    """Sums of rows that are not empty: of their counts, of what their entries keep; and what each entry keeps."""
     if not len(rows_C):
         return np.zeros(0), np.zeros(0), np.zeros(0)
     first_C = np.cumsum(length_C) - length_C

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from trainable.errors import require
-from trainable.teacher.kinds import check_kind, teacher_class
+from trainable.teacher.kinds import check_kind, has_rows
 from trainable.teacher.schedules import SCHEDULES, check_schedule
 from trainable.teacher.smoothing import SMOOTHINGS, check_smoothing
 from trainable.text.settings import TeacherRows
@@ -38,7 +38,7 @@ MOST_KEPT = 1024  # tokens of an answer: half precision could not keep the sum o
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherModelConfig:
-    """Of kind model: the small model that is trained first, and how much of its answers is kept."""
+    """Settings of kind model: the small model that is trained first, and how much of its answers is kept."""
 
     layers: int = 1
     hidden: int = 64  # width
@@ -120,7 +120,7 @@ class TeacherConfig:
     @property
     def has_table(self) -> bool:
         """Whether the kind of teacher knows something; else it only takes from the weight of the text."""
-        return teacher_class(self.kind).has_table
+        return has_rows(self.kind)
 
     @property
     def table_settings(self) -> list[Any]:

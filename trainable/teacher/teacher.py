@@ -128,13 +128,6 @@ class Teacher(ABC):
     A class that derives from this one alone knows nothing of the text, and is made without arguments.
     """
 
-    has_table: ClassVar[bool] = False  # whether `prepare` makes something
-
-    @classmethod
-    def prepare(cls, material: Material) -> Table | None:
-        """What the teacher knows of the text, made once for all trials; None: nothing."""
-        return None
-
     @abstractmethod
     def guide(
         self,
@@ -168,7 +161,6 @@ class RowTeacher(Teacher):
     A class of one's own has to be given `rows`, `prepare`, and an `__init__` that sets `base_V`.
     """
 
-    has_table = True
     table_file: ClassVar[TableFile | None] = None  # None: the table is made for each run
     base_V: Tensor  # q, the distribution that all rows share, float32 on the device; its length is the vocabulary
 

@@ -21,7 +21,7 @@ from trainable.teacher.kinds import teacher_class
 from trainable.teacher.ngram_counts import count_ngrams
 from trainable.teacher.settings import TeacherConfig
 from trainable.teacher.table import column_dtype
-from trainable.teacher.teacher import Table
+from trainable.teacher.teacher import RowTeacher, Table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.packing import id_dtype
 from trainable.text.workers import own_cores
@@ -82,7 +82,7 @@ def drawn_answers(blocks: TokenBlocks, top_k: int) -> Answers:
 def stand_in_table(teacher: TeacherConfig, text_N: NDArray[Any], blocks: TokenBlocks) -> Table | None:
     """The table that these settings make of a drawn text, or for these blocks; None for a teacher that has none."""
     kind = teacher_class(teacher.kind)
-    if not kind.has_table:
+    if not issubclass(kind, RowTeacher):
         return None
     vocab_size, threads = blocks.vocab_size, min(4, own_cores())  # as teacher/build.py counts
     return kind.prepare(

@@ -34,7 +34,7 @@ def server() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Of a run of this test alone."""
+    """The address of a run of this test alone."""
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
     return f"s3://{BUCKET}/{request.node.name}/study/run"
 

@@ -23,7 +23,7 @@ def server() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def store() -> Store:
-    """Of this test alone."""
+    """A store of this test alone."""
     return Store(f"s3://{BUCKET}/{uuid.uuid4().hex}")
 
 

@@ -6,7 +6,7 @@ from small_tables import EOS, IDS, V, counted, dense, random_stream
 
 from trainable import names
 from trainable.errors import InputError
-from trainable.teacher.kinds import KINDS, teacher_class
+from trainable.teacher.kinds import KINDS, has_rows, teacher_class
 from trainable.teacher.kinds.shuffled import SHUFFLE_SEED, shuffled
 from trainable.teacher.material import Material
 from trainable.teacher.smoothing import estimate_table
@@ -44,7 +44,7 @@ def test_a_bigram_teacher_is_the_smoothed_table_and_a_shuffled_one_the_same_rows
 def test_every_kind_but_n_grams_and_models_is_a_rival_without_content():
     """A sceptic's rival that is not named there would be counted as content."""
     assert set(KINDS) - {"bigram", "ngram", "model"} == set(names.CONTENT_FREE)
-    assert [kind for kind in KINDS if not teacher_class(kind).has_table] == ["ramp"]
+    assert [kind for kind in KINDS if not has_rows(kind)] == ["ramp"]
 
 
 def test_a_unigram_teacher_needs_text():

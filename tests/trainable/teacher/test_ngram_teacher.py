@@ -23,7 +23,7 @@ V, D, EOS = 11, 5, 2
 
 
 def table_of(order: int, seed: int = 0, length: int = 300, min_count: int = 1) -> NgramTable:
-    """Of a random stream in which the last two tokens never occur."""
+    """A table of a random stream in which the last two tokens never occur."""
     stream_N = (np.random.default_rng(seed).zipf(1.3, length) % (V - 2)).astype(np.uint16)
     counts = count_ngrams(stream_N, V, order, eos_id=EOS)
     return estimate_ngrams(counts, min_count=min_count, tokenizer_fingerprint="abc")

@@ -31,6 +31,13 @@ def check_kind(kind: str) -> None:
         require_choice("teacher.kind", kind, KINDS)
 
 
+def has_rows(kind: str) -> bool:
+    """Whether a kind of teacher says rows, and so has a table. Raises InputError as `teacher_class`."""
+    from trainable.teacher.teacher import RowTeacher
+
+    return issubclass(teacher_class(kind), RowTeacher)
+
+
 def teacher_class(kind: str) -> "type[Teacher]":
     """The class of a kind of teacher. Raises InputError for an import path without such a class."""
     check_kind(kind)

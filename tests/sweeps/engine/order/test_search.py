@@ -201,7 +201,7 @@ def test_same_search_seed_gives_the_same_trials_and_another_others(tmp_path: Pat
 
 
 def best_gain(search: str, seed: int) -> float:
-    """Of 40 trials of a group whose gain is 1 at most: at rate 0.003, 13 scheduling steps, a floor of 0.3."""
+    """The best gain of 40 trials of a group; 1 is the most: at rate 0.003, 13 scheduling steps, a floor of 0.3."""
 
     def gain(plan: TrialPlan) -> float:
         teacher, rate = plan.config.teacher, plan.config.optimizer.lr
