@@ -28,11 +28,14 @@ def guided_loss(
 
     `target_N` are int64 ids. `guidance` is what the teacher says of these N positions, in their order: of a
     micro-batch, `guidance[its number]`; plain cross-entropy where it is None. `bias_V` is the bias of the output
-    layer, if it has one, which `guidance` was made with. Backward runs once.
+    layer, if it has one, which `guidance` was made with. Backward runs once. All positions that the teacher was asked
+    about for an optimizer step take part in some backward pass of the step; in the last of these the gradients of
+    `output_VxD` and `bias_V` get what flows back through the teacher.
     """
     if guidance is None:
         return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V)
     if guidance.expected_RxD is None or guidance.row is None:  # no distribution: the text alone counts less
         return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V) * (1 - guidance.weight)
+    output_VxD, bias_V = guidance.through(output_VxD, bias_V)
     expected = Expected(guidance.weight, guidance.row.reshape(-1), guidance.expected_RxD, guidance.expected_bias_R)
     return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V, expected)

@@ -227,9 +227,7 @@ def backward(
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         step_loss += loss.detach()
 
-    # 3 the chain rule through the teacher's rows, then the sum over ranks
-    if guidance is not None:
-        guidance.close(output_matrix(model), output_bias(model))
+    # 3 the sum over ranks
     ranks.sum_gradients(model)
     return ranks.sum(step_loss)
 

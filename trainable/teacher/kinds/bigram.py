@@ -39,8 +39,14 @@ class BigramTeacher(RowTeacher):
         self.base_V = torch.tensor(table.base_V, device=device)
         self.on_device = device_table(table, self.device, product) if self.device.type == "cuda" else None
 
-    def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
-        """One row for each distinct id."""
+    def rows(
+        self,
+        context: np.ndarray,
+        blocks: np.ndarray | None,
+        dtype: torch.dtype,
+        begins: np.ndarray | None = None,
+    ) -> StepRows:
+        """One row for each distinct id; where a history begins is no matter to it."""
         # 1 which contexts C: each distinct one once; the row of a position
         check_ids(self.table, context.reshape(-1))
         row_V = np.zeros(self.table.vocab_size, np.int64)
