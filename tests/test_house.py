@@ -19,7 +19,7 @@ FLOORS = (
     ("teacher",),
     ("config",),
     ("plan", "student"),
-    ("small_teacher",),
+    ("small_teacher", "loops"),
     ("shared_data", "prepare"),
     ("gauges", "data_parallel", "trial"),
 )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.results import load as load
+    from trainable.loops.found_schedule import load_schedule as load_schedule
+    from trainable.loops.guided_trainer import GuidedTrainer as GuidedTrainer
     from trainable.student.guided_loss import guided_loss as guided_loss
     from trainable.student.train import RunData as RunData
     from trainable.student.train import train as train
@@ -53,6 +55,8 @@ _HOMES = {
     "Guidance": "trainable.teacher.teacher",
     "guided_loss": "trainable.student.guided_loss",
     "teacher_weight": "trainable.teacher.schedules",
+    "GuidedTrainer": "trainable.loops.guided_trainer",
+    "load_schedule": "trainable.loops.found_schedule",
     "RunData": "trainable.student.train",
     "train": "trainable.student.train",
     "load": "analysis.results",
@@ -79,6 +83,8 @@ __all__ = [  # noqa: RUF022  (in the order of a run)
     "Guidance",
     "guided_loss",
     "teacher_weight",
+    "GuidedTrainer",
+    "load_schedule",
     "RunData",
     "train",
     "load",

@@ -12,10 +12,23 @@ import torch
 from paths import ROOT
 
 import trainable
+from trainable.config import LoopConfig, OptimizerConfig, TeacherConfig
+from trainable.loops.found_schedule import FoundSchedule, save_schedule
 from trainable.teacher.schedules import SCHEDULES
 
 PAGE = Path(trainable.__file__).with_name("README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+FOUND = FoundSchedule(  # as --export writes it
+    teacher=TeacherConfig(schedule="linear", steps=4),
+    optimizer=OptimizerConfig(warmup_steps=2),
+    loop=LoopConfig(steps=8, batch_blocks=8, eval_every=4, checkpoint_every=4),
+    context=32,
+    tokenizer_fingerprint="abc",
+    study="some",
+    run="run",
+    trial="linear-s0",
+    eval_loss=4.5,
+)
 
 
 def imported_by(code: str) -> set[str]:
@@ -73,15 +86,18 @@ def one_thread() -> Iterator[None]:
 def test_the_examples_of_the_page_run_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "model").mkdir()
     (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "home"))
     monkeypatch.setattr("trainable.teacher.schedules.SCHEDULES", dict(SCHEDULES))  # an example adds to it
+    save_schedule(FOUND, tmp_path / "model")
     session: dict[str, Any] = {}
     for number, example in enumerate(EXAMPLES):
         exec(compile(example, f"example {number} of trainable/README.md", "exec"), session)
     assert session["losses"][-1] < session["losses"][0]
-    assert session["guidance"] is None, "the last steps are without the teacher"
-    assert isinstance(session["teacher"].guide(session["output_VxD"], session["context_BxT"], 1.0), trainable.Guidance)
+    guided = session["teacher"].guide(session["student"].head.weight, session["batches"][0], 1.0)
+    assert isinstance(guided, trainable.Guidance)
+    assert session["trainer"].args.max_steps == 8
     assert [report["step"] for report in session["reports"]] == [0, 4, 8]
     assert capsys.readouterr().out.splitlines()[0].isdigit()

@@ -1,0 +1,281 @@
+"""transformers' Trainer with a teacher: E once an optimizer step, evaluation plain, everything else Trainer's own.
+
+    pip install "bigram-guided-pretraining[hf]"
+    trainer = GuidedTrainer(model, arguments, train_dataset=rows, teacher="table.bigram", schedule="model/schedule.json")
+    trainer.train()
+
+Trainer collects the micro-batches of a step before the first of them runs (`get_batch_samples`): there the teacher
+speaks for all of them. The loss is computed within the student's `forward`, in which the student's head is not called,
+so that no logits are made; there DistributedDataParallel and autocast hold as they do for any loss, and the gradient
+through E comes in the last backward pass, before gradients are averaged over processes. A subclass of another Trainer
+is made by naming both: class GuidedSFT(GuidedTrainer, SFTTrainer).
+"""
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from trainable.config import TeacherConfig
+from trainable.errors import InputError, require
+from trainable.loops.collated import NO_INPUTS, Contexts, contexts_of, question_of, targets_of
+from trainable.loops.found_schedule import FoundSchedule, load_schedule
+from trainable.student.guided_loss import guided_loss
+from trainable.student.model import hidden_states, output_bias, output_matrix
+from trainable.student.output_layer import IGNORE_INDEX
+from trainable.student.step_data import weight_at
+from trainable.teacher.kinds import teacher_class
+from trainable.teacher.kinds.bigram import BigramTeacher
+from trainable.teacher.kinds.model import ModelTeacher
+from trainable.teacher.kinds.ngram import NgramTeacher
+from trainable.teacher.kinds.ramp import RampTeacher
+from trainable.teacher.ngram_table import NgramTable
+from trainable.teacher.table import BigramTable
+from trainable.teacher.teacher import Guidance, RowTeacher, Teacher
+from trainable.teacher.teacher_file import load_teacher
+
+LOGGED_WEIGHT = "teacher_weight"
+TRIED_TOKENS = 8  # of the text on which the student's own loss is compared with ours
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}  # of that loss in nats; of half precision:
+HALF_TOLERANCE = 5e-2
+
+
+class GuidedTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose student learns from a teacher while the schedule says so, and plainly after.
+
+    All arguments but two are Trainer's.
+
+    schedule: the schedule.json that a sweep's `--export` wrote, or its folder; what `load_schedule` made of it; or a
+    TeacherConfig, such as TeacherConfig(schedule="linear", steps=500). Steps are optimizer steps.
+    teacher: the file of a table of bigrams or n-grams, a table, or a teacher; None: the table beside schedule.json.
+
+    Raises InputError for a student whose loss is not plain cross-entropy of a linear head, for a teacher of another
+    vocabulary, and for ways of training that it does not know (FSDP, DeepSpeed, DataParallel, torch.compile).
+    """
+
+    loss_is_scaled_for_ga = True  # by the targets of the whole step
+
+    def __init__(
+        self,
+        *args: Any,
+        schedule: FoundSchedule | TeacherConfig | Path | str,
+        teacher: Teacher | BigramTable | NgramTable | Path | str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        found = load_schedule(schedule) if isinstance(schedule, (str, Path)) else schedule
+        self.teaching = found.teacher if isinstance(found, FoundSchedule) else found
+        _check_ways(self)
+        _check_student(self.model)
+        self.teacher = _teacher_of(found, teacher, self)
+        self._said: deque[Guidance | None] = deque()  # of each micro-batch of the step that has not run yet
+        self._targets: Tensor | int = 0  # of the step, in all processes together or in this one alone
+        self.add_callback(_Taught(self.teaching, self.teacher))
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """The micro-batches of an optimizer step, about which the teacher is asked at once."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._targets = self._count(batches) if items is None else items
+        self._said = deque(self._guidance(batches, weight_at(self.teaching, self.state.global_step)))
+        return batches, items
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, *args: Any, **kwargs: Any) -> Any:
+        """The guided loss of a micro-batch, a mean over the targets of the whole step; evaluation is Trainer's own."""
+        if return_outputs or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, *args, **kwargs)
+        require(bool(self._said), "compute_loss was called for a batch of no optimizer step: let train() call it.")
+        said, targets = self._said.popleft(), targets_of(inputs)
+        student = self.accelerator.unwrap_model(model)
+
+        def loss_of(**read: Any) -> Tensor:
+            with self.accelerator.autocast():
+                return _batch_loss(student, read, targets, said)
+
+        with _forward(student, loss_of):
+            loss = model(**{name: value for name, value in inputs.items() if name not in NO_INPUTS})
+        over_processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        return loss * over_processes / self._targets  # DistributedDataParallel takes the mean of all processes
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log the teacher's weight in the last step beside its loss."""
+        if "loss" in logs:
+            logs[LOGGED_WEIGHT] = weight_at(self.teaching, self.state.global_step - 1)
+        super().log(logs, *args, **kwargs)
+
+    def _guidance(self, batches: list[Any], weight: float) -> Iterator[Guidance | None]:
+        """What the teacher says of each micro-batch."""
+        if weight == 0 or not batches:
+            yield from [None] * len(batches)
+            return
+        parts: list[Contexts] = [contexts_of(batch) for batch in batches]
+        ids, begins = question_of(parts)
+        student = self.accelerator.unwrap_model(self.model)
+        output_VxD, bias_V = output_matrix(student), output_bias(student)
+        if begins is None:
+            guidance = self.teacher.guide(output_VxD, ids, weight, bias_V)
+            yield from (guidance[number] for number in range(len(parts)))
+            return
+        _require_begins(self.teacher)
+        guidance = self.teacher.guide(output_VxD, ids[None], weight, bias_V, begins=begins[None])
+        first = 0
+        for part in parts:
+            yield guidance[0][first : first + part.ids_BxT.size]
+            first += part.ids_BxT.size
+
+    def _count(self, batches: list[Any]) -> Tensor:
+        """Targets of a step, for students whose forward is not told of them."""
+        counts = [targets_of(batch).ne(IGNORE_INDEX).sum() for batch in batches]
+        total = torch.stack(counts or [torch.zeros((), dtype=torch.int64)]).sum().to(self.args.device)
+        everywhere = self.args.average_tokens_across_devices and self.args.world_size > 1
+        return self.accelerator.gather(total).sum() if everywhere else total
+
+
+def _batch_loss(student: PreTrainedModel, read: dict[str, Any], target_BxT: Tensor, said: Guidance | None) -> Tensor:
+    """Summed guided loss of a micro-batch, in nats; what the mask hides is learnt from the text alone."""
+    output_VxD, bias_V = output_matrix(student), output_bias(student)
+    hidden_BxTxD = hidden_states(student, **read)
+    target_BxT = target_BxT.to(hidden_BxTxD.device)
+    mask_BxT = read.get("attention_mask")
+    if said is None or mask_BxT is None:
+        return guided_loss(hidden_BxTxD.flatten(0, 1), output_VxD, target_BxT.flatten(), said, bias_V)
+    taught_BxT = target_BxT.masked_fill(mask_BxT == 0, IGNORE_INDEX)
+    loss = guided_loss(hidden_BxTxD.flatten(0, 1), output_VxD, taught_BxT.flatten(), said, bias_V)
+    untaught_BxT = taught_BxT != target_BxT
+    if untaught_BxT.any():
+        loss = loss + guided_loss(hidden_BxTxD[untaught_BxT], output_VxD, target_BxT[untaught_BxT], None, bias_V)
+    return loss
+
+
+@contextmanager
+def _forward(student: torch.nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+    """Let the student compute its loss within its forward: what wraps it sees all its parameters used there."""
+    before = student.__dict__.get("forward")  # accelerate's, for autocast
+    student.forward = forward
+    try:
+        yield
+    finally:
+        del student.forward
+        if before is not None:
+            student.forward = before
+
+
+def _teacher_of(
+    found: FoundSchedule | TeacherConfig, teacher: Teacher | BigramTable | NgramTable | Path | str | None, to: Trainer
+) -> Teacher:
+    """The teacher at work where the student is. Raises InputError where there is none, or it cannot teach here."""
+    device, low = to.args.device, to.args.bf16 and to.args.device.type == "cuda"
+    product = torch.bfloat16 if low else None
+    settings = found.teacher if isinstance(found, FoundSchedule) else found
+    if teacher is None and isinstance(found, FoundSchedule):
+        teacher = found.table
+    if teacher is None:
+        kind = teacher_class(settings.kind)
+        require(
+            not issubclass(kind, RowTeacher) or settings.schedule == "none",
+            f"a schedule with a teacher of kind {settings.kind} needs its table: give teacher= the file of a table, "
+            "such as python -m trainable.teacher writes, or a teacher.",
+        )
+        teacher = RampTeacher() if issubclass(kind, RowTeacher) else kind()  # of a control, who is never asked
+    elif isinstance(teacher, (str, Path)):
+        teacher = load_teacher(teacher, device, product=product)
+    elif isinstance(teacher, (BigramTable, NgramTable)):
+        teacher = (BigramTeacher if isinstance(teacher, BigramTable) else NgramTeacher)(teacher, device, product=product)
+    require(
+        isinstance(teacher, Teacher) and not isinstance(teacher, ModelTeacher),
+        f"a {type(teacher).__name__} cannot teach here, where batches are of any text in any order: give a table of "
+        "bigrams or n-grams, its file, or a teacher that is asked about tokens.",
+    )
+    rows = len(output_matrix(to.model))
+    if isinstance(teacher, RowTeacher):
+        require(
+            len(teacher.base_V) <= rows,
+            f"the teacher knows {len(teacher.base_V)} tokens but the model's head has {rows} rows: give a table that "
+            "was counted with the model's tokenizer.",
+        )
+        require(
+            teacher.device.type == device.type,
+            f"the teacher is on {teacher.device} but training is on {device}: make it there, or give its table.",
+        )
+    return teacher
+
+
+def _check_ways(trainer: Trainer) -> None:
+    """Raise InputError for a way of training in which the guided loss would be wrong, or not be used."""
+    args, parallel = trainer.args, getattr(trainer.accelerator, "parallelism_config", None)
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or trainer.is_distributed_loading_by_transformers
+    for unknown, what in (
+        (sharded or parallel is not None, "a model that is sharded over devices: start it with torchrun alone (DDP)"),
+        (args.n_gpu > 1, f"DataParallel on {args.n_gpu} GPUs: start it with torchrun, or let it see one GPU"),
+        (args.torch_compile, "torch_compile: leave it out"),
+        (args.label_smoothing_factor, "label_smoothing_factor: leave it out, for the teacher is one already"),
+        (trainer.compute_loss_func, "a compute_loss_func: leave it out"),
+    ):
+        require(not unknown, f"GuidedTrainer does not know {what}.")
+
+
+@torch.no_grad()
+def _check_student(model: Any) -> None:
+    """Raise InputError unless the student's own loss is that of its hidden states and its head."""
+    name = type(model).__name__
+    require(
+        isinstance(model, PreTrainedModel) and isinstance(model.get_output_embeddings(), torch.nn.Linear),
+        f"GuidedTrainer trains a causal language model of transformers with a linear head, not a {name}: give one "
+        "without adapters.",
+    )
+    training = model.training
+    model.eval()
+    try:
+        output_VxD = output_matrix(model)
+        ids_1xT = torch.arange(TRIED_TOKENS, device=output_VxD.device)[None] % len(output_VxD)
+        own = float(model(input_ids=ids_1xT, labels=ids_1xT, use_cache=False).loss)
+        ours_N = _batch_loss(model, {"input_ids": ids_1xT}, targets_of({"labels": ids_1xT}), None)
+        ours = float(ours_N) / (TRIED_TOKENS - 1)
+    finally:
+        model.train(training)
+    require(
+        bool(np.isclose(own, ours, rtol=0, atol=TOLERANCE.get(output_VxD.dtype, HALF_TOLERANCE))),
+        f"the loss of {name} is {own:.5f} on a tried text but the cross-entropy of its head is {ours:.5f}: its logits "
+        "are not its hidden states times its head, or its loss has other parts, which a teacher would leave out.",
+    )
+
+
+def _require_begins(teacher: Teacher) -> None:
+    """Raise InputError for a teacher of one's own that knows whole rows alone."""
+    asked = teacher.rows if isinstance(teacher, RowTeacher) else teacher.guide
+    require(
+        "begins" in inspect.signature(asked).parameters,
+        f"{type(teacher).__name__} knows histories that begin with their row, and a batch has texts that begin within "
+        "a row or rows of several lengths: let its method take begins, or give rows of one length without packing.",
+    )
+
+
+class _Taught(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Keeps in each checkpoint what taught, and goes on from none that was taught otherwise."""
+
+    def __init__(self, teaching: TeacherConfig, teacher: Teacher):
+        said = {name: asdict(teaching)[name] for name in ("schedule", "steps", "min_weight", "tau")}
+        table = teacher.table.checksum if isinstance(teacher, RowTeacher) else ""
+        self.said = said | {"teacher": type(teacher).__name__, "table": table}
+
+    def state(self) -> dict[str, Any]:
+        """What trainer_state.json says."""
+        return {"args": {}, "attributes": self.said}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Raise InputError where a checkpoint that training goes on from had another teacher or schedule."""
+        before = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", self.said)
+        changed = [f"{name} {before.get(name)} there, {now} here" for name, now in self.said.items() if before.get(name) != now]
+        require(
+            not changed,
+            f"the checkpoint was trained with another teacher or schedule ({'; '.join(changed)}): give the same ones, "
+            "or begin a new training from its weights.",
+        )
