@@ -39,7 +39,9 @@ def test_two_processes_under_torchrun_train_as_one_does(alone_and_together: list
     """Also what flows back to the output matrix through the teacher is averaged, and targets of all are counted."""
     alone, together = (found[loop] for found in alone_and_together)
     for name, expected in alone.items():
-        torch.testing.assert_close(together[name], expected, atol=2e-6, rtol=1e-4, msg=lambda said, name=name: name + said)
+        torch.testing.assert_close(
+            together[name], expected, atol=2e-6, rtol=1e-4, msg=lambda said, name=name: name + said
+        )
 
 
 def test_a_trainer_of_two_processes_logs_the_losses_of_one(alone_and_together: list[dict[str, Any]]) -> None:
@@ -74,7 +76,7 @@ def test_the_example_of_lightning_learns(session: dict[str, Any]) -> None:
     assert guided.trainer.global_step == 20
     hidden_NxD = guided.student(ids_BxT[:, :-1]).flatten(0, 1)
     loss = torch.nn.functional.cross_entropy(guided.student.head(hidden_NxD), ids_BxT[:, 1:].flatten())
-    assert float(loss) < np.log(session["table"].vocab_size) - 0.3
+    assert loss.item() < np.log(session["table"].vocab_size) - 0.3
 
 
 def test_the_example_of_trl_packs_texts_and_is_taught(session: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The plain loop of trainable/README.md and GuidedTrainer, on all ranks of torchrun or alone: what they come to.
 
-    torchrun --nproc_per_node 2 tests/support/loops_on_ranks.py FOLDER      # of table.ngrams; writes found-2.pt
+torchrun --nproc_per_node 2 tests/support/loops_on_ranks.py FOLDER      # of table.ngrams; writes found-2.pt
 """
 
 import os

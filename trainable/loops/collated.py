@@ -21,7 +21,12 @@ from torch import Tensor
 from trainable.errors import InputError, require
 from trainable.student.output_layer import IGNORE_INDEX
 
-NO_INPUTS: Final = ("labels", "shift_labels", "num_items_in_batch", "use_cache")  # of a batch: what the student does not read
+NO_INPUTS: Final = (
+    "labels",
+    "shift_labels",
+    "num_items_in_batch",
+    "use_cache",
+)  # of a batch: what the student does not read
 
 
 class Contexts(NamedTuple):

@@ -1,7 +1,7 @@
 """The schedule that a sweep found, as a file beside the exported model: for others' loops to train on from.
 
-    python sweeps/schedule_search.py ... --export best model       # writes model/schedule.json and model/teacher.table
-    found = trainable.load_schedule("model")                       # found.teacher, found.optimizer, found.arguments
+python sweeps/schedule_search.py ... --export best model       # writes model/schedule.json and model/teacher.table
+found = trainable.load_schedule("model")                       # found.teacher, found.optimizer, found.arguments
 """
 
 from dataclasses import asdict, dataclass

@@ -1,7 +1,7 @@
 """transformers' Trainer with a teacher: E once an optimizer step, evaluation plain, everything else Trainer's own.
 
     pip install "bigram-guided-pretraining[hf]"
-    trainer = GuidedTrainer(model, arguments, train_dataset=rows, teacher="table.bigram", schedule="model/schedule.json")
+    trainer = GuidedTrainer(model, arguments, train_dataset=rows, teacher="table.bigram", schedule=TeacherConfig(...))
     trainer.train()
 
 Trainer collects the micro-batches of a step before the first of them runs (`get_batch_samples`): there the teacher
@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from trainable.config import TeacherConfig
-from trainable.errors import InputError, require
+from trainable.errors import require
 from trainable.loops.collated import NO_INPUTS, Contexts, contexts_of, question_of, targets_of
 from trainable.loops.found_schedule import FoundSchedule, load_schedule
 from trainable.student.guided_loss import guided_loss
@@ -174,9 +174,9 @@ def _teacher_of(
     """The teacher at work where the student is. Raises InputError where there is none, or it cannot teach here."""
     device, low = to.args.device, to.args.bf16 and to.args.device.type == "cuda"
     product = torch.bfloat16 if low else None
-    settings = found.teacher if isinstance(found, FoundSchedule) else found
+    settings, tokenizer = found.teacher if isinstance(found, FoundSchedule) else found, None
     if teacher is None and isinstance(found, FoundSchedule):
-        teacher = found.table
+        teacher, tokenizer = found.table, found.tokenizer_fingerprint
     if teacher is None:
         kind = teacher_class(settings.kind)
         require(
@@ -186,9 +186,11 @@ def _teacher_of(
         )
         teacher = RampTeacher() if issubclass(kind, RowTeacher) else kind()  # of a control, who is never asked
     elif isinstance(teacher, (str, Path)):
-        teacher = load_teacher(teacher, device, product=product)
-    elif isinstance(teacher, (BigramTable, NgramTable)):
-        teacher = (BigramTeacher if isinstance(teacher, BigramTable) else NgramTeacher)(teacher, device, product=product)
+        teacher = load_teacher(teacher, device, product=product, expect_tokenizer=tokenizer)
+    elif isinstance(teacher, BigramTable):
+        teacher = BigramTeacher(teacher, device, product=product)
+    elif isinstance(teacher, NgramTable):
+        teacher = NgramTeacher(teacher, device, product=product)
     require(
         isinstance(teacher, Teacher) and not isinstance(teacher, ModelTeacher),
         f"a {type(teacher).__name__} cannot teach here, where batches are of any text in any order: give a table of "
@@ -273,7 +275,8 @@ class _Taught(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Raise InputError where a checkpoint that training goes on from had another teacher or schedule."""
         before = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", self.said)
-        changed = [f"{name} {before.get(name)} there, {now} here" for name, now in self.said.items() if before.get(name) != now]
+        differing = {name: now for name, now in self.said.items() if before.get(name) != now}
+        changed = [f"{name} {before.get(name)} there, {now} here" for name, now in differing.items()]
         require(
             not changed,
             f"the checkpoint was trained with another teacher or schedule ({'; '.join(changed)}): give the same ones, "

@@ -66,9 +66,7 @@ def like_ours(config: TrialConfig, data: RunData, folder: Path, **changes: Any) 
     """A trainer of the same model, optimizer and batches."""
     loop = config.loop
     numbers_N = np.concatenate([step_numbers(data.train, t, loop, config.seed).ravel() for t in range(loop.steps)])
-    model = build_model(
-        config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=config.seed
-    )
+    model = build_model(config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=config.seed)
     optimizer = make_optimizer(model, config.optimizer)
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate(step, config.optimizer, loop.steps) / config.optimizer.lr
