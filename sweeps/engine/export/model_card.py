@@ -175,7 +175,7 @@ def _schedule(trial: FinishedTrial) -> Iterator[str]:
     config = trial.plan.config
     if not has_schedule(config):
         return
-    table = f" `{TABLE_FILE}` is its teacher's table, of training rows alone, which teaches text of this tokenizer."
+    table = f" `{TABLE_FILE}` is its teacher's table, which teaches text of this tokenizer."
     if not has_table_file(config):
         table = ""
         if config.teacher.has_table:

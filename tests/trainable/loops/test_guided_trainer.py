@@ -23,8 +23,10 @@ from trainable.student.optimizer import learning_rate, make_optimizer
 from trainable.student.train import RunData, train
 from trainable.teacher.kinds.bigram import BigramTeacher
 from trainable.teacher.kinds.ngram import NgramTeacher
+from trainable.teacher.kinds.uniform import UniformTeacher
 from trainable.teacher.kneser_ney import estimate_ngrams
 from trainable.teacher.ngram_counts import count_ngrams
+from trainable.teacher.table import table_without_context
 from trainable.teacher.teacher import RowTeacher
 
 pytest.importorskip("accelerate", reason="needs accelerate, which the extra [hf] installs")
@@ -217,11 +219,15 @@ def small_llama(vocab_size: int = V) -> LlamaForCausalLM:
 
 
 def one_step(
-    folder: Path, batches: list[dict[str, Tensor]], teacher: RowTeacher, schedule: TeacherConfig = LINEAR
+    folder: Path,
+    batches: list[dict[str, Tensor]],
+    teacher: RowTeacher,
+    schedule: TeacherConfig = LINEAR,
+    model: LlamaForCausalLM | None = None,
 ) -> tuple[float, Tensor]:
     """(mean loss of the step, output matrix after it) where a step has these micro-batches."""
     trainer = GuidedTrainer(
-        model=small_llama(),
+        model=model or small_llama(),
         args=arguments(
             folder,
             max_steps=1,
@@ -291,6 +297,31 @@ def test_masked_labels_count_for_nothing_and_stay_in_the_history(tmp_path: Path)
         ids_1xT = text_T[None, :last]
         sums.append(one_step(tmp_path, [{"input_ids": ids_1xT, "labels": ids_1xT}], trigrams())[0] * (last - 1))
     assert one_step(tmp_path, [answer], trigrams())[0] * 5 == pytest.approx(sums[1] - sums[0], abs=1e-4)
+
+
+def test_a_model_of_half_precision_weights_is_taught_to_its_precision(
+    tmp_path: Path, taught_by_themselves: tuple[float, Tensor]
+) -> None:
+    loss, output_VxD = one_step(tmp_path, by_themselves(), trigrams(), model=small_llama().bfloat16())
+    assert output_VxD.dtype == torch.bfloat16
+    assert loss == pytest.approx(taught_by_themselves[0], abs=0.1)
+    torch.testing.assert_close(output_VxD.float(), taught_by_themselves[1], atol=2e-2, rtol=2e-2)
+
+
+class OneToken(UniformTeacher):
+    """A class of a user's own that knows whole rows alone."""
+
+    def rows(self, context, blocks, dtype):  # type: ignore[no-untyped-def, override]
+        return super().rows(context, blocks, dtype)
+
+
+def test_a_teacher_of_ones_own_that_knows_whole_rows_alone_is_asked_about_nothing_else(tmp_path: Path) -> None:
+    table = table_without_context(
+        np.full(V - 1, 1 / (V - 1)), smoothing="uniform", tokenizer_fingerprint="abc", counted_tokens=0, rows="none"
+    )
+    one_step(tmp_path, [in_a_row_each("right")], OneToken(table))
+    with pytest.raises(InputError, match="OneToken knows histories that begin with their row, and a batch has texts"):
+        one_step(tmp_path, [end_to_end()], OneToken(table))
 
 
 # --- refused ---
