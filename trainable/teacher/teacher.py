@@ -74,7 +74,7 @@ class StepRows:
 
     sparse: SparseRows
     row: Tensor  # int64, of the shape of the contexts: the row that each position takes
-    backoff_R: Tensor | None  # lambda, in the dtype of W; None: 0 for all rows
+    backoff_R: Tensor | None  # lambda, in the dtype of E; None: 0 for all rows
     parent_R: Tensor | None = None  # int64 row numbers, of which the first level's mean nothing; None: one level alone
     levels: tuple[slice, ...] = (slice(None),)  # rows of each level; the parent of the first level's rows is q
 
@@ -126,9 +126,12 @@ class Guidance:
         """
         for leaf, grad in ((self.expected_RxD, grad_VxD), (self.expected_bias_R, grad_V)):
             if leaf is not None and grad is not None and leaf.grad is not None:
-                matrices = (grad, leaf.grad) if grad.dim() == 2 else (grad.unsqueeze(1), leaf.grad.unsqueeze(1))
+                precise = grad.to(leaf.dtype)
+                matrices = (precise, leaf.grad) if grad.dim() == 2 else (precise.unsqueeze(1), leaf.grad.unsqueeze(1))
                 self._add_transposed(*matrices)
                 leaf.grad = None
+                if precise is not grad:
+                    grad.copy_(precise)
 
     @torch.no_grad()
     def _add_transposed(self, grad_VxD: Tensor, grad_RxD: Tensor) -> None:
@@ -231,7 +234,7 @@ class RowTeacher(Teacher):
         dtype: torch.dtype,
         begins: np.ndarray | None = None,
     ) -> StepRows:
-        """The rows of a step, with `sparse` and `backoff_R` in `dtype`, and which row each position takes.
+        """The rows of a step, with `sparse` and `backoff_R` in `dtype`, that of E, and which row each position takes.
 
         context: int64 ids [..., T] on the host; what stands before a position in its block is the position's history.
         blocks, begins: as `guide` was given them; a class without `begins` is asked about whole rows alone. Raises
@@ -252,14 +255,18 @@ class RowTeacher(Teacher):
         if weight == 0:
             return Guidance(weight=0.0)
         host = context if isinstance(context, np.ndarray) else context.cpu().numpy()
-        asked = (host, blocks, output_VxD.dtype)
+        asked = (host, blocks, torch.promote_types(output_VxD.dtype, torch.float32))
         rows = self.rows(*asked) if begins is None else self.rows(*asked, begins)
         return self.guide_by(rows, output_VxD, weight, bias_V)
 
     @torch.no_grad()
     def guide_by(self, rows: StepRows, output_VxD: Tensor, weight: float, bias_V: Tensor | None = None) -> Guidance:
-        """E from the rows of an optimizer step, which know nothing of W: they may have been made ahead."""
-        base_V = self.base_V.to(output_VxD.dtype)
+        """E from the rows of an optimizer step, which know nothing of W: they may have been made ahead.
+
+        E is in float32 where W is in lower precision, as the rows are.
+        """
+        dtype = torch.promote_types(output_VxD.dtype, torch.float32)
+        base_V = self.base_V.to(dtype)
 
         def expected(matrix_VxD: Tensor) -> Tensor:
             product_RxD = rows.sparse.times(matrix_VxD)
@@ -272,11 +279,11 @@ class RowTeacher(Teacher):
             return product_RxD
 
         # a model may have more output rows than the tokenizer has tokens
-        bias_R = None if bias_V is None else expected(bias_V[: len(base_V)].unsqueeze(1)).squeeze(1)
+        bias_R = None if bias_V is None else expected(bias_V[: len(base_V)].to(dtype).unsqueeze(1)).squeeze(1)
         return Guidance(
             weight=weight,
             rows=rows,
-            expected_RxD=expected(output_VxD[: len(base_V)]),
+            expected_RxD=expected(output_VxD[: len(base_V)].to(dtype)),
             expected_bias_R=bias_R,
             base_V=base_V,
             row=rows.row,
