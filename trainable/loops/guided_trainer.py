@@ -74,6 +74,11 @@ class GuidedTrainer(Trainer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         found = load_schedule(schedule) if isinstance(schedule, (str, Path)) else schedule
         self.teaching = found.teacher if isinstance(found, FoundSchedule) else found
+        require(
+            isinstance(self.teaching, TeacherConfig),
+            f"schedule is a {type(schedule).__name__}: give a TeacherConfig, the file or folder of an exported schedule, "
+            "or what load_schedule made of it.",
+        )
         _check_ways(self)
         _check_student(self.model)
         self.teacher = _teacher_of(found, teacher, self)
@@ -142,7 +147,7 @@ class GuidedTrainer(Trainer):  # type: ignore[misc]
 def _batch_loss(student: PreTrainedModel, read: dict[str, Any], target_BxT: Tensor, said: Guidance | None) -> Tensor:
     """Summed guided loss of a micro-batch, in nats; what the mask hides is learnt from the text alone."""
     output_VxD, bias_V = output_matrix(student), output_bias(student)
-    hidden_BxTxD = hidden_states(student, **read)
+    hidden_BxTxD = hidden_states(student, read["input_ids"], **{key: read[key] for key in read if key != "input_ids"})
     target_BxT = target_BxT.to(hidden_BxTxD.device)
     mask_BxT = read.get("attention_mask")
     if said is None or mask_BxT is None:
@@ -156,16 +161,24 @@ def _batch_loss(student: PreTrainedModel, read: dict[str, Any], target_BxT: Tens
 
 
 @contextmanager
-def _forward(student: torch.nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
-    """Let the student compute its loss within its forward: what wraps it sees all its parameters used there."""
+def _forward(student: torch.nn.Module, loss_of: Callable[..., Tensor]) -> Iterator[None]:
+    """Let the student's next forward give its loss: what wraps it sees all its parameters used within."""
     before = student.__dict__.get("forward")  # accelerate's, for autocast
+
+    def as_before() -> None:
+        student.__dict__.pop("forward", None)
+        if before is not None:
+            student.forward = before
+
+    def forward(**read: Any) -> Tensor:
+        as_before()  # the loss calls the student itself
+        return loss_of(**read)
+
     student.forward = forward
     try:
         yield
     finally:
-        del student.forward
-        if before is not None:
-            student.forward = before
+        as_before()
 
 
 def _teacher_of(

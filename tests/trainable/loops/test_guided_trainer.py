@@ -337,6 +337,7 @@ def test_what_it_does_not_know_is_refused_before_anything_is_trained(tmp_path: P
     refused(tmp_path, "the teacher knows 39 tokens but the model's head has 35 rows", model=small_llama(V - 5))
     refused(tmp_path, "a schedule with a teacher of kind bigram needs its table", teacher=None)
     refused(tmp_path, "does not exist, so there is no schedule", schedule=tmp_path / "schedule.json")
+    refused(tmp_path, "schedule is a dict: give a TeacherConfig", schedule={"schedule": "linear"})
     refused(tmp_path, "label_smoothing_factor: leave it out", args=arguments(tmp_path, label_smoothing_factor=0.1))
     refused(tmp_path, "a compute_loss_func: leave it out", compute_loss_func=lambda *_, **__: None)
     refused(tmp_path, "cannot teach here", teacher=json)
