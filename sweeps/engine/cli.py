@@ -80,7 +80,8 @@ def main(
             )
             if options.resume is not None:
                 check_beside_resume(arguments)
-            return _run(study, options, console)
+            with termination.interruption_first():
+                return _run(study, options, console)
         except (InputError, StoreError) as error:
             return _refuse(f"{error}: {ADVICE}." if isinstance(error, StoreError) else str(error))
         except ImportError as error:
@@ -89,7 +90,7 @@ def main(
             return _refuse(f"{error.filename} cannot be used ({error.strerror}): change its permissions.")
         except KeyboardInterrupt:  # while trials run, the driver handles it
             console.print("Interrupted outside of the trials; the same command goes on with what is prepared.")
-            return termination.exit_status()
+            termination.leave(termination.exit_status())
 
 
 def _refuse(said: str) -> int:

@@ -71,12 +71,14 @@ def run_sweep(
     setup()
     started = time.time()
     say = partial(console.print, highlight=False)
+    termination.raise_if_interrupted()
     prepared = prepare(spec, ray_start, lambda text: say(f"  {text}"), places)
     check_models(spec, prepared)
     try:
         drop_unusable_checkpoints(folder, say)
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
         check_nodes(folder.files)
+        termination.raise_if_interrupted()
         write_run_file(folder, spec, prepared.facts | facts, places)
         # From here on there is something to resume.
         with EndAtOnce(resume), termination.farewell(f"nothing is lost. Go on with: {resume}"):
