@@ -76,8 +76,8 @@ class GuidedTrainer(Trainer):  # type: ignore[misc]
         self.teaching = found.teacher if isinstance(found, FoundSchedule) else found
         require(
             isinstance(self.teaching, TeacherConfig),
-            f"schedule is a {type(schedule).__name__}: give a TeacherConfig, the file or folder of an exported schedule, "
-            "or what load_schedule made of it.",
+            f"schedule is a {type(schedule).__name__}: give a TeacherConfig, the file or folder of an exported "
+            "schedule, or what load_schedule made of it.",
         )
         _check_ways(self)
         _check_student(self.model)
