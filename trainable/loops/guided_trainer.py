@@ -45,6 +45,7 @@ from trainable.teacher.teacher_file import load_teacher
 
 LOGGED_WEIGHT = "teacher_weight"
 TRIED_TOKENS = 8  # of the text on which the student's own loss is compared with ours
+STRETCHED = (1.0, 100.0)  # what its logits are multiplied by: large ones show a cap
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}  # of that loss in nats; of half precision:
 HALF_TOLERANCE = 5e-2
 
@@ -246,21 +247,29 @@ def _check_student(model: Any) -> None:
         f"GuidedTrainer trains a causal language model of transformers with a linear head, not a {name}: give one "
         "without adapters.",
     )
-    training = model.training
+    training, head = model.training, model.get_output_embeddings()
     model.eval()
     try:
-        output_VxD = output_matrix(model)
+        output_VxD, bias_V = output_matrix(model), output_bias(model)
         ids_1xT = torch.arange(TRIED_TOKENS, device=output_VxD.device)[None] % len(output_VxD)
-        own = float(model(input_ids=ids_1xT, labels=ids_1xT, use_cache=False).loss)
-        ours_N = _batch_loss(model, {"input_ids": ids_1xT}, targets_of({"labels": ids_1xT}), None)
-        ours = float(ours_N) / (TRIED_TOKENS - 1)
+        target_N = targets_of({"labels": ids_1xT}).flatten()
+        hidden_NxD = hidden_states(model, ids_1xT).flatten(0, 1)
+        for times in STRETCHED:
+            bias = None if bias_V is None else bias_V * times
+            ours = float(guided_loss(hidden_NxD * times, output_VxD, target_N, None, bias)) / (TRIED_TOKENS - 1)
+            hook = head.register_forward_hook(lambda module, read, logits, times=times: logits * times)
+            try:
+                own = float(model(input_ids=ids_1xT, labels=ids_1xT, use_cache=False).loss)
+            finally:
+                hook.remove()
+            require(
+                bool(np.isclose(own, ours, rtol=0, atol=TOLERANCE.get(output_VxD.dtype, HALF_TOLERANCE) * times)),
+                f"the loss of {name} is {own:.5f} on a tried text but the cross-entropy of its head is {ours:.5f}: its "
+                "logits are not its hidden states times its head, or its loss has other parts, which a teacher would "
+                "leave out.",
+            )
     finally:
         model.train(training)
-    require(
-        bool(np.isclose(own, ours, rtol=0, atol=TOLERANCE.get(output_VxD.dtype, HALF_TOLERANCE))),
-        f"the loss of {name} is {own:.5f} on a tried text but the cross-entropy of its head is {ours:.5f}: its logits "
-        "are not its hidden states times its head, or its loss has other parts, which a teacher would leave out.",
-    )
 
 
 def _require_begins(teacher: Teacher) -> None:

@@ -1,7 +1,7 @@
 """GuidedTrainer trains as this project's loop does, from any collator's batches. B rows, T positions, V tokens."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -343,18 +343,43 @@ def test_what_it_does_not_know_is_refused_before_anything_is_trained(tmp_path: P
     refused(tmp_path, "cannot teach here", teacher=json)
 
 
-def test_a_model_whose_loss_has_other_parts_is_refused(tmp_path: Path) -> None:
+def with_another_forward(change: Callable[[Any], None]) -> LlamaForCausalLM:
+    """A student whose outputs are changed where it gives a loss."""
     model = small_llama()
-    forward = type(model).forward
 
-    class Penalised(LlamaForCausalLM):
-        def forward(self, *words: Any, **more: Any) -> Any:
-            found = forward(self, *words, **more)
-            found.loss = found.loss + 0.01
+    class Other(LlamaForCausalLM):
+        def forward(self, *words: Any, labels: Tensor | None = None, **more: Any) -> Any:
+            found = super().forward(*words, **more)
+            change(found)
+            if labels is not None:
+                found.loss = self.loss_function(found.logits, labels, self.config.vocab_size)
+                found.loss = found.loss + getattr(found, "penalty", 0.0)
             return found
 
-    model.__class__ = Penalised
-    refused(tmp_path, "or its loss has other parts, which a teacher would leave out", model=model)
+    model.__class__ = Other
+    return model
+
+
+def penalise(found: Any) -> None:
+    found.penalty = 0.01  # as experts' auxiliary losses
+
+
+def cap(found: Any) -> None:
+    found.logits = 30 * torch.tanh(found.logits / 30)  # as Gemma 2 does
+
+
+@pytest.mark.parametrize("change", [penalise, cap])
+def test_a_model_whose_loss_is_not_that_of_a_linear_head_is_refused(
+    tmp_path: Path, change: Callable[[Any], None]
+) -> None:
+    GuidedTrainer(
+        model=with_another_forward(lambda found: None),
+        args=arguments(tmp_path, max_steps=1),
+        train_dataset=[0],
+        schedule=LINEAR,
+        teacher=trigrams(),
+    )
+    refused(tmp_path, "not its hidden states times its head, or its loss", model=with_another_forward(change))
 
 
 def test_a_batch_whose_histories_nobody_knows_is_refused(tmp_path: Path) -> None:
