@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_corpus import small_config
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 from trainable import names
 from trainable.config import TeacherConfig, TrialConfig, override
@@ -93,7 +93,7 @@ def like_ours(config: TrialConfig, data: RunData, folder: Path, **changes: Any) 
     )
 
 
-def logged(trainer: GuidedTrainer, name: str) -> list[float]:
+def logged(trainer: Trainer, name: str) -> list[float]:
     return [row[name] for row in trainer.state.log_history if name in row]
 
 
@@ -285,6 +285,34 @@ def test_a_target_at_a_hidden_position_is_learnt_from_the_text_alone(tmp_path: P
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     whole = [one_step(tmp_path, [batch], trigrams(), schedule)[0] for schedule in (LINEAR, plain)]
     assert whole[0] != pytest.approx(whole[1], abs=1e-2)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["forward is told of the step", "forward is not"])
+def test_without_a_teacher_it_is_trainer(tmp_path: Path, told: bool) -> None:
+    """In a step whose micro-batches have unequal numbers of targets: each target counts alike."""
+    batches = [in_a_row_each("left"), by_themselves()[0], end_to_end()]
+    words: dict[str, Any] = {
+        "args": arguments(
+            tmp_path,
+            max_steps=1,
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=3,
+            learning_rate=0.1,
+            optim="sgd",
+            lr_scheduler_type="constant",
+            logging_steps=1,
+        ),
+        "data_collator": lambda chosen: batches[chosen[0]],
+        "train_dataset": [0, 1, 2],
+    }
+    plain = Trainer(model=small_llama(), **words)
+    plain.train()
+    guided = GuidedTrainer(model=small_llama(), **words, schedule=TeacherConfig(schedule="none"))
+    guided.model_accepts_loss_kwargs = told
+    guided.train()
+    assert logged(guided, "loss") == pytest.approx(logged(plain, "loss"), abs=1e-5)
+    for name, expected in plain.model.state_dict().items():
+        torch.testing.assert_close(guided.model.state_dict()[name], expected, atol=1e-6, rtol=1e-5, msg=name)
 
 
 def test_masked_labels_count_for_nothing_and_stay_in_the_history(tmp_path: Path) -> None:
