@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainable.teacher.teacher import Guidance as Guidance
     from trainable.teacher.teacher import RowTeacher as RowTeacher
     from trainable.teacher.teacher import Teacher as Teacher
+    from trainable.teacher.teacher_file import load_teacher as load_teacher
     from trainable.text.blocks import token_blocks as token_blocks
     from trainable.text.corpus import open_corpus as open_corpus
     from trainable.text.split import split_rows as split_rows
@@ -44,6 +45,7 @@ _HOMES = {
     "estimate_ngrams": "trainable.teacher.kneser_ney",
     "save_ngrams": "trainable.teacher.ngram_table_file",
     "load_ngrams": "trainable.teacher.ngram_table_file",
+    "load_teacher": "trainable.teacher.teacher_file",
     "BigramTeacher": "trainable.teacher.kinds.bigram",
     "NgramTeacher": "trainable.teacher.kinds.ngram",
     "RowTeacher": "trainable.teacher.teacher",
@@ -69,6 +71,7 @@ __all__ = [  # noqa: RUF022  (in the order of a run)
     "estimate_ngrams",
     "save_ngrams",
     "load_ngrams",
+    "load_teacher",
     "BigramTeacher",
     "NgramTeacher",
     "RowTeacher",
