@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis import working_directory
-from analysis.printing import steady_output
 from sweeps.engine import termination
 from sweeps.engine.checks import (
     check_device,
@@ -45,6 +44,7 @@ from trainable import names
 from trainable.errors import InputError, first_line, require
 from trainable.record.cache import check_cache
 from trainable.record.home import ensure_home
+from trainable.record.printing import steady_output
 from trainable.record.store import ADVICE, StoreError
 
 USAGE_ERROR = 2

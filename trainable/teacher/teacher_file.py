@@ -1,6 +1,6 @@
 """A teacher from the file of its table, whichever kind of table that is: the first bytes of the file say so.
 
-    teacher = load_teacher("table.bigram")  # made by `python -m trainable.teacher`, save_table or save_ngrams
+teacher = load_teacher("table.bigram")  # made by `python -m trainable.teacher`, save_table or save_ngrams
 """
 
 from pathlib import Path
