@@ -39,6 +39,7 @@ USAGE_ERROR, INTERRUPTED = 2, 130  # exit statuses
 KNESER_NEY: Final = "modified_kneser_ney"
 TOKENIZER_ENDING: Final = ".tokenizer.json"  # of the tokenizer that was trained for a table, beside it
 STEP_TOKENS: Final = 4096  # of the measured step, about
+NOISY: Final = 1.5  # times that the greatest ratio of the pairs may be the least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,11 +254,13 @@ def cost_words(cost: "StepCost", config: TrialConfig) -> str:
 
     device = pick_device(config.loop).type
     where = f"{torch.get_num_threads()} threads" if device == "cpu" else device
+    is_noisy = cost.ratio_high > NOISY * cost.ratio_low
+    noise = " Pairs so far apart say little: measure again when no other work shares the machine." if is_noisy else ""
     return (
         f"A guided step takes {cost.ratio:.2f} times as long as a plain one ({cost.ratio_low:.2f} to "
-        f"{cost.ratio_high:.2f} in {cost.pairs} pairs): {1000 * cost.guided:,.0f} ms against {1000 * cost.plain:,.0f} "
-        f"ms, for the student {config.model.name} of {config.model.layers} layer with {cost.tokens:,} tokens a step, "
-        f"in {resolved(config).loop.precision} on {where} of this machine."
+        f"{cost.ratio_high:.2f} in {cost.pairs} pairs), which takes {1000 * cost.plain:,.0f} ms: the student "
+        f"{config.model.name} of {config.model.layers} layer, {cost.tokens:,} tokens a step, in "
+        f"{resolved(config).loop.precision} on {where} of this machine.{noise}"
     )
 
 

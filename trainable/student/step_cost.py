@@ -22,10 +22,9 @@ LOOKS: Final = 3  # in a run: the steps up to the first, of a new model, do not 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCost:
-    """Seconds of optimizer steps, and how many times as long a guided one takes."""
+    """How many times as long a guided optimizer step takes as a plain one."""
 
-    plain: float  # seconds, median over pairs
-    guided: float
+    plain: float  # seconds of a plain step, median over pairs
     ratio: float  # guided / plain, median over pairs
     ratio_low: float  # least and greatest of the pairs
     ratio_high: float
@@ -62,14 +61,11 @@ def step_cost(config: TrialConfig, data: RunData) -> StepCost:
 def cost_of(pairs: list[tuple[float, float]], tokens: int) -> StepCost:
     """The cost that pairs of (plain, guided) seconds a step show."""
     ratios = [guided / plain for plain, guided in pairs]
-    plain, guided = (median(seconds) for seconds in zip(*pairs, strict=True))
-    low, high = min(ratios), max(ratios)
     return StepCost(
-        plain=plain,
-        guided=guided,
+        plain=median(plain for plain, _ in pairs),
         ratio=median(ratios),
-        ratio_low=low,
-        ratio_high=high,
+        ratio_low=min(ratios),
+        ratio_high=max(ratios),
         pairs=len(pairs),
         tokens=tokens,
     )
@@ -79,5 +75,5 @@ def seconds_a_step(config: TrialConfig, data: RunData) -> float:
     """Seconds of training a step, from the first look at the clock to the last of a short run."""
     reports: list[Report] = []
     train(config, data, reports.append)
-    first, last = reports[1], reports[-1]
-    return float(last[names.TRAIN_SECONDS] - first[names.TRAIN_SECONDS]) / (last[names.STEP] - first[names.STEP])
+    seconds, steps = (reports[-1][name] - reports[1][name] for name in (names.TRAIN_SECONDS, names.STEP))
+    return float(seconds / steps)
