@@ -53,7 +53,7 @@ class Options:
     """folder with tokenizer.json, such a file, a hub id, or train:<vocabulary size>, which trains one on the counted
     rows and writes it to OUT.tokenizer.json"""
     eos: str | None = None
-    """the token that ends a row (default: the one that the tokenizer's own files name)"""
+    """the token that ends a row; None: the one that the tokenizer's own files name"""
     column: str = "text"
     """text column of the corpus"""
     split: str = "train"
@@ -61,9 +61,9 @@ class Options:
     revision: str | None = None
     """of a hub id"""
     train_rows: int | None = None
-    """rows to count, from the training split (default: all)"""
+    """rows to count, from the training split; None: all"""
     eval_rows: int | None = None
-    """rows to measure the table's own loss on, from the validation split, which is not counted (default: all)"""
+    """rows to measure the table's own loss on, from the validation split, which is not counted; None: all"""
     test_fraction: float = 0.2
     """share of the corpus's rows in the validation split"""
     split_seed: int = 42
@@ -77,7 +77,7 @@ class Options:
     smoothing: Smoothing = KNESER_NEY
     """of order 2; longer n-grams know modified_kneser_ney alone"""
     strength: float | None = None
-    """k of add_k, lambda of jelinek_mercer (default: the method's own)"""
+    """k of add_k, lambda of jelinek_mercer; None: the method's own"""
     min_count: str = "1"
     """n-grams seen fewer times leave the table; from order 3 on also a number for each order from 2, as in 1,2,2"""
 

@@ -29,7 +29,7 @@ def load_teacher(
     product: torch.dtype | None = None,
     expect_tokenizer: str | None = None,
 ) -> RowTeacher:
-    """The teacher whose table lies in a file of bigrams or of longer n-grams, ready for `teacher.guide(...)`.
+    """The teacher whose table lies in the file `path`, of bigrams or of longer n-grams, ready for `teacher.guide(...)`.
 
     device: where the student is. product: dtype of the teacher's matrix products on a GPU, such as torch.bfloat16 for
     a student under autocast; None: that of the student's output matrix. expect_tokenizer: fingerprint of the student's
