@@ -768,6 +768,13 @@ TABLE = {
     "table without an end of text": table(
         "--tokenizer words", "no end-of-text token", "words", "--eos=TOKEN", make=tokenizer({"<unk>": 0, "a": 1})
     ),
+    "table of unknown words": table(
+        "--tokenizer words",
+        "cannot read 600 of 600",
+        "words",
+        "take a tokenizer",
+        make=tokenizer({"<unk>": 0, "</s>": 1}, config={"eos_token": "</s>"}),
+    ),
     "table with an eos for a trained tokenizer": table("--eos x", "'x'", "--eos", "leave --eos out"),
     "table of order 6": table("--order 6", "is 6", "--order", "from 2 to 5"),
     "table of smoothed trigrams": table("--order 3 --smoothing mle", "is mle", "--smoothing", "leave --smoothing out"),

@@ -21,7 +21,7 @@ FLOORS = (
     ("plan", "student"),
     ("small_teacher",),
     ("shared_data", "prepare"),
-    ("gauges", "data_parallel", "trial", "table_command"),
+    ("gauges", "data_parallel", "trial", "table_words", "table_command"),
 )
 KNOW_RAY = {"trainable.trial", "trainable.gauges", "trainable.data_parallel"}
 LIGHT = {"trainable.names", "trainable.errors", "trainable.record"}  # what analysis/ may import of trainable/

@@ -6,30 +6,29 @@ Rows are chosen, tokenised and counted as for a sweep (prepare.py), in the same 
 tokenizer finds them done. The file is written whole or not at all, and before the cost of a step is measured.
 """
 
-import math
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import tyro
 
 from trainable.config import Smoothing, TrialConfig, from_text, override
 from trainable.errors import InputError, first_line, require
 from trainable.record.cache import cache_folder, check_cache
-from trainable.record.files import atomic_file, mib, user_path
+from trainable.record.files import atomic_file, user_path
 from trainable.record.home import ensure_home
 from trainable.record.printing import steady_output
-from trainable.text.tokenizer.reading import tokenizer_lines
+from trainable.text.corpus import open_corpus
+from trainable.text.split import split_rows
+from trainable.text.tokenizer.reading import read_sample, reading_lines, tokenizer_lines
 from trainable.text.tokenizer.tokenizer import given_tokenizer, is_trained, known_vocab_size
 
 if TYPE_CHECKING:
     from trainable.prepare import Preparation
-    from trainable.student.step_cost import StepCost
-    from trainable.student.train import RunData
 
 DESCRIPTION: Final = (
     "Make a teacher's table of bigrams or longer n-grams for your own text and tokenizer. Says its size, its own loss "
@@ -38,8 +37,6 @@ DESCRIPTION: Final = (
 USAGE_ERROR, INTERRUPTED = 2, 130  # exit statuses
 KNESER_NEY: Final = "modified_kneser_ney"
 TOKENIZER_ENDING: Final = ".tokenizer.json"  # of the tokenizer that was trained for a table, beside it
-STEP_TOKENS: Final = 4096  # of the measured step, about
-NOISY: Final = 1.5  # times that the greatest ratio of the pairs may be the least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,19 +126,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_table(options: Options) -> None:
     """Write the table of the options, and print what it is. Raises InputError, before any work where it can be."""
-    # 1 what can be wrong without a look at the text
+    # 1 what can be wrong, before anything is tokenised
     config, out = config_of(options), user_path(options.out)
     beside = Path(f"{out}{TOKENIZER_ENDING}") if is_trained(options.tokenizer) else None
     for path in filter(None, (out, beside)):
         check_new_file(path)
     check_cache()
     known_vocab_size(options.tokenizer, options.eos)
+    corpus = open_corpus(config.corpus)
+    split_rows(corpus.rows, config.corpus)
+    for line in corpus.notes:
+        tell(f"corpus {corpus.name}: {line}")
     if beside is None:
-        for line in tokenizer_lines(given_tokenizer(options.tokenizer, options.eos)):
+        tokenizer = given_tokenizer(options.tokenizer, options.eos)
+        for line in (*tokenizer_lines(tokenizer), *reading_lines(read_sample(tokenizer, corpus), tokenizer)):
             tell(line)
 
     # 2 the table
     from trainable.prepare import Preparation  # imports PyTorch
+    from trainable.table_words import cost_line, loss_line, size_words, use_lines
     from trainable.teacher.kinds import teacher_class
     from trainable.teacher.teacher import RowTeacher
     from trainable.text.workers import LOCAL
@@ -155,6 +158,8 @@ def make_table(options: Options) -> None:
             write_tokenizer(preparation, config, beside)
         kind.table_file.save(data.table, out)
     except OSError as error:
+        if beside is not None:
+            beside.unlink(missing_ok=True)  # a tokenizer without its table is of no use
         raise InputError(
             f"--out {out} could not be written ({error.strerror or error}): give a file on a disk with room."
         ) from None
@@ -205,71 +210,6 @@ def write_tokenizer(preparation: "Preparation", config: TrialConfig, path: Path)
     """Write the tokenizer that was trained for a table as a tokenizer.json."""
     with atomic_file(path, "w") as stream:
         stream.write(preparation.tokenizer(config).encoder.to_str(pretty=True))
-
-
-def size_words(data: "RunData", path: Path) -> str:
-    """N-grams of each order that the table holds, its bytes, and what it was counted on."""
-    from trainable.teacher.ngram_table import NgramTable
-    from trainable.teacher.table import BigramTable
-
-    table = data.table
-    assert isinstance(table, BigramTable | NgramTable)
-    kept = [len(level.columns) for level in table.levels] if isinstance(table, NgramTable) else [len(table.values)]
-    words = [f"{number:,} {'bigrams' if order == 2 else f'{order}-grams'}" for order, number in enumerate(kept, 2)]
-    return (
-        f"{', '.join(words)}, {mib(path.stat().st_size)} MiB; counted on {table.counted_tokens:,} tokens of "
-        f"{data.train.rows:,} rows, with a vocabulary of {table.vocab_size:,}, {table.smoothing}"
-    )
-
-
-def loss_line(facts: dict[str, Any], data: "RunData") -> str:
-    """The table's own loss on the held-out rows."""
-    teacher = facts["teacher"]
-    where = f"Its own loss on {facts['corpus']['eval_rows']:,} rows that were not counted"
-    nothing = f"a table that knows nothing would have {math.log(data.train.vocab_size):.4f}"
-    if (loss := teacher["eval_loss"]) is not None:
-        return f"{where}: {loss:.4f} nats per token (perplexity {math.exp(loss):,.1f}); {nothing}."
-    smoothed = teacher["kneser_ney_loss"]
-    instead = "" if smoothed is None else f"; --smoothing {KNESER_NEY} would have {smoothed:.4f} nats per token"
-    return f"{where} is infinite, for {teacher['smoothing']} gives what it never saw no chance{instead}; {nothing}."
-
-
-def cost_line(config: TrialConfig, data: "RunData") -> str:
-    """What a guided step costs here; where it cannot be measured, why: the table is written all the same."""
-    from trainable.student.step_cost import step_cost
-
-    blocks = min(len(data.train.ids_BxT), max(1, STEP_TOKENS // config.tokens.context))
-    try:
-        return cost_words(step_cost(override(config, {"loop.batch_blocks": blocks}), data), config)
-    except Exception as error:
-        return f"What a guided step costs could not be measured ({first_line(error)})."
-
-
-def cost_words(cost: "StepCost", config: TrialConfig) -> str:
-    """The cost in a sentence."""
-    import torch
-
-    from trainable.student.precision import resolved
-    from trainable.student.train import pick_device
-
-    device = pick_device(config.loop).type
-    where = f"{torch.get_num_threads()} threads" if device == "cpu" else device
-    is_noisy = cost.ratio_high > NOISY * cost.ratio_low
-    noise = " Pairs so far apart say little: measure again when no other work shares the machine." if is_noisy else ""
-    return (
-        f"A guided step takes {cost.ratio:.2f} times as long as a plain one ({cost.ratio_low:.2f} to "
-        f"{cost.ratio_high:.2f} in {cost.pairs} pairs), which takes {1000 * cost.plain:,.0f} ms: the student "
-        f"{config.model.name} of {config.model.layers} layer, {cost.tokens:,} tokens a step, in "
-        f"{resolved(config).loop.precision} on {where} of this machine.{noise}"
-    )
-
-
-def use_lines(out: Path) -> Iterator[str]:
-    """How to use the file."""
-    yield 'To teach with it (trainable/README.md, "A loop of your own"):'
-    yield "  import trainable"
-    yield f"  teacher = trainable.load_teacher({str(out)!r})"
-    yield "  guidance = teacher.guide(output_VxD, context, weight)  # once an optimizer step"
 
 
 def in_options(text: str) -> str:

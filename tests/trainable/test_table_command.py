@@ -36,7 +36,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "small.txt").write_text("".join(f"{line}\n" for line in small_sentences()), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("trainable.student.step_cost.step_cost", lambda config, data: COST)
+    monkeypatch.setattr("trainable.table_words.step_cost", lambda config, data: COST)
     return tmp_path
 
 
@@ -143,7 +143,7 @@ def test_the_cost_of_a_step_is_told_unless_it_is_not_wanted(
     said = made(capsys)
     assert "A guided step takes 1.05 times as long as a plain one (0.98 to 1.12 in 5 pairs), which takes 400" in said
     assert "say little" not in said
-    monkeypatch.setattr("trainable.student.step_cost.step_cost", lambda config, data: replace(COST, ratio_low=0.7))
+    monkeypatch.setattr("trainable.table_words.step_cost", lambda config, data: replace(COST, ratio_low=0.7))
     assert "Pairs so far apart say little" in made(capsys, "--out", "noisy")
     assert "A guided step" not in made(capsys, "--no-cost", "--out", "other")
 
@@ -154,7 +154,7 @@ def test_a_cost_that_cannot_be_measured_leaves_the_table(
     def broken(*_: object) -> None:
         raise InputError("no such kernel.")
 
-    monkeypatch.setattr("trainable.student.step_cost.step_cost", broken)
+    monkeypatch.setattr("trainable.table_words.step_cost", broken)
     assert "What a guided step costs could not be measured (no such kernel)." in made(capsys)
     assert trainable.load_table(Path("table")).counted_tokens > 0
 
@@ -171,8 +171,7 @@ def test_a_disk_that_is_full_is_a_sentence_and_leaves_nothing(
 
     monkeypatch.setattr(BigramTeacher, "table_file", TableFile(save, load_table))
     (workplace / "new").mkdir()
-    words = ["--corpus", "small.txt", "--tokenizer", "table.tokenizer.json", "--out", "new/table", "--no-cost"]
-    made(capsys, "--order", "3", "--no-cost", "--out", "table")
+    words = ["--corpus", "small.txt", "--tokenizer", "train:512", "--out", "new/table", "--no-cost"]
     assert main(words) == 2
     assert "--out new/table could not be written (No space left on device): give" in capsys.readouterr().err
     assert not list((workplace / "new").iterdir())
