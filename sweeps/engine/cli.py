@@ -62,10 +62,7 @@ def main(
     description: str | None,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, check, run. Returns the exit status: 0; 1 where trials failed; 2 for bad input; 130 if interrupted.
-
-    143 and 129 if ended by SIGTERM or SIGHUP, which are taken like Ctrl-C.
-    """
+    """Parse, check, run, and return the exit status (sweeps/README.md has all of them)."""
     setup()
     with steady_output(), termination.taken_like_ctrl_c():
         # Nothing that a user wrote is markup, or the name of an emoji.
