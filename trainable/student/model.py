@@ -9,17 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
 from trainable.record.files import user_path
+from trainable.student.attention import CAUSAL, register_causal
 from trainable.student.config_keys import read_settings, student_keys
 
-# PyTorch's attention, always causal. Under transformers' own name for it ("sdpa"), each forward pass asks the GPU
-# whether the batch holds packed sequences, and waits for the answer; ours never does.
-CAUSAL = "causal_sdpa"
 SPARE_LOG_PROBABILITY = -30.0  # of a row that a model has beyond the tokenizer's tokens
 # `tiny` is made for CPUs; `small-llama2` is the published study's model (12 layers cut to 1-6).
 PRESETS: dict[str, dict[str, Any]] = {
@@ -100,7 +97,7 @@ def over_output_rows(unigram_V: Tensor, rows: int) -> Tensor:
 
 def fresh_model(llama: LlamaConfig, seed: int) -> LlamaForCausalLM:
     """A model of an architecture with random weights in float32, made from the seed alone."""
-    AttentionInterface.register(CAUSAL, sdpa_attention_forward)
+    register_causal()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM._from_config(llama, dtype=torch.float32, attn_implementation=CAUSAL)

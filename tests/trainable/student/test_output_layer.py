@@ -127,6 +127,14 @@ def test_both_ways_to_make_losses_of_logits_agree(dtype: torch.dtype, weight: fl
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
+def test_a_buffer_for_the_losses_of_low_precision_changes_none_of_them() -> None:
+    logits_nxV, target_nx1, weight = torch.randn(9, V).bfloat16(), torch.randint(0, V, (9, 1)), torch.tensor(0.3)
+    alone = in_place_losses(logits_nxV.clone(), target_nx1, weight)
+    buffered = in_place_losses(logits_nxV, target_nx1, weight, room_nxV=torch.full((12, V), torch.nan))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(buffered, alone, strict=True))
+    assert buffered[1].data_ptr() == logits_nxV.data_ptr()
+
+
 def test_where_pytorch_cannot_compile_the_loss_is_made_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
