@@ -98,7 +98,10 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Guidance:
-    """What a teacher says in one optimizer step, in the space of the output matrix."""
+    """What a teacher says in one optimizer step, in the space of the output matrix: what `teacher.guide` returns.
+
+    Give `guidance`, or `guidance[i]` of micro-batch i, to `guided_loss`: each position once in an optimizer step.
+    """
 
     weight: float  # w(t)
     rows: StepRows | None = None  # None: a teacher without a distribution (teacher/kinds/ramp.py), or of weight 0
@@ -172,10 +175,11 @@ class _ThroughTeacher(torch.autograd.Function):
 
 
 class Teacher(ABC):
-    """A teacher at work beside a student, which asks it for guidance once an optimizer step.
+    """The base class of teachers: a student asks its teacher for guidance, `guide`, once an optimizer step.
 
-    `KINDS` names the classes (teacher/kinds/); one's own is named by its import path, `teacher.kind=module:ClassName`.
-    A class that derives from this one alone knows nothing of the text, and is made without arguments.
+    A class that derives from this one alone knows nothing of the text, and is made without arguments; one that knows
+    a distribution derives from RowTeacher. Settings name those of this project by the keys of
+    trainable.teacher.kinds.KINDS, and one's own by its import path, `teacher.kind=module:ClassName`.
     """
 
     @abstractmethod
@@ -209,9 +213,12 @@ class TableFile:
 
 
 class RowTeacher(Teacher):
-    """A teacher that says which row each position takes, and what the rows hold; the rest is here.
+    """The base class of teachers with a distribution: they say which row each position takes, and what rows hold.
 
-    A class of one's own has to be given `rows`, `prepare`, and an `__init__` that sets `base_V`.
+    A row is a sparse part and a share of a parent row; loss, gradients and sweeps need nothing else. A class of one's
+    own is given three methods: `prepare` makes what it knows, once for all trials; `__init__` takes that as `table`
+    (with `device` and `product` as below) and sets `base_V`, the distribution [V] that all rows share; `rows` says what
+    it teaches in a step. trainable/README.md has one in full.
     """
 
     table_file: ClassVar[TableFile | None] = None  # None: the table is made for each run

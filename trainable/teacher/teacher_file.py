@@ -1,6 +1,6 @@
 """A teacher from the file of its table, whichever kind of table that is: the first bytes of the file say so.
 
-    teacher = load_teacher("table.bigram")  # made by `python -m trainable.teacher`, save_table or save_ngrams
+teacher = load_teacher("table.bigram")  # made by `python -m trainable.teacher`, save_table or save_ngrams
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def load_teacher(
     product: torch.dtype | None = None,
     expect_tokenizer: str | None = None,
 ) -> RowTeacher:
-    """The teacher whose table lies in a file of bigrams or of longer n-grams, ready for `teacher.guide(...)`.
+    """The teacher whose table lies in the file `path`, of bigrams or of longer n-grams, ready for `teacher.guide(...)`.
 
     device: where the student is. product: dtype of the teacher's matrix products on a GPU, such as torch.bfloat16 for
     a student under autocast; None: that of the student's output matrix. expect_tokenizer: fingerprint of the student's

@@ -95,5 +95,5 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path: Path, case: str) ->
 
 @pytest.mark.parametrize("place", [".", "~nobody-of-that-name/table", "x" * 300])
 def test_a_path_that_is_no_file_is_refused_in_a_sentence(tmp_path: Path, place: Any) -> None:
-    with pytest.raises(InputError, match="cannot be read|cannot be a path"):
+    with pytest.raises(InputError, match=r"cannot be read|cannot be a path"):
         load_teacher(tmp_path if place == "." else place)

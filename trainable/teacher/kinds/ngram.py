@@ -19,7 +19,12 @@ from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows, TableFil
 
 
 class NgramTeacher(RowTeacher):
-    """An n-gram table at work: one level of rows for each length of history."""
+    """The teacher of an n-gram `table`: what it says of a position depends on up to order - 1 tokens of its block.
+
+    device: where the student is. product: dtype of its matrix products on a GPU, such as torch.bfloat16 for a student
+    under autocast; None: that of the student's output matrix. It has one level of rows for each length of history.
+    `guide` says what the table teaches in an optimizer step.
+    """
 
     table_file = TableFile(save_ngrams, load_ngrams)
 
