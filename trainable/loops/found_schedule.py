@@ -73,9 +73,11 @@ def save_schedule(found: FoundSchedule, folder: Path) -> None:
 
 
 def load_schedule(path: Path | str) -> FoundSchedule:
-    """The schedule in a file, or in the schedule.json of a folder, that `--export` wrote.
+    """The schedule that a sweep found, from the schedule.json that its `--export` wrote, or from the folder of it.
 
-    Raises InputError where there is none, or it is damaged or of another version.
+    path: that file or folder. `GuidedTrainer` takes what is returned as its `schedule`, and `.arguments` are keyword
+    arguments for transformers' TrainingArguments. Raises InputError where there is none, or it is damaged or of another
+    version.
     """
     path = user_path(path)
     path = path / SCHEDULE_FILE if path.is_dir() else path
