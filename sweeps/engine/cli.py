@@ -87,7 +87,7 @@ def main(
             return _refuse(f"{error.filename} cannot be used ({error.strerror}): change its permissions.")
         except KeyboardInterrupt:  # while trials run, the driver handles it
             console.print("Interrupted outside of the trials; the same command goes on with what is prepared.")
-            termination.leave(termination.exit_status())
+            return termination.leave(termination.exit_status())
 
 
 def _refuse(said: str) -> int:

@@ -15,11 +15,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
 
 _WHILE_RAY_STARTS = signal.SIGTERM  # Ray's core takes this one alone, whenever it starts or joins a cluster
 _IMPORTS, _SOON = "importlib._bootstrap", 0.01  # seconds
 _came: list[int] = []  # the signals of this kind that have come
+_half_started: list[bool] = []
 _farewell: list[str] = []  # what to say when one comes
 
 
@@ -64,11 +64,21 @@ def interruption_first() -> Iterator[None]:
         raise
 
 
-def leave(status: int) -> NoReturn:
-    """End the process without Python's finalization, which may hang where Ray is half started."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+def leave(status: int) -> int:
+    """Give the exit status back; where Ray is half started, end the process instead, without Python's finalization.
+
+    The thread in which Ray starts may wait for servers that are gone, and finalization for the thread.
+    """
+    if _half_started:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def ray_is_half_started() -> None:
+    """Note that Ray's start was given up half-way: from here on an interrupted process ends by `leave`."""
+    _half_started.append(True)
 
 
 @contextmanager

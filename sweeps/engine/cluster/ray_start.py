@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.engine.preflight import check_open_files, ray_folder, shared_memory_is_ample, usable_cpus
-from sweeps.engine.termination import kept_from_ray
+from sweeps.engine.termination import kept_from_ray, ray_is_half_started
 from trainable.errors import InputError, first_line
 from trainable.text.workers import LOCAL, Workers
 
@@ -70,6 +70,7 @@ class RayStart:
         if problem is not None and not self._machine.cluster and not self._up.is_set():
             from sweeps.engine.interrupt import end_children
 
+            ray_is_half_started()
             end_children()  # half started: waiting would keep the user from the message, for a minute after Ctrl-C
             return
         self._up.wait()
