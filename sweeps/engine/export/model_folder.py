@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, processors
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from analysis.results import read_findings
@@ -75,7 +75,7 @@ def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
     return tokenizer
 
 
-def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> LlamaForCausalLM:
+def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> PreTrainedModel:
     """The model with the weights of the trial's last checkpoint, in float32, on the CPU."""
     config, path = plan.config, run.checkpoint(plan.name)
     state, parts = load_checkpoint(path, fingerprint(identity(config)))
@@ -126,7 +126,7 @@ def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedT
     )
 
 
-def _check_loads(folder: Path, model: LlamaForCausalLM) -> None:
+def _check_loads(folder: Path, model: PreTrainedModel) -> None:
     """Raise InputError unless transformers reads the weights that were written."""
     loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
     written: dict[str, Any] = model.state_dict()
