@@ -1,12 +1,12 @@
 """Any causal language model of transformers, shrunk until it trains in a moment, and two guided steps of it.
 
-    B batch   T time   V rows of the output matrix
+B batch   T time   V rows of the output matrix
 """
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from transformers import CONFIG_MAPPING, PreTrainedModel
 
 from trainable.config import ModelConfig
 from trainable.student.batches import Batch
+from trainable.student.config_keys import UnfitModel
 from trainable.student.model import fresh_model, student_config
+from trainable.student.tiny_batch import check_trains
 from trainable.student.train import backward
 from trainable.teacher.counts import count_bigrams
 from trainable.teacher.kinds.bigram import BigramTeacher
@@ -76,6 +78,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": _BY_HEADS,
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
+    "longcat_flash": {"zero_expert_num": 2, "n_routed_experts": 4, "moe_topk": 2},
     "mamba2": {"num_heads": 4, "head_dim": 16, "state_size": 8, "n_groups": 1},
     "mimo_v2_flash": {"head_dim": 24, "num_key_value_heads": 2},
     "nemotron_h": {"layers_block_type": ["linear_attention", "full_attention"], "mamba_num_heads": 4, "n_groups": 1},
@@ -107,10 +110,27 @@ def tiny_folder(path: Path, kind: str, **changes: Any) -> ModelConfig:
     return ModelConfig(name=str(path), layers=LAYERS)
 
 
-def two_steps(config: ModelConfig) -> tuple[list[Tensor], list[Tensor]]:
-    """The weights after two steps of the loop's guided loss, and after two of dense targets on the model's own logits.
+def refusal(config: ModelConfig) -> str | None:
+    """Why a model is refused; None for one that is trained."""
+    try:
+        check_trains(config, TOKENS, CONTEXT)
+    except UnfitModel as refused:
+        return refused.reason
+    return None
 
-    The second is transformers' own forward pass, with its own attention; all weights are moved from where they start.
+
+class Steps(NamedTuple):
+    """What two steps change in each weight, by the loop and by dense targets; matrices that get no gradient."""
+
+    ours: list[Tensor]
+    dense: list[Tensor]
+    untouched: list[str]
+
+
+def two_steps(config: ModelConfig) -> Steps:
+    """Two steps of the loop's guided loss, and two with dense targets for the model's own logits, from equal weights.
+
+    The second is transformers' own forward pass, with its own attention; no weight is where it starts by default.
     """
     made, table = student_config(config, TOKENS, CONTEXT), bigrams()
     ours, own = fresh_model(made, seed=0), fresh_model(made, seed=0, attention="eager")
@@ -119,19 +139,25 @@ def two_steps(config: ModelConfig) -> tuple[list[Tensor], list[Tensor]]:
         for parameter in ours.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
     own.load_state_dict(ours.state_dict())
-    teacher = BigramTeacher(table)
+    start = [p.detach().clone() for p in ours.parameters()]
+    teacher, untouched = BigramTeacher(table), []
     for step in range(2):
         ids_2xT1 = torch.tensor(np.random.default_rng(step).integers(0, TOKENS, (2, CONTEXT)))
         context_2xT, target_2xT = ids_2xT1[:, :-1], ids_2xT1[:, 1:]
         batch = Batch(context_2xT, target_2xT, context_2xT.numpy(), np.arange(2))
-        plain = torch.autocast("cpu", enabled=False)
-        scaler = torch.amp.GradScaler("cpu", enabled=False)
+        plain, scaler = torch.autocast("cpu", enabled=False), torch.amp.GradScaler("cpu", enabled=False)
         backward(ours, teacher, [batch], target_2xT.numel(), WEIGHT, plain, scaler)
         dense_loss(own, table, context_2xT, target_2xT).backward()
+        untouched = [
+            name for name, p in ours.named_parameters() if p.grad is None and p.dim() > 1 and "bias" not in name
+        ]
         for model in (ours, own):
-            torch.optim.SGD(model.parameters(), lr=0.1).step()
+            torch.optim.SGD(model.parameters(), lr=0.5).step()
             model.zero_grad()
-    return [p.detach() for p in ours.parameters()], [p.detach() for p in own.parameters()]
+    changes = [
+        [p.detach() - before for p, before in zip(model.parameters(), start, strict=True)] for model in (ours, own)
+    ]
+    return Steps(*changes, untouched)
 
 
 def dense_loss(model: PreTrainedModel, table: BigramTable, context_2xT: Tensor, target_2xT: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ import difflib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from trainable.errors import InputError, require
+from trainable.errors import InputError
 from trainable.record.files import fingerprint, read_foreign_json, user_path
 
 # What decides the size of a Llama and has no default that anybody would want unasked.
@@ -51,7 +51,7 @@ SET: Final[dict[str, Any]] = {
 QUIET: Final = (
     *("num_hidden_layers", "bos_token_id", "eos_token_id", "use_cache", "model_type", "transformers_version"),
     *("_name_or_path", "chunk_size_feed_forward", "is_encoder_decoder", "id2label", "label2id", "problem_type"),
-    "pretraining_tp",
+    *("pretraining_tp", "experts_implementation", "_experts_implementation"),
 )
 # Names that architectures have for their number of layers, the decoder's first.
 DEPTHS: Final = ("decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -72,7 +72,19 @@ REFUSED: Final[dict[str, str]] = {
     "phi4_multimodal": "most of it sees and hears, which text does not train",
     "reformer": "its attention draws random hashes, and reads blocks of one length alone",
 }
+# Keys of one architecture that have one value here.
+SET_OF: Final[dict[str, dict[str, Any]]] = {
+    "big_bird": {"attention_type": "original_full"},  # its sparse attention looks ahead, at random
+}
 _FOR_OTHER_TASKS: Final = ("classifier", "summary")  # how names of keys begin that no language model reads
+
+
+class UnfitModel(InputError):
+    """A model that cannot be a student here: the reason, as it stands in the sentence, and what the user can do."""
+
+    def __init__(self, name: str, reason: str, remedy: str = "mend its config.json"):
+        super().__init__(f"model {name} cannot be trained ({reason}): {remedy}.")
+        self.reason = reason
 
 
 def student_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,9 +95,10 @@ def student_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     taken = {key: value for key, value in settings.items() if key in DEPTHS or key not in (*QUIET, *SET)}
     still = {key: 0.0 for key in (*settings, *default_keys(kind)) if is_random(key)}
     told = {key: SET[key] for key in _TOLD if key not in ("attention_dropout", "architectures")}
-    if _type_of(kind, "pad_token_id") is int:  # has to have one; student/model.py lets its row learn all the same
-        told["pad_token_id"] = 0
-    return {"model_type": kind, **taken, **still, **told}
+    told |= {key: None for key in ("bos_token_id", "eos_token_id") if takes_none(kind, key)}  # the tokenizer's are said
+    if not takes_none(kind, "pad_token_id"):
+        told["pad_token_id"] = 0  # some token: student/model.py lets its row learn all the same
+    return {"model_type": kind, **taken, **still, **told, **SET_OF.get(kind, {})}
 
 
 def model_fingerprint(name: str) -> str:
@@ -95,14 +108,12 @@ def model_fingerprint(name: str) -> str:
 
 def key_lines(name: str) -> list[str]:
     """What the plan says of a model folder's config.json: the keys that are set here, and those that are not used."""
-    whole = read_foreign_json(user_path(name) / "config.json")
     settings = read_settings(user_path(name))
     kind = settings["model_type"]
     changed = list(_changes(settings))
     unknown = sorted(key for key in settings if key not in _known(kind) and not is_random(key))
-    lines = []
-    if "text_config" in whole:
-        lines.append(f"model {name}: of {whole['model_type']} the text model alone is taken, {kind}")
+    whole = read_foreign_json(user_path(name) / "config.json").get("model_type")
+    lines = [] if whole == kind else [f"model {name}: of {whole} the text model alone is taken, {kind}"]
     lines += [f"model {name}: {', '.join(changed)}"] if changed else []
     if unknown and kind == "llama":
         lines.append(f"model {name}: not used, for a Llama has no such key: {', '.join(unknown)}")
@@ -120,19 +131,22 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"model {str(folder)!r} is neither tiny nor small-llama2 nor a folder with config.json.")
     settings = read_foreign_json(path)
+    whole = settings.get("model_type")
     if isinstance(text := settings.get("text_config"), Mapping):
         tied = {key: settings[key] for key in ("tie_word_embeddings",) if key in settings}
-        settings = {"model_type": _text_type(settings.get("model_type")), **tied, **text}
+        settings = {"model_type": _text_type(whole), **tied, **text}
     kind = settings.get("model_type")
     if kind != "llama" and (not isinstance(kind, str) or kind not in language_models()):
-        raise InputError(
-            f"{path} has model_type {kind!r}, which is no causal language model that the installed transformers knows: "
-            "give one that AutoModelForCausalLM makes."
+        part = "" if kind == whole else f" of its text model (the whole is of {whole!r})"
+        raise UnfitModel(
+            str(folder),
+            f"model_type {kind!r}{part} is no causal language model of the installed transformers",
+            "give a config.json that AutoModelForCausalLM takes",
         )
     _check_keys(path, settings)
-    whole = kind if kind in REFUSED else read_foreign_json(path).get("model_type")
-    if whole in REFUSED:
-        raise InputError(f"{path} is of a {whole}, which cannot be trained here: {REFUSED[whole]}.")
+    for one in (whole, kind):
+        if one in REFUSED:
+            raise UnfitModel(str(folder), REFUSED[one], "give one of another architecture (trainable/README.md)")
     return settings
 
 
@@ -145,7 +159,7 @@ def language_models() -> Mapping[str, str]:
 
 
 def is_random(key: str) -> bool:
-    """Whether a key says how much of training is random: attention_dropout, resid_pdrop, layerdrop, jitter_noise, ..."""
+    """Whether a key says how much of training is random: attention_dropout, layerdrop, router_jitter_noise, ..."""
     return "drop" in key or "jitter" in key
 
 
@@ -166,10 +180,12 @@ def default_keys(kind: str) -> dict[str, Any]:
     return {one.name: one.default for one in dataclasses.fields(CONFIG_MAPPING[kind])}
 
 
-def _type_of(kind: str, key: str) -> Any:
+def takes_none(kind: str, key: str) -> bool:
+    """Whether an architecture can be without a value for a key."""
     from transformers import CONFIG_MAPPING
 
-    return next((one.type for one in dataclasses.fields(CONFIG_MAPPING[kind]) if one.name == key), None)
+    types = {one.name: one.type for one in dataclasses.fields(CONFIG_MAPPING[kind])}
+    return key not in types or type(None) in get_args(types[key])
 
 
 @lru_cache
@@ -184,15 +200,18 @@ def _known(kind: str) -> frozenset[str]:
 
 
 def _changes(settings: Mapping[str, Any]) -> Iterator[str]:
-    kind, also = settings["model_type"], {}
+    kind = settings["model_type"]
+    known = dict(settings)
     if kind != "llama":  # whose own defaults are as they are set here
-        also = {key: value for key, value in default_keys(kind).items() if is_random(key) or key == "pad_token_id"}
-    for key, value in ({**also, **settings}).items():
-        new = 0.0 if is_random(key) else SET.get(key, value)
-        if key == "architectures":
-            new = ["LlamaForCausalLM" if kind == "llama" else language_models()[kind]]
-        said = value is not None and new != value and key not in QUIET and not key.startswith(_FOR_OTHER_TASKS)
-        if said and not isinstance(value, type(dataclasses.MISSING)):
+        ours = ("pad_token_id", *SET_OF.get(kind, ()))
+        known = {key: value for key, value in default_keys(kind).items() if is_random(key) or key in ours} | known
+    for key, value in known.items():
+        if value is None or key in QUIET or key.startswith(_FOR_OTHER_TASKS):
+            continue
+        new = 0.0 if is_random(key) else (SET | SET_OF.get(kind, {})).get(key, value)
+        if key == "architectures" and kind != "llama":
+            new = [language_models()[kind]]
+        if new != value:
             yield f"{key} {_shown(value)} set to {_shown(new)}"
 
 
@@ -215,8 +234,9 @@ def _check_keys(path: Path, settings: Mapping[str, Any]) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             found = f"{key} {value!r}" if key in settings else f"no {key}"
             raise InputError(f"{path} has {found}: give a whole number of at least 1.")
-    require(
-        not settings.get("output_router_logits"),
-        f"{path} has output_router_logits true, with which the model's own loss is more than cross-entropy, by the "
-        "balance of its experts: set it to false, and train without that part.",
-    )
+    if kind != "llama" and settings.get("output_router_logits"):
+        raise UnfitModel(
+            str(path.parent),
+            "with output_router_logits its own loss is more than cross-entropy, by the balance of its experts",
+            "set output_router_logits to false in its config.json, to train without that part",
+        )

@@ -19,7 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from trainable.config import ModelConfig
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
-from trainable.student.config_keys import DEPTHS, PER_LAYER, default_keys, read_settings, student_keys
+from trainable.student.config_keys import DEPTHS, PER_LAYER, UnfitModel, default_keys, read_settings, student_keys
 
 # PyTorch's attention, always causal. Under transformers' own name for it ("sdpa"), each forward pass asks the GPU
 # whether the batch holds packed sequences, and waits for the answer; ours never does. It knows no window and no mask.
@@ -90,14 +90,15 @@ def _as_deep(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, Any]
     """The settings with another number of layers; lists that have an entry a layer are cut with it."""
     defaults, layers = default_keys(settings["model_type"]), config.layers
     depth = next((key for key in DEPTHS if key in defaults), None)
-    lists = {key: value for key, value in settings.items() if isinstance(value, list | str) and _is_per_layer(key)}
+    lists: dict[str, Any] = {key: settings[key] for key in settings if _is_per_layer(key, settings[key])}
     if "attention_types" in lists:  # of GPT-Neo: [[kinds in turn, how often], ...]
         lists["attention_types"] = [[[kind], 1] for kinds, times in lists["attention_types"] for kind in kinds * times]
     before = next((settings[key] for key in DEPTHS if key in settings), defaults[depth] if depth else None)
     if depth is None and not lists:
-        raise InputError(
-            f"model {config.name} cannot be trained: transformers' {settings['model_type']} has no number of layers "
-            "that model.layers could set."
+        raise UnfitModel(
+            config.name,
+            f"transformers' {settings['model_type']} has no number of layers that model.layers could set",
+            "give one of another architecture",
         )
     for key, value in lists.items():
         require(
@@ -110,8 +111,8 @@ def _as_deep(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, Any]
     return kept | cut | ({depth: layers} if depth else {})
 
 
-def _is_per_layer(key: str) -> bool:
-    return key.endswith("_types") or any(part in key for part in PER_LAYER)
+def _is_per_layer(key: str, value: Any) -> bool:
+    return isinstance(value, list | str) and (key.endswith("_types") or any(part in key for part in PER_LAYER))
 
 
 def of_width(hidden: int) -> dict[str, Any]:
@@ -122,11 +123,10 @@ def of_width(hidden: int) -> dict[str, Any]:
     return sizes | {"num_attention_heads": heads, "num_key_value_heads": heads}
 
 
-def unfit(config: ModelConfig, error: Exception) -> InputError:
+def unfit(config: ModelConfig, error: Exception) -> UnfitModel:
     """What to say of a model that transformers or PyTorch will not build or train."""
     reason = " ".join(str(error.__cause__ or error).split()).rstrip(".") or type(error).__name__
-    reason = f"unknown value {reason}" if isinstance(error, KeyError) else reason
-    return InputError(f"model {config.name} cannot be trained ({reason}): mend its config.json.")
+    return UnfitModel(config.name, f"unknown value {reason}" if isinstance(error, KeyError) else reason)
 
 
 def build_model(

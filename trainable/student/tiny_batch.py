@@ -12,17 +12,17 @@ all of that, in milliseconds to seconds.
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from trainable.config import ModelConfig
-from trainable.errors import InputError
+from trainable.config import ModelConfig, Precision
+from trainable.errors import InputError, first_line
 from trainable.student.batches import Batch
-from trainable.student.config_keys import default_keys
+from trainable.student.config_keys import UnfitModel, default_keys, takes_none
 from trainable.student.model import (
     architecture,
     fresh_model,
@@ -43,8 +43,11 @@ TOLERANCE: Final = 1e-5  # of what is equal but for rounding, as a share of the 
 SHAKE: Final = 0.05  # standard deviation of what is added to all weights, so that none is at a start that hides it
 
 
-def check_trains(config: ModelConfig, vocab_size: int, context: int) -> None:
-    """Raise InputError unless a model of this architecture trains, and is what the loss takes it for."""
+def check_trains(config: ModelConfig, vocab_size: int, context: int, precision: Precision = "float32") -> None:
+    """Raise InputError unless a model of this architecture trains, and is what the loss takes it for.
+
+    precision: that of the loop, if it is known by now.
+    """
     student_config(config, vocab_size, context)
     settings = student_settings(config, vocab_size, context)
     sizes = default_keys(settings["model_type"]) | settings
@@ -52,13 +55,22 @@ def check_trains(config: ModelConfig, vocab_size: int, context: int) -> None:
     try:
         layers = min(layers_to_try(architecture(config, small)), config.layers)
         made = architecture(replace(config, layers=layers), small)
-        problem = next(problems(made, config, min(POSITIONS, context - 1)), "")
+        ids_2xT1 = torch.arange(2 * min(POSITIONS + 1, context)).view(2, -1) % made.vocab_size
+        with torch.random.fork_rng(devices=[]):
+            problem = next(problems(made, config, ids_2xT1), "")
     except InputError:
         raise
     except Exception as error:  # whatever transformers and PyTorch raise would end every trial
         raise unfit(config, error) from None
     if problem:
-        raise InputError(f"model {config.name} cannot be trained ({problem}): mend its config.json.")
+        raise UnfitModel(config.name, problem)
+    if precision in ("bfloat16", "float16"):
+        try:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                _our_loss(fresh_model(made, seed=0), ids_2xT1)
+        except Exception as error:
+            reason = f"not in {precision}: {first_line(error)}"
+            raise UnfitModel(config.name, reason, "set loop.precision=float32") from None
 
 
 def layers_to_try(made: PreTrainedConfig) -> int:
@@ -69,7 +81,7 @@ def layers_to_try(made: PreTrainedConfig) -> int:
     return 2 + max((kinds.index(kind) for kind in set(kinds)), default=0)
 
 
-def problems(made: PreTrainedConfig, config: ModelConfig, positions: int) -> Iterator[str]:
+def problems(made: PreTrainedConfig, config: ModelConfig, ids_2xT1: Tensor) -> Iterator[str]:
     """What is wrong with a model, worst first."""
     model = fresh_model(made, seed=0)
     head = model.get_output_embeddings()
@@ -78,9 +90,9 @@ def problems(made: PreTrainedConfig, config: ModelConfig, positions: int) -> Ite
         return
     if config.output_bias == "unigram":
         start_bias(model, torch.zeros(len(head.weight)).log_softmax(0))
-    ids_2xT1 = torch.arange(2 * (positions + 1)).view(2, -1) % made.vocab_size
     yield from _of_training(model, ids_2xT1)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    model.zero_grad()
+    with torch.no_grad():
         torch.manual_seed(0)
         for parameter in model.parameters():
             parameter += SHAKE * torch.randn_like(parameter)
@@ -120,13 +132,20 @@ def _of_the_forward_pass(model: PreTrainedModel, ids_2xT1: Tensor) -> Iterator[s
     if hidden_2xTxD.shape[-1] != output_matrix(model).shape[1]:
         yield "its logits are not made by its output layer alone"
     elif not close(hidden_states(model, input_2xT, times=1000), 1000 * hidden_2xTxD):
-        caps = [f"{key} {value}" for key, value in model.config.to_dict().items() if _is_cap(key) and value]
-        by = f", as by {' and '.join(caps)}" if caps else ""
-        yield f"its logits are bent behind the output layer{by}, and a teacher's loss is exact for straight ones alone"
+        yield _bent(model.config)
 
 
-def _is_cap(key: str) -> bool:
-    return "logit" in key and "cap" in key and "att" not in key
+def _bent(made: PreTrainedConfig) -> str:
+    """What to say of logits that are no multiple of hidden states times the output matrix, as soft-capped ones are."""
+    caps = [
+        key for key, value in made.to_dict().items() if "logit" in key and "cap" in key and "att" not in key and value
+    ]
+    known = f", by {' and '.join(caps)}" if caps else ""
+    free = caps and all(takes_none(made.model_type, key) for key in caps)
+    return (
+        f"its logits are bent behind the output layer{known}, where the teacher's part of the loss has no exact form"
+        f"{f' unless {caps[0]} is null' if free else ''}"
+    )
 
 
 def _of_the_loss(model: PreTrainedModel, made: PreTrainedConfig, ids_2xT1: Tensor) -> Iterator[str]:

@@ -33,7 +33,7 @@ def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
         return
     require(
         not any(has_output_bias(config) for config in spec.configs()),
-        f"--export: students of study {spec.study} have an output bias, which transformers' Llama has no place for: "
+        f"--export: students of study {spec.study} have an output bias, which transformers has no place for: "
         "leave out model.output_bias, or export a trial without one when the run is complete.",
     )
     if export.trial == BEST:
@@ -73,7 +73,7 @@ def chosen_trial(export: Export, run: RunFolder) -> FinishedTrial:
         )
     require(
         not has_output_bias(found.plan.config),
-        f"--export: trial {wanted} has an output bias (model.output_bias), which transformers' Llama has no place for: "
+        f"--export: trial {wanted} has an output bias (model.output_bias), which transformers has no place for: "
         "name a trial without one.",
     )
     return found

@@ -27,6 +27,7 @@ from trainable.plan import TrialPlan, data_key, placed
 from trainable.record.cache import cache_folder
 from trainable.record.files import fingerprint, publish
 from trainable.student.checkpoint import load_checkpoint
+from trainable.student.config_keys import takes_none
 from trainable.student.model import build_model
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
@@ -42,7 +43,8 @@ def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> No
     """
     tokenizer = trial_tokenizer(run, trial.plan.config)
     model = trained_model(run, trial.plan, tokenizer)
-    card = model_card(read_findings(run.path), trial, tokenizer, parameters=sum(p.numel() for p in model.parameters()))
+    parameters, kind = sum(p.numel() for p in model.parameters()), model.config.model_type
+    card = model_card(read_findings(run.path), trial, tokenizer, parameters, kind)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -87,7 +89,8 @@ def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> 
         raise InputError(f"--export: {path} is not of model {config.model.name} as it is now: restore it.") from None
     special = special_ids(tokenizer, config)
     for name, token_id in special.items():
-        setattr(model.config, name, token_id)
+        if token_id is not None or takes_none(model.config.model_type, name):
+            setattr(model.config, name, token_id)
     model.generation_config = GenerationConfig(**special)
     return model
 
@@ -119,7 +122,7 @@ def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedT
     return PreTrainedTokenizerFast(
         tokenizer_object=encoder,
         model_max_length=config.tokens.context,
-        model_input_names=["input_ids", "attention_mask"],  # a Llama takes no token types
+        model_input_names=["input_ids", "attention_mask"],  # no language model of one text takes token types
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,
         **{name.removesuffix("_id"): encoder.id_to_token(i) for name, i in special.items() if i is not None},

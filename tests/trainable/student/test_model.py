@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 
 from trainable.config import ModelConfig, OptimizerConfig
 from trainable.errors import InputError
-from trainable.student.model import build_model, llama_config, output_bias, output_matrix
+from trainable.student.model import build_model, output_bias, output_matrix, student_config
 from trainable.student.optimizer import make_optimizer
 
 
@@ -21,7 +21,7 @@ from trainable.student.optimizer import make_optimizer
     [(1, 73_960_448), (2, 82_383_872), (3, 90_807_296), (6, 116_077_568), (12, 166_618_112)],
 )
 def test_small_llama2_has_the_published_number_of_parameters(layers: int, parameters: int) -> None:
-    config = llama_config(ModelConfig(name="small-llama2", layers=layers), vocab_size=32_000, context=1024)
+    config = student_config(ModelConfig(name="small-llama2", layers=layers), vocab_size=32_000, context=1024)
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -35,7 +35,7 @@ def test_small_llama2_has_the_published_number_of_parameters(layers: int, parame
 )
 def test_a_width_brings_heads_and_an_inner_width_with_it(hidden: int | None, inner: int, heads: int) -> None:
     """At that of its preset, the preset."""
-    config = llama_config(ModelConfig(hidden=hidden), vocab_size=300, context=16)
+    config = student_config(ModelConfig(hidden=hidden), vocab_size=300, context=16)
     assert (config.hidden_size, config.intermediate_size) == (hidden or 128, inner)
     assert (config.num_attention_heads, config.num_key_value_heads) == (heads, heads)
 
@@ -43,7 +43,7 @@ def test_a_width_brings_heads_and_an_inner_width_with_it(hidden: int | None, inn
 def test_a_width_beside_a_folder_is_refused(tmp_path: Path) -> None:
     config = dataclasses.replace(folder(tmp_path), hidden=64)
     with pytest.raises(InputError, match=r"model.hidden is 64 but the width of model .* is what its config.json says"):
-        llama_config(config, vocab_size=300, context=16)
+        student_config(config, vocab_size=300, context=16)
 
 
 def tiny(seed: int) -> LlamaForCausalLM:
@@ -126,12 +126,12 @@ def test_a_folder_gives_its_architecture_in_float32_at_the_depth_asked_for(tmp_p
 )
 def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        llama_config(folder(tmp_path, **changes), vocab_size=300, context=16)
+        student_config(folder(tmp_path, **changes), vocab_size=300, context=16)
 
 
 def test_a_folder_without_a_readable_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nor a folder with config\.json"):
-        llama_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
+        student_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json is damaged"):
-        llama_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
+        student_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)

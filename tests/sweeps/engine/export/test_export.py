@@ -130,7 +130,7 @@ def test_the_card_of_an_arm_has_the_interval_of_the_study(tmp_path: Path) -> Non
     arm = next(trial for trial in run.finished() if trial.plan.role == names.ARM)
     table = compare_arms(load(path), ["none", "linear 588"])
     [row] = table[table["arm"] == arm.plan.arm].to_dict("records")
-    card = model_card(read_findings(path), arm, small_tokenizer(tmp_path), 1000)
+    card = model_card(read_findings(path), arm, small_tokenizer(tmp_path), 1000, "llama")
     assert f"over its control {arm.plan.control} (same seed and batches)" in card
     assert row["gain_low"] < row["gain"] < row["gain_high"]
     interval = f"{signed(row['gain_low'])} to {signed(row['gain_high'])}"
@@ -329,7 +329,7 @@ def test_card_of_a_winner_has_the_interval_of_its_arm_and_of_a_control_none(tmp_
 
     def card(role: str, arm: str) -> str:
         plan = next(plan for plan in plans.values() if (plan.role, plan.arm) == (role, arm))
-        return model_card(found, FinishedTrial(plan, 5.0), tokenizer, 1000)
+        return model_card(found, FinishedTrial(plan, 5.0), tokenizer, 1000, "llama")
 
     claims = found.results.trials.query("role == 'confirm' and arm == 'bigram'").gain
     low, high = student_interval(claims.to_numpy(float))
