@@ -106,6 +106,7 @@ def tiny_settings(kind: str) -> dict[str, Any]:
 
 def tiny_folder(path: Path, kind: str, **changes: Any) -> ModelConfig:
     """A folder with the config.json of a tiny model of this type, as a setting."""
+    path.mkdir(exist_ok=True)
     (path / "config.json").write_text(json.dumps(tiny_settings(kind) | changes))
     return ModelConfig(name=str(path), layers=LAYERS)
 

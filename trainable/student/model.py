@@ -9,6 +9,7 @@ hidden states; that nothing but a scale stands there, tiny_batch.py checks befor
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 import torch
@@ -161,7 +162,8 @@ def over_output_rows(unigram_V: Tensor, rows: int) -> Tensor:
 def fresh_model(made: PreTrainedConfig, seed: int, attention: str | None = None) -> PreTrainedModel:
     """A model of an architecture with random weights in float32, made from the seed alone.
 
-    attention: transformers' name for it; None for the fastest that the architecture has.
+    attention: transformers' name for it; None for the fastest that the architecture has. The model writes into a copy
+    of the config: two models of one config would share their attention.
     """
     AttentionInterface.register(CAUSAL, sdpa_attention_forward)
     if attention is None and made.model_type in ALL_CAUSAL and _sees_all(made):
@@ -169,7 +171,7 @@ def fresh_model(made: PreTrainedConfig, seed: int, attention: str | None = None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
-            made, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
+            deepcopy(made), dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
         )
     for module in model.modules():
         if isinstance(module, torch.nn.Embedding):

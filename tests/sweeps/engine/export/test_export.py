@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from comparisons import comparison
 from foreign_tokenizers import published_kinds, save
 from live_sweep import ledgers
@@ -19,8 +20,9 @@ from small_corpus import small_config, small_sentences
 from small_disk import small_disk
 from sweep_specs import SimulatedTune, new_run, small_sweep, states
 from synthetic_groups import groups_run
+from tiny_decoders import tiny_folder
 from tokenizers import processors
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analysis.results import load, read_findings
 from analysis.tables.arms import compare_arms
@@ -47,6 +49,7 @@ from trainable.prepare import prepare_run
 from trainable.record.files import fingerprint, write_json
 from trainable.record.ledger import append_row, read_reports
 from trainable.student.checkpoint import RunState, save_checkpoint
+from trainable.student.train import train
 from trainable.text.tokenizer.tokenizer import TextTokenizer, given_tokenizer, load_tokenizer
 
 TRANSFORMERS_ALONE = """
@@ -256,6 +259,30 @@ def run(finished: tuple[Path, str], tmp_path: Path) -> RunFolder:
 
 def export_best(run: RunFolder, folder: Path) -> None:
     write_model_folder(run, run.finished()[0], folder)
+
+
+@pytest.mark.parametrize(("kind", "positions"), [("gpt2", "n_positions"), ("qwen3", "max_position_embeddings")])
+def test_a_student_of_another_architecture_loads_with_the_loss_that_it_had(
+    run: RunFolder, tmp_path: Path, kind: str, positions: str
+) -> None:
+    best = run.finished()[0].plan
+    rows, context = trial_tokenizer(run, best.config).vocab_size + 7, best.config.tokens.context
+    model = tiny_folder(tmp_path / kind, kind, vocab_size=rows, **{positions: context})
+    config = override(best.config, {"model.name": model.name, "model.layers": 2, "loop.precision": "float32"})
+    write_json(run.trial(best.name) / names.TRIAL_FILE, replace(best, config=config).to_dict())
+    best_checkpoint(run).unlink()
+    data, _facts = prepare_run(config)
+    reports: list[dict[str, Any]] = []
+    train(config, data, reports.append, best_checkpoint(run))
+    export_best(run, tmp_path / "model")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    assert loaded.config.model_type == kind
+    ids_BxT = torch.from_numpy(data.eval.ids_BxT.astype(np.int64))
+    with torch.inference_mode():
+        assert loaded(input_ids=ids_BxT, labels=ids_BxT).loss.item() == pytest.approx(
+            reports[-1][names.EVAL_LOSS], abs=1e-5
+        )
+    assert f"A {kind} model" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
 
 
 def flip(path: Path) -> None:
