@@ -144,7 +144,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
             "give a config.json that AutoModelForCausalLM takes",
         )
     _check_keys(path, settings)
-    for one in (whole, kind):
+    for one in (str(whole), kind):
         if one in REFUSED:
             raise UnfitModel(str(folder), REFUSED[one], "give one of another architecture (trainable/README.md)")
     return settings
@@ -167,7 +167,7 @@ def _text_type(kind: Any) -> str | None:
     """model_type of the text part of a model of several parts."""
     from transformers import CONFIG_MAPPING
 
-    parts = CONFIG_MAPPING[kind].sub_configs_defaults if kind in CONFIG_MAPPING else {}
+    parts = CONFIG_MAPPING[kind].sub_configs_defaults if isinstance(kind, str) and kind in CONFIG_MAPPING else {}
     found: str | None = parts["text_config"].model_type if "text_config" in parts else None
     return found
 
