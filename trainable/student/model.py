@@ -154,6 +154,15 @@ def start_bias(model: PreTrainedModel, unigram_V: Tensor) -> None:
         head.bias.data.copy_(start_V)
 
 
+def has_own_bias(config: ModelConfig) -> bool:
+    """Whether the architecture itself has an output bias, for which transformers' folders have a place."""
+    if config.name in PRESETS:
+        return False
+    with torch.device("meta"):
+        model = fresh_model(architecture(config, student_settings(config, vocab_size=1, context=1)), seed=0)
+    return output_bias(model) is not None
+
+
 def over_output_rows(unigram_V: Tensor, rows: int) -> Tensor:
     """Log-probabilities for all rows of the output matrix; rows that stand for no token get e^-30, which is no mass."""
     return torch.nn.functional.pad(unigram_V.float(), (0, rows - len(unigram_V)), value=SPARE_LOG_PROBABILITY)

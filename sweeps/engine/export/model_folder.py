@@ -9,6 +9,7 @@ The folder is filled under a temporary name beside its own and read back before 
 import os
 import shutil
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> 
     config, path = plan.config, run.checkpoint(plan.name)
     state, parts = load_checkpoint(path, fingerprint(identity(config)))
     require(state.step == config.loop.steps, f"--export: {path} is of step {state.step}, not the last: resume the run.")
-    model = build_model(config.model, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
+    plain = replace(config.model, output_bias="none")  # where an architecture's own bias starts does not matter here
+    model = build_model(plain, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
     try:
         model.load_state_dict(parts["model"])
     except RuntimeError:  # of another size

@@ -261,19 +261,28 @@ def export_best(run: RunFolder, folder: Path) -> None:
     write_model_folder(run, run.finished()[0], folder)
 
 
-@pytest.mark.parametrize(("kind", "positions"), [("gpt2", "n_positions"), ("qwen3", "max_position_embeddings")])
+@pytest.mark.parametrize(
+    ("kind", "positions", "bias"),
+    [
+        ("gpt2", "n_positions", "none"),
+        ("qwen3", "max_position_embeddings", "none"),
+        ("phi", "max_position_embeddings", "unigram"),  # a bias of its own, which starts at the unigram
+    ],
+)
 def test_a_student_of_another_architecture_loads_with_the_loss_that_it_had(
-    run: RunFolder, tmp_path: Path, kind: str, positions: str
+    run: RunFolder, tmp_path: Path, kind: str, positions: str, bias: str
 ) -> None:
     best = run.finished()[0].plan
     rows, context = trial_tokenizer(run, best.config).vocab_size + 7, best.config.tokens.context
     model = tiny_folder(tmp_path / kind, kind, vocab_size=rows, **{positions: context})
-    config = override(best.config, {"model.name": model.name, "model.layers": 2, "loop.precision": "float32"})
+    changes = {"model.name": model.name, "model.layers": 2, "model.output_bias": bias, "loop.precision": "float32"}
+    config = override(best.config, changes)
     write_json(run.trial(best.name) / names.TRIAL_FILE, replace(best, config=config).to_dict())
     best_checkpoint(run).unlink()
     data, _facts = prepare_run(config)
     reports: list[dict[str, Any]] = []
     train(config, data, reports.append, best_checkpoint(run))
+    assert chosen_trial(Export(BEST, tmp_path / "model"), run).plan.config == config
     export_best(run, tmp_path / "model")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     assert loaded.config.model_type == kind
