@@ -93,7 +93,7 @@ def student_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "llama":
         return {key: settings[key] for key in settings if key in LLAMA} | {key: SET[key] for key in _TOLD}
     taken = {key: value for key, value in settings.items() if key in DEPTHS or key not in (*QUIET, *SET)}
-    still = {key: 0.0 for key in (*settings, *default_keys(kind)) if is_random(key)}
+    still = {key: 0.0 for key, value in (default_keys(kind) | dict(settings)).items() if is_random(key, value)}
     told = {key: SET[key] for key in _TOLD if key not in ("attention_dropout", "architectures")}
     told |= {key: None for key in ("bos_token_id", "eos_token_id") if takes_none(kind, key)}  # the tokenizer's are said
     if not takes_none(kind, "pad_token_id"):
@@ -158,9 +158,9 @@ def language_models() -> Mapping[str, str]:
     return names
 
 
-def is_random(key: str) -> bool:
+def is_random(key: str, value: Any = 0.0) -> bool:
     """Whether a key says how much of training is random: attention_dropout, layerdrop, router_jitter_noise, ..."""
-    return "drop" in key or "jitter" in key
+    return isinstance(value, int | float) and not isinstance(value, bool) and ("drop" in key or "jitter" in key)
 
 
 def _text_type(kind: Any) -> str | None:
@@ -208,7 +208,7 @@ def _changes(settings: Mapping[str, Any]) -> Iterator[str]:
     for key, value in known.items():
         if value is None or key in QUIET or key.startswith(_FOR_OTHER_TASKS):
             continue
-        new = 0.0 if is_random(key) else (SET | SET_OF.get(kind, {})).get(key, value)
+        new = 0.0 if is_random(key, value) else (SET | SET_OF.get(kind, {})).get(key, value)
         if key == "architectures" and kind != "llama":
             new = [language_models()[kind]]
         if new != value:

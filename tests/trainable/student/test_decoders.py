@@ -17,7 +17,7 @@ MAKE_ANEW = "python tests/support/decoder_table.py"
 
 
 def require_equal(steps: Steps) -> None:
-    """What the steps change is equal, but for rounding, which two ways of attention enlarge in some (Gemma 4)."""
+    """What the steps change is equal, but for rounding, which the second step enlarges in some (Gemma 4)."""
     largest = max(float(change.abs().max()) for change in steps.dense)
     assert largest > 1e-4, "nothing was learnt"
     for ours, dense in zip(steps.ours, steps.dense, strict=True):
