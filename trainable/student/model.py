@@ -94,26 +94,29 @@ def _as_deep(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, Any]
     lists: dict[str, Any] = {key: settings[key] for key in settings if _is_per_layer(key, settings[key])}
     if "attention_types" in lists:  # of GPT-Neo: [[kinds in turn, how often], ...]
         lists["attention_types"] = [[[kind], 1] for kinds, times in lists["attention_types"] for kind in kinds * times]
-    before = next((settings[key] for key in DEPTHS if key in settings), defaults[depth] if depth else None)
     if depth is None and not lists:
         raise UnfitModel(
             config.name,
             f"transformers' {settings['model_type']} has no number of layers that model.layers could set",
             "give one of another architecture",
         )
-    for key, value in lists.items():
+    of_lists = max(map(len, lists.values()), default=0)
+    before = next((settings[key] for key in DEPTHS if key in settings), defaults[depth] if depth else of_lists)
+    lists = {key: value for key, value in lists.items() if len(value) == before}
+    for key in lists:
         require(
-            layers <= len(value) or len(value) != before,
-            f"model.layers is {layers} but {key} of model {config.name} tells of {len(value)} layers: lower "
-            f"model.layers, or take {key} out of its config.json.",
+            layers <= before,
+            f"model.layers is {layers} but {key} of model {config.name} tells of {before} layers: lower model.layers, "
+            f"or take {key} out of its config.json.",
         )
-    cut = {key: value[:layers] for key, value in lists.items() if len(value) == before or depth is None}
     kept = {key: value for key, value in settings.items() if key not in (*DEPTHS, "model_type")}
-    return kept | cut | ({depth: layers} if depth else {})
+    return kept | {key: value[:layers] for key, value in lists.items()} | ({depth: layers} if depth else {})
 
 
 def _is_per_layer(key: str, value: Any) -> bool:
-    return isinstance(value, list | str) and (key.endswith("_types") or any(part in key for part in PER_LAYER))
+    if isinstance(value, str):  # of Nemotron-H: a letter a layer
+        return key == "hybrid_override_pattern"
+    return isinstance(value, list) and (key.endswith("_types") or any(part in key for part in PER_LAYER))
 
 
 def of_width(hidden: int) -> dict[str, Any]:
