@@ -63,7 +63,7 @@ def run_sweep(
     resume: str,
     places: Mapping[str, str],
 ) -> int:
-    """Run what is left of a sweep or a comparison; the exit status: 0, 1 if trials failed, 130 if interrupted.
+    """Run what is left of a sweep or a comparison, and return the exit status (sweeps/README.md has all of them).
 
     The caller holds the run's lock. `facts` are added to run.json: the command, versions, hardware. `resume` is
     the command that goes on with the run, for messages. `places` are those of files that have moved since it began.
@@ -71,12 +71,14 @@ def run_sweep(
     setup()
     started = time.time()
     say = partial(console.print, highlight=False)
+    termination.raise_if_interrupted()
     prepared = prepare(spec, ray_start, lambda text: say(f"  {text}"), places)
     check_models(spec, prepared)
     try:
         drop_unusable_checkpoints(folder, say)
         console.print(f"Ray dashboard: {ray_start.dashboard(lambda: store_bytes(prepared.nbytes, say))}")
         check_nodes(folder.files)
+        termination.raise_if_interrupted()
         write_run_file(folder, spec, prepared.facts | facts, places)
         # From here on there is something to resume.
         with EndAtOnce(resume), termination.farewell(f"nothing is lost. Go on with: {resume}"):

@@ -14,18 +14,15 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers import CONFIG_MAPPING, AttentionInterface, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
+from trainable.student.attention import CAUSAL, register_causal
 from trainable.student.config_keys import DEPTHS, PER_LAYER, UnfitModel, default_keys, read_settings, student_keys
 
-# PyTorch's attention, always causal. Under transformers' own name for it ("sdpa"), each forward pass asks the GPU
-# whether the batch holds packed sequences, and waits for the answer; ours never does. It knows no window and no mask.
-CAUSAL = "causal_sdpa"
-# Architectures that take it where no layer has a window: tiny_batch.py compares it with transformers' own each time.
+# Architectures that take `CAUSAL` where no layer has a window: tiny_batch.py compares it with transformers' own.
 ALL_CAUSAL: Final = (
     *("llama", "arcee", "cohere", "gemma", "gpt2", "gpt_neox", "granite", "mistral", "mixtral", "nemotron", "olmo"),
     *("olmo2", "opt", "phi", "qwen2", "qwen3", "qwen3_moe", "smollm3", "stablelm"),
@@ -177,7 +174,7 @@ def fresh_model(made: PreTrainedConfig, seed: int, attention: str | None = None)
     attention: transformers' name for it; None for the fastest that the architecture has. The model writes into a copy
     of the config: two models of one config would share their attention.
     """
-    AttentionInterface.register(CAUSAL, sdpa_attention_forward)
+    register_causal()
     if attention is None and made.model_type in ALL_CAUSAL and _sees_all(made):
         attention = CAUSAL
     with torch.random.fork_rng(devices=[]):
@@ -197,15 +194,16 @@ def _sees_all(made: PreTrainedConfig) -> bool:
     return kinds <= {"full_attention"} if kinds else not getattr(made, "sliding_window", None)
 
 
-def hidden_states(model: PreTrainedModel, input_BxT: Tensor, times: float = 1.0) -> Tensor:
+def hidden_states(model: PreTrainedModel, input_BxT: Tensor, *, times: float = 1.0, **more: Any) -> Tensor:
     """Hidden states [B, T, D] for which the logits are h W^T + b: the model's forward pass without its output layer.
 
-    times: what the output layer's input is multiplied by, to see whether more than a scale stands behind it.
+    more: what else the model reads. times: what the output layer's input is multiplied by, to see whether more than a
+    scale stands behind it.
     """
     head = model.get_output_embeddings()
     head.forward = lambda hidden_BxTxD: hidden_BxTxD if times == 1.0 else hidden_BxTxD * times
     try:
-        hidden: Tensor = model(input_ids=input_BxT, use_cache=False).logits
+        hidden: Tensor = model(input_ids=input_BxT, use_cache=False, **more).logits
     finally:
         del head.forward  # of the instance: the class has its own
     return hidden

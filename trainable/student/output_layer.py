@@ -11,7 +11,7 @@ takes a target worth less than one, which is all the guided loss needs (trainabl
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -118,10 +118,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_VxD = torch.zeros_like(output_VxD, dtype=precise)
         grad_V = None if bias_V is None else torch.zeros_like(bias_V)
         loss = torch.zeros((), dtype=precise, device=hidden_NxD.device)
-        losses_of = _losses_of(hidden_NxD.device.type)
         weight = torch.full((), expected.weight if expected else 0.0, dtype=precise, device=hidden_NxD.device)
         buffer_nxV = logits_buffer(low_VxD, len(low_NxD))
         chunk = len(buffer_nxV)
+        losses_of = _losses_of(buffer_nxV, precise)
 
         for start in range(0, len(low_NxD), chunk):
             here = slice(start, start + chunk)
@@ -174,11 +174,22 @@ def _add_expected_grads(expected: Expected, hidden_NxD: Tensor, counted_Nx1: Ten
 
 
 def in_place_losses(
-    logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor, bias_V: Tensor | None = None
+    logits_nxV: Tensor,
+    target_nx1: Tensor,
+    weight: Tensor,
+    bias_V: Tensor | None = None,
+    *,
+    room_nxV: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Loss of each position, [n, 1], and its gradient for the logits, [n, V], which may be written over the logits."""
+    """Loss of each position, [n, 1], and its gradient for the logits, [n, V], which is written over the logits.
+
+    room_nxV: for logits in low precision, a buffer of `weight`'s dtype with at least as many rows; None: make one.
+    """
     # log-probabilities; in float32 they take the place of the logits, in lower precision that of a copy
-    precise_nxV = logits_nxV.to(weight.dtype)
+    if room_nxV is None:
+        precise_nxV = logits_nxV.to(weight.dtype)
+    else:
+        precise_nxV = room_nxV[: len(logits_nxV)].copy_(logits_nxV)
     if bias_V is not None:
         precise_nxV += bias_V
     target_logit_nx1 = precise_nxV.gather(1, target_nx1)
@@ -187,7 +198,7 @@ def in_place_losses(
     loss_nx1 = weight * target_logit_nx1 - log_p_nxV.gather(1, target_nx1)
     p_nxV = log_p_nxV.exp_()
     p_nxV.scatter_add_(1, target_nx1, (weight - 1).expand(target_nx1.shape))
-    return loss_nx1, p_nxV.to(logits_nxV.dtype)
+    return loss_nx1, p_nxV if p_nxV.dtype == logits_nxV.dtype else logits_nxV.copy_(p_nxV)
 
 
 def fusible_losses(
@@ -205,10 +216,18 @@ def fusible_losses(
     return loss_nx1, grad_nxV.to(logits_nxV.dtype)
 
 
+def _losses_of(buffer_nxV: Tensor, precise: torch.dtype) -> LossesOf:
+    """The faster way on the device of the logits, which lie in this buffer a chunk after the other."""
+    if buffer_nxV.device.type == "cuda":
+        return _compiled()
+    if buffer_nxV.dtype == precise:
+        return in_place_losses
+    return partial(in_place_losses, room_nxV=torch.empty_like(buffer_nxV, dtype=precise))  # a new one a chunk is slow
+
+
 @lru_cache
-def _losses_of(device_type: str) -> LossesOf:
-    """The faster way of each kind of device."""
-    return compiled_losses() if device_type == "cuda" else in_place_losses
+def _compiled() -> LossesOf:
+    return compiled_losses()
 
 
 def compiled_losses() -> LossesOf:

@@ -177,14 +177,13 @@ def cut_rows(
     """
     check_ids(table, contexts_C)
     contexts = contexts_C.astype(np.int64)
-    starts, ends = table.indptr[contexts], table.indptr[contexts + 1]
+    starts, lengths = table.indptr[contexts], table.indptr[contexts + 1] - table.indptr[contexts]
     indptr_C1 = np.zeros(len(contexts) + 1, np.int64)
-    np.cumsum(ends - starts, out=indptr_C1[1:])
-    # Copying slices end to end is faster than gathering by index: rows are long runs of memory.
-    spans = [slice(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True) if a < b]
-    columns = [table.indices[:0], *(table.indices[span] for span in spans)]
-    columns_Z = np.concatenate(columns, dtype=index_dtype, casting="safe")
-    values_Z = np.concatenate([table.values[:0], *(table.values[span] for span in spans)])
+    np.cumsum(lengths, out=indptr_C1[1:])
+    # One gather: faster than copying slices where rows are short (some 75 entries in a step of 1,024 tokens).
+    entries_Z = np.arange(indptr_C1[-1]) + np.repeat(starts - indptr_C1[:-1], lengths)
+    columns_Z = table.indices[entries_Z].astype(index_dtype, casting="safe")
+    values_Z = table.values[entries_Z]
     return indptr_C1, columns_Z, values_Z
 
 
@@ -220,15 +219,19 @@ def check_ids(table: BigramTable, ids_N: Ids) -> None:
 
 
 def save_table(table: BigramTable, path: Path) -> None:
-    """Write the table atomically: `path` is the old file or the whole new one, never a part."""
+    """Write a bigram `table` to a file: `path` is the old file or the whole new one, never a part.
+
+    Raises OSError where it cannot be written.
+    """
     BIGRAM_FILE.write(path, _file_facts(table), _arrays(table))
 
 
 def load_table(path: Path, expect_tokenizer: str | None = None) -> BigramTable:
-    """The table in a file, its arrays read-only and memory-mapped, after a check of every byte.
+    """The bigram table in the file `path`, its arrays read-only and memory-mapped, after a check of every byte.
 
+    expect_tokenizer: the fingerprint that `estimate_table` was given; None: any. `BigramTeacher(table)` teaches it.
     Raises DamagedFile where a byte is not what was written, InputError if the file is missing, no bigram table, of
-    another format version, or, where `expect_tokenizer` gives a fingerprint, counted with another tokenizer.
+    another format version, or counted with another tokenizer than the expected one.
     """
     table = BIGRAM_FILE.read(path, _made)
     require_tokenizer(path, table.tokenizer_fingerprint, expect_tokenizer)

@@ -96,7 +96,6 @@ def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pyte
     with shapes_made() as shapes:
         guidance = BigramTeacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5, c.bias_V)
         guided_loss(c.hidden_NxD, c.output_VxD, c.target_N, guidance, c.bias_V).backward()
-        guidance.close(c.output_VxD, c.bias_V)
     assert (contexts, D) in shapes  # the mode did see what was made
     assert (chunk, vocab_size) in shapes
     largest = max(positions, vocab_size) * D
@@ -125,6 +124,14 @@ def test_both_ways_to_make_losses_of_logits_agree(dtype: torch.dtype, weight: fl
     for ours, theirs in zip(found, expected, strict=True):
         tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[ours.dtype]
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_a_buffer_for_the_losses_of_low_precision_changes_none_of_them() -> None:
+    logits_nxV, target_nx1, weight = torch.randn(9, V).bfloat16(), torch.randint(0, V, (9, 1)), torch.tensor(0.3)
+    alone = in_place_losses(logits_nxV.clone(), target_nx1, weight)
+    buffered = in_place_losses(logits_nxV, target_nx1, weight, room_nxV=torch.full((12, V), torch.nan))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(buffered, alone, strict=True))
+    assert buffered[1].data_ptr() == logits_nxV.data_ptr()
 
 
 def test_where_pytorch_cannot_compile_the_loss_is_made_all_the_same(
