@@ -649,7 +649,7 @@ MODEL = {
     "model without config": Case("--model .", "neither tiny", "workplace", "nor a folder with config.json"),
     "model of damaged JSON": Case("--model llama", "is damaged", "config.json", "restore it", raw_model("{")),
     "model of a list": Case("--model llama", "no JSON object", "config.json", "restore it", raw_model("[1]")),
-    "model of another kind": Case("--model llama", "'gpt2'", "config.json", "only 'llama'", model(model_type="gpt2")),
+    "model of another kind": Case("--model llama", "'t5'", "llama", "no causal language model", model(model_type="t5")),
     "model with a misspelt key": Case(
         "--model llama", "'hiden_size'", "config.json", "did you mean 'hidden_size'?", model(hiden_size=64)
     ),

@@ -41,7 +41,7 @@ def check_inputs(spec: Spec, places: Mapping[str, str] | None = None) -> list[st
     if base.model.name not in NAMES:  # a folder: reading it imports torch
         from trainable.student.tiny_batch import check_trains
 
-        check_trains(base.model, vocab_size, base.tokens.context)
+        check_trains(base.model, vocab_size, base.tokens.context, base.loop.precision)
     corpus = open_corpus(base.corpus)
     for part in {config.corpus for config in spec.configs()}:
         split_rows(corpus.rows, part)

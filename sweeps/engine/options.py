@@ -61,7 +61,7 @@ class Options:
 
     # --- model and run ---
     model: str | None = None
-    """tiny, small-llama2, or a folder with config.json"""
+    """tiny, small-llama2, or a folder with the config.json of a causal language model of transformers"""
     steps: int | None = None
     """optimizer steps of a trial"""
     minutes: float | None = None

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from ray import tune
-from transformers import LlamaForCausalLM
 
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.specs.spec import Spec
@@ -14,7 +13,7 @@ from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import InputError
 from trainable.record.files import MIB, free_bytes, mib, require_room
-from trainable.student.model import llama_config
+from trainable.student.model import fresh_model, student_config
 
 # Measured: a report takes 0.7 KiB in the ledger and 0.7 KiB for TensorBoard; a trial 5 KiB beside, and 30 KiB in Tune's
 # own record, which is written anew beside the old one.
@@ -72,5 +71,5 @@ def checkpoint_bytes(spec: Spec, vocab_size: Callable[[TrialConfig], int]) -> in
 
 def _parameters(config: TrialConfig, vocab_size: int) -> int:
     with torch.device("meta"):
-        model = LlamaForCausalLM(llama_config(config.model, vocab_size, config.tokens.context))
+        model = fresh_model(student_config(config.model, vocab_size, config.tokens.context), config.seed)
     return sum(parameter.numel() for parameter in model.parameters())

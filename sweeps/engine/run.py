@@ -115,9 +115,9 @@ def prepare(
 
 def check_models(spec: Spec, prepared: Prepared) -> None:
     """Raise InputError where a model does not fit the tokenizer, or cannot be trained."""
-    fits = {(c.model, prepared.vocab_size(c), c.tokens.context) for c in spec.configs()}
-    for model, vocab_size, context in fits:
-        check_trains(model, vocab_size, context)
+    fits = {(c.model, prepared.vocab_size(c), c.tokens.context, c.loop.precision) for c in spec.configs()}
+    for model, vocab_size, context, precision in fits:
+        check_trains(model, vocab_size, context, precision)
 
 
 def disk_full(folder: RunFolder, error: OSError, resume: str) -> InputError:

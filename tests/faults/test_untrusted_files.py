@@ -40,7 +40,7 @@ from trainable.record.cache import read_manifest
 from trainable.record.files import read_json, sha256_of_file, write_json
 from trainable.record.run_files import RunFiles
 from trainable.student.checkpoint import load_checkpoint
-from trainable.student.model import llama_config
+from trainable.student.model import student_config
 from trainable.student.train import RunData
 from trainable.teacher.table import BigramTable, load_table, save_table
 from trainable.text.corpus import open_corpus
@@ -203,7 +203,7 @@ def test_a_model_folder_runs_no_code_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(settings))
     (tmp_path / "evil.py").write_text(f"from pathlib import Path; Path({MARK!r}).touch()")
     (tmp_path / "pytorch_model.bin").write_bytes(PICKLE)
-    assert llama_config(ModelConfig(name=str(tmp_path)), 512, 16).hidden_size == 16, "the folder's sizes are not used"
+    assert student_config(ModelConfig(name=str(tmp_path)), 512, 16).hidden_size == 16, "the folder's sizes are not used"
     assert not (tmp_path / MARK).exists(), "the folder ran code"
 
 

@@ -2,60 +2,103 @@
 
 A config.json tells more than an architecture: how its model was padded, cached, regularised, quantised, loaded. Handed
 to transformers as it is, some of that changes training without a word: an embedding that never learns (`pad_token_id`),
-masks that no resumption can repeat (`attention_dropout`), tuples where objects were expected (`return_dict`). So only
-the keys of `ARCHITECTURE` are taken as they are. Those of `SET` have the one value that training here needs; any
-dropout is 0. All others are not used: transformers' Llama does not know them, or they tell nothing about training.
+masks that no resumption can repeat (any dropout), tuples where objects were expected (`return_dict`). So the keys of
+`SET` have the one value that training here needs, any dropout is 0, and those of `QUIET` are left out. Of a Llama only
+the keys of `LLAMA` are taken beside, for transformers' Llama knows no others; of any other architecture all are.
+
+Of a model that also sees or hears, the text model alone is taken.
 """
 
+import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from trainable.errors import InputError
 from trainable.record.files import fingerprint, read_foreign_json, user_path
 
-# What decides the size of a model and has no default that anybody would want unasked.
+# What decides the size of a Llama and has no default that anybody would want unasked.
 SIZES: Final = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "max_position_embeddings")
-ARCHITECTURE: Final = (
+LLAMA: Final = (
     *SIZES,
     *("num_key_value_heads", "head_dim", "hidden_act", "rms_norm_eps", "initializer_range"),
     *("rope_parameters", "rope_theta", "rope_scaling"),  # the last two: as older files have them
     *("attention_bias", "mlp_bias", "tie_word_embeddings"),
 )
-# Of `SET`, what LlamaConfig is told; the others are said to `_from_config`, or to nobody.
+# Of `SET`, what a config is told; the others are said to `from_config`, or to nobody.
 _TOLD: Final = (
     *("pad_token_id", "attention_dropout", "return_dict", "output_hidden_states", "output_attentions"),
     "architectures",
 )
 SET: Final[dict[str, Any]] = {
     "pad_token_id": None,  # the embedding of a padding token gets no gradient; in packed text it is a token like others
-    "attention_dropout": 0.0,  # and whatever else is a dropout (`_is_dropout`): both arms and a resumption see the same
+    "attention_dropout": 0.0,  # and whatever else is random (`is_random`): both arms and a resumption see the same
     "return_dict": True,  # the loop reads hidden states by name
     "output_hidden_states": False,  # every layer's, for nobody
     "output_attentions": False,  # takes the slow attention, for nobody
-    "attn_implementation": "sdpa",
+    "attn_implementation": "sdpa",  # where the architecture has it (student/model.py)
     "_attn_implementation": "sdpa",
     "dtype": "float32",  # of the weights; loop.precision is that of the products
     "torch_dtype": "float32",
     "quantization_config": None,  # weights are made here, not loaded
-    "architectures": ["LlamaForCausalLM"],
+    "architectures": ["LlamaForCausalLM"],  # of another architecture, its own class
     "auto_map": None,  # no code of a folder is ever run
     "trust_remote_code": False,
 }
-# Not worth a word: what model.layers and the tokenizer say, and what does nothing to a Llama that is trained.
+# Not worth a word: what model.layers and the tokenizer say, and what does nothing to a model that is trained.
 QUIET: Final = (
     *("num_hidden_layers", "bos_token_id", "eos_token_id", "use_cache", "model_type", "transformers_version"),
     *("_name_or_path", "chunk_size_feed_forward", "is_encoder_decoder", "id2label", "label2id", "problem_type"),
-    "pretraining_tp",
+    *("pretraining_tp", "experts_implementation", "_experts_implementation"),
 )
-_KNOWN: Final = frozenset((*ARCHITECTURE, *SET, *QUIET))
+# Names that architectures have for their number of layers, the decoder's first.
+DEPTHS: Final = ("decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers")
+# Lists with an entry for each layer, which are cut with the number of layers; any list named `..._types` is one too.
+PER_LAYER: Final = ("layer", "pattern", "intermediate_size", "num_attention_heads", "num_key_value_heads")
+_PADDED: Final = "its positions are counted behind a padding token, and packed text has none"
+_CODES: Final = "it predicts several codes of sound at each step, not one token"
+# Causal language models of transformers that no setting makes a student of packed text.
+REFUSED: Final[dict[str, str]] = {
+    **dict.fromkeys(("camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta"), _PADDED),
+    **dict.fromkeys(("xlm-roberta-xl", "xmod", "prophetnet", "xlm"), _PADDED),
+    **dict.fromkeys(("musicgen", "musicgen_melody"), _CODES),
+    **dict.fromkeys(
+        ("gemma4_assistant", "gemma4_unified_assistant"), "it drafts for another model, whose hidden states it reads"
+    ),
+    "blt": "it reads bytes in patches that a second model cuts",
+    "git": "its own loss is that of captions, counted from behind the tokens of an image",
+    "phi4_multimodal": "most of it sees and hears, which text does not train",
+    "reformer": "its attention draws random hashes, and reads blocks of one length alone",
+}
+# Keys of one architecture that have one value here.
+SET_OF: Final[dict[str, dict[str, Any]]] = {
+    "big_bird": {"attention_type": "original_full"},  # its sparse attention looks ahead, at random
+}
+_FOR_OTHER_TASKS: Final = ("classifier", "summary")  # how names of keys begin that no language model reads
+
+
+class UnfitModel(InputError):
+    """A model that cannot be a student here: the reason, as it stands in the sentence, and what the user can do."""
+
+    def __init__(self, name: str, reason: str, remedy: str = "mend its config.json"):
+        super().__init__(f"model {name} cannot be trained ({reason}): {remedy}.")
+        self.reason = reason
 
 
 def student_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What LlamaConfig gets of the settings in a config.json."""
-    taken = {key: value for key, value in settings.items() if key in ARCHITECTURE}
-    return taken | {key: SET[key] for key in _TOLD}
+    """What the config of the architecture gets of the settings in a config.json."""
+    kind = settings["model_type"]
+    if kind == "llama":
+        return {key: settings[key] for key in settings if key in LLAMA} | {key: SET[key] for key in _TOLD}
+    taken = {key: value for key, value in settings.items() if key in DEPTHS or key not in (*QUIET, *SET)}
+    still = {key: 0.0 for key, value in (default_keys(kind) | dict(settings)).items() if is_random(key, value)}
+    told = {key: SET[key] for key in _TOLD if key not in ("attention_dropout", "architectures")}
+    told |= {key: None for key in ("bos_token_id", "eos_token_id") if takes_none(kind, key)}  # the tokenizer's are said
+    if not takes_none(kind, "pad_token_id"):
+        told["pad_token_id"] = 0  # some token: student/model.py lets its row learn all the same
+    return {"model_type": kind, **taken, **still, **told, **SET_OF.get(kind, {})}
 
 
 def model_fingerprint(name: str) -> str:
@@ -66,28 +109,109 @@ def model_fingerprint(name: str) -> str:
 def key_lines(name: str) -> list[str]:
     """What the plan says of a model folder's config.json: the keys that are set here, and those that are not used."""
     settings = read_settings(user_path(name))
+    kind = settings["model_type"]
     changed = list(_changes(settings))
-    unused = sorted(key for key in settings if key not in _KNOWN and not _is_dropout(key))
-    lines = [f"model {name}: {', '.join(changed)}"] if changed else []
-    return lines + ([f"model {name}: not used, for a Llama has no such key: {', '.join(unused)}"] if unused else [])
+    unknown = sorted(key for key in settings if key not in _known(kind) and not is_random(key))
+    whole = read_foreign_json(user_path(name) / "config.json").get("model_type")
+    lines = [] if whole == kind else [f"model {name}: of {whole} the text model alone is taken, {kind}"]
+    lines += [f"model {name}: {', '.join(changed)}"] if changed else []
+    if unknown and kind == "llama":
+        lines.append(f"model {name}: not used, for a Llama has no such key: {', '.join(unknown)}")
+    elif unknown:
+        lines.append(f"model {name}: unknown to transformers' {kind}, which may not use them: {', '.join(unknown)}")
+    return lines
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """config.json of a model folder. Raises InputError where it is absent, damaged, misspelt, or not of a Llama."""
+    """config.json of a model folder. Raises InputError where it is absent, damaged, misspelt, or of no language model.
+
+    Of a model of several parts, the settings of its text model.
+    """
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"model {str(folder)!r} is neither tiny nor small-llama2 nor a folder with config.json.")
     settings = read_foreign_json(path)
-    if settings.get("model_type") != "llama":
-        raise InputError(f"{path} has model_type {settings.get('model_type')!r}: only 'llama' can be trained here.")
+    whole = settings.get("model_type")
+    if isinstance(text := settings.get("text_config"), Mapping):
+        tied = {key: settings[key] for key in ("tie_word_embeddings",) if key in settings}
+        settings = {"model_type": _text_type(whole), **tied, **text}
+    kind = settings.get("model_type")
+    if kind != "llama" and (not isinstance(kind, str) or kind not in language_models()):
+        part = "" if kind == whole else f" of its text model (the whole is of {whole!r})"
+        raise UnfitModel(
+            str(folder),
+            f"model_type {kind!r}{part} is no causal language model of the installed transformers",
+            "give a config.json that AutoModelForCausalLM takes",
+        )
     _check_keys(path, settings)
+    for one in (str(whole), kind):
+        if one in REFUSED:
+            raise UnfitModel(str(folder), REFUSED[one], "give one of another architecture (trainable/README.md)")
     return settings
 
 
+def language_models() -> Mapping[str, str]:
+    """{model_type: class of its causal language model} of the installed transformers."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    names: Mapping[str, str] = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return names
+
+
+def is_random(key: str, value: Any = 0.0) -> bool:
+    """Whether a key says how much of training is random: attention_dropout, layerdrop, router_jitter_noise, ..."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and ("drop" in key or "jitter" in key)
+
+
+def _text_type(kind: Any) -> str | None:
+    """model_type of the text part of a model of several parts."""
+    from transformers import CONFIG_MAPPING
+
+    parts = CONFIG_MAPPING[kind].sub_configs_defaults if isinstance(kind, str) and kind in CONFIG_MAPPING else {}
+    found: str | None = parts["text_config"].model_type if "text_config" in parts else None
+    return found
+
+
+@lru_cache
+def default_keys(kind: str) -> dict[str, Any]:
+    """{key: default} of an architecture's config."""
+    from transformers import CONFIG_MAPPING
+
+    return {one.name: one.default for one in dataclasses.fields(CONFIG_MAPPING[kind])}
+
+
+def takes_none(kind: str, key: str) -> bool:
+    """Whether an architecture can be without a value for a key."""
+    from transformers import CONFIG_MAPPING
+
+    types = {one.name: one.type for one in dataclasses.fields(CONFIG_MAPPING[kind])}
+    return key not in types or type(None) in get_args(types[key])
+
+
+@lru_cache
+def _known(kind: str) -> frozenset[str]:
+    """Keys that an architecture's config may have."""
+    if kind == "llama":
+        return frozenset((*LLAMA, *SET, *QUIET))
+    from transformers import CONFIG_MAPPING
+
+    of_rotation = ("rope_theta", "rope_scaling") if "rope_parameters" in default_keys(kind) else ()
+    return frozenset((*default_keys(kind), *CONFIG_MAPPING[kind].attribute_map, *SET, *QUIET, *of_rotation))
+
+
 def _changes(settings: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in settings.items():
-        new = 0.0 if _is_dropout(key) else SET.get(key, value)
-        if value is not None and new != value and key not in QUIET:
+    kind = settings["model_type"]
+    known = dict(settings)
+    if kind != "llama":  # whose own defaults are as they are set here
+        ours = ("pad_token_id", *SET_OF.get(kind, ()))
+        known = {key: value for key, value in default_keys(kind).items() if is_random(key) or key in ours} | known
+    for key, value in known.items():
+        if value is None or key in QUIET or key.startswith(_FOR_OTHER_TASKS):
+            continue
+        new = 0.0 if is_random(key, value) else (SET | SET_OF.get(kind, {})).get(key, value)
+        if key == "architectures" and kind != "llama":
+            new = [language_models()[kind]]
+        if new != value:
             yield f"{key} {_shown(value)} set to {_shown(new)}"
 
 
@@ -97,19 +221,22 @@ def _shown(value: Any) -> str:
     return {"None": "none", "0.0": "0"}.get(str(value), "{...}" if isinstance(value, Mapping) else str(value))
 
 
-def _is_dropout(key: str) -> bool:
-    """attention_dropout, hidden_dropout_prob, resid_pdrop, layerdrop, drop_path_rate, ..."""
-    return "drop" in key
-
-
 def _check_keys(path: Path, settings: Mapping[str, Any]) -> None:
-    """LlamaConfig takes a misspelt key in silence, and then a default of 7 billion parameters."""
-    for key in settings.keys() - _KNOWN:
-        near = difflib.get_close_matches(key, sorted(_KNOWN), n=1, cutoff=0.88)
-        if near and not _is_dropout(key):
+    """transformers takes a misspelt key in silence, and then a default of 7 billion parameters."""
+    kind = settings["model_type"]
+    known = _known(kind)
+    for key in settings.keys() - known:
+        near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.88)
+        if near and not is_random(key):
             raise InputError(f"{path} has the unknown key {key!r}: did you mean {near[0]!r}?")
-    for key in SIZES:
+    for key in SIZES if kind == "llama" else ():
         value = settings.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             found = f"{key} {value!r}" if key in settings else f"no {key}"
             raise InputError(f"{path} has {found}: give a whole number of at least 1.")
+    if kind != "llama" and settings.get("output_router_logits"):
+        raise UnfitModel(
+            str(path.parent),
+            "with output_router_logits its own loss is more than cross-entropy, by the balance of its experts",
+            "set output_router_logits to false in its config.json, to train without that part",
+        )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from trainable.student.batches import eval_batches
 from trainable.student.diagnosis import Diagnosis, diagnose
@@ -29,7 +29,7 @@ class Evaluation(NamedTuple):
 
 @torch.inference_mode()
 def evaluate(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     blocks: TokenBlocks,
     batch_blocks: int,
     autocast: torch.autocast,

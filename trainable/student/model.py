@@ -1,22 +1,32 @@
-"""The student: transformers' LlamaForCausalLM, built from a preset or from a folder with config.json.
+"""The student: any causal language model of transformers, built from a preset or from a folder with config.json.
 
-The loop wants two things of it: hidden states, and the output matrix (the loss makes the logits itself).
+The loop wants two things of it: hidden states, and the output matrix with its bias (the loss makes the logits itself).
+Whatever an architecture does between its last layer and its logits is in them: hidden states are what its own forward
+pass would give as logits, were its output layer the identity. So a scale of the logits (Cohere, Granite) is one of the
+hidden states; that nothing but a scale stands there, tiny_batch.py checks before any trial.
 
     B batch   T time   V vocabulary   D width
 """
 
-from typing import Any
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from trainable.config import ModelConfig
-from trainable.errors import InputError
+from trainable.errors import InputError, require
 from trainable.record.files import user_path
 from trainable.student.attention import CAUSAL, register_causal
-from trainable.student.config_keys import read_settings, student_keys
+from trainable.student.config_keys import DEPTHS, PER_LAYER, UnfitModel, default_keys, read_settings, student_keys
 
+# Architectures that take `CAUSAL` where no layer has a window: tiny_batch.py compares it with transformers' own.
+ALL_CAUSAL: Final = (
+    *("llama", "arcee", "cohere", "gemma", "gpt2", "gpt_neox", "granite", "mistral", "mixtral", "nemotron", "olmo"),
+    *("olmo2", "opt", "phi", "qwen2", "qwen3", "qwen3_moe", "smollm3", "stablelm"),
+)
 SPARE_LOG_PROBABILITY = -30.0  # of a row that a model has beyond the tokenizer's tokens
 # `tiny` is made for CPUs; `small-llama2` is the published study's model (12 layers cut to 1-6).
 PRESETS: dict[str, dict[str, Any]] = {
@@ -38,26 +48,72 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def llama_config(config: ModelConfig, vocab_size: int, context: int) -> LlamaConfig:
+def student_config(config: ModelConfig, vocab_size: int, context: int) -> PreTrainedConfig:
     """The architecture. Raises InputError for an unknown name, or a folder that does not fit the tokenizer."""
+    made = architecture(config, student_settings(config, vocab_size, context))
+    if config.name not in PRESETS:
+        _check_fits(config, made, vocab_size, context)
+    return made
+
+
+def student_settings(config: ModelConfig, vocab_size: int, context: int) -> dict[str, Any]:
+    """What decides the architecture but for its depth: keys and values, as a config.json has them."""
     if config.name in PRESETS:
-        settings = {"vocab_size": vocab_size, "max_position_embeddings": context} | PRESETS[config.name]
-        settings |= {} if config.hidden is None else of_width(config.hidden)
-    else:
-        if config.hidden is not None:
-            raise InputError(
-                f"model.hidden is {config.hidden} but the width of model {config.name} is what its config.json says: "
-                "leave out model.hidden, or set model.name=tiny."
-            )
-        settings = _read_folder(config.name, vocab_size, context)
+        settings = {"model_type": "llama", "vocab_size": vocab_size, "max_position_embeddings": context}
+        return settings | PRESETS[config.name] | ({} if config.hidden is None else of_width(config.hidden))
+    if config.hidden is not None:
+        raise InputError(
+            f"model.hidden is {config.hidden} but the width of model {config.name} is what its config.json says: "
+            "leave out model.hidden, or set model.name=tiny."
+        )
+    settings = read_settings(user_path(config.name))
+    return {"model_type": settings["model_type"], **student_keys(settings)}
+
+
+def architecture(config: ModelConfig, settings: Mapping[str, Any]) -> PreTrainedConfig:
+    """The config of these settings, as deep as model.layers says. Raises InputError where transformers refuses it."""
     try:
-        llama = LlamaConfig(**(settings | {"num_hidden_layers": config.layers}))
-        heads, groups = llama.num_attention_heads, llama.num_key_value_heads
-        if groups < 1 or heads % groups:
+        made = CONFIG_MAPPING[settings["model_type"]](**_as_deep(config, settings))
+        heads, groups = (getattr(made, key, None) for key in ("num_attention_heads", "num_key_value_heads"))
+        if isinstance(heads, int) and isinstance(groups, int) and (groups < 1 or heads % groups):
             raise ValueError(f"num_attention_heads {heads} is not a multiple of num_key_value_heads {groups}")
+    except InputError:
+        raise
     except Exception as error:  # of transformers' validators, e.g. heads that do not divide the width
         raise unfit(config, error) from None
-    return llama
+    return made
+
+
+def _as_deep(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with another number of layers; lists that have an entry a layer are cut with it."""
+    defaults, layers = default_keys(settings["model_type"]), config.layers
+    depth = next((key for key in DEPTHS if key in defaults), None)
+    lists: dict[str, Any] = {key: settings[key] for key in settings if _is_per_layer(key, settings[key])}
+    if "attention_types" in lists:  # of GPT-Neo: [[kinds in turn, how often], ...]
+        lists["attention_types"] = [[[kind], 1] for kinds, times in lists["attention_types"] for kind in kinds * times]
+    if depth is None and not lists:
+        raise UnfitModel(
+            config.name,
+            f"transformers' {settings['model_type']} has no number of layers that model.layers could set",
+            "give one of another architecture",
+        )
+    of_lists = max(map(len, lists.values()), default=0)
+    before = next((settings[key] for key in DEPTHS if key in settings), defaults[depth] if depth else of_lists)
+    lists = {key: value for key, value in lists.items() if len(value) == before}
+    for key in lists:
+        require(
+            layers <= before,
+            f"model.layers is {layers} but {key} of model {config.name} tells of {before} layers: lower model.layers, "
+            f"or take {key} out of its config.json.",
+        )
+    kept = {key: value for key, value in settings.items() if key not in (*DEPTHS, "model_type")}
+    return kept | {key: value[:layers] for key, value in lists.items()} | ({depth: layers} if depth else {})
+
+
+def _is_per_layer(key: str, value: Any) -> bool:
+    if isinstance(value, str):  # of Nemotron-H: a letter a layer
+        return key == "hybrid_override_pattern"
+    return isinstance(value, list) and (key.endswith("_types") or any(part in key for part in PER_LAYER))
 
 
 def of_width(hidden: int) -> dict[str, Any]:
@@ -68,26 +124,43 @@ def of_width(hidden: int) -> dict[str, Any]:
     return sizes | {"num_attention_heads": heads, "num_key_value_heads": heads}
 
 
-def unfit(config: ModelConfig, error: Exception) -> InputError:
+def unfit(config: ModelConfig, error: Exception) -> UnfitModel:
     """What to say of a model that transformers or PyTorch will not build or train."""
     reason = " ".join(str(error.__cause__ or error).split()).rstrip(".") or type(error).__name__
-    reason = f"unknown value {reason}" if isinstance(error, KeyError) else reason
-    return InputError(f"model {config.name} cannot be trained ({reason}): mend its config.json.")
+    return UnfitModel(config.name, f"unknown value {reason}" if isinstance(error, KeyError) else reason)
 
 
 def build_model(
     config: ModelConfig, *, vocab_size: int, context: int, seed: int, unigram_V: Tensor | None = None
-) -> LlamaForCausalLM:
+) -> PreTrainedModel:
     """A freshly initialised float32 student; the same seed gives the same weights on any device (made on the CPU).
 
-    unigram_V: log-probabilities of the tokenizer's tokens, for an output bias.
+    unigram_V: log-probabilities of the tokenizer's tokens, at which an output bias starts.
     """
-    llama = llama_config(config, vocab_size, context)
-    model = fresh_model(llama, seed)
+    model = fresh_model(student_config(config, vocab_size, context), seed)
     if config.output_bias == "unigram":
         assert unigram_V is not None, "an output bias begins as a unigram"
-        model.lm_head.bias = torch.nn.Parameter(over_output_rows(unigram_V, llama.vocab_size))
+        start_bias(model, unigram_V)
     return model
+
+
+def start_bias(model: PreTrainedModel, unigram_V: Tensor) -> None:
+    """Let the output bias start at a unigram: one that the architecture has, else a new one."""
+    head = model.get_output_embeddings()
+    start_V = over_output_rows(unigram_V, len(head.weight))
+    if head.bias is None:
+        head.bias = torch.nn.Parameter(start_V)
+    else:
+        head.bias.data.copy_(start_V)
+
+
+def has_own_bias(config: ModelConfig) -> bool:
+    """Whether the architecture itself has an output bias, for which transformers' folders have a place."""
+    if config.name in PRESETS:
+        return False
+    with torch.device("meta"):
+        model = fresh_model(architecture(config, student_settings(config, vocab_size=1, context=1)), seed=0)
+    return output_bias(model) is not None
 
 
 def over_output_rows(unigram_V: Tensor, rows: int) -> Tensor:
@@ -95,45 +168,71 @@ def over_output_rows(unigram_V: Tensor, rows: int) -> Tensor:
     return torch.nn.functional.pad(unigram_V.float(), (0, rows - len(unigram_V)), value=SPARE_LOG_PROBABILITY)
 
 
-def fresh_model(llama: LlamaConfig, seed: int) -> LlamaForCausalLM:
-    """A model of an architecture with random weights in float32, made from the seed alone."""
+def fresh_model(made: PreTrainedConfig, seed: int, attention: str | None = None) -> PreTrainedModel:
+    """A model of an architecture with random weights in float32, made from the seed alone.
+
+    attention: transformers' name for it; None for the fastest that the architecture has. The model writes into a copy
+    of the config: two models of one config would share their attention.
+    """
     register_causal()
+    if attention is None and made.model_type in ALL_CAUSAL and _sees_all(made):
+        attention = CAUSAL
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM._from_config(llama, dtype=torch.float32, attn_implementation=CAUSAL)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            deepcopy(made), dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
+        )
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None  # of an architecture that cannot be without: its row learns as others do
     return model
 
 
-def hidden_states(model: LlamaForCausalLM, input_BxT: Tensor, **more: Any) -> Tensor:
-    """Hidden states [B, T, D] of the last layer, after the final norm; `more` is what else the model reads."""
-    hidden: Tensor = model.model(input_ids=input_BxT, use_cache=False, **more).last_hidden_state
+def _sees_all(made: PreTrainedConfig) -> bool:
+    """Whether a position of every layer attends to all positions before it."""
+    kinds = set(getattr(made, "layer_types", None) or ())
+    return kinds <= {"full_attention"} if kinds else not getattr(made, "sliding_window", None)
+
+
+def hidden_states(model: PreTrainedModel, input_BxT: Tensor, *, times: float = 1.0, **more: Any) -> Tensor:
+    """Hidden states [B, T, D] for which the logits are h W^T + b: the model's forward pass without its output layer.
+
+    more: what else the model reads. times: what the output layer's input is multiplied by, to see whether more than a
+    scale stands behind it.
+    """
+    head = model.get_output_embeddings()
+    head.forward = lambda hidden_BxTxD: hidden_BxTxD if times == 1.0 else hidden_BxTxD * times
+    try:
+        hidden: Tensor = model(input_ids=input_BxT, use_cache=False, **more).logits
+    finally:
+        del head.forward  # of the instance: the class has its own
     return hidden
 
 
-def output_matrix(model: LlamaForCausalLM) -> torch.nn.Parameter:
+def output_matrix(model: PreTrainedModel) -> torch.nn.Parameter:
     """The output matrix W [V, D], a leaf with a gradient of its own."""
-    weight = model.lm_head.weight
+    weight = model.get_output_embeddings().weight
     assert isinstance(weight, torch.nn.Parameter)
     return weight
 
 
-def output_bias(model: LlamaForCausalLM) -> torch.nn.Parameter | None:
-    """The bias of the logits, [V], or None: transformers' Llama has none of its own."""
-    bias: torch.nn.Parameter | None = model.lm_head.bias
+def output_bias(model: PreTrainedModel) -> torch.nn.Parameter | None:
+    """The bias of the logits, [V], or None: some architectures have one, and model.output_bias gives one to others."""
+    bias: torch.nn.Parameter | None = model.get_output_embeddings().bias
     return bias
 
 
-def _read_folder(name: str, vocab_size: int, context: int) -> dict[str, Any]:
-    folder = user_path(name)
-    settings, path = student_keys(read_settings(folder)), folder / "config.json"
-    if settings["vocab_size"] < vocab_size:
+def _check_fits(config: ModelConfig, made: PreTrainedConfig, vocab_size: int, context: int) -> None:
+    path = user_path(config.name) / "config.json"
+    if made.vocab_size < vocab_size:
         raise InputError(
-            f"{path} has vocab_size {settings['vocab_size']} but the tokenizer has {vocab_size} tokens: "
+            f"{path} has vocab_size {made.vocab_size} but the tokenizer has {vocab_size} tokens: "
             "raise vocab_size or give a smaller tokenizer."
         )
-    if settings["max_position_embeddings"] < context:
-        raise InputError(
-            f"{path} has max_position_embeddings {settings['max_position_embeddings']} but blocks have {context} "
-            "tokens: lower tokens.context."
-        )
-    return settings
+    for key in ("max_position_embeddings", "max_target_positions", "max_seq_len"):
+        longest = getattr(made, key, None)
+        if isinstance(longest, int) and 0 < longest < context:
+            raise InputError(
+                f"{path} has {made.attribute_map.get(key, key)} {longest} but blocks have {context} tokens: lower "
+                "tokens.context."
+            )

@@ -1,51 +1,178 @@
 """Train on one tiny batch before anything starts: a model that cannot be trained costs a sentence, not a sweep.
 
 What transformers' validators let pass fails in the first forward pass of every trial, or gives a loss that is no
-number, or weights that no gradient reaches. One narrow layer and a few tokens of vocabulary show all of that, in
-milliseconds.
+number, or weights that no gradient reaches. And what the loss here takes for granted of an architecture may not hold:
+that its logits are hidden states times an output matrix, plus a bias; that its own loss is their cross-entropy; that no
+position sees a later one; that nothing in training is random. A few narrow layers and a few tokens of vocabulary show
+all of that, in milliseconds to seconds.
+
+    T positions   V vocabulary   D width
 """
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import torch
-from transformers import LlamaConfig
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from trainable.config import ModelConfig
-from trainable.errors import InputError
+from trainable.config import ModelConfig, Precision
+from trainable.errors import InputError, first_line
 from trainable.student.batches import Batch
-from trainable.student.model import fresh_model, llama_config, unfit
+from trainable.student.config_keys import UnfitModel, default_keys, takes_none
+from trainable.student.model import (
+    architecture,
+    fresh_model,
+    hidden_states,
+    output_bias,
+    output_matrix,
+    start_bias,
+    student_config,
+    student_settings,
+    unfit,
+)
 from trainable.student.train import batch_loss
 
-# At most, of what costs memory and says nothing new: depth, vocabulary, and the width within a layer.
-CUT = {"num_hidden_layers": 1, "vocab_size": 64, "intermediate_size": 256}
-POSITIONS = 16
+# At most, of what costs memory and says nothing new: vocabulary, and the width within a layer.
+CUT: Final = {"vocab_size": 64, "vocab_size_per_layer_input": 64, "intermediate_size": 256, "moe_intermediate_size": 64}
+POSITIONS: Final = 16
+TOLERANCE: Final = 1e-5  # of what is equal but for rounding, as a share of the largest value
+SHAKE: Final = 0.05  # standard deviation of what is added to all weights, so that none is at a start that hides it
 
 
-def check_trains(config: ModelConfig, vocab_size: int, context: int) -> None:
-    """Raise InputError unless a model of this architecture runs forward and backward, with a gradient everywhere."""
-    whole = llama_config(config, vocab_size, context).to_dict()
+def check_trains(config: ModelConfig, vocab_size: int, context: int, precision: Precision = "float32") -> None:
+    """Raise InputError unless a model of this architecture trains, and is what the loss takes it for.
+
+    precision: that of the loop, if it is known by now.
+    """
+    student_config(config, vocab_size, context)
+    settings = student_settings(config, vocab_size, context)
+    sizes = default_keys(settings["model_type"]) | settings
+    small = settings | {key: min(sizes[key], most) for key, most in CUT.items() if isinstance(sizes.get(key), int)}
     try:
-        cut = LlamaConfig(**(whole | {key: min(whole[key], most) for key, most in CUT.items()}))
-        problem = _problem(cut, min(POSITIONS, context - 1))
+        layers = min(layers_to_try(architecture(config, small)), config.layers)
+        made = architecture(replace(config, layers=layers), small)
+        ids_2xT1 = torch.arange(2 * min(POSITIONS + 1, context)).view(2, -1) % made.vocab_size
+        with torch.random.fork_rng(devices=[]):
+            problem = next(problems(made, config, ids_2xT1), "")
+    except InputError:
+        raise
     except Exception as error:  # whatever transformers and PyTorch raise would end every trial
         raise unfit(config, error) from None
     if problem:
-        raise InputError(f"model {config.name} cannot be trained ({problem}): mend its config.json.")
+        raise UnfitModel(config.name, problem)
+    if precision in ("bfloat16", "float16"):
+        try:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                _our_loss(fresh_model(made, seed=0), ids_2xT1)
+        except Exception as error:
+            reason = f"not in {precision}: {first_line(error)}"
+            raise UnfitModel(config.name, reason, "set loop.precision=float32") from None
 
 
-def _problem(llama: LlamaConfig, positions: int) -> str:
-    """What is wrong with the loss and the gradients of one batch of the model; "" for nothing."""
-    model = fresh_model(llama, seed=0)
-    ids_2xT = torch.arange(2 * (positions + 1)).view(2, -1) % llama.vocab_size
-    context_2xT = ids_2xT[:, :-1]
-    loss = batch_loss(model, Batch(context_2xT, ids_2xT[:, 1:], context_2xT.numpy(), np.arange(2)), None)
+def layers_to_try(made: PreTrainedConfig) -> int:
+    """The fewest layers that have one of each kind among them, and a next one."""
+    names = ("layer_types", "mlp_layer_types", "layers_block_type")
+    lists = [value for name in names if isinstance(value := getattr(made, name, None), list)]
+    kinds = list(zip(*lists, strict=False))
+    return 2 + max((kinds.index(kind) for kind in set(kinds)), default=0)
+
+
+def problems(made: PreTrainedConfig, config: ModelConfig, ids_2xT1: Tensor) -> Iterator[str]:
+    """What is wrong with a model, worst first."""
+    model = fresh_model(made, seed=0)
+    head = model.get_output_embeddings()
+    if not isinstance(head, torch.nn.Linear) or type(head).forward is not torch.nn.Linear.forward:
+        yield f"its output layer, {type(head).__name__}, is no plain matrix"
+        return
+    if config.output_bias == "unigram":
+        start_bias(model, torch.zeros(len(head.weight)).log_softmax(0))
+    yield from _of_training(model, ids_2xT1)
+    model.zero_grad()
+    with torch.no_grad():
+        torch.manual_seed(0)
+        for parameter in model.parameters():
+            parameter += SHAKE * torch.randn_like(parameter)
+        yield from _of_the_forward_pass(model, ids_2xT1)
+        yield from _of_the_loss(model, made, ids_2xT1)
+
+
+def _of_training(model: PreTrainedModel, ids_2xT1: Tensor) -> Iterator[str]:
+    """Problems with the loss and the gradients of one batch."""
+    loss = _our_loss(model, ids_2xT1)
     loss.backward()  # type: ignore[no-untyped-call]
     if not math.isfinite(loss.item()):
-        return f"the loss of its first batch is {loss.item()}"
+        yield f"the loss of its first batch is {loss.item()}"
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     if not all(torch.isfinite(gradient).all() for gradient in gradients):
-        return "the gradients of its first batch are not finite"
+        yield "the gradients of its first batch are not finite"
     if not any(gradient.any() for gradient in gradients):
-        return "its first batch gives no gradient"
-    return ""
+        yield "its first batch gives no gradient"
+    without = {name: p.numel() for name, p in model.named_parameters() if p.grad is None}
+    if sum(without.values()) > sum(p.numel() for p in model.parameters()) / 2:
+        yield f"no gradient of a text reaches most of its weights, such as {next(iter(without))}"
+
+
+def _of_the_forward_pass(model: PreTrainedModel, ids_2xT1: Tensor) -> Iterator[str]:
+    """Problems with what a position sees, and with what is between hidden states and logits."""
+    input_2xT = ids_2xT1[:, :-1]
+    in_training = hidden_states(model.train(), input_2xT)
+    hidden_2xTxD = hidden_states(model.eval(), input_2xT)
+    if not close(in_training, hidden_2xTxD):
+        yield "its forward pass is another in training, as with a dropout that has no setting"
+    changed_2xT = input_2xT.clone()
+    changed_at = input_2xT.shape[1] // 2
+    changed_2xT[:, changed_at] += 1
+    if not close(hidden_states(model, changed_2xT)[:, :changed_at], hidden_2xTxD[:, :changed_at]):
+        hint = " unless is_decoder is true" if getattr(model.config, "is_decoder", None) is False else ""
+        yield f"a token changes hidden states before it, so that it is no causal model{hint}"
+    if hidden_2xTxD.shape[-1] != output_matrix(model).shape[1]:
+        yield "its logits are not made by its output layer alone"
+    elif not close(hidden_states(model, input_2xT, times=1000), 1000 * hidden_2xTxD):
+        yield _bent(model.config)
+
+
+def _bent(made: PreTrainedConfig) -> str:
+    """What to say of logits that are no multiple of hidden states times the output matrix, as soft-capped ones are."""
+    caps = [
+        key for key, value in made.to_dict().items() if "logit" in key and "cap" in key and "att" not in key and value
+    ]
+    known = f", by {' and '.join(caps)}" if caps else ""
+    free = caps and all(takes_none(made.model_type, key) for key in caps)
+    return (
+        f"its logits are bent behind the output layer{known}, where the teacher's part of the loss has no exact form"
+        f"{f' unless {caps[0]} is null' if free else ''}"
+    )
+
+
+def _of_the_loss(model: PreTrainedModel, made: PreTrainedConfig, ids_2xT1: Tensor) -> Iterator[str]:
+    """Differences between logits and loss here and those of transformers, with transformers' own attention."""
+    own = fresh_model(made, seed=0, attention="eager")
+    if output_bias(own) is None and output_bias(model) is not None:
+        start_bias(own, torch.zeros(len(output_matrix(own))))
+    own.load_state_dict(model.state_dict())
+    theirs = own.eval()(input_ids=ids_2xT1, labels=ids_2xT1, use_cache=False)
+    logits_2xTxV, target_2xT = theirs.logits[:, :-1], ids_2xT1[:, 1:]
+    hidden_2xTxD, bias_V = hidden_states(model, ids_2xT1[:, :-1]), output_bias(model)
+    ours_2xTxV = hidden_2xTxD @ output_matrix(model).t() + (0 if bias_V is None else bias_V)
+    if not close(ours_2xTxV, logits_2xTxV):
+        yield "its own logits are not hidden states times the output matrix, plus its bias"
+    plain = torch.nn.functional.cross_entropy(logits_2xTxV.flatten(0, 1), target_2xT.flatten())
+    unshifted = torch.nn.functional.cross_entropy(theirs.logits.flatten(0, 1), ids_2xT1.flatten())
+    if not (close(theirs.loss, plain) or close(theirs.loss, unshifted)):  # some leave it to others to shift the labels
+        yield "its own loss is not the cross-entropy of its logits, as with an auxiliary loss of experts"
+    if not close(_our_loss(model, ids_2xT1) / target_2xT.numel(), plain):
+        yield "the loss here is not its own"
+
+
+def _our_loss(model: PreTrainedModel, ids_2xT1: Tensor) -> Tensor:
+    context_2xT = ids_2xT1[:, :-1]
+    return batch_loss(model, Batch(context_2xT, ids_2xT1[:, 1:], context_2xT.numpy(), np.arange(2)), None)
+
+
+def close(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether two results differ by rounding alone."""
+    return bool((ours - theirs).abs().max() <= TOLERANCE * float(theirs.abs().max()))

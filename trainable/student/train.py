@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from trainable import names
 from trainable.config import LoopConfig, TrialConfig, identity
@@ -197,7 +197,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 
 
 def backward(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     teacher: Teacher | None,
     batches: list[Batch],
     targets: int,
@@ -235,7 +235,7 @@ def backward(
     return ranks.sum(step_loss)
 
 
-def batch_loss(model: LlamaForCausalLM, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
+def batch_loss(model: PreTrainedModel, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
     """Summed guided loss of a micro-batch, in nats."""
     hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
     return guided_loss(hidden_NxD, output_matrix(model), batch.target_BxT.flatten(), guidance, output_bias(model))

@@ -33,7 +33,7 @@ def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
         return
     require(
         not any(has_output_bias(config) for config in spec.configs()),
-        f"--export: students of study {spec.study} have an output bias, which transformers' Llama has no place for: "
+        f"--export: students of study {spec.study} have an output bias, which their architecture has no place for: "
         "leave out model.output_bias, or export a trial without one when the run is complete.",
     )
     if export.trial == BEST:
@@ -73,15 +73,19 @@ def chosen_trial(export: Export, run: RunFolder) -> FinishedTrial:
         )
     require(
         not has_output_bias(found.plan.config),
-        f"--export: trial {wanted} has an output bias (model.output_bias), which transformers' Llama has no place for: "
+        f"--export: trial {wanted} has an output bias (model.output_bias), which its architecture has no place for: "
         "name a trial without one.",
     )
     return found
 
 
 def has_output_bias(config: TrialConfig) -> bool:
-    """Whether a trial's student has a part that no folder for transformers can hold."""
-    return config.model.output_bias != "none"
+    """Whether a trial's student has an output bias that its architecture in transformers has not."""
+    if config.model.output_bias == "none":
+        return False
+    from trainable.student.model import has_own_bias  # imports torch
+
+    return not has_own_bias(config.model)
 
 
 def _check_target(folder: Path) -> None:

@@ -34,7 +34,7 @@ from trainable.text.tokenizer.tokenizer import TextTokenizer
 _HEAD = """---
 library_name: transformers
 pipeline_tag: text-generation
-tags: [llama, bigram-guided-pre-training]
+tags: [{kind}, bigram-guided-pre-training]
 ---
 """
 _LOAD = """from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -54,13 +54,13 @@ GuidedTrainer(model, arguments, train_dataset=rows, schedule=found{teacher}).tra
 """
 
 
-def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> str:
-    """Markdown with the front matter that the Hugging Face hub reads."""
+def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int, kind: str) -> str:
+    """Markdown with the front matter that the Hugging Face hub reads; kind: transformers' name of the architecture."""
     row = run.results.trials.set_index(TRIAL, drop=False).loc[trial.plan.name]
     settings = "\n".join(f"{key}: {_shown(value)}" for key, value in flatten(trial.plan.config).items())
     parts = [
-        f"{_HEAD}\n# {run.record.study}: {trial.plan.name}",
-        " ".join(_what(run, trial, tokenizer, parameters)),
+        f"{_HEAD.format(kind=kind)}\n# {run.record.study}: {trial.plan.name}",
+        " ".join(_what(run, trial, tokenizer, parameters, kind)),
         _table(run, row),
         "\n".join(f"- {line}" for line in _notes(run, trial)),
         f"## To load it\n\n```python\n{_LOAD}```",
@@ -71,11 +71,12 @@ def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, pa
     return "\n\n".join(parts) + "\n"
 
 
-def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> Iterator[str]:
+def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int, kind: str) -> Iterator[str]:
     config = trial.plan.config
     yield (
-        f"A Llama ({as_markdown(_shown(config.model.name))}, {plural(config.model.layers)}, {parameters:,} parameters, "
-        f"vocabulary {tokenizer.vocab_size:,}, context {config.tokens.context}), trained from scratch, "
+        f"A {kind} model ({as_markdown(_shown(config.model.name))}, {plural(config.model.layers)}, "
+        f"{parameters:,} parameters, vocabulary {tokenizer.vocab_size:,}, context {config.tokens.context}), "
+        "trained from scratch, "
         f"{config.loop.steps} steps."
     )
     if config.teacher.schedule == "none":

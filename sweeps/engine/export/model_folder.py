@@ -9,13 +9,14 @@ The folder is filled under a temporary name beside its own and read back before 
 import os
 import shutil
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, processors
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from analysis.results import read_findings
@@ -28,6 +29,7 @@ from trainable.plan import TrialPlan, data_key, placed
 from trainable.record.cache import cache_folder
 from trainable.record.files import fingerprint, publish
 from trainable.student.checkpoint import load_checkpoint
+from trainable.student.config_keys import takes_none
 from trainable.student.model import build_model
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
@@ -43,7 +45,8 @@ def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> No
     """
     tokenizer = trial_tokenizer(run, trial.plan.config)
     model = trained_model(run, trial.plan, tokenizer)
-    card = model_card(read_findings(run.path), trial, tokenizer, parameters=sum(p.numel() for p in model.parameters()))
+    parameters, kind = sum(p.numel() for p in model.parameters()), model.config.model_type
+    card = model_card(read_findings(run.path), trial, tokenizer, parameters, kind)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -77,19 +80,21 @@ def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
     return tokenizer
 
 
-def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> LlamaForCausalLM:
+def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> PreTrainedModel:
     """The model with the weights of the trial's last checkpoint, in float32, on the CPU."""
     config, path = plan.config, run.checkpoint(plan.name)
     state, parts = load_checkpoint(path, fingerprint(identity(config)))
     require(state.step == config.loop.steps, f"--export: {path} is of step {state.step}, not the last: resume the run.")
-    model = build_model(config.model, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
+    plain = replace(config.model, output_bias="none")  # where an architecture's own bias starts does not matter here
+    model = build_model(plain, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
     try:
         model.load_state_dict(parts["model"])
     except RuntimeError:  # of another size
         raise InputError(f"--export: {path} is not of model {config.model.name} as it is now: restore it.") from None
     special = special_ids(tokenizer, config)
     for name, token_id in special.items():
-        setattr(model.config, name, token_id)
+        if token_id is not None or takes_none(model.config.model_type, name):
+            setattr(model.config, name, token_id)
     model.generation_config = GenerationConfig(**special)
     return model
 
@@ -121,14 +126,14 @@ def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedT
     return PreTrainedTokenizerFast(
         tokenizer_object=encoder,
         model_max_length=config.tokens.context,
-        model_input_names=["input_ids", "attention_mask"],  # a Llama takes no token types
+        model_input_names=["input_ids", "attention_mask"],  # no language model of one text takes token types
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,
         **{name.removesuffix("_id"): encoder.id_to_token(i) for name, i in special.items() if i is not None},
     )
 
 
-def _check_loads(folder: Path, model: LlamaForCausalLM) -> None:
+def _check_loads(folder: Path, model: PreTrainedModel) -> None:
     """Raise InputError unless transformers reads the weights that were written."""
     loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
     written: dict[str, Any] = model.state_dict()

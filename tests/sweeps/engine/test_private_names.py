@@ -185,13 +185,6 @@ PRIVATE = [
         "read the journal through optuna.load_study, name by name",
     ),
     Private(
-        "transformers",
-        "_from_config",
-        "trainable/student/model.py",
-        lambda: callable(attribute("transformers", "LlamaForCausalLM", "_from_config")),
-        "make the model by LlamaForCausalLM(config) and set its attention there",
-    ),
-    Private(
         "datasets",
         "_fingerprint",
         "trainable/text/sources/rows_datasets.py",

@@ -8,12 +8,24 @@ import numpy as np
 import pytest
 import torch
 from small_llama import LLAMA
+from tiny_decoders import CONTEXT, TOKENS, VOCAB, tiny_folder
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
 from trainable.student.batches import Batch
-from trainable.student.config_keys import ARCHITECTURE, QUIET, SET, key_lines
-from trainable.student.model import build_model
+from trainable.student.config_keys import LLAMA as LLAMA_KEYS
+from trainable.student.config_keys import (
+    QUIET,
+    REFUSED,
+    SET,
+    UnfitModel,
+    default_keys,
+    is_random,
+    key_lines,
+    language_models,
+    model_fingerprint,
+)
+from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.train import batch_loss
 
 # key -> a value that a real file has, and what the plan says of it
@@ -60,6 +72,8 @@ QUIETLY = {
     "label2id": {"LABEL_0": 0},
     "problem_type": None,
     "pretraining_tp": 2,
+    "experts_implementation": "eager",
+    "_experts_implementation": "eager",
 }
 
 
@@ -129,7 +143,7 @@ def test_every_key_of_the_list_is_tried_here() -> None:
     ],
 )
 def test_a_key_of_the_architecture_makes_the_model(tmp_path: Path, key: str, value: Any) -> None:
-    assert key in ARCHITECTURE
+    assert key in LLAMA_KEYS
     (tmp_path / "plain").mkdir()
     plain, found = (
         weights_after_a_step(folder(tmp_path / "plain")),
@@ -155,3 +169,121 @@ def test_a_misspelt_key_is_refused_and_a_missing_number_of_groups_is_that_of_hea
         key_lines(folder(tmp_path, num_key_value_head=2))
     model = build_model(ModelConfig(name=folder(tmp_path)), vocab_size=320, context=64, seed=0)
     assert model.config.num_key_value_heads == 4
+
+
+def test_equal_settings_have_the_fingerprint_that_older_runs_have_kept(tmp_path: Path) -> None:
+    assert model_fingerprint(folder(tmp_path)) == "bea9e215d4b2da6b"
+    changes = {"pad_token_id": 2, "attention_dropout": 0.1, "rope_scaling": {"type": "linear", "factor": 2.0}}
+    name = folder(tmp_path, **changes, num_hidden_layers=9, tie_word_embeddings=True)
+    assert model_fingerprint(name) == "1e2808878c7c5c7a"
+
+
+# --- any other architecture -------------------------------------------------------------------------------------------
+
+GPT2_DROPOUTS = "resid_pdrop 0.1 set to 0, embd_pdrop 0.1 set to 0, attn_pdrop 0.1 set to 0"  # its own, unless told
+
+
+def step_of(config: ModelConfig) -> dict[str, torch.Tensor]:
+    """What an optimizer step on one batch that holds every token leaves of the weights."""
+    model = build_model(config, vocab_size=VOCAB, context=CONTEXT, seed=0)
+    ids_BxT = torch.arange(VOCAB).view(-1, CONTEXT)
+    batch = Batch(ids_BxT[:, :-1], ids_BxT[:, 1:], ids_BxT[:, :-1].numpy(), np.arange(len(ids_BxT)))
+    batch_loss(model, batch, None).backward()  # type: ignore[no-untyped-call]
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    return model.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("pad_token_id", 2, "pad_token_id 2 set to none"),
+        ("return_dict", False, "return_dict False set to True"),
+        ("output_hidden_states", True, "output_hidden_states True set to False"),
+        ("output_attentions", True, "output_attentions True set to False"),
+        ("attn_implementation", "eager", "attn_implementation eager set to sdpa"),
+        ("_attn_implementation", "eager", "_attn_implementation eager set to sdpa"),
+        ("dtype", "float16", "dtype float16 set to float32"),
+        ("torch_dtype", "bfloat16", "torch_dtype bfloat16 set to float32"),
+        ("quantization_config", {"bits": 4}, "quantization_config {...} set to none"),
+        ("architectures", ["GPT2Model"], "architectures GPT2Model set to GPT2LMHeadModel"),
+        ("auto_map", {"AutoModelForCausalLM": "mine.Mine"}, "auto_map {...} set to none"),
+        ("trust_remote_code", True, "trust_remote_code True set to False"),
+        *[(key, value, None) for key, value in QUIETLY.items() if key != "num_hidden_layers"],
+        ("use_cache", True, None),
+        ("n_layer", 7, None),
+        ("summary_first_dropout", 0.5, None),
+    ],
+)
+def test_of_another_architecture_too_such_a_key_changes_nothing_and_is_said(
+    tmp_path: Path, key: str, value: Any, said: str | None
+) -> None:
+    plain, with_it = tiny_folder(tmp_path / "plain", "gpt2"), tiny_folder(tmp_path / "with_it", "gpt2", **{key: value})
+    before, after = step_of(plain), step_of(with_it)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    (line,) = key_lines(with_it.name)
+    assert set(line.removeprefix(f"model {with_it.name}: ").split(", ")) == {
+        *GPT2_DROPOUTS.split(", "),
+        *([said] if said else []),
+    }
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "opt", "bart", "mpt", "mixtral"])
+@pytest.mark.parametrize("told", [None, 0.5])
+def test_no_dropout_is_left_whether_the_file_or_the_library_has_it(
+    tmp_path: Path, kind: str, told: float | None
+) -> None:
+    dropouts = [key for key in default_keys(kind) if is_random(key)]
+    changes = {} if told is None else dict.fromkeys(dropouts, told)
+    model = build_model(tiny_folder(tmp_path, kind, **changes), vocab_size=TOKENS, context=CONTEXT, seed=0)
+    ids_1xT = torch.arange(CONTEXT).unsqueeze(0)
+    assert torch.equal(hidden_states(model.train(), ids_1xT), hidden_states(model.eval(), ids_1xT))
+    assert all(not getattr(model.config, key) for key in dropouts)
+
+
+@pytest.mark.parametrize("kind", ["opt", "gemma", "modernbert-decoder"])  # the last cannot be without a padding token
+def test_the_embedding_of_every_architectures_padding_token_learns(tmp_path: Path, kind: str) -> None:
+    config = tiny_folder(tmp_path, kind, pad_token_id=0, tie_word_embeddings=False)
+    model = build_model(config, vocab_size=VOCAB, context=CONTEXT, seed=0)
+    rows = model.get_input_embeddings().weight
+    name = next(name for name, weight in model.named_parameters() if weight is rows)
+    assert not torch.equal(step_of(config)[name][0], rows[0])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_embeddings_stay_tied_and_others_apart(tmp_path: Path, tied: bool) -> None:
+    config = tiny_folder(tmp_path, "gpt2", tie_word_embeddings=tied)
+    model = build_model(config, vocab_size=TOKENS, context=CONTEXT, seed=0)
+    assert (model.get_input_embeddings().weight is output_matrix(model)) == tied
+
+
+def test_misspelt_and_unknown_keys_of_another_architecture(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"unknown key 'n_embdd': did you mean 'n_embd'\?"):
+        key_lines(tiny_folder(tmp_path, "gpt2", n_embdd=64).name)
+    name = tiny_folder(tmp_path, "gpt2", my_own_note=1, attention_sink=2).name
+    assert key_lines(name)[1:] == [
+        f"model {name}: unknown to transformers' gpt2, which may not use them: attention_sink, my_own_note"
+    ]
+
+
+def test_of_a_model_of_several_parts_the_text_model_is_taken_and_said(tmp_path: Path) -> None:
+    name = tiny_folder(tmp_path, "gemma3").name
+    assert key_lines(name)[0] == f"model {name}: of gemma3 the text model alone is taken, gemma3_text"
+    model = build_model(ModelConfig(name=name), vocab_size=TOKENS, context=CONTEXT, seed=0)
+    assert model.config.model_type == "gemma3_text"
+    assert not any("vision" in name for name, _ in model.named_parameters())
+
+
+def test_attention_that_looks_ahead_at_random_is_set_to_the_causal_kind(tmp_path: Path) -> None:
+    config = tiny_folder(tmp_path, "big_bird")
+    assert "attention_type block_sparse set to original_full" in key_lines(config.name)[0]
+    model = build_model(config, vocab_size=TOKENS, context=CONTEXT, seed=0)
+    assert model.config.attention_type == "original_full"
+
+
+def test_every_architecture_that_is_refused_by_name_is_one(tmp_path: Path) -> None:
+    assert set(REFUSED) <= set(language_models())
+    for kind, reason in REFUSED.items():
+        with pytest.raises(UnfitModel) as refused:
+            key_lines(tiny_folder(tmp_path, kind).name)
+        assert refused.value.reason == reason

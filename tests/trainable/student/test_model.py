@@ -1,18 +1,28 @@
 """The student: size, precision, seeds, and folders that do not fit."""
 
-import dataclasses
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from tiny_decoders import CONTEXT, TOKENS, VOCAB, tiny_folder
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from trainable.config import ModelConfig, OptimizerConfig
 from trainable.errors import InputError
-from trainable.student.model import build_model, llama_config, output_bias, output_matrix
+from trainable.student.model import (
+    CAUSAL,
+    build_model,
+    fresh_model,
+    hidden_states,
+    output_bias,
+    output_matrix,
+    student_config,
+)
 from trainable.student.optimizer import make_optimizer
 
 
@@ -21,7 +31,7 @@ from trainable.student.optimizer import make_optimizer
     [(1, 73_960_448), (2, 82_383_872), (3, 90_807_296), (6, 116_077_568), (12, 166_618_112)],
 )
 def test_small_llama2_has_the_published_number_of_parameters(layers: int, parameters: int) -> None:
-    config = llama_config(ModelConfig(name="small-llama2", layers=layers), vocab_size=32_000, context=1024)
+    config = student_config(ModelConfig(name="small-llama2", layers=layers), vocab_size=32_000, context=1024)
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -35,15 +45,15 @@ def test_small_llama2_has_the_published_number_of_parameters(layers: int, parame
 )
 def test_a_width_brings_heads_and_an_inner_width_with_it(hidden: int | None, inner: int, heads: int) -> None:
     """At that of its preset, the preset."""
-    config = llama_config(ModelConfig(hidden=hidden), vocab_size=300, context=16)
+    config = student_config(ModelConfig(hidden=hidden), vocab_size=300, context=16)
     assert (config.hidden_size, config.intermediate_size) == (hidden or 128, inner)
     assert (config.num_attention_heads, config.num_key_value_heads) == (heads, heads)
 
 
 def test_a_width_beside_a_folder_is_refused(tmp_path: Path) -> None:
-    config = dataclasses.replace(folder(tmp_path), hidden=64)
+    config = replace(folder(tmp_path), hidden=64)
     with pytest.raises(InputError, match=r"model.hidden is 64 but the width of model .* is what its config.json says"):
-        llama_config(config, vocab_size=300, context=16)
+        student_config(config, vocab_size=300, context=16)
 
 
 def tiny(seed: int) -> LlamaForCausalLM:
@@ -69,7 +79,7 @@ def test_an_output_bias_is_at_first_the_unigram_and_all_other_weights_are_as_wit
 
 
 def test_output_rows_that_stand_for_no_token_begin_without_mass(tmp_path: Path) -> None:
-    config = dataclasses.replace(folder(tmp_path), output_bias="unigram")
+    config = replace(folder(tmp_path), output_bias="unigram")
     model = build_model(config, vocab_size=300, context=16, seed=0, unigram_V=torch.full((300,), -math.log(300)))
     bias_V = output_bias(model)
     assert bias_V is not None and bias_V.shape == (320,)
@@ -118,7 +128,8 @@ def test_a_folder_gives_its_architecture_in_float32_at_the_depth_asked_for(tmp_p
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model_type": "gpt2"}, "only 'llama' can be trained"),
+        ({"model_type": "t5"}, "model_type 't5' is no causal language model of the installed transformers"),
+        ({"model_type": ["llama"]}, "is no causal language model"),
         ({"vocab_size": 299}, "vocab_size 299 but the tokenizer has 300"),
         ({"hidden_size": 30}, r"hidden size \(30\) is not a multiple of .* heads"),
         ({"max_position_embeddings": 8}, "lower tokens.context"),
@@ -126,12 +137,103 @@ def test_a_folder_gives_its_architecture_in_float32_at_the_depth_asked_for(tmp_p
 )
 def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        llama_config(folder(tmp_path, **changes), vocab_size=300, context=16)
+        student_config(folder(tmp_path, **changes), vocab_size=300, context=16)
 
 
 def test_a_folder_without_a_readable_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nor a folder with config\.json"):
-        llama_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
+        student_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json is damaged"):
-        llama_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
+        student_config(ModelConfig(name=str(tmp_path)), vocab_size=300, context=16)
+
+
+def logits_by_hand(model: PreTrainedModel, ids_BxT: Tensor) -> Tensor:
+    bias_V = output_bias(model)
+    return hidden_states(model, ids_BxT) @ output_matrix(model).t() + (0 if bias_V is None else bias_V)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "about"),
+    [
+        ("llama", {}, "nothing between"),
+        ("cohere", {"logit_scale": 0.25}, "a scale of logits"),
+        ("granite", {"logits_scaling": 4.0}, "a divisor of logits"),
+        ("phi", {}, "a bias"),
+        ("opt", {"word_embed_proj_dim": 16}, "a projection before the head"),
+        ("bert", {}, "a transform before the head"),
+    ],
+)
+def test_hidden_states_times_the_output_matrix_plus_its_bias_are_the_models_own_logits(
+    tmp_path: Path, kind: str, changes: dict[str, Any], about: str
+) -> None:
+    model = fresh_model(student_config(tiny_folder(tmp_path, kind, **changes), TOKENS, CONTEXT), seed=0)
+    ids_2xT = torch.arange(2 * CONTEXT).view(2, CONTEXT)
+    own = model(input_ids=ids_2xT).logits
+    torch.testing.assert_close(logits_by_hand(model, ids_2xT), own, rtol=0, atol=1e-6, msg=about)
+    assert torch.equal(model(input_ids=ids_2xT).logits, own), "the model is not as it was"
+
+
+def test_a_scale_of_the_logits_is_one_of_the_hidden_states(tmp_path: Path) -> None:
+    ids_1xT = torch.arange(CONTEXT).unsqueeze(0)
+    plain, scaled = (
+        hidden_states(
+            fresh_model(student_config(tiny_folder(tmp_path, "cohere", logit_scale=scale), TOKENS, CONTEXT), 0), ids_1xT
+        )
+        for scale in (1.0, 0.25)
+    )
+    torch.testing.assert_close(scaled, 0.25 * plain)
+
+
+def test_a_bias_of_the_architecture_starts_at_the_unigram_where_that_is_asked_for(tmp_path: Path) -> None:
+    unigram_V = torch.randn(TOKENS).log_softmax(0)
+    config = tiny_folder(tmp_path, "phi")
+    own, told = (
+        build_model(replace(config, output_bias=bias), vocab_size=TOKENS, context=CONTEXT, seed=0, unigram_V=unigram_V)
+        for bias in ("none", "unigram")
+    )
+    assert output_bias(own).shape == output_bias(told).shape == (VOCAB,)
+    assert not output_bias(own).any(), "transformers' own start is 0"
+    assert torch.equal(output_bias(told)[:TOKENS], unigram_V)
+    assert all(
+        torch.equal(told.state_dict()[name], w) for name, w in own.state_dict().items() if "lm_head.b" not in name
+    )
+
+
+def depth_of(tmp_path: Path, kind: str, layers: int, **changes: Any) -> PreTrainedConfig:
+    return student_config(replace(tiny_folder(tmp_path, kind, **changes), layers=layers), TOKENS, CONTEXT)
+
+
+@pytest.mark.parametrize(("kind", "key"), [("gpt2", "n_layer"), ("gpt_neo", "num_layers"), ("bart", "decoder_layers")])
+def test_layers_set_the_depth_by_whatever_name_it_has(tmp_path: Path, kind: str, key: str) -> None:
+    changes = {"attention_types": [[["global", "local"], 2]], "num_layers": 4} if kind == "gpt_neo" else {}
+    assert getattr(depth_of(tmp_path, kind, 1, **changes), key) == 1
+
+
+def test_lists_with_an_entry_a_layer_are_cut_with_the_depth(tmp_path: Path) -> None:
+    turns = ["sliding_attention", "full_attention"] * 2
+    made = depth_of(tmp_path, "qwen3", 2, num_hidden_layers=4, layer_types=turns, use_sliding_window=True)
+    assert (made.num_hidden_layers, made.layer_types) == (2, turns[:2])
+    made = depth_of(tmp_path, "gpt_neo", 3, num_layers=4, attention_types=[[["global", "local"], 2]])
+    assert made.attention_layers == ["global", "local", "global"]
+    blocks = ["linear_attention", "full_attention", "mlp"]
+    assert depth_of(tmp_path, "nemotron_h", 2, layers_block_type=blocks).layers_block_type == blocks[:2]
+    with pytest.raises(InputError, match=r"is 4 but layers_block_type of model .* tells of 3 layers"):
+        depth_of(tmp_path, "nemotron_h", 4, layers_block_type=blocks, mtp_layers_block_type=["mlp"])
+    assert (
+        depth_of(tmp_path, "nemotron_h", 2, layers_block_type=None, hybrid_override_pattern="M*-").num_hidden_layers
+        == 2
+    )
+    assert depth_of(tmp_path, "qwen3", 1, num_hidden_layers=2, my_layer_kind="ab").my_layer_kind == "ab", "no list"
+    with pytest.raises(InputError, match=r"is 5 but layer_types of model .* tells of 4 layers: lower model\.layers"):
+        depth_of(tmp_path, "qwen3", 5, num_hidden_layers=4, layer_types=turns)
+
+
+def test_only_architectures_whose_every_layer_sees_all_take_the_attention_that_knows_no_window(tmp_path: Path) -> None:
+    def attention(kind: str, **changes: Any) -> str:
+        made = student_config(tiny_folder(tmp_path, kind, **changes), TOKENS, CONTEXT)
+        taken: str = fresh_model(made, seed=0).config._attn_implementation
+        return taken
+
+    assert attention("llama") == attention("gpt2") == attention("mistral", sliding_window=None) == CAUSAL
+    assert attention("mistral", sliding_window=8) == attention("gemma3_text") == "sdpa"

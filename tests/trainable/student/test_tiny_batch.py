@@ -1,16 +1,20 @@
 """A model that cannot be trained is refused before anything starts, whatever the reason."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from small_llama import LLAMA
+from tiny_decoders import CONTEXT, TOKENS, tiny_folder
 
 from trainable.config import ModelConfig
 from trainable.errors import InputError
-from trainable.student.model import PRESETS
+from trainable.student import tiny_batch
+from trainable.student.config_keys import UnfitModel
+from trainable.student.model import PRESETS, student_config
 from trainable.student.tiny_batch import check_trains
 
 
@@ -71,3 +75,76 @@ def test_the_check_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     check_trains(folder(tmp_path), vocab_size=300, context=32)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def refused(config: ModelConfig, **more: Any) -> str:
+    with pytest.raises(UnfitModel) as found:
+        check_trains(config, TOKENS, CONTEXT, **more)
+    assert str(found.value).startswith(f"model {config.name} cannot be trained ({found.value.reason}): ")
+    return found.value.reason
+
+
+def test_logits_bent_by_a_soft_cap_are_refused_with_the_key_and_the_way_out(tmp_path: Path) -> None:
+    reason = refused(tiny_folder(tmp_path, "gemma2"))
+    assert reason == (
+        "its logits are bent behind the output layer, by final_logit_softcapping, where the teacher's part of the loss "
+        "has no exact form unless final_logit_softcapping is null"
+    )
+    assert reason == refused(tiny_folder(tmp_path, "gemma2", final_logit_softcapping=1e4)), "however wide the cap"
+
+
+def test_a_loss_with_a_part_for_the_balance_of_experts_is_refused(tmp_path: Path) -> None:
+    config = tiny_folder(tmp_path, "mixtral", output_router_logits=True)
+    assert "output_router_logits" in refused(config)
+    check_trains(tiny_folder(tmp_path, "mixtral", output_router_logits=False), TOKENS, CONTEXT)
+
+
+def test_a_bias_beside_a_scale_of_the_logits_is_refused(tmp_path: Path) -> None:
+    """transformers would scale the bias too."""
+    check_trains(replace(tiny_folder(tmp_path, "phi"), output_bias="unigram"), TOKENS, CONTEXT)
+    reason = refused(replace(tiny_folder(tmp_path, "granite", logits_scaling=4.0), output_bias="unigram"))
+    assert reason == "its own logits are not hidden states times the output matrix, plus its bias"
+
+
+def test_a_model_that_does_not_run_in_the_precision_of_the_loop_is_refused(tmp_path: Path) -> None:
+    config = tiny_folder(tmp_path, "dbrx")
+    check_trains(config, TOKENS, CONTEXT, "float32")
+    assert refused(config, precision="bfloat16").startswith("not in bfloat16: ")
+    check_trains(tiny_folder(tmp_path, "mixtral"), TOKENS, CONTEXT, "bfloat16")
+
+
+def test_attention_that_is_not_the_models_own_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_folder(tmp_path, "mistral", sliding_window=4)
+    check_trains(config, TOKENS, CONTEXT)
+    monkeypatch.setattr("trainable.student.model._sees_all", lambda made: True)
+    assert refused(config) == "its own logits are not hidden states times the output matrix, plus its bias"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda out, labels: out * 1.001, "its own logits are not hidden states times the output matrix"),
+        (lambda out, labels: out.tanh(), "its logits are bent behind the output layer"),
+        (lambda out, labels: out + torch.rand_like(out), "its forward pass is another in training"),
+        (lambda out, labels: out + out.mean(1, keepdim=True), "a token changes hidden states before it"),
+        (lambda out, labels: out[..., :-1], "its logits are not made by its output layer alone"),
+    ],
+)  # fmt: skip
+def test_what_the_loss_takes_for_granted_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, reason: str
+) -> None:
+    """Hidden states as the loop would see them, were an architecture so: transformers' own logits stay."""
+    plain = tiny_batch.hidden_states
+    monkeypatch.setattr(tiny_batch, "hidden_states", lambda *given, **more: spoil(plain(*given, **more), None))
+    assert refused(folder(tmp_path)).startswith(reason)
+
+
+def test_an_own_loss_that_is_more_than_cross_entropy_is_found(tmp_path: Path) -> None:
+    """Were the key of the balance of experts not known by name."""
+    config = tiny_folder(tmp_path, "mixtral")
+    ids_2xT1 = torch.arange(34).view(2, -1)
+    made = student_config(config, TOKENS, CONTEXT)
+    assert list(tiny_batch.problems(made, config, ids_2xT1)) == []
+    made.output_router_logits = True
+    (problem,) = tiny_batch.problems(made, config, ids_2xT1)
+    assert problem == "its own loss is not the cross-entropy of its logits, as with an auxiliary loss of experts"

@@ -19,7 +19,7 @@ from trainable.config import ModelConfig
 from trainable.errors import InputError
 from trainable.student.batches import Batch
 from trainable.student.guided_loss import guided_loss
-from trainable.student.model import fresh_model, llama_config, output_matrix
+from trainable.student.model import fresh_model, output_matrix, student_config
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.ranks import Ranks
 from trainable.student.train import backward
@@ -152,7 +152,7 @@ def of_step(
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_step_of_a_model_has_the_gradients_of_the_dense_target(tied: bool) -> None:
     """Through a whole Llama, whose embedding may be its output matrix, in two micro-batches."""
-    llama = llama_config(ModelConfig(hidden=16), V, POSITIONS)
+    llama = student_config(ModelConfig(hidden=16), V, POSITIONS)
     llama.tie_word_embeddings = tied
     model, answers = fresh_model(llama, seed=0), exact_answers()
     assert (model.model.embed_tokens.weight is output_matrix(model)) == tied
@@ -170,7 +170,7 @@ def test_a_step_of_a_model_has_the_gradients_of_the_dense_target(tied: bool) -> 
 
 def test_two_workers_make_the_gradients_that_one_makes() -> None:
     """Each asks the teacher about its own share of the blocks."""
-    model, answers = fresh_model(llama_config(ModelConfig(hidden=16), V, POSITIONS), seed=0), answers_of()
+    model, answers = fresh_model(student_config(ModelConfig(hidden=16), V, POSITIONS), seed=0), answers_of()
     numbers_AxB = np.array([[1, 4, 3], [0, 2, 5]])
     _, alone = of_step(model, answers, step_of(numbers_AxB), numbers_AxB.size * POSITIONS)
     shares = [np.array([Ranks(rank, 2).share(row) for row in numbers_AxB]) for rank in (0, 1)]

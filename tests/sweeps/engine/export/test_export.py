@@ -20,6 +20,7 @@ from small_corpus import small_config, small_sentences
 from small_disk import small_disk
 from sweep_specs import SimulatedTune, new_run, small_sweep, states
 from synthetic_groups import groups_run
+from tiny_decoders import tiny_folder
 from tokenizers import processors
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainingArguments
 
@@ -51,6 +52,7 @@ from trainable.prepare import prepare_run
 from trainable.record.files import fingerprint, write_json
 from trainable.record.ledger import append_row, read_reports
 from trainable.student.checkpoint import RunState, save_checkpoint
+from trainable.student.train import train
 from trainable.text.tokenizer.tokenizer import TextTokenizer, given_tokenizer, load_tokenizer
 
 TRANSFORMERS_ALONE = """
@@ -135,7 +137,7 @@ def test_the_card_of_an_arm_has_the_interval_of_the_study(tmp_path: Path) -> Non
     arm = next(trial for trial in run.finished() if trial.plan.role == names.ARM)
     table = compare_arms(load(path), ["none", "linear 588"])
     [row] = table[table["arm"] == arm.plan.arm].to_dict("records")
-    card = model_card(read_findings(path), arm, small_tokenizer(tmp_path), 1000)
+    card = model_card(read_findings(path), arm, small_tokenizer(tmp_path), 1000, "llama")
     assert f"over its control {arm.plan.control} (same seed and batches)" in card
     assert row["gain_low"] < row["gain"] < row["gain_high"]
     interval = f"{signed(row['gain_low'])} to {signed(row['gain_high'])}"
@@ -300,6 +302,39 @@ def export_best(run: RunFolder, folder: Path) -> None:
     write_model_folder(run, run.finished()[0], folder)
 
 
+@pytest.mark.parametrize(
+    ("kind", "positions", "bias"),
+    [
+        ("gpt2", "n_positions", "none"),
+        ("qwen3", "max_position_embeddings", "none"),
+        ("phi", "max_position_embeddings", "unigram"),  # a bias of its own, which starts at the unigram
+    ],
+)
+def test_a_student_of_another_architecture_loads_with_the_loss_that_it_had(
+    run: RunFolder, tmp_path: Path, kind: str, positions: str, bias: str
+) -> None:
+    best = run.finished()[0].plan
+    rows, context = trial_tokenizer(run, best.config).vocab_size + 7, best.config.tokens.context
+    model = tiny_folder(tmp_path / kind, kind, vocab_size=rows, **{positions: context})
+    changes = {"model.name": model.name, "model.layers": 2, "model.output_bias": bias, "loop.precision": "float32"}
+    config = override(best.config, changes)
+    write_json(run.trial(best.name) / names.TRIAL_FILE, replace(best, config=config).to_dict())
+    best_checkpoint(run).unlink()
+    data, _facts = prepare_run(config)
+    reports: list[dict[str, Any]] = []
+    train(config, data, reports.append, best_checkpoint(run))
+    assert chosen_trial(Export(BEST, tmp_path / "model"), run).plan.config == config
+    export_best(run, tmp_path / "model")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    assert loaded.config.model_type == kind
+    ids_BxT = torch.from_numpy(data.eval.ids_BxT.astype(np.int64))
+    with torch.inference_mode():
+        assert loaded(input_ids=ids_BxT, labels=ids_BxT).loss.item() == pytest.approx(
+            reports[-1][names.EVAL_LOSS], abs=1e-5
+        )
+    assert f"A {kind} model" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -371,7 +406,7 @@ def test_card_of_a_winner_has_the_interval_of_its_arm_and_of_a_control_none(tmp_
 
     def card(role: str, arm: str) -> str:
         plan = next(plan for plan in plans.values() if (plan.role, plan.arm) == (role, arm))
-        return model_card(found, FinishedTrial(plan, 5.0), tokenizer, 1000)
+        return model_card(found, FinishedTrial(plan, 5.0), tokenizer, 1000, "llama")
 
     claims = found.results.trials.query("role == 'confirm' and arm == 'bigram'").gain
     low, high = student_interval(claims.to_numpy(float))
