@@ -111,7 +111,7 @@ def test_an_error_that_ray_raises_as_its_cause_is_told_alike(cause: Exception, t
 def test_a_fault_ends_the_sweep_and_leaves_the_trial_open(tmp_path: Path, restarted_first: bool) -> None:
     folder = new_run(tmp_path / "run", small_sweep())
     order = SearchOrder(small_sweep(), folder, {}, lambda name: False, lambda: 3)
-    deaths = WorkerDeaths(order, Console(file=StringIO()), restarts=2)
+    deaths = WorkerDeaths(order, folder.files, Console(file=StringIO()), restarts=2)
     config = order.suggest("a")
     assert isinstance(config, dict)
     kept = tmp_path / "error.pkl"
