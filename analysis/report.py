@@ -54,8 +54,8 @@ def main(
     require(serve or port is None, "--port is of the page that is served: add --serve, or leave it out.")
     require(not (serve and out), "--serve writes no file: leave out --out, or --serve.")
     if serve:
-        read_record(run)
         with listening(port) as listener:
+            read_record(run)
             print(f"{address_of(listener)} shows {shown(run)}, on this machine alone; Ctrl-C ends it.", flush=True)
             serve_page(listener, files_of(run), shown(run))
         return

@@ -1,4 +1,4 @@
-const STATE_MS = 2000, PLOTS_MS = 10000, FIRST_ROWS = 12;
+const STATE_MS = 2000, PLOTS_MS = 10000, FIRST_ROWS = 12, ELSEWHERE_SECONDS = 600;
 const by = (id) => document.getElementById(id);
 const known = {};
 let state = null, plots = null, plotsAt = 0, showsAll = false, timer = 0;
@@ -25,15 +25,16 @@ function statusLine() {
   if (state.phase === "preparing") return "The run is being prepared: data and teachers come before the first trial.";
   const counts = state.counts, now = Date.now() / 1000;
   const done = counts.ended + " of " + counts.planned + " trials have ended, ";
-  const last = state.reported == null ? "" : " Last report: " + clock(state.reported) + ".";
-  if (state.phase === "waiting") {
-    return "No driver on this machine holds this run: it ended before the run was complete, or it runs on another machine. "
-      + done + counts.running + " were begun, " + counts.left + " are to come." + last;
+  const isElsewhere = state.phase === "waiting" && now - (state.reported ?? 0) < ELSEWHERE_SECONDS;
+  if (state.phase === "waiting" && !isElsewhere) {
+    const last = state.reported == null ? "" : " Last report: " + clock(state.reported) + ".";
+    return "Nobody works at this run: its driver ended before all trials had. " + done + counts.running
+      + " were begun, " + counts.left + " are to come." + last + " The same study with --resume goes on with it.";
   }
   if (counts.left === 0 && counts.running === 0) return "All " + counts.ended + " trials have ended. The report is being made, or the run adds trials.";
   const ends = state.ends == null ? " The end is estimated after the first reports."
     : " Estimated end: " + clock(Math.max(state.ends, now)) + " (in " + duration(state.ends - now) + ").";
-  return done + counts.running + " are running, " + counts.left + " are to come." + ends;
+  return (isElsewhere ? "The run's driver is on another machine. " : "") + done + counts.running + " are running, " + counts.left + " are to come." + ends;
 }
 
 function fill(id, rows) {
@@ -89,7 +90,7 @@ function show() {
   document.title = state.counts.ended + " of " + state.counts.planned + ": " + state.title;
   write(by("title"), state.title);
   write(by("question"), state.question);
-  write(by("called"), state.called);
+  write(by("called"), "Run: " + state.called);
   by("bar").max = Math.max(state.counts.planned, 1);
   by("bar").value = state.counts.ended;
   const arms = [...new Set(state.groups.map((group) => group.arm))], select = by("arm");
@@ -148,6 +149,7 @@ function draw() {
       write(cell.firstChild, panel.title);
       cell.lastChild.setAttribute("aria-label", plot.title + ", " + panel.title + ": the trials' last values are in the table");
       const data = panel.figure.data.filter((trace) => shown.has(trace.name));
+      cell.lastChild.style.height = panel.figure.layout.height + "px";
       Plotly.react(cell.lastChild, data, layoutOf(panel.figure, isTail), PLOT_CONFIG);
     });
   });

@@ -18,7 +18,7 @@ from trainable.record.run_record import RunRecord
 POINTS: Final = 20_000  # in all lines of a plot together; curves are thinned to that
 FEWEST: Final = 20  # points that a line keeps however many lines there are
 NOTE: Final = (
-    "A line a trial; the control is grey. A circle ends a trial that ASHA stopped. Every trial is in the table below."
+    "A line a trial; the control is grey. A circle ends a trial that ASHA stopped. Every trial is in the table."
 )
 
 
@@ -77,6 +77,7 @@ def _line(trial: LiveTrial, rows: Sequence[Row], value: str, look: tuple[str, An
         dash=dash,
         width=2.0 if is_control else 1.2,
         opacity=1.0 if trial.is_running else 0.75,
+        front=int(is_control),
         stopped=trial.status.state == names.STOPPED and bool(rows),
         trial=trial.name,
         state=trial.status.state,

@@ -64,7 +64,7 @@ class LiveRun:
 
     def refresh(self) -> bool:
         """Read what is new; whether `state` is another than before. What cannot be read is among its problems."""
-        before = dict(self._problems)
+        before = dict(self._problems), set(self._trials)
         with self._noted("store"):
             self._files.fetch_records()
         changes = [self._read("run.json", self._refresh_record)]
@@ -72,7 +72,7 @@ class LiveRun:
             changes += [self._read("rungs", self._rungs.refresh), self._read("restarts", self._restarts.refresh)]
             changes += [self._read(folder.name, partial(self._refresh_trial, folder)) for folder in self._folders()]
         phase = self._phase_now()
-        changes += [phase != self._phase, before != self._problems]
+        changes += [phase != self._phase, before != (self._problems, set(self._trials))]
         self._phase = phase
         return any(changes)
 

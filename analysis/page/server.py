@@ -39,7 +39,7 @@ from trainable.record.store import StoreError
 HOST: Final = "127.0.0.1"
 FIRST_PORT: Final = 8080
 PORTS_TRIED: Final = 20
-LOWEST_PRIORITY: Final = 19
+LOW_PRIORITY: Final = 10  # niceness: behind the trials, but a page is still answered beside them
 REFRESH_SECONDS: Final = 1.0  # between two looks at a run's files
 STORE_SECONDS: Final = 10.0  # between two looks at a run behind a URI, which costs requests
 TEMPLATE: Final = "live.html.jinja"
@@ -170,17 +170,17 @@ class PageServer(ThreadingHTTPServer):
 
 
 def serve(listener: socket.socket, files: RunFiles, called: str) -> None:
-    """Serve the page of a run until Ctrl-C, at the lowest priority."""
+    """Serve the page of a run until Ctrl-C, at low priority."""
     with PageServer(listener, RunPage(files, called)) as server:
-        at_lowest_priority()
+        at_low_priority()
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 
 
-def at_lowest_priority() -> None:
-    """Let every other process go first."""
+def at_low_priority() -> None:
+    """Let other processes go first."""
     with suppress(OSError):
-        os.nice(LOWEST_PRIORITY)
+        os.nice(LOW_PRIORITY)
 
 
 class _Handler(BaseHTTPRequestHandler):

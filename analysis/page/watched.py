@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Final
 
-from analysis.page.server import PageServer, RunPage, at_lowest_priority
+from analysis.page.server import PageServer, RunPage, at_low_priority
 from trainable.record.run_files import run_files
 
 AFTER_SECONDS: Final = 20.0  # how long the page stays after its driver, unless a browser has fetched the report
@@ -21,7 +21,7 @@ SOON_SECONDS: Final = 2.0  # for what the report asks for next
 
 def main(run: str, descriptor: int) -> None:
     """Serve until some seconds after the driver's end."""
-    at_lowest_priority()
+    at_low_priority()
     page = RunPage(run_files(run), run)
     with PageServer(socket.socket(fileno=descriptor), page) as server:
         threading.Thread(target=_end_after_driver, args=(server, page), daemon=True).start()

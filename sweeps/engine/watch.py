@@ -1,6 +1,6 @@
 """`--watch`: a page that shows the run while it goes, served by a process of its own, which can never disturb the run.
 
-The process reads the run folder alone, at the lowest priority, and only while a browser shows the page. It ends some
+The process reads the run folder alone, at low priority, and only while a browser shows the page. It ends some
 seconds after the driver, however that ends. Where it cannot be started, a sentence says so, and the run goes on.
 """
 
