@@ -13,7 +13,7 @@ import itertools
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,12 @@ class Page:
         return result["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        """Wait until a JavaScript expression is true."""
+        """Wait until a JavaScript expression is true; a page that is being loaded may answer with an error."""
         async with asyncio.timeout(PATIENCE):
-            while not await self.value(expression):
+            while True:
+                with suppress(AssertionError):
+                    if await self.value(expression):
+                        return
                 await asyncio.sleep(0.2)
 
     async def look(self, width: int, height: int, *, dark: bool = False) -> None:
@@ -68,10 +71,19 @@ class Page:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         await self.call("Emulation.setEmulatedMedia", features=scheme)
 
+    async def document(self) -> str:
+        """The HTML of the page as the server sent it last."""
+        frame = (await self.call("Page.getFrameTree"))["frameTree"]["frame"]
+        content: str = (await self.call("Page.getResourceContent", frameId=frame["id"], url=frame["url"]))["content"]
+        return content
+
     async def press(self, key: str) -> None:
         """Press a key, such as Tab."""
         for kind in ("keyDown", "keyUp"):
-            await self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
+            code, text = KEYS[key]
+            typed = {"text": text} if kind == "keyDown" and text else {}
+            own = {"key": key, "code": key, "windowsVirtualKeyCode": code} | typed
+            await self.call("Input.dispatchKeyEvent", type=kind, **own)
 
     async def picture(self, path: Path, *, whole: bool = False) -> None:
         """Write what is seen to a PNG file; whole: what lies below it, too."""
@@ -79,7 +91,7 @@ class Page:
         path.write_bytes(base64.b64decode(taken["data"]))
 
 
-KEYS = {"Tab": 9, "Enter": 13}  # their codes
+KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, and what it types
 
 
 @asynccontextmanager
