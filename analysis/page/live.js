@@ -114,6 +114,7 @@ function layoutOf(figure, isTail) {
     const keys = path.split("."), last = keys.pop();
     keys.reduce((part, key) => part[key] ??= {}, layout)[last] = value;
   }
+  Object.assign(layout.legend, { yref: "container", y: 0, yanchor: "bottom" });  // in its place in any width
   return Object.assign(layout, { uirevision: "live" });
 }
 function plotSection(title) {
@@ -139,18 +140,19 @@ function draw() {
     const [, note, , grid] = section.children;
     write(note, plot.note);
     const isTail = section.querySelector("[data-view=tail]").getAttribute("aria-pressed") === "true";
+    const isNew = grid.children.length < plot.figures.length;  // the panels before then get another width
+    while (grid.children.length < plot.figures.length) {
+      const cell = grid.appendChild(document.createElement("div"));
+      cell.append(document.createElement("h3"), Object.assign(document.createElement("div"), { className: "plot" }));
+      cell.lastChild.setAttribute("role", "figure");
+    }
     plot.figures.forEach((panel, j) => {
-      let cell = grid.children[j];
-      if (!cell) {
-        cell = grid.appendChild(document.createElement("div"));
-        cell.append(document.createElement("h3"), Object.assign(document.createElement("div"), { className: "plot" }));
-        cell.lastChild.setAttribute("role", "figure");
-      }
-      write(cell.firstChild, panel.title);
-      cell.lastChild.setAttribute("aria-label", plot.title + ", " + panel.title + ": the trials' last values are in the table");
+      const [heading, box] = grid.children[j].children;
+      write(heading, panel.title);
+      box.setAttribute("aria-label", plot.title + ", " + panel.title + ": the trials' last values are in the table");
+      box.style.height = panel.figure.layout.height + "px";
       const data = panel.figure.data.filter((trace) => shown.has(trace.name));
-      cell.lastChild.style.height = panel.figure.layout.height + "px";
-      Plotly.react(cell.lastChild, data, layoutOf(panel.figure, isTail), PLOT_CONFIG);
+      Plotly.react(box, data, layoutOf(panel.figure, isTail), PLOT_CONFIG).then(() => isNew && Plotly.Plots.resize(box));
     });
   });
 }

@@ -35,6 +35,9 @@ TRACES = (
     "[line.hovertemplate ?? '', line.y]))"
 )
 
+PLOTS = "[...document.querySelectorAll('.plot')]"
+FITS = "(box) => Math.abs((box.querySelector('.main-svg')?.clientWidth ?? 0) - box.clientWidth) <= 1"
+
 
 def address(sweep: LiveSweep) -> str:
     """The address that the driver has printed."""
@@ -87,6 +90,10 @@ async def watch(sweep: LiveSweep, page: Page) -> None:
             curves = [[float(f"{row[value]:.6g}") for row in rows] for value in (names.EVAL_LOSS, names.GAIN)]
             assert losses in [curve[: len(losses)] for curve in curves], name
     assert "trials have ended" in await page.value("document.getElementById('status').textContent")
+    killed = await in_thread(lambda: sweep.wait_for_trial(names.ARM))
+    await in_thread(lambda: sweep.kill_worker(killed))
+    await page.until(f"document.getElementById('restarts').textContent.includes({json.dumps(killed)})")
+    assert "its worker was killed" in await page.value("document.getElementById('restarts').textContent")
     await page.until("document.querySelector('h2')?.textContent === 'Verdict' && document.readyState === 'complete'")
     assert not [event for event in page.events if event["method"] == "Runtime.exceptionThrown"]
 
@@ -119,9 +126,12 @@ def test_the_page_can_be_used_narrow_dark_and_with_a_keyboard(tmp_path: Path) ->
 
     async def look(where: str) -> None:
         async with browser(tmp_path) as page:
-            await page.look(390, 844, dark=True)
+            await page.look(1200, 900)
             await page.open(where)
             await page.until("document.querySelectorAll('.plot .scatterlayer path').length > 0")
+            await page.until(f"{PLOTS}.length === 8 && {PLOTS}.every({FITS})")
+            await page.look(390, 844, dark=True)
+            await page.until(f"{PLOTS}.every({FITS})")
             assert await page.value("document.documentElement.scrollWidth") == 390
             light_on_dark = "getComputedStyle(document.body)"
             assert await page.value(f"{light_on_dark}.backgroundColor") == "rgb(25, 25, 25)"
