@@ -114,7 +114,7 @@ function layoutOf(figure, isTail) {
     const keys = path.split("."), last = keys.pop();
     keys.reduce((part, key) => part[key] ??= {}, layout)[last] = value;
   }
-  Object.assign(layout.legend, { yref: "container", y: 0, yanchor: "bottom" });  // in its place in any width
+  Object.assign(layout.legend, { yref: "container", y: 0, yanchor: "bottom" });  /* in its place at any width */
   return Object.assign(layout, { uirevision: "live" });
 }
 function plotSection(title) {
@@ -140,7 +140,7 @@ function draw() {
     const [, note, , grid] = section.children;
     write(note, plot.note);
     const isTail = section.querySelector("[data-view=tail]").getAttribute("aria-pressed") === "true";
-    const isNew = grid.children.length < plot.figures.length;  // the panels before then get another width
+    const isNew = grid.children.length < plot.figures.length;  /* the panels before then get another width */
     while (grid.children.length < plot.figures.length) {
       const cell = grid.appendChild(document.createElement("div"));
       cell.append(document.createElement("h3"), Object.assign(document.createElement("div"), { className: "plot" }));
