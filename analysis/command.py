@@ -11,9 +11,9 @@ from typing import Annotated, NoReturn
 
 import tyro
 
-from analysis.printing import steady_output
 from trainable.errors import InputError
 from trainable.record.home import ensure_home
+from trainable.record.printing import steady_output
 from trainable.record.run_files import RunFiles, StoredRunFiles
 from trainable.record.store import ADVICE, StoreError, is_uri
 

@@ -1,4 +1,4 @@
-"""The kinds of run (search in groups, comparison, older search): which sections and plots the report of each has.
+"""The kinds of run (search in groups, comparison, older search): sections, plots and best settings of each.
 
 All that depends on the kind of a run is chosen here; a new plot of a kind is listed in its module of `plots/`.
 """
@@ -6,6 +6,8 @@ All that depends on the kind of a run is chosen here; a new plot of a kind is li
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+import pandas as pd
 
 from analysis.plots import arm_plots, group_plots, published_plots, search_plots
 from analysis.plots.plot import Plot
@@ -15,6 +17,7 @@ from analysis.sections.document import Section
 from analysis.sections.group_sections import group_sections
 from analysis.sections.run_sections import failed, not_controlled, question, where
 from analysis.sections.search_sections import search_sections
+from analysis.tables.best_settings import best_of_arms, best_of_depths, best_of_groups
 from trainable import names
 
 
@@ -24,11 +27,12 @@ class Kind:
 
     sections: Callable[[Findings], list[Section]]
     plots: tuple[Plot, ...]
+    best: Callable[[Findings], pd.DataFrame]  # settings, a row each
 
 
-GROUPS: Final = Kind(group_sections, group_plots.PLOTS)
-SEARCH: Final = Kind(search_sections, search_plots.PLOTS)
-COMPARISON: Final = Kind(arm_sections, arm_plots.PLOTS)
+GROUPS: Final = Kind(group_sections, group_plots.PLOTS, best_of_groups)
+SEARCH: Final = Kind(search_sections, search_plots.PLOTS, best_of_depths)
+COMPARISON: Final = Kind(arm_sections, arm_plots.PLOTS, best_of_arms)
 
 
 def sections(found: Findings) -> list[Section]:
@@ -40,6 +44,11 @@ def sections(found: Findings) -> list[Section]:
 def plots(found: Findings) -> tuple[Plot, ...]:
     """The plots of a run, in the order of its report."""
     return (*_kind(found).plots, *published_plots.PLOTS)
+
+
+def best_settings(found: Findings) -> pd.DataFrame:
+    """The best setting of each group, arm or depth."""
+    return _kind(found).best(found)
 
 
 def pictures(found: Findings) -> tuple[str, ...]:

@@ -4,16 +4,20 @@ The ledgers under `trials/` are the truth. `load` builds the tables from them, a
 for other tools, and are read only where somebody kept them without the ledgers. Columns: results/README.md.
 
     >>> from analysis.results import load
-    >>> trials, curves = load("results/schedule_search/my_run")  # or load("s3://bucket/results/schedule_search/my_run")
+    >>> results = load("results/schedule_search/my_run")  # or load("s3://bucket/results/schedule_search/my_run")
+    >>> trials, curves = results
+    >>> results.best()  # the best setting of each group
+    >>> results.plot("curves")  # a plot of the page, as a matplotlib figure
 
 `python -m analysis.summary results/schedule_search/my_run` writes trials.parquet and curves.parquet again.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -39,12 +43,63 @@ from trainable.record.run_files import run_files
 from trainable.record.run_record import RunRecord, read_record
 from trainable.record.trial_files import diverged, diverged_at, read_facts, read_trial
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-class Results(NamedTuple):
-    """`trials`: one row a trial. `curves`: one row a report. Columns and units: results/README.md."""
 
-    trials: pd.DataFrame
-    curves: pd.DataFrame
+@dataclass(frozen=True, eq=False, repr=False)
+class Results:
+    """The two tables of a run, which `trials, curves = results` takes apart; losses and gains in nats per token.
+
+    A notebook shows them cut short. Columns and units: results/README.md.
+    """
+
+    trials: pd.DataFrame  # one row a trial
+    curves: pd.DataFrame  # one row a report
+    run: Path | None = None  # the folder that they were read from; None: they were made otherwise
+    called: str = ""  # what texts for users call that folder: a path, or a URI
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        yield self.trials
+        yield self.curves
+
+    def best(self) -> pd.DataFrame:
+        """The best setting of each group, arm or depth, as the run's page shows it: one row each.
+
+        Of a search in groups, the finished trial with the lowest loss of each arm at each depth; of an older search,
+        the schedule with the largest gain at each depth, and its gain on fresh seeds; of a comparison, each arm over
+        its seeds or folds, at the best value of what was tuned. What chose a setting flatters it: claims are made on
+        fresh seeds alone, and stand in the report.
+        Raises InputError where the tables were not read from a run folder.
+        """
+        table: pd.DataFrame = _notebook().best(self._findings())
+        return table
+
+    def plot(self, name: str | None = None) -> "Figure":
+        """One plot of the run's page as a matplotlib figure, which a notebook shows; `.savefig(path)` writes it.
+
+        name: as the pictures of the run are called, such as "curves" or "curves_tail" (the last 40 % of the steps);
+        None: the plot that opens the page. Raises InputError, which lists the names, for a name that this run has no
+        plot of, and where the tables were not read from a run folder.
+        """
+        figure: Figure = _notebook().figure(self._findings(), name)
+        return figure
+
+    def __repr__(self) -> str:
+        return str(_notebook().as_text(self))
+
+    def _repr_html_(self) -> str:
+        return str(_notebook().as_html(self))
+
+    def _findings(self) -> "Findings":
+        if self.run is None:
+            raise InputError("these tables were not read from a run folder: take what load(run) returns.")
+        return Findings(self.run, self.called, read_record(self.run), self)
+
+
+def _notebook() -> Any:
+    """The module that shows results: imported on demand, for it imports this one, and what draws."""
+    return import_module("analysis.notebook")
 
 
 @dataclass(frozen=True)
@@ -73,15 +128,21 @@ class _Trial:
 
 
 def load(run: str | Path) -> Results:
-    """The tables of a run folder, fresh from its ledgers; a run without a report gives tables without rows.
+    """The tables of a run, fresh from its ledgers: `trials, curves = load(run)`; columns: results/README.md.
 
-    Where `trials/` was not kept, the parquet files are read instead, or trials.csv and curves.csv.
+    run: its folder, or its URI, such as s3://bucket/results/<study>/<run>. One that goes on may be read too; without a
+    report the tables have no rows. Where `trials/` was not kept, the parquet files are read instead, or trials.csv and
+    curves.csv.
     Raises InputError for a folder that is not a run, and for a damaged file, which it names; StoreError where a store
     does not answer.
     """
     files = run_files(run)
     files.fetch_records()
-    run = files.path
+    return replace(_tables(files.path), run=files.path, called=files.address)
+
+
+def _tables(run: Path) -> Results:
+    """The tables of a run folder: from its ledgers, or where these were not kept, those that were."""
     if (run / names.TRIALS_FOLDER).is_dir():
         return build(run)
     for trials, curves in ((names.TRIALS_TABLE, names.CURVES_TABLE), (TRIALS_CSV, CURVES_CSV)):

@@ -11,7 +11,7 @@ winner at an end of its rates gets one more rate. The winners then run at full l
 text that chose nothing: only these runs make the verdict. What is fixed: 1 layer, linear schedule, floor 0, modified
 Kneser-Ney counted on the student's own rows, one epoch at most.
 
-The rules of the verdict (analysis/tables/verdict.py) and this plan are committed before the first of these runs, and
+The rules of the verdict (analysis/tables/answer.py) and this plan are committed before the first of these runs, and
 run.json names that commit. All runs are reported, diverged ones too.
 """
 

@@ -42,7 +42,7 @@ class Case(NamedTuple):
     where: str
     mend: str
     make: Callable[[Path], object] = lambda folder: None  # writes what the words name
-    script: str = SEARCH  # of sweeps/, or a module analysis.*
+    script: str = SEARCH  # of sweeps/, or a module analysis.*, or trainable.teacher
 
 
 @pytest.fixture(autouse=True)
@@ -764,7 +764,46 @@ ANALYSIS = {
     ),
 }
 
-CASES = RUN | SETTINGS | SPEC | CORPUS | TOKENIZER | MODEL | STUDIES | ANALYSIS
+
+def table(words: str, *fragments: str, make: Callable[[Path], object] = lambda folder: None) -> Case:
+    """A mistake of who makes a table of the small corpus; options in `words` replace the others."""
+    return Case(f"--corpus small.txt --tokenizer train:512 --out t {words}", *fragments, make, "trainable.teacher")
+
+
+TABLE = {
+    "table of no corpus": table("--corpus no.txt", "does not exist", "'no.txt'", "set --corpus"),
+    "table of no column": table("--column x", "'x'", "small.txt", "text"),
+    "table of no tokenizer": table("--tokenizer no/folder", "on this disk", "'no/folder'", "give --tokenizer a folder"),
+    "table of a small vocabulary": table("--tokenizer train:9", "'train:9'", "--tokenizer", "give a vocabulary size"),
+    "table without an end of text": table(
+        "--tokenizer words", "no end-of-text token", "words", "--eos=TOKEN", make=tokenizer({"<unk>": 0, "a": 1})
+    ),
+    "table of unknown words": table(
+        "--tokenizer words",
+        "cannot read 600 of 600",
+        "words",
+        "take a tokenizer",
+        make=tokenizer({"<unk>": 0, "</s>": 1}, config={"eos_token": "</s>"}),
+    ),
+    "table with an eos for a trained tokenizer": table("--eos x", "'x'", "--eos", "leave --eos out"),
+    "table of order 6": table("--order 6", "is 6", "--order", "from 2 to 5"),
+    "table of smoothed trigrams": table("--order 3 --smoothing mle", "is mle", "--smoothing", "leave --smoothing out"),
+    "table of another strength": table("--strength 2", "is 2.0", "--strength", "leave it out"),
+    "table of falling counts": table("--order 3 --min-count 2,1", "is 2,1", "--min-count", "give one number"),
+    "table of half a count": table("--min-count 1.5", "is 1.5", "--min-count", "a whole number"),
+    "table of too many rows": table("--train-rows 900", "900 rows", "--train-rows", "lower --train-rows"),
+    "table of too few rows": table(
+        "--eval-rows 1 --context 1024", "fewer than one block", "small.txt", "a smaller --context"
+    ),
+    "table in place of a folder": table("--out .", "is a folder", "--out", "name a file in it"),
+    "table in place of a file": table("--out small.txt", "exists already", "small.txt", "another --out"),
+    "table below a file": table("--out small.txt/t", "takes no file", "small.txt/t", "give a file"),
+    "table in place of a tokenizer": table(
+        "", "exists already", "t.tokenizer.json", "another --out", make=text(b"{}", "t.tokenizer.json")
+    ),
+}
+
+CASES = RUN | SETTINGS | SPEC | CORPUS | TOKENIZER | MODEL | STUDIES | ANALYSIS | TABLE
 
 
 def command(case: Case) -> list[str]:
@@ -781,7 +820,7 @@ def command(case: Case) -> list[str]:
 
 
 def told_of(case: Case) -> subprocess.CompletedProcess[str]:
-    """Exit status and output of `python sweeps/SCRIPT.py ...` or `python -m analysis.X ...`, in this process."""
+    """Exit status and output of `python sweeps/SCRIPT.py ...` or `python -m MODULE ...`, in this process."""
     module = case.script if "." in case.script else f"sweeps.{case.script}"
     return run_module(module, *command(case))
 

@@ -19,9 +19,9 @@ FLOORS = (
     ("teacher",),
     ("config",),
     ("plan", "student"),
-    ("small_teacher",),
+    ("small_teacher", "loops"),
     ("shared_data", "prepare"),
-    ("gauges", "data_parallel", "trial"),
+    ("gauges", "data_parallel", "trial", "table_words", "table_command"),
 )
 KNOW_RAY = {"trainable.trial", "trainable.gauges", "trainable.data_parallel"}
 LIGHT = {"trainable.names", "trainable.errors", "trainable.record"}  # what analysis/ may import of trainable/
@@ -48,8 +48,8 @@ def imports(module: str) -> Iterator[str]:
 
 
 def floor(module: str) -> int:
-    """The floor of trainable/ on which a module lies; its front door, __init__.py, lies above all."""
-    if module == "trainable":
+    """The floor of trainable/ on which a module lies; __init__.py and a command's __main__.py lie above all."""
+    if module == "trainable" or module.endswith(".__main__"):
         return len(FLOORS)
     room = module.split(".")[1]
     return next(number for number, rooms in enumerate(FLOORS) if room in rooms)

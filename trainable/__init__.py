@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.results import load as load
+    from trainable.loops.found_schedule import load_schedule as load_schedule
+    from trainable.loops.guided_trainer import GuidedTrainer as GuidedTrainer
     from trainable.student.guided_loss import guided_loss as guided_loss
     from trainable.student.train import RunData as RunData
     from trainable.student.train import train as train
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from trainable.teacher.teacher import Guidance as Guidance
     from trainable.teacher.teacher import RowTeacher as RowTeacher
     from trainable.teacher.teacher import Teacher as Teacher
+    from trainable.teacher.teacher_file import load_teacher as load_teacher
     from trainable.text.blocks import token_blocks as token_blocks
     from trainable.text.corpus import open_corpus as open_corpus
     from trainable.text.split import split_rows as split_rows
@@ -44,6 +47,7 @@ _HOMES = {
     "estimate_ngrams": "trainable.teacher.kneser_ney",
     "save_ngrams": "trainable.teacher.ngram_table_file",
     "load_ngrams": "trainable.teacher.ngram_table_file",
+    "load_teacher": "trainable.teacher.teacher_file",
     "BigramTeacher": "trainable.teacher.kinds.bigram",
     "NgramTeacher": "trainable.teacher.kinds.ngram",
     "RowTeacher": "trainable.teacher.teacher",
@@ -51,6 +55,8 @@ _HOMES = {
     "Guidance": "trainable.teacher.teacher",
     "guided_loss": "trainable.student.guided_loss",
     "teacher_weight": "trainable.teacher.schedules",
+    "GuidedTrainer": "trainable.loops.guided_trainer",
+    "load_schedule": "trainable.loops.found_schedule",
     "RunData": "trainable.student.train",
     "train": "trainable.student.train",
     "load": "analysis.results",
@@ -69,6 +75,7 @@ __all__ = [  # noqa: RUF022  (in the order of a run)
     "estimate_ngrams",
     "save_ngrams",
     "load_ngrams",
+    "load_teacher",
     "BigramTeacher",
     "NgramTeacher",
     "RowTeacher",
@@ -76,6 +83,8 @@ __all__ = [  # noqa: RUF022  (in the order of a run)
     "Guidance",
     "guided_loss",
     "teacher_weight",
+    "GuidedTrainer",
+    "load_schedule",
     "RunData",
     "train",
     "load",

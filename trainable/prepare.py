@@ -173,6 +173,10 @@ class Preparation:
         self._say(_teacher_line(facts["teacher"]))
         return RunData(train=train, eval=held_out, table=table), facts
 
+    def tokenizer(self, config: TrialConfig) -> TextTokenizer:
+        """The tokenizer of one run."""
+        return self._text(config).tokenizer
+
     def _small_teacher(self, config: TrialConfig, train: TokenBlocks, tokenizer: TextTokenizer) -> SmallTeacher:
         """The model that teaches, one for all runs with the same training rows and the same settings of it."""
         shaping = [*config.teacher.table_settings, identity(teacher_run(config)), tokenizer.fingerprint]

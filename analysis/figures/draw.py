@@ -22,6 +22,7 @@ from analysis.figures.style import (
     MIN_WEIGHT_MAP,
     PLAIN_TEXT,
     TEXT_COLOUR,
+    Picture,
     dress,
     handle,
     legend_below,
@@ -73,7 +74,7 @@ def _axes(data: PlotData) -> tuple[Figure, list[Axes]]:
     number = len(data.panels)
     columns = min(max(number, 1), 2 if number == 4 else 3)
     rows = -(-max(number, 1) // columns)
-    figure = Figure(figsize=(max(3.4 * columns + 0.7, 6.4), 2.8 * rows + 0.4), layout="constrained")
+    figure = Picture(figsize=(max(3.4 * columns + 0.7, 6.4), 2.8 * rows + 0.4), layout="constrained")
     has_points = any(panel.points for panel in data.panels)
     axes_RxC = figure.subplots(rows, columns, squeeze=False, sharex=has_points, sharey=data.is_difference)
     grid = list(axes_RxC.ravel())

@@ -1,7 +1,8 @@
-"""What all pictures share: axes, legends, the colours of the floor, and how a picture is saved."""
+"""What all pictures share: axes, legends, the colours of the floor, how a picture is saved, and shown in a notebook."""
 
+import io
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from matplotlib import rc_context, rcParamsDefault
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.plots.looks import MIN_WEIGHT_COLOURS
 from trainable.record.files import atomic_file
 
-DPI: Final = 150
+DPI, NOTEBOOK_DPI = 150, 100  # of files, of what a notebook shows
 # matplotlib's own settings, whatever a matplotlibrc of the user's or in the working directory says; but a dollar sign
 # in a name is no formula.
 PLAIN_TEXT: Final[dict[Any, Any]] = {
@@ -26,12 +27,26 @@ MIN_WEIGHT_MAP: Final[Colormap] = LinearSegmentedColormap.from_list("floors", MI
 GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
 
 
-@rc_context(PLAIN_TEXT)
+class Picture(Figure):
+    """A figure that a notebook shows, whether or not matplotlib's own backend for notebooks is at work."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        write_png(self, stream, NOTEBOOK_DPI)
+        return stream.getvalue()
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, atomically."""
     with atomic_file(path) as stream:
-        figure.savefig(stream, format="png", dpi=DPI, facecolor="white")
+        write_png(figure, stream, DPI)
     return path
+
+
+@rc_context(PLAIN_TEXT)
+def write_png(figure: Figure, stream: IO[bytes], dpi: int) -> None:
+    """Write a figure as PNG into a stream."""
+    figure.savefig(stream, format="png", dpi=dpi, facecolor="white")
 
 
 def dress(axes: Axes) -> None:

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.text import Text
 
 from analysis import working_directory
-from analysis.printing import steady_output
 from sweeps.engine import termination
 from sweeps.engine.checks import (
     check_device,
@@ -45,6 +44,7 @@ from trainable import names
 from trainable.errors import InputError, first_line, require
 from trainable.record.cache import check_cache
 from trainable.record.home import ensure_home
+from trainable.record.printing import steady_output
 from trainable.record.store import ADVICE, StoreError
 
 USAGE_ERROR = 2
@@ -62,10 +62,7 @@ def main(
     description: str | None,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, check, run. Returns the exit status: 0; 1 where trials failed; 2 for bad input; 130 if interrupted.
-
-    143 and 129 if ended by SIGTERM or SIGHUP, which are taken like Ctrl-C.
-    """
+    """Parse, check, run, and return the exit status (sweeps/README.md has all of them)."""
     setup()
     with steady_output(), termination.taken_like_ctrl_c():
         # Nothing that a user wrote is markup, or the name of an emoji.

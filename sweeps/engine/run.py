@@ -63,7 +63,7 @@ def run_sweep(
     resume: str,
     places: Mapping[str, str],
 ) -> int:
-    """Run what is left of a sweep or a comparison; the exit status: 0, 1 if trials failed, 130 if interrupted.
+    """Run what is left of a sweep or a comparison, and return the exit status (sweeps/README.md has all of them).
 
     The caller holds the run's lock. `facts` are added to run.json: the command, versions, hardware. `resume` is
     the command that goes on with the run, for messages. `places` are those of files that have moved since it began.

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from comparisons import comparison
 from paths import child_environment
 
@@ -44,3 +45,15 @@ def test_the_variable_stays_as_it_was_for_the_children_of_a_process() -> None:
         [sys.executable, "-c", code], env=child_environment(MPLBACKEND="module://x"), capture_output=True, text=True
     )
     assert done.stdout == "module://x\n", done.stderr
+
+
+@pytest.mark.parametrize(("named", "taken"), [("svg", "svg"), ("not_installed", "agg")])
+def test_a_notebooks_own_plots_get_the_backend_that_it_names_where_there_is_one(named: str, taken: str) -> None:
+    code = "import analysis.figures, matplotlib; print(matplotlib.get_backend())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={key: value for key, value in child_environment(MPLBACKEND=named).items() if key != "DISPLAY"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{taken}\n", done.stderr

@@ -90,7 +90,7 @@ def keep(name: str, rows: list[Row], *, part: bool = False) -> None:
         write_json(path, with_part(read_foreign_json(path), [asdict(row) | {"measured": provenance()} for row in rows]))
     else:
         write_json(path, {**provenance(), "rows": [asdict(row) for row in rows]})
-    print(f"written to {path}")
+    print(f"written to {path}; python tests/benchmarks/tables.py puts it into the README beside it")
 
 
 def with_part(kept: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -28,3 +28,22 @@ def test_the_benchmark_of_a_teacher_that_is_trained_has_every_part(
         assert 4 < made[4]["ratio"] < 4.1, "four bytes a token kept, and what stands in the file once"
     steps = [case for case in rows if case.startswith("guided / plain: model's top ")]
     assert [case.split(",")[0].split()[-1] for case in steps] == ["8", "16", "32", "64"]
+
+
+def test_the_benchmark_of_guided_trainer_has_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("accelerate", reason="needs accelerate, which the extra [hf] installs")
+    script = BENCHMARKS / "guided_trainer.py"
+    words = ["--smoke-test", "--repeats", "1", "--threads", str(torch.get_num_threads())]
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setattr(sys, "argv", [str(script), *words])
+    monkeypatch.setattr("record.RESULTS", tmp_path)
+    runpy.run_path(str(script), run_name="__main__")
+    rows = json.loads((tmp_path / "guided_trainer.json").read_text())["rows"]
+    assert [row["unit"] for row in rows] == ["s a step"] * 3 + ["MiB"] * 2
+    assert [row["case"].split(":")[0] for row in rows] == [
+        "teacher's share",
+        "GuidedTrainer / Trainer",
+        "GuidedTrainer / our guided loop",
+        "peak memory, GuidedTrainer / Trainer",
+        "peak memory, GuidedTrainer / no teacher",
+    ]

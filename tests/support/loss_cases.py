@@ -130,7 +130,6 @@ def by_guided_loss(
             loss = guided_loss(c.hidden_NxD[index], c.output_VxD, c.target_N[index], guidance[index], c.bias_V)
         loss.backward()
         total += loss.detach()
-    guidance.close(c.output_VxD, c.bias_V)
     return total, *c.gradients()
 
 

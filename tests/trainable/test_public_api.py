@@ -1,6 +1,8 @@
 """`import trainable`: light, complete, and every example of trainable/README.md runs."""
 
+import inspect
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,13 +11,30 @@ from typing import Any
 
 import pytest
 import torch
+from commands import run_module
 from paths import ROOT
 
 import trainable
+from trainable.config import LoopConfig, OptimizerConfig, TeacherConfig
+from trainable.loops.found_schedule import FoundSchedule, save_schedule
 from trainable.teacher.schedules import SCHEDULES
 
 PAGE = Path(trainable.__file__).with_name("README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+COMMAND = "python -m trainable.teacher "
+BLOCKS = re.findall(r"^```(python|bash)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+EXAMPLES = [text for kind, text in BLOCKS if kind == "python"]
+SHORTER = ["--tokenizer", "train:512", "--train-rows", "1000", "--eval-rows", "100", "--no-cost"]
+FOUND = FoundSchedule(  # as --export writes it
+    teacher=TeacherConfig(schedule="linear", steps=4),
+    optimizer=OptimizerConfig(warmup_steps=2),
+    loop=LoopConfig(steps=8, batch_blocks=8, eval_every=4, checkpoint_every=4),
+    context=32,
+    tokenizer_fingerprint="abc",
+    study="some",
+    run="run",
+    trial="linear-s0",
+    eval_loss=4.5,
+)
 
 
 def imported_by(code: str) -> set[str]:
@@ -55,6 +74,15 @@ def test_every_name_is_there_listed_and_documented() -> None:
     assert set(trainable.__all__) == set(trainable._HOMES)
 
 
+@pytest.mark.parametrize("name", trainable.__all__)
+def test_every_docstring_says_what_each_argument_is(name: str) -> None:
+    """`help(trainable.NAME)` is the reference; a class is explained by its methods and fields too."""
+    public = getattr(trainable, name)
+    given = inspect.signature(public).parameters if inspect.isfunction(public) else []
+    assert [one for one in given if not re.search(rf"\b{one}\b", public.__doc__)] == []
+    assert len(public.__doc__) > 100, public.__doc__
+
+
 def test_a_name_that_is_not_there_is_refused_as_python_does() -> None:
     with pytest.raises(AttributeError, match="module 'trainable' has no attribute 'Techer'"):
         trainable.Techer  # noqa: B018
@@ -73,15 +101,22 @@ def one_thread() -> Iterator[None]:
 def test_the_examples_of_the_page_run_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "model").mkdir()
     (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "home"))
     monkeypatch.setattr("trainable.teacher.schedules.SCHEDULES", dict(SCHEDULES))  # an example adds to it
+    save_schedule(FOUND, tmp_path / "model")
     session: dict[str, Any] = {}
-    for number, example in enumerate(EXAMPLES):
-        exec(compile(example, f"example {number} of trainable/README.md", "exec"), session)
+    for number, (kind, example) in enumerate(BLOCKS):
+        if kind == "python":
+            exec(compile(example, f"example {number} of trainable/README.md", "exec"), session)
+        elif example.startswith(COMMAND):
+            done = run_module("trainable.teacher", *shlex.split(example.removeprefix(COMMAND)), *SHORTER)
+            assert (done.returncode, done.stderr) == (0, "")
     assert session["losses"][-1] < session["losses"][0]
-    assert session["guidance"] is None, "the last steps are without the teacher"
-    assert isinstance(session["teacher"].guide(session["output_VxD"], session["context_BxT"], 1.0), trainable.Guidance)
+    guided = session["teacher"].guide(session["student"].head.weight, session["batches"][0], 1.0)
+    assert isinstance(guided, trainable.Guidance)
+    assert session["trainer"].args.max_steps == 8
     assert [report["step"] for report in session["reports"]] == [0, 4, 8]
     assert capsys.readouterr().out.splitlines()[0].isdigit()

@@ -24,15 +24,20 @@ def guided_loss(
     guidance: Guidance | None,
     bias_V: Tensor | None = None,
 ) -> Tensor:
-    """Summed guided cross-entropy in nats over the positions whose target is not IGNORE_INDEX.
+    """Cross-entropy with the target w p(. | context) + (1 - w) onehot, **summed** over N positions, in nats.
 
-    `target_N` are int64 ids. `guidance` is what the teacher says of these N positions, in their order: of a
-    micro-batch, `guidance[its number]`; plain cross-entropy where it is None. `bias_V` is the bias of the output
-    layer, if it has one, which `guidance` was made with. Backward runs once.
+    hidden_NxD: the model's last hidden states; output_VxD: its output matrix, the parameter itself, of which every row
+    is a token (bias_V: its bias, if it has one, which `guidance` was made with). No [N, V] tensor is made.
+    target_N: int64 ids; positions of target -100 (IGNORE_INDEX) count for nothing. guidance: what the teacher says of
+    these N positions, in their order: of a micro-batch, `guidance[its number]`; None: plain cross-entropy.
+    Its backward runs once. All positions that the teacher was asked about for an optimizer step take part in some
+    backward pass of the step; in the last of these the gradients of `output_VxD` and `bias_V` get what flows back
+    through the teacher.
     """
     if guidance is None:
         return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V)
     if guidance.expected_RxD is None or guidance.row is None:  # no distribution: the text alone counts less
         return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V) * (1 - guidance.weight)
+    output_VxD, bias_V = guidance.through(output_VxD, bias_V)
     expected = Expected(guidance.weight, guidance.row.reshape(-1), guidance.expected_RxD, guidance.expected_bias_R)
     return chunked_cross_entropy(hidden_NxD, output_VxD, target_N, bias_V, expected)

@@ -104,9 +104,9 @@ def fresh_model(llama: LlamaConfig, seed: int) -> LlamaForCausalLM:
     return model
 
 
-def hidden_states(model: LlamaForCausalLM, input_BxT: Tensor) -> Tensor:
-    """Hidden states [B, T, D] of the last layer, after the final norm."""
-    hidden: Tensor = model.model(input_ids=input_BxT, use_cache=False).last_hidden_state
+def hidden_states(model: LlamaForCausalLM, input_BxT: Tensor, **more: Any) -> Tensor:
+    """Hidden states [B, T, D] of the last layer, after the final norm; `more` is what else the model reads."""
+    hidden: Tensor = model.model(input_ids=input_BxT, use_cache=False, **more).last_hidden_state
     return hidden
 
 

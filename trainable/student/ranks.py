@@ -1,7 +1,6 @@
 """The processes that train one model together: each holds the whole model and takes a share of every batch.
 
-Gradients are summed once an optimizer step, after its last backward pass. DistributedDataParallel would sum them within
-that pass, before the chain rule through E is closed by hand (trainable/student/guided_loss.py).
+Gradients are summed once an optimizer step, after its last backward pass.
 """
 
 from dataclasses import dataclass

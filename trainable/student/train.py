@@ -44,11 +44,11 @@ Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """What a run reads: two sets of blocks, and what its teacher knows (None for a control or a ramp)."""
+    """What a run of `train` reads: the blocks to train on, those to validate on, and what its teacher knows."""
 
-    train: TokenBlocks
+    train: TokenBlocks  # of `token_blocks`
     eval: TokenBlocks
-    table: Table | None = None
+    table: Table | None = None  # a bigram or n-gram table; None: a control, or a teacher that needs none
 
 
 def train(
@@ -58,11 +58,14 @@ def train(
     checkpoint: Path | None = None,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Train `config.loop.steps` optimizer steps, reporting at step 0, every `eval_every` steps and at the end.
+    """Train a student with its teacher from the first step to the last, as a trial of a sweep, without Ray.
 
-    Starts from `checkpoint` where that file exists, and keeps it up to date. Where several ranks train one model, each
-    calls this with the same arguments but for `ranks`, and the first alone reports and writes. Raises TrainingDiverged
-    on a non-finite training or validation loss, InputError for settings that do not fit the machine or each other.
+    config: all settings of the run (trainable.config.TrialConfig); data: what it reads. report: is called with a dict
+    at step 0, every `config.loop.eval_every` steps and at the end: `eval_loss` is plain cross-entropy on the validation
+    blocks in nats per token; trainable/names.py has all keys and their units.
+    Starts from the file `checkpoint` where it exists, and keeps it up to date. Where several `ranks` train one model,
+    each calls this with the same other arguments, and the first alone reports and writes. Raises TrainingDiverged on a
+    non-finite training or validation loss, InputError for settings that do not fit the machine or each other.
     PyTorch's own random state is set anew at each step. With `loop.precision=auto` it trains, and expects of a
     checkpoint, the best precision of this machine.
     """
@@ -227,9 +230,7 @@ def backward(
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         step_loss += loss.detach()
 
-    # 3 the chain rule through the teacher's rows, then the sum over ranks
-    if guidance is not None:
-        guidance.close(output_matrix(model), output_bias(model))
+    # 3 the sum over ranks
     ranks.sum_gradients(model)
     return ranks.sum(step_loss)
 

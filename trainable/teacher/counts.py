@@ -117,11 +117,13 @@ class BigramCounts:
 def count_bigrams(
     stream_N: Ids, vocab_size: int, *, first_context: int, chunk_tokens: int = CHUNK_TOKENS, threads: int = 1
 ) -> BigramCounts:
-    """Count (first_context -> stream[0]) and every (stream[i] -> stream[i + 1]): N bigrams in N tokens.
+    """Count how often each token follows each other token: of N tokens N bigrams, for `estimate_table`.
 
-    Where every row ends in eos and `first_context` is eos, the counts of rows joined end to end are the sum of the
-    counts of each row alone, so folds can be added and subtracted. `stream_N` may be memory-mapped; working memory is
-    4 bytes for each of `chunk_tokens` and 20 for each bigram (some 0.4 GiB), whatever the length and the threads.
+    stream_N: token ids below `vocab_size`, of any integer type, maybe memory-mapped. first_context: the token that
+    stands before the first one, usually eos. Counts add and subtract: where every row ends in eos and `first_context`
+    is eos, the counts of rows joined end to end are the sum of the counts of each row alone.
+    chunk_tokens, threads: how many tokens are counted at once, and by how many threads; working memory is 4 bytes for
+    each of `chunk_tokens` and 20 for each bigram (some 0.4 GiB), whatever the length and the threads.
     Raises InputError for a token id outside the vocabulary.
     """
     return add_all(_stream_chunks(stream_N, vocab_size, first_context, chunk_tokens, threads), vocab_size)

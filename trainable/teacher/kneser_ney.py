@@ -67,8 +67,11 @@ def estimate_ngrams(
     rows: str = "student",
     threads: int = 1,
 ) -> NgramTable:
-    """The table of `counts` under modified Kneser-Ney.
+    """Make an n-gram table, p(next token | up to order - 1 tokens before), of the `counts` of `count_ngrams`.
 
+    The estimate is interpolated modified Kneser-Ney at every order, with KenLM's numbers. tokenizer_fingerprint: any
+    text that names the tokenizer, which the table's file keeps. rows: for the record, which rows of text were counted;
+    count training rows alone, for a table that has seen the validation text leaks it. threads: that sort.
     min_count: n-grams of order 2 and more that occurred fewer times leave the table; one number, or one for each order
     from 2, which must not fall. They leave when all is computed: discounts and lower orders stay what they were, and
     their mass goes to lambda of their history. An n-gram whose history is itself no n-gram of the text, as happens

@@ -200,12 +200,15 @@ def count_ngrams(
     chunk_tokens: int | None = None,
     threads: int = 1,
 ) -> NgramCounts:
-    """Count every token of the stream after its history: N records in N tokens.
+    """Count how often each token follows each history of up to `order` - 1 tokens, for `estimate_ngrams`.
 
+    stream_N: token ids below `vocab_size`, of any integer type, maybe memory-mapped. order: tokens of an n-gram, 2 to
+    5, the predicted one included. eos_id: the token that ends a row of text; no history reaches across it.
     before: the tokens before the stream, order - 1 of them for a piece of a longer stream (`tokens_before`); None is
-    one eos. Where every row ends in eos, the counts of rows joined end to end are the sum of the counts of each row
-    alone, so folds can be added and subtracted. `stream_N` may be memory-mapped; working memory is bounded by
-    `chunk_tokens` and the distinct records. Raises InputError for a token id outside the vocabulary.
+    one eos. Counts add and subtract: where every row ends in eos, the counts of rows joined end to end are the sum of
+    the counts of each row alone. threads: that count; working memory is bounded by `chunk_tokens` (None: as many as
+    are fast) and the distinct n-grams.
+    Raises InputError for an order out of range and a token id outside the vocabulary.
     """
     _check_order(order)
     before = np.array([eos_id]) if before is None else before

@@ -196,11 +196,11 @@ class RowSet:
 # --- found and cut ----------------------------------------------------------------------------------------------------
 
 
-def find_rows(table: NgramTable, ids_BxT: Ids) -> Ints:
+def find_rows(table: NgramTable, ids_BxT: Ids, begins_BxT: NDArray[np.bool_] | None = None) -> Ints:
     """At each position the row of the last 1, 2, .. M - 1 tokens, in the level of that length: [M - 1, B, T].
 
-    -1 where that history was never seen, has no row, or would begin before its block or before an eos.
-    Raises InputError for a token id outside the vocabulary.
+    -1 where that history was never seen, has no row, or would begin before its block, before an eos, or before the last
+    place where `begins_BxT` is true. Raises InputError for a token id outside the vocabulary.
     """
     check_ids(table, ids_BxT)
     row_MxBxT = np.full((len(table.levels), *ids_BxT.shape), -1, np.int64)
@@ -213,6 +213,8 @@ def find_rows(table: NgramTable, ids_BxT: Ids) -> Ints:
             break
         # 2 the history grows by the next token, an entry of its row; the entry eos has an empty row, and starts anew
         grows_BxT = row_MxBxT[i, :, :-1] >= 0
+        if begins_BxT is not None:
+            grows_BxT &= ~begins_BxT[:, 1:]
         history_N, token_N = row_MxBxT[i, :, :-1][grows_BxT], ids_BxT[:, 1:][grows_BxT]
         row_MxBxT[i + 1, :, 1:][grows_BxT] = _entries(level, history_N, token_N)
     return row_MxBxT

@@ -11,15 +11,19 @@ from trainable.teacher.table import require_tokenizer
 
 
 def save_ngrams(table: NgramTable, path: Path) -> None:
-    """Write the table atomically: `path` is the old file or the whole new one, never a part."""
+    """Write an n-gram `table` to a file: `path` is the old file or the whole new one, never a part.
+
+    Raises OSError where it cannot be written.
+    """
     NGRAM_FILE.write(path, table.file_facts, table.arrays.values())
 
 
 def load_ngrams(path: Path, expect_tokenizer: str | None = None) -> NgramTable:
-    """The table in a file, its arrays read-only and memory-mapped, after a check of every byte.
+    """The n-gram table in the file `path`, its arrays read-only and memory-mapped, after a check of every byte.
 
+    expect_tokenizer: the fingerprint that `estimate_ngrams` was given; None: any. `NgramTeacher(table)` teaches it.
     Raises DamagedFile where a byte is not what was written, InputError if the file is missing, no n-gram table, of
-    another format version, or, where `expect_tokenizer` gives a fingerprint, counted with another tokenizer.
+    another format version, or counted with another tokenizer than the expected one.
     """
     table = NGRAM_FILE.read(path, _made)
     require_tokenizer(path, table.tokenizer_fingerprint, expect_tokenizer)

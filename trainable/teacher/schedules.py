@@ -21,9 +21,11 @@ SCHEDULES: dict[str, Callable[[int, int, float | None], float]] = {
 
 
 def teacher_weight(step: int, schedule: str, steps: int, min_weight: float = 0.0, tau: float | None = None) -> float:
-    """Weight w(t) of the teacher's distribution in the target at optimizer step `step`, in [0, 1].
+    """Weight w(t) of the teacher's distribution in the target at optimizer step `step` (the first is 0), in [0, 1].
 
     Falls from 1 at step 0 and is exactly `min_weight` from step `steps` on; 0 throughout for schedule "none".
+    schedule: how it falls, a key of SCHEDULES: linear, exponential, reciprocal, or step. tau: decay constant in steps
+    of exponential and reciprocal; None: 1 % is left at step `steps`.
     Raises InputError for an unknown schedule or a number out of range.
     """
     check_schedule(schedule, steps, min_weight, tau)

@@ -88,10 +88,15 @@ def estimate_table(
     tokenizer_fingerprint: str,
     rows: str = "student",
 ) -> BigramTable:
-    """The table of `counts` under a smoothing method; computed in float64, stored in float32.
+    """Make a bigram table, p(next token | token before), of the `counts` of `count_bigrams`.
 
+    smoothing: how unseen bigrams get a chance, a key of SMOOTHINGS, such as "modified_kneser_ney" ("mle" gives them
+    none). strength: k of add_k, lambda of jelinek_mercer; None: the method's default.
+    tokenizer_fingerprint: any text that names the tokenizer, which the table's file keeps. rows: for the record, which
+    rows of text were counted; count training rows alone, for a table that has seen the validation text leaks it.
     Bigrams counted fewer than `min_count` times leave the table when all is computed, so that discounts and the shared
     vector stay what they were; their mass goes to the weight of the shared vector, and they are left with its share.
+    It is computed in float64 and stored in float32.
     Rounding to float32 is relative (6e-8), so stored rows sum to 1 within 2e-7.
     Raises InputError if nothing was counted, or if `strength` or `min_count` does not fit the method.
     """

@@ -219,15 +219,19 @@ def check_ids(table: BigramTable, ids_N: Ids) -> None:
 
 
 def save_table(table: BigramTable, path: Path) -> None:
-    """Write the table atomically: `path` is the old file or the whole new one, never a part."""
+    """Write a bigram `table` to a file: `path` is the old file or the whole new one, never a part.
+
+    Raises OSError where it cannot be written.
+    """
     BIGRAM_FILE.write(path, _file_facts(table), _arrays(table))
 
 
 def load_table(path: Path, expect_tokenizer: str | None = None) -> BigramTable:
-    """The table in a file, its arrays read-only and memory-mapped, after a check of every byte.
+    """The bigram table in the file `path`, its arrays read-only and memory-mapped, after a check of every byte.
 
+    expect_tokenizer: the fingerprint that `estimate_table` was given; None: any. `BigramTeacher(table)` teaches it.
     Raises DamagedFile where a byte is not what was written, InputError if the file is missing, no bigram table, of
-    another format version, or, where `expect_tokenizer` gives a fingerprint, counted with another tokenizer.
+    another format version, or counted with another tokenizer than the expected one.
     """
     table = BIGRAM_FILE.read(path, _made)
     require_tokenizer(path, table.tokenizer_fingerprint, expect_tokenizer)

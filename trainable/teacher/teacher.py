@@ -11,13 +11,15 @@ table one level an order, a trained model's answers one row a position. Where th
 expected is B = P b: b is one more column of W.
 
 W does not change within an optimizer step, so E is computed once a step, outside autograd. Every micro-batch adds to
-E.grad; after the last one `close` applies the chain rule through E by hand, from the children to their parents and then
-to W: W.grad += S^T E.grad.
+E.grad. The backward pass in which the last position of the step takes part applies the chain rule through E, from the
+children to their parents and then to W: W.grad += S^T E.grad. That is within autograd, before any hook of W sees its
+gradient: DistributedDataParallel, gradient scalers and clipping need to know nothing of it.
 
     A micro-batches of a step   B blocks   T positions of a block   R distinct rows of a step
     V vocabulary   D width   Z non-zeros of S
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,6 +31,8 @@ import torch
 from torch import Tensor
 
 from trainable.teacher.material import Material
+
+_log = logging.getLogger(__name__)
 
 
 class SparseRows(Protocol):
@@ -70,39 +74,67 @@ class StepRows:
 
     sparse: SparseRows
     row: Tensor  # int64, of the shape of the contexts: the row that each position takes
-    backoff_R: Tensor | None  # lambda, in the dtype of W; None: 0 for all rows
+    backoff_R: Tensor | None  # lambda, in the dtype of E; None: 0 for all rows
     parent_R: Tensor | None = None  # int64 row numbers, of which the first level's mean nothing; None: one level alone
     levels: tuple[slice, ...] = (slice(None),)  # rows of each level; the parent of the first level's rows is q
 
 
+class Waiting:
+    """How many positions of an optimizer step wait for their backward pass; one object for all parts of the step."""
+
+    def __init__(self, positions: int):
+        self.positions = self.left = positions
+
+    def __del__(self) -> None:
+        if 0 < self.left < self.positions:
+            _log.warning(
+                "a teacher was asked about %d positions of an optimizer step, and %d of them had a backward pass: the "
+                "gradient of the output matrix lacks what flows back through the teacher. Hand guided_loss all "
+                "positions that guide() was given, with target -100 where one shall count for nothing.",
+                self.positions,
+                self.positions - self.left,
+            )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Guidance:
-    """What a teacher says in one optimizer step, in the space of the output matrix."""
+    """What a teacher says in one optimizer step, in the space of the output matrix: what `teacher.guide` returns.
+
+    Give `guidance`, or `guidance[i]` of micro-batch i, to `guided_loss`: each position once in an optimizer step.
+    """
 
     weight: float  # w(t)
-    rows: StepRows | None = None  # None: a teacher without a distribution (teacher/kinds/ramp.py)
+    rows: StepRows | None = None  # None: a teacher without a distribution (teacher/kinds/ramp.py), or of weight 0
     expected_RxD: Tensor | None = None  # E: the backward passes of the micro-batches add to its .grad
     expected_bias_R: Tensor | None = None  # B, as E; None: the output layer has no bias
     base_V: Tensor | None = None  # q, the vector that all rows share
     row: Tensor | None = None  # the row of E that each position takes, in the shape of the contexts
+    waiting: Waiting | None = None
 
     def __getitem__(self, part: int | slice | Tensor) -> "Guidance":
         """The same for some of the contexts that `guide` was given, e.g. those of one micro-batch."""
         return self if self.row is None else replace(self, row=self.row[part])
 
-    def close(self, output_VxD: torch.nn.Parameter, bias_V: torch.nn.Parameter | None = None) -> None:
-        """Add P^T E.grad to the gradient of the output matrix, and P^T B.grad to that of its bias, if it has one.
+    def through(self, output_VxD: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The output layer as the loss of these positions takes it: the gradient through E comes back with its own."""
+        if self.row is None:
+            return output_VxD, bias_V
+        passed: tuple[Tensor, Tensor | None] = _ThroughTeacher.apply(output_VxD, bias_V, self)  # type: ignore[no-untyped-call]
+        return passed
 
-        Call it once, after the last backward of the step.
+    def close(self, grad_VxD: Tensor, grad_V: Tensor | None = None) -> None:
+        """Add P^T E.grad to a gradient of the output matrix, and P^T B.grad to that of its bias, if it has one.
+
+        E.grad and B.grad are spent.
         """
-        if self.expected_RxD is None:
-            return
-        assert output_VxD.grad is not None and self.expected_RxD.grad is not None, "close() comes after backward()"
-        self._add_transposed(output_VxD.grad, self.expected_RxD.grad)
-        if bias_V is not None:
-            assert self.expected_bias_R is not None, "guide() was not told of the bias"
-            assert bias_V.grad is not None and self.expected_bias_R.grad is not None
-            self._add_transposed(bias_V.grad.unsqueeze(1), self.expected_bias_R.grad.unsqueeze(1))
+        for leaf, grad in ((self.expected_RxD, grad_VxD), (self.expected_bias_R, grad_V)):
+            if leaf is not None and grad is not None and leaf.grad is not None:
+                precise = grad.to(leaf.dtype)
+                matrices = (precise, leaf.grad) if grad.dim() == 2 else (precise.unsqueeze(1), leaf.grad.unsqueeze(1))
+                self._add_transposed(*matrices)
+                leaf.grad = None
+                if precise is not grad:
+                    grad.copy_(precise)
 
     @torch.no_grad()
     def _add_transposed(self, grad_VxD: Tensor, grad_RxD: Tensor) -> None:
@@ -121,11 +153,33 @@ class Guidance:
             grad_VxD.addr_(self.base_V, rows.backoff_R[first] @ grad_RxD[first])
 
 
-class Teacher(ABC):
-    """A teacher at work beside a student, which asks it for guidance once an optimizer step.
+class _ThroughTeacher(torch.autograd.Function):
+    """The output matrix and its bias as they are; backward, the step's last positions bring the gradient through E."""
 
-    `KINDS` names the classes (teacher/kinds/); one's own is named by its import path, `teacher.kind=module:ClassName`.
-    A class that derives from this one alone knows nothing of the text, and is made without arguments.
+    @staticmethod
+    def forward(
+        ctx: Any, output_VxD: Tensor, bias_V: Tensor | None, guidance: Guidance
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.guidance = guidance
+        return output_VxD.view_as(output_VxD), None if bias_V is None else bias_V.view_as(bias_V)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        guidance: Guidance = ctx.guidance
+        assert guidance.waiting is not None and guidance.row is not None
+        guidance.waiting.left -= guidance.row.numel()
+        assert guidance.waiting.left >= 0, "guided_loss was given positions of a step twice"
+        if not guidance.waiting.left:
+            guidance.close(*grads)
+        return (*grads, None)
+
+
+class Teacher(ABC):
+    """The base class of teachers: a student asks its teacher for guidance, `guide`, once an optimizer step.
+
+    A class that derives from this one alone knows nothing of the text, and is made without arguments; one that knows
+    a distribution derives from RowTeacher. Settings name those of this project by the keys of
+    trainable.teacher.kinds.KINDS, and one's own by its import path, `teacher.kind=module:ClassName`.
     """
 
     @abstractmethod
@@ -137,12 +191,15 @@ class Teacher(ABC):
         bias_V: Tensor | None = None,
         *,
         blocks: np.ndarray | None = None,
+        begins: np.ndarray | None = None,
     ) -> Guidance:
         """What the teacher says in an optimizer step: called once a step, for all micro-batches together.
 
         context: int64 ids [..., T], e.g. [A, B, T]; with a GPU, give the ids as they lie on the host: those of a CUDA
         tensor are waited for. `weight` is w(t), `bias_V` the bias of the output layer, if it has one, `blocks` the
-        numbers [...] of the blocks in the training text, for teachers that have answered to these blocks.
+        numbers [...] of the blocks in the training text, for teachers that have answered to these blocks. `begins`
+        [..., T] is true where a position's history begins anew, as it does at the beginning of a row: where another
+        text begins in the row, or after padding.
         Raises InputError for an id outside the teacher's vocabulary.
         """
 
@@ -156,9 +213,12 @@ class TableFile:
 
 
 class RowTeacher(Teacher):
-    """A teacher that says which row each position takes, and what the rows hold; the rest is here.
+    """The base class of teachers with a distribution: they say which row each position takes, and what rows hold.
 
-    A class of one's own has to be given `rows`, `prepare`, and an `__init__` that sets `base_V`.
+    A row is a sparse part and a share of a parent row; loss, gradients and sweeps need nothing else. A class of one's
+    own is given three methods: `prepare` makes what it knows, once for all trials; `__init__` takes that as `table`
+    (with `device` and `product` as below) and sets `base_V`, the distribution [V] that all rows share; `rows` says what
+    it teaches in a step. trainable/README.md has one in full.
     """
 
     table_file: ClassVar[TableFile | None] = None  # None: the table is made for each run
@@ -174,11 +234,18 @@ class RowTeacher(Teacher):
         self.table, self.device, self.product = table, torch.device(device), product
 
     @abstractmethod
-    def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
-        """The rows of a step, with `sparse` and `backoff_R` in `dtype`, and which row each position takes.
+    def rows(
+        self,
+        context: np.ndarray,
+        blocks: np.ndarray | None,
+        dtype: torch.dtype,
+        begins: np.ndarray | None = None,
+    ) -> StepRows:
+        """The rows of a step, with `sparse` and `backoff_R` in `dtype`, that of E, and which row each position takes.
 
         context: int64 ids [..., T] on the host; what stands before a position in its block is the position's history.
-        blocks: as `guide` was given them. Raises InputError for an id outside the vocabulary.
+        blocks, begins: as `guide` was given them; a class without `begins` is asked about whole rows alone. Raises
+        InputError for an id outside the vocabulary.
         """
 
     def guide(
@@ -189,15 +256,24 @@ class RowTeacher(Teacher):
         bias_V: Tensor | None = None,
         *,
         blocks: np.ndarray | None = None,
+        begins: np.ndarray | None = None,
     ) -> Guidance:
-        """E for all positions of an optimizer step."""
+        """E for all positions of an optimizer step; nothing is made where the weight is 0."""
+        if weight == 0:
+            return Guidance(weight=0.0)
         host = context if isinstance(context, np.ndarray) else context.cpu().numpy()
-        return self.guide_by(self.rows(host, blocks, output_VxD.dtype), output_VxD, weight, bias_V)
+        asked = (host, blocks, torch.promote_types(output_VxD.dtype, torch.float32))
+        rows = self.rows(*asked) if begins is None else self.rows(*asked, begins)
+        return self.guide_by(rows, output_VxD, weight, bias_V)
 
     @torch.no_grad()
     def guide_by(self, rows: StepRows, output_VxD: Tensor, weight: float, bias_V: Tensor | None = None) -> Guidance:
-        """E from the rows of an optimizer step, which know nothing of W: they may have been made ahead."""
-        base_V = self.base_V.to(output_VxD.dtype)
+        """E from the rows of an optimizer step, which know nothing of W: they may have been made ahead.
+
+        E is in float32 where W is in lower precision, as the rows are.
+        """
+        dtype = torch.promote_types(output_VxD.dtype, torch.float32)
+        base_V = self.base_V.to(dtype)
 
         def expected(matrix_VxD: Tensor) -> Tensor:
             product_RxD = rows.sparse.times(matrix_VxD)
@@ -210,12 +286,13 @@ class RowTeacher(Teacher):
             return product_RxD
 
         # a model may have more output rows than the tokenizer has tokens
-        bias_R = None if bias_V is None else expected(bias_V[: len(base_V)].unsqueeze(1)).squeeze(1)
+        bias_R = None if bias_V is None else expected(bias_V[: len(base_V)].to(dtype).unsqueeze(1)).squeeze(1)
         return Guidance(
             weight=weight,
             rows=rows,
-            expected_RxD=expected(output_VxD[: len(base_V)]),
+            expected_RxD=expected(output_VxD[: len(base_V)].to(dtype)),
             expected_bias_R=bias_R,
             base_V=base_V,
             row=rows.row,
+            waiting=Waiting(rows.row.numel()),
         )

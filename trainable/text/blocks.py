@@ -77,9 +77,13 @@ def token_blocks(
     progress: bool | None = None,
     workers: Workers = LOCAL,
 ) -> TokenBlocks:
-    """The given rows as blocks, from `cache` or made now; too few rows are no block at all.
+    """Make blocks of rows of a `corpus` with a `tokenizer`: `blocks.ids_BxT`, [B, T] token ids, read-only.
 
-    label: what the rows are for, in messages and in the progress bar; progress: None shows it on a terminal.
+    row_ids_R: row numbers in the order of their use, such as `split.train`. config: T (`context`) and `packing`
+    (trainable.config.TokensConfig); packed, each row's tokens and an eos stand end to end, `blocks.stream_N` uncut.
+    Rows that do not fill a block give none. The blocks are found in the folder `cache`, or made there now.
+    label: what the rows are for, in messages and in the progress bar; progress: None shows it on a terminal; workers:
+    who tokenises, this process unless a sweep says otherwise.
     A build that is killed goes on at the shard where it was. Its memory is that of a few shards for each worker,
     whatever the rows, beside their numbers; as_published holds the text of the rows.
     Raises InputError if a row cannot be read, or a token id exceeds the vocabulary; then nothing is left of a build.

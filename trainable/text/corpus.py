@@ -100,10 +100,12 @@ class Corpus:
 
 
 def open_corpus(config: CorpusConfig) -> Corpus:
-    """The corpus that `config.source` names: "builtin", a path or a pattern on disk, or a hub id, in this order.
+    """Open a column of text rows: "builtin", a path or a pattern on disk, or a hub id, looked for in this order.
 
-    Of parquet files only the metadata are read, other files as a whole. Raises InputError if it is missing, of an
-    unknown kind, damaged, empty, or without such a split or column of text.
+    config: `source`, `revision`, `split` and `column` are read of it (trainable.config.CorpusConfig). Of parquet files
+    only the metadata are read now, other files as a whole. `corpus.rows` is how many rows there are, empty ones
+    included; `corpus.texts(row_ids)` are the texts of some, `corpus.fingerprint` stands for the content of all.
+    Raises InputError if it is missing, of an unknown kind, damaged, empty, or without such a split or column of text.
     """
     source = _row_source(config)
     require(source.rows > 0, f"{config.source} has no rows: give a corpus with text.")

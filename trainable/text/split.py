@@ -68,10 +68,12 @@ def permuted_rows(rows: int, seed: int) -> RowIds:
 
 
 def split_rows(rows: int, config: CorpusConfig, permuted: Callable[[int, int], RowIds] = permuted_rows) -> Split:
-    """The split of a corpus of `rows` rows: one split by fraction, or fold `config.fold` of `config.folds`.
+    """Split the row numbers of a corpus of `rows` rows: `split.train` and `split.eval`, which have no row in common.
 
-    permuted: (rows, seed) -> the permutation, for those who keep one for several splits.
-    Raises InputError if there are too few rows.
+    config: they are permuted by `split_seed`, as `datasets.Dataset.train_test_split` does, and the first
+    `test_fraction` of them validate, or with `folds` and `fold` that fold; `train_rows` and `eval_rows` take the first
+    of each (trainable.config.CorpusConfig). permuted: (rows, seed) -> the permutation, for those who keep one for
+    several splits. Raises InputError if there are fewer rows than the config asks for.
     """
     if config.folds is None:
         n_test = math.ceil(config.test_fraction * rows)

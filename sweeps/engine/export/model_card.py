@@ -23,9 +23,11 @@ from analysis.tables.arms import HIGH, LOW, PLANNED, N, compare_arms
 from analysis.tables.claims import claimed
 from analysis.tables.planned import planned_trials
 from analysis.wording import describe, number, out_of, plural, signed
+from sweeps.engine.export.found_schedule import has_schedule, has_table_file
 from sweeps.engine.folder import FinishedTrial
 from trainable import names
 from trainable.config import flatten
+from trainable.loops.found_schedule import SCHEDULE_FILE, TABLE_FILE
 from trainable.record.run_record import own_name
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 
@@ -43,6 +45,13 @@ model = AutoModelForCausalLM.from_pretrained(folder)
 inputs = tokenizer("Once upon a time", return_tensors="pt")
 print(tokenizer.decode(model.generate(**inputs, max_new_tokens=20)[0]))
 """
+_TRAIN = """from trainable import GuidedTrainer, load_schedule
+from transformers import TrainingArguments
+
+found = load_schedule(".")  # this folder
+arguments = TrainingArguments("trained", **found.arguments)
+GuidedTrainer(model, arguments, train_dataset=rows, schedule=found{teacher}).train()  # a model and rows of your own
+"""
 
 
 def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, parameters: int) -> str:
@@ -56,6 +65,7 @@ def model_card(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, pa
         "\n".join(f"- {line}" for line in _notes(run, trial)),
         f"## To load it\n\n```python\n{_LOAD}```",
         " ".join(_prompts(trial, tokenizer)),
+        *_schedule(trial),
         f"## All settings\n\n```yaml\n{settings}\n```",
     ]
     return "\n\n".join(parts) + "\n"
@@ -158,6 +168,23 @@ def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
     yield "Of many trials, the one with the lowest validation loss looks a little better than it is."
     if config.corpus.folds is None:
         yield SAME_TEXT
+
+
+def _schedule(trial: FinishedTrial) -> Iterator[str]:
+    """How to train with the schedule that lies here, for a trial that had one."""
+    config = trial.plan.config
+    if not has_schedule(config):
+        return
+    table = f" `{TABLE_FILE}` is its teacher's table, which teaches text of this tokenizer."
+    if not has_table_file(config):
+        table = ""
+        if config.teacher.has_table:
+            table = f" Its teacher, of kind `{config.teacher.kind}`, is not here: give one with `teacher=`."
+    teacher = ", teacher=teacher" if config.teacher.has_table and not has_table_file(config) else ""
+    yield (
+        f"## To train with its schedule\n\n`{SCHEDULE_FILE}` is the schedule, with the settings that it was found with."
+        f"{table} transformers' Trainer takes them:\n\n```python\n{_TRAIN.format(teacher=teacher)}```"
+    )
 
 
 def _prompts(trial: FinishedTrial, tokenizer: TextTokenizer) -> Iterator[str]:

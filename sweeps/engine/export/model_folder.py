@@ -1,4 +1,4 @@
-"""A trained trial as a folder that transformers loads: weights, tokenizer, model card.
+"""A trained trial as a folder that transformers loads: weights, tokenizer, model card, and the schedule that it had.
 
     model = AutoModelForCausalLM.from_pretrained(DIR)
     tokenizer = AutoTokenizer.from_pretrained(DIR)
@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalL
 from transformers.utils import logging
 
 from analysis.results import read_findings
+from sweeps.engine.export.found_schedule import write_found_schedule
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.folder import FinishedTrial, RunFolder
 from trainable.config import TrialConfig, identity
@@ -49,6 +50,7 @@ def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> No
         logging.disable_progress_bar()
         model.save_pretrained(temporary)
         fast_tokenizer(tokenizer, trial.plan.config).save_pretrained(temporary)
+        write_found_schedule(run, trial, temporary, tokenizer.fingerprint)
         (temporary / CARD_FILE).write_text(card, encoding="utf-8")
         _check_loads(temporary, model)
         _to_disk(temporary)

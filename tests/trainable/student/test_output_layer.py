@@ -96,7 +96,6 @@ def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pyte
     with shapes_made() as shapes:
         guidance = BigramTeacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5, c.bias_V)
         guided_loss(c.hidden_NxD, c.output_VxD, c.target_N, guidance, c.bias_V).backward()
-        guidance.close(c.output_VxD, c.bias_V)
     assert (contexts, D) in shapes  # the mode did see what was made
     assert (chunk, vocab_size) in shapes
     largest = max(positions, vocab_size) * D

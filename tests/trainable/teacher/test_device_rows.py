@@ -39,7 +39,6 @@ def guided(c: Any, teacher: BigramTeacher, weight: float, parts: int = 1) -> tup
         loss = guided_loss(c.hidden_NxD[index], c.output_VxD, c.target_N[index], guidance[index], c.bias_V)
         loss.backward()
         total += loss.detach()
-    guidance.close(c.output_VxD, c.bias_V)
     return total, *c.gradients()
 
 
@@ -113,7 +112,6 @@ def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.
         monkeypatch.setattr(Tensor, name, _refuse(name))
     guidance = teacher.guide(c.output_VxD, np.asarray([1, 2, 3, 1]), 0.5, c.bias_V)
     guided_loss(c.hidden_NxD[:4], c.output_VxD, c.target_N[:4], guidance, c.bias_V).backward()
-    guidance.close(c.output_VxD, c.bias_V)
     monkeypatch.undo()
     assert c.output_VxD.grad is not None and c.output_VxD.grad.abs().sum() > 0
 

@@ -83,7 +83,6 @@ def by_teacher(c: Case, answers: Answers, numbers_B: Numbers, weight: float, par
         loss = guided_loss(c.hidden_NxD[here], c.output_VxD, c.target_N[here], guidance[part], c.bias_V)
         loss.backward()
         total += loss.detach()
-    guidance.close(c.output_VxD, c.bias_V)
     return total, *c.gradients()
 
 

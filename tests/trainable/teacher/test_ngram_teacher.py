@@ -82,7 +82,6 @@ def by_teacher(c: Case, table: NgramTable, weight: float, parts: int = 1) -> tup
         loss = guided_loss(c.hidden_NxD[here], c.output_VxD, c.target_N[here], guidance[part], c.bias_V)
         loss.backward()
         total += loss.detach()
-    guidance.close(c.output_VxD, c.bias_V)
     return total, *c.gradients()
 
 
@@ -108,6 +107,21 @@ def test_longer_histories_are_used() -> None:
     c = case_of(blocks_of(3))
     losses = [float(by_teacher(c, table_of(order), 0.7)[0]) for order in (2, 3, 4)]
     assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+def test_a_history_reaches_back_to_where_it_begins_and_no_further(order: int) -> None:
+    """Texts end to end in one row, marked, are taught as each in a row of its own."""
+    c, table, texts = case_of(blocks_of(4, blocks=1, length=30)), table_of(order, length=4000), [1, 12, 4, 13]
+    begins_N = np.isin(np.arange(30), np.cumsum([0, *texts]))
+    teacher = NgramTeacher(table, CPU)
+    together = teacher.guide(c.output_VxD, c.context_N, 0.7, begins=begins_N[None])
+    whole = teacher.guide(c.output_VxD, c.context_N, 0.7)
+    apart = [teacher.guide(c.output_VxD, text_1xT, 0.7) for text_1xT in c.context_N.split(texts, dim=1)]
+    expected_NxD = torch.cat([one.expected_RxD[one.row.flatten()] for one in apart])
+    torch.testing.assert_close(together.expected_RxD[together.row.flatten()], expected_NxD, rtol=1e-12, atol=1e-12)
+    differs = not torch.allclose(whole.expected_RxD[whole.row.flatten()], expected_NxD)
+    assert differs == (order > 2), "a bigram knows the token alone"
 
 
 def test_a_token_that_was_never_seen_is_followed_by_the_shared_vector() -> None:

@@ -1,8 +1,12 @@
-"""The teacher at work: the rows E of a step, and the chain rule that closes it."""
+"""The teacher at work: the rows E of a step, and the chain rule through them in its last backward pass."""
+
+import gc
 
 import pytest
+import torch
 from loss_cases import CPU, V, assert_equal, by_dense_target, by_guided_loss, case, exact, table_of
 
+from trainable.student.guided_loss import guided_loss
 from trainable.teacher.kinds.bigram import BigramTeacher
 
 
@@ -27,8 +31,50 @@ def test_guide_leaves_no_gradient_on_the_output_matrix() -> None:
     assert c.output_VxD.grad is None
 
 
-def test_close_before_backward_is_a_mistake_of_the_programmer() -> None:
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_last_backward_pass_of_a_step_brings_what_flows_back_through_the_teacher(bias: bool) -> None:
+    """Hooks of W see it, as DistributedDataParallel and gradient scalers do; until then the gradient lacks it."""
+    c, table = case(bias=bias), exact(table_of("modified_kneser_ney"))
+    guidance = BigramTeacher(table, CPU).guide(c.output_VxD, c.context_N, 0.7, c.bias_V)
+    assert guidance.expected_RxD is not None
+    seen: list[torch.Tensor] = []
+    c.output_VxD.register_hook(lambda grad: seen.append(grad.clone()))
+    first, last = torch.arange(len(c.target_N)).split([30, 10])
+    for part in (first, last):
+        assert not seen or guidance.expected_RxD.grad is not None
+        loss = guided_loss(c.hidden_NxD[part], c.output_VxD, c.target_N[part], guidance[part], c.bias_V)
+        loss.backward()
+    assert guidance.expected_RxD.grad is None, "spent"
+    found = (torch.zeros(()), *c.gradients())
+    assert_equal(found[1:], by_dense_target(c, table, 0.7)[1:], 1e-10)
+    torch.testing.assert_close(seen[0] + seen[1], found[2], atol=1e-12, rtol=1e-12)
+
+
+def test_a_step_whose_positions_are_not_all_used_is_told_in_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     c = case()
     guidance = BigramTeacher(table_of("mle"), CPU).guide(c.output_VxD, c.context_N, 0.5)
-    with pytest.raises(AssertionError, match="close"):
-        guidance.close(c.output_VxD)
+    guided_loss(c.hidden_NxD[:24], c.output_VxD, c.target_N[:24], guidance[:24]).backward()
+    assert not caplog.messages
+    del guidance
+    gc.collect()
+    [said] = caplog.messages
+    assert said.startswith("a teacher was asked about 40 positions of an optimizer step, and 24 of them had a backward")
+
+
+def test_positions_used_twice_are_a_mistake_of_the_programmer() -> None:
+    c = case()
+    guidance = BigramTeacher(table_of("mle"), CPU).guide(c.output_VxD, c.context_N, 0.5)
+    losses = [
+        guided_loss(c.hidden_NxD[part], c.output_VxD, c.target_N[part], guidance[part])
+        for part in (slice(30), slice(20, 40))
+    ]
+    losses[0].backward()
+    with pytest.raises(AssertionError, match="twice"):
+        losses[1].backward()
+
+
+def test_a_teacher_of_weight_zero_makes_nothing() -> None:
+    c = case()
+    guidance = BigramTeacher(table_of("mle"), CPU).guide(c.output_VxD, c.context_N, 0.0)
+    assert guidance.expected_RxD is None
+    assert guidance[:3] is guidance

@@ -12,10 +12,11 @@ from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows, TableFil
 
 
 class BigramTeacher(RowTeacher):
-    """A bigram table at work: the row of a position is that of the token there.
+    """The teacher of a bigram `table`: what it says of a position depends on the token there alone.
 
-    On a CPU sparse products are the fastest; a GPU keeps the table, and makes its products in bfloat16 where `product`
-    says so (as autocast does with the student's), else in the type of the weights.
+    device: where the student is. product: dtype of its matrix products on a GPU, such as torch.bfloat16 for a student
+    under autocast; None: that of the student's output matrix. On a CPU its products are sparse; a GPU keeps the table.
+    `guide` says what the table teaches in an optimizer step.
     """
 
     table_file = TableFile(save_table, load_table)
@@ -39,8 +40,14 @@ class BigramTeacher(RowTeacher):
         self.base_V = torch.tensor(table.base_V, device=device)
         self.on_device = device_table(table, self.device, product) if self.device.type == "cuda" else None
 
-    def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
-        """One row for each distinct id."""
+    def rows(
+        self,
+        context: np.ndarray,
+        blocks: np.ndarray | None,
+        dtype: torch.dtype,
+        begins: np.ndarray | None = None,
+    ) -> StepRows:
+        """One row for each distinct id; where a history begins is no matter to it."""
         # 1 which contexts C: each distinct one once; the row of a position
         check_ids(self.table, context.reshape(-1))
         row_V = np.zeros(self.table.vocab_size, np.int64)

@@ -33,8 +33,14 @@ class ModelTeacher(RowTeacher):
         super().__init__(table, device, product=product)
         self.base_V = torch.tensor(table.unigram_V, device=device)
 
-    def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
-        """One row for each position."""
+    def rows(
+        self,
+        context: np.ndarray,
+        blocks: np.ndarray | None,
+        dtype: torch.dtype,
+        begins: np.ndarray | None = None,
+    ) -> StepRows:
+        """One row for each position; what stands before it in its block was known when it was answered to."""
         answers: Answers = self.table
         # 1 what was answered to these blocks
         _check(answers, context, blocks)

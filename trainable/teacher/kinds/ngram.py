@@ -19,7 +19,12 @@ from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows, TableFil
 
 
 class NgramTeacher(RowTeacher):
-    """An n-gram table at work: one level of rows for each length of history."""
+    """The teacher of an n-gram `table`: what it says of a position depends on up to order - 1 tokens of its block.
+
+    device: where the student is. product: dtype of its matrix products on a GPU, such as torch.bfloat16 for a student
+    under autocast; None: that of the student's output matrix. It has one level of rows for each length of history.
+    `guide` says what the table teaches in an optimizer step.
+    """
 
     table_file = TableFile(save_ngrams, load_ngrams)
 
@@ -40,11 +45,18 @@ class NgramTeacher(RowTeacher):
         super().__init__(table, device, product=product)
         self.base_V = torch.tensor(table.base_V, device=device)
 
-    def rows(self, context: np.ndarray, blocks: np.ndarray | None, dtype: torch.dtype) -> StepRows:
+    def rows(
+        self,
+        context: np.ndarray,
+        blocks: np.ndarray | None,
+        dtype: torch.dtype,
+        begins: np.ndarray | None = None,
+    ) -> StepRows:
         """One row for each distinct history, and for its parents."""
         table: NgramTable = self.table
         # 1 the row of each position at each level, and what these rows hold
-        found = cut(table, find_rows(table, context.reshape(-1, context.shape[-1])))
+        context_BxT = context.reshape(-1, context.shape[-1])
+        found = cut(table, find_rows(table, context_BxT, None if begins is None else begins.reshape(context_BxT.shape)))
         # 2 before all of them a row without entries, the shared vector itself: of positions whose token was never seen
         indptr_R1 = np.concatenate([[0], found.indptr])
         backoff_R = np.concatenate([np.ones(1, np.float32), found.lambda_C])

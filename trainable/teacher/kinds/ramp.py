@@ -17,6 +17,7 @@ class RampTeacher(Teacher):
         bias_V: Tensor | None = None,
         *,
         blocks: np.ndarray | None = None,
+        begins: np.ndarray | None = None,
     ) -> Guidance:
         """The weight alone."""
         return Guidance(weight=weight)

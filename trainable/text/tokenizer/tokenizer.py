@@ -36,9 +36,15 @@ SMALLEST_TRAINED = 256 + 3  # of a corpus without repeated pairs: bytes and spec
 def corpus_tokenizer(
     spec: str, corpus: Corpus, row_ids_R: RowIds, cache: Path, *, eos: str | None = None
 ) -> TextTokenizer:
-    """The tokenizer that `spec` names; trained, if it says so, on the first TRAINING_ROWS of the given rows.
+    """Load the tokenizer that `spec` names, or train one on rows of a corpus.
 
-    eos: the token that ends a row, instead of the one that the tokenizer's own files name.
+    spec: a folder with tokenizer.json, such a file, a Hugging Face hub id, or "train:<vocabulary size>", a byte-level
+    BPE trained on the first 200,000 of the rows `row_ids_R` of `corpus` (give training rows alone) and kept in the
+    folder `cache`. eos: the token that ends a row, instead of the one that the tokenizer's own files name.
+    Truncation, padding and dropout are switched off. `tokenizer.vocab_size` and `tokenizer.eos_id` are what counts and
+    models ask for; `tokenizer.fingerprint` is what a table keeps of it.
+    Raises InputError for a wrong size, a missing or damaged file, a hub out of reach, or an end of text that is not
+    known.
     """
     if not is_trained(spec):
         return given_tokenizer(spec, eos)

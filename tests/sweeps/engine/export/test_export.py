@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from comparisons import comparison
 from foreign_tokenizers import published_kinds, save
 from live_sweep import ledgers
@@ -20,7 +21,7 @@ from small_disk import small_disk
 from sweep_specs import SimulatedTune, new_run, small_sweep, states
 from synthetic_groups import groups_run
 from tokenizers import processors
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainingArguments
 
 from analysis.results import load, read_findings
 from analysis.tables.arms import compare_arms
@@ -29,6 +30,7 @@ from analysis.wording import signed
 from sweeps.engine.cli import main
 from sweeps.engine.cluster import ray_start
 from sweeps.engine.export.choice import BEST, Export, check_export, chosen_trial
+from sweeps.engine.export.found_schedule import write_found_schedule
 from sweeps.engine.export.model_card import model_card
 from sweeps.engine.export.model_folder import (
     fast_tokenizer,
@@ -42,6 +44,8 @@ from sweeps.schedule_search import SearchOptions, schedule_search
 from trainable import names
 from trainable.config import TrialConfig, identity, override
 from trainable.errors import InputError
+from trainable.loops.found_schedule import load_schedule
+from trainable.loops.guided_trainer import GuidedTrainer
 from trainable.plan import TrialPlan
 from trainable.prepare import prepare_run
 from trainable.record.files import fingerprint, write_json
@@ -68,6 +72,7 @@ print(json.dumps({
     "ours": sorted({"trainable", "sweeps", "analysis", "ray"} & set(sys.modules)),
 }))
 """
+QUIET = {"logging_steps": 1, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "use_cpu": True}
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +160,43 @@ def test_an_export_of_a_complete_run_trains_nothing_and_is_told(
     assert f"Exported {best.plan.name} (validation loss {best.loss:.4f}) to {folder}" in capsys.readouterr().out
     assert ledgers(run.path) == before, "something was trained"
     assert [path.name for path in folder.parent.iterdir()] == ["best"], "a temporary folder is left"
+
+
+def test_a_trainer_trains_with_the_schedule_and_the_table_that_were_exported(
+    exported: tuple[RunFolder, Path], tmp_path: Path
+) -> None:
+    """Of any trial with a teacher: from fresh weights, on rows of the run, with nothing but the folder."""
+    run, model_folder = exported
+    trial = next(trial for trial in run.finished() if trial.plan.config.teacher.schedule != "none")
+    config, tokenizer = trial.plan.config, trial_tokenizer(run, trial.plan.config)
+    write_found_schedule(run, trial, tmp_path, tokenizer.fingerprint)
+    found = load_schedule(tmp_path)
+    assert (found.teacher, found.optimizer, found.loop) == (config.teacher, config.optimizer, config.loop)
+    assert (found.trial, found.run, found.eval_loss) == (trial.plan.name, run.path.name, trial.loss)
+    assert found.table is not None and found.table.parent == tmp_path
+    data, facts = prepare_run(config)
+    rows = [{"input_ids": ids_T, "labels": ids_T} for ids_T in torch.from_numpy(data.train.ids_BxT.astype(np.int64))]
+    trainer = GuidedTrainer(
+        AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model_folder), dtype=torch.float32),
+        TrainingArguments(str(tmp_path / "trained"), **found.arguments, **QUIET),
+        train_dataset=rows,
+        schedule=found,
+    )
+    assert trainer.teacher.table.checksum == facts["teacher"]["checksum"]
+    trainer.train()
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    assert len(losses) == found.loop.steps
+    assert losses[-1] < losses[0]
+
+
+def test_the_folder_and_its_card_have_the_schedule_where_the_trial_had_a_teacher(
+    exported: tuple[RunFolder, Path],
+) -> None:
+    run, folder = exported
+    taught = run.finished()[0].plan.config.teacher.schedule != "none"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert (folder / "schedule.json").is_file() == (folder / "teacher.table").is_file() == taught
+    assert ("## To train with its schedule" in card) == taught
 
 
 # ---- which trial ---------------------------------------------------------------------------------------------------

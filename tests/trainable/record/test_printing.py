@@ -13,7 +13,7 @@ CODE = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from analysis.printing import steady_output
+from trainable.record.printing import steady_output
 with steady_output():
     console = Console(width=100)
     for i in range(3000):

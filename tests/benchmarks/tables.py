@@ -1,0 +1,217 @@
+"""Write the tables of results/benchmarks/README.md from the JSON files beside it: run this after a benchmark.
+
+    python tests/benchmarks/tables.py
+
+The page is written by hand, but for what stands between `<!-- table: NAME -->` and `<!-- end of table -->`: there this
+script puts the table NAME of TABLES. Numbers, command, machine and commit come from the JSON file. That file knows
+neither the date nor what else the machine did: MEASURED says both, for each commit that a file names.
+tests/test_benchmark_page.py fails where the page is stale, and where a row or a file is in no table.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.record.files import atomic_file, read_foreign_json
+
+FOLDER = Path(__file__).resolve().parents[2] / "results" / "benchmarks"
+PAGE = FOLDER / "README.md"
+BLOCK = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end of table -->", re.DOTALL)
+HEADINGS = ("what", "against", "here", "there", "unit", "here / there (lowest to highest)", "target")
+
+# (file, first digits of the commit that it names): when, and beside what.
+MEASURED = {
+    ("asha_savings", "b2e81c4"): "2026-11-23, other work on the second core",
+    ("counting", "d0afbb4"): "2026-11-25, beside other work",
+    ("counting", "4cde6c2"): "2026-11-26",
+    ("data_parallel", "f64c75b"): "2026-11-25, alone on the machine",
+    ("guided_step", "92a981a"): "2026-11-25, alone on the machine",
+    ("guided_step", "d0afbb4"): "2026-11-25, alone on the machine",
+    ("guided_step", "a0a6162"): "2026-11-26, other processes stopped",
+    ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
+    ("sweep_overhead", "4fe0963"): "2026-11-26, alone on the machine",
+    ("throughput", "c96a9c0"): "2026-11-23, other work on the second core",
+    ("tokenising", "64cc85c"): "2026-11-23, other work on the second core",
+    ("trial_memory", "faa0b56"): "2026-11-25, beside other work",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of one JSON file, in its order: those whose case a rule matches."""
+
+    file: str
+    rules: tuple[tuple[str, str, str], ...]  # (pattern of the case, what is measured, the rival; \1 from the pattern)
+
+    def words(self, case: str) -> tuple[str, str] | None:
+        """(what is measured, rival) of a case; None where the table has no rule for it."""
+        for pattern, what, rival in self.rules:
+            if (found := re.fullmatch(pattern, case)) is not None:
+                return found.expand(what), found.expand(rival)
+        return None
+
+
+SIZES = r"V (\d+), D (\d+), ([\d,]+) tokens(?: a step)?"
+TABLES = {
+    "guided_step": Table(
+        file="guided_step",
+        rules=((r"guided / plain: (V .+)", r"a guided step, \1", "a plain step"),),
+    ),
+    "orders": Table(
+        file="guided_step",
+        rules=((r"guided / plain: order (\d), (.+)", r"a step with n-grams of order \1, \2", "a plain step"),),
+    ),
+    "dense": Table(
+        file="guided_step",
+        rules=(
+            (rf"guided / the published way: {SIZES}", r"guided steps, V \1, D \2", "dense targets built on the host"),
+            (rf"guided / good dense: {SIZES}", r"guided steps, V \1, D \2", "rows of a dense table on the device"),
+            (rf"teacher's memory / good dense: {SIZES}", r"memory of the teacher, V \1, D \2", "a dense table"),
+        ),
+    ),
+    "memory": Table(
+        file="guided_step",
+        rules=(
+            (rf"peak memory, .*: {SIZES}", r"peak memory of a guided step, V \1, D \2", "a plain loop with all logits"),
+            (rf"time, .*: {SIZES}", r"time of a guided step, V \1, D \2", "a plain loop with all logits"),
+        ),
+    ),
+    "throughput": Table(
+        file="throughput",
+        rules=(
+            (r"ours / Trainer: (.+)", r"plain training, \1", "transformers' Trainer"),
+            (r"ours / bare loop: (.+)", r"plain training, \1", "a bare PyTorch loop"),
+        ),
+    ),
+    "counting": Table(
+        file="counting",
+        rules=(
+            (
+                r"against a Python loop on its first 2 M .+, (.+)",
+                r"counting, \1",
+                "a Python loop on 2 M of them, scaled",
+            ),
+            (r"against a Python loop on the same stream, (.+)", r"counting, \1", "a Python loop on all of them"),
+            (r"against (.+), (\d threads?)", r"counting, \2", r"\1"),
+            (r"(\d) threads against (\d)", r"counting, \1 threads", r"\2 thread"),
+            (r"growth: (.+) against (.+)", r"rate of counting \1", r"\2 tokens"),
+            (r"memory: (.+) against (.+); (.+)", r"memory of counting \1, \3", r"\2 tokens"),
+        ),
+    ),
+    "ngrams": Table(
+        file="counting",
+        rules=(
+            (
+                r"order (\d) counted and estimated, (\d) threads, against (.+)",
+                r"counting and estimating order \1, \2 threads",
+                r"\3",
+            ),
+            (r"growth of order 3: (.+) against (.+)", r"rate of order 3, \1", r"\2 tokens"),
+            (r"memory of order 3 at its peak against the table: (.+)", r"peak memory of order 3, \1", "its table"),
+            (r"bytes of the table / n-grams: (.+)", r"bytes of the table, \1", "n-grams"),
+        ),
+    ),
+    "tokenising": Table(
+        file="tokenising",
+        rules=(
+            (r"([\d,]+ rows), against (.+)", r"tokenising \1", r"\2"),
+            (r"memory: ([\d,]+ rows) against ([\d,]+) (.+)", r"memory of tokenising \1 \3", r"\2 rows"),
+        ),
+    ),
+    "preparation": Table(
+        file="preparation",
+        rules=(
+            (r"([\d,]+ rows): (.+) against (.+) \(5 repeats\)", r"preparing \1, \2", r"\3"),
+            (r"CPU time of the driver of 2 workers against (.+);.+", "CPU time of the driver of 2 workers", r"\1"),
+        ),
+    ),
+    "data_parallel": Table(
+        file="data_parallel",
+        rules=(
+            (r"(.+ a step): two workers against one", r"two workers a trial, \1", "one worker"),
+            (r"(.+ a step): (validation loss after 50 steps), (.+)", r"\2, \1 (\3)", "one worker"),
+            (r"(.+ a step): starting and ending two workers, .+", r"starting and ending two workers, \1", "the trial"),
+        ),
+    ),
+    "trial_memory": Table(
+        file="trial_memory",
+        rules=(
+            (r"data of 1 trial, of table \+ blocks", "memory of 1 trial's data", "table and blocks"),
+            (r"each further of (\d) trials, of .+", r"what each further of \1 trials adds", "table and blocks"),
+            (r"  of this private to the workers", "of it, private to the workers", "table and blocks"),
+        ),
+    ),
+    "sweep_overhead": Table(
+        file="sweep_overhead",
+        rules=(
+            (r"neither training nor evaluation, of all", r"neither training nor evaluation", "all slot-seconds"),
+            (r"start of a later trial, (\w+), of 3 s", r"start of a later trial, \1", "3 s"),
+            (r"  (.+)", r"\1", "all slot-seconds"),
+        ),
+    ),
+    "asha_savings": Table(
+        file="asha_savings",
+        rules=(
+            (r"(.+ with ASHA), (.+), of the full grid", r"trial-steps, \1, \2", "the full grid of 48 schedules"),
+            (r"gain lost to the grid's best, .+", "gain lost to the grid's best schedule", "sd of one seed"),
+            (r"(random search with ASHA), (.+), of one seed sd", r"the same, \1, \2", "sd of one seed"),
+            (r"  of the full grid", "trial-steps, the same", "the full grid of 48 schedules"),
+        ),
+    ),
+}
+# Cases that no table shows: those of the picture, and single searches behind a mean.
+LEFT_OUT = re.compile(r"teacher's share: .+|  search seed \d.*")
+
+
+def table_of(name: str) -> str:
+    """A table as Markdown: where and when it was measured, then a row a case."""
+    table = TABLES[name]
+    kept = read_foreign_json(FOLDER / f"{table.file}.json")
+    rows = [(words, row) for row in kept["rows"] if (words := table.words(row["case"])) is not None]
+    sources = dict.fromkeys(source_of(table.file, row.get("measured", kept)) for _, row in rows)
+    lines = [*sources, "", *(f"| {' | '.join(cells)} |" for cells in (HEADINGS, ["---"] * len(HEADINGS)))]
+    lines += [f"| {' | '.join(cells_of(*words, row))} |" for words, row in rows]
+    return "\n".join(lines)
+
+
+def source_of(file: str, measured: dict[str, Any]) -> str:
+    """The sentence that says where figures come from."""
+    commit, machine = str(measured["git_commit"])[:7], measured["hardware"]
+    assert (file, commit) in MEASURED, f"{file}.json is of commit {commit}: say in MEASURED when and beside what"
+    gpus = ", ".join(machine["gpus"]) or "no GPU"
+    return (
+        f"Measured by `{' '.join(measured['command'])}` on {machine['cpus']} cores of {machine['cpu']}, "
+        f"{machine['memory_gib']:.0f} GiB, {gpus}; {MEASURED[file, commit]}; commit {commit}."
+    )
+
+
+def cells_of(what: str, rival: str, row: dict[str, Any]) -> Iterator[str]:
+    """The cells of a row: what, rival, both numbers, their unit, their ratio with its spread, and the target."""
+    yield what
+    yield rival
+    yield f"{row['ours']:,.{decimals(row['ours'])}f}"
+    yield f"{row['against']:,.{decimals(row['against'])}f}"
+    yield row["unit"]
+    places = decimals(row["ratio"])
+    yield f"{row['ratio']:.{places}f} ({row['ratio_low']:.{places}f} to {row['ratio_high']:.{places}f})"
+    verdict = {True: "reached", False: "**missed**", None: ""}[row["reached"]]
+    yield f"{row['target']} {verdict}".strip()
+
+
+def decimals(value: float) -> int:
+    """Digits behind the point: some three digits in all."""
+    return next((places for least, places in ((100, 0), (10, 1), (0.3, 2)) if abs(value) >= least), 3)
+
+
+def page_with_tables(page: str) -> str:
+    """The page with every table made anew."""
+    return BLOCK.sub(lambda block: f"<!-- table: {block[1]} -->\n{table_of(block[1])}\n<!-- end of table -->", page)
+
+
+if __name__ == "__main__":
+    made = page_with_tables(PAGE.read_text(encoding="utf-8"))
+    with atomic_file(PAGE, "w") as file:
+        file.write(made)
+    print(f"written to {PAGE}")
