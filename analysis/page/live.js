@@ -32,9 +32,15 @@ function statusLine() {
       + " were begun, " + counts.left + " are to come." + last + " The same study with --resume goes on with it.";
   }
   if (counts.left === 0 && counts.running === 0) return "All " + counts.ended + " trials have ended. The report is being made, or the run adds trials.";
-  const ends = state.ends == null ? " The end is estimated after the first reports."
-    : " Estimated end: " + clock(Math.max(state.ends, now)) + " (in " + duration(state.ends - now) + ").";
-  return (isElsewhere ? "The run's driver is on another machine. " : "") + done + counts.running + " are running, " + counts.left + " are to come." + ends;
+  return (isElsewhere ? "Trials report, but no driver is seen on this machine. " : "") + done + counts.running
+    + " are running, " + counts.left + " are to come.";
+}
+function endLine() {
+  const counts = state.counts, now = Date.now() / 1000;
+  if (!counts || (counts.left === 0 && counts.running === 0)) return "";
+  if (state.ends == null) return "The end is estimated after the first reports.";
+  if (state.phase === "waiting" && now - state.reported >= ELSEWHERE_SECONDS) return "";
+  return "Estimated end, at the pace so far: " + clock(Math.max(state.ends, now)) + ", in " + duration(state.ends - now) + ".";
 }
 
 function fill(id, rows) {
@@ -82,8 +88,12 @@ function showTrials() {
 }
 function show() {
   write(by("status"), statusLine());
-  by("problems").replaceChildren(...state.problems.map((text) =>
-    Object.assign(document.createElement("p"), { className: "warning", textContent: text })));
+  write(by("ends"), endLine());
+  const problems = by("problems");  /* an alert: written only when it is another, or it would be read out again */
+  if ([...problems.children].map((one) => one.textContent).join() !== state.problems.join()) {
+    problems.replaceChildren(...state.problems.map((text) =>
+      Object.assign(document.createElement("p"), { className: "warning", textContent: text })));
+  }
   const isKnown = state.phase !== "preparing";
   by("trials-section").hidden = by("groups-section").hidden = !isKnown;
   if (!isKnown) return;

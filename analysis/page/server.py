@@ -189,8 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60  # seconds that a connection may be idle
 
     def do_GET(self) -> None:
-        port = self.server.server_port
-        if self.headers.get("Host", "") not in (f"{HOST}:{port}", f"localhost:{port}"):
+        host = self.headers.get("Host", "").rpartition(":")[0]  # of a tunnel (ssh -L) the port is another
+        if host not in (HOST, "localhost"):
             self._send(Answer(b"This page answers to this machine alone.\n", "text/plain; charset=utf-8", 403))
             return
         self._send(self.server.page.answer(urlsplit(self.path).path))

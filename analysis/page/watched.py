@@ -39,4 +39,7 @@ def _end_after_driver(server: PageServer, page: RunPage) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    try:
+        main(sys.argv[1], int(sys.argv[2]))
+    except Exception as ended:  # however it fails: the run is not of this process
+        sys.exit(f"The page to watch has ended ({type(ended).__name__}: {ended}); the run goes on without it.")
