@@ -14,7 +14,7 @@ import tyro
 from trainable.errors import InputError
 from trainable.record.home import ensure_home
 from trainable.record.printing import steady_output
-from trainable.record.run_files import StoredRunFiles
+from trainable.record.run_files import RunFiles, StoredRunFiles
 from trainable.record.store import ADVICE, StoreError, is_uri
 
 _writing = ExitStack()  # what the command writes into a run is sent when it ends
@@ -56,6 +56,11 @@ def run_path(address: str) -> Path:
     _stored.append(files)
     _writing.enter_context(files.writing())
     return files.path
+
+
+def files_of(run: Path) -> RunFiles:
+    """The files of a run that `run_path` gave."""
+    return next((files for files in _stored if files.path == run), RunFiles(run))
 
 
 def shown(text: str | Path) -> str:

@@ -1,6 +1,9 @@
 """What a run found, as one HTML page that needs no network: words and tables of the summary, and plots to look into.
 
     python -m analysis.report results/schedule_types/my_run [--out report.html]
+    python -m analysis.report results/schedule_types/my_run --serve [--port 8080]
+
+With `--serve` nothing is written: the page is served on 127.0.0.1, and shows how the trials stand while the run goes.
 
 The page asks for nothing outside itself, so it can be mailed or kept beside the run (about 0.6 MB; the same run gives
 the same bytes). Its text and tables are those of summary.md. Where the study repeats a published one, our curves lie
@@ -13,11 +16,14 @@ from typing import Annotated, Final
 
 import tyro
 
-from analysis.command import RunPath, run_command, shown, write_or_say
+from analysis.command import RunPath, files_of, run_command, shown, write_or_say
 from analysis.page.html_page import page
+from analysis.page.server import address_of, listening
+from analysis.page.server import serve as serve_page
 from analysis.results import read_findings
 from trainable.errors import require
 from trainable.record.files import atomic_file
+from trainable.record.run_record import read_record
 
 REPORT_FILE: Final = "report.html"
 
@@ -34,13 +40,25 @@ def write_report(run: Path, out: Path | None = None, called: str = "") -> Path:
     return target
 
 
-def main(run: Annotated[RunPath, tyro.conf.Positional], out: Path | None = None) -> None:
-    """Write what a run found as one HTML page that needs no network.
+def main(
+    run: Annotated[RunPath, tyro.conf.Positional], out: Path | None = None, serve: bool = False, port: int | None = None
+) -> None:
+    """Write what a run found as one HTML page that needs no network, or serve a page that shows it while it goes.
 
     Args:
         run: a run folder, such as results/schedule_types/my_run
         out: the page (default: report.html in the run folder)
+        serve: write nothing; show the run on 127.0.0.1 until Ctrl-C: live while it goes, its report once it has ended
+        port: of the page that --serve shows (default: the first free one from 8080 on)
     """
+    require(serve or port is None, "--port is of the page that is served: add --serve, or leave it out.")
+    require(not (serve and out), "--serve writes no file: leave out --out, or --serve.")
+    if serve:
+        with listening(port) as listener:
+            read_record(run)
+            print(f"{address_of(listener)} shows {shown(run)}, on this machine alone; Ctrl-C ends it.", flush=True)
+            serve_page(listener, files_of(run), shown(run))
+        return
     target = out or run / REPORT_FILE
     require(not target.is_dir(), f"--out {out} is a folder: name a file in it, such as {REPORT_FILE}.")
     if not write_or_say(target, lambda path: write_report(run, path, shown(run)), "--out FILE"):

@@ -735,6 +735,16 @@ ANALYSIS = {
     "report of a damaged run": Case(
         "run", "is damaged", "run.json", "restore it", run_file("{"), script="analysis.report"
     ),
+    "port of no page": Case(
+        "run --port 8080", "of the page that is served", "--port", "add --serve", script="analysis.report"
+    ),
+    "page served and written": Case(
+        "run --serve --out page.html", "writes no file", "--out", "leave out", script="analysis.report"
+    ),
+    "page of no run": Case(". --serve", "not a run folder", "run.json", "give one", script="analysis.report"),
+    "port out of range": Case(
+        "run --serve --port 70000", "is 70000", "--port", "give a port from 1 to 65535", script="analysis.report"
+    ),
     "summary of a list": Case(
         "run", "no JSON object", "run.json", "restore it", run_file([1]), script="analysis.summary"
     ),

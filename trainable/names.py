@@ -74,6 +74,7 @@ LEDGER_FILE: Final = "metrics.jsonl"
 STATUS_FILE: Final = "status.json"
 CHECKPOINT_FILE: Final = "checkpoint.pt"
 RUNGS_FILE: Final = "asha.jsonl"
+RESTARTS_FILE: Final = "restarts.jsonl"  # a row for each worker that died and whose trial was begun again
 JOURNAL_FILE: Final = "optuna.journal"
 TRIALS_TABLE: Final = "trials.parquet"
 CURVES_TABLE: Final = "curves.parquet"

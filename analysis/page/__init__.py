@@ -1,3 +1,3 @@
-"""The HTML page: plots as data for plotly.js, and the page around them."""
+"""The HTML page of a run: its report, and while the run goes a live page; plots as data for plotly.js."""
 
 import analysis.own_matplotlib  # noqa: F401  (before all that imports matplotlib)

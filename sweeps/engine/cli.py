@@ -4,7 +4,7 @@ import atexit
 import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import NamedTuple
 
 import tyro
@@ -137,7 +137,13 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         folder.make(may_exist=True)
     folder.files.check_writable()
     console.print(f"Run folder: {folder.address}")
-    with folder.locked(), folder.files.naming():
+    with ExitStack() as stack:
+        stack.enter_context(folder.locked())
+        stack.enter_context(folder.files.naming())
+        if options.watch:
+            from sweeps.engine.watch import watched  # imports pandas and matplotlib
+
+            stack.enter_context(watched(folder.files, console))
         with RayStart(machine) as ray_start:  # Ray starts while these import it and torch
             from sweeps.engine.provenance import provenance
             from sweeps.engine.run import run_sweep

@@ -8,7 +8,9 @@ there was one, from the kernel's count of processes that it killed for want of m
 """
 
 import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from trainable.errors import DamagedFile, InputError, first_line
 from trainable.plan import TrialPlan
 from trainable.record.files import fingerprint
 from trainable.record.ledger import Row
+from trainable.record.run_files import RunFiles
 from trainable.student.checkpoint import ForeignCheckpoint, load_checkpoint
 
 _VM_EVENTS = Path("/proc/vmstat")  # Linux
@@ -46,8 +49,9 @@ _OUT_OF_MEMORY = (
 class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
     """Callbacks that Tune calls at the death of a trial's worker; stopper that ends a sweep which cannot work here."""
 
-    def __init__(self, order: TrialOrder, console: Console, restarts: int):
+    def __init__(self, order: TrialOrder, files: RunFiles, console: Console, restarts: int):
         self._order = order
+        self._files = files  # each restart is a row of restarts.jsonl
         self._console = console
         self._restarts = restarts
         self._oom_kills = kernel_oom_kills()
@@ -62,9 +66,13 @@ class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
         error = _error_of(trial)
         if self._is_fault(error):
             return
+        name, reason = trial.config["name"], self._reason(error)
         which = f"restart {trial.num_failures} of {self._restarts}"
-        said = f"  {trial.config['name']:<34} {self._reason(error)}; goes on from its last checkpoint ({which})"
+        said = f"  {name:<34} {reason}; goes on from its last checkpoint ({which})"
         self._console.print(said, highlight=False, markup=False)
+        row = {"trial": name, "reason": reason, "restart": trial.num_failures, names.TIMESTAMP: time.time()}
+        with suppress(OSError):  # a full disk is told elsewhere
+            self._files.append_row(names.RESTARTS_FILE, row)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Close the trial as failed with the reason of the last death, but not for a fault of the surroundings."""

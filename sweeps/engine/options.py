@@ -34,9 +34,10 @@ KEPT = (
     "--gpus-per-trial",
     "--cpus",
     "--dashboard-host",
+    "--watch",
 )  # options that a run does not remember
 # What may stand beside --resume: besides these, where the files of the run lie now.
-BESIDE_RESUME = (*KEPT, "--resume", "--run", "--corpus", "--tokenizer", "--dry-run", "--no-dry-run")
+BESIDE_RESUME = (*KEPT, "--resume", "--run", "--corpus", "--tokenizer", "--dry-run", "--no-dry-run", "--no-watch")
 _PATHS = ("corpus.source", "tokens.tokenizer", "model.name")
 _JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
 
@@ -96,6 +97,8 @@ class Options:
     """CPUs that an own Ray may use (default: all that this process may use)"""
     dashboard_host: str = "127.0.0.1"
     """address the dashboard of an own Ray listens on"""
+    watch: bool = False
+    """serve a page on this machine that shows the run while it goes, and its report at the end"""
 
     # --- instead of a run ---
     dry_run: bool = False

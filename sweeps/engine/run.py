@@ -139,7 +139,7 @@ def run_trials(
     watch.check_before()
     for attempt in range(1, ATTEMPTS + 1):
         order, scheduler = order_of(spec, folder, sums, partial(most_in_flight, needs))
-        deaths = WorkerDeaths(order, console, RESTARTS)
+        deaths = WorkerDeaths(order, folder.files, console, RESTARTS)
         try:
             progress = LiveProgress(console, trials=spec.trials, ended=order.ended, cannot_work=deaths.stop_all)
             callbacks, stopper = [deaths, progress], CombinedStopper(watch, deaths)

@@ -8,9 +8,17 @@ import pytest
 from commands import run_module
 from comparisons import comparison
 from paths import ROOT
+from s3_server import BUCKET, s3_server
 
+from analysis.page import server
+from analysis.page.html_page import page as page_of_run
+from analysis.page.server import RunPage, listening
 from analysis.report import write_report
+from analysis.results import read_findings
+from trainable import names
 from trainable.errors import InputError
+from trainable.record.ledger import append_row, read_reports
+from trainable.record.run_files import StoredRunFiles
 
 
 def test_a_folder_that_is_not_a_run_is_refused_and_leaves_no_page(tmp_path: Path) -> None:
@@ -36,3 +44,50 @@ def test_a_folder_as_the_page_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
             2,
             f"--out {folder} is a folder: name a file in it, such as report.html.\n",
         )
+
+
+def test_a_port_that_another_program_has_is_refused(tmp_path: Path) -> None:
+    with listening(None) as taken:
+        port = taken.getsockname()[1]
+        done = run_module("analysis.report", str(comparison(tmp_path / "run")), "--serve", "--port", str(port))
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"--port {port} cannot be used, for another program has it: give another, or leave it out.\n",
+    )
+
+
+def test_serving_says_its_address_once_and_ends_with_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def until_ctrl_c(page_server: server.PageServer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server.PageServer, "serve_forever", until_ctrl_c)
+    monkeypatch.setattr(server, "at_low_priority", lambda: None)
+    run = comparison(tmp_path / "run")
+    done = run_module("analysis.report", str(run), "--serve")
+    address, _, rest = done.stdout.partition(" shows ")
+    assert address.startswith("http://127.0.0.1:") and rest == f"{run}, on this machine alone; Ctrl-C ends it.\n"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (run / "report.html").exists()
+
+
+def test_the_page_of_a_run_behind_a_uri_shows_what_is_new_there(tmp_path: Path) -> None:
+    with s3_server():
+        uri = f"s3://{BUCKET}/results/kfold/run"
+        files = StoredRunFiles(uri)
+        comparison(files.path, seeds=1)
+        files.publish()
+        page = RunPage(StoredRunFiles(uri), uri)
+        assert page.answer("/").body == write_page(uri)
+        (ledger,) = (files.path / names.TRIALS_FOLDER).glob(f"linear*/{names.LEDGER_FILE}")
+        append_row(ledger, read_reports(ledger)[-1] | {names.STEP: 121, names.EVAL_LOSS: 4.25})
+        files.publish()
+        assert "4.25" not in page.answer("/state.json").body.decode()  # the store is asked every 10 s
+        page._looked = -1e9
+        assert "4.25" in page.answer("/state.json").body.decode()
+
+
+def write_page(uri: str) -> bytes:
+    """What `python -m analysis.report URI` makes."""
+    files = StoredRunFiles(uri)
+    files.fetch_records()
+    return page_of_run(read_findings(files.path, uri), files.path).encode()

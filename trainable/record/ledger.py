@@ -59,6 +59,42 @@ def read_reports(path: Path) -> list[Row]:
     return [by_step[step] for step in sorted(by_step)]
 
 
+class LedgerTail:
+    """The rows of a ledger that others append to; each `refresh` reads only what was added since the last."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows: list[Row] = []
+        self._end = 0  # bytes that have been read: whole lines alone
+        self._inode = 0
+
+    def refresh(self) -> bool:
+        """Read the whole lines that were added; whether `rows` is another than before.
+
+        A file that became shorter, or was replaced by another one, is read again from its beginning.
+        Raises DamagedFile for a damaged line, at every call.
+        """
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return self._forget()
+        is_new = self._forget() if found.st_ino != self._inode or found.st_size < self._end else False
+        self._inode = found.st_ino
+        if found.st_size == self._end:
+            return is_new
+        with open(self.path, "rb") as stream:
+            stream.seek(self._end)
+            *whole, _half = stream.read().split(b"\n")
+        self.rows += [_parse(self.path, number, line) for number, line in enumerate(whole, start=len(self.rows) + 1)]
+        self._end += sum(len(line) + 1 for line in whole)
+        return is_new or bool(whole)
+
+    def _forget(self) -> bool:
+        """Begin at the first line again; whether there were rows."""
+        had_rows, self.rows, self._end = bool(self.rows), [], 0
+        return had_rows
+
+
 def _parse(path: Path, number: int, line: bytes) -> Row:
     try:
         row = json.loads(line)
@@ -75,6 +111,8 @@ def _instead(path: Path) -> str:
     """Remedy without a copy; never to delete a line, for a curve with a gap would give another final loss."""
     if path.name == names.RUNGS_FILE:
         return "delete it: ASHA then judges the trials that are left among themselves"
+    if path.name == names.RESTARTS_FILE:
+        return "delete it: it only tells which workers died"
     return trained_again(path.parent)
 
 

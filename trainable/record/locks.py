@@ -15,6 +15,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 MARKER_ENDING = ".held"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # NFS without its lock daemon; FUSE
+_KERNEL_LOCKS = Path("/proc/locks")  # Linux
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +58,19 @@ def try_lock(path: Path) -> BaseFileLock:
         return _acquired(path, timeout=0)
     except Timeout as refused:
         raise _in_use(Path(refused.lock_file)) from None
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether a process holds the lock, told without taking it; None where the system does not tell."""
+    if path.with_name(path.name + MARKER_ENDING).exists():
+        return True
+    try:
+        inode = path.stat().st_ino
+        held_files = _KERNEL_LOCKS.read_text().splitlines()
+    except FileNotFoundError:
+        return None if path.exists() else False  # the kernel keeps no such list, or the run was never locked
+    # A line is "1: FLOCK ADVISORY WRITE <process> <device>:<inode> 0 EOF"; waiting processes have "->" in it.
+    return any(line.split()[-3].endswith(f":{inode}") for line in held_files if "->" not in line)
 
 
 def remove_lock(path: Path) -> None:

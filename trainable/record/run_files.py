@@ -98,7 +98,8 @@ class RunFiles:
 
     def fetch_records(self) -> None:
         """Bring what tables are made from and a driver goes on from up to date."""
-        self._fetch([names.RUN_FILE, names.RUNGS_FILE, names.JOURNAL_FILE, names.TRIALS_TABLE, names.CURVES_TABLE])
+        self._fetch([names.RUN_FILE, names.RUNGS_FILE, names.RESTARTS_FILE, names.JOURNAL_FILE])
+        self._fetch([names.TRIALS_TABLE, names.CURVES_TABLE])
         self._fetch([names.TRIALS_FOLDER], RECORDS)
 
     def write_json(self, name: str, tree: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from sweeps.engine.failures import WorkerDeaths, death_reason, fault_of_surround
 from sweeps.engine.order.search import SearchOrder
 from trainable import names
 from trainable.errors import InputError
+from trainable.record.ledger import read_lines
 
 HERE = "10.0.0.1"
 
@@ -111,7 +112,7 @@ def test_an_error_that_ray_raises_as_its_cause_is_told_alike(cause: Exception, t
 def test_a_fault_ends_the_sweep_and_leaves_the_trial_open(tmp_path: Path, restarted_first: bool) -> None:
     folder = new_run(tmp_path / "run", small_sweep())
     order = SearchOrder(small_sweep(), folder, {}, lambda name: False, lambda: 3)
-    deaths = WorkerDeaths(order, Console(file=StringIO()), restarts=2)
+    deaths = WorkerDeaths(order, folder.files, Console(file=StringIO()), restarts=2)
     config = order.suggest("a")
     assert isinstance(config, dict)
     kept = tmp_path / "error.pkl"
@@ -126,3 +127,24 @@ def test_a_fault_ends_the_sweep_and_leaves_the_trial_open(tmp_path: Path, restar
     assert deaths.stop_all() and folder.status(config["name"])[0] == names.RUNNING
     with pytest.raises(InputError, match=r"\(ImportError: No .* 'torch'\): mend that, then go on with: the command"):
         deaths.check_after("the command")
+
+
+def test_each_restart_is_a_row_in_the_run_folder_and_a_full_disk_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = new_run(tmp_path / "run", small_sweep())
+    order = SearchOrder(small_sweep(), folder, {}, lambda name: False, lambda: 3)
+    deaths = WorkerDeaths(order, folder.files, Console(file=StringIO()), restarts=2)
+    kept = tmp_path / "error.pkl"
+    kept.write_bytes(cloudpickle.dumps(raised(MemoryError("no room"))))
+    trial: Any = SimpleNamespace(config={"name": "a"}, pickled_error_file=str(kept), num_failures=1)
+    deaths.on_trial_recover(1, [], trial)
+    (row,) = read_lines(folder.path / names.RESTARTS_FILE)
+    assert (row["trial"], row["reason"], row["restart"]) == ("a", "MemoryError: no room", 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder.files, "append_row", full)
+    deaths.on_trial_recover(2, [], trial)
+    assert len(read_lines(folder.path / names.RESTARTS_FILE)) == 1

@@ -18,6 +18,7 @@ from trainable.errors import InputError
         ("--steps 9 --gpus_per_trial=0.5 --layers 1 2", "--gpus_per_trial=0.5"),
         ("--export best model --layers 1 2", "--export best model"),
         ("--resume run --cpus 1", "--cpus 1"),
+        ("--watch --steps 9", "--watch"),
     ],
 )
 def test_what_a_run_does_not_remember_is_said_again(typed: str, again: str) -> None:
@@ -51,6 +52,8 @@ def test_the_command_to_go_on_can_be_pasted_into_a_shell(
         "--resume r",
         "--resume r --dry-run --cpus 2",
         "--resume=r --export best d",
+        "--resume r --watch",
+        "--resume r --no-watch",
         "--resume r --corpus c --tokenizer t --gpus_per_trial 1",
     ],
 )

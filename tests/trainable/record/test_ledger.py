@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trainable.errors import DamagedFile
-from trainable.record.ledger import append_row, read_lines, read_reports
+from trainable.record.ledger import LedgerTail, append_row, read_lines, read_reports
 
 
 @pytest.fixture
@@ -71,3 +71,41 @@ def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:
     append_row(tmp_path / "m.jsonl", {"step": 0, "eval_loss": 1 / 3})
     assert read_lines(tmp_path / "m.jsonl")[0]["eval_loss"] == 1 / 3
     assert json.loads((tmp_path / "m.jsonl").read_text())["eval_loss"] == 1 / 3
+
+
+def test_a_tail_reads_what_was_added_and_never_half_a_line(ledger: Path) -> None:
+    tail = LedgerTail(ledger)
+    assert tail.refresh() and tail.rows == read_lines(ledger)
+    assert not tail.refresh()
+    with open(ledger, "ab") as stream:
+        stream.write(b'{"step": 60, "eval')
+    assert not tail.refresh()
+    append_row(ledger, {"step": 60})  # cuts the half line off
+    assert tail.refresh() and tail.rows == read_lines(ledger)
+    assert [row["step"] for row in tail.rows] == [0, 20, 40, 60]
+
+
+def test_a_tail_begins_again_where_its_ledger_was_replaced_cut_or_removed(ledger: Path) -> None:
+    tail = LedgerTail(ledger)
+    assert tail.refresh()
+    other = ledger.with_name("other.jsonl")
+    for step in range(5):
+        append_row(other, {"step": step})
+    other.replace(ledger)
+    assert tail.refresh() and [row["step"] for row in tail.rows] == [0, 1, 2, 3, 4]
+    ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])
+    assert tail.refresh() and [row["step"] for row in tail.rows] == [0]
+    ledger.unlink()
+    assert tail.refresh() and tail.rows == []
+    assert not tail.refresh()
+
+
+def test_a_tail_names_a_damaged_line_by_its_number_in_the_file(ledger: Path) -> None:
+    tail = LedgerTail(ledger)
+    tail.refresh()
+    with open(ledger, "ab") as stream:
+        stream.write(b"{}\n")
+    for _ in range(2):
+        with pytest.raises(DamagedFile, match="line 4: its checksum does not match"):
+            tail.refresh()
+    assert [row["step"] for row in tail.rows] == [0, 20, 40]

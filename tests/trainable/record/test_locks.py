@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainable.record.locks import MARKER_ENDING, InUse, held, remove_lock, try_lock
+from trainable.record.locks import MARKER_ENDING, InUse, held, is_held, remove_lock, try_lock
 
 
 @pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=lambda number: errno.errorcode[number])
@@ -91,3 +91,19 @@ def test_nothing_is_left_of_a_lock_that_is_removed(tmp_path: Path) -> None:
     remove_lock(tmp_path / "lock")
     assert list(tmp_path.iterdir()) == []
     lock.release()
+
+
+def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert is_held(path) is False
+    with held(path):
+        assert is_held(path) is True
+    assert path.exists() and is_held(path) is False
+    other_machines(path)
+    assert is_held(path) is True
+
+
+def test_a_system_that_does_not_list_its_locks_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainable.record.locks._KERNEL_LOCKS", tmp_path / "absent")
+    with held(tmp_path / "lock"):
+        assert is_held(tmp_path / "lock") is None

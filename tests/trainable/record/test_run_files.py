@@ -105,12 +105,23 @@ def test_records_are_fetched_without_checkpoints_and_events(uri: str) -> None:
     files, other = StoredRunFiles(uri), StoredRunFiles(uri)
     inside = [names.TRIAL_FILE, names.LEDGER_FILE, names.STATUS_FILE, names.CHECKPOINT_FILE, "events.out.tfevents.1"]
     with files.writing():
-        for name in [names.RUN_FILE, names.RUNGS_FILE, "figures/a.png", *(f"trials/a/{name}" for name in inside)]:
+        for name in [
+            names.RUN_FILE,
+            names.RUNGS_FILE,
+            names.RESTARTS_FILE,
+            "figures/a.png",
+            *(f"trials/a/{name}" for name in inside),
+        ]:
             (files.path / name).parent.mkdir(parents=True, exist_ok=True)
             (files.path / name).write_text(name)
     other.fetch_records()
     found = {path.relative_to(other.path).as_posix() for path in other.path.rglob("*") if path.is_file()}
-    assert found == {names.RUN_FILE, names.RUNGS_FILE, *(f"trials/a/{name}" for name in inside[:3])}
+    assert found == {
+        names.RUN_FILE,
+        names.RUNGS_FILE,
+        names.RESTARTS_FILE,
+        *(f"trials/a/{name}" for name in inside[:3]),
+    }
     assert other.trials_with(names.CHECKPOINT_FILE) == {"a"}
     assert other.has(f"trials/a/{names.CHECKPOINT_FILE}") and not other.has("trials/a/absent")
 

@@ -1,0 +1,83 @@
+"""What is left of a run, by group, and for how long: the numbers of the report's own plan, and of arithmetic."""
+
+from pathlib import Path
+
+import pytest
+from comparisons import comparison, plan_all
+from synthetic_groups import groups_run
+from synthetic_run import add_trial, spec, write_run
+
+from analysis.page.live_plan import plans_of, time_left
+from analysis.page.live_state import LiveRun
+from analysis.results import read_findings
+from analysis.tables.planned import planned_by_role
+from trainable import names
+from trainable.record.files import read_json, write_json
+from trainable.record.run_files import run_files
+
+
+def live(run: Path) -> LiveRun:
+    found = LiveRun(run_files(run), "run")
+    found.refresh()
+    return found
+
+
+def test_a_search_in_groups_has_as_many_trials_planned_as_its_report_says(tmp_path: Path) -> None:
+    run = groups_run(tmp_path / "run", layers=[1, 2])
+    groups = live(run).state()["groups"]
+    planned = planned_by_role(read_findings(run))
+    assert sum(group["planned"] for group in groups) == sum(planned.values()) == 2 * 3 * (6 + 3)
+    assert [(group["part"], group["arm"]) for group in groups[:3]] == [
+        ("search", "control"),
+        ("search", "uniform"),
+        ("search", "bigram"),
+    ]
+    (bigram,) = [
+        group for group in groups if group["arm"] == "bigram" and group["layers"] == 2 and group["part"] != "search"
+    ]
+    assert (bigram["planned"], bigram["ended"], bigram["left"], bigram["stopped"]) == (3, 3, 0, 0)
+
+
+def test_a_comparison_has_what_its_plan_lists_and_arms_of_a_failed_control_never_come(tmp_path: Path) -> None:
+    run = comparison(tmp_path / "run", seeds=2)
+    plan_all(run)
+    for folder in (run / names.TRIALS_FOLDER).glob("linear*-s1"):
+        for file in folder.iterdir():
+            file.unlink()
+    assert live(run).state()["counts"] == {"planned": 4, "ended": 3, "running": 0, "left": 1}
+    write_json(run / names.TRIALS_FOLDER / "none-L1-s1" / names.STATUS_FILE, {"state": names.FAILED, "reason": "x"})
+    assert live(run).state()["counts"] == {"planned": 3, "ended": 3, "running": 0, "left": 0}
+
+
+def test_the_best_of_a_group_is_the_finished_trial_with_the_lowest_loss(tmp_path: Path) -> None:
+    groups = live(comparison(tmp_path / "run")).state()["groups"]
+    (group,) = [group for group in groups if group["arm"] != "none"]
+    assert (group["best"], group["best_loss"]) == ("linear-T90-min0-L1-s0", 4.8)
+
+
+@pytest.mark.parametrize(("slots", "seconds"), [(1, 3 * 100.0), (2, 150.0)])
+def test_the_time_left_is_the_steps_left_at_the_pace_so_far(tmp_path: Path, slots: int, seconds: float) -> None:
+    """Two of five trials have ended, 100 s of training each, one after the other or at once."""
+    plans = []
+    write_run(tmp_path / "plan", spec=spec(kind="comparison", arms=["none"], tuned=None, layers=None))
+    for seed in range(5):
+        name = add_trial(tmp_path / "plan", names.CONTROL, {0: 8.0}, seed=seed)
+        plans.append(read_json(tmp_path / "plan" / names.TRIALS_FOLDER / name / names.TRIAL_FILE))
+    run = tmp_path / "run"
+    write_run(run, spec=spec(kind="comparison", arms=["none"], tuned=None, layers=None, plans=plans))
+    for number in range(2):
+        add_trial(run, names.CONTROL, dict.fromkeys(range(0, 121, 20), 5.0), seed=number)
+    found = live(run)
+    for number, trial in enumerate(found.trials):
+        for row in trial.reports:  # no evaluation costs anything; a step takes 100 s / 120
+            done = row[names.STEP] / 120 * 100.0
+            start = number * 100.0 if slots == 1 else 0.0
+            row |= {names.TRAIN_SECONDS: done, names.EVAL_SECONDS: 0.0, names.TIMESTAMP: 1e9 + start + done}
+    assert found.record is not None
+    assert time_left(plans_of(found.record, found.trials), found.trials) == pytest.approx(seconds)
+
+
+def test_before_a_step_is_reported_no_end_is_estimated(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ended="absent")
+    add_trial(run, names.CONTROL, {0: 8.0}, state=names.RUNNING)
+    assert live(run).state()["ends"] is None
