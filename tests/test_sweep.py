@@ -43,7 +43,8 @@ def test_a_sweep_ends_with_the_model_that_was_asked_for(finished: tuple[Path, st
     best = RunFolder.open(run).finished()[0]
     assert f"Exported {best.plan.name} (validation loss {best.loss:.4f})" in printed
     wanted = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert {path.name for path in (run.parents[1] / "model").iterdir()} == wanted | {"README.md"}
+    teaching = {"schedule.json", "teacher.table"}  # what GuidedTrainer takes
+    assert {path.name for path in (run.parents[1] / "model").iterdir()} == wanted | teaching | {"README.md"}
     kept = [file.parent.name for file in run.glob(f"trials/*/{names.CHECKPOINT_FILE}")]
     assert kept == [best.plan.name]
 

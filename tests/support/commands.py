@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 
 import pytest
 
@@ -14,7 +15,9 @@ def run_module(module: str, *arguments: str) -> subprocess.CompletedProcess[str]
     out, err, status = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", [module, *arguments])
-        patch.delitem(sys.modules, module, raising=False)  # runpy warns of a module that it runs again
+        spec = find_spec(module)
+        run = f"{module}.__main__" if spec is not None and spec.submodule_search_locations else module
+        patch.delitem(sys.modules, run, raising=False)  # runpy warns of a module that it runs again
         try:
             runpy.run_module(module, run_name="__main__")
         except SystemExit as end:
