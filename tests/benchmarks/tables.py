@@ -30,6 +30,7 @@ MEASURED = {
     ("guided_step", "92a981a"): "2026-11-25, alone on the machine",
     ("guided_step", "d0afbb4"): "2026-11-25, alone on the machine",
     ("guided_step", "a0a6162"): "2026-11-26, other processes stopped",
+    ("guided_trainer", "6adc42c"): "2026-11-26, alone on the machine",
     ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
     ("sweep_overhead", "4fe0963"): "2026-11-26, alone on the machine",
     ("throughput", "c96a9c0"): "2026-11-23, other work on the second core",
@@ -83,6 +84,20 @@ TABLES = {
         rules=(
             (r"ours / Trainer: (.+)", r"plain training, \1", "transformers' Trainer"),
             (r"ours / bare loop: (.+)", r"plain training, \1", "a bare PyTorch loop"),
+        ),
+    ),
+    "guided_trainer": Table(
+        file="guided_trainer",
+        rules=(
+            (
+                r".+GuidedTrainer with / without: (.+)",
+                r"a step of GuidedTrainer, \1",
+                "without a teacher",
+            ),
+            (r"GuidedTrainer / Trainer: (.+)", r"a step of GuidedTrainer, \1", "transformers' Trainer, plain"),
+            (r"GuidedTrainer / our guided loop: (.+)", r"a step of GuidedTrainer, \1", "a guided step of this project"),
+            (r"peak memory, GuidedTrainer / Trainer: (.+)", r"peak memory, \1", "transformers' Trainer, plain"),
+            (r"peak memory, GuidedTrainer / no teacher: (.+)", r"peak memory, \1", "without a teacher"),
         ),
     ),
     "counting": Table(
@@ -162,7 +177,7 @@ TABLES = {
     ),
 }
 # Cases that no table shows: those of the picture, and single searches behind a mean.
-LEFT_OUT = re.compile(r"teacher's share: .+|  search seed \d.*")
+LEFT_OUT = re.compile(r"teacher's share: (?!Guided).+|  search seed \d.*")
 
 
 def table_of(name: str) -> str:
