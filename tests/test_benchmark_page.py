@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from paths import ROOT
 
 FOLDER = ROOT / "results" / "benchmarks"
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
-FILES = sorted(path.stem for path in FOLDER.glob("*.json"))
+FILES = sorted(path.stem for path in FOLDER.glob("*.json") if "rows" in json.loads(path.read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,14 @@ def test_a_row_of_a_table_is_told_with_the_numbers_of_its_file() -> None:
     cells = f"{row['ours']:.2f} | {row['against']:.2f} | steps/s | {row['ratio']:.2f} ({row['ratio_low']:.2f} to "
     told = f"| guided steps, V 8192, D 128 | dense targets built on the host | {cells}{row['ratio_high']:.2f})"
     assert f"{told} | >= 5 **missed** |" in PAGE
+
+
+def test_what_is_said_of_the_exported_schedule_is_what_its_file_has() -> None:
+    kept = json.loads((FOLDER / "exported_schedule.json").read_text())
+    text = " ".join(PAGE.split())
+    assert f"Trainer came to {fmean(kept['trainer']):.4f} nats per token (mean of 3 fresh seeds)" in text
+    assert f"the sweep's own seeds to {fmean(kept['sweep']):.4f}: a difference of {kept['difference']:.4f}" in text
+    assert f"standard deviation over the sweep's seeds is {kept['standard_deviation']:.4f}" in text
 
 
 def test_a_table_tells_its_command_its_machine_and_its_day() -> None:
