@@ -75,7 +75,7 @@ def _heading(results: Results) -> str:
 
 
 def _parts(results: Results) -> list[tuple[str, pd.DataFrame, int]]:
-    """Of each table a title, its main columns, and how many rows of it are shown."""
+    """A title for each table, its main columns, and how many rows of it are shown."""
     parts = []
     for called, table, columns, rows in (
         ("trials, a row a trial", results.trials, TRIAL_COLUMNS, TRIAL_ROWS),

@@ -37,7 +37,7 @@ def alone_and_together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[st
 
 @pytest.mark.parametrize("loop", ["plain", "trainer"])
 def test_two_processes_under_torchrun_train_as_one_does(alone_and_together: list[dict[str, Any]], loop: str) -> None:
-    """Also what flows back to the output matrix through the teacher is averaged, and targets of all are counted."""
+    """The gradient through the teacher is averaged, too, and the targets of all processes are counted."""
     alone, together = (found[loop] for found in alone_and_together)
     for name, expected in alone.items():
         torch.testing.assert_close(

@@ -25,7 +25,7 @@ def likeliest(p_NxV: Array, top_k: int) -> Array:
 @given(st.integers(0, 2**20), st.integers(1, 40), st.floats(0, 40))
 @settings(max_examples=60)
 def test_what_is_left_to_other_tokens_is_at_least_what_the_model_left(seed: int, top_k: int, sharp: float) -> None:
-    """For flat and for sharp distributions; so lambda is never negative, and no token without a chance."""
+    """This holds for flat and for sharp distributions; so lambda is never negative, and no token without a chance."""
     p_NxK = likeliest(distributions((50,), 40, seed, sharp), top_k)
     left_N = residual(kept(p_NxK))
     assert left_N.dtype == np.float32

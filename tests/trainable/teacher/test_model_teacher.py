@@ -100,7 +100,7 @@ def test_the_loss_is_cross_entropy_with_the_dense_truncated_target(data: st.Data
 
 
 def exact_answers(top_k: int = 4) -> Answers:
-    """Whose unigram is binary fractions, so that rows sum to 1 without any error."""
+    """Answers whose unigram is binary fractions, so that rows sum to 1 without any error."""
     unigram_V = np.full(V, 1 / 16, np.float32)
     unigram_V[:3] *= 2
     assert unigram_V.sum() == 1

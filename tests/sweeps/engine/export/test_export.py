@@ -167,7 +167,7 @@ def test_an_export_of_a_complete_run_trains_nothing_and_is_told(
 def test_a_trainer_trains_with_the_schedule_and_the_table_that_were_exported(
     exported: tuple[RunFolder, Path], tmp_path: Path
 ) -> None:
-    """Of any trial with a teacher: from fresh weights, on rows of the run, with nothing but the folder."""
+    """Train any trial with a teacher anew: from fresh weights, on rows of the run, with nothing but the folder."""
     run, model_folder = exported
     trial = next(trial for trial in run.finished() if trial.plan.config.teacher.schedule != "none")
     config, tokenizer = trial.plan.config, trial_tokenizer(run, trial.plan.config)
