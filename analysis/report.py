@@ -51,7 +51,7 @@ def main(
         serve: write nothing; show the run on 127.0.0.1 until Ctrl-C: live while it goes, its report once it has ended
         port: of the page that --serve shows (default: the first free one from 8080 on)
     """
-    require(serve or port is None, "--port is of the page that is served: add --serve, or leave it out.")
+    require(serve or port is None, "--port says where --serve shows the page: add --serve, or leave --port out.")
     require(not (serve and out), "--serve writes no file: leave out --out, or --serve.")
     if serve:
         with listening(port) as listener:
