@@ -736,7 +736,7 @@ ANALYSIS = {
         "run", "is damaged", "run.json", "restore it", run_file("{"), script="analysis.report"
     ),
     "port of no page": Case(
-        "run --port 8080", "of the page that is served", "--port", "add --serve", script="analysis.report"
+        "run --port 8080", "says where --serve shows the page", "--port", "add --serve", script="analysis.report"
     ),
     "page served and written": Case(
         "run --serve --out page.html", "writes no file", "--out", "leave out", script="analysis.report"
