@@ -17,7 +17,7 @@ from analysis.figures.draw import save_plot
 from analysis.plots.arm_plots import LOSS, TRAINING_LOSS, loss_by_arm, training_loss_by_arm
 from analysis.results import load_with
 from analysis.tables.arm_lines import is_search
-from analysis.tables.claims import claimed
+from analysis.tables.confirmations import confirmed
 from analysis.tables.planned import planned_trials
 from trainable import names
 from trainable.errors import InputError
@@ -40,7 +40,7 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
     for folder, target in zip(results, _targets(results, out), strict=True):
         loaded = load_with(folder, TRIAL_COLUMNS, CURVE_COLUMNS)
         record = read_record(folder) if (folder / names.RUN_FILE).is_file() else None  # kept tables have no run.json
-        loaded = claimed(loaded, record)
+        loaded = confirmed(loaded, record)
         arms, plans = (record.arms, planned_trials(record)) if record else ((), None)
         prefix = SEARCH_PREFIX if is_search(loaded.trials) else ""
         drawn = [(LOSS, loss_by_arm(loaded, arms, plans)), (TRAINING_LOSS, training_loss_by_arm(loaded, arms, plans))]

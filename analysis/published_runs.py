@@ -2,7 +2,7 @@
 
 The study this project follows published its runs as TensorBoard event files, with the settings in folder names:
 
-    {day}_{month}_{time}_{scheduling steps}_{floor}_{layers}_{type}[_{fold}]       guided: type l, e or r
+    {day}_{month}_{time}_{scheduling steps}_{minimum weight}_{layers}_{type}[_{fold}]       guided: type l, e or r
     {day}_{month}_{time}_no_bigram_{layers}[_l][_{fold}][_{validation rows}m]      control
 
 So everything in analysis/ that reads our results reads theirs. A file that is empty, cut off or doubled, or a name that

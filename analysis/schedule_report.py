@@ -1,4 +1,4 @@
-"""What a search says of the schedule: the best of each depth, what each parameter does, gain over T and floor.
+"""What a search says of the schedule: the best of each depth, what each parameter does, gain over T and minimum weight.
 
     python -m analysis.schedule_report results/schedule_search/my_run [--arm bigram] [--format markdown|csv]
 
@@ -51,7 +51,7 @@ def main(
     format: Format = "terminal",
     out: Path | None = None,
 ) -> None:
-    """Report what a search says of the schedule, and draw the gain over scheduling steps and floor.
+    """Report what a search says of the schedule, and draw the gain over scheduling steps and minimum weight.
 
     Args:
         run: a run of schedule_search, such as results/schedule_search/my_run

@@ -40,8 +40,8 @@ def saved(steps: float, seconds: float) -> str:
 
 
 def describe(row: Any) -> str:
-    """ "linear, T = 40, floor 0.05" of a row with the dotted columns."""
-    return f"{row[SCHEDULE]}, T = {row[TEACHER_STEPS]}, floor {row[MIN_WEIGHT]:g}"
+    """ "linear, T = 40, min weight 0.05" of a row with the dotted columns."""
+    return f"{row[SCHEDULE]}, T = {row[TEACHER_STEPS]}, min weight {row[MIN_WEIGHT]:g}"
 
 
 def plural(layers: int) -> str:
@@ -49,11 +49,11 @@ def plural(layers: int) -> str:
     return f"{layers} layer" if layers == 1 else f"{layers} layers"
 
 
-SHORT: Final = {TEACHER_STEPS: "T", MIN_WEIGHT: "floor", LEARNING_RATE: "lr", WARMUP_STEPS: "warm-up"}
+SHORT: Final = {TEACHER_STEPS: "T", MIN_WEIGHT: "min weight", LEARNING_RATE: "lr", WARMUP_STEPS: "warm-up"}
 
 
 def setting_words(row: Any, keys: Iterable[str]) -> str:
-    """ "linear, T 40, floor 0, lr 0.003" of a row with dotted columns, in the order of the keys."""
+    """ "linear, T 40, min weight 0, lr 0.003" of a row with dotted columns, in the order of the keys."""
     return ", ".join(
         str(row[key]) if key == SCHEDULE else f"{SHORT.get(key, key)} {_short(row[key])}" for key in keys if key in row
     )

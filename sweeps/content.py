@@ -8,8 +8,8 @@ What varies: the student (with and without an output bias that starts at the log
 uniform, bigram), 6 seeds; beside them shuffled bigrams and a ramp without a teacher, 3 seeds. Every arm is tuned alike,
 at half length on one seed: three learning rates times two warm-ups (no teacher) or two scheduling steps (teachers); a
 winner at an end of its rates gets one more rate. The winners then run at full length on fresh seeds and on validation
-text that chose nothing: only these runs make the verdict. What is fixed: 1 layer, linear schedule, floor 0, modified
-Kneser-Ney counted on the student's own rows, one epoch at most.
+text that chose nothing: only these runs make the verdict. What is fixed: 1 layer, linear schedule, minimum weight 0,
+modified Kneser-Ney counted on the student's own rows, one epoch at most.
 
 The rules of the verdict (analysis/tables/answer.py) and this plan are committed before the first of these runs, and
 run.json names that commit. All runs are reported, diverged ones too.
@@ -60,7 +60,7 @@ class ContentOptions(ProtocolOptions):
 
 
 def content(options: ContentOptions) -> Sweep:
-    """Eight arms at 1 layer: tuned at half length, claimed at full length."""
+    """Eight arms at 1 layer: tuned at half length, confirmed at full length."""
     beta2, steps = BETA2, options.steps
     if options.gate is not None:
         gate = passed_gate(run_address("--gate", options.gate))
@@ -88,7 +88,7 @@ def content_arms(options: StudyOptions, base: TrialConfig) -> tuple[SearchArm, .
 
 
 def half_of(base: TrialConfig) -> int:
-    """Steps of the runs that tune an arm: half of those that make its claim."""
+    """Steps of the runs that tune an arm: half of those that make its confirmation."""
     return max(1, base.loop.steps // 2)
 
 

@@ -43,7 +43,7 @@ def content_long(options: LongOptions) -> Comparison:
     """Three arms, two seeds, on the validation text that reports."""
     require(options.answer is not None, "--answer is missing: give a finished run of sweeps/content.py.")
     steps = options.steps or (SMOKE_STEPS if options.smoke_test else STEPS[options.scale])
-    winners = {arm: at_length(config, steps) for arm, config in claimed(str(options.answer)).items()}
+    winners = {arm: at_length(config, steps) for arm, config in confirmed_settings(str(options.answer)).items()}
     control, *others = winners
     base = protocol_base(options, steps, {"corpus.eval_half": REPORTING, **settings_of(winners[control])})
     plans = paired_plans(
@@ -53,11 +53,11 @@ def content_long(options: LongOptions) -> Comparison:
     return Comparison(study="content_long", question=QUESTION, base=base, plans=plans)
 
 
-def claimed(answer: str) -> dict[str, TrialConfig]:
-    """{arm: its claimed setting}: the control, the best rival without content, the best teacher with content.
+def confirmed_settings(answer: str) -> dict[str, TrialConfig]:
+    """Return {arm: the setting of its confirmations} for the control, the best rival and the best teacher with content.
 
-    Best is the lowest mean final loss on the claim seeds. Raises InputError for a run that is not complete, or in which
-    one of the three has no finished claim.
+    Best is the lowest mean final loss over the seeds of the confirmations. Raises InputError for a run that is not
+    complete, or in which one of the three has no finished confirmation.
     """
     folder = RunFolder.open(run_address("--answer", answer))
     record = folder.record()
@@ -75,7 +75,7 @@ def claimed(answer: str) -> dict[str, TrialConfig]:
     for arm in sorted(plans, key=lambda arm: mean(losses[arm])):
         best.setdefault(part_of(plans[arm]), plans[arm])
     if lacking := [part for part in PARTS if part not in best]:
-        raise InputError(f"run {folder.address} has no finished claim of a {lacking[0]} arm: resume it first.")
+        raise InputError(f"run {folder.address} has no finished confirmation of a {lacking[0]} arm: resume it first.")
     return {best[part].arm: best[part].config for part in PARTS}
 
 

@@ -4,8 +4,8 @@
     python sweeps/early_stage.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/early_stage.py --scale published   # small-llama2, BookCorpus
 
-What varies: no teacher; linear over 100 steps to a floor of 0.05 held to the end; linear over 100 steps to 0. What is
-fixed: 3 layers, data, batches, initial weights of a pair.
+What varies: no teacher; linear over 100 steps to a minimum weight of 0.05 held to the end; linear over 100 steps to 0.
+What is fixed: 3 layers, data, batches, initial weights of a pair.
 """
 
 import sys
@@ -18,7 +18,7 @@ QUESTION = "Does a bigram teacher help early in pre-training, and must it leave 
 
 
 def early_stage(options: StudyOptions) -> Comparison:
-    """Control, a floor that stays, and a teacher that ends; 3 seeds."""
+    """Control, a minimum weight that stays, and a teacher that ends; 3 seeds."""
     base = study_base(options, {"model.layers": 3})
     units = grid(base, {"seed": seeds_of(options, 3)})
     return Comparison(study="early_stage", question=QUESTION, base=base, plans=paired_plans(units, arms))
@@ -27,8 +27,8 @@ def early_stage(options: StudyOptions) -> Comparison:
 def arms(unit: TrialConfig) -> list[Arm]:
     """Experiments 2 and 3."""
     return [
-        linear(100, unit, min_weight=0.05, name="linear 100, floor 0.05"),
-        linear(100, unit, name="linear 100, floor 0"),
+        linear(100, unit, min_weight=0.05, name="linear 100, min weight 0.05"),
+        linear(100, unit, name="linear 100, min weight 0"),
     ]
 
 

@@ -4,7 +4,7 @@
     python sweeps/schedule_steps.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/schedule_steps.py --scale published   # small-llama2, BookCorpus
 
-What varies: linear over 240, 300, 360 of 588 steps. What is fixed: 2 layers, floor 0.
+What varies: linear over 240, 300, 360 of 588 steps. What is fixed: 2 layers, minimum weight 0.
 """
 
 import sys

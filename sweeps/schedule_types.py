@@ -4,8 +4,8 @@
     python sweeps/schedule_types.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
     python sweeps/schedule_types.py --scale published   # small-llama2, BookCorpus
 
-What varies: the type of the schedule over the whole run (588 published steps), floor 0; exponential and reciprocal also
-as published, exp(-t) and 1/(1 + t), which are over after a few steps. What is fixed: 1 layer.
+What varies: the type of the schedule over the whole run (588 published steps), minimum weight 0; exponential and
+reciprocal also as published, exp(-t) and 1/(1 + t), which are over after a few steps. What is fixed: 1 layer.
 """
 
 import sys

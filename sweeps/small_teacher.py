@@ -6,9 +6,9 @@
 
 What varies: the teacher: none, uniform, a trigram table, and a trained model of a quarter and of half the student's
 width. Each model is trained once on the student's rows, for as many steps as the student, and answers once for all
-trials; the report gives the seconds that this took, and the seconds saved net of them. Arms are tuned and claimed as in
-sweeps/teacher_order.py, on 3 fresh seeds. What is fixed: the student (1 layer, an output bias that starts at the log
-unigram), linear schedule, floor 0, one epoch at most.
+trials; the report gives the seconds that this took, and the seconds saved net of them. Arms are tuned and confirmed as
+in sweeps/teacher_order.py, on 3 fresh seeds. What is fixed: the student (1 layer, an output bias that starts at the log
+unigram), linear schedule, minimum weight 0, one epoch at most.
 """
 
 import sys
@@ -27,7 +27,7 @@ WIDTHS: Mapping[Scale, tuple[int, int]] = {"laptop": (32, 64), "published": (256
 
 
 def small_teacher(options: ProtocolOptions) -> Sweep:
-    """Five arms at 1 layer, tuned and claimed at full length."""
+    """Five arms at 1 layer, tuned and confirmed at full length."""
 
     def teachers_of(base: TrialConfig) -> dict[str, Mapping[str, Any]]:
         models = {f"model {width}": model_of(width, base) for width in WIDTHS[options.scale]}

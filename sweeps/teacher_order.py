@@ -8,7 +8,8 @@ What varies: the teacher, from one that knows nothing (uniform) over how often e
 order 2 to 5. Every arm is tuned alike at full length on one seed: three learning rates times two warm-ups (no teacher)
 or two scheduling steps (teachers); a winner at an end of its rates gets one more rate. The winners then run on 3 fresh
 seeds and on validation text that chose nothing. What is fixed: 1 layer, an output bias that starts at the log unigram
-in every student, linear schedule, floor 0, modified Kneser-Ney counted on the student's own rows, one epoch at most.
+in every student, linear schedule, minimum weight 0, modified Kneser-Ney counted on the student's own rows,
+one epoch at most.
 """
 
 import sys
@@ -23,7 +24,7 @@ ORDERED = ("uniform", "unigram", "bigram", "trigram", "4-gram", "5-gram")
 
 
 def teacher_order(options: ProtocolOptions) -> Sweep:
-    """Seven arms at 1 layer, tuned and claimed at full length."""
+    """Seven arms at 1 layer, tuned and confirmed at full length."""
     return teachers_study("teacher_order", QUESTION, options, lambda _: {name: TEACHERS[name] for name in ORDERED})
 
 

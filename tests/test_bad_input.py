@@ -349,7 +349,9 @@ SETTINGS = {
     "batch larger than an epoch": Case("--set loop.batch_blocks=1e9", "1,000,000,000", "batch_blocks", "or give more"),
     "depth in --set": Case("--set model.layers=3", "would change nothing", "model.layers", "the study's own option"),
     "seed in --set": Case("--set seed=3", "would change nothing", "--set seed", "the study's own option"),
-    "floor in --set": Case("--set teacher.min_weight=0.3", "would change nothing", "min_weight", "study's own option"),
+    "minimum weight in --set": Case(
+        "--set teacher.min_weight=0.3", "would change nothing", "min_weight", "study's own option"
+    ),
     "base with a teacher": Case(
         "--set teacher.schedule=linear teacher.steps=5", "has schedule linear", "the base config", "is its control"
     ),
@@ -369,14 +371,16 @@ SPEC = {
     "range upside down": Case("--schedule-steps 40 20 10", "is empty", "range 40..20 by 10", "give low <= high"),
     "range without a step": Case("--schedule-steps 20 40 0", "is empty", "range 20..40 by 0", "a step > 0"),
     "schedule of no steps": Case("--schedule-steps 0 40 20", "is 0", "teacher.steps", "at least 1 scheduling step"),
-    "floor over 1": Case("--min-weight 0 1.5 0.5", "0.0..1.5", "floor's range", "give weights between 0 and 1"),
-    "floor that is no number": Case("--min-weight nan 0.5 0.1", "is not finite", "range nan..0.5", "give finite"),
+    "minimum weight over 1": Case(
+        "--min-weight 0 1.5 0.5", "0.0..1.5", "range of the minimum weight", "between 0 and 1"
+    ),
+    "minimum weight no number": Case("--min-weight nan 0.5 0.1", "is not finite", "range nan..0.5", "give finite"),
     "step that is no number": Case("--min-weight 0 1 nan", "is not finite", "by nan", "give finite numbers"),
     "range of a billion values": Case("--min-weight 0 1 1e-9", "more than 10,000", "by 1e-09", "give a larger step"),
     "space of a million schedules": Case(
         "--schedule-steps 1 48 1 --min-weight 0 1 0.001", "432,432 settings", "the space", "give larger increments"
     ),
-    "floors of the same name": Case(
+    "minimum weights of the same name": Case(
         "--min-weight 0.1 0.1000003 1e-7", "differ in no digit", "teacher.min_weight", "give larger steps"
     ),
     "rung of step 0": Case("--grace-period 0", "at step 0", "ASHA's first rung", "at least 1"),
@@ -700,7 +704,7 @@ STUDIES = {
     "teacher longer than the run": Case(
         "--schedule-steps 500", "is 500", "teacher.steps", "fit in", script="full_pretraining"
     ),
-    "study's floor over 1": Case(
+    "study's minimum weight over 1": Case(
         "--min-weight 1.5", "is 1.5", "min_weight", "between 0 and 1", script="training_budget"
     ),
     "study's depths in --set": Case(

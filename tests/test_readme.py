@@ -209,8 +209,11 @@ def test_three_lines_of_pandas_read_a_run(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.chdir(ROOT)
     found: dict[str, Any] = {}
     exec(compile(EXAMPLES[1], "results of README.md", "exec"), found)
-    claims = found["trials"][found["trials"][EVAL_HALF] == "reporting"]
-    assert f"bigram               {claims[claims.arm == 'bigram'].gain.mean():.6f}" in capsys.readouterr().out
+    confirmations = found["trials"][found["trials"][EVAL_HALF] == "reporting"]
+    assert (
+        f"bigram               {confirmations[confirmations.arm == 'bigram'].gain.mean():.6f}"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_exit_statuses_are_those_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ def _handles(data: PlotData) -> list[Line2D]:
         handles[group.legend or group.label] = handle(group.legend or group.label, **look)
     grey: dict[str, Any] = {"color": CONTROL_COLOUR}
     explained = {
-        "its teacher is at the floor": (
+        "its teacher is at its minimum weight": (
             any(panel.best_ends is not None for panel in data.panels),
             {"color": BEST_COLOUR, "linewidth": 1, "linestyle": DOTTED},
         ),

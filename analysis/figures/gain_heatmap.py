@@ -1,4 +1,4 @@
-"""Gain over scheduling steps and floor: a row of panels a depth, a column a schedule type."""
+"""Gain over scheduling steps and minimum weight: a row of panels a depth, a column a schedule type."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -28,7 +28,7 @@ MARGIN: Final = 1.25  # of the colour scale, so that a number on the deepest col
 
 @rc_context(PLAIN_TEXT)
 def draw(cells: pd.DataFrame, space: Space) -> Figure:
-    """Gain over T and floor: a row of panels a depth, a column a type; all have one colour scale around 0."""
+    """Gain over T and minimum weight: a row of panels a depth, a column a type; all have one colour scale around 0."""
     if cells.empty:
         figure = Figure(figsize=(5, 2.5))
         nothing_to_show(figure.subplots())
@@ -49,7 +49,7 @@ def draw(cells: pd.DataFrame, space: Space) -> Figure:
             _draw_panel(axes, here[here[SCHEDULE] == kind], steps, min_weights, norm, winner)
             axes.set_title(f"{plural(depth)}, {kind}", fontsize=9, loc="left", color=TEXT_COLOUR)
             axes.set_xlabel("T (steps)" if row == len(depths) - 1 else "", fontsize=9, color=TEXT_COLOUR)
-            axes.set_ylabel("floor" if column == 0 else "", fontsize=9, color=TEXT_COLOUR)
+            axes.set_ylabel("min weight" if column == 0 else "", fontsize=9, color=TEXT_COLOUR)
     _colour_bar(figure, grid, norm)
     _explain(figure, cells)
     return figure

@@ -1,4 +1,4 @@
-"""What all pictures share: axes, legends, the colours of the floor, how a picture is saved, and shown in a notebook."""
+"""Style that all pictures share: axes, legends, colours of the minimum weight; saving and showing in a notebook."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ PLAIN_TEXT: Final[dict[Any, Any]] = {
     "text.parse_math": False,
     "text.usetex": False,
 }
-MIN_WEIGHT_MAP: Final[Colormap] = LinearSegmentedColormap.from_list("floors", MIN_WEIGHT_COLOURS)
+MIN_WEIGHT_MAP: Final[Colormap] = LinearSegmentedColormap.from_list("minimum weights", MIN_WEIGHT_COLOURS)
 GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
 
 

@@ -8,7 +8,7 @@ from trainable.record.ledger import LedgerTail, Row
 from trainable.record.run_record import RunRecord
 from trainable.record.trial_files import Status, diverged, diverged_at, read_facts, read_status
 
-REPORTING = "reporting"  # value of corpus.eval_half: the claims of a search in groups
+REPORTING = "reporting"  # value of corpus.eval_half: the confirmations of a search in groups
 SEARCH_PART, FRESH_PART = "search", "fresh seeds"  # of a search; a comparison has one part, ""
 
 

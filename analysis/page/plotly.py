@@ -162,7 +162,7 @@ def _views(panel: Panel, y_range: list[Any] | None) -> dict[str, Any]:
 
 def _colour_axis(scale: ColourScale) -> dict[str, Any]:
     """The colours from 0 to the highest value; the darkest end is left out, for a dark page would hide it."""
-    colours = LinearSegmentedColormap.from_list("floors", MIN_WEIGHT_COLOURS)
+    colours = LinearSegmentedColormap.from_list("minimum weights", MIN_WEIGHT_COLOURS)
     steps = [[share, to_hex(colours(0.25 + 0.75 * share))] for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     bar = {"title": {"text": escaped(scale.title), "side": "right"}, "thickness": 10, "len": 0.9, "outlinewidth": 0}
     return {"colorscale": steps, "cmin": 0, "cmax": scale.top, "colorbar": bar}

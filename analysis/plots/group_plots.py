@@ -1,6 +1,6 @@
 """Plots of a search in groups: the answer in one picture, every arm over steps, what each group tried.
 
-The first three show the winners of the groups on fresh seeds (`analysis.tables.claims`); no plot mixes the trials of
+The first three show the confirmations (`analysis.tables.confirmations`); no plot mixes the trials of
 several arms. `PLOTS` lists them.
 """
 
@@ -19,7 +19,7 @@ from analysis.results import Findings, Results
 from analysis.tables.answer import BEST_RIVAL, CLASS, CONTENT_GAIN
 from analysis.tables.arm_lines import ENDS, arm_lines
 from analysis.tables.arms import compare_arms
-from analysis.tables.claims import CONTENT, claimed
+from analysis.tables.confirmations import CONTENT, confirmed
 from analysis.tables.gate import gate_of
 from analysis.tables.group_search import searched, winners
 from analysis.tables.planned import planned_trials
@@ -33,8 +33,8 @@ TEACHER_LABEL: Final = "the teacher's own loss"
 
 def answer(found: Findings) -> PlotData:
     """Control, best rival and best content arm of each depth on the fresh seeds, and the teacher's own loss."""
-    claims, plans = claimed(found.results, found.record), planned_trials(found.record)
-    compared = compare_arms(claims, found.record.arms, None, plans)
+    confirmations, plans = confirmed(found.results, found.record), planned_trials(found.record)
+    compared = compare_arms(confirmations, found.record.arms, None, plans)
     groups = dict(iter(compared.groupby(LAYERS))) if len(compared) else {}
     shown = {depth: _shown(rows) for depth, rows in groups.items()}
 
@@ -43,7 +43,7 @@ def answer(found: Findings) -> PlotData:
         arms = zip(trials[LAYERS], trials[ARM], strict=True)
         return trials[[arm in shown.get(depth, ()) for depth, arm in arms]] if len(trials) else trials
 
-    drawn = Results(of_shown(claims.trials), claims.curves)
+    drawn = Results(of_shown(confirmations.trials), confirmations.curves)
     lines = arm_lines(drawn, names.EVAL_LOSS, found.record.arms, of_shown(plans))
     panels = []
     for panel, (depth, here) in zip(arm_panels(lines), lines.groupby(LAYERS), strict=True):
@@ -137,7 +137,7 @@ def _trial(trial: pd.Series, reports: pd.DataFrame, is_best: bool) -> Line:
 
 def _of(found: Findings) -> tuple[Results, tuple[str, ...], pd.DataFrame]:
     """What the plots by arm are made from."""
-    return claimed(found.results, found.record), found.record.arms, planned_trials(found.record)
+    return confirmed(found.results, found.record), found.record.arms, planned_trials(found.record)
 
 
 ANSWER: Final = Plot(name="answer", make=answer, opens_page=True)

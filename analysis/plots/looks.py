@@ -19,7 +19,7 @@ Dash = Literal["solid", "dash", "dot"]
 
 CONTROL_COLOUR: Final = "#6E6E6E"
 BEST_COLOUR: Final = "#D55E00"
-MIN_WEIGHT_COLOURS: Final = ("#0B2A5B", "#3E7CB1", "#7FC8A9", "#D9B310")  # dark to light as the floor rises
+MIN_WEIGHT_COLOURS: Final = ("#0B2A5B", "#3E7CB1", "#7FC8A9", "#D9B310")  # dark to light as the minimum weight rises
 ARM_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 ARM_DASHES: Final[tuple[Dash, ...]] = ("solid", "dash")
 

@@ -65,7 +65,7 @@ class Panel:
     lines: tuple[Line, ...] = ()
     points: tuple[Points, ...] = ()
     subtitle: str = ""  # of its best schedule
-    best_ends: float | None = None  # x at which the best schedule comes down to its floor
+    best_ends: float | None = None  # x at which the best schedule comes down to its minimum weight
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ def trial_lines(results: Results) -> pd.DataFrame:
 
 
 def gain_by_schedule(found: Findings) -> PlotData:
-    """Gain at the end over scheduling steps: marker by schedule, colour by floor, hollow when stopped by ASHA."""
+    """Final gain over scheduling steps: marker by schedule, colour by minimum weight, hollow if ASHA stopped it."""
     points, marks = gain_points(found.results.trials), best(found.results.trials, top=1)
     looks = schedule_looks(points[SCHEDULE])
     nudge = NUDGE * float(points[TEACHER_STEPS].max()) if len(points) else 0.0
@@ -70,15 +70,15 @@ def gain_by_schedule(found: Findings) -> PlotData:
     top = max([0.01, *map(float, min_weights)])
     return PlotData(
         title="Gain by schedule",
-        note="A point a trial of the search, on the search's seed: shape by type, colour by floor; hollow: stopped by "
-        "ASHA, with its gain then. Orange bar: the best on other seeds, mean ± sd.",
+        note="One point per searched trial, on the search's seed. Shape: type. Colour: minimum weight. Hollow: stopped "
+        "by ASHA, with its gain then. Orange bar: the best setting on other seeds, mean ± sd.",
         x_title="scheduling steps T",
         y_title=GAIN_TITLE,
         panels=tuple(panels),
         is_difference=True,
         x_ticks=tuple(map(float, steps)) if len(steps) <= FEW else (),
         scale=ColourScale(
-            title="floor (least teacher weight)",
+            title="minimum weight of the teacher",
             top=top,
             ticks=tuple(map(float, min_weights if len(min_weights) <= FEW else np.linspace(0, top, 5))),
         ),
@@ -91,7 +91,7 @@ def _schedule_points(points: pd.DataFrame, look: ScheduleLook, shift: float) -> 
         x=points[TEACHER_STEPS].to_numpy(float) + shift,
         y=points[names.GAIN].to_numpy(float),
         marker=look.marker,
-        colour=CONTROL_COLOUR,  # in the legend, for the colour of a point tells its floor
+        colour=CONTROL_COLOUR,  # in the legend, for the colour of a point tells its minimum weight
         values=points[MIN_WEIGHT].to_numpy(float),
         hollow=(points[STATE] == names.STOPPED).to_numpy(bool),
         notes=tuple(

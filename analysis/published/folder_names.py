@@ -1,6 +1,6 @@
 """The settings of a published run, from the name of its folder.
 
-{day}_{month}_{time}_{scheduling steps}_{floor}_{layers}_{type}[_{fold}]       guided: type l, e or r
+{day}_{month}_{time}_{scheduling steps}_{minimum weight}_{layers}_{type}[_{fold}]       guided: type l, e or r
 {day}_{month}_{time}_no_bigram_{layers}[_l][_{fold}][_{validation rows}m]      control
 """
 
@@ -14,7 +14,7 @@ PUBLISHED_EVAL_ROWS: Final = 200_000  # where the name gives no other size
 NAME: Final = re.compile(
     r"\d+_\d+_\d+-\d+-\d+_"
     r"(?:no_bigram_(?P<control_layers>\d+)(?:_[a-z])?"
-    r"|(?P<steps>\d+)_(?P<floor>\d+(?:\.\d+)?)_(?P<layers>\d+)_(?P<type>[a-z]))"
+    r"|(?P<steps>\d+)_(?P<min_weight>\d+(?:\.\d+)?)_(?P<layers>\d+)_(?P<type>[a-z]))"
     r"(?:_(?P<fold>\d+))?(?:_(?P<million_rows>\d+(?:\.\d+)?)m)?"
 )
 
@@ -34,11 +34,11 @@ class Setting:
 
     @property
     def arm(self) -> str:
-        """ "none", "linear 240", "linear 240 floor 0.1"."""
+        """ "none", "linear 240", "linear 240 min weight 0.1"."""
         if self.schedule is None or self.schedule == "none":
             return self.schedule or UNKNOWN
-        floor = f" floor {self.min_weight:g}" if self.min_weight else ""
-        return f"{self.schedule} {self.steps}{floor}"
+        held = f" min weight {self.min_weight:g}" if self.min_weight else ""
+        return f"{self.schedule} {self.steps}{held}"
 
 
 def parse_name(name: str) -> tuple[Setting, str]:
@@ -54,7 +54,7 @@ def parse_name(name: str) -> tuple[Setting, str]:
     setting = Setting(
         schedule=TYPES.get(found["type"], UNKNOWN),
         steps=int(found["steps"]),
-        min_weight=float(found["floor"]),
+        min_weight=float(found["min_weight"]),
         layers=int(found["layers"]),
         fold=fold,
         eval_rows=rows,

@@ -22,19 +22,19 @@ from analysis.tables.answer import (
     word,
 )
 from analysis.tables.arms import FOLD_COUNT, HIGH, LOSS_SD, LOW, PLANNED, N
-from analysis.tables.claims import CONTENT, CONTROL
+from analysis.tables.confirmations import CONTENT, CONTROL
 from analysis.tables.gate import Gate, gate_of
 from analysis.tables.making import making_of, net_seconds
 from analysis.wording import DASH, number, out_of, plural, signed
 from trainable import names
 
-NO_RIVAL: Final = "Whether the content of a teacher helps cannot be told: no content-free rival ran beside it."
+NO_RIVAL: Final = "Whether the content of a teacher helps cannot be told: no rival ran beside it."
 HEADINGS: Final = (
     *("arm", "n", "loss ± sd", "gain ± 95 %", "aid ± 95 %", "content gain ± 95 %"),
     *("steps, s to rival's loss", "steps, s to control's", "best setting"),
 )
 NOTES: Final = (
-    "gain = control - arm; aid = control - best content-free rival; content gain = best content-free rival - arm: "
+    "gain = control - arm; aid = control - best rival; content gain = best rival - arm: "
     "differences of validation loss in nats per token, paired within a unit (seed or fold), each with half of its 95 % "
     "interval.",
     "To a loss: steps and training seconds until the arm had the other's final loss in the same unit (straight line "

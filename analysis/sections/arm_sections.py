@@ -181,7 +181,7 @@ def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None, 
 
 
 def _of_rivals(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    """What a row of the table says of an arm against the best content-free rival."""
+    """What a row of the table says of an arm against the best rival."""
     return (
         half_interval(row[AID], row[AID_HIGH]),
         half_interval(row[CONTENT_GAIN], row[CONTENT_HIGH]),

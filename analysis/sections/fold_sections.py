@@ -74,7 +74,7 @@ def _notes(found: KfoldStatistics, rows: pd.DataFrame) -> Iterator[str]:
         yield _ratio(found, rows)
         yield (
             "Folds share training data, so the plain paired t is too sure of itself; Wilcoxon's p cannot go below "
-            f"{found.signed_rank.floor:.4g} at {found.signed_rank.pairs} pairs."
+            f"{found.signed_rank.least_p:.4g} at {found.signed_rank.pairs} pairs."
         )
     if found.reached < found.folds and rows[CONTROL_STEPS].notna().all():
         yield f"The control's final loss was reached in {found.reached} of {found.folds} folds: no mean of the others."
@@ -173,7 +173,12 @@ def _test_table(found: KfoldStatistics) -> Table:
         rows += [
             _t_row("Nadeau-Bengio corrected t", found.corrected),
             _t_row("plain paired t", found.paired),
-            ("Wilcoxon signed rank", f"W = {rank.statistic:g}", f"{rank.p:.3g} (floor {rank.floor:.3g})", ""),
+            (
+                "Wilcoxon signed rank",
+                f"W = {rank.statistic:g}",
+                f"{rank.p:.3g} (least possible {rank.least_p:.3g})",
+                "",
+            ),
         ]
     steps = (found.steps_to_control, found.control_steps, found.steps_saved, found.steps_saved_sd)
     seconds = (found.seconds_to_control, found.control_seconds, found.seconds_saved, found.seconds_saved_sd)

@@ -15,7 +15,7 @@ from analysis.sections.search_sections import cost_table
 from analysis.tables.answer import CLASS
 from analysis.tables.arms import compare_arms
 from analysis.tables.best import stopped
-from analysis.tables.claims import CONTENT, RIVAL, claimed
+from analysis.tables.confirmations import CONTENT, RIVAL, confirmed
 from analysis.tables.group_search import DIAGNOSTICS, FINISHED, OTHERS, STOPPED, at_ends, diagnostics, searched, winners
 from analysis.tables.planned import pending, planned_trials
 from analysis.wording import DASH, clip, number, plural, setting_words, signed
@@ -32,8 +32,8 @@ DIAGNOSTIC_WORDS: Final = {
 
 def group_sections(found: Findings) -> list[Section]:
     """The setting, the answer, and what it took to find it."""
-    plans, claims = planned_trials(found.record), claimed(found.results, found.record)
-    compared = compare_arms(claims, found.record.arms, None, plans)
+    plans, confirmations = planned_trials(found.record), confirmed(found.results, found.record)
+    compared = compare_arms(confirmations, found.record.arms, None, plans)
     best = winners(found.results.trials, found.record)
     return [
         setting(found, tuple(teacher_lines(found))),
@@ -50,8 +50,8 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
     """A sentence on each content arm of each depth, the gate, and what qualifies them."""
     leak = leak_status(found)
     yield from leak.lines if leak.is_warning else ()
-    claims = claimed(found.results, found.record).trials
-    due = plans.iloc[:0] if found.record.complete or plans.empty else pending(claims, plans)
+    confirmations = confirmed(found.results, found.record).trials
+    due = plans.iloc[:0] if found.record.complete or plans.empty else pending(confirmations, plans)
     for depth in found.record.layers:
         where = f"{plural(depth)}: "
         rows = compared[compared[LAYERS] == depth] if len(compared) else compared
@@ -65,18 +65,18 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
             yield f"{where}{NO_RIVAL[0].lower()}{NO_RIVAL[1:]}"
         if len(rows):
             yield from gate_lines(rows, found, where)
-        yield from _failures(claims[claims[LAYERS] == depth], plans, where)
+        yield from _failures(confirmations[confirmations[LAYERS] == depth], plans, where)
     if found.record.registered:
-        yield f"Rules and plan registered in commit {found.record.registered}, before the first claim trial."
+        yield f"Rules and plan registered in commit {found.record.registered}, before the first confirmation trial."
     elif found.record.spec.get("registered"):
         yield "Not registered, though the study asks for it: the code that began the run was not committed."
     if found.record.corpus.demonstration:
         yield DEMONSTRATION
 
 
-def _failures(claims: pd.DataFrame, plans: pd.DataFrame, where: str) -> Iterator[str]:
+def _failures(confirmations: pd.DataFrame, plans: pd.DataFrame, where: str) -> Iterator[str]:
     """A sentence on each arm of a depth that lost seeds to a failure."""
-    for arm, lost in claims[claims[STATE] == names.FAILED].groupby(ARM, sort=False):
+    for arm, lost in confirmations[confirmations[STATE] == names.FAILED].groupby(ARM, sort=False):
         planned = int(((plans[ARM] == arm) & (plans[LAYERS] == lost[LAYERS].iloc[0])).sum())
         why = "; ".join(f"{row[TRIAL]}: {clip(row[REASON], 80)}" for row in lost.to_dict("records"))
         yield (
@@ -99,8 +99,8 @@ def _arms(found: Findings, compared: pd.DataFrame, best: pd.DataFrame) -> Iterat
 def _settings(found: Findings, depth: int, best: pd.DataFrame) -> dict[str, str]:
     """The best setting of each arm at a depth, as it ran on the fresh seeds; as the search found it, where none did."""
     spaces = {group.name: tuple(group.space) for group in found.record.groups}
-    claims = claimed(found.results, found.record).trials
-    both = pd.concat([claims, best], ignore_index=True)
+    confirmations = confirmed(found.results, found.record).trials
+    both = pd.concat([confirmations, best], ignore_index=True)
     here = both[(both[LAYERS] == depth) & both[ARM].isin(spaces)].drop_duplicates(ARM)
     return {row[ARM]: setting_words(row, spaces[row[ARM]]) for _, row in here.iterrows()}
 
@@ -152,8 +152,8 @@ def _cost(found: Findings, compared: pd.DataFrame) -> Section:
 
 
 def _diagnostics(found: Findings) -> Section:
-    """What the final reports of the claims say of the students, arm by arm."""
-    table = diagnostics(claimed(found.results, found.record), found.record)
+    """What the final reports of the confirmations say of the students, arm by arm."""
+    table = diagnostics(confirmed(found.results, found.record), found.record)
     known = table[table[list(DIAGNOSTICS)].notna().any(axis=1)] if len(table) else table
     if known.empty:
         return Section("Diagnostics", ("None recorded.",))

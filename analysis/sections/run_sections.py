@@ -25,7 +25,7 @@ from analysis.results import Findings, Results
 from analysis.sections.document import Section, Table
 from analysis.tables import best as ranking
 from analysis.tables.answer import LEAKING_ROWS
-from analysis.tables.claims import NO_TEACHER
+from analysis.tables.confirmations import NO_TEACHER
 from analysis.tables.planned import Lack, missing_trials, planned_by_role, search_lacks
 from analysis.wording import clip, plural
 from trainable import names
@@ -54,7 +54,7 @@ def question(found: Findings) -> Section:
         (
             found.record.question,
             "An arm is called by the name of its teacher, which gives soft targets. Their weight in the loss falls "
-            "from 1 to a floor over T scheduling steps.",
+            "from 1 to a minimum over T scheduling steps.",
             "gain = validation loss of the control (same depth, seed and batches, no teacher) minus the trial's own, "
             "at the same step, in nats per token: positive means that guided is better.",
         ),

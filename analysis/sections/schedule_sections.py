@@ -45,7 +45,15 @@ def sections(trials: pd.DataFrame, space: Space, confirm_seeds: int | None = 0) 
 
 
 def _best(trials: pd.DataFrame, confirm_seeds: int) -> Section:
-    headings = ("layers", "schedule", "T", "floor", "gain (search seed)", "confirmed gain, mean ± sd (n)", "verdict")
+    headings = (
+        "layers",
+        "schedule",
+        "T",
+        "min weight",
+        "gain (search seed)",
+        "confirmed gain, mean ± sd (n)",
+        "verdict",
+    )
     rows = tuple(_best_row(row, confirm_seeds) for _, row in best(trials, top=1).iterrows())
     notes = (
         "Gains in nats per token. The gain on the search's seed is the largest of many and flatters; the confirmed one "
@@ -69,7 +77,7 @@ def _best_row(row: Any, seeds: int) -> tuple[str, ...]:
 
 
 def _marginals(table: pd.DataFrame) -> Section:
-    headings = ("layers", "parameter", "value", "mean gain", "sd", "lowest", "highest", "finished", "stopped")
+    headings = ("layers", "parameter", "value", "gain", "sd", "lowest", "highest", "finished", "stopped")
     rows = tuple(_marginal_row(row) for row in table[table[TRIALS] + table[STOPPED] > 0].to_dict("records"))
     notes = (
         "Mean gain of the finished trials that had the value, whatever their other parameters were. The search tried "
@@ -107,13 +115,13 @@ def _too_few(table: pd.DataFrame) -> Iterator[str]:
 
 def _gains(cells: pd.DataFrame, space: Space) -> Section:
     if cells.empty:
-        return Section("Gain over T and floor", ("Nothing yet.",))
+        return Section("Gain over T and minimum weight", ("Nothing yet.",))
     min_weights = axis_values(cells, space, MIN_WEIGHT)
     headings = ("layers", "schedule", "T", *(f"{value:g}" for value in min_weights))
     rows = tuple(_gain_row(key, row, min_weights) for key, row in cells.groupby([LAYERS, SCHEDULE, TEACHER_STEPS]))
     return Section(
-        "Gain over T and floor",
-        ("A column a floor. In brackets: stopped by ASHA, the gain at that step. Empty: not tried.",),
+        "Gain over T and minimum weight",
+        ("One column per minimum weight. In brackets: stopped by ASHA, the gain at that step. Empty: not tried.",),
         _tables(headings, rows),
     )
 
@@ -129,4 +137,4 @@ def _tables(headings: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> tup
 
 def _called(key: str) -> str:
     """Name of a parameter in the tables."""
-    return {SCHEDULE: "schedule", TEACHER_STEPS: "T", MIN_WEIGHT: "floor"}.get(key, key)
+    return {SCHEDULE: "schedule", TEACHER_STEPS: "T", MIN_WEIGHT: "min weight"}.get(key, key)

@@ -93,7 +93,7 @@ def _answer(row: Mapping[str, Any] | None, planned: int) -> str:
 def _best_schedules(found: Findings, ranked: pd.DataFrame) -> Section:
     top = ranked[ranked[RANK] <= TOP]
     headings = (
-        *("layers", "schedule", "T", "floor", "gain (search seed)", "confirmed gain, mean ± sd (n)"),
+        *("layers", "schedule", "T", "min weight", "gain (search seed)", "confirmed gain, mean ± sd (n)"),
         *("steps saved, search / confirmed", "seconds saved, search / confirmed"),
     )
     notes: tuple[str, ...] = (

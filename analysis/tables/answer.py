@@ -1,6 +1,6 @@
 """The answer of a group of arms: what a content arm gains, and how much of it a teacher without content gives too.
 
-    gain = control - arm    aid = control - best content-free rival    content gain = best content-free rival - arm
+    gain = control - arm    aid = control - best rival    content gain = best rival - arm
 
 in nats per token of validation loss, paired within a unit (a seed or fold). The best rival is the one with the lowest
 mean loss over the units that all rivals with the most units have. `word` says what the numbers allow to claim.
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import ARM, FOLD, SEED, TEACHER_ROWS, TRIAL
-from analysis.tables.claims import CONTENT, RIVAL, arm_classes
+from analysis.tables.confirmations import CONTENT, RIVAL, arm_classes
 from analysis.tables.folds import unit_values
 from analysis.tables.gate import OF_TEACHER
 from analysis.tables.pairing import DIFFERENCE, beside_arm, reach
@@ -24,14 +24,14 @@ from trainable import names
 UNIT: Final = [SEED, FOLD]  # what a guided trial and its control share
 ALPHA: Final = 0.05  # of every one-sided test
 LEAKING_ROWS: Final = "all"  # value of teacher.rows: the validation rows are counted too
-CLASS: Final = "class"  # of an arm: control, content-free rival or content
+CLASS: Final = "class"  # of an arm: control, rival or content
 IS_LEAK: Final = "is_leak"  # whether its teacher has counted the validation rows too
 BEST_RIVAL: Final = "best_rival"  # name of it; "" where no two units allow a comparison with any
 AID, AID_LOW, AID_HIGH = "aid", "aid_low", "aid_high"
 CONTENT_GAIN, CONTENT_LOW, CONTENT_HIGH = "content_gain", "content_low", "content_high"
 GAIN_P: Final = "gain_p"  # one-sided, that the arm is better than the control
 GAIN_UPPER: Final = "gain_upper"  # one-sided 95 % upper bound of the gain
-RIVALS_P: Final = "rivals_p"  # one-sided, that it is better than each content-free rival: the largest of them
+RIVALS_P: Final = "rivals_p"  # one-sided, that it is better than each rival: the largest of them
 STEPS_TO_RIVAL, SECONDS_TO_RIVAL = "steps_to_rival", "seconds_to_rival"
 Word = Literal[
     "the content helps", "an optimisation aid", "better than the control", "no effect", "undecided", "no claim"
@@ -72,7 +72,7 @@ def answer_of(arm: pd.DataFrame, group: pd.DataFrame, curves: Mapping[str, pd.Da
 def word(row: Mapping[Any, Any], margin: float) -> Word:
     """What the numbers of a guided arm allow to say; `better than the control` where no rival ran beside it.
 
-    The content helps: better than the control and than every content-free rival (one-sided 5 %), and the mean over the
+    The content helps: better than the control and than every rival (one-sided 5 %), and the mean over the
     control and over the best rival at least the margin. An optimisation aid: that of the control alone. No effect: the
     one-sided 95 % upper bound of the gain is below the margin. One unit allows no claim.
     """

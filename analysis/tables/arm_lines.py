@@ -30,7 +30,7 @@ from analysis.results import Results
 from analysis.tables.answer import UNIT
 from analysis.tables.arms import GROUP, pair
 from analysis.tables.best import CONFIRMED_N, RANK, best
-from analysis.tables.claims import NO_TEACHER
+from analysis.tables.confirmations import NO_TEACHER
 from analysis.tables.planned import lacking
 from analysis.wording import describe
 from trainable import names
@@ -55,7 +55,7 @@ def arm_lines(
 ) -> pd.DataFrame:
     """One row an arm, panel and step: mean, low and high of `column` over units, and how many units there are.
 
-    results: of a search in groups, those of `analysis.tables.claims.claimed`.
+    results: of a search in groups, those of `analysis.tables.confirmations.confirmed`.
     plans: the planned trials (`analysis.tables.planned`), whose units the note counts too.
     Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, arm_index (in `arms`, the study's
     list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher is silent; infinity

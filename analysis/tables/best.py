@@ -28,7 +28,7 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
-from analysis.tables.claims import NO_TEACHER
+from analysis.tables.confirmations import NO_TEACHER
 from analysis.tables.statistics import student_interval
 from trainable import names
 

@@ -3,7 +3,7 @@
 A group has one depth, one length and one validation set. Two trials make a pair if they share seed and fold and have a
 loss at the same step: pairs are made first, so that arms with different units lack pairs, never the same footing. A
 trial that diverged, or has not come so far, has no pair from there on, and keeps those before. Of a search the winners
-are compared, on the seeds that claimed or confirmed them.
+are compared, on the seeds of their confirmations.
 """
 
 import math
@@ -18,7 +18,7 @@ from analysis.columns import ARM, EVAL_ROWS, FOLD, FOLDS, LAYERS, REASON, ROLE, 
 from analysis.results import Results
 from analysis.tables.answer import UNIT
 from analysis.tables.arm_lines import ARM_INDEX, BUDGET, PANEL, is_search, named_trials, shown_trials
-from analysis.tables.claims import claimed
+from analysis.tables.confirmations import confirmed
 from analysis.tables.folds import unit_values
 from analysis.tables.pairing import DIFFERENCE, beside_arm, loss_at
 from analysis.tables.planned import lacking, planned_trials
@@ -65,10 +65,10 @@ def contrasts(
 def compared_trials(results: Results, record: RunRecord | None = None) -> pd.DataFrame:
     """The trials that are compared, with arm, its index and budget: of a comparison the planned ones too, in any state.
 
-    Of a search in groups the claims alone; of an older one the winner of each depth that another seed confirmed, and
-    its controls.
+    A search in groups: its confirmations alone. An older search: the winner of each depth that another seed
+    confirmed, and its controls.
     """
-    results = claimed(results, record)
+    results = confirmed(results, record)
     absent = {name: np.nan for name in (EVAL_ROWS, TRAIN_ROWS, FOLDS, *UNIT) if name not in results.trials}
     results = Results(results.trials.assign(**absent), results.curves)
     if is_search(results.trials):

@@ -115,7 +115,7 @@ def _arm(trial: dict[Any, Any]) -> str:
     named = [str(trial.get(SCHEDULE, "guided"))]
     if TEACHER_STEPS in trial:
         named.append(f"{trial[TEACHER_STEPS]:g}")
-    return " ".join([*named, *([f"floor {trial[MIN_WEIGHT]:g}"] if trial.get(MIN_WEIGHT, 0) > 0 else [])])
+    return " ".join([*named, *([f"min weight {trial[MIN_WEIGHT]:g}"] if trial.get(MIN_WEIGHT, 0) > 0 else [])])
 
 
 def _varied(arm: pd.DataFrame) -> list[str]:

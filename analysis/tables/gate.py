@@ -21,7 +21,7 @@ from analysis.columns import (
     TRIAL,
 )
 from analysis.results import Results
-from analysis.tables.claims import REPORTING
+from analysis.tables.confirmations import REPORTING
 from trainable import names
 from trainable.record.run_record import RunRecord, TableFacts, TeacherFacts, model_in_words
 

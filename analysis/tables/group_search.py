@@ -1,6 +1,6 @@
-"""What a search in groups tried: the best setting of each group, what ASHA stopped, and how the claims' students fared.
+"""Tables of a search in groups: each group's best setting, what ASHA stopped, and the students of the confirmations.
 
-A group is an arm at a depth. Its losses on the search's seed choose, and flatter; only the claims report.
+A group is an arm at a depth. Its losses on the search's seed choose, and flatter; only the confirmations report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.columns import ARM, EVAL_HALF, LAYERS, LOOP_STEPS, ROLE, STATE, TEACHER_STEPS, TRIAL
 from analysis.results import Results
-from analysis.tables.claims import REPORTING
+from analysis.tables.confirmations import REPORTING
 from trainable import names
 from trainable.record.run_record import RunRecord
 
@@ -63,13 +63,13 @@ def at_ends(winner: Mapping[Any, Any], tried: pd.DataFrame, space: Mapping[str, 
     return found
 
 
-def diagnostics(claims: Results, record: RunRecord) -> pd.DataFrame:
-    """Mean of each diagnostic in the final reports of an arm's finished claims; NaN where no report has it.
+def diagnostics(confirmations: Results, record: RunRecord) -> pd.DataFrame:
+    """Mean of each diagnostic in the final reports of an arm's finished confirmations; NaN where no report has it.
 
     By depth and in the order of the arms.
     Columns: model.layers, arm, trials, and those of DIAGNOSTICS.
     """
-    trials, curves = claims
+    trials, curves = confirmations
     done = trials[trials[STATE] == names.FINISHED]
     last = curves.sort_values(names.STEP).drop_duplicates(TRIAL, keep="last").set_index(TRIAL)
     ends = last.reindex(columns=list(DIAGNOSTICS)).reindex(done[TRIAL]).astype("float64").set_axis(done.index)

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.columns import SCHEDULE, SECONDS_SAVED
 from analysis.results import Results
-from analysis.tables.claims import NO_TEACHER
+from analysis.tables.confirmations import NO_TEACHER
 from analysis.tables.gate import OF_TEACHER, own_tables
 from trainable.record.run_record import RunRecord
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.columns import ARM, CONTROL_NAME, EVAL_HALF, FOLD, FOLDS, LAYERS, ROLE, SEED, STATE, TRIAL
 from analysis.results import Findings
-from analysis.tables.claims import REPORTING
+from analysis.tables.confirmations import REPORTING
 from analysis.wording import plural
 from trainable import names
 from trainable.record.run_record import RunRecord
@@ -31,30 +31,36 @@ class Lack(NamedTuple):
 
 
 def planned_trials(record: RunRecord) -> pd.DataFrame:
-    """The trials of a comparison, or the claims of a search in groups, with their settings by dotted key.
+    """The trials of a comparison, or the confirmations of a search in groups, with their settings by dotted key.
 
-    A claim is called by its arm, depth and seed, for its schedule is chosen on the way. No rows for an older search.
+    A confirmation is named by arm, depth and seed, since its schedule is chosen during the run. No rows for an
+    older search.
     """
     if record.is_grouped:
-        return pd.DataFrame(list(_planned_claims(record)))
+        return pd.DataFrame(list(_planned_confirmations(record)))
     rows = [{name: plan.get(name, "") for name in ("name", *COLUMNS[1:])} for plan in record.plans]
     settings = [names.dotted(plan["config"]) for plan in record.plans]
     table = pd.DataFrame([row | own for row, own in zip(rows, settings, strict=True)])
     return table.rename(columns={"name": TRIAL}) if len(table) else pd.DataFrame(columns=COLUMNS)
 
 
-def _planned_claims(record: RunRecord) -> Iterator[dict[str, Any]]:
+def _planned_confirmations(record: RunRecord) -> Iterator[dict[str, Any]]:
     settings = {FOLD: 0, FOLDS: None} | names.dotted(record.base) | {EVAL_HALF: REPORTING}
     for layers in record.layers:
         for number, group in enumerate(record.groups):
             role = names.CONFIRM if number else names.CONTROL
             for seed in group.seeds:
-                own = {TRIAL: claim_name(group.name, layers, seed), ROLE: role, ARM: group.name, CONTROL_NAME: ""}
+                own = {
+                    TRIAL: confirmation_name(group.name, layers, seed),
+                    ROLE: role,
+                    ARM: group.name,
+                    CONTROL_NAME: "",
+                }
                 yield {**own, **settings, **group.changes, LAYERS: layers, SEED: seed}
 
 
-def claim_name(arm: str, layers: int, seed: int) -> str:
-    """What a planned claim is called: "bigram, 2 layers, seed 1"."""
+def confirmation_name(arm: str, layers: int, seed: int) -> str:
+    """What a planned confirmation is called: "bigram, 2 layers, seed 1"."""
     return f"{arm}, {plural(layers)}, seed {seed}"
 
 
@@ -63,7 +69,7 @@ def lacking(plans: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     have = set(trials[TRIAL])
     if ARM in trials:
         known = trials[[ARM, LAYERS, SEED]].dropna().itertuples(index=False, name=None)
-        have |= {claim_name(arm, int(layers), int(seed)) for arm, layers, seed in known}
+        have |= {confirmation_name(arm, int(layers), int(seed)) for arm, layers, seed in known}
     return plans[~plans[TRIAL].isin(have)]
 
 
@@ -97,16 +103,16 @@ def _plan(found: Findings) -> Iterator[Lack]:
 
 
 def _grouped_plan(found: Findings) -> Iterator[Lack]:
-    """By depth and group: the search's trials (a control's first is the reference), then the claims of the winner."""
+    """By depth and group: searched trials (the control's first is the reference), then the winner's confirmations."""
     record, trials = found.record, found.results.trials
     reference = (trials[ROLE] == names.CONTROL) & (trials.get(EVAL_HALF) != REPORTING)
     searched = (trials[ROLE] == names.SEARCH) | reference
-    claims = planned_trials(record)
+    confirmations = planned_trials(record)
     for layers, group in product(record.layers, record.groups):
         own = searched & (trials[LAYERS] == layers) & (trials[ARM] == group.name)
         wanted = min(record.num_samples, math.prod(map(len, group.space.values())))
         yield Lack(layers, names.SEARCH, wanted, wanted - int(own.sum()), group.name)
-        planned = claims[(claims[LAYERS] == layers) & (claims[ARM] == group.name)]
+        planned = confirmations[(confirmations[LAYERS] == layers) & (confirmations[ARM] == group.name)]
         gone = lacking(planned, trials[~searched]) if (trials.loc[own, STATE] == names.FINISHED).any() else planned[:0]
         role = names.CONTROL if group.name == record.arms[0] else names.CONFIRM
         yield Lack(layers, role, len(planned), len(gone), group.name)

@@ -112,7 +112,7 @@ def _distribution(column: pd.Series, values: Sequence[Any]) -> Any:
 
 
 def gain_cells(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a depth, type, T and floor that was tried.
+    """One row a depth, type, T and minimum weight that was tried.
 
     Columns: model.layers, teacher.schedule, teacher.steps, teacher.min_weight, gain (mean of the finished trials; where
     none finished, of the stopped ones at the step where each was stopped), trials (finished), stopped.

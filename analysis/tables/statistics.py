@@ -41,7 +41,7 @@ class SignedRank(NamedTuple):
     pairs: int  # that differ; pairs without a difference say nothing and are left out
     statistic: float  # W: the smaller of the two sums of ranks
     p: float  # two-sided
-    floor: float  # the least p that so many pairs can give
+    least_p: float  # smallest p value that this many pairs can give
 
 
 def verdict(low: float, high: float) -> Verdict:
@@ -135,7 +135,7 @@ def wilcoxon(gains: Values) -> SignedRank:
     if values.size == 0:
         return SignedRank(0, 0.0, 1.0, 1.0)
     found = stats.wilcoxon(values, method="auto")
-    return SignedRank(values.size, float(found.statistic), float(found.pvalue), wilcoxon_floor(values.size))
+    return SignedRank(values.size, float(found.statistic), float(found.pvalue), wilcoxon_least_p(values.size))
 
 
 def spread(values: Values) -> float:
@@ -145,7 +145,7 @@ def spread(values: Values) -> float:
     return 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
 
 
-def wilcoxon_floor(pairs: int) -> float:
+def wilcoxon_least_p(pairs: int) -> float:
     """2 / 2^k: the least two-sided p of the signed-rank test at k pairs."""
     return min(1.0, 2.0 ** (1 - pairs))
 

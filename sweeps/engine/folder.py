@@ -223,7 +223,7 @@ class RunFolder:
     def finished(self, *, with_checkpoint: bool = False) -> list[FinishedTrial]:
         """The trials that ran all their steps, lowest final validation loss first; or those with a checkpoint alone.
 
-        Claims of a search go before its other trials, for they are measured on other validation text, and count.
+        Confirmations of a search go before its other trials, for they are measured on other validation text, and count.
         """
         if with_checkpoint:
             begun = self.files.trials_with(names.CHECKPOINT_FILE)

@@ -19,7 +19,7 @@ from trainable.errors import InputError
 
 CONTROL = "control"
 BETA2 = 0.999  # the better of the two that sweeps/content_gate.py tries, on the books
-SEEDS = (1, 2, 3)  # of the claims of a study of teachers
+SEEDS = (1, 2, 3)  # of the confirmations of a study of teachers
 PROTOCOL_RATES = (0.5, 1.0, 2.0)  # times the setting's learning rate
 WARM_UPS, SCHEDULES = (0.05, 0.2), (0.4, 1.0)  # shares of the run: of arms without a teacher, and with one
 _WARM_UP = 0.1  # of the run, where it is not searched
@@ -108,7 +108,7 @@ def named_arms(study: str, arms: tuple[SearchArm, ...], named: tuple[str, ...]) 
 def protocol_sweep(
     study: str, question: str, base: TrialConfig, arms: tuple[SearchArm, ...], margin: float, *, search_steps: int
 ) -> Sweep:
-    """The study: every arm tuned over `search_steps` on one seed, its winner claimed at full length on fresh ones."""
+    """The study: every arm tuned over `search_steps` on one seed, its winner confirmed at full length on fresh ones."""
     return Sweep(
         study=study,
         question=question,

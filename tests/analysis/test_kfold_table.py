@@ -79,7 +79,7 @@ def test_csv_has_every_number(five: pd.DataFrame) -> None:
     over = read[read["fold"].isna()].set_index("quantity")["value"]
     (found,) = kfold_statistics(rows)
     assert over["corrected_p"] == pytest.approx(found.corrected.p)
-    assert over["signed_rank_floor"] == 0.0625
+    assert over["signed_rank_least_p"] == 0.0625
     assert over["rows_known"] == 1
 
 

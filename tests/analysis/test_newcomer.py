@@ -93,7 +93,7 @@ def test_every_picture_and_the_page_of_a_search_have_unknown_schedules(search: P
     page = drawn(search)
     for title in ("Gain by schedule", "Gain over steps, every trial of the search"):
         assert unknown <= {trace["name"] for trace in page[title][0]["data"]}
-    assert "cosine, T = 60, floor 0: confirmed gain +0.3000" in (search / names.SUMMARY_FILE).read_text()
+    assert "cosine, T = 60, min weight 0: confirmed gain +0.3000" in (search / names.SUMMARY_FILE).read_text()
 
 
 def test_every_picture_and_the_page_of_a_comparison_have_an_unknown_arm(arms: Path) -> None:

@@ -51,9 +51,9 @@ run_command = partial(run_module, "analysis.summary")
 def test_a_gain_that_all_seeds_confirm_is_a_claim_with_its_interval(tmp_path: Path) -> None:
     text = write_summary(one_depth(tmp_path, confirmed=(0.3, 0.4, 0.5)))
     assert (
-        "1 layer: guided is better. linear, T = 60, floor 0: confirmed gain +0.4000 (sd 0.1000 over 3 seeds that did "
-        "not choose it; 95 % interval +0.1516 to +0.6484); 24 steps saved to the control's final loss, 2.4 training "
-        "seconds saved."
+        "1 layer: guided is better. linear, T = 60, min weight 0: confirmed gain +0.4000 (sd 0.1000 over 3 seeds that "
+        "did not choose it; 95 % interval +0.1516 to +0.6484); 24 steps saved to the control's final loss, 2.4 "
+        "training seconds saved."
     ) in text  # 4.303 * 0.1 / sqrt(3) = 0.2484
 
 

@@ -26,7 +26,7 @@ def test_a_number_that_is_none_or_not_finite_is_a_dash() -> None:
 
 def test_a_schedule_and_a_depth_are_written_one_way() -> None:
     row = {"teacher.schedule": "linear", "teacher.steps": 40, "teacher.min_weight": 0.05}
-    assert describe(row) == "linear, T = 40, floor 0.05"
+    assert describe(row) == "linear, T = 40, min weight 0.05"
     assert [plural(layers) for layers in (1, 2)] == ["1 layer", "2 layers"]
 
 

@@ -148,7 +148,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Pre
 
 
 def sweep_of(config: TrialConfig) -> Sweep:
-    """Two depths, 4 trials and a claim a group, no ASHA, over these settings."""
+    """Two depths, 4 trials and a confirmation a group, no ASHA, over these settings."""
     return dataclasses.replace(small_sweep(asha=None), base=config)
 
 

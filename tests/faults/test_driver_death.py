@@ -121,7 +121,7 @@ def test_search_killed_once_keeps_every_finished_trial_and_has_none_twice(tmp_pa
     assert len(losses(run)) == trials["step"].floordiv(8).add(1).sum(), "a report is missing or there twice"
 
 
-GRID = (  # whose proposals do not depend on which trial ended first; 2 + 4 + 4 settings, and a claim of each group
+GRID = (  # proposals do not depend on which trial ended first; 2 + 4 + 4 settings, one confirmation a group
     *("--search", "grid", "--no-asha", "--rates", "1e-3", "3e-3", "--warmup-steps", "2", "--schedules", "linear"),
     *("--schedule-steps", "12", "24", "12", "--min-weight", "0", "0", "1"),
 )

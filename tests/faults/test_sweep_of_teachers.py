@@ -51,10 +51,10 @@ def test_a_killed_sweep_over_teachers_is_resumed_to_its_end(tmp_path: Path) -> N
     again = finish(SEARCH, tmp_path, "--resume", str(sweep.run), environment=environment)
     assert again.driver.returncode == 0, again.printed
     trials = load(sweep.run).trials
-    claims = trials[trials["corpus.eval_half"] == "reporting"]
-    assert set(claims["arm"]) == {"control", "uniform", "bigram", "trigram", "Repeat"}
-    assert set(claims["state"]) == {names.FINISHED}
-    assert set(claims[claims["arm"] == "trigram"]["teacher.order"]) == {3}
-    assert set(claims[claims["arm"] == "Repeat"]["teacher.kind"]) == {"my_teachers:Repeat"}
-    assert claims.groupby("arm")[names.EVAL_LOSS].mean().nunique() == 5, "each taught something of its own"
+    confirmations = trials[trials["corpus.eval_half"] == "reporting"]
+    assert set(confirmations["arm"]) == {"control", "uniform", "bigram", "trigram", "Repeat"}
+    assert set(confirmations["state"]) == {names.FINISHED}
+    assert set(confirmations[confirmations["arm"] == "trigram"]["teacher.order"]) == {3}
+    assert set(confirmations[confirmations["arm"] == "Repeat"]["teacher.kind"]) == {"my_teachers:Repeat"}
+    assert confirmations.groupby("arm")[names.EVAL_LOSS].mean().nunique() == 5, "each taught something of its own"
     assert "modified_kneser_ney of order 3" in (sweep.run / names.SUMMARY_FILE).read_text()

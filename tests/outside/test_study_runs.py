@@ -63,14 +63,14 @@ def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monke
 def test_the_sceptics_study_runs_from_its_claim_to_its_long_pair(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every arm tuned and claimed; then the winners once more, over more steps."""
+    """Every arm tuned and confirmed; then the winners once more, over more steps."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
     assert main(content, ContentOptions, "Study.", [*common, "--arms", "uniform", "bigram with bias"]) == 0
     run = tmp_path / "results" / "content" / "it"
-    claims = load(run).trials.query("`corpus.eval_half` == 'reporting'")
-    assert list(claims.groupby("arm").size().sort_index().items()) == [
+    confirmations = load(run).trials.query("`corpus.eval_half` == 'reporting'")
+    assert list(confirmations.groupby("arm").size().sort_index().items()) == [
         *(("bigram with bias", 1), ("control", 1), ("uniform", 1))
     ]
     assert "bigram with bias" in (run / names.SUMMARY_FILE).read_text()
@@ -86,9 +86,9 @@ def test_the_study_of_orders_runs_to_its_verdict(cluster: str, tmp_path: Path, m
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
     assert main(teacher_order, ProtocolOptions, "Study.", [*common, "--arms", "unigram", "4-gram"]) == 0
     run = tmp_path / "results" / "teacher_order" / "it"
-    claims = load(run).trials.query("`corpus.eval_half` == 'reporting'")
-    assert set(claims["arm"]) == {"control", "unigram", "4-gram"}
-    assert set(claims["state"]) == {names.FINISHED}
+    confirmations = load(run).trials.query("`corpus.eval_half` == 'reporting'")
+    assert set(confirmations["arm"]) == {"control", "unigram", "4-gram"}
+    assert set(confirmations["state"]) == {names.FINISHED}
     assert "modified_kneser_ney of order 4" in (run / names.SUMMARY_FILE).read_text()
 
 
@@ -100,8 +100,8 @@ def test_the_study_of_small_models_trains_them_and_runs_to_its_verdict(
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
     assert main(small_teacher, ProtocolOptions, "Study.", [*common, "--arms", "model 32", "model 64"]) == 0
     run = tmp_path / "results" / "small_teacher" / "it"
-    claims = load(run).trials.query("`corpus.eval_half` == 'reporting'")
-    assert set(claims["arm"]) == {"control", "model 32", "model 64"}
-    assert set(claims["state"]) == {names.FINISHED}
+    confirmations = load(run).trials.query("`corpus.eval_half` == 'reporting'")
+    assert set(confirmations["arm"]) == {"control", "model 32", "model 64"}
+    assert set(confirmations["state"]) == {names.FINISHED}
     summary = (run / names.SUMMARY_FILE).read_text()
     assert "1 layer, model 32: its teacher took" in summary and "1 layer, model 64: its teacher took" in summary

@@ -33,7 +33,7 @@ Loss = Callable[[TrialPlan, int], float]  # of a trial at a step
 
 
 def small_sweep(base: dict[str, Any] | None = None, **changes: Any) -> Sweep:
-    """Two depths, a control and two teachers, 4 searched trials a group and a claim on seed 1, ASHA at step 20."""
+    """Two depths, a control and two teachers, 4 searched trials and 1 confirmation a group, ASHA at step 20."""
     settings = {"loop.steps": STEPS, "loop.eval_every": EVERY, "loop.checkpoint_every": EVERY}
     settings |= {"loop.precision": "float32"}
     return Sweep(

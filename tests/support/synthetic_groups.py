@@ -1,6 +1,6 @@
 """A search in groups made of arithmetic: what a sweep of three arms would have written, in milliseconds.
 
-`groups_run` writes a whole run, whose claims end at the losses that it is given; to look at its pictures:
+`groups_run` writes a whole run, whose confirmations end at the losses that it is given; to look at its pictures:
 
     python tests/support/synthetic_groups.py FOLDER && python -m analysis.report FOLDER
 """
@@ -76,7 +76,7 @@ def groups_run(run: Path, end: End = final_loss, **changes: Any) -> Path:
             add_search(run, group["name"], group["changes"], depth, end, reference)
         for seed in spec["confirm_seeds"]:
             for group in spec["groups"]:
-                claim(run, group["name"], depth, seed, end, **group["changes"])
+                confirmation(run, group["name"], depth, seed, end, **group["changes"])
     return run
 
 
@@ -120,7 +120,7 @@ def add_search(run: Path, arm: str, changes: Mapping[str, Any], depth: int, end:
             )
 
 
-def claim(run: Path, arm: str, depth: int, seed: int, end: End = final_loss, **settings: Any) -> str:
+def confirmation(run: Path, arm: str, depth: int, seed: int, end: End = final_loss, **settings: Any) -> str:
     """The winner of a group on a fresh seed; `state`, `reason` and `until` may be among the settings."""
     control = trial_name("control", depth, seed, 0.003, "", "reporting")
     own = {} if is_plain(arm) else CHOSEN

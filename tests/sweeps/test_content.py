@@ -10,7 +10,7 @@ from sweep_specs import run_record
 
 from sweeps.content import ContentOptions, content
 from sweeps.content_gate import content_gate, passed_gate
-from sweeps.content_long import LongOptions, claimed, content_long
+from sweeps.content_long import LongOptions, confirmed_settings, content_long
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.specs.groups import REPORTING
 from sweeps.engine.specs.spec import Spec, spec_from_dict
@@ -58,19 +58,22 @@ def gate_run(path: Path, best: float, own_loss: float | None = 4.8, **options: i
 
 
 def answer_run(path: Path) -> str:
-    """A run of the claim in which 'uniform with bias' is the best rival, 'bigram' the best teacher with content."""
+    """A finished run of content.py: 'uniform with bias' is the best rival, 'bigram' the best teacher with content."""
     sweep = content(ContentOptions())
     losses = {"control": 4.7, "uniform with bias": 4.65, "bigram": 4.5, "bigram with bias": 4.55}
     plans = []
     for group in sweep.groups:
         winner = group.search_plan(group.dearest)
-        control = None if group.control is None else group.control.claim_plan(winner, 1, None)
-        plans += [winner, *(group.claim_plan(winner, seed, control) for seed in group.arm.seeds)]
-    searched_flatters = {True: 0.0, False: 1.0}  # a searched trial's loss is lower than any claim's, and does not count
+        control = None if group.control is None else group.control.confirmation_plan(winner, 1, None)
+        plans += [winner, *(group.confirmation_plan(winner, seed, control) for seed in group.arm.seeds)]
+    searched_flatters = {
+        True: 0.0,
+        False: 1.0,
+    }  # a searched trial's loss is lower than any confirmation's, and does not count
 
     def loss(plan: TrialPlan) -> float:
-        claim = plan.config.corpus.eval_half == REPORTING
-        return losses.get(plan.arm, 4.9) - searched_flatters[claim]
+        confirmation = plan.config.corpus.eval_half == REPORTING
+        return losses.get(plan.arm, 4.9) - searched_flatters[confirmation]
 
     return finished_run(path, sweep, plans, loss)
 
@@ -112,7 +115,7 @@ def test_gate_of_other_steps_or_of_another_study_is_refused(tmp_path: Path) -> N
         content(ContentOptions(gate=answer_run(tmp_path / "answer")))
 
 
-# ---- the claim ---------------------------------------------------------------------------------------------------
+# ---- content.py ----------------------------------------------------------------------------------------------------
 
 
 def test_every_arm_is_tuned_alike_at_half_length_and_claimed_at_full_length() -> None:
@@ -127,15 +130,15 @@ def test_every_arm_is_tuned_alike_at_half_length_and_claimed_at_full_length() ->
     assert {len(arm.seeds) for arm in sweep.arms[:6]} == {6} and {len(arm.seeds) for arm in sweep.arms[6:]} == {3}
     bigram = sweep.groups[2]
     searched = bigram.search_plan(bigram.dearest).config
-    claim = bigram.claim_plan(bigram.search_plan(bigram.dearest), 1, None).config
+    confirmation = bigram.confirmation_plan(bigram.search_plan(bigram.dearest), 1, None).config
     assert (searched.loop.steps, searched.teacher.steps, searched.optimizer.warmup_steps) == (352, 352, 35)
-    assert (claim.loop.steps, claim.teacher.steps, claim.optimizer.warmup_steps) == (704, 704, 70)
-    assert (claim.teacher.schedule, claim.teacher.min_weight, claim.teacher.smoothing) == (
+    assert (confirmation.loop.steps, confirmation.teacher.steps, confirmation.optimizer.warmup_steps) == (704, 704, 70)
+    assert (confirmation.teacher.schedule, confirmation.teacher.min_weight, confirmation.teacher.smoothing) == (
         *("linear", 0.0),
         "modified_kneser_ney",
     )
     shorter = bigram.search_plan({**bigram.dearest, "teacher.steps": 141})
-    assert bigram.claim_plan(shorter, 1, None).config.teacher.steps == 282  # 40 % of either
+    assert bigram.confirmation_plan(shorter, 1, None).config.teacher.steps == 282  # 40 % of either
 
 
 def test_student_reads_an_epoch_at_most_and_the_teacher_counts_the_same_rows() -> None:
@@ -164,7 +167,7 @@ def test_arms_are_chosen_by_name_and_unknown_ones_refused() -> None:
 
 def test_long_pair_takes_control_best_rival_and_best_teacher_of_the_claims(tmp_path: Path) -> None:
     run = answer_run(tmp_path / "answer")
-    assert list(claimed(run)) == ["control", "uniform with bias", "bigram"]
+    assert list(confirmed_settings(run)) == ["control", "uniform with bias", "bigram"]
     pair = content_long(LongOptions(answer=run))
     assert pair.arms == ["none", "uniform with bias", "bigram"]
     assert {plan.config.seed for plan in pair.plans} == {0, 1}

@@ -17,9 +17,9 @@ def test_models_of_two_widths_stand_beside_uniform_and_a_trigram(scale: str, wid
     narrow, wide = (f"model {width}" for width in widths)
     assert [arm.name for arm in sweep.arms] == ["control", "uniform", "trigram", narrow, wide]
     for group, width in zip(sweep.groups[3:], widths, strict=True):
-        claim = group.claim_plan(group.search_plan(group.dearest), 1, None).config
+        confirmation = group.confirmation_plan(group.search_plan(group.dearest), 1, None).config
         searched = group.search_plan(group.dearest).config
-        for config in (claim, searched):  # one teacher for both, trained as long as the longer of them
+        for config in (confirmation, searched):  # one teacher for both, trained as long as the longer of them
             model = config.teacher.model
             assert (config.teacher.kind, model.hidden, model.layers) == ("model", width, 1)
             assert (model.steps, model.lr) == (sweep.base.loop.steps, sweep.base.optimizer.lr)

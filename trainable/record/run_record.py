@@ -138,7 +138,7 @@ class RunRecord:
     command: tuple[str, ...] = ()  # that began the run
     model: str | None = None  # fingerprint of what the student takes of a model folder's config.json; None: a preset
     places: Mapping[str, str] | None = None  # where files of the spec lie that have moved since: {name there: name now}
-    registered: str | None = None  # commit that has spec and rules of the run, from before its first claim trial
+    registered: str | None = None  # commit that has spec and rules of the run, from before its first confirmation trial
     precision_from: str | None = None  # why loop.precision auto took that of the spec; None: it was said, or is older
 
     @property
@@ -148,7 +148,7 @@ class RunRecord:
 
     @property
     def is_grouped(self) -> bool:
-        """Whether the run searches every arm in a group of its own, and claims its winner on fresh seeds."""
+        """Whether the run searches every arm in a group of its own, and confirms its winner on fresh seeds."""
         return bool(self.spec.get("kind") == "groups")
 
     @property

@@ -20,7 +20,7 @@ from analysis.results import Findings
 from analysis.sections.document import as_markdown
 from analysis.sections.run_sections import LEAK, SAME_TEXT
 from analysis.tables.arms import HIGH, LOW, PLANNED, N, compare_arms
-from analysis.tables.claims import claimed
+from analysis.tables.confirmations import confirmed
 from analysis.tables.planned import planned_trials
 from analysis.wording import describe, number, out_of, plural, signed
 from sweeps.engine.export.found_schedule import has_schedule, has_table_file
@@ -87,7 +87,7 @@ def _what(run: Findings, trial: FinishedTrial, tokenizer: TextTokenizer, paramet
         if config.teacher.has_table:
             who = "small trained model" if config.teacher.kind == "model" else f"{config.teacher.kind} table"
             taught = f"A {who} taught it, with weight w in the loss"
-        yield f"{taught}, where w falls from 1 to a floor: {schedule}."
+        yield f"{taught}, where w falls from 1 to a minimum: {schedule}."
     yield _rank(run, trial)
 
 
@@ -150,7 +150,7 @@ def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
 
 def _claimed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
     """The gain of the trial's arm at its depth on the seeds that did not choose its setting."""
-    table = compare_arms(claimed(run.results, run.record), run.record.arms, None, planned_trials(run.record))
+    table = compare_arms(confirmed(run.results, run.record), run.record.arms, None, planned_trials(run.record))
     for found in table.to_dict("records"):
         if (found[ARM], found[LAYERS]) == (row[ARM], row[LAYERS]) and np.isfinite(found[LOW]):
             seeds = f"{out_of(found[N], found[PLANNED])} seeds that did not choose the setting"

@@ -3,7 +3,7 @@
 - ranks trials of one group only: one depth (which lowers the loss far more than any schedule), one arm (which is not to
   be tuned away by its rivals);
 - judges a trial only once its own teacher's schedule has ended, among trials whose schedules have ended too;
-- never stops a reference control, and never judges claims, which must reach the end;
+- never stops a reference control, and never judges confirmations, which must reach the end;
 - judges exactly at a rung, once a trial: a late report cannot back-fill a rung with a later, better value;
 - keeps its rungs in a journal in the run folder, so that a resumed sweep judges by all that it has seen.
 

@@ -1,4 +1,4 @@
-"""Order of a search: reference controls, then searched trials in turn over the groups, then claims on fresh seeds.
+"""Order of a search: reference controls, then searched trials in turn over the groups, then confirmations.
 
 Each group has its own Optuna study (TPE; random search and the grid go through it too), so the searcher learns within
 a group and every group gets the same number of trials. On resumption a study is told what the ledgers know; a trial
@@ -172,7 +172,7 @@ class SearchOrder(TrialOrder):
         self._journal.start(ended)
 
     def _next(self) -> TrialPlan | None:
-        return self._next_reference() or self._next_searched() or self._next_claim()
+        return self._next_reference() or self._next_searched() or self._next_confirmation()
 
     def _next_reference(self) -> TrialPlan | None:
         """The reference control of a depth that has not begun."""
@@ -189,14 +189,14 @@ class SearchOrder(TrialOrder):
         search = max(ready, key=lambda search: search.remaining)
         return self._known(search, search.propose())
 
-    def _next_claim(self) -> TrialPlan | None:
-        """The next claim that may start: of a group whose search has ended, once the control's claim has finished."""
+    def _next_confirmation(self) -> TrialPlan | None:
+        """Return the next confirmation that may start: its group is searched, its control confirmed."""
         return next(
-            (self._begin(p) for p in self._claims() if p.name not in self._records and self._may_start(p)), None
+            (self._begin(p) for p in self._confirmations() if p.name not in self._records and self._may_start(p)), None
         )
 
-    def _claims(self) -> Iterator[TrialPlan]:
-        """Claims of the groups whose search has ended, seed by seed: the control's, then those of all other arms."""
+    def _confirmations(self) -> Iterator[TrialPlan]:
+        """Confirmations of groups whose search has ended, seed by seed: the control's first, then the other arms'."""
         for depth in dict.fromkeys(layers for layers, _ in self._groups):
             searches = [search for (layers, _), search in self._groups.items() if layers == depth]
             winners = [(search.group, search.best() if search.ended else None) for search in searches]
@@ -204,11 +204,11 @@ class SearchOrder(TrialOrder):
             if best is None:
                 continue
             for seed in control.arm.seeds:
-                own = control.claim_plan(best, seed, None)
+                own = control.confirmation_plan(best, seed, None)
                 yield own
                 for group, winner in others:
                     if winner is not None and seed in group.arm.seeds:
-                        yield group.claim_plan(winner, seed, own)
+                        yield group.confirmation_plan(winner, seed, own)
 
     def _has_reference(self, search: GroupSearch) -> bool:
         control = (search.group.control or search.group).reference_name
@@ -220,7 +220,7 @@ class SearchOrder(TrialOrder):
         return plan
 
     def _search_of(self, plan: TrialPlan) -> GroupSearch | None:
-        """The search that a trial belongs to; None for a claim."""
+        """The search that a trial belongs to; None for a confirmation."""
         if plan.config.corpus.eval_half != CHOOSING:
             return None
         return self._groups[plan.config.model.layers, plan.arm]

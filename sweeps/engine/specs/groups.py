@@ -1,7 +1,7 @@
 """One depth of one arm, a group: the trials that it may search, and its winner's trials on fresh seeds.
 
-A searched trial reads the choosing half of the validation text, a claim the reporting half. Gains within a search are
-taken against the depth's reference control, one setting of the control's group: they rank, and claim nothing.
+A searched trial reads the choosing half of the validation text, a confirmation the reporting half. Gains within a
+search are taken against the depth's reference control, one setting of the control's group; they only rank settings.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _NO_TEACHER = defaults("teacher")
 class Group:
     """One depth of one arm of a sweep."""
 
-    base: TrialConfig  # the sweep's, of this depth; its steps are those of a claim
+    base: TrialConfig  # the sweep's, of this depth; its steps are those of a confirmation
     arm: SearchArm
     search_steps: int  # of a searched trial
     control: "Group | None" = None  # the control's group of this depth; None: this is it
@@ -74,10 +74,10 @@ class Group:
         changes = {**self.arm.changes, **self.reference, "loop.steps": self.search_steps}
         return self._name(self._config(changes, CHOOSING))
 
-    def claim_plan(self, winner: TrialPlan, seed: int, control: TrialPlan | None) -> TrialPlan:
+    def confirmation_plan(self, winner: TrialPlan, seed: int, control: TrialPlan | None) -> TrialPlan:
         """The winner of the group on a fresh seed and the reporting half, over the whole length of the run.
 
-        control: the claim of the control's group on that seed; None where this is the control's group.
+        control: the confirmation of the control's group on that seed; None where this is the control's group.
         """
         whole = at_length(winner.config, self.base.loop.steps)
         loop = {f"loop.{key}": getattr(self.base.loop, key) for key in ("eval_every", "checkpoint_every")}
@@ -137,7 +137,7 @@ class Group:
         for point in found:
             plan = self.search_plan(point)
             yield plan.name
-            yield from (self.claim_plan(plan, seed, None).name for seed in self.arm.seeds)
+            yield from (self.confirmation_plan(plan, seed, None).name for seed in self.arm.seeds)
 
     def _config(self, changes: Mapping[str, Any], half: str) -> TrialConfig:
         none = {} if self.arm.has_teacher else _NO_TEACHER

@@ -29,14 +29,14 @@ class Sweep:
     kind: ClassVar[str] = "groups"
     study: str  # folder of its runs under results/
     question: str  # heads the summary
-    base: TrialConfig  # everything that is fixed; its schedule is "none", its steps are those of a claim
+    base: TrialConfig  # everything that is fixed; its schedule is "none", its steps are those of a confirmation
     layers: tuple[int, ...]
     arms: tuple[SearchArm, ...]  # the control first
     search: Search = "optuna"
     num_samples: int  # searched trials of a group; all of its settings where it has fewer
     search_seed: int = 0  # of the searcher
     asha: AshaSpec | None = None
-    search_steps: int | None = None  # of a searched trial; None: as of a claim
+    search_steps: int | None = None  # of a searched trial; None: as of a confirmation
     extend_rates: bool = False  # a winner at an end of its rates gets one more rate
     margin: float = MARGIN  # of the verdict, nats per token
     registered: bool = False  # its plan and rules are committed before it runs: run.json names the commit
@@ -76,7 +76,7 @@ class Sweep:
 
     @property
     def trials(self) -> int:
-        """How many trials there are at most: searched ones, those of one more rate, claims."""
+        """How many trials there are at most: searched ones, those of one more rate, confirmations."""
         return len(self.layers) * sum(self.samples(arm) + self._of_more_rate(arm) + len(arm.seeds) for arm in self.arms)
 
     def _of_more_rate(self, arm: SearchArm) -> int:
@@ -105,7 +105,7 @@ class Sweep:
         return list({config.model: config for config in deepest}.values())
 
     def trial_names(self) -> Iterator[str]:
-        """Names of every setting of every group, and of its claims."""
+        """Names of every setting of every group, and of its confirmations."""
         for group in self.groups:
             yield from group.trial_names()
 
@@ -116,7 +116,7 @@ class Sweep:
         return by_arms or key in ("model.layers", "seed", "corpus.eval_half")
 
     def workloads(self) -> list[Workload]:
-        """Each group's searched trials, those of one more rate too, of which ASHA stops some; and its claims."""
+        """Each group's searched trials, those of one more rate too, of which ASHA stops some; and its confirmations."""
         loads = []
         for group in self.groups:
             searched = group.search_plan(group.dearest).config
@@ -126,8 +126,8 @@ class Sweep:
             trials = self.samples(group.arm) + self._of_more_rate(group.arm)
             loads.append(Workload(config=searched, trials=trials, steps=steps))
             if group.arm.seeds:
-                claim = at_length(searched, self.base.loop.steps)
-                loads.append(Workload(config=claim, trials=len(group.arm.seeds), steps=self.base.loop.steps))
+                confirmation = at_length(searched, self.base.loop.steps)
+                loads.append(Workload(config=confirmation, trials=len(group.arm.seeds), steps=self.base.loop.steps))
         return loads
 
     def plan_lines(self) -> list[str]:
@@ -229,7 +229,8 @@ def _check_search(sweep: Sweep) -> None:
         raise InputError(f"num_samples is {sweep.num_samples}: give at least 1 trial for each group.")
     if sweep.search_steps is not None and not 1 <= sweep.search_steps <= sweep.base.loop.steps:
         raise InputError(
-            f"search_steps is {sweep.search_steps} but a claim has {sweep.base.loop.steps} steps: give at most that."
+            f"search_steps is {sweep.search_steps} but a confirmation has {sweep.base.loop.steps} steps: "
+            "give at most that."
         )
     if not sweep.margin >= 0:
         raise InputError(f"margin is {sweep.margin}: give a number of nats per token of at least 0.")
@@ -245,7 +246,9 @@ def _check_arms(sweep: Sweep) -> None:
     for arm in sweep.arms:
         weights = arm.space["teacher.min_weight"].grid() if "teacher.min_weight" in arm.space else [0]
         if not 0 <= min(weights) <= max(weights) <= 1:
-            raise InputError(f"the floor's range is {min(weights)}..{max(weights)}: give weights between 0 and 1.")
+            raise InputError(
+                f"the range of the minimum weight is {min(weights)}..{max(weights)}: give weights between 0 and 1."
+            )
     for group in sweep.groups[: len(sweep.arms)]:
         for key, parameter in group.arm.space.items():
             for value in parameter.grid():

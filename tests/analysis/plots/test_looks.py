@@ -78,7 +78,7 @@ def test_where_learning_rates_vary_each_arm_is_drawn_at_its_own_best() -> None:
 def test_tables_older_than_arms_are_named_by_their_schedule() -> None:
     results = two_arms()
     older = Results(results.trials.drop(columns="arm"), results.curves)
-    assert list(legend_text(arm_lines(older, names.EVAL_LOSS))) == ["none", "linear, T = 60, floor 0"]
+    assert list(legend_text(arm_lines(older, names.EVAL_LOSS))) == ["none", "linear, T = 60, min weight 0"]
 
 
 def test_known_schedules_keep_their_looks_and_unknown_ones_get_looks_of_their_own() -> None:

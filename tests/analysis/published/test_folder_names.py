@@ -42,4 +42,4 @@ def test_a_name_that_is_not_the_studys_is_kept_and_told(tmp_path: Path, name: st
 
 
 def test_a_floor_is_part_of_the_arms_name() -> None:
-    assert parse_name("04_04_20-41-05_60_0.1_2_l")[0].arm == "linear 60 floor 0.1"
+    assert parse_name("04_04_20-41-05_60_0.1_2_l")[0].arm == "linear 60 min weight 0.1"

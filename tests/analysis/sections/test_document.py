@@ -68,7 +68,7 @@ def test_what_markdown_would_act_upon_is_not_left_as_it_was(active: str) -> None
 
 
 @pytest.mark.parametrize(
-    "plain", ["loop.batch_blocks = 8", "linear, T = 80, floor 0.3", "[old] books", "a - b", "5 ~ 6"]
+    "plain", ["loop.batch_blocks = 8", "linear, T = 80, min weight 0.3", "[old] books", "a - b", "5 ~ 6"]
 )
 def test_what_markdown_leaves_alone_stays_as_it_is(plain: str) -> None:
     assert as_markdown(plain) == plain

@@ -14,7 +14,7 @@ from synthetic_groups import (
     SEEDS,
     add,
     change_record,
-    claim,
+    confirmation,
     final_loss,
     groups_run,
     tables,
@@ -51,7 +51,7 @@ def drop(run: Path, pattern: str) -> None:
 
 
 def diverge(run: Path, arm: str, seed: int) -> str:
-    """Let a claim have a loss that is no number at its last report."""
+    """Let a confirmation have a loss that is no number at its last report."""
     name = trial_name(arm, 1, seed, 0.003, "" if arm == "control" else "linear", "reporting")
     ledger = run / names.TRIALS_FOLDER / name / names.LEDGER_FILE
     *kept, _ = ledger.read_bytes().splitlines(keepends=True)
@@ -96,7 +96,7 @@ def test_a_table_a_depth_has_each_arm_with_its_best_setting(tmp_path: Path) -> N
         rows = {row[0]: dict(zip(table.headings, row, strict=True)) for row in table.rows}
         assert list(rows) == ["control", "uniform (best rival)", "bigram"]
         assert rows["control"]["best setting"] == "lr 0.003, warm-up 10"
-        assert rows["bigram"]["best setting"] == "linear, T 40, floor 0, lr 0.003, warm-up 10"
+        assert rows["bigram"]["best setting"] == "linear, T 40, min weight 0, lr 0.003, warm-up 10"
         assert rows["control"]["gain ± 95 %"] == "-" == rows["uniform (best rival)"]["content gain ± 95 %"]
         assert re.fullmatch(r"\+0\.07\d\d ± 0\.\d{4}", rows["bigram"]["content gain ± 95 %"])
 
@@ -170,7 +170,7 @@ def test_a_group_without_a_finished_trial_leaves_the_question_open(tmp_path: Pat
     )  # fmt: skip
     lines = verdict(run)
     assert lines[0].startswith("1 layer: bigram: no verdict before all planned units have ended")
-    assert "1 layer: whether the content of a teacher helps cannot be told: no content-free rival ran" in lines[1]
+    assert "1 layer: whether the content of a teacher helps cannot be told: no rival ran" in lines[1]
     assert rebuild(run) == []
 
 
@@ -195,7 +195,7 @@ def test_without_rivals_the_verdict_says_what_it_cannot_answer(tmp_path: Path) -
     run = groups_run(tmp_path / "run", arms={arm: CHANGES[arm] for arm in ("control", "bigram")})
     first, second, *_ = verdict(run)
     assert first.startswith("1 layer: bigram: better than the control; gain +0.1")
-    assert second.endswith("cannot be told: no content-free rival ran beside it.")
+    assert second.endswith("cannot be told: no rival ran beside it.")
 
 
 def test_a_control_with_another_bias_is_a_rival(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_control_with_another_bias_is_a_rival(tmp_path: Path) -> None:
 
 def test_a_registered_run_names_its_commit_and_one_that_should_have_been_says_so(tmp_path: Path) -> None:
     run = groups_run(tmp_path / "run", registered="abc123")
-    assert "Rules and plan registered in commit abc123, before the first claim trial." in verdict(run)
+    assert "Rules and plan registered in commit abc123, before the first confirmation trial." in verdict(run)
     asked = groups_run(tmp_path / "asked")
     record = read_json(asked / names.RUN_FILE)
     write_json(asked / names.RUN_FILE, record | {"spec": record["spec"] | {"registered": True}})
@@ -222,7 +222,7 @@ def test_the_offsets_make_the_numbers(tmp_path: Path) -> None:
     gains = [final_loss("control", 1, seed) - final_loss("bigram", 1, seed) for seed in SEEDS]
     assert f"gain {sum(gains) / 3:+.4f} " in verdict(groups_run(tmp_path / "run"))[0]
     assert abs(sum(gains) / 3 + OFFSETS["bigram"]) < 0.004
-    claim(tmp_path / "run", "bigram", 1, 1)
+    confirmation(tmp_path / "run", "bigram", 1, 1)
 
 
 def test_a_run_of_controls_alone_holds_the_best_against_the_bigram_table(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_steps_to_the_rivals_loss_are_a_mean_over_seeds_that_all_got_there() -> 
 
 def test_rivals_and_controls_have_no_content_gain() -> None:
     results = arms({"none": [0.1] * 3, "uniform": around(-0.05), "bigram": around(-0.2)})
-    for arm, expected in (("none", "control"), ("uniform", "content-free rival"), ("bigram", "content")):
+    for arm, expected in (("none", "control"), ("uniform", "rival"), ("bigram", "content")):
         row = row_of(results, arm)
         assert row["class"] == expected
         assert math.isnan(row["content_gain"]) == (arm != "bigram")

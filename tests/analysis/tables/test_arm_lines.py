@@ -111,8 +111,8 @@ def test_of_a_search_without_confirmation_the_best_stand_beside_the_one_control_
         add_trial(run, names.SEARCH, losses, control={0: 8.0, 120: 5.0}, teacher__steps=20 + 10 * number, **linear)
     lines = arm_lines(load(run), names.EVAL_LOSS)
     assert set(lines["units"]) == {1}
-    assert set(lines["arm"]) == {"none", *(f"linear, T = {steps}, floor 0" for steps in (20, 30, 40))}
-    assert "only the seed that chose it" in arm_looks(lines)["linear, T = 20, floor 0"].legend
+    assert set(lines["arm"]) == {"none", *(f"linear, T = {steps}, min weight 0" for steps in (20, 30, 40))}
+    assert "only the seed that chose it" in arm_looks(lines)["linear, T = 20, min weight 0"].legend
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published runs are not kept here")

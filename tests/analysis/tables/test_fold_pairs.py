@@ -30,7 +30,7 @@ def test_trials_that_differ_in_more_than_the_seed_are_not_averaged() -> None:
 def test_a_run_without_arms_is_named_by_its_schedule(five: pd.DataFrame) -> None:
     old = five.drop(columns=["arm", "teacher.rows"]).replace({"role": {names.ARM: names.CONFIRM}})
     assert set(kfold_rows(old)["arm"]) == {"linear 240"}
-    assert set(kfold_rows(old.assign(**{"teacher.min_weight": 0.1}))["arm"]) == {"linear 240 floor 0.1"}
+    assert set(kfold_rows(old.assign(**{"teacher.min_weight": 0.1}))["arm"]) == {"linear 240 min weight 0.1"}
 
 
 @pytest.mark.parametrize(

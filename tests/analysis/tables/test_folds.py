@@ -21,7 +21,7 @@ def test_the_published_losses_give_the_published_statistics(five: pd.DataFrame) 
     assert (found.test_over_train, found.rows_known) == (1 / 4, False)
     assert round(found.corrected.p, 3) == 0.017
     assert (round(found.corrected.low, 3), round(found.corrected.high, 3)) == (0.010, 0.058)
-    assert found.signed_rank.p == found.signed_rank.floor == 0.0625
+    assert found.signed_rank.p == found.signed_rank.least_p == 0.0625
     assert verdict(found.corrected.low, found.corrected.high) == "better"
     assert (found.steps_to_control, found.control_steps, found.seconds_saved) == (480, 570, -3210)
 

@@ -8,7 +8,7 @@ from synthetic_groups import OWN_LOSS, groups_run, tables
 
 from analysis.results import Findings, read_findings
 from analysis.tables.arms import compare_arms
-from analysis.tables.claims import claimed
+from analysis.tables.confirmations import confirmed
 from analysis.tables.gate import gate_of
 from analysis.tables.group_search import at_ends, searched, winners
 from analysis.tables.planned import missing_trials, pending, planned_by_role, planned_trials, search_lacks
@@ -52,13 +52,13 @@ def test_an_end_of_what_was_tried_is_said_for_numbers_but_not_for_zero_or_a_whol
 
 def test_a_whole_run_lacks_nothing(found: Findings) -> None:
     assert search_lacks(found) == [] and missing_trials(found) == []
-    claims = claimed(found.results, found.record).trials
-    assert pending(claims, planned_trials(found.record)).empty
+    confirmations = confirmed(found.results, found.record).trials
+    assert pending(confirmations, planned_trials(found.record)).empty
     assert planned_by_role(found) == {names.SEARCH: 36, names.CONTROL: 6, names.CONFIRM: 12}
 
 
 def test_the_gate_takes_the_teachers_loss_on_the_rows_that_report(found: Findings) -> None:
-    compared = compare_arms(claimed(found.results, found.record), found.record.arms)
+    compared = compare_arms(confirmed(found.results, found.record), found.record.arms)
     rows = compared[(compared["arm"] == "bigram")].to_dict("records")
     for row in rows:
         gate = gate_of(row, found.record)
@@ -71,5 +71,5 @@ def test_a_teacher_whose_loss_is_infinite_and_not_estimated_has_no_gate(tmp_path
     facts = tables()
     facts["bigram reporting"].pop("kneser_ney_loss")
     found = read_findings(groups_run(tmp_path / "run", tables=facts))
-    compared = compare_arms(claimed(found.results, found.record), found.record.arms)
+    compared = compare_arms(confirmed(found.results, found.record), found.record.arms)
     assert [gate_of(row, found.record) for row in compared.to_dict("records") if row["arm"] == "bigram"] == [None]

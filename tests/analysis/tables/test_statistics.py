@@ -18,7 +18,7 @@ from analysis.tables.statistics import (
     student_interval,
     verdict,
     wilcoxon,
-    wilcoxon_floor,
+    wilcoxon_least_p,
 )
 
 NONE = [4.4371, 4.4340, 4.4403, 4.4550, 4.4235]
@@ -119,17 +119,17 @@ def test_wilcoxon_sees_ties_through_the_noise_of_binary_fractions() -> None:
 @pytest.mark.parametrize("k", range(2, 9))
 def test_wilcoxon_cannot_go_below_its_floor(k: int) -> None:
     found = wilcoxon([0.01 * (i + 1) for i in range(k)])
-    assert found.p == pytest.approx(found.floor) == pytest.approx(2 / 2**k)
+    assert found.p == pytest.approx(found.least_p) == pytest.approx(2 / 2**k)
     assert found.pairs == k
 
 
 def test_wilcoxon_at_five_folds_stays_above_one_in_twenty() -> None:
     assert wilcoxon(PUBLISHED) == pytest.approx((5, 0.0, 0.0625, 0.0625))
-    assert wilcoxon_floor(5) == 0.0625
+    assert wilcoxon_least_p(5) == 0.0625
 
 
 def test_pairs_without_a_difference_are_left_out_and_raise_the_floor() -> None:
-    assert wilcoxon([0.1, 0.2, 0.0]).floor == wilcoxon_floor(2) == 0.5
+    assert wilcoxon([0.1, 0.2, 0.0]).least_p == wilcoxon_least_p(2) == 0.5
     assert wilcoxon([0.0, 0.0]) == (0, 0.0, 1.0, 1.0)
 
 

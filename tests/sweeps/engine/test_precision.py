@@ -38,8 +38,8 @@ def test_the_driver_chooses_for_every_trial(asked: list[str]) -> None:
     spec, because = settled(schedule_search(SearchOptions(set=("loop.device=cpu",))))
     assert (because, asked) == ("the test says so", ["cpu"])
     trials = [group.search_plan(group.dearest) for group in spec.groups]  # type: ignore[attr-defined]
-    claims = [group.claim_plan(trials[0], 1, None) for group in spec.groups]  # type: ignore[attr-defined]
-    assert {plan.config.loop.precision for plan in [*trials, *claims]} == {"bfloat16"}
+    confirmations = [group.confirmation_plan(trials[0], 1, None) for group in spec.groups]  # type: ignore[attr-defined]
+    assert {plan.config.loop.precision for plan in [*trials, *confirmations]} == {"bfloat16"}
 
 
 LAPTOP: list[tuple[Callable[[Any], Spec], Any]] = [

@@ -97,8 +97,8 @@ def test_transformers_alone_finds_the_loss_of_the_ledger_and_the_tokens_of_train
     found = json.loads(done.stdout)
     assert found["ours"] == []
     assert found["loss"] == pytest.approx(best.loss, abs=1e-5)
-    claims = [reports for plan, _, reports in run.trials() if plan.config.corpus.eval_half == "reporting"]
-    assert best.loss == min(reports[-1][names.EVAL_LOSS] for reports in claims)
+    confirmations = [reports for plan, _, reports in run.trials() if plan.config.corpus.eval_half == "reporting"]
+    assert best.loss == min(reports[-1][names.EVAL_LOSS] for reports in confirmations)
     tokenizer = trial_tokenizer(run, best.plan.config)
     rows = tokenizer.encoder.encode_batch(texts, add_special_tokens=False)
     assert found["ids"] == [[tokenizer.eos_id, *row.ids] for row in rows]
@@ -115,7 +115,7 @@ def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
     assert card.startswith("---\nlibrary_name: transformers\n")
     for told in (
         f"{best.loss:.6f}",
-        "the lowest of the 3 finished trials of the run on the same validation text",  # the claims
+        "the lowest of the 3 finished trials of the run on the same validation text",  # the confirmations
         record.corpus.fingerprint,
         f"schedule_search/{run.path.name}",
         record.git_commit or "unknown",
@@ -408,9 +408,9 @@ def test_card_of_a_winner_has_the_interval_of_its_arm_and_of_a_control_none(tmp_
         plan = next(plan for plan in plans.values() if (plan.role, plan.arm) == (role, arm))
         return model_card(found, FinishedTrial(plan, 5.0), tokenizer, 1000, "llama")
 
-    claims = found.results.trials.query("role == 'confirm' and arm == 'bigram'").gain
-    low, high = student_interval(claims.to_numpy(float))
-    said = f"3 seeds that did not choose the setting: {signed(claims.mean())}, 95 % interval {signed(low)} to "
+    confirmations = found.results.trials.query("role == 'confirm' and arm == 'bigram'").gain
+    low, high = student_interval(confirmations.to_numpy(float))
+    said = f"3 seeds that did not choose the setting: {signed(confirmations.mean())}, 95 % interval {signed(low)} to "
     assert f"{said}{signed(high)}" in card(names.CONFIRM, "bigram")
     assert "none, for this is a control" in card(names.CONTROL, "control")
     assert "the control of its run" in card(names.CONTROL, "control")

@@ -114,10 +114,10 @@ def test_reference_control_is_ranked_with_its_group_and_never_stopped(tmp_path: 
 
 def test_claims_are_never_judged(tmp_path: Path) -> None:
     scheduler, (first, second, *_) = asha(tmp_path), plans()
-    own = CONTROL.claim_plan(CONTROL.search_plan(CONTROL.reference), 1, None)
+    own = CONTROL.confirmation_plan(CONTROL.search_plan(CONTROL.reference), 1, None)
     report(scheduler, first, 20, 0.5)
-    for claim in (own, GROUPS[1, "bigram"].claim_plan(second, 1, own)):
-        assert report(scheduler, claim, 20, -9.0) == GO
+    for confirmation in (own, GROUPS[1, "bigram"].confirmation_plan(second, 1, own)):
+        assert report(scheduler, confirmation, 20, -9.0) == GO
     assert recorded(tmp_path) == [(first.name, 20)]
 
 

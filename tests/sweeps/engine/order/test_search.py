@@ -1,4 +1,4 @@
-"""The order of trials, without Ray: groups, turns, claims; what Optuna is told; a driver killed at any point."""
+"""The order of trials, without Ray: groups, turns, confirmations; what Optuna is told; a driver killed at any point."""
 
 import json
 import math
@@ -51,7 +51,7 @@ def searched(plans: list[TrialPlan], arm: str | None = None) -> list[TrialPlan]:
     return [plan for plan in plans if plan.config.seed == 0 and arm in (None, plan.arm)]
 
 
-def claims(plans: list[TrialPlan]) -> list[TrialPlan]:
+def confirmations(plans: list[TrialPlan]) -> list[TrialPlan]:
     """Trials on fresh seeds."""
     return [plan for plan in plans if plan.config.seed != 0]
 
@@ -77,7 +77,7 @@ def test_reference_controls_come_first(tmp_path: Path, slots: int) -> None:
 
 @pytest.mark.parametrize("slots", [1, 2, 5, 20])
 def test_no_trial_starts_before_its_control_has_finished(tmp_path: Path, slots: int) -> None:
-    """Searched trials wait for the reference, claims for the control's claim of their seed."""
+    """Searched trials wait for the reference, confirmations for the control's confirmation of their seed."""
     tune = simulated(tmp_path, slots, arms=small_arms((1, 2)))
     tune.run()
     paired = [plan for plan in tune.given if plan.role != names.CONTROL]
@@ -113,7 +113,7 @@ def test_searched_trials_read_the_choosing_half_and_claims_the_reporting_half(tm
     tune = simulated(tmp_path)
     tune.run()
     assert {plan.config.corpus.eval_half for plan in searched(tune.given)} == {"choosing"}
-    assert {plan.config.corpus.eval_half for plan in claims(tune.given)} == {"reporting"}
+    assert {plan.config.corpus.eval_half for plan in confirmations(tune.given)} == {"reporting"}
 
 
 @pytest.mark.parametrize("slots", [1, 3, 20])
@@ -123,10 +123,10 @@ def test_winner_of_every_group_runs_on_the_arms_own_seeds_after_its_search(tmp_p
     tune = simulated(tmp_path, slots, arms=(control, uniform, bigram))
     search = tune.run()
     expected = [(d, *c) for d in (1, 2) for c in [("control", 4), ("control", 9), ("uniform", 4), ("uniform", 9)]]
-    assert sorted((*group(plan), plan.config.seed) for plan in claims(tune.given)) == sorted(
+    assert sorted((*group(plan), plan.config.seed) for plan in confirmations(tune.given)) == sorted(
         [*expected, (1, "bigram", 9), (2, "bigram", 9)]
     )
-    for plan in claims(tune.given):
+    for plan in confirmations(tune.given):
         best = search._groups[group(plan)].best()
         assert best is not None
         ours, theirs = flatten(plan.config), flatten(best.config)
@@ -141,7 +141,7 @@ def test_winner_of_the_controls_group_is_the_control_of_all_claims(tmp_path: Pat
     tune = simulated(tmp_path, search="grid", arms=small_arms((1, 2)))
     tune.run()
     by_name = {plan.name: plan for plan in tune.given}
-    for plan in claims(tune.given):
+    for plan in confirmations(tune.given):
         layers, arm = group(plan)
         assert plan.control == BEST_CONTROL.format(layers).replace("-s0", f"-s{plan.config.seed}")
         assert plan.role == (names.CONTROL if arm == "control" else names.CONFIRM)
@@ -153,7 +153,7 @@ def test_winner_of_the_controls_group_is_the_control_of_all_claims(tmp_path: Pat
 
 def test_without_seeds_nothing_is_claimed(tmp_path: Path) -> None:
     tune = simulated(tmp_path, arms=small_arms(()))
-    assert tune.run().exhausted and claims(tune.given) == []
+    assert tune.run().exhausted and confirmations(tune.given) == []
 
 
 def test_best_is_the_finished_trial_of_largest_final_gain(tmp_path: Path) -> None:
@@ -274,8 +274,8 @@ def test_a_winner_at_an_end_of_the_rates_gets_one_more_at_all_other_settings_onc
     settings = {(plan.config.teacher.schedule, plan.config.teacher.steps) for plan in tried}
     assert len(tried) == 4 and settings == {(s, t) for s in ("linear", "exponential") for t in (10, 20)}
     assert len(searched(tune.given, "bigram")) == (12 if search == "grid" else 10) + 4
-    (claim,) = [plan for plan in claims(tune.given) if plan.arm == "bigram"]
-    assert claim.config.optimizer.lr == more, "the new rate may win"
+    (confirmation,) = [plan for plan in confirmations(tune.given) if plan.arm == "bigram"]
+    assert confirmation.config.optimizer.lr == more, "the new rate may win"
     others = {plan.config.optimizer.lr for arm in ("control", "uniform") for plan in searched(tune.given, arm)}
     assert others == {0.001, 0.003, 0.009}, "their winners lie inside"
 
@@ -284,7 +284,7 @@ def test_one_more_rate_of_the_control_may_become_the_control_of_all_claims(tmp_p
     loss = at_an_end("control", 0.009)
     tune = simulated(tmp_path, loss=loss, search="grid", extend_rates=True, layers=(1,))
     assert tune.run().exhausted
-    assert {plan.control for plan in claims(tune.given)} == {"control-lr0.027-wu5-L1-s1"}
+    assert {plan.control for plan in confirmations(tune.given)} == {"control-lr0.027-wu5-L1-s1"}
 
 
 def test_no_rate_is_added_unless_the_sweep_says_so(tmp_path: Path) -> None:
@@ -304,8 +304,8 @@ def test_no_claim_starts_before_one_more_rate_has_ended(tmp_path: Path) -> None:
     tune = simulated(tmp_path, 3, at_an_end("bigram", 0.009), search="grid", extend_rates=True, layers=(1,))
     tune.run()
     more = {plan.name for plan in searched(tune.given, "bigram") if plan.config.optimizer.lr == 0.027}
-    (claim,) = [plan for plan in claims(tune.given) if plan.arm == "bigram"]
-    assert more <= set(tune.started[claim.name])
+    (confirmation,) = [plan for plan in confirmations(tune.given) if plan.arm == "bigram"]
+    assert more <= set(tune.started[confirmation.name])
 
 
 @pytest.mark.parametrize("slots", [1, 3])
@@ -315,8 +315,8 @@ def test_one_more_rate_is_searched_after_a_resumption_at_any_point_as_without(tm
     whole = simulated(tmp_path / "whole", slots, **changes)
     whole.run()
     expected = states(whole.folder, names.FINISHED)
-    assert len([name for name in expected if "lr0.027" in name]) == 2 + 1, "two schedules and the claim"
-    new_rate = 5 * (len(expected) - 3 - 2)  # event with which it begins: two trials, before three claims
+    assert len([name for name in expected if "lr0.027" in name]) == 2 + 1, "two schedules and the confirmation"
+    new_rate = 5 * (len(expected) - 3 - 2)  # event with which it begins: two trials, before three confirmations
     for kill in (new_rate // 2, *range(new_rate - 2, new_rate + 14, 2)):
         tune = simulated(tmp_path / f"{kill}", slots, **changes)
         tune.run(events=kill)
@@ -332,10 +332,10 @@ def test_a_short_search_is_claimed_at_the_whole_length(tmp_path: Path) -> None:
     tune = simulated(tmp_path, search="grid", search_steps=20, asha=None, layers=(1,), arms=arms)
     assert tune.run().exhausted
     assert {plan.config.loop.steps for plan in searched(tune.given)} == {20}
-    assert {plan.config.loop.steps for plan in claims(tune.given)} == {40}
-    (claim,) = [plan for plan in claims(tune.given) if plan.arm == "bigram"]
-    assert claim.name == "bigram-linear-T10-min0-lr0.003-L1-s1", "T 5 of 20 won"
-    assert claim.config.optimizer.warmup_steps == 10
+    assert {plan.config.loop.steps for plan in confirmations(tune.given)} == {40}
+    (confirmation,) = [plan for plan in confirmations(tune.given) if plan.arm == "bigram"]
+    assert confirmation.name == "bigram-linear-T10-min0-lr0.003-L1-s1", "T 5 of 20 won"
+    assert confirmation.config.optimizer.warmup_steps == 10
 
 
 # ---- ends --------------------------------------------------------------------------------------------------------
@@ -374,7 +374,7 @@ def test_control_whose_claim_failed_takes_the_claims_of_its_seed_with_it_and_no_
     tune = simulated(tmp_path, search="grid", layers=(1,), arms=small_arms((1, 2)))
     tune.failing = frozenset({"control-lr0.003-wu5-L1-s1"})
     assert tune.run().exhausted
-    assert sorted((plan.config.seed, plan.arm) for plan in claims(tune.given)) == [
+    assert sorted((plan.config.seed, plan.arm) for plan in confirmations(tune.given)) == [
         (1, "control"),
         (2, "bigram"),
         (2, "control"),
@@ -388,7 +388,7 @@ def test_group_of_which_no_trial_finished_claims_nothing_and_the_others_do(tmp_p
     tune = simulated(tmp_path, search="grid", layers=(1,))
     tune.failing = frozenset(uniform.search_plan(point).name for point in points(uniform.arm.space))
     assert tune.run().exhausted
-    assert {plan.arm for plan in claims(tune.given)} == {"control", "bigram"}
+    assert {plan.arm for plan in confirmations(tune.given)} == {"control", "bigram"}
 
 
 def test_worker_that_dies_too_often_fails_its_trial_with_the_reason(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from trainable.plan import TrialPlan
 
 BASE = override(TrialConfig(), {"loop.steps": STEPS, "loop.eval_every": EVERY, "loop.checkpoint_every": EVERY})
 LINEAR = Arm("linear 10", {"teacher.schedule": "linear", "teacher.steps": 10})
-HELD = Arm("linear 10, floor 0.1", {**LINEAR.changes, "teacher.min_weight": 0.1})
+HELD = Arm("linear 10, min weight 0.1", {**LINEAR.changes, "teacher.min_weight": 0.1})
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +54,9 @@ def test_names_tell_arm_and_what_varies() -> None:
         "none-L1-lr0.001-s0",
         "none-L1-lr0.003-s0",
         "linear-10-L1-lr0.001-s0",
-        "linear-10-floor-0.1-L1-lr0.001-s0",
+        "linear-10-min-weight-0.1-L1-lr0.001-s0",
         "linear-10-L1-lr0.003-s0",
-        "linear-10-floor-0.1-L1-lr0.003-s0",
+        "linear-10-min-weight-0.1-L1-lr0.003-s0",
     ]
 
 

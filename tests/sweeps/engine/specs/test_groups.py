@@ -1,4 +1,4 @@
-"""A group's trials: names, halves of the validation text, controls, one more rate, and a claim's length."""
+"""A group's trials: names, halves of the validation text, controls, one more rate, and a confirmation's length."""
 
 import json
 from dataclasses import replace
@@ -101,17 +101,17 @@ def test_schedules_of_a_group_end_at_the_steps_that_it_searches_or_fixes() -> No
     assert replace(bigram, arm=fixed).schedule_ends == [30]
 
 
-# ---- claims --------------------------------------------------------------------------------------------------------
+# ---- confirmations ------------------------------------------------------------------------------------------------
 
 
 def test_claim_is_the_winner_on_a_fresh_seed_and_the_reporting_half() -> None:
     control, _, bigram = groups()
     winner = bigram.search_plan(LINEAR)
-    own = control.claim_plan(control.search_plan(control.reference), 1, None)
-    claim = bigram.claim_plan(winner, 1, own)
-    assert claim.name == "bigram-linear-T10-min0-lr0.001-L1-s1"
-    assert (claim.role, claim.control, claim.arm) == (names.CONFIRM, own.name, "bigram")
-    assert claim.config == override(winner.config, {"seed": 1, "corpus.eval_half": "reporting"})
+    own = control.confirmation_plan(control.search_plan(control.reference), 1, None)
+    confirmation = bigram.confirmation_plan(winner, 1, own)
+    assert confirmation.name == "bigram-linear-T10-min0-lr0.001-L1-s1"
+    assert (confirmation.role, confirmation.control, confirmation.arm) == (names.CONFIRM, own.name, "bigram")
+    assert confirmation.config == override(winner.config, {"seed": 1, "corpus.eval_half": "reporting"})
     assert (own.role, own.control, own.arm) == (names.CONTROL, "control-lr0.003-wu10-L1-s1", "control")
     assert own.config.corpus.eval_half == "reporting"
 
@@ -124,10 +124,10 @@ def test_claim_of_a_short_search_has_warm_up_and_schedule_in_proportion() -> Non
     winner = bigram.search_plan({**point, "teacher.schedule": "exponential"})
     assert (winner.config.loop.steps, winner.config.teacher.steps, winner.config.teacher.tau) == (10, 4, 2.5)
     assert winner.config.optimizer.warmup_steps == 3
-    claim = bigram.claim_plan(winner, 1, control.search_plan(control.reference)).config
-    assert (claim.loop.steps, claim.teacher.steps, claim.teacher.tau) == (STEPS, 16, 10.0)
-    assert claim.optimizer.warmup_steps == 12
-    assert differences(winner.config, claim) == {
+    confirmation = bigram.confirmation_plan(winner, 1, control.search_plan(control.reference)).config
+    assert (confirmation.loop.steps, confirmation.teacher.steps, confirmation.teacher.tau) == (STEPS, 16, 10.0)
+    assert confirmation.optimizer.warmup_steps == 12
+    assert differences(winner.config, confirmation) == {
         *("seed", "corpus.eval_half", "loop.steps", "teacher.steps", "teacher.tau", "optimizer.warmup_steps")
     }
 
@@ -136,8 +136,8 @@ def test_claim_is_evaluated_and_kept_as_the_base_says_however_short_the_search()
     short = small_arms(teacher__steps=levels([5]))
     arms = (replace(short[0], space={**short[0].space, "optimizer.warmup_steps": levels([1, 2])}), *short[1:])
     control, _, bigram = groups(search_steps=5, asha=None, arms=arms)
-    claim = control.claim_plan(control.search_plan(control.reference), 1, None)
-    assert claim.config.loop == small_sweep().base.loop
+    confirmation = control.confirmation_plan(control.search_plan(control.reference), 1, None)
+    assert confirmation.config.loop == small_sweep().base.loop
     assert bigram.search_plan({**LINEAR, "teacher.steps": 5}).config.loop.eval_every == 5
 
 
@@ -146,7 +146,7 @@ def test_what_the_base_says_of_the_teacher_keeps_its_share_of_a_short_search() -
     _, _, bigram = groups(search_steps=20, asha=None)
     winner = bigram.search_plan(LINEAR)
     assert winner.config.optimizer.warmup_steps == 5
-    assert bigram.claim_plan(winner, 1, winner).config.optimizer.warmup_steps == 10
+    assert bigram.confirmation_plan(winner, 1, winner).config.optimizer.warmup_steps == 10
 
 
 @pytest.mark.parametrize(("steps", "warm_up", "every", "kept"), [(20, 5, 10, 20), (80, 20, 10, 20), (7, 2, 7, 7)])

@@ -96,7 +96,9 @@ def test_data_are_those_of_every_arm_on_both_halves_of_the_validation_text() -> 
 
 def test_names_of_all_trials_are_different_and_as_many_as_there_are_settings_and_claims() -> None:
     names = list(small_sweep(extend_rates=True).trial_names())
-    assert len(names) == len(set(names)) == 2 * 2 * (10 + 20 + 20)  # 5 rates for 3; each setting, each as a claim
+    assert (
+        len(names) == len(set(names)) == 2 * 2 * (10 + 20 + 20)
+    )  # 5 rates for 3; each setting, each as a confirmation
 
 
 def test_largest_model_is_that_of_the_greatest_depth() -> None:
@@ -224,8 +226,8 @@ CONTRADICTIONS: list[tuple[Any, str]] = [
     ({"layers": (0, 1)}, "give different depths of at least 1"),
     ({"layers": (2, 2)}, "give different depths"),
     ({"search_seed": -1}, "search_seed is -1: give a seed from 0"),
-    ({"search_steps": 0, "asha": None}, "search_steps is 0 but a claim has 40 steps: give at most that"),
-    ({"search_steps": 41, "asha": None}, "search_steps is 41 but a claim has 40 steps: give at most that"),
+    ({"search_steps": 0, "asha": None}, "search_steps is 0 but a confirmation has 40 steps: give at most that"),
+    ({"search_steps": 41, "asha": None}, "search_steps is 41 but a confirmation has 40 steps: give at most that"),
     ({"margin": -0.1}, "margin is -0.1: give a number of nats per token of at least 0"),
     ({"margin": float("nan")}, "margin is nan: give a number"),
     ({"base": {"teacher.schedule": "linear", "teacher.steps": 5}}, "a sweep's base is its control"),
@@ -242,8 +244,8 @@ CONTRADICTIONS: list[tuple[Any, str]] = [
     (lambda: {"arms": small_arms((-1,))}, "is -1: give a seed from 0"),
     ({"arms": small_arms(teacher__steps=Range(10, 50, 10))}, "teacher.steps is 50 but loop.steps is 40"),
     ({"arms": small_arms(teacher__steps=Range(0, 20, 10))}, "give at least 1 scheduling step"),
-    ({"arms": small_arms(teacher__min_weight=Range(0.5, 1.5, 0.5))}, "range is 0.5..1.5: give weights between 0 and 1"),
-    ({"arms": small_arms(teacher__min_weight=Range(-0.5, 0.5, 0.5))}, "range is -0.5..0.5: give weights between 0 and"),
+    ({"arms": small_arms(teacher__min_weight=Range(0.5, 1.5, 0.5))}, "weight is 0.5..1.5: give weights between 0 and"),
+    ({"arms": small_arms(teacher__min_weight=Range(-0.5, 0.5, 0.5))}, "weight is -0.5..0.5: give weights between 0"),
     ({"arms": small_arms(teacher__schedule=Choice(("linaer",)))}, "teacher.schedule is 'linaer': choose one of"),
     (lambda: {"arms": small_arms(teacher__schedule=Choice(("none", "linear")))}, "schedule none, which is the control"),
     (lambda: {"arms": small_arms(teacher__stesp=Range(1, 2, 1))}, "varies teacher.stesp, which trial names do not"),

@@ -46,17 +46,17 @@ def test_name_of_a_control_says_depth_fold_and_seed(changes: dict[str, Any], nam
 @pytest.mark.parametrize(
     ("over", "name"),
     [
-        ({"seed": (7,)}, "linear-240-floor-0.05-L2-s7"),
-        ({"corpus.eval_rows": (200_000, 1_000_000), "seed": (0,)}, "linear-240-floor-0.05-L2-v1000000-s0"),
-        ({"optimizer.lr": (1e-3, 3e-5), "model.layers": (1, 3)}, "linear-240-floor-0.05-L3-lr3e-05-s0"),
-        ({"loop.steps": (300, 600), "optimizer.warmup_steps": (2, 4)}, "linear-240-floor-0.05-L2-n600-s0"),
-        ({"seed": (1_234_567, 1_234_568)}, "linear-240-floor-0.05-L2-s1234568"),
+        ({"seed": (7,)}, "linear-240-min-weight-0.05-L2-s7"),
+        ({"corpus.eval_rows": (200_000, 1_000_000), "seed": (0,)}, "linear-240-min-weight-0.05-L2-v1000000-s0"),
+        ({"optimizer.lr": (1e-3, 3e-5), "model.layers": (1, 3)}, "linear-240-min-weight-0.05-L3-lr3e-05-s0"),
+        ({"loop.steps": (300, 600), "optimizer.warmup_steps": (2, 4)}, "linear-240-min-weight-0.05-L2-n600-s0"),
+        ({"seed": (1_234_567, 1_234_568)}, "linear-240-min-weight-0.05-L2-s1234568"),
     ],
 )
 def test_name_of_an_arm_says_depth_and_seed_and_whatever_varies(over: dict[str, Any], name: str) -> None:
-    plans = paired_plans(grid(BASE, over), lambda unit: [Arm("linear 240, floor 0.05", LINEAR)])
+    plans = paired_plans(grid(BASE, over), lambda unit: [Arm("linear 240, min weight 0.05", LINEAR)])
     assert plans[-1].name == name
-    assert plans[-1].control == name.replace("linear-240-floor-0.05", "none")
+    assert plans[-1].control == name.replace("linear-240-min-weight-0.05", "none")
     assert (
         len(
             {

@@ -16,11 +16,11 @@ from trainable.record.run_record import RunRecord
 CHOOSING, REPORTING = "choosing", "reporting"  # values of corpus.eval_half
 NO_TEACHER: Final = "none"  # value of teacher.schedule
 CONTROL: Final = "control"
-RIVAL: Final = "content-free rival"  # its targets hold nothing of the text's order
+RIVAL: Final = "rival"  # its targets hold nothing of the text's order
 CONTENT: Final = "content"  # every other guided arm
 
 
-def claimed(results: Results, record: RunRecord | None) -> Results:
+def confirmed(results: Results, record: RunRecord | None) -> Results:
     """The tables of the trials that make the answer."""
     if record is None or not record.is_grouped:
         return results

@@ -6,7 +6,7 @@ import pandas as pd
 from synthetic_groups import groups_run
 
 from analysis.results import read_findings
-from analysis.tables.claims import arm_classes, claimed
+from analysis.tables.confirmations import arm_classes, confirmed
 from trainable import names
 
 
@@ -26,7 +26,7 @@ def test_an_arm_is_told_by_its_teacher_and_its_bias() -> None:
         (names.CONFIRM, "linear", "bigram", "none"),
         (names.CONFIRM, "linear", "trigram", "unigram"),
     )
-    expected = ["control"] * 2 + ["content-free rival"] * 5 + ["content"] * 2
+    expected = ["control"] * 2 + ["rival"] * 5 + ["content"] * 2
     assert list(arm_classes(table)) == expected
 
 
@@ -37,7 +37,7 @@ def test_tables_older_than_kinds_and_biases_have_a_control_and_content() -> None
 
 def test_only_fresh_seeds_on_the_half_that_reports_answer(tmp_path: Path) -> None:
     found = read_findings(groups_run(tmp_path / "run"))
-    kept = claimed(found.results, found.record)
+    kept = confirmed(found.results, found.record)
     assert set(kept.trials["corpus.eval_half"]) == {"reporting"}
     assert sorted(set(kept.trials["seed"])) == [1, 2, 3]
     assert set(kept.trials["arm"]) == {"control", "uniform", "bigram"} and len(kept.trials) == 9
