@@ -1,10 +1,10 @@
-"""Files of facts and arrays, such as a teacher's table: written whole, mapped, every byte checked.
+"""Files of facts and arrays, such as a teacher table: written whole, memory-mapped, every byte checked.
 
     magic 8 bytes | version 4 | length of the facts 4 | facts as JSON, padded with spaces | arrays | SHA-256 of the rest
 
-Arrays are written in pieces, so a file may be larger than the memory; read, they are views of the mapped file, which
-processes share. A digest shows that nobody damaged a file, not that its maker meant well: what cannot be built from
-its facts and arrays is a damaged file too.
+Arrays are written in pieces, so a file may be larger than the memory. The arrays of a file that is read are views of
+the mapped file, which processes share. The digest shows that no byte has changed, not that the content makes sense: if
+no object can be built from its facts and arrays, a file counts as damaged too.
 """
 
 import hashlib
@@ -22,33 +22,34 @@ from numpy.typing import DTypeLike, NDArray
 from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import atomic_file
 
-Facts = dict[str, Any]  # what JSON can say
-Arrays = dict[str, Any]  # numpy's, by name
-Place = tuple[str, DTypeLike, tuple[int, ...]]  # name, type and shape of an array
+Facts = dict[str, Any]  # values that JSON can hold
+Arrays = dict[str, Any]  # numpy arrays by name
+Place = tuple[str, DTypeLike, tuple[int, ...]]  # name, dtype and shape of an array
 Made = TypeVar("Made")
 
 PREFIX_BYTES: Final = 16  # magic, version, length of the facts
 ALIGNMENT: Final = 64  # of the first array, in bytes
 DIGEST_BYTES: Final = hashlib.sha256().digest_size
 
-# What facts and arrays of a stranger's making can raise.
+# Errors that building an object from untrusted facts and arrays can raise.
 _SENSELESS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A kind of file: how it begins, where its arrays stand, and what its errors say."""
+    """A kind of file: its first bytes, the order of its arrays, and words for its error messages."""
 
     magic: bytes  # 8 bytes
     version: int
     what: str  # name of the kind, such as "bigram table"
-    making: str  # how a user gets such a file, such as "count the table"
-    places: Callable[[Facts], Iterable[Place]]  # of the arrays, in the order of the file; widest first: all are aligned
+    making: str  # what a user does to get such a file, such as "count the table"
+    places: Callable[[Facts], Iterable[Place]]  # the arrays in file order; widest dtype first, so that all are aligned
 
     def write(self, path: Path, facts: Facts, pieces: Iterable[NDArray[Any]]) -> None:
         """Write a file atomically: `path` is the old file or the whole new one, never a part.
 
-        pieces: the arrays that `places(facts)` names, end to end, in any number of pieces; each is made when it is due.
+        pieces: the arrays that `places(facts)` names, end to end, in any number of pieces; each piece is made when
+        it is written.
         """
         digest = hashlib.sha256()
         with atomic_file(path) as stream:
@@ -58,17 +59,17 @@ class Format:
             stream.write(digest.digest())
 
     def checksum(self, facts: Facts, arrays: Iterable[NDArray[Any]]) -> str:
-        """Hex digest of facts and arrays, computed at each call: their file ends with the same."""
+        """Hex digest of facts and arrays, computed at each call; equal to the digest at the end of their file."""
         digest = hashlib.sha256()
         for part in self._parts(facts, arrays):
             digest.update(part)
         return digest.hexdigest()
 
     def read(self, path: Path, make: Callable[[Facts, Arrays], Made]) -> Made:
-        """What `make` makes of the facts and the arrays, which are read-only and mapped, after a check of every byte.
+        """Check every byte of a file; return what `make` builds from its facts and its arrays (read-only, mapped).
 
-        Raises DamagedFile where a byte is not what was written, the arrays do not fill the file, or `make` raises an
-        error of the values; InputError if the file is missing, of another kind, or of another version.
+        Raises DamagedFile if a byte is not what was written, the arrays do not fill the file, or `make` cannot build
+        from these values; InputError if the file is missing, of another kind, or of another version.
         """
         content = self._mapped(path)
         require(
@@ -99,7 +100,7 @@ class Format:
             yield np.ascontiguousarray(piece).data.cast("B") if piece.size else b""
 
     def _mapped(self, path: Path) -> memoryview:
-        """The file, mapped for reading."""
+        """Map the file for reading."""
         try:
             with open(path, "rb") as stream:
                 size = stream.seek(0, 2)
@@ -114,7 +115,7 @@ class Format:
             ) from None
 
     def _parsed(self, body: memoryview) -> tuple[Facts, Arrays]:
-        """Facts and arrays of a file without its digest, the arrays as views."""
+        """Facts and arrays in `body`, the bytes of a file without its digest; the arrays are views."""
         start = PREFIX_BYTES + int.from_bytes(body[12:PREFIX_BYTES], "little")
         facts = json.loads(bytes(body[PREFIX_BYTES:start]))
         arrays: Arrays = {}

@@ -1,7 +1,7 @@
-"""Folders that are built once and trusted only whole: a manifest, written last, holds size and checksum of each file.
+"""Folders that are built once and trusted only if whole: a manifest, written last, has size and checksum of each file.
 
-Why: tokenising 74 M rows takes the better part of an hour, many trials want the result, and a build can be killed at
-any time. Two processes that want the same folder build it once (file lock); a damaged folder is built again.
+Why: tokenising 74 M rows takes most of an hour, many trials need the result, and a build can be killed at any time. Of
+two processes that need the same folder, one builds it and the other waits (file lock). A damaged folder is built again.
 """
 
 import errno
@@ -30,12 +30,12 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where prepared text, tokenizers and tokens are kept: $BIGRAM_CACHE, or ~/.cache/bigram-guided."""
+    """Folder where prepared text, tokenizers and tokens are kept: $BIGRAM_CACHE, or ~/.cache/bigram-guided."""
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/bigram-guided").expanduser().absolute()
 
 
 def check_cache() -> None:
-    """Raise InputError unless the cache can be written; nothing is made."""
+    """Raise InputError unless the cache can be written to; create nothing."""
     folder = cache_folder()
     with _writing(folder / "tokens", make=False):
         there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -44,7 +44,7 @@ def check_cache() -> None:
 
 
 class NotBuilt(Exception):
-    """A folder is not in the cache, within `only_what_is_built`."""
+    """Raised within `only_what_is_built` for a folder that is not in the cache."""
 
 
 _may_build = ContextVar("may build", default=True)
@@ -52,7 +52,7 @@ _may_build = ContextVar("may build", default=True)
 
 @contextmanager
 def only_what_is_built() -> Iterator[None]:
-    """Raise NotBuilt within this block where a folder would be built: for those who ask what a run finds ready."""
+    """Raise NotBuilt where code in the block would build a folder: for callers that ask what the cache already has."""
     before = _may_build.set(False)
     try:
         yield
@@ -61,10 +61,10 @@ def only_what_is_built() -> Iterator[None]:
 
 
 def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
-    """The manifest of `folder`, which `build` fills first if it is missing or damaged.
+    """Return the manifest of `folder`; if the folder is missing or damaged, `build` fills it first.
 
-    `build` gets an empty folder, writes files into it and returns what the manifest should say beside the files.
-    Raises InputError if the cache cannot be written, and whatever `build` raises; neither leaves anything behind.
+    build: gets an empty folder, writes files into it, and returns what the manifest should say beside the files.
+    Raises InputError if the cache cannot be written to, and any error of `build`; a failed build leaves nothing behind.
     """
     if (manifest := whole(folder)) is not None:
         return manifest
@@ -78,9 +78,9 @@ def built_once(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
 
 @contextmanager
 def building(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, there or not, while what goes by its name is built; one process at a time.
+    """Hold the lock that has the name of a folder, which need not exist: one process builds at a time.
 
-    Raises NotBuilt within `only_what_is_built`, InputError for what goes wrong with the disk.
+    Raises NotBuilt within `only_what_is_built`, InputError for an error of the disk.
     """
     if not _may_build.get():
         raise NotBuilt(folder)
@@ -89,10 +89,10 @@ def building(folder: Path) -> Iterator[None]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder, after a check of each file that it lists.
+    """Read the manifest of a folder and check each file that it lists.
 
-    Raises DamagedFile where a file has not the size and SHA-256 that the manifest says, or the manifest is damaged;
-    InputError where there is none.
+    Raises DamagedFile if a file does not have the size and SHA-256 that the manifest says, or the manifest is damaged;
+    InputError if there is no manifest.
     """
     remedy = f"delete {folder} so that it is built again"
     manifest = read_json(folder / MANIFEST_FILE, remedy)
@@ -106,7 +106,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _stamp(path: Path, expected: Any) -> dict[str, Any] | None:
-    """Size and checksum of a file; no checksum where the size is already wrong."""
+    """Size and checksum of a file; None if it cannot be read or its size is not the expected one."""
     try:
         size = path.stat().st_size
         if isinstance(expected, dict) and expected.get("bytes") == size:
@@ -117,7 +117,7 @@ def _stamp(path: Path, expected: Any) -> dict[str, Any] | None:
 
 
 def whole(folder: Path) -> Manifest | None:
-    """The manifest of a folder that is there and whole, else None; a damaged one is named in the log."""
+    """Return the manifest of a folder if it exists and no file in it is damaged, else None; log what is damaged."""
     if not folder.exists():
         return None
     try:
@@ -128,15 +128,15 @@ def whole(folder: Path) -> Manifest | None:
 
 
 def remove_abandoned(parent: Path, name: str = "*") -> None:
-    """Remove what killed builds left of a folder, or of all; for one who alone builds there."""
+    """Remove temporary folders that killed builds of `name` left; no other process may be building it now."""
     for abandoned in parent.glob(f".{name}.*.tmp"):
         shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def build_folder(folder: Path, build: Callable[[Path], Manifest]) -> Manifest:
-    """Fill a folder as `built_once` does, always anew and without a lock, in a parent folder that exists.
+    """Build a folder as `built_once` does, but always anew and without a lock; its parent folder must exist.
 
-    For one who works there alone.
+    No other process may build the same folder meanwhile.
     """
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     temporary.mkdir()
@@ -170,7 +170,7 @@ def _filled(temporary: Path, folder: Path, build: Callable[[Path], Manifest]) ->
 
 @contextmanager
 def _writing(folder: Path, *, make: bool = True) -> Iterator[None]:
-    """Raise InputError, which names the folder and the room left, for what goes wrong with the disk."""
+    """Turn an OSError of the block into an InputError that names the folder and the free space."""
     try:
         if make:
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Files that are whole or absent: written to a temporary name, synced, renamed; with checksums, names and room.
+"""Files that are whole or absent: written under a temporary name, synced, then renamed.
 
-Two writers never share a temporary name, and a reader never sees half a file. JSON of ours carries a checksum of
-itself: a flipped digit is still JSON, and would otherwise become a wrong number. In this order: writing, JSON,
-checksums, paths that a user gives, room on the disk.
+Two writers never share a temporary name, and a reader never sees half a file. JSON files written here carry a checksum
+of their content: a flipped digit is still valid JSON, and would otherwise become a wrong number. The functions come in
+this order: writing, JSON, checksums, paths that a user gives, free space on the disk.
 """
 
 import errno
@@ -28,11 +28,11 @@ MIB = 2**20
 
 @contextmanager
 def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """An open file that becomes `path` when the block ends without an error, and vanishes when it does not."""
+    """Open a temporary file that becomes `path` if the block ends without an error, and is removed otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        # A path may hold bytes that are no text (names made on other systems): written as \\udc.., they end no report.
+        # A path may hold bytes that are not text (names made elsewhere): escaped as \\udc.., they cannot end a report.
         encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
         with open(temporary, mode, encoding=encoding, errors=errors) as stream:
             yield stream
@@ -69,10 +69,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path, instead: str = "") -> dict[str, Any]:
-    """What `write_json` wrote.
+    """Read a file that `write_json` wrote, and return it without its checksum.
 
-    instead: what the user can do who has no copy to restore it from.
-    Raises DamagedFile if it is no JSON or not what its checksum says, InputError if it is missing.
+    instead: what a user can do who has no copy of the file, for the error message.
+    Raises DamagedFile if the file is not JSON or does not match its checksum, InputError if it is missing.
     """
     remedy = f"restore it from a copy{instead and f', or {instead}'}"
     plain = unsealed(_read_object(path, remedy))
@@ -82,7 +82,7 @@ def read_json(path: Path, instead: str = "") -> dict[str, Any]:
 
 
 def require_fetched(path: Path) -> None:
-    """Raise InputError for what a clone without Git LFS has in a file's place."""
+    """Raise InputError if the file is a Git LFS pointer, which a clone without Git LFS has in place of the file."""
     with open(path, "rb") as stream:
         is_pointer = stream.read(len(_LFS_POINTER)) == _LFS_POINTER
     if is_pointer:
@@ -90,7 +90,7 @@ def require_fetched(path: Path) -> None:
 
 
 def read_foreign_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file that need not be ours; a checksum is checked where there is one."""
+    """Read the object in a JSON file that any program may have written; check its checksum if it has one."""
     if path.is_file():
         require_fetched(path)
     tree = _read_object(path, "restore it from a copy")
@@ -99,7 +99,7 @@ def read_foreign_json(path: Path) -> dict[str, Any]:
 
 def _read_object(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin a file with a mark
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors begin a file with a mark
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
@@ -110,13 +110,13 @@ def _read_object(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def sealed(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """`tree` as JSON will give it back, with the fingerprint of all that is in it."""
+    """Return `tree` as JSON will give it back, with a checksum: the fingerprint of its content."""
     plain = json.loads(json.dumps(tree, allow_nan=False))
     return {**plain, CHECKSUM: fingerprint(plain)}
 
 
 def unsealed(tree: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The inverse of `sealed`; None where the checksum is missing or another."""
+    """Return `tree` without its checksum, the inverse of `sealed`; None if the checksum is missing or wrong."""
     plain = {key: value for key, value in tree.items() if key != CHECKSUM}
     try:
         found = fingerprint(plain)
@@ -132,13 +132,13 @@ def sha256_of_file(path: Path) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """16 hex digits that stand for a JSON-able value: equal values, equal fingerprints, on any machine."""
+    """Fingerprint of a value that JSON can hold: 16 hex digits, the same for equal values on any machine."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def user_path(text: str | Path) -> Path:
-    """The path, `~` replaced. Raises InputError for an unknown user's home, or a path that no file system takes."""
+    """Path of a user's text, with `~` expanded. Raises InputError for an unknown user or a path that cannot exist."""
     try:
         path = Path(text).expanduser()
         path.exists()  # raises where a name is too long
@@ -150,13 +150,13 @@ def user_path(text: str | Path) -> Path:
 
 
 def require_folder_name(what: str, name: str) -> None:
-    """Raise InputError unless a folder can have the name, on any file system, and it leads to no other place."""
+    """Raise InputError unless any file system takes `name` for a folder, and it cannot lead out of its parent."""
     if _FOLDER_NAME.fullmatch(name) is None:
         raise InputError(f"{what} {name!r} cannot be a folder: use letters, digits and . _ + - (100 at most).")
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether the file system takes no more: full, over quota, or read-only."""
+    """Whether the error says that the file system takes no more data: full, over quota, or read-only."""
     return error.errno in _NO_ROOM
 
 
@@ -166,7 +166,7 @@ def free_bytes(path: Path) -> int:
 
 
 def require_room(path: Path, needed_bytes: float, what: str, remedy: str) -> None:
-    """Raise InputError unless the file system of `path` has room for `what` (a plural)."""
+    """Raise InputError unless the file system of `path` has room for `what` (a plural noun)."""
     free = free_bytes(path)
     if free < needed_bytes:
         raise InputError(f"{path} has {mib(free)} MiB free but {what} need about {mib(needed_bytes)} MiB: {remedy}.")

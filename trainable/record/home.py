@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def ensure_home() -> str | None:
-    """Give this process and its children a home and a user name where there are none; a sentence that says so."""
+    """Set USER and HOME for this process and its children where they are missing; return a sentence on a new HOME."""
     name = f"user-{os.getuid()}"
     try:
         getpass.getuser()
@@ -18,4 +18,4 @@ def ensure_home() -> str | None:
     home = Path(tempfile.gettempdir()) / f"home-of-{name}"
     home.mkdir(mode=0o700, exist_ok=True)
     os.environ["HOME"] = str(home)
-    return f"User {os.getuid()} has no home folder here: this command takes {home}; set HOME to keep another."
+    return f"User {os.getuid()} has no home folder here: this command takes {home}; set HOME to use another."

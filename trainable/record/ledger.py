@@ -1,9 +1,9 @@
-"""The ledger of a trial: every report appended to a file of its own, flushed, and never rewritten.
+"""The ledger of a trial: a file to which each report is appended and flushed; no row is ever rewritten.
 
-Tune's own records lose rows when a driver or a worker dies; this file is the truth that tables, gains and resumption
-are made from. A retried trial may repeat steps: the last row of a step wins. A killed writer may leave half a last
-line: it is not read, and cut off before the next row is written. Each row carries a checksum of itself, so that a
-flipped digit is found and named, and never becomes a number in a table.
+Ray Tune's own records lose rows when a driver or a worker dies, so tables, gains and resumption are made from ledgers.
+- A retried trial may repeat steps: the last row of a step counts.
+- A killed writer may leave half a last line: it is not read, and it is cut off before the next row is written.
+- Each row carries a checksum of its content: a flipped digit is found and named, and never becomes a number in a table.
 """
 
 import json
@@ -20,14 +20,14 @@ Row = dict[str, Any]
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Append one line and fsync it. Where the disk is full, OSError is raised and the file is left as it was."""
+    """Append one row as a line and fsync the file. On a full disk, raise OSError and leave the file as it was."""
     line = ledger_line(row)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b", buffering=0) as stream:
         _cut_half_line(stream)
         whole = stream.seek(0, os.SEEK_END)
         try:
-            while line:  # an unbuffered write may take a part only, and say why at the next
+            while line:  # an unbuffered write may take only a part; the next one raises why
                 line = line[stream.write(line) :]
             os.fsync(stream.fileno())
         except OSError:
@@ -36,16 +36,16 @@ def append_row(path: Path, row: Row) -> None:
 
 
 def ledger_line(row: Row) -> bytes:
-    """A row with its checksum as JSON; NaN and infinities, which JSON has no words for, are null."""
+    """A row with its checksum as a line of JSON; NaN and infinities, which JSON lacks, become null."""
     lacking = {key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
     finite = {key: None if key in lacking else value for key, value in row.items()}
     return json.dumps(sealed(finite), allow_nan=False).encode() + b"\n"
 
 
 def read_lines(path: Path) -> list[Row]:
-    """All whole rows in order, without their checksums; none if the file is absent.
+    """Read all whole rows in order, without their checksums; an absent file has none.
 
-    Raises DamagedFile for a damaged line; what stands after the last newline is half a line, and not read.
+    Raises DamagedFile for a damaged line. Text after the last newline is half a line, and is not read.
     """
     if not path.exists():
         return []
@@ -54,22 +54,22 @@ def read_lines(path: Path) -> list[Row]:
 
 
 def read_reports(path: Path) -> list[Row]:
-    """Rows of a trial's ledger, one a step (the last written wins), by step."""
+    """Read a trial's ledger: one row a step (the last one written), sorted by step."""
     by_step = {row[names.STEP]: row for row in read_lines(path)}
     return [by_step[step] for step in sorted(by_step)]
 
 
 class LedgerTail:
-    """The rows of a ledger that others append to; each `refresh` reads only what was added since the last."""
+    """Rows of a ledger that other processes append to; each `refresh` reads only rows added since the previous one."""
 
     def __init__(self, path: Path):
         self.path = path
         self.rows: list[Row] = []
-        self._end = 0  # bytes that have been read: whole lines alone
+        self._end = 0  # number of bytes read so far, whole lines only
         self._inode = 0
 
     def refresh(self) -> bool:
-        """Read the whole lines that were added; whether `rows` is another than before.
+        """Read the whole lines that were added; return whether `rows` changed.
 
         A file that became shorter, or was replaced by another one, is read again from its beginning.
         Raises DamagedFile for a damaged line, at every call.
@@ -90,7 +90,7 @@ class LedgerTail:
         return is_new or bool(whole)
 
     def _forget(self) -> bool:
-        """Begin at the first line again; whether there were rows."""
+        """Drop all rows, to read again from the first line; return whether there were rows."""
         had_rows, self.rows, self._end = bool(self.rows), [], 0
         return had_rows
 
@@ -108,11 +108,11 @@ def _parse(path: Path, number: int, line: bytes) -> Row:
 
 
 def _instead(path: Path) -> str:
-    """Remedy without a copy; never to delete a line, for a curve with a gap would give another final loss."""
+    """Remedy for a user without a copy. It is never to delete a line: a curve with a gap may end at another loss."""
     if path.name == names.RUNGS_FILE:
-        return "delete it: ASHA then judges the trials that are left among themselves"
+        return "delete it: ASHA then compares only the remaining trials with each other"
     if path.name == names.RESTARTS_FILE:
-        return "delete it: it only tells which workers died"
+        return "delete it: it only records which workers died"
     return trained_again(path.parent)
 
 

@@ -1,7 +1,7 @@
-"""Locks that fall with the process that holds them; on a file system that has none, a marker file in their place.
+"""Locks that end with the process that holds them; a file system without locks gets a marker file instead.
 
-A marker outlives a process that is killed. On its own machine that is noticed; the marker of another machine stays
-until somebody deletes it, so whoever meets one hears of machine and file.
+A marker stays behind if its process is killed. On the machine of that process this is noticed. The marker of another
+machine stays until somebody deletes it, so messages name the machine and the file.
 """
 
 import errno
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class InUse(Exception):
-    """A lock that another process holds: its file, and process and machine where a marker file tells them."""
+    """Raised for a lock that another process holds: its file, and the process and machine if a marker names them."""
 
     def __init__(self, path: Path, process: str, machine: str):
         super().__init__(path, process, machine)
@@ -28,22 +28,22 @@ class InUse(Exception):
 
     @property
     def advice(self) -> str:
-        """What to do, to follow a colon in a sentence."""
+        """Advice to the user, worded to follow a colon."""
         if not self.machine:
             return "wait for it to end"
         return (
-            f"process {self.process} of machine {self.machine} says so in {self.path}; wait for it to end, or delete "
-            "that file if it runs there no more"
+            f"process {self.process} on machine {self.machine} holds it, says the file {self.path}; wait for that "
+            "process to end, or delete the file if the process no longer runs"
         )
 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock in the block, after waiting for it. Raises OSError where the file cannot be made."""
+    """Wait for the lock and hold it in the block. Raises OSError if its file cannot be created."""
     try:
         lock = try_lock(path)
     except InUse as other:
-        if other.machine:  # it may be there for ever
+        if other.machine:  # its marker may stay for ever
             _log.warning("%s is in use: %s.", path, other.advice)
         lock = _acquired(path, timeout=-1)
     try:
@@ -53,7 +53,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def try_lock(path: Path) -> BaseFileLock:
-    """The lock, taken now. Raises InUse where another process holds it, OSError where the file cannot be made."""
+    """Take the lock at once and return it. Raises InUse if another process holds it, OSError if it cannot be made."""
     try:
         return _acquired(path, timeout=0)
     except Timeout as refused:
@@ -61,7 +61,7 @@ def try_lock(path: Path) -> BaseFileLock:
 
 
 def is_held(path: Path) -> bool | None:
-    """Whether a process holds the lock, told without taking it; None where the system does not tell."""
+    """Whether a process holds the lock, found out without taking it; None where the system does not say."""
     if path.with_name(path.name + MARKER_ENDING).exists():
         return True
     try:
@@ -74,7 +74,7 @@ def is_held(path: Path) -> bool | None:
 
 
 def remove_lock(path: Path) -> None:
-    """Remove what a lock leaves behind; for one who holds it."""
+    """Remove the files of a lock; only the process that holds it may call this."""
     for file in (path, path.with_name(path.name + MARKER_ENDING)):
         file.unlink(missing_ok=True)
 
@@ -82,20 +82,20 @@ def remove_lock(path: Path) -> None:
 def _acquired(path: Path, timeout: float) -> BaseFileLock:
     lock: BaseFileLock = FileLock(path)
     try:
-        with warnings.catch_warnings(action="ignore"):  # it says that it falls back to a marker
+        with warnings.catch_warnings(action="ignore"):  # filelock warns when it falls back to a marker
             lock.acquire(timeout=timeout)
     except Timeout:
         raise
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        lock = SoftFileLock(path.with_name(path.name + MARKER_ENDING))  # a file of its own: ours is there by now
+        lock = SoftFileLock(path.with_name(path.name + MARKER_ENDING))  # another name: `path` exists by now
         lock.acquire(timeout=timeout)
     return lock
 
 
 def _in_use(path: Path) -> InUse:
-    """A marker holds the number of its process and the name of its machine, a line each; a lock's file nothing."""
+    """Make InUse of a file: a marker holds a process number and a machine name, a line each; a lock's file is empty."""
     lines: list[str] = []
     with suppress(OSError, UnicodeDecodeError):
         lines = path.read_text(encoding="utf-8").splitlines()

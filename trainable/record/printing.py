@@ -1,6 +1,6 @@
-"""Standard output and error that can fail without ending a command: closed, full, or of an encoding without a letter.
+"""Standard output and error whose failures never end a command: closed, full, or unable to encode a character.
 
-What a command is for is on the disk; what it prints is said as far as it can be.
+The results of a command are on the disk; what it prints is written as far as possible.
 """
 
 import io
@@ -13,20 +13,20 @@ from typing import Any, TextIO, cast
 
 @contextmanager
 def steady_output() -> Iterator[None]:
-    """Within the block nothing that is printed can raise; letters that a stream does not have are written as \\u...."""
+    """Let no printing in the block raise; characters that a stream cannot encode are written as \\u...."""
     _open_standard_files()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, _Steady(stream)) for stream in before)
     try:
         yield
     finally:
-        sys.stdout.flush()  # else Python does at the end, and complains
+        sys.stdout.flush()  # else Python flushes at its end, and complains
         sys.stderr.flush()
         sys.stdout, sys.stderr = before
 
 
 def _open_standard_files() -> None:
-    """Open what the caller has closed (`>&-`): the next file of ours would get its number, and what is printed."""
+    """Open standard files that the caller has closed (`>&-`); else the next file opened gets all that is printed."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
@@ -37,7 +37,7 @@ def _open_standard_files() -> None:
 
 
 class _Steady:
-    """A text stream whose writing never raises; the rest of it is the stream's own."""
+    """A text stream whose writing never raises; all else is that of the wrapped stream."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -60,14 +60,14 @@ class _Steady:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush, or drop what was kept back."""
+        """Flush the buffered text, or drop it."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
             self._give_up()
 
     def _give_up(self) -> None:
-        """Let what is kept back, and all that comes, go to nowhere."""
+        """Send the buffered text, and all later text, to the null device."""
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())

@@ -1,9 +1,10 @@
 """The files of a run as a folder that one process works in, wherever the run lies.
 
-On a file system that all nodes see, that is the run folder itself. In a store behind a URI nothing can be appended to:
-there each process works in a copy of its own. Whatever is written through `RunFiles` is in the store when the call
-returns, so others can be told of it; what other programs write (checkpoints, TensorBoard's events, tables) belongs in
-a `with files.writing()` block. What is read comes through `fetched`, which brings it up to date first.
+- On a file system that all nodes see, this is the run folder itself.
+- In a store behind a URI, no file can be appended to: there each process works in a copy of its own.
+- A file written through `RunFiles` is in the store when the call returns, so other processes can be told of it.
+- Files that other code writes (checkpoints, TensorBoard's events, tables) belong in a `with files.writing()` block.
+- Files are read through `fetched`, which first brings them up to date.
 
     files = run_files("s3://bucket/results/kfold/my_run")
     files.append_row("trials/none-L1-s0/metrics.jsonl", row)
@@ -29,34 +30,34 @@ from trainable.record.files import fingerprint, write_json
 from trainable.record.ledger import Row, append_row
 from trainable.record.store import ADVICE, Store, StoreError, Version, is_uri
 
-RECORDS = (names.TRIAL_FILE, names.STATUS_FILE, names.LEDGER_FILE)  # of a trial: all but checkpoint and events
-_AT_ONCE = 8  # transfers, which mostly wait
+RECORDS = (names.TRIAL_FILE, names.STATUS_FILE, names.LEDGER_FILE)  # of a trial: all files but checkpoint and events
+_AT_ONCE = 8  # transfers at once; they mostly wait
 
 
 class RunFiles:
-    """Files of a run on a file system that all nodes see: what is written is there."""
+    """Files of a run on a file system that all nodes see: a file that is written needs no publishing."""
 
     def __init__(self, path: Path):
         self.path = path
 
     @property
     def address(self) -> str:
-        """What a user calls the run: its path, or its URI."""
+        """Path or URI by which a user calls the run."""
         return str(self.path)
 
     @property
     def called(self) -> str:
-        """What texts for users call the run: its path from the working folder if it lies below, else its address."""
+        """Name of the run in texts for users: its path from the working folder if it lies below, else its address."""
         below = self.path.is_relative_to(Path.cwd())
         return str(self.path.relative_to(Path.cwd())) if below else self.address
 
     def shown(self, text: str | Path) -> str:
-        """A path, or a text with paths, with the run's address in place of the copy that this process works in."""
+        """Return a path, or a text with paths, with the run's address in place of the path of this process's copy."""
         return str(text)
 
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """Let an InputError that leaves the block name the run's address, not the copy that this process works in."""
+        """Make an InputError that leaves the block name the run's address, not the path of this process's copy."""
         try:
             yield
         except InputError as error:
@@ -65,45 +66,48 @@ class RunFiles:
 
     @property
     def lock(self) -> Path:
-        """The file that its driver locks."""
+        """File that the run's driver locks."""
         return self.path / ".lock"
 
     def make(self, *, may_exist: bool) -> None:
-        """The folder itself. Raises FileExistsError unless it may exist."""
+        """Create the run folder. Raises FileExistsError if it exists, unless `may_exist`."""
         self.path.mkdir(parents=True, exist_ok=may_exist)
 
     def check_writable(self) -> None:
-        """Raise InputError unless files can be made there."""
+        """Raise InputError unless files can be created in the run folder."""
         if not os.access(self.path, os.W_OK):
             raise InputError(f"{self.path} cannot be written to: change its permissions or give --results DIR.")
 
     def leave_mark(self) -> str:
-        """The name of an empty new file, for other nodes to look for: the same path may be another disk."""
+        """Create an empty file and return its name; a node that does not find it has another disk at the same path."""
         name = f".mark-{uuid.uuid4().hex}"
         (self.path / name).touch()
         return name
 
     def exist(self) -> bool:
-        """Whether anything lies there, be it a run or not; files that begin with a dot do not count."""
+        """Whether anything lies in the folder, be it a run or not; names that begin with a dot do not count."""
         return any(not path.name.startswith(".") for path in self.path.glob("*"))
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of that name."""
+        """Whether the run has a file of that name."""
         return (self.path / name).is_file()
 
     def fetched(self, name: str, only: Iterable[str] = ()) -> Path:
-        """The file, or the folder with all below it or the files of these names `only`, brought up to date."""
+        """Bring a file or a folder of the run up to date and return its path.
+
+        only: names of the files that are wanted below a folder; without any, all files below it.
+        """
         self._fetch([name], only)
         return self.path / name
 
     def fetch_records(self) -> None:
-        """Bring what tables are made from and a driver goes on from up to date."""
+        """Bring up to date the files that tables are made from and a resumed run needs."""
         self._fetch([names.RUN_FILE, names.RUNGS_FILE, names.RESTARTS_FILE, names.JOURNAL_FILE])
         self._fetch([names.TRIALS_TABLE, names.CURVES_TABLE])
         self._fetch([names.TRIALS_FOLDER], RECORDS)
 
     def write_json(self, name: str, tree: Mapping[str, Any]) -> None:
-        """Replace a file of ours (files.write_json)."""
+        """Replace a JSON file of the run (files.write_json)."""
         with self.writing():
             write_json(self.path / name, tree)
 
@@ -114,17 +118,17 @@ class RunFiles:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """What anybody writes below `path` in the block, others can read after it, however the block ends."""
+        """Publish all that is written below `path` in the block, even if the block raises: others can then read it."""
         try:
             yield
         finally:
             self.publish()
 
     def publish(self) -> None:
-        """Let others read what has been written below `path` until now: nothing to do, the files are the run's own."""
+        """Let others read what has been written below `path`: a no-op, for these files are the run's own."""
 
     def _fetch(self, wanted: Iterable[str], only: Iterable[str] = ()) -> None:
-        """Do nothing: on a file system this process already reads the run's own files."""
+        """Bring files up to date: a no-op, for this process reads the run's own files."""
 
     def remove(self, name: str) -> None:
         """Remove a file; nothing happens if it does not exist."""
@@ -136,7 +140,7 @@ class RunFiles:
 
 
 class StoredRunFiles(RunFiles):
-    """Files of a run in a store: a copy, which goes with the process. All methods raise StoreError."""
+    """Files of a run in a store: a local copy, removed when the process ends. All methods raise StoreError."""
 
     def __init__(self, uri: str):
         """Raises InputError for a URI that cannot be opened."""
@@ -145,7 +149,7 @@ class StoredRunFiles(RunFiles):
         super().__init__(Path(self._folder.name).joinpath("copy", *_study_and_run(uri)))
         self.path.mkdir(parents=True)
         self._fetched: dict[str, Version] = {}
-        self._known: dict[str, tuple[int, ...]] = {}  # name -> stamp of the file when it was as in the store
+        self._known: dict[str, tuple[int, ...]] = {}  # name -> stamp of the local file when it equalled the stored one
 
     @property
     def address(self) -> str:
@@ -163,23 +167,23 @@ class StoredRunFiles(RunFiles):
 
     @property
     def lock(self) -> Path:
-        """On this machine: a store has no locks, so a second driver elsewhere is not seen."""
+        """File on this machine that the driver locks: a store has no locks, so a driver elsewhere is not seen."""
         return cache_folder() / f"run-{fingerprint(self.address)}.lock"
 
     def make(self, *, may_exist: bool) -> None:
-        """Make nothing, for a store has no folders. Raises FileExistsError where there are files, unless allowed."""
+        """Create nothing: a store has no folders. Raises FileExistsError if the run has files, unless `may_exist`."""
         if not may_exist and self.exist():
             raise FileExistsError(self.address)
 
     def check_writable(self) -> None:
-        """Raise InputError unless files can be made there."""
+        """Raise InputError unless files can be created in the store."""
         try:
             self.remove(self.leave_mark())
         except StoreError as error:
             raise InputError(f"cannot write to {error}: {ADVICE}.") from None
 
     def leave_mark(self) -> str:
-        """The name of an empty new file, for other nodes to look for."""
+        """Create an empty file and return its name; other nodes look for it."""
         name = super().leave_mark()
         self._store.put(self.path / name, name)
         return name
@@ -189,11 +193,11 @@ class StoredRunFiles(RunFiles):
         return bool(self._store.list())
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of that name in the store."""
+        """Whether the run has a file of that name in the store."""
         return name in self._store.list(name)
 
     def _fetch(self, wanted: Iterable[str], only: Iterable[str] = ()) -> None:
-        """Bring what is new in the store, and of folders all below them or the files of these names `only`."""
+        """Download the new and changed files among `wanted` and below it; with `only`, just files of these names."""
         kinds = set(only)
         found = {name: version for one in wanted for name, version in self._store.list(one).items()}
         chosen = {name: version for name, version in found.items() if not kinds or PurePosixPath(name).name in kinds}
@@ -204,7 +208,7 @@ class StoredRunFiles(RunFiles):
         self._known |= {name: _stamp(self.path / name) for name in new}
 
     def publish(self) -> None:
-        """Put what has changed here into the store, oldest change first."""
+        """Upload the files that have changed in this copy, oldest change first."""
         stamps = {path.relative_to(self.path).as_posix(): _stamp(path) for path in self._own_files()}
         changed = {name: stamp for name, stamp in stamps.items() if self._known.get(name) != stamp}
         for name in sorted(changed, key=lambda name: changed[name]):
@@ -223,7 +227,7 @@ class StoredRunFiles(RunFiles):
         return {path.parent.name for path in paths if path.name == name}
 
     def _own_files(self) -> Iterable[Path]:
-        """Files of the run in this copy, but for Tune's own and those that are being written."""
+        """Files of the run in this copy, without Ray Tune's own and without those that are being written."""
         for place in self.path.iterdir():
             if place.name != names.TUNE_FOLDER:
                 found = [place, *place.rglob("*")]
@@ -236,7 +240,7 @@ def run_files(address: str | Path) -> RunFiles:
 
 
 def _study_and_run(uri: str) -> list[str]:
-    """The last two parts of its path: labels of metrics and journals are made from them."""
+    """Last two parts of the URI's path: labels of metrics and journals are made from them."""
     return [part for part in PurePosixPath(urlsplit(uri).path).parts if part not in ("/", "..")][-2:]
 
 

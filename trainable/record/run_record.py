@@ -1,8 +1,8 @@
-"""run.json, the record of a run: what was asked, on which data, with what, and how far it got.
+"""run.json, the record of a run: its question, data, tokenizer, teacher tables, software, machine and progress.
 
-The driver writes it before the first trial and again at the end; the tables and reports read it, and so does whoever
-goes on with the run. `spec` is the run's spec as plain values (sweeps/engine/specs); what reports read of it stands
-here as properties. Light on purpose: reading a record needs neither Ray nor torch.
+The driver writes the record before the first trial and again at the end; tables, reports and a resumed run read it.
+`spec` is the run's spec as plain values (sweeps/engine/specs); the parts of it that reports read are properties here.
+Light on purpose: reading a record needs neither Ray nor torch.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from trainable import names
 from trainable.errors import InputError
 from trainable.record.files import read_foreign_json, read_json
 
-SCHEMA: Final = 1  # a change that older programs would misread takes the next number
+SCHEMA: Final = 1  # raise it for a change that older programs would misread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,27 +22,27 @@ class CorpusFacts:
     """The text that a run read."""
 
     source: str  # file name, folder, hub id or "builtin"
-    fingerprint: str  # of its content
+    fingerprint: str  # of the corpus's content
     rows: int  # of the whole corpus
-    train_rows: int  # that the run trained on
-    eval_rows: int  # that the run validated on
-    empty_rows: int  # dropped from both
-    unread_rows: int | None = None  # in both, that the tokenizer could hardly read; older records lack it
-    eos_rows: int | None = None  # in both, whose own text gives an end of text; older records lack it
-    demonstration: bool  # the built-in text, which shows that everything works and little more
-    split: str | None = None  # official split that it is, where its files are named by splits; old records lack it
+    train_rows: int  # rows that the run trained on
+    eval_rows: int  # rows that the run validated on
+    empty_rows: int  # empty rows of both, left out
+    unread_rows: int | None = None  # rows of both that the tokenizer could hardly read; older records lack it
+    eos_rows: int | None = None  # rows of both whose own text gives an end of text; older records lack it
+    demonstration: bool  # whether it is the built-in text, which shows that everything works and little more
+    split: str | None = None  # official split that was read, if files are named by splits; older records lack it
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerFacts:
-    """What made tokens of the text."""
+    """The tokenizer that made tokens of the text."""
 
     spec: str  # as asked for: a folder, a hub id, or train:<vocabulary size>
     fingerprint: str
     vocab_size: int
     eos: str | None = None  # the token that ends a row; older records lack this and what follows
-    eos_from: str | None = None  # the file that says so, or the setting tokens.eos
-    switched_off: tuple[str, ...] | None = None  # of what its file asks: truncation, padding, dropout
+    eos_from: str | None = None  # the file that names this token, or the setting tokens.eos
+    switched_off: tuple[str, ...] | None = None  # requests of its file that are not met: truncation, padding, dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,34 +58,34 @@ class TokenFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherFacts:
-    """A teacher's table."""
+    """A teacher table."""
 
-    rows: str  # that it was counted on: student, train_split, all, or none
+    rows: str  # rows that it was counted on: student, train_split, all, or none
     smoothing: str
     bigrams: int
     counted_tokens: int
-    checksum: str  # "": it has no table
+    checksum: str  # "": the teacher has no table
     eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite, or no table
-    kneser_ney_loss: float | None = None  # where that is infinite: of the Kneser-Ney estimate of the same counts
-    ngrams: tuple[int, ...] = ()  # of an n-gram table: distinct n-grams of order 2, 3 and so on
-    kind: str | None = None  # setting teacher.kind that it is of; older records lack it
-    # of a model's answers, which other tables lack
-    positions: int | None = None  # of training text that it was asked about
-    top_k: int | None = None  # likeliest tokens kept at each
-    truncated_losses: Mapping[str, float] | None = None  # validation loss by how many tokens are kept: {"8": 5.1}
-    train_seconds: float | None = None  # that it was trained for, before the first trial
-    answer_seconds: float | None = None  # that it took to answer
+    kneser_ney_loss: float | None = None  # of the Kneser-Ney estimate of the same counts, where eval_loss is infinite
+    ngrams: tuple[int, ...] = ()  # of an n-gram table: number of distinct n-grams of order 2, 3 and so on
+    kind: str | None = None  # the setting teacher.kind; older records lack it
+    # the rest: of a table of a trained model's answers; None for other tables
+    positions: int | None = None  # number of positions of training text that the model was asked about
+    top_k: int | None = None  # number of likeliest tokens that are kept at each position
+    truncated_losses: Mapping[str, float] | None = None  # validation loss by number of tokens kept: {"8": 5.1}
+    train_seconds: float | None = None  # time to train the model, before the first trial
+    answer_seconds: float | None = None  # time to ask the model
 
     @property
     def making_seconds(self) -> float | None:
-        """Seconds of training and asking a model that teaches; None: nothing was trained, and counting is quick."""
+        """Seconds of training and asking a model that teaches; None for other tables, which are made quickly."""
         if self.train_seconds is None or self.answer_seconds is None:
             return None
         return self.train_seconds + self.answer_seconds
 
     @property
     def holds(self) -> str:
-        """What the table holds, in words: "514,662 bigrams", or "514,662 bigrams, 1,402,113 3-grams"."""
+        """Content of the table in words: "514,662 bigrams", or "514,662 bigrams, 1,402,113 3-grams"."""
         if self.top_k is not None:
             return f"the {self.top_k} likeliest tokens at {self.positions:,} positions"
         longer = (f"{number:,} {order}-grams" for order, number in enumerate(self.ngrams, 2) if order > 2)
@@ -93,32 +93,32 @@ class TeacherFacts:
 
     @property
     def own_loss(self) -> float | None:
-        """Validation loss to hold against a student's: the table's own, else its Kneser-Ney estimate's."""
+        """Validation loss to compare with a student's: the table's own, else that of its Kneser-Ney estimate."""
         return self.kneser_ney_loss if self.eval_loss is None else self.eval_loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableFacts(TeacherFacts):
-    """One of the tables of a run with several."""
+    """One of the teacher tables of a run."""
 
-    blocks: str  # key of the token blocks that go with it
+    blocks: str  # key of the token blocks that belong to it
     tokenizer: str | None = None  # fingerprint of its tokenizer; the oldest records lack it
-    eval_half: str | None = None  # corpus.eval_half that its losses are of; older records lack it
+    eval_half: str | None = None  # corpus.eval_half on which its losses were measured; older records lack it
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFacts:
-    """One arm of a search in groups: what tells it from the control, and what was searched, at every depth alike."""
+    """One arm of a search in groups: its difference from the control and its search space, the same at every depth."""
 
     name: str
-    changes: Mapping[str, Any] = field(default_factory=dict)  # dotted keys that it fixes
-    space: Mapping[str, list[Any]]  # the values of each dotted key that it chooses from
-    seeds: tuple[int, ...] = ()  # on which its winner runs again, on the half of the text that reports
+    changes: Mapping[str, Any] = field(default_factory=dict)  # settings that the arm fixes, by dotted key
+    space: Mapping[str, list[Any]]  # values to choose from, by dotted key
+    seeds: tuple[int, ...] = ()  # of the winner's confirmation trials, on the reporting half of the validation text
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """All that run.json says."""
+    """Content of run.json."""
 
     study: str
     run: str  # name of the run folder
@@ -130,16 +130,16 @@ class RunRecord:
     corpus: CorpusFacts
     tokenizer: TokenizerFacts
     tokens: TokenFacts
-    teacher: TeacherFacts | None  # of the first trial's settings
+    teacher: TeacherFacts | None  # the table for the first trial's settings
     tables: Mapping[str, TableFacts] = field(default_factory=dict)  # by table key; the oldest records lack them
     versions: Mapping[str, str]
     git_commit: str | None
     hardware: Mapping[str, Any]  # of the driver's machine
-    command: tuple[str, ...] = ()  # that began the run
-    model: str | None = None  # fingerprint of what the student takes of a model folder's config.json; None: a preset
-    places: Mapping[str, str] | None = None  # where files of the spec lie that have moved since: {name there: name now}
-    registered: str | None = None  # commit that has spec and rules of the run, from before its first confirmation trial
-    precision_from: str | None = None  # why loop.precision auto took that of the spec; None: it was said, or is older
+    command: tuple[str, ...] = ()  # command line that began the run
+    model: str | None = None  # fingerprint of the settings taken from a model folder's config.json; None: a preset
+    places: Mapping[str, str] | None = None  # files of the spec that have moved since: {path in the spec: path now}
+    registered: str | None = None  # commit with the run's spec and rules, from before its first confirmation trial
+    precision_from: str | None = None  # why loop.precision auto chose the precision; None: auto did not, or old record
 
     @property
     def is_comparison(self) -> bool:
@@ -153,7 +153,7 @@ class RunRecord:
 
     @property
     def groups(self) -> tuple[GroupFacts, ...]:
-        """The arms of a search in groups, the control first; none of another run."""
+        """Arms of a search in groups, the control first; empty for other runs."""
         listed = self.spec.get("groups", ())
         return tuple(GroupFacts(**{**one, "seeds": tuple(one.get("seeds", ()))}) for one in listed)
 
@@ -164,7 +164,7 @@ class RunRecord:
 
     @property
     def question(self) -> str:
-        """What the run was to answer."""
+        """Question that the run was to answer."""
         return str(self.spec["question"])
 
     @property
@@ -175,38 +175,38 @@ class RunRecord:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """Arms of a comparison or of a search in groups, the control first; none of an older search."""
+        """Names of the arms of a comparison or of a search in groups, control first; empty for an older search."""
         return tuple(self.spec.get("arms", ()))
 
     @property
     def tuned(self) -> str | None:
-        """Dotted key of which each arm of a comparison takes its best value, if any."""
+        """Dotted key of the setting for which each arm of a comparison takes its own best value, if there is one."""
         tuned: str | None = self.spec.get("tuned")
         return tuned
 
     @property
     def plans(self) -> tuple[Mapping[str, Any], ...]:
-        """The planned trials of a comparison, as TrialPlan.to_dict says them; none of a search, which chooses."""
+        """Planned trials of a comparison, in the form of TrialPlan.to_dict; empty for a search, which plans none."""
         return tuple(self.spec.get("plans", ()))
 
     @property
     def planned(self) -> Mapping[str, str]:
-        """The planned trials of a comparison, each with the name of its control."""
+        """Names of the planned trials of a comparison, each with the name of its control."""
         return {plan["name"]: plan["control"] for plan in self.plans}
 
     @property
     def num_samples(self) -> int:
-        """How many trials each group has, of an older search each depth its guided ones; 0 of a comparison."""
+        """Number of trials of each group; in an older search, of guided trials at each depth; 0 for a comparison."""
         return int(self.spec.get("num_samples", 0))
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Depths of a search; none of a comparison."""
+        """Depths of a search; empty for a comparison."""
         return tuple(self.spec.get("layers") or ())
 
     @property
     def space(self) -> Mapping[str, list[Any]]:
-        """The values of each dotted key that an older search chooses from; of one in groups, see `groups`."""
+        """Values that an older search chooses from, by dotted key; a search in groups has them in `groups`."""
         return self.spec.get("space") or {}
 
     @property
@@ -216,12 +216,12 @@ class RunRecord:
 
     @property
     def grace_period(self) -> int | None:
-        """The first step at which ASHA judges; None where it is off."""
+        """First step at which ASHA judges; None if ASHA is off."""
         asha = self.spec.get("asha")
         return None if asha is None else int(asha["grace_period"])
 
     def with_own_names(self, folder: Path) -> "RunRecord":
-        """The record with every file called by `own_name`, but for the spec, whose paths a resumption needs."""
+        """Copy of the record in which each file is called by `own_name`; the spec keeps its paths, for resumption."""
         return replace(
             self,
             corpus=replace(self.corpus, source=own_name(self.corpus.source, folder)),
@@ -231,9 +231,9 @@ class RunRecord:
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], path: Path | str = names.RUN_FILE) -> "RunRecord":
-        """The inverse of `to_dict`; reads older records too. Raises RecordError, which names `path`, for any other."""
+        """Build a record from plain values, as `to_dict` gives or gave them. Raises RecordError, which names `path`."""
         if tree.get("schema", SCHEMA) != SCHEMA:
-            raise RecordError(path, f"has schema {tree['schema']} but this version knows {SCHEMA}")
+            raise RecordError(path, f"has schema {tree['schema']} but this version reads schema {SCHEMA}")
         spec = tree.get("spec")
         if not isinstance(spec, Mapping) or not isinstance(spec.get("base"), Mapping):
             raise RecordError(path, "has no settings under spec.base")
@@ -246,7 +246,7 @@ class RunRecord:
         return _built(cls, given, path, "")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for run.json; what is not known yet, or was not kept, is left out."""
+        """The record as plain values, for run.json; values that are not known yet, or were not kept, are left out."""
         tree = {"schema": SCHEMA, **asdict(self)}
         tree["corpus"] = _without_none(tree["corpus"], "unread_rows", "eos_rows", "split")
         tree["tokenizer"] = _without_none(tree["tokenizer"], "eos", "eos_from", "switched_off")
@@ -257,7 +257,7 @@ class RunRecord:
 
 
 def _told(table: dict[str, Any], *young: str) -> dict[str, Any]:
-    """What is written of a table: n-grams too, where there are longer ones than pairs."""
+    """Plain values of a table for run.json: without keys of `young` that are None, and without empty `ngrams`."""
     told = _without_none(table, *young)
     return told if told["ngrams"] else {key: value for key, value in told.items() if key != "ngrams"}
 
@@ -266,14 +266,14 @@ _OF_A_MODEL: Final = ("positions", "top_k", "truncated_losses", "train_seconds",
 
 
 def model_in_words(layers: int, hidden: int, folder: str) -> str:
-    """What tables call a model that teaches: by its size, or by its folder where it was given."""
+    """Name in tables of a model that teaches: its folder if one was given, else its size."""
     return f"model {Path(folder).name}" if folder else f"model of {layers} layer{'s' * (layers > 1)}, width {hidden}"
 
 
 def own_name(text: str, folder: Path) -> str:
-    """What a record calls a file: its path from `folder` if it lies below, else its own name; other texts as they are.
+    """Name of a file in a record: its path from `folder` if it lies below, else its last part; other texts unchanged.
 
-    A record may be read on any machine, so it never has a path of the one that made it. `text` may be key=path.
+    A record may be read on any machine, so it has no path of the machine that wrote it. `text` may be key=path.
     """
     key, equals, value = text.rpartition("=")
     path = Path(value.removeprefix("file://"))
@@ -283,7 +283,7 @@ def own_name(text: str, folder: Path) -> str:
 
 
 class RecordError(InputError):
-    """A run.json that is whole but not a record: its path, and what is the matter with it."""
+    """Raised for a run.json that is undamaged but not a record: its path and the problem."""
 
     def __init__(self, path: Path | str, problem: str):
         super().__init__(f"{path} {problem}: restore it from a copy, or start a new run.")
@@ -291,7 +291,7 @@ class RecordError(InputError):
 
 
 def read_record(run: Path) -> RunRecord:
-    """run.json of a run folder. Raises InputError if the folder is not a run, or the file is damaged or no record."""
+    """Read run.json of a run folder. Raises InputError if this is not a run, or the file is damaged or not a record."""
     path = run / names.RUN_FILE
     if not path.is_file():
         raise InputError(
@@ -311,7 +311,7 @@ Built = TypeVar("Built")
 
 
 def _built(kind: type[Built], tree: Any, path: Path | str, where: str) -> Built:
-    """A dataclass from plain values. Raises RecordError that names the keys which are missing or not known."""
+    """Build a dataclass from plain values. Raises a RecordError that names the missing or unknown keys."""
     if not isinstance(tree, Mapping):
         raise RecordError(path, f"has no object under {where.rstrip('.')}")
     known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]

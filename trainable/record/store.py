@@ -1,8 +1,8 @@
 """Read and write files behind a URI as whole objects, through pyarrow.fs (s3://, gs://, abfs://, hdfs://).
 
-A store can neither append to an object nor rename it, and whoever reads it while it is written sees the version
-before. Where a store that has answered before fails, operations are tried again for some minutes; then StoreError says
-which store failed, and why.
+A store can neither append to an object nor rename it; a reader sees the previous version while a new one is written.
+If a store that has answered before fails, an operation is tried again for some minutes; then StoreError says which
+store failed, and why.
 """
 
 import os
@@ -18,10 +18,10 @@ from trainable.errors import InputError, first_line
 
 Answer = TypeVar("Answer")
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-# Seconds before an operation is tried again; pyarrow itself has then tried for 6.
+# Seconds to wait before an operation is tried again; each time, pyarrow itself has already tried for 6 s.
 _PAUSES = (1.0, 4.0, 10.0, 30.0, 60.0)
 _CHUNK = 16 * 2**20
-# Refusals that come again; pyarrow keeps no field for the reason, so its words for S3 are read.
+# Refusals that a further try cannot change; pyarrow has no field for the reason, so its words for S3 are matched.
 _FINAL = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|INVALID|SIGNATURE|No response body")
 
 
@@ -29,7 +29,7 @@ ADVICE = "check its name, the network, and your credentials"
 
 
 class StoreError(OSError):
-    """A store that does not answer, or refuses."""
+    """Raised for a store that does not answer, or that refuses an operation."""
 
 
 class Version(NamedTuple):
@@ -45,7 +45,7 @@ def is_uri(text: str) -> bool:
 
 
 def below(uri: str, *names: str) -> str:
-    """URI of something in the folder `uri`; its options (?endpoint_override=...) stay at the end."""
+    """URI of a file or folder below the folder `uri`; its options (?endpoint_override=...) stay at the end."""
     parts = urlsplit(uri)
     return urlunsplit(parts._replace(path="/".join([parts.path.rstrip("/"), *names])))
 
@@ -54,18 +54,18 @@ class Store:
     """Objects below a URI, called by names such as "trials/none-L1-s0/metrics.jsonl"."""
 
     def __init__(self, uri: str):
-        """Raises InputError for a URI that pyarrow does not open; S3 may be asked for its region, else nothing is."""
+        """Raises InputError for a URI that pyarrow cannot open. Asks no store; S3 may be asked for the region alone."""
         parts = urlsplit(uri)
-        if parts.password is not None:  # it would be printed, and stand in summary.md
+        if parts.password is not None:  # a password would be printed, and stand in summary.md
             raise InputError(
                 f"the URI of {parts.hostname} has a password in it: leave it out, and put credentials where pyarrow "
                 "looks for them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             )
-        from pyarrow import ArrowException, fs  # a run on a path does without
+        from pyarrow import ArrowException, fs  # not at the top: a run on a path needs none of it
 
         self.uri = uri
         self._fs: Any = fs
-        self._has_answered = False  # else its name may be wrong, which should be said at once
+        self._has_answered = False  # until it has, its name may be wrong: then errors are raised at once
         try:
             self._filesystem, self._root = fs.FileSystem.from_uri(uri)
         except (ArrowException, OSError, ValueError) as error:
@@ -74,11 +74,11 @@ class Store:
             ) from None
 
     def list(self, name: str = "") -> dict[str, Version]:
-        """The object of that name, or all below the folder of that name; nothing where there is neither."""
+        """Versions by name: of the object `name`, or of all objects below the folder `name`; empty without either."""
         return self._again(lambda: self._list(name))
 
     def get(self, name: str, path: Path, changed_ns: int) -> None:
-        """Write an object to a file, with its time of change, by which trials are put in order."""
+        """Write an object to a file and set the file's time of change, by which trials are sorted."""
 
         def once() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ class Store:
         self._again(once)
 
     def put(self, path: Path, name: str) -> None:
-        """Make a file's bytes the object of that name."""
+        """Store a file's bytes as the object of that name."""
 
         def once() -> None:
             with open(path, "rb") as source, self._filesystem.open_output_stream(self._at(name)) as target:
@@ -109,7 +109,7 @@ class Store:
         inside = self._filesystem.get_file_info(self._fs.FileSelector(at, recursive=True, allow_not_found=True))
         files = [info for info in inside if info.type == self._fs.FileType.File]
         versions = {info.path[len(self._root) :].lstrip("/"): Version(info.size, info.mtime_ns) for info in files}
-        # An object's name is any text: one of somebody else's must not lead out of the folder that it is copied to.
+        # An object's name is any text: a foreign one must not lead out of the folder that objects are copied to.
         return {name: version for name, version in versions.items() if ".." not in name.split("/")}
 
     def _at(self, name: str) -> str:

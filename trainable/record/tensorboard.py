@@ -1,6 +1,6 @@
 """A trial's reports as TensorBoard scalars, and its settings in the HParams tab.
 
-Written by the trial itself beside its ledger: `tensorboard --logdir results/<study>/<run>/trials`.
+The trial writes them beside its ledger; `tensorboard --logdir results/<study>/<run>/trials` shows them.
 Events are written at once, without the queue and thread of tensorboardX's SummaryWriter: on a full disk that thread
 dies silently, and the trial then waits for ever at the tenth event.
 """
@@ -23,19 +23,19 @@ _SCALARS = tuple(n for n in names.REPORT_COLUMNS if n not in (names.STEP, names.
 class TensorBoardLog:
     """Event file of one attempt at a trial; TensorBoard hides an earlier attempt's rows from `first_step` on.
 
-    `settings` are those of the trial by dotted key. All methods raise OSError where the disk is full.
+    settings: the trial's settings by dotted key. All methods raise OSError if the disk is full.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int):
         unique = f".{uuid.uuid4().hex[:8]}"  # two attempts in one second must not share a file
         self._writer = EventsWriter(str(folder / "events"), unique)
         self._write(first_step, session_log=SessionLog(status=SessionLog.START))
-        # Without a list of columns TensorBoard puts those settings first that differ between trials.
+        # Without a list of columns, TensorBoard first shows the settings that differ between trials.
         _columns, start, self._end = hparams({k: v for k, v in settings.items() if v is not None}, {})
         self._write(0, summary=start)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Write a report; missing values leave no point."""
+        """Write a report; a missing value makes no point in its plot."""
         for name in _SCALARS:
             if row[name] is not None and row[name] == row[name]:  # not NaN
                 self._write(row[names.STEP], summary=scalar(name, row[name]))

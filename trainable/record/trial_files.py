@@ -1,12 +1,13 @@
-"""What a trial left in its folder, read with every check, for the driver and for the tables alike.
+"""Read the files in a trial's folder with every check, for the driver and for the tables alike.
 
-    trial.json     what it was to do                    } each with a checksum of itself
+    trial.json     name, role, control, settings        } each with a checksum of itself
     status.json    how it ended, and at which step      }
     metrics.jsonl  its ledger, a checksum in each row
 
-A ledger that lost its last lines would give a whole curve with another final loss: the status knows where it ended. A
-ledger with a loss that is no number is that of a trial that diverged, whatever its status says: its last finite loss is
-not its last.
+- A ledger that lost its last lines would look like a whole curve with another final loss, so the status has the step at
+  which the trial ended.
+- A ledger with a loss that is not finite is that of a trial that diverged, whatever its status says: the last finite
+  loss is not the final one.
 """
 
 import math
@@ -21,12 +22,12 @@ from trainable.record.ledger import Row, read_reports, trained_again
 
 
 class Status(NamedTuple):
-    """How a trial stands."""
+    """Status of a trial, as status.json has it."""
 
     state: str
     reason: str
-    last_step: int | None  # of its last report when it ended; None: not known, or no report
-    diverged_at: int | None = None  # step of the first loss that was no number
+    last_step: int | None  # step of its last report when it ended; None: not known, or no report
+    diverged_at: int | None = None  # step of the first loss that was not finite
 
 
 def checkpoint_name(trial: str) -> str:
@@ -35,7 +36,7 @@ def checkpoint_name(trial: str) -> str:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What trial.json says. Raises DamagedFile if it is damaged, InputError if it is missing or of another trial."""
+    """Read trial.json. Raises DamagedFile if it is damaged, InputError if it is missing or of another trial."""
     facts = read_json(folder / names.TRIAL_FILE, trained_again(folder))
     if not {"name", "role", "control", "config"} <= facts.keys() or facts["name"] != folder.name:
         raise InputError(f"{folder / names.TRIAL_FILE} is not that of trial {folder.name}: {trained_again(folder)}.")
@@ -43,7 +44,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def read_status(folder: Path) -> Status:
-    """What status.json says; running if there is none. Raises DamagedFile if it is damaged."""
+    """Read status.json; a trial without one is running. Raises DamagedFile if it is damaged."""
     path = folder / names.STATUS_FILE
     if not path.exists():
         return Status(names.RUNNING, "", None)
@@ -52,7 +53,7 @@ def read_status(folder: Path) -> Status:
 
 
 def write_status(folder: Path, state: str, reason: str = "", diverged_at: int | None = None) -> None:
-    """Replace status.json; a failed trial stays one that diverged."""
+    """Replace status.json; a trial that fails keeps the step at which it had diverged."""
     if state == names.FAILED and diverged_at is None:
         diverged_at = read_status(folder).diverged_at
     reports = read_reports(folder / names.LEDGER_FILE) if state != names.RUNNING else []
@@ -62,9 +63,9 @@ def write_status(folder: Path, state: str, reason: str = "", diverged_at: int | 
 
 
 def read_trial(folder: Path) -> tuple[Status, list[Row]]:
-    """How a trial stands, and its reports by step. Raises DamagedFile as the files themselves do.
+    """Read a trial's status and its reports by step. Raises DamagedFile if either file is damaged.
 
-    A trial with a report that is no number has failed.
+    A trial with a loss or gain that is not finite has failed, whatever status.json says.
     """
     status = read_status(folder)
     reports = read_whole_ledger(folder, status)
@@ -75,7 +76,7 @@ def read_trial(folder: Path) -> tuple[Status, list[Row]]:
 
 
 def diverged_at(reports: Iterable[Row]) -> int | None:
-    """The first step whose validation loss, gain or training loss is no number; None if all are.
+    """First step whose validation loss, gain or training loss is not finite; None if all are finite.
 
     A report at step 0 has no training loss.
     """
@@ -88,12 +89,12 @@ def diverged_at(reports: Iterable[Row]) -> int | None:
 
 
 def diverged(step: int) -> str:
-    """Reason of a trial that failed with a loss that is no number."""
+    """Reason in the status of a trial that failed with a loss that is not finite."""
     return f"diverged: a loss is not finite at step {step}"
 
 
 def read_whole_ledger(folder: Path, status: Status) -> list[Row]:
-    """The reports by step. Raises DamagedFile where a row is damaged, or the trial had ended at a later step."""
+    """Read the reports by step. Raises DamagedFile if a row is damaged, or the last step is not that of the status."""
     reports = read_reports(folder / names.LEDGER_FILE)
     found = reports[-1][names.STEP] if reports else None
     if status.state != names.RUNNING and status.last_step is not None and found != status.last_step:

@@ -1,6 +1,10 @@
-"""Text rows to token blocks.
+"""Turn rows of text into blocks of token ids.
 
-Read corpus.py, whose text comes from one of the sources/; split.py; tokenizer/; then how rows become a stream of
-tokens: packing.py, in shards.py that workers.py make and gather.py puts in order; parts.py, which rows are tokenised at
-all, and which lie in the cache; blocks.py is what comes out.
+Read in this order:
+- corpus.py: a column of text rows, from one of the sources/
+- split.py: which rows train and which validate
+- tokenizer/: rows to token ids
+- packing.py: rows to a stream of tokens, in shards (shards.py) that workers (workers.py) make; gather.py sorts them
+- parts.py: which rows must be tokenised, and which have their tokens in the cache
+- blocks.py: the result
 """

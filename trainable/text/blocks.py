@@ -1,16 +1,16 @@
-"""Text rows -> blocks of token ids: memory-mapped files, made once and found again by fingerprint.
+"""Turn text rows into blocks of token ids: memory-mapped files, made once and found again by fingerprint.
 
 Shapes: N tokens of the stream, B blocks, T tokens in a block (`tokens.context`), R rows, n tokens read at once.
 
 Two ways to pack (`tokens.packing`):
-  packed        each row's tokens and an eos, rows end to end in the order of use, cut every T. No padding: what is
-                left at the end is in the stream but in no block.
-  as_published  each 200 rows joined with "", tokenised as one string with the tokenizer's own special tokens, and cut
-                every T; the last block of the 200 is padded, so a quarter of the published blocks is short. `lengths_B`
-                says how many tokens of each block are real: pads cannot always be told by their id, which may be eos.
+  packed        Each row's tokens and an eos, rows end to end in the order of use, cut every T tokens. No padding: the
+                tokens left at the end are in the stream but in no block.
+  as_published  Each 200 rows joined with "", tokenised as one string with the tokenizer's own special tokens, and cut
+                every T tokens. The last block of the 200 rows is padded, so a quarter of the published blocks is short.
+                `lengths_B` has the number of real tokens of each block: the id of the padding may also be that of eos.
 
 The training rows of k folds have parts in common. Each part is tokenised once (text/parts.py), with a tokenizer that
-the folds share, and its tokens are laid end to end with those of the others: the same stream as of all rows at once.
+the folds share. The tokens of the parts are then joined end to end: the same stream as that of all rows at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,33 +33,33 @@ from trainable.text.split import Parts, RowIds, row_ids_digest
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers
 
-_SUMS = ("rows", *RowCounts._fields)  # of several parts
+_SUMS = ("rows", *RowCounts._fields)  # counts that are added up over parts
 _PLAIN_FIELDS = ("eos_id", "pad_id", "vocab_size", *_SUMS, "fingerprint", "checksum", "path")
-READ_TOKENS = 1 << 18  # at once
+READ_TOKENS = 1 << 18  # tokens read at once
 FORMAT = 2  # raise when the same settings give other tokens
 Ids = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class TokenBlocks:
-    """Blocks of token ids, read-only. Travels by pickle with each token once, as plain arrays; or by `path`."""
+    """Blocks of token ids, read-only. A pickle has each token once, as plain arrays; `path` can be sent instead."""
 
     # uint16, or uint32 where the vocabulary is larger than 65,536; a view of stream_N
     ids_BxT: Ids
     # all tokens; packed: the tail that fills no block included; as_published: pads included
     stream_N: Ids
-    # real tokens of each block, the rest is padding; None: all of them
+    # number of real tokens of each block, the rest is padding; None: no padding
     lengths_B: NDArray[np.int32] | None
     eos_id: int
     pad_id: int | None  # None: no padding
     vocab_size: int
-    rows: int  # row numbers asked for
-    empty_rows: int  # of them null or blank, and left out
+    rows: int  # number of row ids asked for
+    empty_rows: int  # rows among these that are null or blank, and left out
     fingerprint: str  # of everything that shapes the tokens
     checksum: str  # SHA-256 of the file of the stream
     path: Path  # the folder in the cache
-    unread_rows: int = 0  # neither null nor blank, that give no token, or are mostly unknown
-    eos_rows: int = 0  # whose own text gives an eos
+    unread_rows: int = 0  # rows with text that give no token, or are mostly unknown
+    eos_rows: int = 0  # rows whose own text gives an eos
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {name: getattr(self, name) for name in _PLAIN_FIELDS}
@@ -79,14 +79,17 @@ def token_blocks(
 ) -> TokenBlocks:
     """Make blocks of rows of a `corpus` with a `tokenizer`: `blocks.ids_BxT`, [B, T] token ids, read-only.
 
-    row_ids_R: row numbers in the order of their use, such as `split.train`. config: T (`context`) and `packing`
-    (trainable.config.TokensConfig); packed, each row's tokens and an eos stand end to end, `blocks.stream_N` uncut.
-    Rows that do not fill a block give none. The blocks are found in the folder `cache`, or made there now.
-    label: what the rows are for, in messages and in the progress bar; progress: None shows it on a terminal; workers:
-    who tokenises, this process unless a sweep says otherwise.
-    A build that is killed goes on at the shard where it was. Its memory is that of a few shards for each worker,
-    whatever the rows, beside their numbers; as_published holds the text of the rows.
-    Raises InputError if a row cannot be read, or a token id exceeds the vocabulary; then nothing is left of a build.
+    row_ids_R: row ids in the order of their use, such as `split.train`.
+    config: T (`context`) and `packing` (trainable.config.TokensConfig). With the packing "packed", `blocks.stream_N`
+    has each row's tokens and an eos, end to end, uncut.
+    cache: folder in which the blocks are found, or made now.
+    label: what the rows are for, in messages and in the progress bar.
+    progress: whether the bar is shown; None: only on a terminal.
+    workers: do the tokenising; this process, unless a sweep gives others.
+
+    Rows that do not fill a block give none. After a kill, the next call continues at the first missing shard. A build
+    holds the row ids and a few shards for each worker, whatever the number of rows; as_published also holds the text.
+    Raises InputError if a row cannot be read, or a token id exceeds the vocabulary; a build then leaves nothing behind.
     """
     rows = Rows(corpus, row_ids_R, row_ids_digest(row_ids_R))
     parts = {range(len(row_ids_R)): label}
@@ -98,7 +101,7 @@ class Rows(NamedTuple):
 
     corpus: Corpus
     row_ids_N: RowIds
-    order: Any  # stands for the row numbers in their order: equal JSON, equal numbers
+    order: Any  # JSON value that stands for the row ids in their order: equal values, equal row ids
 
 
 def blocks_of_parts(
@@ -111,11 +114,11 @@ def blocks_of_parts(
     progress: bool | None = None,
     workers: Workers = LOCAL,
 ) -> list[TokenBlocks]:
-    """Parts of the rows as blocks, as `token_blocks` makes them of each; a row that is in several is tokenised once.
+    """Make blocks of each part of the rows, as `token_blocks` does; a row that is in several parts is tokenised once.
 
-    labels: what the rows of each part are for; a part is a range of positions in `rows`.
+    labels: {part: what its rows are for}; a part is a range of positions in `rows`.
     """
-    how = {  # with the rows, everything that decides which tokens come out
+    how = {  # together with the rows, everything that decides which tokens come out
         "format": FORMAT,
         "corpus": rows.corpus.fingerprint,
         "column": rows.corpus.column,
@@ -149,9 +152,9 @@ def blocks_of_parts(
 
 
 def joined_blocks(parts: Sequence[TokenBlocks], cache: Path, label: str) -> TokenBlocks:
-    """The tokens of all parts, end to end, as blocks; from `cache` or joined now.
+    """Join the tokens of all parts end to end, as blocks, which are kept in `cache`.
 
-    Raises InputError if they do not fill one block of `tokens.context`.
+    Raises InputError if the tokens do not fill one block of `tokens.context`.
     """
     whole = parts[0] if len(parts) == 1 else _joined(parts, cache)
     tokens, context = len(whole.stream_N), whole.ids_BxT.shape[1]
@@ -164,7 +167,7 @@ def joined_blocks(parts: Sequence[TokenBlocks], cache: Path, label: str) -> Toke
 
 
 def separable(parts: Parts, config: TokensConfig) -> list[Parts]:
-    """Groups of parts to tokenise by themselves: each part, or all as one where a published string would cross two."""
+    """Group the parts to be tokenised together: each part alone, or all, if a published string would cross two."""
     whole_strings = all(len(part) % PUBLISHED_ROWS == 0 for part in parts[:-1])
     return [(part,) for part in parts] if config.packing == "packed" or whole_strings else [parts]
 
@@ -202,7 +205,7 @@ def _mapped(folder: Path, manifest: Manifest) -> TokenBlocks:
 
 
 def _largest(path: Path, dtype: str) -> int:
-    """The largest id of a stream, or 0; read and not mapped, so that its pages do not become this process's memory."""
+    """Largest id of a stream, or 0. Read, not mapped: mapped pages would count as this process's memory."""
     largest = 0
     with open(path, "rb") as stream:
         while len(ids_n := np.fromfile(stream, dtype, READ_TOKENS)):
@@ -212,13 +215,13 @@ def _largest(path: Path, dtype: str) -> int:
 
 def _read_only(path: Path, dtype: str, size: int) -> NDArray[Any]:
     """Map a file as a plain array: a pickle copies an np.memmap, and can pass a plain array by reference."""
-    if size == 0:  # which cannot be mapped
+    if size == 0:  # an empty file cannot be mapped
         return np.zeros(0, dtype)
     return np.memmap(path, dtype, mode="r", shape=(size,)).view(np.ndarray)
 
 
 def _restored(stream_N: Ids, context: int, lengths_B: NDArray[np.int32] | None, fields: dict[str, Any]) -> TokenBlocks:
-    """Token blocks from their stream, also out of a pickle, which so holds each token once."""
+    """Build token blocks from their stream; a pickle has only the stream, and so each token once."""
     for array in (stream_N, lengths_B):
         if array is not None:
             array.flags.writeable = False

@@ -1,6 +1,6 @@
 """A column of text rows: the built-in novels, files on disk, or a data set of the Hugging Face hub.
 
-Why one class for all: whoever tokenises asks for rows by number, and gets them in the order of the file, in bounded
+One class serves all sources: the caller asks for rows by row id, and gets them in the order of the file, in bounded
 memory. A fingerprint of the content goes into everything that is made from it. The built-in text, four novels of 1 MB
 together (builtin.md names them), is always there: a first run needs no network, and is the same on every machine.
 
@@ -35,13 +35,13 @@ from trainable.text.sources.split_names import ALL, TRAIN
 BUILTIN = "builtin"
 BUILTIN_FILE = Path(__file__).with_name("builtin.txt")
 BATCH_ROWS = 8192
-WINDOW_ROWS, WINDOWS = 1 << 18, 256  # a window has WINDOW_ROWS rows, or more where that would be over WINDOWS windows
-SCAN_ROWS = 1 << 20  # wanted row numbers looked through at once
+WINDOW_ROWS, WINDOWS = 1 << 18, 256  # rows of a window, or more if a corpus would have over WINDOWS windows
+SCAN_ROWS = 1 << 20  # wanted row ids searched at once
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A column of text rows. Row numbers count from 0 in the order of the file; empty rows have numbers too."""
+    """A column of text rows. Row ids count from 0 in the order of the file; an empty row has one too."""
 
     name: str  # as the user gave it
     column: str
@@ -49,19 +49,19 @@ class Corpus:
     demonstration: bool  # the built-in text: a first answer about English, at the size of four novels
     digest: Callable[[], str] = field(repr=False)
     read: Callable[[int], Iterator[pa.Array]] = field(repr=False)
-    split: str | None = None  # which of several splits it is
-    notes: tuple[str, ...] = ()  # what the user is told of what is read
+    split: str | None = None  # the split that is read, if there are several
+    notes: tuple[str, ...] = ()  # notes to the user on what is read
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits for the content: a changed file has others. Read in full when first asked for."""
+        """Fingerprint of the content, 16 hex digits; the first call may read all of the content."""
         try:
             return self.digest()
         except OSError as error:
             raise InputError(f"cannot read {self.name} ({error.strerror or error}): check its permissions.") from error
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Array]:
-        """All rows in the order of the file, as Arrow arrays of at most `batch_rows` strings or nulls.
+        """Yield all rows in the order of the file, as Arrow arrays of at most `batch_rows` strings or nulls.
 
         Raises InputError where a row cannot be read, or if the corpus changed since it was opened.
         """
@@ -72,20 +72,20 @@ class Corpus:
         require(rows == self.rows, f"{self.name} changed while it was read ({self.rows} rows, now {rows}): run again.")
 
     def take(self, row_ids_R: NDArray[Any]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
-        """The wanted rows in the order of the file: pairs of (positions in row_ids_R, the texts there).
+        """Yield the wanted rows in the order of the file, as pairs of (their positions in row_ids_R, their texts).
 
-        Beside a batch it holds some 12 bytes a row of a window; row_ids_R is looked through once for each window.
+        Memory is that of a batch and some 12 bytes a row of a window; row_ids_R is searched once for each window.
         """
         window = max(WINDOW_ROWS, self.rows // WINDOWS)
         first, known, left = 0, 0, len(row_ids_R)
         for batch in self.batches():
             end = first + len(batch)
-            # 1 at the end of a window, find the wanted rows of the next, sorted by row number
+            # 1 at the end of a window, find the wanted rows of the next, sorted by row id
             if end > known:
                 known = max(end, first + window)
                 position_W = _wanted(row_ids_R, first, known)
                 row_id_W = row_ids_R[position_W]
-            # 2 those of this batch are neighbours among them
+            # 2 the wanted rows of this batch are neighbours among those of the window
             low, high = np.searchsorted(row_id_W, (first, end))
             if high > low:
                 yield position_W[low:high], batch.take(pa.array(row_id_W[low:high] - first))
@@ -94,7 +94,7 @@ class Corpus:
                 return
 
     def texts(self, row_ids_R: NDArray[Any]) -> Iterator[str]:
-        """The wanted rows that are not null, in the order of the file."""
+        """Yield the texts of the wanted rows that are not null, in the order of the file."""
         for _, texts in self.take(row_ids_R):
             yield from (text for text in texts.to_pylist() if text is not None)
 
@@ -102,10 +102,12 @@ class Corpus:
 def open_corpus(config: CorpusConfig) -> Corpus:
     """Open a column of text rows: "builtin", a path or a pattern on disk, or a hub id, looked for in this order.
 
-    config: `source`, `revision`, `split` and `column` are read of it (trainable.config.CorpusConfig). Of parquet files
-    only the metadata are read now, other files as a whole. `corpus.rows` is how many rows there are, empty ones
-    included; `corpus.texts(row_ids)` are the texts of some, `corpus.fingerprint` stands for the content of all.
-    Raises InputError if it is missing, of an unknown kind, damaged, empty, or without such a split or column of text.
+    config (trainable.config.CorpusConfig): only `source`, `revision`, `split` and `column` are used. Only the metadata
+    of parquet files is read now, but all of other files.
+    `corpus.rows` is the number of rows, empty ones included; `corpus.texts(row_ids)` yields the texts of some rows;
+    `corpus.fingerprint` stands for the content of all rows.
+    Raises InputError if the source is missing, of an unknown kind, damaged or empty, or has no such split or column of
+    text.
     """
     source = _row_source(config)
     require(source.rows > 0, f"{config.source} has no rows: give a corpus with text.")
@@ -122,7 +124,7 @@ def open_corpus(config: CorpusConfig) -> Corpus:
 
 
 def _wanted(row_ids_R: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
-    """Positions in row_ids_R of the rows from `first` to `end`, sorted by row number."""
+    """Positions in row_ids_R of the row ids from `first` up to but not including `end`, sorted by row id."""
     found = [np.zeros(0, np.int64)]
     for scanned in range(0, len(row_ids_R), SCAN_ROWS):
         some = row_ids_R[scanned : scanned + SCAN_ROWS]
@@ -157,7 +159,7 @@ def _row_source(config: CorpusConfig) -> RowSource:
 
 
 def _open_path(path: Path, config: CorpusConfig) -> RowSource:
-    """The corpus of a file, a folder, or else a pattern."""
+    """Open the rows of a file, a folder, or else a pattern."""
     if path.is_dir() and any((path / mark).is_file() for mark in SAVED_MARKS):
         return open_saved(path, config.column, config.split)
     if not path.exists() or path.is_dir():

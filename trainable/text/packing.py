@@ -1,11 +1,11 @@
-"""Tokenise rows and lay their tokens end to end, in bounded memory.
+"""Tokenise rows and join their tokens end to end, in bounded memory.
 
 Rows are used in a shuffled order but can only be read fast in the order of the file. So they are tokenised in the order
 of the file, in shards (text/shards.py), and the tokens, not the text, are then gathered into the shuffled order
 (text/gather.py). In one process the tokenizer uses all cores by itself (Rust threads): on 2 cores this writes
-55,000 sentences a second, 95 % of the bare tokenizer, where a process pool reaches 65,000.
+55,000 sentences a second, 95 % of what the tokenizer alone does; a process pool reaches 65,000.
 
-A row's position is its place in the order of use, which is that of the given row numbers.
+A row's position is its place in the order of use, which is the order of the given row ids.
 
 Shapes: R rows (r of them in a portion, b in a batch of the corpus), n tokens, B blocks, T tokens in a block.
 """
@@ -29,26 +29,26 @@ from trainable.text.split import RowIds, row_id_dtype
 from trainable.text.tokenizer.encode import Encoded, checked_ids, encode_rows, encodings
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 
-BLOCK_LENGTHS_FILE = "lengths.bin"  # of padded blocks: the real tokens of each
+BLOCK_LENGTHS_FILE = "lengths.bin"  # number of real tokens of each padded block
 BLOCK_LENGTH = np.dtype("<i4")
 EMPTY, UNREAD, EOS = 1, 2, 4  # bits of FLAGS_FILE, one byte for each row
-SHARD_BYTES, SHARD_ROWS = 1 << 22, 1 << 17  # of text, tokenised and kept together: some seconds of work
-ENCODE_BYTES = 1 << 19  # of text given to the tokenizer at once, which holds some 100 bytes for each token
+SHARD_BYTES, SHARD_ROWS = 1 << 22, 1 << 17  # text of a shard, at most: some seconds of work
+ENCODE_BYTES = 1 << 19  # of text given to the tokenizer at once; it holds some 100 bytes of memory for each token
 PUBLISHED_ROWS = 200  # rows joined into one string
 PUBLISHED_BATCH = 64  # strings tokenised at once
-COUNTED_ROWS = 1 << 20  # whose flags are counted at once
+COUNTED_ROWS = 1 << 20  # rows whose flags are counted at once
 
 
 class RowCounts(NamedTuple):
-    """How many of some rows are not what a reader of their text would expect."""
+    """Numbers of rows that have each flag: empty, unread, or with an eos in their own text."""
 
     empty_rows: int  # null or blank, and left out
-    unread_rows: int  # others that give no token, or whose text is mostly unknown; without any: left out
-    eos_rows: int  # whose own text gives an eos
+    unread_rows: int  # with text that gives no token (left out too), or that is mostly unknown
+    eos_rows: int  # with text that itself gives an eos
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
-    """The narrowest little-endian type that holds every id."""
+    """Narrowest little-endian dtype that holds every id."""
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
@@ -60,10 +60,10 @@ def pack(
     folders: Sequence[Path],
     maker: ShardMaker,
 ) -> None:
-    """Write each row's tokens and an eos, in the order of `row_ids_R`, those of each span of positions to its folder.
+    """Write each row's tokens and an eos, in the order of `row_ids_R`; each span of positions has its own folder.
 
-    spans: all positions, in order. Beside the tokens stand lengths and flags of the rows; a row without a token has no
-    eos either.
+    spans: ranges that cover all positions, in order. A folder also gets the lengths and flags of its rows. A row
+    without a token has no eos either.
     """
     dtypes = Dtypes(id_dtype(tokenizer.vocab_size), row_id_dtype(len(row_ids_R)))
     cut = _row_shards(corpus, row_ids_R, dtypes.position)
@@ -81,7 +81,7 @@ def pack_as_published(
     *,
     context: int,
 ) -> None:
-    """Write each 200 rows of a span as one string, cut into blocks, the last of them padded. Holds the rows' text."""
+    """Write each 200 rows of a span, joined to one string, as blocks, the last one padded. Holds the rows' text."""
     text_R = _texts_in_order(corpus, row_ids_R)
     blocks_of = partial(_padded_blocks, tokenizer, context, pad_id(tokenizer))
     for span, folder in zip(spans, folders, strict=True):
@@ -92,12 +92,12 @@ def pack_as_published(
 
 
 def pad_id(tokenizer: TextTokenizer) -> int:
-    """What fills the last block of a published string."""
+    """Id that fills the last block of a published string: that of the pad token, or of eos if there is none."""
     return tokenizer.eos_id if tokenizer.pad_id is None else tokenizer.pad_id
 
 
 def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
-    """The tokens of a shard's rows, an eos after each; by row their number, 0 for one that is empty, and its flags."""
+    """Tokenise a shard's rows: tokens end to end, an eos after each row; length (0: empty) and flags of each row."""
     dtype = id_dtype(tokenizer.vocab_size)
     # 1 tokenise the rows that hold text, a portion at a time: tokens take far more memory than text
     full = pc.invert(_is_empty(texts))
@@ -120,7 +120,7 @@ def _flags(encoded: Encoded) -> NDArray[np.uint8]:
 
 
 def counted(path: Path) -> RowCounts:
-    """How many rows have each of the flags in a file."""
+    """Count the rows that have each of the flags in a file."""
     found = np.zeros(len(RowCounts._fields), np.int64)
     with open(path, "rb") as stream:
         while len(flag_r := np.fromfile(stream, FLAG, COUNTED_ROWS)):
@@ -129,13 +129,13 @@ def counted(path: Path) -> RowCounts:
 
 
 def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]) -> Iterator[Shard]:
-    """Shards of the rows in the order of the file: up to SHARD_ROWS and SHARD_BYTES of text, or one longer row."""
+    """Yield shards of rows in the order of the file: at most SHARD_ROWS and SHARD_BYTES of text, or one longer row."""
     positions: list[NDArray[Any]] = []
     texts: list[pa.Array] = []
     first = rows = size = 0
 
     def shard() -> Shard:
-        """The open shard, its rows sorted by position, as the gathering reads them."""
+        """Build the open shard, its rows sorted by position, as gather.py needs them."""
         position_R = np.concatenate(positions).astype(position_dtype)
         order_R = np.argsort(position_R)
         text_R = pa.concat_arrays(texts).take(order_R)
@@ -147,7 +147,7 @@ def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]
             if rows and (rows + high - low > SHARD_ROWS or size + length > SHARD_BYTES):
                 yield shard()
                 positions, texts, first, rows, size = [], [], first + rows, 0, 0
-                pa.default_memory_pool().release_unused()  # else it keeps more with each shard
+                pa.default_memory_pool().release_unused()  # else the pool grows with each shard
             # 2 add them to the open one
             positions.append(position_b[low:high])
             texts.append(batch.slice(low, high - low))
@@ -157,7 +157,7 @@ def _row_shards(corpus: Corpus, row_ids_R: RowIds, position_dtype: np.dtype[Any]
 
 
 def _string_shards(text_R: pa.Array, span: range) -> Iterator[Shard]:
-    """Shards of some SHARD_BYTES of text, a list of texts for each 200 rows of a span, which are to be one string."""
+    """Yield shards of some SHARD_BYTES of text: lists of the texts of 200 rows of a span, each to become one string."""
     strings: list[list[str | None]] = []
     first, size = span.start, 0
     for start in range(span.start, span.stop, PUBLISHED_ROWS):
@@ -171,12 +171,12 @@ def _string_shards(text_R: pa.Array, span: range) -> Iterator[Shard]:
 
 
 def _is_empty(texts: pa.Array) -> pa.Array:
-    """Which rows are null, or nothing but white space."""
+    """Mask of the rows that are null, or only white space."""
     return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(texts), ""), True)
 
 
 def _spans(texts: pa.Array, most_bytes: int) -> Iterator[tuple[int, int, int]]:
-    """Cut rows into parts of at most so many bytes, or one longer row: (first, last, bytes) of each."""
+    """Cut rows into runs of at most `most_bytes`, or one longer row; yield (first row, row after the last, bytes)."""
     lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
     ends = np.cumsum(lengths, dtype=np.int64)
     first = done = 0
@@ -196,17 +196,17 @@ def _texts_in_order(corpus: Corpus, row_ids_R: RowIds) -> pa.Array:
 
 
 def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, strings: list[list[str | None]]) -> Arrays:
-    """The blocks of some strings, end to end, the real tokens of each, and the flags of the strings' rows."""
+    """Tokenise strings into padded blocks: blocks end to end, number of real tokens of each, flags of the rows."""
     dtype = id_dtype(tokenizer.vocab_size)
     blocks, lengths = [np.zeros(0, dtype)], [np.zeros(0, BLOCK_LENGTH)]
     full = [[text for text in texts if text is not None] for texts in strings]
-    joined = ["".join(texts) for texts in full if texts]  # of empty rows alone there is none
+    joined = ["".join(texts) for texts in full if texts]  # empty rows alone make no string
     for first in range(0, len(joined), PUBLISHED_BATCH):
         for encoding in encodings(tokenizer, joined[first : first + PUBLISHED_BATCH], special=True):
             blocks_BxT, lengths_B = _padded(checked_ids(encoding.ids, tokenizer.vocab_size), context, pad_id)
             blocks.append(blocks_BxT.astype(dtype).ravel())
             lengths.append(lengths_B.astype(BLOCK_LENGTH))
-    # what cannot be read shows in rows alone
+    # a joined string hides which rows cannot be read, so rows are also tokenised by themselves
     flag_R = np.array([EMPTY if text is None else 0 for texts in strings for text in texts], FLAG)
     if tokenizer.may_misread:
         flags = (_flags(encode_rows(tokenizer, texts)) for texts in full if texts)
@@ -215,7 +215,7 @@ def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, strings:
 
 
 def _padded(ids_n: NDArray[np.uint32], context: int, pad_id: int) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
-    """Cut one string's ids into blocks and pad the last: (blocks, real tokens of each)."""
+    """Cut one string's ids into blocks and pad the last; return (blocks, number of real tokens of each)."""
     blocks = -(-len(ids_n) // context)
     padded = np.full(blocks * context, pad_id, np.uint32)
     padded[: len(ids_n)] = ids_n

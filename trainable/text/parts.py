@@ -1,15 +1,16 @@
-"""Parts of the rows as folders of tokens in the cache: a row is read and tokenised once, whatever parts it belongs to.
+"""Make parts of the rows into folders of tokens in the cache; a row that is in several parts is tokenised once.
 
-A part is a range of positions among rows in the order of their use. Parts overlap: the student's rows are some of those
-of the training split, and what validates in one fold trains in the others. So all parts that are wanted together are
-cut where one of them, or one in the cache, begins or ends. A piece that lies in the cache is copied from there; the
-rows of all other pieces are read from the corpus in one pass, tokenised, and gathered into a folder for each piece. A
-part is its pieces, end to end.
+A part is a range of positions; the position of a row is its place in the order of use. Parts overlap: the student's
+rows are some rows of the training split, and rows that validate in one fold train in the others. So:
+1. All wanted parts are cut into pieces, wherever one of them, or a part in the cache, begins or ends.
+2. A piece that lies in the cache is copied from there.
+3. The rows of all other pieces are read from the corpus in one pass, tokenised, and gathered, one folder a piece.
+4. The pieces of each part are joined end to end.
 
-A published string has 200 rows from the first of its part on: such parts are cut between two strings alone, and a piece
-is copied whole or not at all.
+With the packing as_published, each 200 rows are one string, counted from the first row of the part. Such parts are cut
+only between two strings, and a piece is copied whole or not at all.
 
-Shapes: N all rows in the order of their use, R those that are tokenised now, r some rows of a file.
+Shapes: N all rows in the order of their use, R rows that are tokenised now, r some rows of a file.
 """
 
 import os
@@ -44,12 +45,12 @@ from trainable.text.split import RowIds
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import Workers
 
-SHARDS_FORMAT = 4  # raise when a shard has other files: half a build of an older version is then begun again
-COPIED_ROWS, COPIED_BYTES = 1 << 20, 1 << 20  # at once
+SHARDS_FORMAT = 4  # raise when the files of a shard change: an unfinished build of an older version then starts again
+COPIED_ROWS, COPIED_BYTES = 1 << 20, 1 << 20  # read at once
 
 
 class Part(NamedTuple):
-    """A part that is wanted."""
+    """A part to make."""
 
     positions: range
     label: str  # what its rows are for, in messages
@@ -58,30 +59,31 @@ class Part(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where the files of a piece lie: the folder of a part or a piece, and which of its rows; None: all."""
+    """The files of a piece: a folder, and which of the rows in it are the piece."""
 
-    folder: Path
-    rows: range | None = None
-    is_ours: bool = False  # made for these parts, so that it may be moved
+    folder: Path  # of a part or a piece
+    rows: range | None = None  # None: all rows of the folder
+    is_ours: bool = False  # made just now for these parts, so its files may be moved
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartMaker:
-    """Makes parts of one text: rows in one order, made tokens of in one way."""
+    """Maker of parts of one text: rows in one order, tokenised in one way."""
 
     corpus: Corpus
     row_ids_N: RowIds
     tokenizer: TextTokenizer
     config: TokensConfig
     workers: Workers
-    progress: bool | None  # whether a bar is shown; None: on a terminal
+    progress: bool | None  # whether a bar is shown; None: only on a terminal
     folder: Path  # of all tokens in the cache
-    text: str  # stands for the rows in their order, and for how tokens are made of them
+    text: str  # fingerprint of the rows in their order, and of how they are tokenised
 
     def make(self, parts: Sequence[Part]) -> dict[Path, Manifest]:
-        """Build the folders of parts that are not there, each row once; for one who alone works at this text.
+        """Build the folders of missing parts and return their manifests; each row is tokenised once.
 
-        Raises InputError if a row cannot be read; then nothing is left of the work. After a kill it goes on.
+        No other process may work at the same text meanwhile. Raises InputError if a row cannot be read; the unfinished
+        work is then removed. After a kill, the next call continues the work.
         """
         # 1 cut the parts into pieces, and look which of them lie in the cache
         wanted = [part.positions for part in parts]
@@ -91,12 +93,12 @@ class PartMaker:
         every = sorted({piece for one in pieces.values() for piece in one}, key=lambda piece: (piece.start, piece.stop))
         found = {piece: source for piece in every if (source := self._found(piece, known)) is not None}
         missing = [piece for piece in every if piece not in found]
-        # 2 read and tokenise the rows of the others
+        # 2 read and tokenise the rows of the missing pieces
         work = self.folder / f"{self.text}.{fingerprint([(p.start, p.stop) for p in missing])}.{SHARDS_FORMAT}.shards"
         with _dropped_if_wrong(work):
             label = ", ".join(dict.fromkeys(part.label for part in parts))
             sources = found | self._tokenised(missing, work, f"tokenising {label}")
-            # 3 put the parts together; one that is a single piece comes last, for its files are moved
+            # 3 join the pieces of each part; parts of a single piece come last, for their files are moved
             made = {}
             for part in sorted(parts, key=lambda part: -len(pieces[part.positions])):
                 ours = [sources[piece] for piece in pieces[part.positions]]
@@ -112,17 +114,17 @@ class PartMaker:
 
     @property
     def _files(self) -> tuple[str, ...]:
-        """What is kept of a part, and of a piece."""
+        """Names of the files of a part or a piece."""
         return (STREAM_FILE, LENGTHS_FILE if self._is_packed else BLOCK_LENGTHS_FILE, FLAGS_FILE)
 
     def _cut(self, part: range, ends: Iterable[int]) -> list[range]:
-        """The pieces of a part, between those of some positions where it can be cut."""
+        """Cut a part into pieces at those of the positions `ends` at which it may be cut."""
         unit = 1 if self._is_packed else PUBLISHED_ROWS
         inner = {end for end in ends if part.start < end < part.stop and (end - part.start) % unit == 0}
         return [range(*bounds) for bounds in pairwise(sorted({part.start, *inner, part.stop}))] or [part]
 
     def _known(self, wanted: Sequence[range]) -> dict[range, Path]:
-        """Whole parts of this text in the cache that have rows in common with those wanted."""
+        """Undamaged parts of this text in the cache that share rows with the wanted parts: {positions: folder}."""
         found = {}
         for path in self.folder.glob(f"*/{MANIFEST_FILE}"):
             try:
@@ -135,7 +137,7 @@ class PartMaker:
         return found
 
     def _found(self, piece: range, known: Mapping[range, Path]) -> _Source | None:
-        """Where a piece lies in the cache, if it does."""
+        """Find a piece in the cache; None if it is not there."""
         for positions, folder in known.items():
             if piece == positions:
                 return _Source(folder)
@@ -144,10 +146,10 @@ class PartMaker:
         return None
 
     def _tokenised(self, pieces: Sequence[range], work: Path, what: str) -> dict[range, _Source]:
-        """The pieces, made in `work`: all their rows are read in one pass over the corpus."""
+        """Make the pieces in the folder `work`; all their rows are read in one pass over the corpus."""
         if not pieces:
             return {}
-        # 1 their rows, end to end, and where among these each piece lies
+        # 1 the rows of all pieces end to end, and the span of each piece among them
         united = _united(pieces)
         views = [self.row_ids_N[one.start : one.stop] for one in united]
         row_ids_R = views[0] if len(views) == 1 else np.concatenate(views)
@@ -157,7 +159,7 @@ class PartMaker:
             inner = [piece for piece in pieces if one.start <= piece.start and piece.stop <= one.stop]
             spans += [range(piece.start - one.start + first, piece.stop - one.start + first) for piece in inner]
             first += len(one)
-        # 2 their tokens, in a folder for each
+        # 2 the tokens of each piece, in a folder of its own
         folders = [work / f"piece.{piece.start}-{piece.stop}" for piece in pieces]
         method = pack if self._is_packed else partial(pack_as_published, context=self.config.context)
         with progress_bar(what, len(row_ids_R), self.progress) as advance:
@@ -191,7 +193,7 @@ class PartMaker:
 
 
 def _united(pieces: Iterable[range]) -> list[range]:
-    """The positions of pieces that are sorted by their first, as ranges without a position in common."""
+    """Join pieces that touch or overlap, so that no position is in two ranges; pieces: sorted by first position."""
     united: list[range] = []
     for piece in pieces:
         if united and piece.start <= united[-1].stop:
@@ -202,7 +204,7 @@ def _united(pieces: Iterable[range]) -> list[range]:
 
 
 def _copy(source: _Source, name: str, token_bytes: int, into: Any) -> None:
-    """Write to a stream what a file holds of the rows of a source."""
+    """Copy the part of a source's file that belongs to the source's rows to the open file `into`."""
     sizes = {LENGTHS_FILE: LENGTH.itemsize, FLAGS_FILE: FLAG.itemsize}
     with open(source.folder / name, "rb") as stream:
         if source.rows is None:
@@ -220,7 +222,7 @@ def _copy(source: _Source, name: str, token_bytes: int, into: Any) -> None:
 
 
 def _tokens(folder: Path, rows: range) -> int:
-    """Tokens of some rows of a part."""
+    """Number of tokens of some rows of a part."""
     firsts = range(rows.start, rows.stop, COPIED_ROWS)
     lengths = (read_part(folder / LENGTHS_FILE, LENGTH, n, min(COPIED_ROWS, rows.stop - n)) for n in firsts)
     return sum(int(length_r.sum(dtype=np.int64)) for length_r in lengths)
@@ -228,7 +230,7 @@ def _tokens(folder: Path, rows: range) -> int:
 
 @contextmanager
 def _dropped_if_wrong(folder: Path) -> Iterator[None]:
-    """Remove the work after wrong input or on a full disk; that of a build that was killed or interrupted stays."""
+    """Remove the folder if the block raises InputError or OSError (wrong input, full disk); after a kill it stays."""
     try:
         yield
     except (InputError, OSError):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from trainable.errors import require, require_seed
 
-TeacherRows = Literal["student", "train_split", "all"]  # rows that a teacher is counted on; all is a leak probe
+TeacherRows = Literal["student", "train_split", "all"]  # rows that a teacher is counted on; all: to probe a leak
 EvalHalf = Literal["whole", "choosing", "reporting"]
 Packing = Literal["packed", "as_published"]
 
@@ -16,15 +16,15 @@ class CorpusConfig:
 
     source: str = "builtin"  # "builtin", a path on disk or a pattern of paths, or a Hugging Face hub id
     revision: str | None = None  # of a hub id
-    split: str = "train"  # official split to read, where files, folders or a data set are named by splits; all: as one
+    split: str = "train"  # official split to read, if the files, folders or data set have splits; all: all as one text
     column: str = "text"
-    train_rows: int | None = None  # first rows of the training split; None: all
-    eval_rows: int | None = None  # first rows of the validation split (of a half: in each); None: all
+    train_rows: int | None = None  # use only so many first rows of the training split; None: all
+    eval_rows: int | None = None  # the same for the validation split (for each half); None: all
     eval_half: EvalHalf = "whole"  # choosing: the first half of the validation rows; reporting: the one after it
-    test_fraction: float = 0.2  # of all rows, for a single split
+    test_fraction: float = 0.2  # share of all rows that validate, in a single split
     split_seed: int = 42
     folds: int | None = None  # None: one split; k: k contiguous folds of the shuffled rows
-    fold: int = 0  # which fold validates
+    fold: int = 0  # number of the fold that validates
 
     def __post_init__(self) -> None:
         require(bool(self.split), "corpus.split is empty: give the name of a split, such as train.")

@@ -1,7 +1,7 @@
-"""Work in shards, each kept as a small folder of its own until the whole is made of them; and a bar that shows it.
+"""Work in shards: the result of each is kept in a small folder until the whole is made of them. A bar shows progress.
 
-Why: a preparation that is killed goes on at the shard where it was. The name of a shard says which rows it covers, so
-shards that were cut in another way are never taken for these.
+Why: a preparation that was killed goes on at the first missing shard. The name of a shard says which rows it covers, so
+a shard that was cut in another way is never used in its place.
 """
 
 import sys
@@ -26,15 +26,15 @@ Advance = Callable[[int], None]  # (rows done since the last call)
 class Shard(NamedTuple):
     """Some of the rows, as one piece of work."""
 
-    name: str  # of its folder: which rows it covers
+    name: str  # of its folder: says which rows the shard covers
     rows: int
-    work: Any  # what is worked at; it may travel to another machine
-    beside: Arrays  # what is kept with the result
+    work: Any  # input of the work; it may be sent to another machine
+    beside: Arrays  # arrays to keep with the result
 
 
 @dataclass(frozen=True)
 class ShardMaker:
-    """Makes shards in a folder, with workers, and tells of the rows done."""
+    """Maker of shards in a folder, with workers; it calls `advance` with the rows done."""
 
     folder: Path
     workers: Workers
@@ -47,10 +47,11 @@ class ShardMaker:
         rows: int,
         copies: Callable[[float], int] = lambda shards: 1,
     ) -> list[Path]:
-        """The folders of all shards, in order, with the arrays that `function` makes of each shard's work.
+        """Make the missing shards; return the folders of all shards, in order.
 
-        rows: of all shards, to judge by the first whether their disk has room for them, and for as many copies as are
-        made of so many shards. Those that are whole stay as they are.
+        function: makes the arrays of a shard from its `work`. rows: number of rows of all shards. copies: (number of
+        shards) -> number of copies that are later made of all of them. From the first shard, the space that shards and
+        copies need is estimated; InputError is raised if the disk has less.
         """
         paths: list[Path] = []
         waiting: deque[tuple[Path, int, Arrays]] = deque()
@@ -77,7 +78,7 @@ class ShardMaker:
         return paths
 
     def _require_room(self, arrays: Arrays, beside: Arrays, share: float, copies: int) -> None:
-        """Raise InputError unless the disk takes the shards and, for a while beside them, what is made of them."""
+        """Raise InputError unless the disk has room for the shards and, for a while beside them, for their copies."""
         needed = sum((1 + copies) * array.nbytes for array in arrays.values())
         needed += sum(array.nbytes for array in beside.values())
         require_room(self.folder, needed / share, "the tokens of the rows", ROOM_HINT)
@@ -92,7 +93,7 @@ def _write(arrays: Arrays, folder: Path) -> Manifest:
 
 @contextmanager
 def progress_bar(what: str, total: int, show: bool | None = None) -> Iterator[Advance]:
-    """A bar on stderr, as a function to call with the rows done. show: None shows it where stderr is a terminal."""
+    """Show a bar on stderr; yield a function to call with the rows done. show: None: only if stderr is a terminal."""
     if not (sys.stderr.isatty() if show is None else show):
         yield lambda rows: None
         return

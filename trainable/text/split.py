@@ -1,8 +1,8 @@
-"""Which rows train and which validate: row numbers only, so that 74 M rows are split without rewriting one.
+"""Choose the rows that train and the rows that validate, as row ids: 74 M rows are split without rewriting one.
 
-The permutation is that of `datasets` (`train_test_split` and `shuffle` with the same seed), made with numpy alone, so
-that results can be compared with published ones. A part of the split is a range of positions in the permuted rows:
-folds have parts in common, and equal ranges show it.
+The permutation equals that of `datasets` (`train_test_split` and `shuffle` with the same seed), so that results can be
+compared with published ones, but needs numpy alone. A part of the split is a range of positions in the permuted rows:
+folds share parts, and a shared part is the same range in each fold.
 
 Shapes: N rows of the corpus, R chosen rows, in the order of their use.
 """
@@ -20,23 +20,23 @@ from numpy.typing import NDArray
 from trainable.errors import require
 from trainable.text.settings import CorpusConfig, TeacherRows
 
-RowIds = NDArray[np.signedinteger[Any]]  # row numbers from 0, in the order of the file; of `row_id_dtype`
+RowIds = NDArray[np.signedinteger[Any]]  # numbers of rows, from 0 in the order of the file; dtype: `row_id_dtype`
 Parts = tuple[range, ...]  # positions in the permutation, in the order of their use
-DIGEST_ROWS = 1 << 16  # digested at once
+DIGEST_ROWS = 1 << 16  # row ids digested at once
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers for training and validation; no row is in both."""
+    """Row ids for training and validation; no row is in both."""
 
-    permuted: Callable[[], RowIds]  # every row number, permuted; made when it is first asked for
-    eval_part: range  # what the student is validated on: corpus.eval_rows of the validation split or of its half
-    train_parts: Parts  # what it trains on: corpus.train_rows of the training split
+    permuted: Callable[[], RowIds]  # all row ids, permuted; computed at the first call
+    eval_part: range  # rows that validate the student: corpus.eval_rows of the validation split or of its half
+    train_parts: Parts  # rows that train the student: corpus.train_rows of the training split
     train_split_parts: Parts  # the whole training split
     every_parts: Parts  # every row of the corpus, validation included
 
     def row_ids(self, parts: Parts) -> RowIds:
-        """Row numbers of some parts, end to end, read-only; one part is a view, several are a copy."""
+        """Row ids of some parts, end to end, read-only: a view of one part, a copy of several."""
         row_ids_N = self.permuted()
         views = [row_ids_N[part.start : part.stop] for part in parts]
         row_ids_R = views[0] if len(views) == 1 else np.concatenate(views)
@@ -45,22 +45,22 @@ class Split:
 
     @property
     def train(self) -> RowIds:
-        """Row numbers of all training rows."""
+        """Row ids of the training rows."""
         return self.row_ids(self.train_parts)
 
     @property
     def eval(self) -> RowIds:
-        """Row numbers of the validation rows."""
+        """Row ids of the validation rows."""
         return self.row_ids((self.eval_part,))
 
 
 def row_id_dtype(rows: int) -> np.dtype[np.signedinteger[Any]]:
-    """The narrowest type of row numbers: what is held for each row decides the memory of a preparation."""
+    """Narrowest dtype of row ids: the bytes held for each row decide how much memory a preparation takes."""
     return np.dtype("<i4" if rows <= 1 << 31 else "<i8")
 
 
 def permuted_rows(rows: int, seed: int) -> RowIds:
-    """All row numbers as default_rng(seed).permutation(rows) gives them, read-only."""
+    """All row ids in the order that default_rng(seed).permutation(rows) gives, read-only."""
     row_ids_N = np.arange(rows, dtype=row_id_dtype(rows))
     np.random.default_rng(seed).shuffle(row_ids_N)
     row_ids_N.flags.writeable = False  # parts are views of it
@@ -68,12 +68,13 @@ def permuted_rows(rows: int, seed: int) -> RowIds:
 
 
 def split_rows(rows: int, config: CorpusConfig, permuted: Callable[[int, int], RowIds] = permuted_rows) -> Split:
-    """Split the row numbers of a corpus of `rows` rows: `split.train` and `split.eval`, which have no row in common.
+    """Split the row ids of a corpus of `rows` rows into `split.train` and `split.eval`, which have no row in common.
 
-    config: they are permuted by `split_seed`, as `datasets.Dataset.train_test_split` does, and the first
-    `test_fraction` of them validate, or with `folds` and `fold` that fold; `train_rows` and `eval_rows` take the first
-    of each (trainable.config.CorpusConfig). permuted: (rows, seed) -> the permutation, for those who keep one for
-    several splits. Raises InputError if there are fewer rows than the config asks for.
+    config (trainable.config.CorpusConfig): the seed `split_seed` permutes the row ids, as
+    `datasets.Dataset.train_test_split` does. The first `test_fraction` of them validate or, with `folds` and `fold`,
+    that fold; the others train. `train_rows` and `eval_rows` limit each to its first rows.
+    permuted: (rows, seed) -> the permutation, for callers that keep one for several splits.
+    Raises InputError if there are fewer rows than the config asks for.
     """
     if config.folds is None:
         n_test = math.ceil(config.test_fraction * rows)
@@ -82,7 +83,7 @@ def split_rows(rows: int, config: CorpusConfig, permuted: Callable[[int, int], R
         size = rows // config.folds
         parts = [range(fold * size, (fold + 1) * size) for fold in range(config.folds)]
         eval_part = parts.pop(config.fold)
-        parts.append(range(config.folds * size, rows))  # the rows, fewer than the folds, that are left over
+        parts.append(range(config.folds * size, rows))  # the last rows, fewer than the folds
     every_parts = [eval_part, *parts]
     _require_rows("train_rows", config.train_rows, sum(map(len, parts)), rows)
     validation = _half(eval_part, config, rows)
@@ -96,7 +97,7 @@ def split_rows(rows: int, config: CorpusConfig, permuted: Callable[[int, int], R
 
 
 def row_ids_digest(row_ids_R: RowIds) -> str:
-    """SHA-256 of row numbers in their order, to stand for them in fingerprints."""
+    """SHA-256 of row ids in their order, to stand for them in fingerprints."""
     digest = hashlib.sha256()
     for first in range(0, len(row_ids_R), DIGEST_ROWS):
         digest.update(np.ascontiguousarray(row_ids_R[first : first + DIGEST_ROWS], "<i8").data)
@@ -104,14 +105,14 @@ def row_ids_digest(row_ids_R: RowIds) -> str:
 
 
 def teacher_parts(split: Split, which: TeacherRows) -> Parts:
-    """The rows that the teacher is counted on; "all" has seen the validation rows and is a probe of that leak."""
+    """Parts whose rows the teacher is counted on; "all" includes the validation rows, to probe what that leak does."""
     return {"student": split.train_parts, "train_split": split.train_split_parts, "all": split.every_parts}[which]
 
 
 def _limited(parts: list[range], limit: int | None) -> list[range]:
-    """The first rows of the training split; of folds, the first rows of *each*, as published.
+    """Limit the training split to its first rows; with folds, take the first rows of *each* fold, as published.
 
-    First rows of the whole would be the same rows for every fold but one: k folds would share one training set.
+    The first rows of the whole split would be the same for every fold but one: k folds would share one training set.
     """
     if limit is None or len(parts) == 1:
         return [part[:limit] for part in parts]
@@ -122,7 +123,7 @@ def _limited(parts: list[range], limit: int | None) -> list[range]:
 
 
 def _half(eval_part: range, config: CorpusConfig, rows: int) -> range:
-    """What `corpus.eval_half` validates on. Raises InputError where there are too few rows for both halves."""
+    """Validation rows that `corpus.eval_half` chooses. Raises InputError if there are too few rows for both halves."""
     if config.eval_half == "whole":
         _require_rows("eval_rows", config.eval_rows, len(eval_part), rows)
         return eval_part[: config.eval_rows]

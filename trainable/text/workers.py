@@ -1,7 +1,7 @@
-"""Who does independent pieces of work: this process, or others (engine/cluster/ray_workers.py), with the same results.
+"""Workers for independent pieces of work: this process, or others (engine/cluster/ray_workers.py), with equal results.
 
-Preparation is cut into pieces of bounded size, a function of one argument each, so that one code path serves a laptop
-and a cluster.
+Preparation is cut into pieces of bounded size, each a call of a function with one argument, so that one code path
+serves a laptop and a cluster.
 """
 
 import operator
@@ -13,21 +13,21 @@ Function = Callable[[Any], Any]
 
 
 class Workers(Protocol):
-    """Does pieces of work, a bounded number of them at a time, whatever their number."""
+    """Workers that do pieces of work; however many there are, only a bounded number is taken at a time."""
 
     @property
     def size(self) -> int:
-        """How many pieces are worked at together."""
+        """Number of pieces that are worked on at once."""
 
     def map(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
-        """The function of each item, in the order of the items."""
+        """Yield the function's value for each item, in the order of the items."""
 
     def sum(self, function: Function, items: Iterable[Any]) -> Any:
-        """The sum of the function of each item, of which there is at least one, added up as a tree."""
+        """Sum of the function's values for all items (at least one), added up as a tree."""
 
 
 class Local:
-    """This process, one piece after the other; a piece may use all cores by threads."""
+    """Worker that is this process: it does one piece after the other; a piece may use all cores by threads."""
 
     size = 1
 
@@ -44,13 +44,13 @@ LOCAL = Local()
 
 
 def own_cores() -> int:
-    """Cores that a piece of work may use by threads: OMP_NUM_THREADS where that is set, as Ray does, else all."""
+    """Number of cores that a piece of work may use by threads: OMP_NUM_THREADS if set, as Ray sets it, else all."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return int(wanted) if wanted.isdigit() and int(wanted) else os.cpu_count() or 1
 
 
 def tree_sum(values: Iterable[Any], add: Callable[[Any, Any], Any] = operator.add) -> Any:
-    """The sum of the values in their order, added in pairs of like age: each is copied log2(values) times."""
+    """Sum of the values in their order, added as a balanced tree: each value is copied log2(values) times."""
     stack: list[tuple[int, Any]] = []  # a binary counter: levels strictly fall from bottom to top
     for value in values:
         level = 0

@@ -60,8 +60,8 @@ def test_a_marker_of_another_machine_is_named_with_the_file_to_delete(
     with pytest.raises(InUse) as refused:
         try_lock(tmp_path / "lock")
     assert refused.value.advice == (
-        f"process 4321 of machine far-away says so in {marker}; wait for it to end, or delete that file if it runs "
-        "there no more"
+        f"process 4321 on machine far-away holds it, says the file {marker}; wait for that process to end, or delete "
+        "the file if the process no longer runs"
     )
     marker.unlink()
     try_lock(tmp_path / "lock").release()
@@ -77,7 +77,7 @@ def test_who_waits_for_another_machine_hears_of_it_first(
     marker = other_machines(tmp_path / "lock")
     threading.Timer(0.2, marker.unlink).start()
     with caplog.at_level(logging.WARNING), held(tmp_path / "lock"):
-        assert "process 4321 of machine far-away" in caplog.text and str(marker) in caplog.text
+        assert "process 4321 on machine far-away" in caplog.text and str(marker) in caplog.text
 
 
 def test_other_refusals_are_the_callers_to_tell(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_record_without_a_fact_is_refused_by_its_name(tree: dict[str, Any], ke
     [
         ({"spec": None}, "has no settings under spec.base"),
         ({"spec": {"kind": "search"}}, "has no settings under spec.base"),
-        ({"schema": 2}, "has schema 2 but this version knows 1"),
+        ({"schema": 2}, "has schema 2 but this version reads schema 1"),
         ({"tokenizer": {"spec": "train:512"}}, "lacks tokenizer.fingerprint, tokenizer.vocab_size"),
         ({"corpus": "books"}, "has no object under corpus"),
         ({"weather": "fine"}, "has weather, unknown to this version"),

@@ -1,5 +1,5 @@
-"""Where rows of text come from.
+"""Sources of text rows: files on disk, saved data sets, the Hugging Face hub.
 
-Read rows.py, what each source offers; files.py and split_names.py, which files are the corpus; then one file a form.
-What reading a whole file has found is kept by found.py.
+Read rows.py (what each source offers), files.py and split_names.py (which files are the corpus), then one file for each
+form, such as rows_csv.py. found.py keeps what was found by reading a whole file.
 """

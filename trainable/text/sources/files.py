@@ -1,10 +1,11 @@
-"""Which files of a folder or a pattern are the corpus, by their names alone.
+"""Choose the files of a folder or a pattern that are the corpus, by their names alone.
 
-Why one rule: official train, validation and test files read as one text are a leak that no number shows. So of files
-and folders that are named by splits (split_names.py) one split is taken. The files must be of one form, parquet where
-there are any, and none may lie there twice, packed and unpacked. Hidden files (`.` or `_` first) and other kinds are
-left out, and what lies there and is not read is told. Files come in the plain order of their names: part-10 before
-part-2.
+Why: official train, validation and test files that are read as one text are a leak that no number shows. The rules:
+- Of files and folders that are named by splits (split_names.py), one split is taken.
+- All files must be of one form; if there are parquet files, only these are read. No text may be there twice, packed
+  and unpacked.
+- Hidden files (`.` or `_` first) and other kinds are left out; the user is told which files are not read.
+- Files come in the plain order of their names: part-10 before part-2.
 """
 
 import glob
@@ -27,18 +28,18 @@ FORMS = {
 }
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zstd": "zstd", ".lz4": "lz4", ".xz": "xz"}
 KNOWN = (
-    "give a .parquet, .jsonl, .csv, .tsv or .txt file (but for parquet also .gz, .zst, .bz2, .lz4 or .xz of one), a "
-    "folder or a pattern of such files, or a folder that `save_to_disk` wrote"
+    "give a .parquet, .jsonl, .csv, .tsv or .txt file (all but parquet may be packed as .gz, .zst, .bz2, .lz4 or .xz), "
+    "a folder or a pattern of such files, or a folder that `save_to_disk` wrote"
 )
-_BESIDE_TEXT = (  # what lies beside the files of a data set
+_BESIDE_TEXT = (  # files that accompany a data set and hold none of its text
     *("readme.txt", "license.txt", "licence.txt", "notice.txt", "requirements.txt", "config.json", "state.json"),
     *("dataset_info.json", "dataset_infos.json", "dataset_dict.json"),
 )
 _TABLES = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table", "metadata/*.metadata.json": "an Iceberg table"}
-_UNFINISHED = "_temporary"  # what Spark writes into, and removes at the end
+_UNFINISHED = "_temporary"  # folder that Spark writes into, and removes at the end
 _SHARD = re.compile(r"(.+[-._])\d+-of-(\d+)")  # train-00000-of-00003
-_DEPTH = 3  # folders below the one that was given, such as data/train/part
-_TOLD = 3  # names in a message
+_DEPTH = 3  # levels of folders below the given one, such as data/train/part
+_TOLD = 3  # file names in a message, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +48,12 @@ class CorpusFiles:
 
     form: str
     paths: tuple[Path, ...]
-    split: str | None  # that their names say
-    notes: tuple[str, ...]  # what the user is told: the split, and what lies there and is not read
+    split: str | None  # the split that their names say
+    notes: tuple[str, ...]  # notes to the user: the split, and files that are not read
 
 
 def form_of(path: Path) -> str | None:
-    """What the ending of a file says that it is; None where it says nothing that can be read."""
+    """Form of a file, by its ending; None if the ending is not that of a form that can be read."""
     ending = path.suffix.lower()
     if ending not in PACKED:
         return FORMS.get(ending)
@@ -61,14 +62,14 @@ def form_of(path: Path) -> str | None:
 
 
 def folder_files(folder: Path, split: str) -> CorpusFiles:
-    """The files of a folder, else of the folders in it. Raises InputError if they are no one corpus or lack a split."""
+    """Choose files in a folder, or in folders in it. Raises InputError if they are not one corpus or lack the split."""
     files, others = _files_below(folder)
     return _chosen(files, _splits_of_paths(files, folder), others, split, folder)
 
 
 def pattern_files(pattern: Path, split: str) -> CorpusFiles:
-    """The files that a pattern such as data/*.jsonl matches; where all are of one split, that one is wanted."""
-    # 1 what exists is a name, whatever its characters; from there on it is a pattern
+    """Choose the files that a pattern such as data/*.jsonl matches; if all are of one split, that split is wanted."""
+    # 1 the leading parts that exist are names, whatever their characters; the rest is the pattern
     base, rest = Path(pattern.anchor), list(pattern.parts[1:] if pattern.anchor else pattern.parts)
     while (base / rest[0]).exists():
         base /= rest.pop(0)
@@ -77,14 +78,14 @@ def pattern_files(pattern: Path, split: str) -> CorpusFiles:
     except ValueError:  # ** beside other characters
         matched = []
     require(bool(matched), f"no file matches {str(pattern)!r}: correct corpus.source.")
-    # 2 of what it matches, the files; hidden ones if it says so
+    # 2 take the files among the matches; hidden ones only if the pattern names them
     hidden_too = any(part.startswith((".", "_")) for part in rest)
     seen = [path for path in matched if hidden_too or not any(map(_is_hidden, map(Path, path.relative_to(base).parts)))]
     files = [path for path in seen if form_of(path) and not path.is_dir()]
     _require_targets(files)
-    require(bool(files), f"{str(pattern)!r} matches {_some(matched)}, no file that can be read: {KNOWN}.")
+    require(bool(files), f"{str(pattern)!r} matches {_some(matched)} but no file that can be read: {KNOWN}.")
     others = [path.name for path in matched if path not in files]
-    # 3 of one split they are as they are wanted
+    # 3 if all files are of one split, take that split
     named = _splits_of_paths(files, base)
     if split == TRAIN and len(named) == len(files) and len(set(named.values())) == 1:
         split = named[files[0]]
@@ -92,7 +93,7 @@ def pattern_files(pattern: Path, split: str) -> CorpusFiles:
 
 
 def _files_below(folder: Path) -> tuple[list[Path], list[str]]:
-    """The files of a folder, else of the one folder in it or of its splits; and the names of what is left out."""
+    """List the files of a folder, or else of the one folder or the splits in it; and the names of what is left out."""
     files, folders, others = _listed(folder)
     splits = splits_of([_stem(path) for path in files] + [inner.name for inner in folders]) if folders else {}
     if files and folders and not any(_stem(path) in splits for path in files):
@@ -118,7 +119,7 @@ def _files_below(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def _listed(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
-    """Files that may be the corpus (parquet alone, if any), folders with such files, names of what else is there."""
+    """List files that may be the corpus (only parquet, if any), folders with such files, names of all else."""
     _require_plain(folder)
     files, others = [], []
     try:
@@ -139,7 +140,7 @@ def _listed(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
 def _chosen(
     files: Sequence[Path], named: Mapping[Path, str], others: Sequence[str], split: str, where: Path
 ) -> CorpusFiles:
-    """The files of the wanted split, all of one form. named: the split of each file."""
+    """Choose the files of the wanted split, all of one form. named: the split of each file."""
     found = sorted(set(named.values()))
     taken = chosen_split(found, split, where) if found else None
     require(
@@ -158,7 +159,7 @@ def _chosen(
     told = (*_missing_shards(paths), *told)
     if taken is None and (words := half_named(list(map(_stem, paths)))):
         told = (
-            f"warning: {words[0]} may be named for a split, yet all are read as one text (a pattern reads some)",
+            f"warning: {words[0]} may be named for a split, yet all are read as one text (give a pattern to read some)",
             *told,
         )
     form, last = str(form_of(paths[0])), f" to {paths[-1].name}" if len(paths) > 1 else ""
@@ -167,7 +168,7 @@ def _chosen(
 
 
 def _splits_of_paths(files: Sequence[Path], base: Path) -> dict[Path, str]:
-    """The split of each file, said by a folder between it and `base`, the outermost first, else by its own name."""
+    """Split of each file: named by a folder between `base` and the file, the outermost first, else by the file name."""
     parts = {path: [*path.relative_to(base).parts[:-1], _stem(path)] for path in files}
     for level in range(max(map(len, parts.values()))):
         names = {path: names[min(level, len(names) - 1)] for path, names in parts.items()}
@@ -177,7 +178,7 @@ def _splits_of_paths(files: Sequence[Path], base: Path) -> dict[Path, str]:
 
 
 def _missing_shards(paths: Sequence[Path]) -> Iterator[str]:
-    """Warn of shards that the names of the others count, and that are not there."""
+    """Yield warnings of missing shards: the name of a shard, such as train-00000-of-00003, says how many there are."""
     found = Counter(match.groups() for path in paths if (match := _SHARD.fullmatch(_stem(path))))
     for (name, total), count in found.items():
         if count < int(total):
@@ -185,12 +186,12 @@ def _missing_shards(paths: Sequence[Path]) -> Iterator[str]:
 
 
 def _require_plain(folder: Path) -> None:
-    """Raise InputError for a folder of files that are not all of the text that it stands for, or more."""
+    """Raise InputError for a folder whose files hold more or less than its text: a table, or an unfinished write."""
     for mark, kind in _TABLES.items():
         for owner in (folder, folder.parent):
             require(
                 next(owner.glob(mark), None) is None,
-                f"{owner} is {kind}, whose files also hold rows that were deleted or replaced: write its present rows "
+                f"{owner} is {kind}, whose files also hold rows that were deleted or replaced: write its current rows "
                 "to parquet or jsonl files elsewhere, and give those.",
             )
     require(
@@ -201,7 +202,7 @@ def _require_plain(folder: Path) -> None:
 
 
 def _require_one_text(paths: Sequence[Path], where: Path) -> None:
-    """Raise InputError for files of several forms, or for one text in two of them."""
+    """Raise InputError for files of several forms, or for one text in two files."""
     forms, twins = defaultdict(list), defaultdict(list)
     for path in paths:
         forms[form_of(path)].append(path)
@@ -216,18 +217,18 @@ def _require_one_text(paths: Sequence[Path], where: Path) -> None:
 
 
 def _require_targets(files: Sequence[Path]) -> None:
-    """Raise InputError for a link to nothing, which would be a shorter corpus."""
+    """Raise InputError for a link to a missing file, which would make the corpus shorter."""
     for path in files:
         require(path.exists(), f"{path} is a link to a file that is gone: download it again, or remove the link.")
 
 
 def _may_be_read(path: Path) -> bool:
-    """Whether the name is that of a file of text: not hidden, and no file that goes with a data set."""
+    """Whether the name is that of a text file: not hidden, and not one that accompanies a data set."""
     return form_of(path) is not None and not _is_hidden(path) and path.name.lower() not in _BESIDE_TEXT
 
 
 def _has_files(folder: Path, depth: int) -> bool:
-    """Whether a file that may be read lies in the folder or not too far below."""
+    """Whether a file that may be read lies in the folder or below, at most `depth` levels deep."""
     try:
         entries = list(folder.iterdir())
     except OSError:
@@ -238,12 +239,12 @@ def _has_files(folder: Path, depth: int) -> bool:
 
 
 def _is_hidden(path: Path) -> bool:
-    """Whether systems and writers hide it: ._part-0.parquet, .DS_Store, _SUCCESS, _metadata, ~$rows.csv."""
+    """Whether the name is one that programs hide: ._part-0.parquet, .DS_Store, _SUCCESS, _metadata, ~$rows.csv."""
     return path.name.startswith((".", "_", "~$"))
 
 
 def _stem(path: Path) -> str:
-    """The name without the endings that say what it is."""
+    """Name of a file without the endings for its form and packing."""
     stem = Path(path.stem) if path.suffix.lower() in PACKED else path
     return stem.stem
 

@@ -1,9 +1,9 @@
-"""What reading a whole file has found is kept until the file changes: a corpus is hashed once, not once a run.
+"""Keep the results of reading a whole file until the file changes: a corpus is hashed once, not once a run.
 
-A file is known again by its path, number, size and times (as git and make know files): whatever writes to it changes
-one of them. It is trusted only if its last change was some time before it was read, for a file system's clock may stand
-still between two changes. Kept in this process, and of large files in the cache too; where that cannot be written, the
-next run reads them again.
+A file counts as unchanged if its path, inode number, size and times are the same (as in git and make): every write
+changes one of them. A result is kept only if the file's last change was some time before the reading, for a file
+system's clock may stand still between two changes. Results are kept in this process, those of large files in the cache
+too; if the cache cannot be written to, the next run reads these files again.
 """
 
 import time
@@ -16,15 +16,15 @@ from trainable.errors import InputError
 from trainable.record.cache import cache_folder
 from trainable.record.files import fingerprint, read_json, sha256_of_file, write_json
 
-SETTLED_SECONDS = 2.0  # after its last change a file may be trusted to have another time if it changes again
+SETTLED_SECONDS = 2.0  # so long after its last change, a further change is sure to give a file another time
 LARGE_BYTES = 1 << 24  # a smaller file is read again in a moment
 _kept: dict[str, dict[str, Any]] = {}  # in this process
 
 
 def found_once(path: Path, what: Sequence[str], look: Callable[[], Any]) -> Any:
-    """What `look` finds in a file, a JSON value: sought now, or kept since the file last changed.
+    """Return what `look` finds in a file, a JSON value: kept since the file last changed, or found now.
 
-    what: names what is sought. Raises OSError for a file that is not there, and what `look` raises.
+    what: names of the result. Raises OSError for a missing file, and any error of `look`.
     """
     key = fingerprint([str(path.absolute()), *what])
     stamp, began = _stamp(path), time.time()
@@ -42,8 +42,8 @@ def found_once(path: Path, what: Sequence[str], look: Callable[[], Any]) -> Any:
 
 
 def _read(key: str) -> dict[str, Any]:
-    """What the cache keeps; nothing where there is none, or where it is damaged."""
-    with suppress(InputError, OSError, RuntimeError):  # the last where there is no home folder
+    """Read a result from the cache; empty if it is missing or damaged."""
+    with suppress(InputError, OSError, RuntimeError):  # RuntimeError: there is no home folder
         return read_json(cache_folder() / "files" / f"{key}.json")
     return {}
 
@@ -54,13 +54,13 @@ def _write(key: str, known: dict[str, Any]) -> None:
 
 
 def sha256_once(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Hex SHA-256 of a file's bytes, computed once until the file changes."""
     digest: str = found_once(path, ["sha256"], lambda: sha256_of_file(path))
     return digest
 
 
 def _stamp(path: Path) -> dict[str, int]:
-    """Equal for a file that nobody has written to since."""
+    """Inode number, size and times of a file, which stay equal until somebody writes to it."""
     status = path.stat()
     return {
         "number": status.st_ino,

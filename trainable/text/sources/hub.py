@@ -1,4 +1,4 @@
-"""The Hugging Face hub, asked in such a way that a machine without network says so within two seconds.
+"""Read from the Hugging Face hub; without network, an error says so within two seconds.
 
 Why: without network each hub call stalls for some 24 s, while a data set or tokenizer that was downloaded before could
 be used at once. So the local cache comes first, then a quick probe, and only then the hub itself.
@@ -25,7 +25,7 @@ READABLE_REVISIONS = {"bookcorpus/bookcorpus": "refs/convert/parquet"}
 _ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 ABSENT: Final = "absent"
-_PROXY_CANNOT = (407, 502, 503, 504)  # the proxy answers, the hub does not
+_PROXY_CANNOT = (407, 502, 503, 504)  # statuses with which a proxy says that the hub does not answer
 
 
 def is_hub_id(source: str) -> bool:
@@ -34,7 +34,7 @@ def is_hub_id(source: str) -> bool:
 
 
 def hub_splits(hub_id: str, revision: str | None) -> dict[str, Any]:
-    """The splits of a data set (each a datasets.Dataset, memory-mapped), downloaded unless they are in the local cache.
+    """Load the splits of a data set (each a datasets.Dataset, memory-mapped) from the local cache or from the hub.
 
     Raises InputError if the hub is out of reach (within 2 s), or has no such data set or revision.
     """
@@ -48,7 +48,7 @@ def hub_splits(hub_id: str, revision: str | None) -> dict[str, Any]:
     revision = revision or READABLE_REVISIONS.get(hub_id)
     try:
         return dict(load_dataset(hub_id, revision=revision))
-    except Exception as error:  # a dozen kinds, from four libraries
+    except Exception as error:  # a dozen kinds of errors, from four libraries
         raise InputError(
             f"cannot load the data set {hub_id!r} (revision {revision or 'main'}) from the hub: {_first_line(error)} "
             "Check the id, or give corpus.source a file on disk."
@@ -56,14 +56,14 @@ def hub_splits(hub_id: str, revision: str | None) -> dict[str, Any]:
 
 
 class UnknownFile(InputError):
-    """A file that a repository need not have, and of which nobody here knows whether it has."""
+    """Raised for an optional file of a repository if it is not known whether the repository has it."""
 
 
 def hub_file(hub_id: str, name: str, *, optional: bool = False) -> Path | None:
-    """A file of a model repository, downloaded unless it is in the local cache; None if there is no such file.
+    """Path of a file of a model repository, downloaded unless it is in the local cache; None if there is no such file.
 
-    Raises InputError if the hub is out of reach (within 2 s) or has no such repository; for an `optional` file, which
-    the repository need not have, UnknownFile where the cache does not know whether there is one.
+    Raises InputError if the hub is out of reach (within 2 s) or has no such repository. optional: the repository need
+    not have the file; raises UnknownFile if the hub is out of reach and the cache does not say whether there is one.
     """
     cached = _cached_file(hub_id, name)
     if isinstance(cached, Path):
@@ -131,7 +131,7 @@ def _why_unreachable() -> str | None:
 def _cached_file(hub_id: str, name: str) -> Path | Literal["absent"] | None:
     """The path of a file in the cache; ABSENT where the hub was asked and has none; None where that is not known."""
     if not (_hub_cache() / f"models--{hub_id.replace('/', '--')}").is_dir():
-        return None  # importing the hub library to hear the same can take seconds
+        return None  # importing the hub library for the same answer can take seconds
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(hub_id, name)
@@ -139,19 +139,22 @@ def _cached_file(hub_id: str, name: str) -> Path | Literal["absent"] | None:
 
 
 def _cached_splits(hub_id: str, revision: str | None) -> dict[str, Any] | None:
-    """The splits in the local cache, or None if the data set is not there in the wanted revision."""
+    """Load the splits from the local cache; None if the data set is not there in the wanted revision."""
     from datasets import load_dataset
 
     try:
         with _datasets_offline():
             splits = dict(load_dataset(hub_id))
-    except Exception:  # whatever it is, the hub is asked next
+    except Exception:  # whatever the error, the hub is asked next
         return None
     return splits if revision is None or _is_revision(next(iter(splits.values())), hub_id, revision) else None
 
 
 def _is_revision(dataset: Any, hub_id: str, revision: str) -> bool:
-    """Offline, `datasets` takes its newest copy whatever the revision: compare commits, which are folder names."""
+    """Whether a cached data set is of the revision, by its commit, which is the name of a folder.
+
+    Offline, `datasets` takes its newest copy, whatever the revision.
+    """
     ref = _hub_cache() / f"datasets--{hub_id.replace('/', '--')}" / "refs" / revision
     commit = ref.read_text().strip() if ref.is_file() else revision
     return any(commit in Path(file["filename"]).parts for file in dataset.cache_files)
@@ -172,7 +175,7 @@ def _datasets_offline() -> Iterator[None]:
 
 
 def _dataset_folders(hub_id: str) -> list[Path]:
-    """Folders of the `datasets` cache that may hold this data set; importing `datasets` to ask takes over a second."""
+    """Folders of the `datasets` cache that may hold this data set; importing `datasets` takes over a second."""
     name = hub_id.replace("/", "___").replace("_", "").lower()  # the library turns CamelCase into snake_case
     cache = _datasets_cache()
     return [path for path in cache.glob("*") if path.is_dir() and path.name.replace("_", "").lower() == name]

@@ -1,8 +1,8 @@
-"""The lines of UTF-8 text files, packed (.gz, .zst, ...) or not, decoded and checked.
+"""Read the lines of UTF-8 text files, packed (.gz, .zst, ...) or not, decoded and checked.
 
-A file that only seems to be text, or is cut, is refused by its first bytes or at its end, never read as less. Byte
-order marks are dropped, also those in the middle of files that were joined. Lines end at "\\n" alone. A packed file is
-unpacked as it is read, in bounded memory: nothing reads lines out of order.
+A file that is not text is refused by its first bytes; a packed file that was cut short is refused at its end, never
+taken for a shorter one. Byte order marks are dropped, also those in the middle of files that were joined. Lines end at
+"\\n" alone. A packed file is unpacked while it is read, in bounded memory: no caller reads lines out of order.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from trainable.errors import InputError
 from trainable.record.files import require_fetched
 from trainable.text.sources.files import PACKED
 
-BLOCK_BYTES = 1 << 20  # read at once, and the rest of the line
+BLOCK_BYTES = 1 << 20  # read at once, with the rest of the last line
 _PACKED_HEADS = {
     b"\x1f\x8b": ".gz",
     b"\x28\xb5\x2f\xfd": ".zst",
@@ -27,15 +27,15 @@ _PACKED_HEADS = {
     b"\xfd7zXZ": ".xz",
     b"PAR1": ".parquet",
 }
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # that of UTF-32-LE begins as UTF-16-LE
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32-LE's begins with UTF-16-LE's
 
 Hear = Callable[[bytes], Any]  # (bytes that were read)
 
 
 def lines(path: Path, hear: Hear = lambda block: None) -> Iterator[str]:
-    """The lines without their ends. `hear` is told the bytes that stand for the content, unpacked.
+    """Yield the lines without their ends. hear: called with the unpacked bytes, block by block, to digest them.
 
-    Raises InputError that names the line which is no UTF-8 text, or the file that is not whole.
+    Raises an InputError that names the line that is not UTF-8 text, or the file that is not whole.
     """
     row = 1  # of the first line of a block
     for block in _blocks(path):
@@ -60,7 +60,7 @@ def lines(path: Path, hear: Hear = lambda block: None) -> Iterator[str]:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """The content in blocks of whole lines."""
+    """Yield the unpacked content in blocks of whole lines."""
     packing = PACKED.get(path.suffix.lower())
     require_fetched(path)
     try:
@@ -84,7 +84,7 @@ def _opened(path: Path, packing: str | None) -> Iterator[IO[bytes]]:
         if packing is None:
             yield file
             return
-        if path.stat().st_size == 0:  # which every codec takes for the end of a text
+        if path.stat().st_size == 0:  # every codec takes this for an empty text
             raise EOFError("it is empty")
         if packing == "xz":
             yield stack.enter_context(lzma.open(file))

@@ -1,9 +1,9 @@
-"""How much text the rows of a Parquet column can hold at most, told by the headers of its pages before any is read.
+"""Find how much text rows of a Parquet column can hold at most, from page headers, before any page is read.
 
-pyarrow reads batches of so many rows, and tells the size of a whole chunk alone (a column in a row group): a few huge
-rows among short ones hide in its mean. A page is what is decompressed at once, some 1 MiB or 1,024 rows as most writers
-cut them. Its header says how many rows and bytes it has, in Thrift's compact protocol, and stands before it; so reading
-them all costs a seek a page.
+pyarrow reads batches of a number of rows, and gives only the size of a whole chunk (a column in a row group): its mean
+hides a few huge rows among short ones. A page is what is decompressed at once, some 1 MiB or 1,024 rows as most writers
+cut them. The header before each page says how many rows and bytes the page has, in Thrift's compact protocol; so
+reading all headers costs one seek a page.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +11,9 @@ from typing import IO, Any, NamedTuple
 
 PLAIN, BY_DICTIONARY, LENGTHS_APART = 0, (2, 8), 6  # encodings of text
 _DATA, _DICTIONARY, _DATA_2 = 0, 2, 3  # kinds of page
-_KIND, _BYTES, _STORED, _HEADERS = 1, 2, 3, {_DATA: (5, 2), _DATA_2: (8, 4)}  # fields; of a header: its own, encoding
-_HEADER_BYTES, _LONGEST_HEADER = 1 << 8, 1 << 24  # read at first; statistics in it may hold whole rows
+# Numbers of fields in a header. _HEADERS: kind of page -> (its own part of the header, the encoding in that part).
+_KIND, _BYTES, _STORED, _HEADERS = 1, 2, 3, {_DATA: (5, 2), _DATA_2: (8, 4)}
+_HEADER_BYTES, _LONGEST_HEADER = 1 << 8, 1 << 24  # read at first, and at most; its statistics may hold whole rows
 
 
 class Page(NamedTuple):
@@ -24,9 +25,10 @@ class Page(NamedTuple):
 
 
 def pages(stream: IO[bytes], chunk: Any, longest_entry: Callable[[], int]) -> list[Page]:
-    """The pages of a chunk (pyarrow's metadata of it) in an open file; one of all rows where they cannot be told.
+    """List the pages of a chunk in an open file; if the headers cannot be read, one page of all rows.
 
-    longest_entry: finds the longest text in the dictionary of the chunk, for pages that refer to it.
+    chunk: pyarrow's metadata of it. longest_entry: returns the bytes of the longest text in the chunk's dictionary, for
+    pages that refer to it.
     """
     try:
         found = list(_data_pages(stream, chunk))
@@ -37,14 +39,14 @@ def pages(stream: IO[bytes], chunk: Any, longest_entry: Callable[[], int]) -> li
 
 
 def _page(rows: int, nbytes: int, encoding: int, entry: int) -> Page:
-    if encoding in (PLAIN, LENGTHS_APART):  # the text lies there as it is
+    if encoding in (PLAIN, LENGTHS_APART):  # the page has the text as it is
         return Page(rows, nbytes, nbytes)
-    longest = entry if encoding in BY_DICTIONARY else nbytes  # a row may repeat all that stands before it
+    longest = entry if encoding in BY_DICTIONARY else nbytes  # else a row may repeat all text before it
     return Page(rows, rows * longest, longest)
 
 
 def _data_pages(stream: IO[bytes], chunk: Any) -> Iterator[tuple[int, int, int]]:
-    """(rows, bytes, encoding) of each page but the dictionary. Raises ValueError or LookupError for other bytes."""
+    """Yield (rows, bytes, encoding) of each data page. Raises ValueError or LookupError if bytes are no header."""
     place, rows = chunk.data_page_offset, 0
     if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < place:
         place = chunk.dictionary_page_offset
@@ -58,14 +60,14 @@ def _data_pages(stream: IO[bytes], chunk: Any) -> Iterator[tuple[int, int, int]]
 
 
 def _header(stream: IO[bytes], place: int) -> tuple[dict[int, Any], int]:
-    """The header at a place of the file, as {number of a field: value}, and its bytes."""
+    """Read the header at a place of the file: {number of a field: value}, and the header's size in bytes."""
     size = _HEADER_BYTES
     while True:
         stream.seek(place)
         thrift = _Thrift(stream.read(size))
         try:
             header = thrift.struct()
-        except IndexError:  # it is longer
+        except IndexError:  # the header is longer
             if size > min(len(thrift.data), _LONGEST_HEADER):
                 raise
             size *= 16
@@ -76,13 +78,13 @@ def _header(stream: IO[bytes], place: int) -> tuple[dict[int, Any], int]:
 
 
 class _Thrift:
-    """Values in Thrift's compact protocol, one after the other. Raises IndexError where the bytes end too early."""
+    """Reader of values in Thrift's compact protocol. Raises IndexError if the bytes end too early."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.place = data, 0
 
     def struct(self) -> dict[int, Any]:
-        """The fields of a struct, by number."""
+        """Read the fields of a struct, by number."""
         fields: dict[int, Any] = {}
         number = 0
         while head := self._byte():
@@ -91,7 +93,7 @@ class _Thrift:
         return fields
 
     def _value(self, kind: int) -> Any:
-        """A value outside of the head of its field; of a text, its length."""
+        """Read a value that follows the head of its field; of a double or a text, only its length is returned."""
         if kind in (1, 2, 3):
             return self._byte()
         if kind in (4, 5, 6):

@@ -1,4 +1,4 @@
-"""What every source of text offers: a row count, the rows as Arrow batches, and a fingerprint of them when asked.
+"""Interface of all sources of text: a row count, the rows as Arrow batches, and a fingerprint when asked.
 
 A row is a string or null. Rows are read in the order of the file, a batch at a time, so that a corpus of any size is
 read in bounded memory. Row numbers in messages count from 1.
@@ -18,19 +18,19 @@ BATCH_BYTES = 1 << 24  # of a batch, unless one row is longer: documents may be 
 
 
 class RowSource(NamedTuple):
-    """A column of text rows, wherever it lies."""
+    """A column of text rows of any source."""
 
     rows: int  # empty ones included
     fingerprint: Callable[[], str]  # changes whenever the content does; it may read all of it
     read: Callable[[int], Iterator[pa.Array]]  # (rows of a batch) -> batches of type TEXT
-    notes: tuple[str, ...] = ()  # what the user is told of what is read
-    split: str | None = None  # which of several splits it is
+    notes: tuple[str, ...] = ()  # notes to the user on what is read
+    split: str | None = None  # the split that is read, if there are several
 
 
 def require_text_column(schemas: Sequence[pa.Schema], column: str, where: Sequence[object]) -> None:
-    """Raise InputError unless each schema has one column of that name, of text, or without a type but not in all.
+    """Raise InputError unless each schema has one column of that name, and it holds text.
 
-    where: what has the schema, for messages.
+    A column without a type is accepted if it holds text in another schema. where: owner of each schema, for messages.
     """
     untyped = []
     for schema, owner in zip(schemas, where, strict=True):
@@ -47,7 +47,7 @@ def require_text_column(schemas: Sequence[pa.Schema], column: str, where: Sequen
 
 
 def copies_note(contents: Iterable[tuple[Path, Hashable]]) -> tuple[str, ...]:
-    """A warning of files with one content (file, what stands for its content), if any."""
+    """Warn of files with equal content, if any. contents: pairs of (file, value that stands for its content)."""
     first: dict[Hashable, Path] = {}
     copies = [(path, first[content]) for path, content in contents if first.setdefault(content, path) != path]
     if not copies:
@@ -55,8 +55,8 @@ def copies_note(contents: Iterable[tuple[Path, Hashable]]) -> tuple[str, ...]:
     path, original = copies[0]
     more = f", and {len(copies) - 1} more files are copies too" if len(copies) > 1 else ""
     return (
-        f"warning: {path.name} is a copy of {original.name}{more}: such rows train twice, and validate what was "
-        "trained; remove it, or give a pattern",
+        f"warning: {path.name} is a copy of {original.name}{more}: such rows train twice, or both train and validate; "
+        "remove the copy, or give a pattern without it",
     )
 
 
@@ -65,9 +65,9 @@ def _not_text(column: str, owner: object, kind: pa.DataType) -> str:
 
 
 def checked_texts(arrays: Iterable[pa.Array], where: object) -> Iterator[pa.Array]:
-    """The arrays as TEXT, cut into some BATCH_BYTES.
+    """Yield the arrays as TEXT, cut into parts of some BATCH_BYTES.
 
-    Raises InputError that names the row where one is not UTF-8, which Arrow does not check.
+    Raises an InputError that names a row that is not UTF-8, which Arrow does not check.
     """
     first = 0
     for array in chain.from_iterable(a.chunks if isinstance(a, pa.ChunkedArray) else [a] for a in arrays):

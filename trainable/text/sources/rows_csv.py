@@ -1,7 +1,7 @@
-"""Rows of tables as text: a column of comma-separated (.csv) or tab-separated (.tsv) values, named in the first line.
+"""Read rows of comma-separated (.csv) or tab-separated (.tsv) files: a column that the first line names.
 
-Values may be quoted, and hold line breaks then. A line that does not fit the others is refused: an unquoted comma or a
-lost quote would cut or join texts without a word. A blank line is an empty row.
+A quoted value may hold line breaks. A line that does not fit the others is refused: an unquoted comma or a lost quote
+would silently cut or join texts. A blank line is an empty row.
 """
 
 import csv
@@ -19,9 +19,9 @@ DELIMITERS = {CSV: ",", TSV: "\t"}
 
 
 def open_csv(paths: Sequence[Path], kind: str, column: str) -> RowSource:
-    """The column of the files, one after the other. kind: CSV or TSV.
+    """Open the column of the files, one file after the other. kind: CSV or TSV.
 
-    Raises InputError that names the line for what is not UTF-8, not of that form, or lacks the column.
+    Raises an InputError that names the line that is not UTF-8, is not of that form, or lacks the column.
     """
 
     def rows_of(path: Path, hear: Hear) -> Iterator[str | None]:

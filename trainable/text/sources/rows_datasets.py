@@ -1,6 +1,6 @@
-"""Rows of what the `datasets` library holds: a data set of the Hugging Face hub, or a folder that it saved.
+"""Read rows with the `datasets` library: of a data set of the Hugging Face hub, or of a folder that it saved.
 
-The only module that needs `datasets`, and only when such a source is asked for.
+This module and hub.py need `datasets`, and only when such a source is asked for.
 """
 
 import importlib.util
@@ -21,22 +21,22 @@ SAVED_MARKS = ("state.json", "dataset_dict.json")  # what `save_to_disk` leaves 
 
 
 def open_hub(hub_id: str, revision: str | None, column: str, split: str) -> RowSource:
-    """A split of a data set of the hub; `bookcorpus` is found where it can be read.
+    """Open a split of a data set of the hub; `bookcorpus` stands for a copy of it that can be read.
 
-    Raises InputError if the hub is out of reach, has no such data set, or the data set no such text column.
+    Raises InputError if the hub is out of reach or has no such data set, or if that lacks the split or the column.
     """
     hub_id = SHORT_NAMES.get(hub_id, hub_id)
     _require_datasets(hub_id)
     splits = hub_splits(hub_id, revision)
     taken = chosen_split(splits, split, hub_id)
     dataset = _of_split(splits, taken)
-    # Its own fingerprint stands for commit, configuration and split, and costs no reading of gigabytes.
+    # The library's fingerprint stands for commit, configuration and split, without reading gigabytes.
     source = _row_source(dataset, column, hub_id, lambda: fingerprint(["hub", hub_id, dataset._fingerprint]))
     return source._replace(split=taken, notes=(split_note(taken, splits),))
 
 
 def open_saved(folder: Path, column: str, split: str) -> RowSource:
-    """A folder written by `save_to_disk`: a data set, or one split of several."""
+    """Open a folder that `save_to_disk` wrote: a data set, or one split of several."""
     _require_datasets(folder)
     loaded = _load_saved(folder)
     splits = sorted(loaded) if isinstance(loaded, dict) else []
@@ -68,7 +68,7 @@ def _row_source(dataset: Any, column: str, where: object, digest: Callable[[], s
 
 
 def _load_saved(folder: Path) -> Any:
-    """A data set, or a dict of several by split."""
+    """Load a data set, or a dict of data sets by split."""
     from datasets import load_from_disk
 
     try:

@@ -1,8 +1,8 @@
-"""Rows of files of lines: the line itself (.txt), or a column of the JSON object on it (.jsonl, .ndjson, .json).
+"""Read rows of files of lines: the line itself (.txt), or a column of the JSON object on it (.jsonl, .ndjson, .json).
 
 Line numbers are row numbers: a blank line is an empty row. A "\\r" before the end of a line is dropped. Files are read
-through when they are first opened, to count their rows: a line that cannot be read is told then, not after minutes of
-work.
+to their end when they are first opened, to count their rows: so a line that cannot be read is reported then, not after
+minutes of work.
 """
 
 import hashlib
@@ -22,27 +22,27 @@ from trainable.text.sources.found import found_once
 from trainable.text.sources.lines import Hear, lines
 from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource, copies_note
 
-# Numbers are of no interest, and Python refuses whole ones of over 4,300 digits; an object is a tuple of its pairs, so
-# that a name which it has twice is seen.
+# Integers are read as floats: their values do not matter, and Python refuses integers of over 4,300 digits. An object
+# becomes a tuple of its pairs, so that a name that it has twice is noticed.
 _JSON = json.JSONDecoder(parse_int=float, object_pairs_hook=tuple)
 
 _NOT_JSON = {"None": "null", "undefined": "null", "nan": "NaN", "True": "true", "False": "false"}
-FORMAT = "rows 1"  # change it when other rows are found in the same file, or others refused
+FORMAT = "rows 1"  # change it when the same file gives other rows, or other rows are refused
 _ONE_A_LINE = "write one JSON object a line"
 _OF_ARRAY = f"{_ONE_A_LINE} (`jq -c '.[]'` makes them of an array)"
-RowsOf = Callable[[Path, Hear], Iterator[str | None]]  # (file, who hears its bytes) -> its rows
+RowsOf = Callable[[Path, Hear], Iterator[str | None]]  # (file, function that is told its bytes) -> its rows
 
 
 def open_text(paths: Sequence[Path], column: str = "text") -> RowSource:
-    """The lines of text files. Raises InputError that names the row for a file that is not UTF-8 text."""
+    """Open the lines of text files as rows. Raises an InputError that names the row that is not UTF-8 text."""
     require(column == "text", f"{paths[0]} is plain text and has no column {column!r}: leave corpus.column out.")
     return open_rows(paths, LINES, "", lambda path, hear: (line.removesuffix("\r") for line in lines(path, hear)))
 
 
 def open_jsonl(paths: Sequence[Path], column: str) -> RowSource:
-    """A column of files with one JSON object a line; null counts as an empty row.
+    """Open a column of files with one JSON object a line; null counts as an empty row.
 
-    Raises InputError that names the row for what is not UTF-8, not a JSON object, lacks the column, or is not text.
+    Raises an InputError that names the row that is not UTF-8, is not a JSON object, or has no text in the column.
     """
 
     def rows_of(path: Path, hear: Hear) -> Iterator[str | None]:
@@ -56,7 +56,7 @@ def open_jsonl(paths: Sequence[Path], column: str) -> RowSource:
 
 
 def open_rows(paths: Sequence[Path], kind: str, column: str, rows_of: RowsOf) -> RowSource:
-    """The rows of all files, one after the other. Their fingerprint is that of the content, packed or not."""
+    """Open the rows of all files, one file after the other. The fingerprint is that of the content, packed or not."""
     scans = [found_once(path, [FORMAT, kind, column], partial(_scan, path, rows_of)) for path in paths]
     digests = [digest for _, digest in scans]
 
@@ -79,7 +79,7 @@ def open_rows(paths: Sequence[Path], kind: str, column: str, rows_of: RowsOf) ->
 
 
 def _scan(path: Path, rows_of: RowsOf) -> list[Any]:
-    """Rows and SHA-256 of a file, each row of which was read."""
+    """Read every row of a file; return their number and the SHA-256 of the content."""
     digest = hashlib.sha256()
     return [sum(1 for _ in rows_of(path, digest.update)), digest.hexdigest()]
 
@@ -89,7 +89,7 @@ def _nobody(raw: bytes) -> None:
 
 
 class _Wrong(Exception):
-    """What is wrong with a line, and how to mend it."""
+    """Raised for a line: what is wrong with it, and how to correct it."""
 
     def __init__(self, what: str, mend: str = _ONE_A_LINE):
         super().__init__(what, mend)
@@ -124,12 +124,12 @@ def _parse_json(line: str, column: str) -> str | None:
             f"holds no text in column {column!r} but {_kind(text)}", "set corpus.column to a column of strings"
         )
     if "\\u" in line and not _encodable(text):
-        raise _Wrong("holds half a surrogate pair, which no UTF-8 text can", "mend or remove it")
+        raise _Wrong("holds half a surrogate pair, which UTF-8 cannot encode", "correct or remove it")
     return text
 
 
 def _decoded(line: str) -> Any:
-    """What `decode` gives, in half the time where nothing stands around the object."""
+    """Decode a line of JSON as `decode` does, in half the time if nothing stands around the object."""
     try:
         record, end = _JSON.raw_decode(line)
         if end == len(line):
@@ -140,7 +140,7 @@ def _decoded(line: str) -> Any:
 
 
 def _reason(line: str, error: json.JSONDecodeError) -> str:
-    """What is wrong where the decoder stopped, in words for the mistakes that people make."""
+    """Words for the mistake at which the decoder stopped; mistakes that people often make have their own."""
     here, before, after = line[error.pos : error.pos + 1], line[: error.pos].rstrip(), line[error.pos + 1 :].lstrip()
     if here == "'":
         return "single quotes where JSON has double ones"

@@ -1,10 +1,11 @@
-"""Rows of parquet files, one after the other.
+"""Read rows of parquet files, one file after the other.
 
-Read with pyarrow alone, so that a machine without `datasets` can use them, and in bounded memory whatever the rows: at
-most BATCH_BYTES of text are decoded at once, or one longer row, beside the page in which they lie, which Parquet packs
-as a whole (parquet_pages.py). Of pages that are longer themselves (pyarrow puts up to 1,024 rows into one, DuckDB 100
-MB) the mean is taken, so that where their rows differ at worst as much is decoded at once as two pages hold. pyarrow
-has no limit of bytes: it is given the number of rows that keeps to this one.
+Only pyarrow is needed, so a machine without `datasets` can read them. Memory is bounded, whatever the rows:
+- At most BATCH_BYTES of text are decoded at once, or one longer row. Their page is also held in memory, for Parquet
+  packs a page as a whole (parquet_pages.py).
+- pyarrow has no limit in bytes: it is given a number of rows that keeps to this limit.
+- A page may itself be longer than BATCH_BYTES: pyarrow puts up to 1,024 rows into one, DuckDB 100 MB. Its rows are
+  taken to have its mean size; if they differ, at worst as much as two pages hold is decoded at once.
 
 Shapes: P pages of a chunk, S steps in which its rows are read.
 """
@@ -27,15 +28,15 @@ from trainable.text.sources.found import sha256_once
 from trainable.text.sources.parquet_pages import Page, pages
 from trainable.text.sources.rows import BATCH_BYTES, TEXT, RowSource, checked_texts, copies_note, require_text_column
 
-BUFFER_BYTES = 1 << 16  # read at once: whole row groups read ahead took 60 MiB more and no less time
-STEP_ROWS = 256  # decoded at once, at most: 8,192 short rows at once were no faster
+BUFFER_BYTES = 1 << 16  # read at once: to read whole row groups ahead took 60 MiB more and was not faster
+STEP_ROWS = 256  # rows decoded at once, at most: 8,192 short rows at once were not faster
 
 
 def open_parquet(paths: Sequence[Path], column: str) -> RowSource:
-    """The text column of the files, one after the other.
+    """Open the text column of the files, one file after the other.
 
-    Raises InputError for a file that is no parquet file, lacks the column, or holds something else than text in it. A
-    column without a type, which writers give to a shard of nulls, is null rows if another file says that it is text.
+    Raises InputError for a file that is not a parquet file, lacks the column, or holds something else than text in it.
+    A column without a type, as writers give it to a shard of nulls, gives null rows if it is text in another file.
     """
     rows, schemas, notes = 0, [], []
     of_size: dict[int, list[Path]] = defaultdict(list)
@@ -61,7 +62,7 @@ def open_parquet(paths: Sequence[Path], column: str) -> RowSource:
 
 
 def _decoded(file: pq.ParquetFile, path: Path, column: str, batch_rows: int) -> Iterator[pa.Array]:
-    """The column in the order of the file, as many rows at once as are sure to keep to BATCH_BYTES."""
+    """Yield the column in the order of the file, as many rows at once as are sure to keep to BATCH_BYTES."""
     leaves = _leaves(file)
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
@@ -77,7 +78,7 @@ def _decoded(file: pq.ParquetFile, path: Path, column: str, batch_rows: int) -> 
 
 
 def _step_rows(found: Sequence[Page]) -> int:
-    """How many rows of a chunk to read at once, so that no step has more than BATCH_BYTES; one, if need be."""
+    """Number of rows of a chunk to read at once, so that no step has more than BATCH_BYTES; at least 1."""
     end_P = np.cumsum([page.rows for page in found])
     step = STEP_ROWS
     while step > 1:
@@ -92,12 +93,15 @@ def _step_rows(found: Sequence[Page]) -> int:
 
 
 def _of_a_row(page: Page) -> int:
-    """Bytes to reckon with for a row: the most that it can have, or the mean of a page that is too long anyway."""
+    """Bytes to expect of a row: the most that it can have, or the mean if the page is longer than BATCH_BYTES."""
     return page.longest if page.nbytes <= BATCH_BYTES else -(-page.nbytes // max(1, page.rows))
 
 
 def _longest_entry(path: Path, column: str, group: int, otherwise: int) -> int:
-    """Bytes of the longest text in the dictionary of a chunk, which is read with its first row."""
+    """Bytes of the longest text in a chunk's dictionary, which is read with the chunk's first row.
+
+    otherwise: the answer if the chunk has no dictionary.
+    """
     with _opened(path, read_dictionary=[column]) as file:
         batch = next(file.iter_batches(1, row_groups=[group], columns=[column]))
         texts = batch.column(batch.schema.get_field_index(column))
@@ -107,7 +111,7 @@ def _longest_entry(path: Path, column: str, group: int, otherwise: int) -> int:
 
 
 def _leaves(file: pq.ParquetFile) -> list[str]:
-    """The dotted name of each column that is stored."""
+    """Dotted name of each column that is stored."""
     return [file.schema.column(place).path for place in range(len(file.schema))]
 
 

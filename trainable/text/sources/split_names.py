@@ -1,9 +1,9 @@
-"""The split that the name of a file or folder says: train, validation, test, or another that its shards are named by.
+"""Find the split in the name of a file or folder: train, validation, test, or another name of numbered shards.
 
 The words and their delimiters are those of `datasets` (data_files.py), so that a folder gives the rows that
-`load_dataset` would take; they may be joined with "set" or "split" (trainset). Unlike there, a word among others
-("photo of a train.txt", "training_notes.parquet") says a split only where every name has one and they differ: else the
-other files would be left out for a word in a title.
+`load_dataset` would take; "set" or "split" may follow a word (trainset). One rule is not that of `datasets`: a word
+among others ("photo of a train.txt", "training_notes.parquet") names a split only if every name has such a word and
+they differ. Otherwise a word in one title would leave out all other files.
 """
 
 import re
@@ -20,16 +20,16 @@ WORDS = {
 }
 _WORD = f"(?:{'|'.join(sorted(WORDS, key=len, reverse=True))})"
 _SET = "(?:set|split)?"  # trainset, TestSplit
-_COUNT = r"(?:[-._ \d]|of|part|shard|chunk)*"  # what numbers a shard
+_COUNT = r"(?:[-._ \d]|of|part|shard|chunk)*"  # number of a shard
 _WHOLE = re.compile(f"({_WORD}){_SET}{_COUNT}", re.IGNORECASE)  # train, train-00000-of-00002, test_part_3
 _AT_END = re.compile(rf".*[-._ \d]({_WORD}){_SET}{_COUNT}", re.IGNORECASE)  # wiki.train, c4-validation.00000-of-00008
 _ANYWHERE = re.compile(rf"(?<![^-._ \d])({_WORD}){_SET}(?![^-._ \d])", re.IGNORECASE)  # train-v1.1, training_notes
-_PARTITION = re.compile("split=(.+)", re.IGNORECASE)  # folders of writers that part a table by a column `split`
+_PARTITION = re.compile("split=(.+)", re.IGNORECASE)  # folders of a table that is partitioned by a column `split`
 _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}")  # of any split: train_sft-00000-of-00003
 
 
 def splits_of(names: Collection[str]) -> dict[str, str]:
-    """{name: its split} of those that say one; names are without endings. Empty where they are no names of splits."""
+    """Return {name: split} for the names, without endings, that say a split; empty if they are not named by splits."""
     partitions = {name: canonical(match[1]) for name in names if (match := _PARTITION.fullmatch(name))}
     if len(partitions) == len(names):
         return partitions
@@ -38,7 +38,7 @@ def splits_of(names: Collection[str]) -> dict[str, str]:
         return {name: canonical(split) for name, split in shards.items()}
     whole = {name: canonical(match[1]) for name in names if (match := _WHOLE.fullmatch(name))}
     said = {name: split for name in names if (split := _anywhere(name))}
-    if len(said) == len(names):  # a split's own files are those named by nothing else, where there are any
+    if len(said) == len(names):  # if files are named by a split alone, no others belong to it
         loose = {name: split for name, split in said.items() if split not in whole.values()} | whole
         if whole or len(set(loose.values())) > 1 or all(map(_AT_END.fullmatch, names)):
             return loose
@@ -46,7 +46,7 @@ def splits_of(names: Collection[str]) -> dict[str, str]:
 
 
 def half_named(names: Collection[str]) -> list[str]:
-    """Names that end in a split's where others do not, so that it may be one and may be a word: corpus_train."""
+    """Names that end with the name of a split while others do not (corpus_train): it may mean a split, or be a word."""
     said = [name for name in names if _AT_END.fullmatch(name)]
     return said if len(said) < len(names) else []
 
@@ -57,7 +57,7 @@ def canonical(split: str) -> str:
 
 
 def chosen_split(found: Iterable[str], wanted: str, where: object) -> str:
-    """The wanted one of the splits found, or ALL. Raises InputError that names them where it is not among them."""
+    """Return the wanted split as it is called among those found, or ALL; else raise an InputError that lists them."""
     names = sorted(set(found))
     for split in (*names, ALL):
         if split == wanted or canonical(split) == canonical(wanted):
@@ -68,7 +68,7 @@ def chosen_split(found: Iterable[str], wanted: str, where: object) -> str:
 
 
 def split_note(taken: str, found: Iterable[str]) -> str:
-    """What is said of a corpus of several splits."""
+    """Note to the user on a corpus of several splits: which are read."""
     others = ", ".join(sorted(set(found) - {taken}))
     if taken == ALL:
         return f"splits {others} are read as one text"
@@ -76,6 +76,6 @@ def split_note(taken: str, found: Iterable[str]) -> str:
 
 
 def _anywhere(name: str) -> str | None:
-    """The one split that is said in the name, if any."""
+    """Split that the name says; None if it says none, or several."""
     said = {canonical(word) for word in _ANYWHERE.findall(name)}
     return said.pop() if len(said) == 1 else None

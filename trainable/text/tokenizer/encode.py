@@ -1,8 +1,8 @@
-"""Rows of text to token ids: an eos after each row, and what of the rows the tokenizer could not read.
+"""Turn rows of text into token ids with an eos after each row, and find the rows that the tokenizer cannot read.
 
-A row of many megabytes is given in windows that overlap, and the tokens of two windows are joined in the middle of
-their overlap, where both have the same tokens at the same places. So the row has the tokens that it has as a whole,
-also with a tokenizer that puts a mark before each text it is given, in bounded memory.
+A row of many megabytes is given to the tokenizer in overlapping windows, which bounds the memory. The tokens of two
+windows are joined in the middle of their overlap, where both have the same tokens at the same places. So the row gets
+the tokens that it would get as a whole, even from a tokenizer that puts a mark before each text.
 
 Shapes: R rows, n tokens.
 """
@@ -20,7 +20,7 @@ from trainable.text.tokenizer.unread import mostly_dropped, mostly_unknown, occu
 
 WHOLE_ROW_BYTES = 1 << 22  # longer rows are given in windows
 PIECE_CHARACTERS = 1 << 16  # of a window: a word of millions of letters would take hours
-OVERLAPS = 1 / 16, 1 / 4, 3 / 4  # of two windows, as shares of one: the next where they agree nowhere in the last
+OVERLAPS = 1 / 16, 1 / 4, 3 / 4  # of two windows, as shares of one; each is tried if the one before has no joint
 AGREEING = 4  # tokens before and after a joint that both windows must have
 
 
@@ -42,7 +42,7 @@ def encode_rows(tokenizer: TextTokenizer, texts: list[str]) -> Encoded:
     length_R = np.fromiter((len(ids) + bool(ids) for ids in rows), np.uint32, len(rows))
     with_eos = ([*ids, tokenizer.eos_id] if ids else ids for ids in rows)
     ids_n = checked_ids(chain.from_iterable(with_eos), tokenizer.vocab_size, int(length_R.sum()))
-    # 2 what could not be read
+    # 2 the rows that could not be read
     ends_R = occurrences(ids_n, tokenizer.eos_id, length_R) - (length_R > 0)
     unknown_R = occurrences(ids_n, tokenizer.unk_id, length_R)
     if tokenizer.unk_id == tokenizer.eos_id:
@@ -60,7 +60,7 @@ def encode_rows(tokenizer: TextTokenizer, texts: list[str]) -> Encoded:
 
 
 def encodings(tokenizer: TextTokenizer, texts: list[str], *, special: bool = False, places: bool = False) -> list[Any]:
-    """What the library makes of texts; special: with the special tokens that it adds itself; places: with offsets."""
+    """Encode texts with the library. special: add the special tokens of the tokenizer itself; places: add offsets."""
     encode = tokenizer.encoder.encode_batch if places else tokenizer.encoder.encode_batch_fast
     try:
         found: list[Any] = encode(texts, add_special_tokens=special)
@@ -73,7 +73,7 @@ def encodings(tokenizer: TextTokenizer, texts: list[str], *, special: bool = Fal
 
 
 def checked_ids(ids: Any, vocab_size: int, count: int = -1) -> NDArray[np.uint32]:
-    """The ids as an array; one that is outside the vocabulary would wrap around in a narrower type."""
+    """Return the ids as an array. Raises InputError for one outside the vocabulary: a narrow dtype would change it."""
     ids_n = np.fromiter(ids, np.uint32, count)
     worst = int(ids_n.max(initial=0))
     require(
@@ -91,8 +91,8 @@ class _Window(NamedTuple):
 
 
 def _encode_long(tokenizer: TextTokenizer, text: str) -> Encoded:
-    """Tokenise one row of many megabytes, an overlapping window after the other."""
-    open_window, is_unread = _window(tokenizer, text, 0)  # its end is not decided yet
+    """Tokenise one row of many megabytes, one overlapping window after the other."""
+    open_window, is_unread = _window(tokenizer, text, 0)  # its last tokens are not decided yet
     parts: list[NDArray[np.uint32]] = []
     unread, windows, end = int(is_unread), 1, PIECE_CHARACTERS
     while end < len(text):
@@ -116,7 +116,7 @@ def _encode_long(tokenizer: TextTokenizer, text: str) -> Encoded:
 
 
 def _window(tokenizer: TextTokenizer, text: str, start: int) -> tuple[_Window, bool]:
-    """The window that begins at a character of the row, and whether the tokenizer could not read it."""
+    """Tokenise the window that begins at the character `start`; also return whether it could not be read."""
     part = text[start : start + PIECE_CHARACTERS]
     (encoding,) = encodings(tokenizer, [part], places=True)
     ids_n = checked_ids(encoding.ids, tokenizer.vocab_size)
@@ -131,13 +131,14 @@ def _window(tokenizer: TextTokenizer, text: str, start: int) -> tuple[_Window, b
 
 
 def _first_from(window: _Window, place: int) -> int:
-    """The first token that begins at a character of the row, or after it."""
+    """Index of the first token that begins at the character `place` of the row, or after it."""
     return int(np.searchsorted(window.place_nx2[:, 0], place))
 
 
 def _joint(left: _Window, right: _Window, middle: int) -> tuple[int, int] | None:
-    """Where both windows have the same tokens at the same places: how many tokens to keep of the left one, and to leave
-    out of the right one. Sought from the middle of the overlap on; None if they agree nowhere.
+    """Find where both windows have the same tokens at the same places, from the middle of the overlap on.
+
+    Returns (number of tokens to keep of the left window, number to leave out of the right one), or None.
     """
     for i, j in _candidates(left, right, _first_from(right, middle)):
         low = min(AGREEING, i, j)
@@ -149,7 +150,7 @@ def _joint(left: _Window, right: _Window, middle: int) -> tuple[int, int] | None
 
 
 def _candidates(left: _Window, right: _Window, first: int) -> Iterator[tuple[int, int]]:
-    """Tokens of the two windows that begin at the same character, from the middle of the overlap on."""
+    """Yield pairs of tokens of the two windows that begin at the same character, from the right one's `first` on."""
     for j in range(first, len(right.ids_n)):
         place = right.place_nx2[j, 0]
         low, high = (int(np.searchsorted(left.place_nx2[:, 0], place, side=side)) for side in ("left", "right"))

@@ -1,4 +1,4 @@
-"""How much of a corpus a tokenizer reads, told to the user: of a sample before a run, of all rows once tokenised."""
+"""Tell the user how many rows a tokenizer cannot read: of a sample before a run, of all rows once tokenised."""
 
 import math
 from collections.abc import Iterator
@@ -13,24 +13,24 @@ from trainable.text.tokenizer.encode import encode_rows
 from trainable.text.tokenizer.special_tokens import EOS_SETTING, TOKENIZER_FILE
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 
-SAMPLE_ROWS, SAMPLE_CHARACTERS = 1000, 512  # of each row: a fraction of a second in all
-SPREAD_ROWS = 20_000  # of a corpus that is read to its end for a sample; of a larger one the first rows are taken
-MOST_UNREAD = 0.5  # share of all rows beyond which a run is refused
-SURELY_MOST = 0.55  # the same in a sample that is spread over all rows
+SAMPLE_ROWS, SAMPLE_CHARACTERS = 1000, 512  # rows, and characters of each: a fraction of a second in all
+SPREAD_ROWS = 20_000  # the sample of a corpus of up to so many rows is spread over it; of a larger one, the first rows
+MOST_UNREAD = 0.5  # share of unread rows above which a run is refused
+SURELY_MOST = 0.55  # the same share, in a sample that is spread over all rows
 
 
 class Reading(NamedTuple):
-    """What a tokenizer made of some rows."""
+    """Counts of rows that a tokenizer read, could not read, or read as an end of text."""
 
-    called: str  # "training rows"
-    rows: int  # that are not empty
-    unread: int  # that gave no token, or are mostly unknown (text/tokenizer/unread.py)
-    eos: int  # whose own text gives an end-of-text token
-    refused_above: float = MOST_UNREAD  # share of unread rows; first rows say too little of the others to refuse a run
+    called: str  # what the rows are called, such as "training rows"
+    rows: int  # number of rows that are not empty
+    unread: int  # rows that gave no token, or are mostly unknown (text/tokenizer/unread.py)
+    eos: int  # rows whose own text gives an end-of-text token
+    refused_above: float = MOST_UNREAD  # share of unread; infinite for first rows, which say too little of the others
 
 
 def read_sample(tokenizer: TextTokenizer, corpus: Corpus) -> Reading:
-    """Tokenise some rows of a corpus, twice. Raises InputError where the tokens are not the same both times."""
+    """Tokenise some rows of a corpus twice. Raises InputError if the tokens are not the same both times."""
     rows = min(corpus.rows, SAMPLE_ROWS)
     is_spread = corpus.rows <= SPREAD_ROWS
     row_ids = np.linspace(0, corpus.rows - 1, rows).astype(np.int64) if is_spread else np.arange(rows)
@@ -47,7 +47,7 @@ def read_sample(tokenizer: TextTokenizer, corpus: Corpus) -> Reading:
 
 
 def reading_lines(reading: Reading, tokenizer: TextTokenizer) -> Iterator[str]:
-    """Lines for the plan. Raises InputError where most of all rows cannot be read."""
+    """Yield the plan's lines on a reading. Raises InputError if the share of unread rows is above `refused_above`."""
     share = reading.unread / max(1, reading.rows)
     if reading.unread:
         unknown = tokenizer.unk_id is not None and tokenizer.encoder.id_to_token(tokenizer.unk_id)
@@ -62,13 +62,13 @@ def reading_lines(reading: Reading, tokenizer: TextTokenizer) -> Iterator[str]:
     if reading.eos:
         yield (
             f"warning: {reading.eos:,} of {reading.rows:,} {reading.called} hold text that tokenizer {tokenizer.name} "
-            f"reads as its end of text {tokenizer.special.eos!r}, so they end there too; name another with --set "
-            f"{EOS_SETTING}=TOKEN."
+            f"reads as its end of text {tokenizer.special.eos!r}, so these rows end there too; name another token with "
+            f"--set {EOS_SETTING}=TOKEN."
         )
 
 
 def tokenizer_lines(tokenizer: TextTokenizer) -> Iterator[str]:
-    """What the plan says of a given tokenizer: the end of text and why it is that, and what is switched off."""
+    """Yield the plan's lines on a given tokenizer: its end of text, what names it, and what is switched off."""
     special = tokenizer.special
     why = {
         EOS_SETTING: f"from the setting {EOS_SETTING}",

@@ -1,8 +1,11 @@
-"""Which tokens end, begin and pad a text, and how that is known: never guessed from an ordinary entry of a vocabulary.
+"""Find the tokens that end, begin and pad a text; none is guessed from an ordinary entry of the vocabulary.
 
-A token has such a part if tokenizer_config.json or special_tokens_map.json names it and the vocabulary has it, or if
-tokenizer.json marks it as special and it bears one of the names of the field. The setting tokens.eos comes before both.
-A name in those files that the vocabulary lacks is refused: whoever wrote the files meant another tokenizer.
+A token has one of these roles in two cases:
+- tokenizer_config.json or special_tokens_map.json names it, and the vocabulary has it;
+- tokenizer.json marks it as special, and it has one of the usual names of the role (KNOWN).
+
+The setting tokens.eos comes before both. A name in those files that the vocabulary lacks is refused: the files were
+written for another tokenizer.
 """
 
 from collections.abc import Callable
@@ -16,9 +19,9 @@ from trainable.record.files import read_foreign_json
 
 TOKENIZER_FILE, CONFIG_FILE, MAP_FILE = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 EOS_SETTING = "tokens.eos"
-NONE = (None, "")  # as a name: there is no such token (some converters write the empty text)
+NONE = (None, "")  # names that mean: there is no such token (some converters write the empty text)
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"  # of a tokenizer that is trained here
-KNOWN = {  # names of special tokens, in the order in which they are taken where no file names one
+KNOWN = {  # usual names of special tokens; if no file names one, the first that the tokenizer has is taken
     "eos": (
         EOS,
         "<|endoftext|>",
@@ -31,27 +34,28 @@ KNOWN = {  # names of special tokens, in the order in which they are taken where
     ),
     "bos": (BOS, "<|begin_of_text|>", "<bos>", "[BOS]", "<|startoftext|>", "<\uff5cbegin\u2581of\u2581sentence\uff5c>"),
     "pad": (PAD, "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<\uff5c\u2581pad\u2581\uff5c>"),
-    "unk": (),  # the tokenizer's model says it
+    "unk": (),  # the tokenizer's model names it
 }
 
 
 class SpecialTokens(NamedTuple):
-    """Special tokens as text, and where the end of text is from."""
+    """Special tokens as text, and what names the end of text."""
 
     eos: str
     bos: str | None
     pad: str | None
     eos_from: str  # EOS_SETTING, or the file that names it or marks it as special
-    other_ends: tuple[str, ...]  # special tokens that could have been eos, where it was taken from TOKENIZER_FILE
+    other_ends: tuple[str, ...]  # other special tokens that could be eos, if it was taken from TOKENIZER_FILE
 
 
 def special_tokens(
     encoder: Tokenizer, spec: str, eos: str | None, find: Callable[[str], Path | None] = lambda name: None
 ) -> SpecialTokens:
-    """The special tokens of a tokenizer, which `spec` calls, beside which `find` finds the other files.
+    """Find the special tokens of a tokenizer, and mark them as special in `encoder`, as transformers does.
 
-    They are marked as special in `encoder`, as transformers does, so that their text in a row is only text.
-    Raises InputError for a name that is not in the vocabulary or no text, and where no end of text is known.
+    So their text in a row is only text. spec, eos: as the user gave them; find: returns the path of a file beside the
+    tokenizer, or None. Raises InputError for a name that is not text or not in the vocabulary, and if no end of text
+    is known.
     """
     files = _files(find)
     special = [token.content for token in encoder.get_added_tokens_decoder().values() if token.special]
@@ -89,7 +93,7 @@ class _Named(NamedTuple):
 
 
 def _files(find: Callable[[str], Path | None]) -> dict[Path, dict[str, Any]]:
-    """The files that name special tokens; the second counts only where the first names no end of text."""
+    """Read the files that name special tokens; the second counts only if the first names no end of text."""
     files: dict[Path, dict[str, Any]] = {}
     for name in (CONFIG_FILE, MAP_FILE):
         if (path := find(name)) is not None:
@@ -100,7 +104,7 @@ def _files(find: Callable[[str], Path | None]) -> dict[Path, dict[str, Any]]:
 
 
 def _named(encoder: Tokenizer, kind: str, files: dict[Path, dict[str, Any]]) -> _Named | None:
-    """What the first file that names a token of this kind says."""
+    """Token of this kind that the first of the files names, with that file; None if no file names one."""
     for path, tree in files.items():
         value = tree.get(f"{kind}_token")
         if value in NONE:
@@ -119,7 +123,7 @@ def _named(encoder: Tokenizer, kind: str, files: dict[Path, dict[str, Any]]) -> 
 
 
 def unknown_id(encoder: Tokenizer, model: dict[str, Any]) -> int | None:
-    """The token that the tokenizer's model, as it stands in its file, gives for what it does not know, if any."""
+    """Id of the token that the tokenizer's model (as in its file) gives for unknown text, or None."""
     named = model.get("unk_token")
     found: int | None = model.get("unk_id") if named is None else encoder.token_to_id(named)
     return found

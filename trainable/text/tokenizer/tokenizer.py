@@ -1,9 +1,8 @@
-"""The tokenizer: from a folder, from the hub, or trained here on the student's training rows and no others.
+"""Get the tokenizer: from a folder, from the hub, or trained here on the student's training rows and no others.
 
-A tokenizer trained on validation rows would have seen them, which is a leak; a trained one is kept in the cache under
-a fingerprint of the rows it saw. What counts is `tokenizer.json`: a folder with only `tokenizer.model` loses bos and
-the prefix space when it is converted. tokenizer_file.py reads the file, encode.py makes
-tokens with it.
+A tokenizer trained on validation rows would have seen them, which is a leak. A trained one is kept in the cache under a
+fingerprint of the rows it saw. A given tokenizer must have `tokenizer.json`: one with only `tokenizer.model` loses bos
+and the prefix space when it is converted. tokenizer_file.py reads the file, encode.py makes tokens with it.
 """
 
 import re
@@ -25,12 +24,12 @@ from trainable.text.tokenizer.special_tokens import BOS, EOS, PAD, TOKENIZER_FIL
 from trainable.text.tokenizer.tokenizer_file import LARGEST, from_files
 from trainable.text.tokenizer.tokenizer_file import TextTokenizer as TextTokenizer
 
-TRAINING_ROWS = 200_000  # a vocabulary needs no more, and the trainer's memory grows with the distinct words
-TRAINING_CHARACTERS = 1 << 24  # nor more than a quarter of a million sentences, however long the rows
-TRAINING_WORD = 128  # characters without a space; the trainer's time grows with the square of the longest word
+TRAINING_ROWS = 200_000  # a vocabulary needs no more, and the trainer's memory grows with the number of distinct words
+TRAINING_CHARACTERS = 1 << 24  # a quarter of a million sentences: a vocabulary needs no more, however long the rows
+TRAINING_WORD = 128  # longest run of characters without a space; the trainer's time grows with the square of this
 _TRAINING = (TRAINING_ROWS, TRAINING_CHARACTERS, TRAINING_WORD)
 SMALLEST = 512  # vocabulary size; the alphabet alone is 256 bytes
-SMALLEST_TRAINED = 256 + 3  # of a corpus without repeated pairs: bytes and special tokens
+SMALLEST_TRAINED = 256 + 3  # vocabulary size for a corpus without repeated pairs: bytes and special tokens
 
 
 def corpus_tokenizer(
@@ -41,10 +40,9 @@ def corpus_tokenizer(
     spec: a folder with tokenizer.json, such a file, a Hugging Face hub id, or "train:<vocabulary size>", a byte-level
     BPE trained on the first 200,000 of the rows `row_ids_R` of `corpus` (give training rows alone) and kept in the
     folder `cache`. eos: the token that ends a row, instead of the one that the tokenizer's own files name.
-    Truncation, padding and dropout are switched off. `tokenizer.vocab_size` and `tokenizer.eos_id` are what counts and
-    models ask for; `tokenizer.fingerprint` is what a table keeps of it.
-    Raises InputError for a wrong size, a missing or damaged file, a hub out of reach, or an end of text that is not
-    known.
+    Truncation, padding and dropout are switched off. Counts and models need `tokenizer.vocab_size` and
+    `tokenizer.eos_id`; a teacher table keeps `tokenizer.fingerprint`.
+    Raises InputError for a wrong size, a missing or damaged file, a hub out of reach, or an unknown end of text.
     """
     if not is_trained(spec):
         return given_tokenizer(spec, eos)
@@ -56,11 +54,11 @@ def corpus_tokenizer(
 def load_tokenizer(
     spec: str, training_texts: Callable[[], Iterator[str]], training_fingerprint: str, cache: Path
 ) -> TextTokenizer:
-    """The tokenizer that `spec` names: "train:<vocabulary size>", a folder with tokenizer.json, or a hub id.
+    """Load or train the tokenizer that `spec` names: "train:<vocabulary size>", a folder or file, or a hub id.
 
     training_texts: rows to train on, of which the first TRAINING_ROWS are used; `training_fingerprint` stands for them.
-    A small corpus may give fewer tokens than asked; the size is then what it is.
-    Raises InputError for a wrong size, and as `given_tokenizer`.
+    A small corpus may give a smaller vocabulary than asked for.
+    Raises InputError for a wrong size, and as `given_tokenizer` does.
     """
     if not is_trained(spec):
         return given_tokenizer(spec)
@@ -68,12 +66,12 @@ def load_tokenizer(
 
 
 def given_tokenizer(spec: str, eos: str | None = None) -> TextTokenizer:
-    """The tokenizer of a folder, a file or a hub id; eos: its end of text, instead of the one that its own files name.
+    """Load the tokenizer of a folder, a file or a hub id. eos: its end of text, instead of the one its files name.
 
     Raises InputError for a missing or damaged file, a hub out of reach, or a tokenizer without a known end of text.
     """
     path = user_path(spec)
-    if spec and path.is_file() and path.name != TOKENIZER_FILE:  # as `Tokenizer.save` writes; others are not its own
+    if spec and path.is_file() and path.name != TOKENIZER_FILE:  # by `Tokenizer.save`; files beside it belong to others
         return from_files(path, spec, eos, lambda name: None)
     if spec and path.exists():
         folder = path.parent if path.name == TOKENIZER_FILE else path
@@ -88,7 +86,7 @@ def is_trained(spec: str) -> bool:
 
 
 def known_vocab_size(spec: str, eos: str | None) -> int:
-    """The least vocabulary size that `spec` is sure to have, after all checks; nothing is trained."""
+    """Smallest vocabulary size that `spec` can have, after all checks; nothing is trained."""
     if is_trained(spec):
         _size(spec)
         return SMALLEST_TRAINED
@@ -109,9 +107,9 @@ def _trained(size: int, texts: Callable[[], Iterator[str]], seen: str, cache: Pa
     folder = cache / "tokenizers" / fingerprint(["bpe", size, seen, *_TRAINING, tokenizers.__version__])
 
     def build(folder: Path) -> Manifest:
-        # pieces begin before a space, so the vocabulary is that of the whole rows
+        # pieces begin before a space, so they give the same vocabulary as whole rows
         encoder = train_bpe(pieces_of(islice(texts(), TRAINING_ROWS), TRAINING_WORD, TRAINING_CHARACTERS), size)
-        text = encoder.to_str(pretty=True)  # its own `save` has no error of its own for a full disk
+        text = encoder.to_str(pretty=True)  # `encoder.save` has no distinct error for a full disk
         (folder / TOKENIZER_FILE).write_text(text, encoding="utf-8")
         return {"asked_size": size, "size": encoder.get_vocab_size(), "training_fingerprint": seen}
 
@@ -122,7 +120,7 @@ def _trained(size: int, texts: Callable[[], Iterator[str]], seen: str, cache: Pa
 def train_bpe(texts: Iterator[str], size: int) -> Tokenizer:
     """A byte-level BPE of at most `size` tokens: no text is unknown to it, and the same texts give the same tokens."""
     encoder = Tokenizer(models.BPE())
-    # With a prefix space the first word of a row is the same token as inside of one.
+    # With a prefix space, a word at the start of a row is the same token as inside a row.
     encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     encoder.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -137,9 +135,9 @@ def train_bpe(texts: Iterator[str], size: int) -> Tokenizer:
 
 
 def pieces(text: str, limit: int) -> Iterator[str]:
-    """The text in order, in parts of at most `limit` characters, each of which begins before a space where it can.
+    """Cut the text into parts of at most `limit` characters, each of which begins before a space if possible.
 
-    So no word is cut, but for one that is longer than half of `limit`.
+    So no word is cut, except a word that is longer than half of `limit`.
     """
     first = 0
     while len(text) - first > limit:
@@ -151,7 +149,7 @@ def pieces(text: str, limit: int) -> Iterator[str]:
 
 
 def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str]:
-    """Pieces of the texts, up to so many characters in all."""
+    """Yield pieces of the texts, with at most `characters` characters in all."""
     left = characters
     for text in texts:
         for piece in pieces(text, limit):
@@ -162,7 +160,7 @@ def pieces_of(texts: Iterable[str], limit: int, characters: int) -> Iterator[str
 
 
 def _file_of_folder(folder: Path, name: str) -> Path | None:
-    """A file beside the tokenizer, if there is one. Raises InputError for a link to one that is gone."""
+    """Path of a file in the tokenizer's folder, or None. Raises InputError for a link to a file that is gone."""
     path = folder / name
     require(
         path.exists() or not path.is_symlink(),
@@ -172,7 +170,7 @@ def _file_of_folder(folder: Path, name: str) -> Path | None:
 
 
 def _file_of_hub(hub_id: str, eos: str | None, name: str) -> Path | None:
-    """A file beside the tokenizer. Raises UnknownFile where it could decide the end of text, and cannot be seen."""
+    """Path of a file in a hub repository, or None. Raises UnknownFile if it is needed for eos but out of reach."""
     try:
         return hub_file(hub_id, name, optional=True)
     except UnknownFile:

@@ -1,4 +1,4 @@
-"""A tokenizer from its file, made a function of the text: what makes tokens random, or cuts them, is switched off."""
+"""Load a tokenizer from its file, and switch off what makes its tokens random or cuts them."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _FOLDER_HINT = "save the fast tokenizer there (tokenizer.save_pretrained), or se
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A tokenizer that neither cuts nor pads, and to which text is only text: "</s>" in a row is no eos."""
+    """A tokenizer that neither truncates nor pads, and that reads a row as text alone: "</s>" in a row is no eos."""
 
     encoder: Tokenizer = field(repr=False)
     name: str  # as the user gave it
@@ -29,15 +29,15 @@ class TextTokenizer:
     eos_id: int
     bos_id: int | None
     pad_id: int | None
-    unk_id: int | None  # given for what the vocabulary does not know; None: it knows all, or drops it
-    dropped: re.Pattern[str] | None = field(repr=False)  # what it drops of a text (text/tokenizer/unread.py)
+    unk_id: int | None  # id for unknown text; None: no text is unknown, or unknown text is dropped
+    dropped: re.Pattern[str] | None = field(repr=False)  # characters that are dropped (text/tokenizer/unread.py)
     fingerprint: str  # of its serialised form and special tokens
-    special: SpecialTokens  # their texts, and where eos is from
-    switched_off: tuple[str, ...]  # what its file asked for and was not done, for the user
+    special: SpecialTokens  # texts of the special tokens, and what names eos
+    switched_off: tuple[str, ...]  # what its file asks for but is switched off, in words for the user
 
     @property
     def may_misread(self) -> bool:
-        """Whether some text can be unknown to it, or lost; a tokenizer that is trained here knows every byte."""
+        """Whether some text can be unknown or dropped; a tokenizer that is trained here knows every byte."""
         return self.unk_id is not None or self.dropped is not None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -46,7 +46,7 @@ class TextTokenizer:
 
 
 def from_files(path: Path | None, spec: str, eos: str | None, find: Callable[[str], Path | None]) -> TextTokenizer:
-    """The tokenizer of a tokenizer.json, beside which `find` finds other files; `spec` and `eos` are the user's.
+    """Load a tokenizer.json. find: returns the path of a file beside it, or None; spec, eos: as the user gave them.
 
     Raises InputError for a file that is missing, damaged or too new, and for a tokenizer without a known end of text.
     """
@@ -63,7 +63,7 @@ def from_files(path: Path | None, spec: str, eos: str | None, find: Callable[[st
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    """What to say of a tokenizer file that the library refuses: cut short, or of a kind that it does not know."""
+    """Message for a tokenizer file that the library refuses: cut short, or of a kind unknown to this version."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -105,7 +105,7 @@ def _wrapped(encoder: Tokenizer, spec: str, eos: str | None, find: Callable[[str
 
 
 def _switch_off(encoder: Tokenizer) -> Iterator[str]:
-    """Switch off what makes the tokens of a text random, cuts them or adds to them; what that was."""
+    """Switch off what makes the tokens of a text random, cuts them or adds to them; yield a name for each."""
     if dropout := getattr(encoder.model, "dropout", None):
         encoder.model.dropout = None
         yield f"dropout {dropout:.3g} of its BPE"

@@ -1,4 +1,4 @@
-"""Rows that a tokenizer cannot read: it makes no token of them, or most of their text is unknown to it, or dropped.
+"""Find rows that a tokenizer cannot read: they give no token, or most of their text is unknown or dropped.
 
 A model trained on such rows learns nothing of their text, and its loss looks small. Bytes that stand for an unknown
 character (byte fallback) are not unknown.
@@ -15,18 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, pre_tokenizers
 
-SPACES = "\\s\u2581\u0120"  # in a pattern: white space, and what tokenizers write for a space
+SPACES = "\\s\u2581\u0120"  # for a pattern: white space, and what tokenizers write for a space
 _NO_CHARACTER = re.compile("(?!)")
 _EVERY_CHARACTER = f"{re.escape(chr(0))}-{chr(sys.maxunicode)}"
-_FIRST_OF = {1: 0x80, 2: 0x800, 3: 0x10000}  # first character of so many bytes after the first one
+_FIRST_OF = {1: 0x80, 2: 0x800, 3: 0x10000}  # number of bytes after the first -> first character that has so many
 _NOT_SPACE = re.compile(f"[^{SPACES}]")
 
 
 def dropped_characters(tree: dict[str, Any]) -> re.Pattern[str] | None:
-    """What the model of a tokenizer (`tree`, as in its file) drops of a text cut into words; None: nothing can be lost.
+    """Pattern of the characters that a tokenizer's model drops from words; None: no text can be lost.
 
-    Only a BPE without an unknown token drops what it does not know and cannot spell in bytes; other steps may remove
-    text by a rule. A character is known too as an added token.
+    tree: the tokenizer as in its file. Only a BPE without an unknown token drops characters, those that it neither
+    knows nor can spell in bytes; an added token is known too. Other steps may remove text by a rule: then the pattern
+    is not None, though it may match nothing.
     """
     steps = list(_objects([tree["normalizer"], tree["pre_tokenizer"]]))
     removes = any(
@@ -49,12 +50,12 @@ def dropped_characters(tree: dict[str, Any]) -> re.Pattern[str] | None:
 
 
 def _spelt_in_bytes(vocabulary: Collection[str]) -> str:
-    """The characters that byte fallback spells, as ranges of a pattern; it drops those of which a byte is missing."""
+    """Characters that byte fallback can spell, as ranges of a pattern; it cannot if a byte is not in the vocabulary."""
     bytes_ = {byte for byte in range(256) if f"<0x{byte:02X}>" in vocabulary}
     found = [(byte, byte) for byte in range(0x80) if byte in bytes_]
-    if bytes_.issuperset(range(0x80, 0xC0)):  # each first byte stands for a range of characters then
+    if bytes_.issuperset(range(0x80, 0xC0)):  # then each first byte stands for a range of characters
         for byte in sorted(bytes_.intersection(range(0xC2, 0xF5))):
-            more = 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3  # bytes after it
+            more = 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3  # number of bytes after the first
             start = (byte & (0x3F >> more)) << 6 * more
             found.append((max(start, _FIRST_OF[more]), min(start + (1 << 6 * more), sys.maxunicode + 1) - 1))
     ranges: list[tuple[int, int]] = []
@@ -66,9 +67,9 @@ def _spelt_in_bytes(vocabulary: Collection[str]) -> str:
 
 
 def mostly_unknown(encoding: Any, unk_id: int, text: str) -> bool:
-    """Whether unknown tokens stand for more than half of what is not white space in a text.
+    """Whether unknown tokens stand for more than half of the characters of a text that are not white space.
 
-    Their number says too little: one may stand for a whole sentence, beside the mark of the space before it.
+    Counting tokens is not enough: one unknown token may stand for a whole sentence, beside a token for a space.
     """
     lost = done = 0
     for token_id, (first, last) in zip(encoding.ids, encoding.offsets, strict=True):
@@ -79,7 +80,7 @@ def mostly_unknown(encoding: Any, unk_id: int, text: str) -> bool:
 
 
 def mostly_dropped(encoder: Tokenizer, dropped: re.Pattern[str], text: str) -> bool:
-    """Whether more than half of what is not white space in a text is removed on the way to the model, or by it."""
+    """Whether more than half of a text, without white space, is removed by steps before the model or by the model."""
     normalized = encoder.normalizer.normalize_str(text) if encoder.normalizer is not None else text
     steps = encoder.pre_tokenizer
     words = normalized if steps is None else "".join(word for word, _ in steps.pre_tokenize_str(normalized))
@@ -88,7 +89,7 @@ def mostly_dropped(encoder: Tokenizer, dropped: re.Pattern[str], text: str) -> b
 
 
 def occurrences(ids_n: NDArray[Any], token_id: int | None, length_R: NDArray[Any]) -> NDArray[np.int64]:
-    """How often a token occurs in each row of a stream; never where there is no such token."""
+    """Number of times that a token occurs in each row of a stream; 0 if there is no such token."""
     if token_id is None:
         return np.zeros(len(length_R), np.int64)
     row_k = np.searchsorted(np.cumsum(length_R, dtype=np.int64), np.flatnonzero(ids_n == token_id), side="right")

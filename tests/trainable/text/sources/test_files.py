@@ -112,7 +112,8 @@ def test_a_name_that_may_be_that_of_a_split_is_told_where_all_are_read(
 ) -> None:
     corpus = opened(write(tmp_path, *names))
     assert texts_of(corpus) == names
-    assert corpus.notes[1:2] == ((f"{told}, yet all are read as one text (a pattern reads some)",) if told else ())
+    note = f"{told}, yet all are read as one text (give a pattern to read some)"
+    assert corpus.notes[1:2] == ((note,) if told else ())
 
 
 def test_a_file_or_a_pattern_of_one_split_is_what_was_asked_for(tmp_path: Path) -> None:
@@ -305,5 +306,5 @@ def test_a_pattern_without_files_is_told(tmp_path: Path, pattern: str) -> None:
     write(tmp_path, "a.txt", "b/a.md")
     with pytest.raises(InputError, match="no file matches"):
         opened(tmp_path / pattern)
-    with pytest.raises(InputError, match=r"matches a.md, no file that can be read: give a .parquet"):
+    with pytest.raises(InputError, match=r"matches a.md but no file that can be read: give a .parquet"):
         opened(tmp_path / "b" / "*")
