@@ -1,7 +1,8 @@
-"""Everything one trial needs: text -> tokens -> teacher -> guided training. Free of Ray but for trial.py.
+"""Everything that one trial needs: text -> tokens -> teacher -> guided training.
 
-The names below are for a training loop of your own; trainable/README.md has each with an example. A name is imported
-when it is first used, so that `import trainable` costs nothing and a notebook that only loads results needs no torch.
+The names below are for a training loop of your own; trainable/README.md shows each in an example. A name is imported
+when it is first used, so `import trainable` is fast, and a notebook that only loads results needs no torch. Only
+trial.py, gauges.py and data_parallel.py know Ray.
 """
 
 from importlib import import_module
@@ -91,7 +92,7 @@ __all__ = [  # noqa: RUF022  (in the order of a run)
 ]
 
 
-if not TYPE_CHECKING:  # else a type checker would believe that any name is there
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts any name
 
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:

@@ -1,8 +1,8 @@
-"""What a trial is made of, as frozen dataclasses: data, model, teacher, optimizer, loop.
+"""Settings of a trial, as frozen dataclasses: data, model, teacher, optimizer, loop.
 
-A search space speaks the same dotted keys as this tree (`teacher.steps`, `model.layers`, `seed`), and `override`
-is the one way to change a field; an unknown key raises. `to_dict` and `from_dict` round-trip through JSON.
-Settings of text and teacher lie in their rooms, which know nothing of this one; a user finds all of them here.
+A search space names settings by the dotted keys of this tree (`teacher.steps`, `model.layers`, `seed`). `override` is
+the one way to change a field; an unknown key raises. `to_dict` and `from_dict` round-trip through JSON. The settings
+of text and teacher are defined in text/settings.py and teacher/settings.py, and can be imported from here too.
 """
 
 import dataclasses
@@ -31,17 +31,17 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "cuda"]
 OutputBias = Literal["none", "unigram"]
 
-MOST_LAYERS, MOST_HIDDEN = 1000, 65_536  # a slip of the keyboard costs a sentence, not the machine's memory
+MOST_LAYERS, MOST_HIDDEN = 1000, 65_536  # a mistyped size gives an error message, not a full memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The student: which architecture, how many layers, how wide, whether its output layer has a bias."""
+    """The student: which architecture, how many layers, how wide, and whether its output layer gets a bias."""
 
     name: str = "tiny"  # "tiny", "small-llama2", or a folder with config.json
     layers: int = 1
-    hidden: int | None = None  # width, a multiple of 8; None: that of the name
-    output_bias: OutputBias = "none"  # unigram: a bias of the logits, at first the log of the training rows' unigram
+    hidden: int | None = None  # width, a multiple of 8; None: the width of the named model
+    output_bias: OutputBias = "none"  # unigram: a bias on the logits, at first the log unigram of the training rows
 
     def __post_init__(self) -> None:
         require(
@@ -63,7 +63,7 @@ class OptimizerConfig:
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.1
-    clip_norm: float = 1.0  # of the whole gradient
+    clip_norm: float = 1.0  # largest norm of the whole gradient
     warmup_steps: int = 10
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """The training loop: how many steps, in what batches, how often evaluated, on which device."""
+    """The training loop: number of steps, batches, evaluations, checkpoints, precision and device."""
 
     steps: int = 120  # optimizer steps
     batch_blocks: int = 16  # blocks in a micro-batch
@@ -87,8 +87,8 @@ class LoopConfig:
     eval_every: int = 20  # steps between evaluations; each is reported
     eval_batch_blocks: int = 32
     checkpoint_every: int = 20  # steps between checkpoints, a multiple of eval_every
-    keep_checkpoint: bool = False  # when the trial has ended
-    precision: Precision = "auto"  # of autocast (auto: the fastest here); weights are float32
+    keep_checkpoint: bool = False  # keep the checkpoint when the trial has ended
+    precision: Precision = "auto"  # of autocast (auto: the faster one on this machine); weights are float32
     device: Device = "auto"
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """Everything that decides what one trial computes."""
+    """All settings that decide what one trial computes."""
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     tokens: TokensConfig = field(default_factory=TokensConfig)
@@ -123,7 +123,7 @@ class TrialConfig:
         self._check_fit()
 
     def _check_fit(self) -> None:
-        """Raise InputError that names all that is longer than the run: who shortens a run has to mend all of it."""
+        """Raise InputError that names every setting longer than the run, so that a user can change all at once."""
         steps, every, warmup = self.loop.steps, self.loop.eval_every, self.optimizer.warmup_steps
         parts = {"loop.eval_every": every, "optimizer.warmup_steps": warmup}
         if beyond := [f"{key} is {value}" for key, value in parts.items() if value > steps]:
@@ -134,7 +134,7 @@ class TrialConfig:
 
 
 DEFAULT = TrialConfig()
-# Settings, and groups of them, that came after runs were recorded.
+# Settings and groups of settings that were added after the first runs were recorded.
 YOUNGER = (
     ("tokens", "eos"),
     ("corpus", "split"),
@@ -149,7 +149,7 @@ YOUNGER = (
 def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
     """A copy of `config` with dotted keys changed, e.g. {"teacher.steps": 40, "seed": 1}.
 
-    All changes to one part are made at once, so that rules between fields see the final values.
+    All changes are made at once, so that rules between fields see the final values.
     Raises InputError for an unknown key, a value of the wrong type, or a value out of range.
     """
     tree, known = to_dict(config), flatten(config)
@@ -162,19 +162,19 @@ def override(config: TrialConfig, changes: Mapping[str, Any]) -> TrialConfig:
 
 
 def flatten(config: TrialConfig) -> dict[str, Any]:
-    """{"corpus.source": "builtin", ..., "seed": 0}: every leaf under its dotted key."""
+    """Return {"corpus.source": "builtin", ..., "seed": 0}: each setting under its dotted key."""
     return names.dotted(to_dict(config))
 
 
 def defaults(group: str) -> dict[str, Any]:
-    """{"teacher.schedule": "none", ...}: the defaults of a group of settings, those of the groups in it included."""
+    """Return {"teacher.schedule": "none", ...}: defaults of a group of settings, nested groups included."""
     return {key: value for key, value in flatten(DEFAULT).items() if key.startswith(f"{group}.")}
 
 
 def from_text(key: str, text: str) -> Any:
-    """The value that a user wrote for a dotted key, of the type of that key where it can be read as one.
+    """Convert a user's text for a dotted key to the type of that setting.
 
-    Raises InputError for an unknown key; what cannot be read is left as text, for `override` to refuse.
+    Text that cannot be converted is returned as it is, and `override` refuses it. Raises InputError for an unknown key.
     """
     hints = _hints()
     if key not in hints:
@@ -189,7 +189,7 @@ def from_text(key: str, text: str) -> Any:
 
 
 def _number(text: str) -> int | float | str:
-    """The number that a text spells, else the text; 1e3 is a whole number."""
+    """Return the number that a text spells, or the text itself; 1e3 is a whole number."""
     try:
         number = float(text)
     except ValueError:
@@ -203,7 +203,7 @@ def _number(text: str) -> int | float | str:
 
 
 def _hints(group: Any = TrialConfig, prefix: str = "") -> dict[str, Any]:
-    """{dotted key: type of that setting}, of a group of settings and the groups in it."""
+    """Return {dotted key: type of that setting} of a group of settings, nested groups included."""
     hints: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(group).items():
         hints |= _hints(hint, f"{prefix}{name}.") if dataclasses.is_dataclass(hint) else {prefix + name: hint}
@@ -216,9 +216,9 @@ def to_dict(config: TrialConfig) -> dict[str, Any]:
 
 
 def identity(config: TrialConfig) -> dict[str, Any]:
-    """What to take fingerprints of: as `to_dict`, without younger settings that have their default.
+    """Settings to take a fingerprint of: `to_dict` without those settings of YOUNGER that have their default.
 
-    So the checkpoints and blocks of a run that was begun before there were such settings are still found.
+    So the checkpoints and blocks of a run that began before these settings existed are still found.
     """
     tree, default = to_dict(config), to_dict(DEFAULT)
     for group, name in YOUNGER:
@@ -255,7 +255,7 @@ def _build(cls: type, tree: Mapping[str, Any], prefix: str) -> Any:
 
 
 def _checked(key: str, value: Any, hint: Any) -> Any:
-    """`value` if it is of type `hint` (an int passes for a float), else InputError."""
+    """Return `value` if it has the type `hint` (an int is accepted as a float), else raise InputError."""
     if (choices := _choices(hint)) is not None:
         require_choice(key, value, choices)
         return value
@@ -272,7 +272,7 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
 
 
 def _choices(hint: Any) -> Iterable[str] | None:
-    """Choices of a setting of this type, as they are now; None where it is not chosen from a list."""
+    """Choices of a setting with this type, as currently registered; None if the setting has no list of choices."""
     for entry in getattr(hint, "__metadata__", ()):
         if isinstance(entry, EntryOf):
             return entry.registry

@@ -1,8 +1,8 @@
-"""Train one trial in several processes: the loop of student/train.py in each of them, under Ray Train.
+"""Train one trial in several processes: each runs the loop of student/train.py, under Ray Train.
 
-Ray Train places the workers, sets up torch.distributed (gloo on CPUs, nccl on GPUs), and ends all of them when one
-fails. Reports go the way they go from a trial in one process: rank 0 hands each to the trial, which tells ledger and
-Tune, and goes on when that is done, so no step is taken past a rung at which ASHA stops the trial.
+Ray Train places the workers, sets up torch.distributed (gloo on CPUs, nccl on GPUs), and ends all workers when one
+fails. Rank 0 hands each report to the trial, which passes it to ledger and Tune as a trial in one process does. Rank 0
+waits until the trial has done this, so no worker trains past a rung at which ASHA stops the trial.
 """
 
 import threading
@@ -21,15 +21,15 @@ from trainable.record.run_files import RunFiles, run_files
 from trainable.student.ranks import Ranks
 from trainable.student.train import Report, RunData, train
 
-_PATIENCE = 0.5  # seconds between looks at whether the workers are still there
-_FAREWELL = 60.0  # seconds that they may take to end
-_STARTS = 30  # tries, of a minute each, to find room for them on the cluster
+_PATIENCE = 0.5  # seconds between two checks that the workers still run
+_FAREWELL = 60.0  # seconds that the workers may take to end
+_STARTS = 30  # attempts, of a minute each, to place the workers on the cluster
 _GO_ON = True
 _AT_WORK = threading.Lock()
 
 
 class _Ended(Exception):
-    """Ends a worker's loop where the trial is stopped before its last step."""
+    """Raised in a worker to end its loop when the trial is stopped before its last step."""
 
 
 def train_together(
@@ -40,9 +40,10 @@ def train_together(
     checkpoint: str,
     needs: Needs,
 ) -> None:
-    """Train one model with the workers that `needs` asks for, each reading its own data. Raises what a worker raised.
+    """Train one model with the workers that `needs` asks for, each reading its own data.
 
-    `checkpoint` is the name of a file in the run of `files`, which all nodes must see.
+    `checkpoint` is the name of a file in the run folder of `files`, which all nodes must see. Raises the error that a
+    worker raised.
     """
     handed_in, dealt_with = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
     task = {
@@ -60,7 +61,7 @@ def train_together(
         scaling_config=ray.train.ScalingConfig(
             num_workers=needs.workers, use_gpu=needs.gpus > 0, resources_per_worker=needs.of_worker
         ),
-        # its own state is read by nobody: a name it has never seen, and no retries beside those of Tune
+        # nothing reads Ray Train's own state: it gets a new name each time, and only Tune retries a trial
         run_config=ray.train.RunConfig(
             storage_path=str(files.path / names.TUNE_FOLDER),
             failure_config=ray.train.FailureConfig(controller_failure_limit=_STARTS),
@@ -80,7 +81,7 @@ def train_together(
 
 
 def wait_for_workers() -> None:
-    """Wait until the workers of this process have ended and freed what they took of the cluster."""
+    """Wait until the workers of this process have ended and freed their resources on the cluster."""
     if _AT_WORK.acquire(timeout=_FAREWELL):
         _AT_WORK.release()
 
@@ -97,7 +98,7 @@ def _pass_on(handed_in: Queue, dealt_with: Queue, report: Callable[[Report], Non
 
 
 class _Fit(threading.Thread):
-    """Thread of Ray Train's run, beside the one that Tune lets report. It ends with the trial's process."""
+    """Thread that runs Ray Train, because only the trial's own thread may report to Tune. Ends with the process."""
 
     def __init__(self, trainer: Any):
         super().__init__(daemon=True)
@@ -109,7 +110,7 @@ class _Fit(threading.Thread):
             self._trainer.fit()
         except ray.train.WorkerGroupError as error:
             self.error = _first_cause(error)
-        except BaseException as error:  # for the thread that waits
+        except BaseException as error:  # train_together raises it
             self.error = error
 
 
@@ -129,7 +130,7 @@ def _work(task: dict[str, Any]) -> None:
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
 
     def hand_in(row: Report) -> None:
-        files.publish()  # the checkpoint, before the trial reports what comes after it
+        files.publish()  # the checkpoint first, then the report that follows it
         task["handed_in"].put(row)
         if task["dealt_with"].get() != _GO_ON:
             raise _Ended

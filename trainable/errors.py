@@ -1,10 +1,10 @@
-"""Mistakes that a user can mend: each message is one sentence that says what is wrong, where, and what to do."""
+"""Errors that a user can mend: each message is one sentence that says what is wrong, where, and what to do."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-LARGEST_SEED = 2**32 - 1  # what numpy's and PyTorch's generators both take
+LARGEST_SEED = 2**32 - 1  # largest seed that both numpy's and PyTorch's generators take
 
 
 class InputError(ValueError):
@@ -29,12 +29,12 @@ def require_seed(name: str, seed: int) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of what an error says, without its full stop, to stand inside a sentence."""
+    """First line of an error's message, without the full stop, for use inside a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 class DamagedFile(InputError):
-    """A file that is not what was written: its path, the reason, and what the user can do about it."""
+    """A file whose content is not what was written: its path, the reason, and what the user can do."""
 
     def __init__(self, path: Path | str, reason: str, remedy: str):
         super().__init__(f"{path} is damaged ({reason}): {remedy}.")

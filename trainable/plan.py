@@ -1,6 +1,6 @@
-"""What a trial is to do, as data: its name, role, control and settings, and which blocks and table it reads.
+"""Plan of a trial as data: its name, role, control and settings, and the keys of the blocks and table that it reads.
 
-Light on purpose: the command line, the sweep's spec and its run folder speak of plans, and need neither Ray nor torch.
+This module imports neither Ray nor torch, because the command line and the files of a run folder use plans too.
 """
 
 from collections.abc import Mapping
@@ -19,52 +19,52 @@ from trainable.config import (
 )
 from trainable.record.files import fingerprint, require_folder_name
 
-TEACHER_REPORTS: Final = 20  # of a teacher that is trained itself: how often its bar moves and its weights are kept
-A_BYTE = {"memory": 1}  # Ray refuses a trial that asks for nothing
+TEACHER_REPORTS: Final = 20  # while a teacher model trains: how often progress is shown and a checkpoint written
+A_BYTE = {"memory": 1}  # Ray refuses a trial that asks for no resources
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan:
-    """One trial of a run: what it is called, what it is for, and its settings."""
+    """One trial of a run: its name, role, control, arm and settings."""
 
     name: str  # readable and unique in the run, e.g. linear-T240-min0.05-L2-s0
     role: str  # names.CONTROL, names.ARM, names.SEARCH or names.CONFIRM
-    control: str  # name of the trial its gain is taken against; its own name for a control
+    control: str  # name of the trial that its gain is measured against; its own name for a control
     config: TrialConfig
-    arm: str = ""  # what a table calls it: trials that differ only in seed, fold or depth share it
+    arm: str = ""  # name in tables, shared by trials that differ only in seed, fold or depth
 
     def __post_init__(self) -> None:
-        """A name becomes a folder, also one that was read from a file of somebody else's."""
+        """Check that the names can be folder names, also when they were read from another user's file."""
         for name in (self.name, self.control):
             require_folder_name("trial name", name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for trial.json and for Tune."""
+        """Plan as plain values, for trial.json and for Tune."""
         head = {"name": self.name, "role": self.role, "control": self.control, "arm": self.arm}
         return head | {"config": to_dict(self.config)}
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "TrialPlan":
-        """The inverse of `to_dict`."""
+        """Inverse of `to_dict`."""
         return cls(**{**tree, "config": from_dict(tree["config"])})
 
 
 def data_key(config: TrialConfig) -> str:
-    """Fingerprint of the token blocks that a trial reads: equal keys, equal blocks."""
+    """Fingerprint of the token blocks that a trial reads: equal keys mean equal blocks."""
     tree = identity(config)
     return fingerprint([tree["corpus"], tree["tokens"]])
 
 
 def table_key(config: TrialConfig) -> str:
-    """Fingerprint of the teacher's table that a trial learns from: equal keys, equal tables."""
+    """Fingerprint of the teacher table that a trial learns from: equal keys mean equal tables."""
     trained = [identity(teacher_run(config))] if config.teacher.kind == "model" else []
     return fingerprint([data_key(config), *config.teacher.table_settings, *trained])
 
 
 def teacher_run(config: TrialConfig) -> TrialConfig:
-    """The run that makes a teacher of kind model: the student's loop, blocks and batches, without a teacher.
+    """Settings of the run that trains a teacher of kind model: the student's loop, blocks and batches, no teacher.
 
-    Only what shapes that model stands in it, so that all trials of a sweep have one teacher.
+    They hold only what shapes that model, so that all trials of a sweep share one teacher.
     """
     model, loop = config.teacher.model, config.loop
     every = max(1, model.steps // TEACHER_REPORTS)
@@ -85,9 +85,10 @@ def teacher_run(config: TrialConfig) -> TrialConfig:
 
 
 def placed(config: TrialConfig, places: Mapping[str, str]) -> TrialConfig:
-    """The config with corpus and tokenizer where they lie now: {name in the config: name now}, for reading alone.
+    """Return a copy of the config with the present places of corpus and tokenizer, for reading them only.
 
-    The config itself goes on to name the trial's data, checkpoint and ledger.
+    places: {place in the config: present place}. Keys and fingerprints of the trial are still made from the original
+    config.
     """
     named = {"corpus.source": config.corpus.source, "tokens.tokenizer": config.tokens.tokenizer}
     return override(config, {key: places[name] for key, name in named.items() if name in places})
@@ -95,28 +96,28 @@ def placed(config: TrialConfig, places: Mapping[str, str]) -> TrialConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """Resources of one trial; where it has several workers, they train one model together."""
+    """Resources of one trial; several workers of a trial train one model together."""
 
-    cpus: float = 1  # of a worker, and its threads
-    gpus: float = 0  # of a worker; a fraction lets workers of several trials share one
+    cpus: float = 1  # of each worker; also its number of threads
+    gpus: float = 0  # of each worker; with a fraction, workers of several trials share a GPU
     workers: int = 1
 
     @property
     def of_worker(self) -> dict[str, float]:
-        """{resource: how much of it a worker asks for}, in Ray's words."""
+        """Return {resource: amount that a worker asks for}, with Ray's names of resources."""
         return {resource: wanted for resource, wanted in (("CPU", self.cpus), ("GPU", self.gpus)) if wanted > 0}
 
     @property
     def reserved(self) -> dict[str, float]:
-        """Resources that Tune sets aside for a trial; those of several workers are set aside by Ray Train."""
+        """Resources that Tune reserves for a trial; for several workers Ray Train reserves them instead."""
         return self.of_worker if self.workers == 1 else dict(A_BYTE)
 
     @property
     def actors_reusable(self) -> bool:
-        """Whether a process may run trial after trial: it saves imports, but would keep CUDA state and workers."""
+        """Whether a process may run several trials in turn: this saves imports, but keeps CUDA state and workers."""
         return self.gpus == 0 and self.workers == 1
 
     def slots(self, has: Mapping[str, float]) -> int:
-        """How many trials a cluster with these resources can run at once; at least 1, for it may grow."""
+        """Number of trials that a cluster with these resources runs at once; at least 1, as a cluster may grow."""
         fitting = [int(has.get(resource, 0) / wanted) // self.workers for resource, wanted in self.of_worker.items()]
         return max(1, min(fitting))

@@ -1,9 +1,9 @@
-"""From a config to everything a run reads: corpus -> split -> tokenizer -> blocks -> counts -> teacher table.
+"""Prepare everything that a run reads: corpus -> split -> tokenizer -> blocks -> counts -> teacher table.
 
-Each product is cached on the disk under a fingerprint of what shapes it, so preparing again costs a check of its files.
-A `Preparation` also keeps each product by what decides it, so the runs of a sweep open, hash, permute, tokenise and
-count nothing twice; and the rows of all of them are read and tokenised in one pass over the corpus. Free of Ray: this
-is also how a run starts on a machine without it.
+Each product is cached on disk under a fingerprint of its inputs, so preparing it again only checks its files. A
+`Preparation` also keeps each product in memory: the runs of a sweep open, hash, permute, tokenise and count nothing
+twice, and the rows of all runs are read and tokenised in one pass over the corpus. This module does not need Ray, so a
+run can also be prepared on a machine without Ray.
 """
 
 import functools
@@ -39,19 +39,19 @@ Product = TypeVar("Product")
 
 
 class Prepared(NamedTuple):
-    """What the trials of a sweep read."""
+    """All data that the trials of a sweep read."""
 
     blocks: BlocksByKey
     tables: TablesByKey
-    facts: dict[str, Any]  # for the record
+    facts: dict[str, Any]  # about text, tokens and teachers, for run.json
 
     def vocab_size(self, config: TrialConfig) -> int:
-        """Vocabulary of the tokens that a config reads."""
+        """Vocabulary size of the tokens that a config reads."""
         return self.blocks[data_key(config)][0].vocab_size
 
     @property
     def nbytes(self) -> int:
-        """Bytes that go into the object store: what several keys share goes there once."""
+        """Bytes that go into the object store; data that several keys share is stored once."""
         blocks = {id(block): block for pair in self.blocks.values() for block in pair}.values()
         tables = {id(table): table for table in self.tables.values()}.values()
         streams = sum(block.stream_N.nbytes for block in blocks)
@@ -65,9 +65,9 @@ def prepare_run(
     say: Callable[[str], None] = lambda text: None,
     workers: Workers = LOCAL,
 ) -> tuple[RunData, dict[str, Any]]:
-    """The data of a run with its teacher's table, and the facts about them for the record.
+    """Prepare the blocks and the teacher table of a run; return them with the facts about them for run.json.
 
-    `say` hears a line a product; `workers` tokenise and count, with the same results whoever they are.
+    `say` is called with a line about each product. `workers` tokenise and count; results do not depend on their number.
     Raises InputError for anything wrong with corpus, tokenizer or settings.
     """
     return Preparation(cache, say, workers).run(config)
@@ -80,9 +80,9 @@ def prepare_runs(
     workers: Workers = LOCAL,
     places: Mapping[str, str] | None = None,
 ) -> Prepared:
-    """The data of several runs, each set of blocks and each table once.
+    """Prepare the data of several runs, each set of blocks and each table once.
 
-    places: where corpora and tokenizers lie that have moved since the configs were written.
+    places: {place in a config: present place} of corpora and tokenizers that have moved since the configs were written.
     The facts are those of the first config, with all tables listed under "tables". Raises InputError as `prepare_run`.
     """
     preparation = Preparation(cache, say, workers)
@@ -109,7 +109,7 @@ def prepare_runs(
 
 
 class _Text(NamedTuple):
-    """Rows of text, and how they become tokens."""
+    """Rows of text with their split, and how they become tokens."""
 
     corpus: Corpus
     split: Split
@@ -119,37 +119,37 @@ class _Text(NamedTuple):
 
     @property
     def key(self) -> tuple[Hashable, ...]:
-        """Equal for texts whose equal parts have equal tokens."""
+        """Key that is equal for two texts only if the same parts of both have the same tokens."""
         return (self.corpus.fingerprint, self.corpus.column, self.seed, self.tokens, self.tokenizer.fingerprint)
 
 
 class Preparation:
-    """Makes what runs read, and keeps each product for the next run that the same settings decide."""
+    """Prepares the data of runs, and keeps each product for later runs with the same settings."""
 
     def __init__(self, cache: Path | None, say: Callable[[str], None], workers: Workers) -> None:
         self._cache, self._workers = cache or cache_folder(), workers
-        self._say = functools.cache(say)  # each line once
+        self._say = functools.cache(say)  # says each line once
         self._open = functools.cache(open_corpus)
         self._permuted = functools.cache(permuted_rows)
         self._counter = Counter(workers)
         self._made: dict[Hashable, Any] = {}
-        self._expected: dict[Hashable, dict[Parts, str]] = {}  # by key of the text: what rows are for
+        self._expected: dict[Hashable, dict[Parts, str]] = {}  # {text key: {parts: use of their rows}}
 
     def expect(self, configs: Iterable[TrialConfig]) -> None:
-        """Note the rows of runs that will be asked for: they are tokenised with those of the first, in one pass."""
+        """Note the rows that later calls of `run` will need: the first call tokenises all of them in one pass."""
         for config in configs:
             text = self._text(config)
-            self._expected.setdefault(text.key, {}).update(_groups(text, config))  # one label of several will do
+            self._expected.setdefault(text.key, {}).update(_groups(text, config))  # of several labels the last is kept
 
     def run(self, config: TrialConfig) -> tuple[RunData, dict[str, Any]]:
-        """The data and facts of one run, as `prepare_run` gives them."""
-        config = resolved(config)  # the precision of a model that teaches
+        """Prepare one run; return its data and facts as `prepare_run` does."""
+        config = resolved(config)  # a teacher model is trained in the precision of this machine
 
-        # 1 the text: a corpus, which of its rows are used for what, a tokenizer
+        # 1 the text: corpus, split of its rows, tokenizer
         text = self._text(config)
         corpus, split, tokenizer = text.corpus, text.split, text.tokenizer
 
-        # 2 the blocks: each part is tokenised once, and joined with others
+        # 2 the blocks: each part is tokenised once, then parts are joined
         self._tokenise(text, _groups(text, config))
         train_parts = self._blocks(text, split.train_parts)
         train = self._joined(train_parts, f"training rows of {corpus.name}")
@@ -162,7 +162,7 @@ class Preparation:
         for line in reading_lines(Reading("training and validation rows", rows - empty, unread, eos), tokenizer):
             self._say(line)
 
-        # 3 the teacher's table
+        # 3 the teacher table
         small = self._small_teacher(config, train, tokenizer) if config.teacher.kind == "model" else None
         table = self._table(text, train_parts, config.teacher, small) if config.teacher.has_table else None
         facts = _facts(config, corpus, tokenizer, train, held_out)
@@ -174,11 +174,11 @@ class Preparation:
         return RunData(train=train, eval=held_out, table=table), facts
 
     def tokenizer(self, config: TrialConfig) -> TextTokenizer:
-        """The tokenizer of one run."""
+        """Tokenizer of one run."""
         return self._text(config).tokenizer
 
     def _small_teacher(self, config: TrialConfig, train: TokenBlocks, tokenizer: TextTokenizer) -> SmallTeacher:
-        """The model that teaches, one for all runs with the same training rows and the same settings of it."""
+        """Teacher model, shared by all runs with the same training rows and the same settings of this model."""
         shaping = [*config.teacher.table_settings, identity(teacher_run(config)), tokenizer.fingerprint]
         return self._once(
             ("small teacher", train.fingerprint, fingerprint(shaping)),
@@ -188,8 +188,10 @@ class Preparation:
     def _kneser_ney_loss(
         self, text: "_Text", train_parts: list[TokenBlocks], teacher: TeacherConfig, held_out: TokenBlocks
     ) -> float | None:
-        """Validation loss of the smoothed estimate of the same counts, to hold a student's against where that of the
-        table is infinite; None for rows too few to estimate its discounts."""
+        """Validation loss of the Kneser-Ney estimate of the same counts; None if there are too few rows for it.
+
+        It takes the place of the loss of the teacher table in comparisons with a student, where that loss is infinite.
+        """
         smoothed = replace(teacher, smoothing="modified_kneser_ney", smoothing_strength=None)
         try:
             return teacher_loss(self._table(text, train_parts, smoothed), held_out)
@@ -203,7 +205,7 @@ class Preparation:
         teacher: TeacherConfig,
         small: SmallTeacher | None = None,
     ) -> Table:
-        """The table of a teacher, from the counts of its parts, or from the answers of a model."""
+        """Make the table of a teacher from the counts of its parts, or from the answers of a model."""
         counted = train_parts
         if teacher.rows != "student":
             counted = self._blocks(text, teacher_parts(text.split, teacher.rows))
@@ -214,8 +216,8 @@ class Preparation:
         )
 
     def _text(self, config: TrialConfig) -> "_Text":
-        """Corpus, split and tokenizer of a run: one tokenizer for all, or trained on the run's own training rows."""
-        if config.teacher.kind == "model" and config.teacher.model.folder:  # wrong without a look at the text
+        """Corpus, split and tokenizer of a run; the tokenizer is given, or trained on the run's own training rows."""
+        if config.teacher.kind == "model" and config.teacher.model.folder:  # check this before reading any text
             require_model_folder(user_path(config.teacher.model.folder))
         wanted, spec, eos = config.corpus, config.tokens.tokenizer, config.tokens.eos
         corpus = self._open(
@@ -236,7 +238,7 @@ class Preparation:
         return _Text(corpus, split, wanted.split_seed, tokenizer, config.tokens)
 
     def _tokenise(self, text: "_Text", wanted: dict[Parts, str]) -> None:
-        """Make blocks of groups of parts that have none yet: those of one part with the ones expected, in one pass."""
+        """Make the missing blocks of the wanted and the expected groups; groups of one part are made in one pass."""
         every = self._expected.get(text.key, {}) | wanted
         missing = {group: label for group, label in every.items() if ("blocks", group, *text.key) not in self._made}
         if not missing:
@@ -253,7 +255,7 @@ class Preparation:
                 )
 
     def _blocks(self, text: "_Text", parts: Parts) -> list[TokenBlocks]:
-        """Blocks of some parts of the split that are made."""
+        """Blocks of some parts of the split, which `_tokenise` has made."""
         return [self._made["blocks", group, *text.key] for group in separable(parts, text.tokens)]
 
     def _joined(self, parts: list[TokenBlocks], label: str) -> TokenBlocks:
@@ -261,7 +263,7 @@ class Preparation:
         return self._once(key, lambda: joined_blocks(parts, self._cache, label))
 
     def _once(self, key: Hashable, make: Callable[[], Product]) -> Product:
-        """The product of that key, made when it is first asked for."""
+        """Return the product of a key; make it when it is first asked for."""
         if key not in self._made:
             self._made[key] = make()
         product: Product = self._made[key]
@@ -269,7 +271,7 @@ class Preparation:
 
 
 def _groups(text: _Text, config: TrialConfig) -> dict[Parts, str]:
-    """Groups of parts whose tokens a run wants, and what their rows are for."""
+    """Return {group of parts: use of their rows} of all groups whose tokens a run needs."""
     split, teacher = text.split, config.teacher
     wanted = dict.fromkeys(separable(split.train_parts, text.tokens), "training rows")
     wanted |= dict.fromkeys(separable((split.eval_part,), text.tokens), "validation rows")
@@ -280,7 +282,7 @@ def _groups(text: _Text, config: TrialConfig) -> dict[Parts, str]:
 
 
 def _require_batch(config: TrialConfig, train: TokenBlocks) -> None:
-    """Raise InputError where an optimizer step is more than an epoch: it would repeat blocks within a batch."""
+    """Raise InputError if an optimizer step takes more blocks than an epoch has, so that it would repeat blocks."""
     wanted, found = config.loop.batch_blocks * config.loop.accumulation, len(train.ids_BxT)
     if wanted > found:
         raise InputError(
@@ -296,7 +298,7 @@ def _facts(
     train: TokenBlocks,
     held_out: TokenBlocks,
 ) -> dict[str, Any]:
-    """The facts about a run's text and tokens."""
+    """Facts about a run's text and tokens."""
     return {
         "corpus": {
             "source": corpus.name,
@@ -327,7 +329,7 @@ def _facts(
 
 
 def _teacher_facts(config: TrialConfig, table: Table | None, held_out: TokenBlocks) -> dict[str, Any]:
-    """The facts about a run's teacher: its table, if it has one, and its own loss on the validation blocks."""
+    """Facts about a run's teacher: its table, if it has one, and its own loss on the validation blocks."""
     if table is None:
         facts = {"rows": "none", "smoothing": config.teacher.kind, "bigrams": 0, "counted_tokens": 0}
         return facts | {"checksum": "", "eval_loss": None, "kind": config.teacher.kind}

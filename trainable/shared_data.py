@@ -1,7 +1,7 @@
-"""Token blocks and teachers' tables in Ray's object store, which a node's trials share, and the check of each trial.
+"""Check of the token blocks and teacher tables that the trials of a node share in Ray's object store.
 
-A view of an object in the store can be written through, and the write reaches every process of the node, so each trial
-compares what it finds with the checksums that the driver took.
+A process can write to an object in the store by mistake, and all processes of the node see the change. So each trial
+compares its data with the checksums that the driver computed.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from trainable.student.train import RunData
 
 
 def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:
-    """The blocks of a config and, where its teacher is at work and has one, the table.
+    """Return the blocks of a config and, for a guided trial whose teacher has one, the table.
 
-    Raises InputError if a checksum is not as expected.
+    Raises InputError if a checksum differs from the expected one.
     """
     key = data_key(config)
     train_blocks, eval_blocks = blocks[key]
@@ -28,11 +28,11 @@ def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, 
         return RunData(train=train_blocks, eval=eval_blocks)
     table = tables[table_key(config)]
     if table.checksum != expected[table_key(config)]:
-        raise InputError("the teacher's table in the object store is not the one the driver put there: resume the run.")
+        raise InputError("the teacher table in the object store is not the one the driver put there: resume the run.")
     return RunData(train=train_blocks, eval=eval_blocks, table=table)
 
 
 def checksums(blocks: BlocksByKey, tables: TablesByKey) -> dict[str, str]:
-    """Checksums of each set of blocks and each table by its key: the driver's, for trials to check theirs by."""
+    """Return {key: checksum} of each set of blocks and each table; the driver makes them, and trials compare."""
     sums = {key: fingerprint([pair[0].checksum, pair[1].checksum]) for key, pair in blocks.items()}
     return sums | {key: table.checksum for key, table in tables.items()}

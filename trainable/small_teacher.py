@@ -1,10 +1,11 @@
-"""The small model that teaches by its answers: trained once for all trials, then asked once about every training block.
+"""A small model as teacher: trained once for all trials, then asked once about every training block.
 
-Training is the student's own loop, without a teacher, on the student's training rows. What is asked for are the
-likeliest tokens at each position (teacher/answers.py). Model, answers and losses are kept in the cache; training that
-was interrupted goes on at its last checkpoint, and asking at its last shard. What both cost in time stands with them.
+The student's own loop trains the model on the student's training rows, without a teacher. The answer at a position is
+the list of its likeliest next tokens (teacher/answers.py). Model, answers and losses are kept in the cache, with the
+seconds that training and asking took. After an interruption training goes on at its last checkpoint, and asking at its
+last shard.
 
-It lies above student/ and teacher/, which know nothing of each other's making: a teacher is handed the answers.
+This module stands above student/ and teacher/: it trains the model with the one, and hands the answers to the other.
 
     B blocks   T positions of a block   k tokens kept   V vocabulary   N positions
 """
@@ -44,18 +45,18 @@ from trainable.text.shards import Arrays, Shard, ShardMaker, progress_bar
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL
 
-FORMAT: Final = 1  # raise when the same settings give another model, other answers or other losses
-TRUNCATIONS: Final = (8, 16, 32, 64)  # tokens kept, of which the record says what they cost
-LOGITS_BYTES: Final = {"cpu": 32 << 20, "cuda": 512 << 20}  # of a batch that is asked about
+FORMAT: Final = 1  # raise it when the same settings give another model, other answers or other losses
+TRUNCATIONS: Final = (8, 16, 32, 64)  # numbers of kept tokens for which run.json has the loss
+LOGITS_BYTES: Final = {"cpu": 32 << 20, "cuda": 512 << 20}  # largest logits of a batch that the model is asked about
 SHARD_POSITIONS: Final = 1 << 18
-WATCHED_BLOCKS: Final = 8  # of training text, evaluated as training goes on: it judges nothing
+WATCHED_BLOCKS: Final = 8  # training blocks that are evaluated while the model trains; their loss decides nothing
 
 _MODEL_FILE, _ANSWERS_FILE = "checkpoint.pt", "answers.bin"
 _IDS, _PROBABILITIES, _SECONDS = "ids", "probabilities", "seconds"  # files of a shard
 
 
 class SmallTeacher:
-    """The model that a config's teacher is, for one set of training blocks."""
+    """The teacher model of a config, for one set of training blocks."""
 
     def __init__(self, config: TrialConfig, blocks: TokenBlocks, tokenizer: TextTokenizer, cache: Path) -> None:
         self._settings, self._run = config.teacher.model, teacher_run(config)
@@ -67,9 +68,9 @@ class SmallTeacher:
         self._asked = [FORMAT, made, tokenizer.fingerprint, blocks.fingerprint, loop.precision, loop.device]
 
     def answers(self) -> Answers:
-        """Its answers to all training blocks, from the cache or made now.
+        """Return the answers of the model to all training blocks, from the cache or made now.
 
-        Raises InputError where the disk has no room for them, training diverges, or a given model does not fit.
+        Raises InputError if the disk has no room for them, training diverges, or a given model does not fit.
         """
         folder = self._answers_folder
         built_once(folder, self._ask)
@@ -77,11 +78,11 @@ class SmallTeacher:
         return load_answers(folder / _ANSWERS_FILE, self._tokenizer.fingerprint)
 
     def facts(self, held_out: TokenBlocks) -> dict[str, Any]:
-        """Keys of record.run_record.TeacherFacts: its losses on validation blocks, and the seconds that it cost."""
+        """Losses of the model on validation blocks and its seconds, with keys of record.run_record.TeacherFacts."""
         folder = self._cache / "teacher_losses" / fingerprint([*self._asked, held_out.fingerprint])
         losses = built_once(folder, lambda into: {"losses": self._losses(held_out)})["losses"]
         if self.__dict__.pop("_model", None) is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()  # it is asked no more: its memory is for the trials
+            torch.cuda.empty_cache()  # the model is not used any more: free its memory for the trials
         return {
             "eval_loss": losses["own"],
             "truncated_losses": {k: loss for k, loss in losses.items() if k != "own"},
@@ -93,7 +94,7 @@ class SmallTeacher:
 
     @cached_property
     def _trained(self) -> Manifest:
-        """The manifest of the model's folder, once it is trained."""
+        """Manifest of the folder of the model, which is trained if it is not in the cache."""
         manifest = built_once(self._model_folder, self._train)
         self._checkpoint.unlink(missing_ok=True)
         return manifest
@@ -104,11 +105,11 @@ class SmallTeacher:
 
     @property
     def _checkpoint(self) -> Path:
-        """Where training goes on that was interrupted."""
+        """File from which interrupted training goes on."""
         return self._model_folder.with_name(f"{self._model_folder.name}.{_MODEL_FILE}")
 
     def _train(self, into: Path) -> Manifest:
-        """Train the model; its last checkpoint is what is kept."""
+        """Train the model, and keep its last checkpoint."""
         run, width = self._run, self._blocks.ids_BxT.shape[1]
         few = min(WATCHED_BLOCKS, len(self._blocks.ids_BxT))
         watched = replace(
@@ -137,7 +138,7 @@ class SmallTeacher:
 
     @cached_property
     def _model(self) -> torch.nn.Module:
-        """The model, ready to be asked, on the device of the loop."""
+        """The trained model in evaluation mode, on the device of the loop."""
         model: torch.nn.Module
         vocab_size, context = self._tokenizer.vocab_size, self._run.tokens.context
         if self._settings.folder:
@@ -151,10 +152,10 @@ class SmallTeacher:
 
     @property
     def _name(self) -> str:
-        """The model in words."""
+        """Description of the model in words."""
         return model_in_words(self._settings.layers, self._settings.hidden, self._settings.folder)
 
-    # --- its answers --------------------------------------------------------------------------------------------------
+    # --- answers ------------------------------------------------------------------------------------------------------
 
     @property
     def _answers_folder(self) -> Path:
@@ -165,7 +166,7 @@ class SmallTeacher:
         return self._answers_folder.with_name(f"{self._answers_folder.name}.shards")
 
     def _ask(self, into: Path) -> Manifest:
-        """Ask the model about all training blocks, shard by shard, and lay the shards end to end."""
+        """Ask the model about all training blocks, shard by shard, and join the shards in one file."""
         blocks, width, vocab_size = len(self._blocks.ids_BxT), self._top_k, self._tokenizer.vocab_size
         positions = self._blocks.ids_BxT.shape[1] - 1
         nbytes = blocks * positions * width * (column_dtype(vocab_size).itemsize + 2)
@@ -174,14 +175,14 @@ class SmallTeacher:
         )
         tokens = 0 if self._settings.folder else self._trained["tokens"]
 
-        # 1 in shards, each of which is kept
+        # 1 make the shards; each stays on disk
         step = max(1, SHARD_POSITIONS // positions)
         spans = [(first, min(first + step, blocks)) for first in range(0, blocks, step)]
         shards = (Shard(f"{first}-{last}", last - first, (first, last), {}) for first, last in spans)
         with progress_bar("asking the teacher", blocks) as advance:
             paths = ShardMaker(self._shards, LOCAL, advance).make(shards, self._answered, blocks)
 
-        # 2 as one file
+        # 2 join them in one file
         facts = {
             "shape": (blocks, positions, width),
             "vocab_size": vocab_size,
@@ -201,22 +202,22 @@ class SmallTeacher:
         return {"asked": self._asked, "seconds": seconds}
 
     def _answered(self, span: tuple[int, int]) -> Arrays:
-        """The files of one shard: answers to blocks first to last, and the seconds that they took."""
+        """Arrays of one shard: the answers to blocks first to last, and the seconds that the model took."""
         model, started = self._model, time.perf_counter()
         ids_Nxk, p_Nxk = likeliest(model, self._blocks, span, self._top_k, self._run.loop)
         seconds = np.array([time.perf_counter() - started])
         return {_IDS: ids_Nxk, _PROBABILITIES: p_Nxk, _SECONDS: seconds}
 
-    # --- its losses ---------------------------------------------------------------------------------------------------
+    # --- losses -------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _unigram(self) -> np.ndarray:
-        """Unigram of the training rows: what takes the mass of the tokens that are not kept."""
+        """Unigram of the training rows, over which the mass of the tokens that are not kept is distributed."""
         p_V: np.ndarray = log_unigram(self._blocks).double().softmax(0).numpy()
         return p_V
 
     def _losses(self, blocks: TokenBlocks) -> dict[str, float]:
-        """Mean losses on blocks, nats per token: the model's own, then by how many of its tokens are kept."""
+        """Mean losses on blocks, nats per token: of the whole model, and of its answers by number of kept tokens."""
         truncations = [k for k in TRUNCATIONS if k < self._tokenizer.vocab_size]
         total = np.zeros(1 + len(truncations))
         unigram_V = torch.from_numpy(self._unigram).to(pick_device(self._run.loop))
@@ -243,7 +244,7 @@ class SmallTeacher:
 def likeliest(
     model: torch.nn.Module, blocks: TokenBlocks, span: tuple[int, int], top_k: int, loop: LoopConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A model's likeliest tokens at each position of blocks first to last, [N, k], and their probabilities as kept."""
+    """Likeliest tokens at each position of blocks first to last, [N, k], with their stored probabilities."""
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for log_p_NxV, _ in asked(model, blocks, span, loop):
         log_p_Nxk, ids_Nxk = (found.cpu().numpy() for found in log_p_NxV.topk(top_k, dim=1))
@@ -256,7 +257,7 @@ def likeliest(
 def asked(
     model: torch.nn.Module, blocks: TokenBlocks, span: tuple[int, int], loop: LoopConfig
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Log-probabilities of the tokenizer's tokens, float32 [N, V], and targets [N], of a few blocks at a time."""
+    """Yield log-probabilities of the tokenizer's tokens, float32 [N, V], and targets [N], a few blocks at a time."""
     (first, last), vocab_size, device = span, blocks.vocab_size, pick_device(loop)
     at_once = max(1, LOGITS_BYTES[device.type] // (4 * vocab_size * (blocks.ids_BxT.shape[1] - 1)))
     autocast = autocast_of(loop, device)

@@ -1,9 +1,10 @@
-"""The command `python -m trainable.teacher`: a teacher's table for one's own text and tokenizer, without a sweep.
+"""The command `python -m trainable.teacher`: make a teacher table for your own text and tokenizer, without a sweep.
 
     python -m trainable.teacher --corpus books.parquet --tokenizer my_tokenizer --order 3 --out table.bigram
 
-Rows are chosen, tokenised and counted as for a sweep (prepare.py), in the same cache: a sweep of the same rows and
-tokenizer finds them done. The file is written whole or not at all, and before the cost of a step is measured.
+Rows are chosen, tokenised and counted as for a sweep (prepare.py) and kept in the same cache, so a later sweep with
+the same rows and tokenizer does not repeat this work. The file is written whole or not at all, and before the cost of
+a step is measured.
 """
 
 import re
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from trainable.prepare import Preparation
 
 DESCRIPTION: Final = (
-    "Make a teacher's table of bigrams or longer n-grams for your own text and tokenizer. Says its size, its own loss "
-    "on rows that were not counted, and what a guided step costs on this machine."
+    "Make a teacher table of bigrams or longer n-grams for your own text and tokenizer. Prints its size, its own loss "
+    "on rows that were not counted, and the cost of a guided step on this machine."
 )
 USAGE_ERROR, INTERRUPTED = 2, 130  # exit statuses
 KNESER_NEY: Final = "modified_kneser_ney"
-TOKENIZER_ENDING: Final = ".tokenizer.json"  # of the tokenizer that was trained for a table, beside it
+TOKENIZER_ENDING: Final = ".tokenizer.json"  # of the file, beside the table, with the tokenizer that was trained for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +51,21 @@ class Options:
     """folder with tokenizer.json, such a file, a hub id, or train:<vocabulary size>, which trains one on the counted
     rows and writes it to OUT.tokenizer.json"""
     eos: str | None = None
-    """the token that ends a row; None: the one that the tokenizer's own files name"""
+    """token that ends a row; None: the end-of-text token that the tokenizer's own files name"""
     column: str = "text"
     """text column of the corpus"""
     split: str = "train"
-    """official split to read, where files, folders or a data set are named by splits; all: as one"""
+    """official split to read, where files, folders or a data set are named by splits; all: all splits together"""
     revision: str | None = None
-    """of a hub id"""
+    """revision (branch, tag or commit) of a hub id"""
     train_rows: int | None = None
     """rows to count, from the training split; None: all"""
     eval_rows: int | None = None
-    """rows to measure the table's own loss on, from the validation split, which is not counted; None: all"""
+    """rows of the validation split, on which the table's own loss is measured and which are not counted; None: all"""
     test_fraction: float = 0.2
     """share of the corpus's rows in the validation split"""
     split_seed: int = 42
-    """of the permutation that splits the rows"""
+    """seed of the permutation that splits the rows"""
     context: int = 128
     """tokens in a block, for the loss on held-out rows and for the measured step; counts do not depend on it"""
 
@@ -72,20 +73,20 @@ class Options:
     order: int = 2
     """tokens of an n-gram, the predicted one included: 2 makes a bigram table, 3 to 5 an n-gram table"""
     smoothing: Smoothing = KNESER_NEY
-    """of order 2; longer n-grams know modified_kneser_ney alone"""
+    """smoothing method of order 2; longer n-grams allow only modified_kneser_ney"""
     strength: float | None = None
-    """k of add_k, lambda of jelinek_mercer; None: the method's own"""
+    """k of add_k, or lambda of jelinek_mercer; None: the default of the method"""
     min_count: str = "1"
-    """n-grams seen fewer times leave the table; from order 3 on also a number for each order from 2, as in 1,2,2"""
+    """n-grams seen fewer times leave the table; from order 3 on also one number for each order from 2, such as 1,2,2"""
 
-    # --- what comes out ---
+    # --- result ---
     out: Path
     """file to write; it must not exist yet"""
     cost: bool = True
-    """measure what a guided step costs here, against a plain one: some seconds to half a minute"""
+    """measure the time of a guided step against a plain one on this machine: some seconds to half a minute"""
 
 
-# The setting that each option gives; messages name settings, and users know options.
+# {option: setting that it sets}. `in_options` also uses it to name options, not settings, in messages.
 SETTINGS: Final = {
     "corpus": "corpus.source",
     "tokenizer": "tokens.tokenizer",
@@ -106,7 +107,7 @@ SETTINGS: Final = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, check, make the table, say what it is. Returns the exit status: 0; 2 for bad input; 130 if interrupted."""
+    """Run the command with these arguments. Returns the exit status: 0; 2 for bad input; 130 if interrupted."""
     with steady_output():
         if (said := ensure_home()) is not None:
             print(said)
@@ -125,8 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_table(options: Options) -> None:
-    """Write the table of the options, and print what it is. Raises InputError, before any work where it can be."""
-    # 1 what can be wrong, before anything is tokenised
+    """Write the table that the options ask for, and describe it. Raises InputError, where possible before any work."""
+    # 1 check all that can be checked before tokenising
     config, out = config_of(options), user_path(options.out)
     beside = Path(f"{out}{TOKENIZER_ENDING}") if is_trained(options.tokenizer) else None
     for path in filter(None, (out, beside)):
@@ -142,7 +143,7 @@ def make_table(options: Options) -> None:
         for line in (*tokenizer_lines(tokenizer), *reading_lines(read_sample(tokenizer, corpus), tokenizer)):
             tell(line)
 
-    # 2 the table
+    # 2 make the table
     from trainable.prepare import Preparation  # imports PyTorch
     from trainable.table_words import cost_line, loss_line, size_words, use_lines
     from trainable.teacher.kinds import teacher_class
@@ -159,12 +160,12 @@ def make_table(options: Options) -> None:
         kind.table_file.save(data.table, out)
     except OSError as error:
         if beside is not None:
-            beside.unlink(missing_ok=True)  # a tokenizer without its table is of no use
+            beside.unlink(missing_ok=True)  # the tokenizer is of no use without its table
         raise InputError(
             f"--out {out} could not be written ({error.strerror or error}): give a file on a disk with room."
         ) from None
 
-    # 3 what it is
+    # 3 describe the table
     print(f"Wrote {out}: {size_words(data, out)}.")
     if beside is not None:
         print(f"Wrote {beside}: the tokenizer, trained on the counted rows.")
@@ -175,11 +176,11 @@ def make_table(options: Options) -> None:
 
 
 def config_of(options: Options) -> TrialConfig:
-    """The settings of the options. Raises InputError for a value out of range."""
+    """Settings that the options give. Raises InputError for a value out of range."""
     require(
         options.order == 2 or options.smoothing == KNESER_NEY,
-        f"--smoothing is {options.smoothing} but n-grams of --order {options.order} know {KNESER_NEY} alone: leave "
-        "--smoothing out.",
+        f"--smoothing is {options.smoothing} but n-grams of --order {options.order} allow only {KNESER_NEY}: leave "
+        "out --smoothing.",
     )
     given = {setting: getattr(options, name) for name, setting in SETTINGS.items()}
     given["teacher.min_count"] = from_text("teacher.min_count", options.min_count)
@@ -190,7 +191,7 @@ def config_of(options: Options) -> TrialConfig:
 
 
 def check_new_file(path: Path) -> None:
-    """Raise InputError unless a file can be made there, and none is there yet; nothing stays behind."""
+    """Raise InputError unless `path` is free and a file can be made there; no file is left behind."""
     require(not path.is_dir(), f"--out {path} is a folder: name a file in it, such as {path / 'table.bigram'}.")
     require(
         not path.exists() and not path.is_symlink(), f"{path} exists already: give another --out, or remove it first."
@@ -201,19 +202,19 @@ def check_new_file(path: Path) -> None:
             pass
     except OSError as error:
         raise InputError(
-            f"--out {path} cannot be written, for {there} takes no file ({error.strerror or error}): give a file in a "
-            "folder that you can write to."
+            f"--out {path} cannot be written ({there}: {error.strerror or error}): give a file in a folder that you "
+            "can write to."
         ) from None
 
 
 def write_tokenizer(preparation: "Preparation", config: TrialConfig, path: Path) -> None:
-    """Write the tokenizer that was trained for a table as a tokenizer.json."""
+    """Write the tokenizer that was trained for a table, in the format of tokenizer.json."""
     with atomic_file(path, "w") as stream:
         stream.write(preparation.tokenizer(config).encoder.to_str(pretty=True))
 
 
 def in_options(text: str) -> str:
-    """A message with the options of this command in place of the settings that it names."""
+    """Replace the settings that a message names by the options of this command."""
     by_setting = {setting: f"--{name.replace('_', '-')}" for name, setting in SETTINGS.items()}
     longest_first = sorted(by_setting, key=len, reverse=True)
     pattern = rf"(?:--set )?\b({'|'.join(map(re.escape, longest_first))})\b"
@@ -221,7 +222,7 @@ def in_options(text: str) -> str:
 
 
 def tell(line: str) -> None:
-    """Print a line on what is prepared."""
+    """Print a line about prepared data."""
     print(f"  {in_options(line)}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What `python -m trainable.teacher` says of a table: its size, its own loss, what it costs a step, how to use it."""
+"""Texts that `python -m trainable.teacher` prints about a table: size, own loss, cost of a step, and use."""
 
 import math
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from trainable.student.train import RunData, pick_device
 from trainable.teacher.ngram_table import NgramTable
 from trainable.teacher.table import BigramTable
 
-STEP_TOKENS: Final = 4096  # of the measured step, about
-NOISY: Final = 1.5  # times that the greatest ratio of the pairs may be the least
+STEP_TOKENS: Final = 4096  # approximate number of tokens of the measured step
+NOISY: Final = 1.5  # greatest ratio of the pairs / least ratio: above this the measurement is called noisy
 
 
 def size_words(data: RunData, path: Path) -> str:
-    """N-grams of each order that the table holds, its bytes, and what it was counted on."""
+    """Number of n-grams of each order in the table, its size on disk, and the text that was counted."""
     table = data.table
     assert isinstance(table, BigramTable | NgramTable)
     kept = [len(level.columns) for level in table.levels] if isinstance(table, NgramTable) else [len(table.values)]
@@ -33,32 +33,32 @@ def size_words(data: RunData, path: Path) -> str:
 
 
 def loss_line(facts: dict[str, Any], data: RunData) -> str:
-    """The table's own loss on the held-out rows."""
+    """Sentence on the table's own loss on the held-out rows."""
     teacher = facts["teacher"]
     where = f"Its own loss on {facts['corpus']['eval_rows']:,} rows that were not counted"
-    nothing = f"a table that knows nothing would have {math.log(data.train.vocab_size):.4f}"
+    nothing = f"a uniform table would have {math.log(data.train.vocab_size):.4f}"
     if (loss := teacher["eval_loss"]) is not None:
         return f"{where}: {loss:.4f} nats per token (perplexity {math.exp(loss):,.1f}); {nothing}."
     smoothed = teacher["kneser_ney_loss"]
     instead = "" if smoothed is None else f"; --smoothing modified_kneser_ney would have {smoothed:.4f} nats per token"
-    return f"{where} is infinite, for {teacher['smoothing']} gives what it never saw no chance{instead}; {nothing}."
+    return f"{where} is infinite, because {teacher['smoothing']} gives unseen pairs no probability{instead}; {nothing}."
 
 
 def cost_line(config: TrialConfig, data: RunData) -> str:
-    """What a guided step costs here; where it cannot be measured, why: the table is written all the same."""
+    """Sentence on the cost of a guided step on this machine, or on the error that kept it from being measured."""
     blocks = min(len(data.train.ids_BxT), max(1, STEP_TOKENS // config.tokens.context))
     try:
         return cost_words(step_cost(override(config, {"loop.batch_blocks": blocks}), data), config)
     except Exception as error:
-        return f"What a guided step costs could not be measured ({first_line(error)})."
+        return f"The cost of a guided step could not be measured ({first_line(error)})."
 
 
 def cost_words(cost: StepCost, config: TrialConfig) -> str:
-    """The cost in a sentence."""
+    """Sentence that states a measured cost."""
     device = pick_device(config.loop).type
     where = f"{torch.get_num_threads()} threads" if device == "cpu" else device
     is_noisy = cost.ratio_high > NOISY * cost.ratio_low
-    noise = " Pairs so far apart say little: measure again when no other work shares the machine." if is_noisy else ""
+    noise = " The pairs differ too much: measure again when no other work runs on the machine." if is_noisy else ""
     return (
         f"A guided step takes {cost.ratio:.2f} times as long as a plain one ({cost.ratio_low:.2f} to "
         f"{cost.ratio_high:.2f} in {cost.pairs} pairs), which takes {1000 * cost.plain:,.0f} ms: the student "
@@ -68,7 +68,7 @@ def cost_words(cost: StepCost, config: TrialConfig) -> str:
 
 
 def use_lines(out: Path) -> Iterator[str]:
-    """How to use the file."""
+    """Lines that show how to use the file."""
     yield 'To teach with it (trainable/README.md, "A loop of your own"):'
     yield "  import trainable"
     yield f"  teacher = trainable.load_teacher({str(out)!r})"

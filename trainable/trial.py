@@ -1,7 +1,7 @@
-"""The Ray Tune trainable: one trial.
+"""One trial, as a Ray Tune trainable.
 
-A trial belongs to a run folder and writes there, in `trials/<name>/`, what must not be lost: its ledger, its
-checkpoint, its status. Tune decides when trials run and stop; it is not trusted with data.
+A trial writes everything that must not be lost (ledger, checkpoint, status) to `trials/<name>/` in its run folder. Tune
+decides when trials run and stop; nothing that must not be lost is kept by Tune.
 """
 
 from collections.abc import Callable
@@ -33,17 +33,18 @@ from trainable.student.train import Report, RunData, train
 
 
 def make_trainable(run: str, blocks: BlocksByKey, tables: TablesByKey, needs: Needs) -> Any:
-    """The trainable for a Tuner. Puts blocks (training, validation; by data_key) and tables (by table_key), once.
+    """Make the trainable for a Tuner, and put blocks and tables in the object store, once.
 
-    run: path or URI of the run folder, which all nodes must see.
+    run: path or URI of the run folder, which all nodes must see. blocks: {data_key: (training, validation)}. tables:
+    {table_key: table}.
     """
     shared = ray.put((blocks, tables))
     function = tune.with_parameters(run_trial, run=run, shared=[shared], needs=needs)
 
     class GuidedTrial(wrap_function(function)):  # type: ignore[misc]
-        __qualname__ = "GuidedTrial"  # what the dashboard shows as the class
+        __qualname__ = "GuidedTrial"  # the class name that the dashboard shows
 
-        def __repr__(self) -> str:  # what the dashboard calls the actor; it asks once, and on CPUs more trials follow
+        def __repr__(self) -> str:  # the dashboard reads this name once; on CPUs an actor runs later trials too
             return f"{self.config['name']}{' and later' if needs.actors_reusable else ''}"
 
         def step(self) -> Any:
@@ -64,7 +65,7 @@ def make_trainable(run: str, blocks: BlocksByKey, tables: TablesByKey, needs: Ne
 
 
 def end_workers(needs: Needs) -> None:
-    """Wait for a trial's workers before its process ends: what they hold of the cluster might stay held."""
+    """Wait for a trial's workers before its process ends, or their resources might stay reserved on the cluster."""
     if needs.workers > 1:
         from trainable.data_parallel import wait_for_workers
 
@@ -74,7 +75,7 @@ def end_workers(needs: Needs) -> None:
 def name_process(trial: str) -> None:
     """Show which trial a worker runs in the dashboard's Cluster page, `ps` and `top`.
 
-    Ray gives its workers titles through a function that it does not promise to keep.
+    The function by which Ray sets the title of a worker is private, so it may be missing in another version.
     """
     set_title = getattr(ray._raylet, "setproctitle", None)
     if set_title is not None:
@@ -82,9 +83,9 @@ def name_process(trial: str) -> None:
 
 
 def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs: Needs) -> None:
-    """Train one trial to its end, reporting to its ledger first and then to Tune."""
+    """Train one trial to its end; each report goes to its ledger first and then to Tune."""
     plan = TrialPlan.from_dict(tune_config["plan"])
-    print(f"trial {plan.name}", flush=True)  # in the actor's log: a reused actor keeps the name of its first trial
+    print(f"trial {plan.name}", flush=True)  # for the actor's log: a reused actor keeps the name of its first trial
     files = run_files(run)
     folder = trial_folder(files, plan.name)
     try:
@@ -94,19 +95,19 @@ def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs
             with files.writing(), closing(_Reporter(plan, files, control_losses(files, plan))) as reporter:
                 read = partial(read_shared, shared, plan.config, tune_config["checksums"])
                 _train(plan, read, reporter, files, needs)
-        except (TrainingDiverged, InputError) as error:  # would come again: not worth Tune's retries
+        except (TrainingDiverged, InputError) as error:  # a retry by Tune would fail in the same way
             with files.writing():
                 diverged_at = error.step if isinstance(error, TrainingDiverged) else None
                 write_status(folder, names.FAILED, files.shown(str(error)), diverged_at)
     except OSError as error:
         if not is_disk_full(error):
             raise
-        # No failure of the trial: the driver sees the full disk too, ends the sweep, and resumption goes on from here.
-        print(f"{folder} takes no more ({error})", flush=True)
+        # The trial has not failed: the driver sees the full disk too and ends the sweep, which can be resumed.
+        print(f"{folder} has no room ({error})", flush=True)
 
 
 def read_shared(shared: list[Any], config: TrialConfig, checksums: dict[str, str]) -> RunData:
-    """Data of a run of `config`, for this process or a worker; `shared` holds a reference to blocks and tables."""
+    """Read the data of a run of `config` in this process or a worker; shared: [reference to blocks, tables]."""
     return data_of(config, checksums, *ray.get(shared[0]))
 
 
@@ -129,7 +130,7 @@ def _train(
 
 
 def trial_folder(files: RunFiles, name: str) -> Path:
-    """Folder of a trial, with what it wrote before. Raises InputError where this node does not see the run."""
+    """Folder of a trial, with its files of earlier attempts. Raises InputError if this node does not see the run."""
     if not files.fetched(names.RUN_FILE).is_file():
         raise InputError(
             f"run folder {files.address} cannot be seen from node {ray.util.get_node_ip_address()}: "
@@ -142,7 +143,7 @@ def trial_folder(files: RunFiles, name: str) -> Path:
 
 
 def control_losses(files: RunFiles, plan: TrialPlan) -> dict[int, float] | None:
-    """{step: eval_loss} of the plan's control; None for a control."""
+    """Return {step: eval_loss} of the plan's control; None if the plan is a control itself."""
     if plan.role == names.CONTROL:
         return None
     ledger = f"{names.TRIALS_FOLDER}/{plan.control}/{names.LEDGER_FILE}"
@@ -151,7 +152,7 @@ def control_losses(files: RunFiles, plan: TrialPlan) -> dict[int, float] | None:
 
 
 class _Reporter:
-    """Add the gain to each report, then pass it to ledger, TensorBoard, Prometheus and Tune, in this order."""
+    """Adds the gain to each report, then passes it to ledger, TensorBoard, Prometheus and Tune, in this order."""
 
     def __init__(self, plan: TrialPlan, files: RunFiles, control: dict[int, float] | None):
         self._plan = plan
@@ -163,7 +164,7 @@ class _Reporter:
 
     def __call__(self, report: Report) -> None:
         row = {name: (report | {names.GAIN: self._gain(report)})[name] for name in names.REPORT_COLUMNS}
-        with self._files.writing():  # with the checkpoint that was written before
+        with self._files.writing():  # publishes the checkpoint too, which was written before
             append_row(self._folder / names.LEDGER_FILE, row)
             if self._board is None:
                 self._board = TensorBoardLog(self._folder, flatten(self._plan.config), first_step=row[names.STEP])
@@ -172,7 +173,7 @@ class _Reporter:
         tune.report(row)
 
     def close(self) -> None:
-        """Close gauges and event file; Tune's end of a trial, inside `tune.report`, comes here too."""
+        """Close gauges and event file; also called when Tune stops the trial by an exception in `tune.report`."""
         self._gauges.close()
         if self._board is not None:
             self._board.close()

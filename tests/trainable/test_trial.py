@@ -33,7 +33,7 @@ def test_data_of_another_checksum_are_refused() -> None:
     expected = checksums(blocks, tables)
     assert data_of(CONFIG, expected, blocks, tables).table is tables[table_key(CONFIG)]
     other_blocks, other_tables = shared_data(big_table(1001), big_blocks(1408))
-    with pytest.raises(InputError, match="teacher's table in the object store"):
+    with pytest.raises(InputError, match="teacher table in the object store"):
         data_of(CONFIG, expected, blocks, other_tables)
     with pytest.raises(InputError, match="token blocks in the object store"):
         data_of(CONFIG, expected, other_blocks, tables)

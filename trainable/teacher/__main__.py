@@ -1,4 +1,4 @@
-"""`python -m trainable.teacher` makes a table for one's own text and tokenizer (trainable/table_command.py)."""
+"""`python -m trainable.teacher` makes a table for your own text and tokenizer (trainable/table_command.py)."""
 
 import sys
 from contextlib import suppress
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def leave_working_directory() -> None:
-    """Take the working directory from Python's path, where `python -m` puts it before all else.
+    """Remove the working directory from Python's path, where `python -m` puts it first.
 
-    A file of the user's there that is called datasets.py or json.py would be imported in place of the library's.
+    A user's file in it with a name such as datasets.py or json.py would be imported instead of the library.
     """
-    with suppress(FileNotFoundError):  # it has been removed
+    with suppress(FileNotFoundError):  # the working directory has been removed
         here, home = Path.cwd(), Path(__file__).absolute().parents[2]
         sys.path[:] = [one for one in sys.path if Path(one).absolute() != here or here == home]
 

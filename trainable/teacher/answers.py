@@ -1,14 +1,14 @@
-"""What a trained model answered, asked once about all training blocks: its likeliest tokens at each position.
+"""Answers of a trained model about all training blocks: its likeliest next tokens at each position.
 
     p(next | position) = kept(position)[next] + lambda(position) * unigram_V[next],    lambda = 1 - the sum of kept
 
-A token takes 4 bytes, two for its id and two for its probability in half precision. The mass of all other tokens goes
-to the unigram, and takes no memory: lambda is made when rows are cut. Half precision holds multiples of 2^-24, so a sum
-of at most 1 is exact in float32, and lambda too. The arrays are numpy's, so that an object store shares them between
-processes without a copy; nothing here writes to them. Their file is written piece by piece, for they may be larger than
-the memory (record/array_file.py).
+A kept token takes 4 bytes: two for its id and two for its probability in half precision. The mass of all other tokens
+goes to the unigram and takes no memory: lambda is computed when rows are cut. Half precision holds multiples of 2^-24,
+so a sum of at most 1 is exact in float32, and lambda too. The arrays are numpy arrays, so that an object
+store shares them between processes without a copy; nothing here writes to them. Their file is written piece by piece,
+because they may be larger than the memory (record/array_file.py).
 
-    B training blocks   T answered positions of a block, all but the last   k tokens kept   V vocabulary   N positions
+    B training blocks   T positions of a block with an answer: all but the last   k tokens kept   V vocabulary   N positions
 """
 
 import math
@@ -25,14 +25,14 @@ from trainable.record.array_file import Arrays, Facts, Format, Place
 from trainable.teacher.table import column_dtype
 
 Ids = NDArray[np.integer[Any]]
-ARRAYS: Final = ("unigram_V", "ids_BxTxk", "p_BxTxk")  # as they stand in the file; widest first: each stays aligned
+ARRAYS: Final = ("unigram_V", "ids_BxTxk", "p_BxTxk")  # in file order, widest dtype first, so that each stays aligned
 FACTS: Final = ("vocab_size", "model", "tokenizer_fingerprint", "blocks_fingerprint", "counted_tokens")
-LEAST_RESIDUAL: Final = 2.0**-24  # of lambda, the least step of half precision: no token is without a chance
-CHECKED_POSITIONS: Final = 1 << 18  # looked at at once when a file is loaded
+LEAST_RESIDUAL: Final = 2.0**-24  # smallest lambda, the smallest step of half precision: no token has probability 0
+CHECKED_POSITIONS: Final = 1 << 18  # positions checked at once when a file is loaded
 
 
 def _places(facts: Facts) -> Iterator[Place]:
-    """Where the arrays stand in a file: their sizes follow from the shape [B, T, k] and the vocabulary."""
+    """Name, dtype and shape of each array in the file; all follow from the shape [B, T, k] and the vocabulary."""
     shape, vocab_size = tuple(facts["shape"]), facts["vocab_size"]
     dtypes = (np.float32, column_dtype(vocab_size), np.float16)
     yield from zip(ARRAYS, dtypes, ((vocab_size,), shape, shape), strict=True)
@@ -45,16 +45,16 @@ ANSWER_FILE: Final = Format(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
-    """The likeliest next tokens at each position of the training blocks, and who says so."""
+    """The likeliest next tokens at each position of the training blocks, and the model that gave them."""
 
     ids_BxTxk: Ids  # likeliest first; uint16 up to V = 65,536, else int32
     p_BxTxk: NDArray[np.float16]  # their sum is at most 1
-    unigram_V: NDArray[np.float32]  # of the training rows: what the residual mass is shared out by
+    unigram_V: NDArray[np.float32]  # of the training rows; distributes the residual mass
     vocab_size: int
-    model: str  # that answered, in words
+    model: str  # description of the model that answered
     tokenizer_fingerprint: str
     blocks_fingerprint: str  # of the training blocks
-    counted_tokens: int  # that the model was trained on here; 0: it was given
+    counted_tokens: int  # number of tokens that the model was trained on; 0: a model from a folder
 
     def __post_init__(self) -> None:
         answered = self.ids_BxTxk.shape
@@ -78,12 +78,12 @@ class Answers:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays."""
+        """Bytes of the arrays."""
         return sum(int(getattr(self, name).nbytes) for name in ARRAYS)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the record says of them."""
+        """Facts about the answers for run.json: keys of record.run_record.TeacherFacts, without losses."""
         return {
             "rows": "student",
             "smoothing": self.model,
@@ -95,11 +95,11 @@ class Answers:
         }
 
     def own_loss(self, ids_BxT: Ids, lengths_B: NDArray[np.int32] | None) -> float:
-        """NaN: the model has answered to the training blocks alone. small_teacher.py measures it on others."""
+        """Return NaN: only training blocks have answers; small_teacher.py measures the model on other blocks."""
         return math.nan
 
     def row(self, block: int, position: int) -> NDArray[np.float64]:
-        """The whole distribution at one position, [V]. For tests and for looking at answers; not for training."""
+        """Whole distribution at one position, [V]: for tests and inspection, not for training."""
         kept_k = self.p_BxTxk[block, position]
         row_V = self.unigram_V.astype(np.float64) * float(residual(kept_k))
         row_V[self.ids_BxTxk[block, position]] += kept_k
@@ -107,10 +107,10 @@ class Answers:
 
 
 def kept(p_NxK: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Probabilities in half precision, likeliest first as they are given; a chance below 3e-8 becomes none.
+    """Round probabilities to half precision, in the order given (likeliest first); one below 3e-8 becomes 0.
 
-    What is left to the other tokens is at least what the model left to them, for the largest is rounded down where the
-    sum came out higher, and so never below LEAST_RESIDUAL.
+    If rounding raises the sum of a position, its largest probability is rounded down. So the mass left to the other
+    tokens is at least the mass that the model left to them, and at least LEAST_RESIDUAL.
     """
     half_NxK = p_NxK.astype(np.float16)
     left_N = np.maximum(1 - p_NxK.sum(1, dtype=np.float64), LEAST_RESIDUAL)
@@ -123,12 +123,12 @@ def kept(p_NxK: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def residual(p_NxK: NDArray[np.float16]) -> NDArray[np.float32]:
-    """lambda: the mass that the kept tokens leave, along the last axis."""
+    """Return lambda: 1 minus the mass of the kept tokens, summed along the last axis."""
     left: NDArray[np.float32] = np.float32(1) - p_NxK.sum(-1, dtype=np.float32)
     return left
 
 
-# --- their file -------------------------------------------------------------------------------------------------------
+# --- file -------------------------------------------------------------------------------------------------------------
 
 
 def save_answers(answers: Answers, path: Path) -> None:
@@ -137,10 +137,11 @@ def save_answers(answers: Answers, path: Path) -> None:
 
 
 def load_answers(path: Path, expect_tokenizer: str | None = None) -> Answers:
-    """The answers in a file, read-only and memory-mapped, after a check of every byte.
+    """Load the answers in a file, read-only and memory-mapped, after a check of every byte.
 
-    Raises DamagedFile where a byte is not what was written, InputError if the file is missing, holds no answers, is of
-    another format version, or, where `expect_tokenizer` gives a fingerprint, of a model with another tokenizer.
+    Raises DamagedFile if a byte differs from what was written. Raises InputError if the file is missing, holds no
+    answers, has another format version, or, where `expect_tokenizer` gives a fingerprint, is of a model with another
+    tokenizer.
     """
     answers = ANSWER_FILE.read(path, _made)
     require(
@@ -152,17 +153,17 @@ def load_answers(path: Path, expect_tokenizer: str | None = None) -> Answers:
 
 
 def _arrays(answers: Answers) -> list[NDArray[Any]]:
-    """The arrays as they stand in the file."""
+    """Arrays in their order in the file."""
     return [getattr(answers, name) for name in ARRAYS]
 
 
 def _file_facts(answers: Answers) -> Facts:
-    """The facts, and the shape [B, T, k]."""
+    """Facts that the file holds: those of FACTS, and the shape [B, T, k]."""
     return {"shape": answers.ids_BxTxk.shape, **{name: getattr(answers, name) for name in FACTS}}
 
 
 def _made(facts: Facts, arrays: Arrays) -> Answers:
-    """The answers. Raises ValueError where an id is outside the vocabulary, or a probability is none."""
+    """Make the answers from a file. Raises ValueError for an id outside the vocabulary or an invalid probability."""
     answers = Answers(**arrays, **{name: facts[name] for name in FACTS})
     if not (np.isfinite(answers.unigram_V).all() and (answers.unigram_V >= 0).all()):
         raise ValueError("a probability is negative or no number")
@@ -172,6 +173,6 @@ def _made(facts: Facts, arrays: Arrays) -> Answers:
         here = slice(first, first + CHECKED_POSITIONS)
         if not 0 <= int(ids_NxK[here].min()) <= int(ids_NxK[here].max()) < answers.vocab_size:
             raise ValueError("a token is outside its vocabulary")
-        if not (p_NxK[here] >= 0).all() or not (residual(p_NxK[here]) >= 0).all():  # NaN is not, either
+        if not (p_NxK[here] >= 0).all() or not (residual(p_NxK[here]) >= 0).all():  # NaN fails too
             raise ValueError("a probability is negative or no number, or several sum to more than 1")
     return answers

@@ -1,7 +1,8 @@
-"""The teacher's table of a run: rows -> counts -> table, each part of the rows counted once for all folds and arms.
+"""Build the teacher table of a run: rows -> counts -> table; each part of the rows is counted once for all arms.
 
-Counts add (teacher/counts.py): the table of a fold is made from the sum of the counts of the other folds' rows, and
-no row is counted again for the next fold, smoothing, or arm. Tables are cached under a fingerprint of what shapes them.
+Counts can be added (teacher/counts.py): the table of a fold is made from the sum of the counts of the other folds'
+rows, and no row is counted again for the next fold, smoothing or arm. Tables are cached under a fingerprint of their
+inputs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,13 +24,13 @@ from trainable.text.blocks import TokenBlocks
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL, Workers, own_cores, tree_sum
 
-TABLE_FORMAT = 4  # raise when the same settings give another table, or the file another name
+TABLE_FORMAT = 4  # raise it when the same settings give another table, or when the file gets another name
 TABLE_FILE = "table.bin"
-TRAVELLING_TOKENS = 1 << 24  # of a piece that is counted elsewhere; here CHUNK_TOKENS, for merging costs
+TRAVELLING_TOKENS = 1 << 24  # of a piece sent to a worker; pieces counted in this process have CHUNK_TOKENS
 
 
 class Counter:
-    """Counts of parts of the rows, each counted when it is first asked for and kept for the next."""
+    """Counts of parts of the rows; each part is counted when it is first asked for, and its counts are kept."""
 
     def __init__(self, workers: Workers = LOCAL) -> None:
         self._workers = workers
@@ -37,14 +38,14 @@ class Counter:
         self._ngrams: dict[tuple[str, int], NgramCounts] = {}  # by fingerprint of the part and order
 
     def __call__(self, parts: Sequence[TokenBlocks]) -> BigramCounts:
-        """All bigrams of the parts' text, none across two parts' rows; padding is not counted."""
+        """Count all bigrams of the parts' text, none across the border of two parts; padding is not counted."""
         for part in parts:
             if part.fingerprint not in self._bigrams:
                 self._bigrams[part.fingerprint] = count(part, self._workers)
         return add_all((self._bigrams[part.fingerprint] for part in parts), parts[0].vocab_size)
 
     def ngrams(self, parts: Sequence[TokenBlocks], order: int) -> NgramCounts:
-        """All n-grams of an order, likewise."""
+        """Count all n-grams of an order in the parts' text, as `__call__` counts bigrams."""
         for part in parts:
             if (part.fingerprint, order) not in self._ngrams:
                 self._ngrams[part.fingerprint, order] = count_of_order(part, order, self._workers)
@@ -53,7 +54,7 @@ class Counter:
 
 
 def count(blocks: TokenBlocks, workers: Workers = LOCAL) -> BigramCounts:
-    """All bigrams of the blocks' text, piece by piece; padding is not counted."""
+    """Count all bigrams of the blocks' text, piece by piece; padding is not counted."""
     padded = blocks.lengths_B is not None
     count_piece, pieces = (_count_blocks, _block_pieces) if padded else (_count_stream, _stream_pieces)
     counts: BigramCounts = workers.sum(partial(count_piece, blocks.vocab_size), pieces(blocks, _tokens_of(workers)))
@@ -61,7 +62,7 @@ def count(blocks: TokenBlocks, workers: Workers = LOCAL) -> BigramCounts:
 
 
 def count_of_order(blocks: TokenBlocks, order: int, workers: Workers = LOCAL) -> NgramCounts:
-    """All n-grams of the blocks' text, piece by piece; padding is not counted."""
+    """Count all n-grams of the blocks' text, piece by piece; padding is not counted."""
     count_piece, pieces = _count_ngram_stream, _ngram_pieces(blocks, order, _tokens_of(workers))
     if blocks.lengths_B is not None:
         count_piece, pieces = _count_ngram_blocks, _block_pieces(blocks, _tokens_of(workers))
@@ -70,25 +71,25 @@ def count_of_order(blocks: TokenBlocks, order: int, workers: Workers = LOCAL) ->
 
 
 def _tokens_of(workers: Workers) -> int:
-    """Tokens of a piece."""
+    """Number of tokens in a piece."""
     return CHUNK_TOKENS if workers.size == 1 else TRAVELLING_TOKENS
 
 
 def _stream_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[int, Ids]]:
-    """Pieces of a stream: (the token before, tokens)."""
+    """Yield pieces of a stream: (the token before the piece, the tokens of the piece)."""
     for first in range(0, max(1, len(blocks.stream_N)), tokens):
         yield int(blocks.stream_N[first - 1]) if first else blocks.eos_id, blocks.stream_N[first : first + tokens]
 
 
 def _ngram_pieces(blocks: TokenBlocks, order: int, tokens: int) -> Iterator[tuple[Ids, Ids]]:
-    """Pieces of a stream: (the order - 1 tokens before, tokens)."""
+    """Yield pieces of a stream: (the order - 1 tokens before the piece, the tokens of the piece)."""
     for first in range(0, max(1, len(blocks.stream_N)), tokens):
         before = tokens_before(blocks.stream_N, first, order, blocks.eos_id)
         yield before, blocks.stream_N[first : first + tokens]
 
 
 def _block_pieces(blocks: TokenBlocks, tokens: int) -> Iterator[tuple[Ids, Ids]]:
-    """Pieces of padded blocks: (blocks, real tokens of each)."""
+    """Yield pieces of padded blocks: (blocks, number of real tokens in each)."""
     assert blocks.lengths_B is not None
     step = max(1, tokens // blocks.ids_BxT.shape[1])
     for first in range(0, max(1, len(blocks.ids_BxT)), step):
@@ -122,9 +123,9 @@ def teacher_table(
     counter: Counter,
     answers: Callable[[], Answers] | None = None,
 ) -> Table:
-    """What the teacher knows, from the parts' rows; found in the cache or made now.
+    """Return the teacher table of the parts' rows, from the cache or made now.
 
-    answers: those of a model that was trained on these rows, for a teacher of that kind.
+    answers: returns the answers of a model that was trained on these rows; only a teacher of kind model needs them.
     """
     kind = teacher_class(teacher.kind)
     assert issubclass(kind, RowTeacher), f"a teacher of kind {teacher.kind} has no table"
@@ -159,7 +160,7 @@ def material_of(
     ngrams: Callable[[int], NgramCounts],
     answers: Callable[[], Answers] | None = None,
 ) -> Material:
-    """The material of a teacher's settings, and of what is counted or asked for."""
+    """Make the material of a teacher from its settings and from the counts or answers."""
     return Material(
         counts=counts,
         ngrams=ngrams,
@@ -175,6 +176,6 @@ def material_of(
 
 
 def teacher_loss(table: Table, blocks: TokenBlocks) -> float | None:
-    """The teacher's own loss on validation blocks, nats per token; None where it gives a target no chance."""
+    """The teacher's own loss on validation blocks, nats per token; None if a target has probability 0."""
     loss = table.own_loss(blocks.ids_BxT, blocks.lengths_B)
     return loss if np.isfinite(loss) else None

@@ -1,8 +1,9 @@
-"""How often each token follows each other token: exact, additive bigram counts.
+"""Exact and additive bigram counts: how often each token follows each other token.
 
-Additive means that counts of a whole minus counts of a fold are the counts of the rest, so one pass over the tokens
-serves every fold. A pair is one number, prev * V + next; sorting those numbers and measuring the runs counts some
-200 M tokens a second, in chunks, so that memory does not grow with the stream.
+Additive means that the counts of a whole minus the counts of a fold are the counts of the rest, so one pass over the
+tokens serves every fold. A pair is one number, prev * V + next. The numbers are sorted; the length of a run of equal
+numbers is the count of that pair. This counts some 200 M tokens a second, in chunks, so that memory does not grow with
+the stream.
 
     N tokens   n tokens of a chunk   s tokens of a slice   K distinct bigrams   M keys of two counts together
     V vocabulary   B blocks   T tokens of a block
@@ -25,9 +26,9 @@ from trainable.text.workers import tree_sum
 Ids = NDArray[np.integer[Any]]
 Result = TypeVar("Result")
 
-CHUNK_TOKENS = 1 << 26  # sorted at once, by all threads: 256 MiB of uint32 keys; merging chunks costs time
-CACHED_TOKENS = 1 << 16  # of what is made and read in several passes: it stays in the cache (half the time)
-LARGEST_UINT32_VOCABULARY = 65_535  # V * V still fits
+CHUNK_TOKENS = 1 << 26  # sorted at once by all threads: 256 MiB of uint32 keys; smaller chunks need more merging
+CACHED_TOKENS = 1 << 16  # of a slice that is read several times: it stays in the CPU's cache, which halves the time
+LARGEST_UINT32_VOCABULARY = 65_535  # largest V for which V * V fits in uint32
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,22 +45,22 @@ class BigramCounts:
 
     @classmethod
     def empty(cls, vocab_size: int) -> "BigramCounts":
-        """No bigrams: the zero of the sum."""
+        """Return counts without bigrams: the zero of addition."""
         return cls(np.zeros(0, key_dtype(vocab_size)), np.zeros(0, np.int64), vocab_size)
 
     @property
     def total(self) -> int:
-        """Bigrams counted, repeats included."""
+        """Number of bigrams counted, repeats included."""
         return int(self.counts_K.sum())
 
     @property
     def prev_K(self) -> NDArray[np.int64]:
-        """The context of each bigram."""
+        """Context (first token) of each bigram."""
         return (self.keys_K // self.keys_K.dtype.type(self.vocab_size)).astype(np.int64)
 
     @property
     def next_K(self) -> NDArray[np.int64]:
-        """The token that follows in each bigram."""
+        """Next (second) token of each bigram."""
         return (self.keys_K % self.keys_K.dtype.type(self.vocab_size)).astype(np.int64)
 
     def __eq__(self, other: object) -> bool:
@@ -73,7 +74,7 @@ class BigramCounts:
     __hash__ = None  # type: ignore[assignment]
 
     def __add__(self, other: "BigramCounts") -> "BigramCounts":
-        """Counts of both. Raises InputError if the vocabularies differ."""
+        """Return the sum of both counts. Raises InputError if the vocabularies differ."""
         self._check_same_vocabulary(other)
         if not len(self.keys_K) or not len(other.keys_K):
             return self if len(self.keys_K) else other
@@ -82,12 +83,12 @@ class BigramCounts:
         sorted_M = np.argsort(keys_M, kind="stable")
         keys_M = keys_M[sorted_M]
         counts_M = np.concatenate([self.counts_K, other.counts_K])[sorted_M]
-        # 2 add up what is there twice
+        # 2 add the counts of bigrams that both have
         starts_K = _run_starts(keys_M, slice(0, len(keys_M)))
         return BigramCounts(keys_M[starts_K], np.add.reduceat(counts_M, starts_K), self.vocab_size)
 
     def __sub__(self, other: "BigramCounts") -> "BigramCounts":
-        """Counts of the rest; bigrams with none left drop out.
+        """Return these counts minus `other`, without bigrams whose count becomes 0.
 
         Raises InputError if the vocabularies differ or if `other` is not contained in these counts.
         """
@@ -117,13 +118,13 @@ class BigramCounts:
 def count_bigrams(
     stream_N: Ids, vocab_size: int, *, first_context: int, chunk_tokens: int = CHUNK_TOKENS, threads: int = 1
 ) -> BigramCounts:
-    """Count how often each token follows each other token: of N tokens N bigrams, for `estimate_table`.
+    """Count how often each token follows each other token, for `estimate_table`: N tokens give N bigrams.
 
-    stream_N: token ids below `vocab_size`, of any integer type, maybe memory-mapped. first_context: the token that
-    stands before the first one, usually eos. Counts add and subtract: where every row ends in eos and `first_context`
-    is eos, the counts of rows joined end to end are the sum of the counts of each row alone.
-    chunk_tokens, threads: how many tokens are counted at once, and by how many threads; working memory is 4 bytes for
-    each of `chunk_tokens` and 20 for each bigram (some 0.4 GiB), whatever the length and the threads.
+    stream_N: token ids below `vocab_size`, of any integer dtype, possibly memory-mapped. first_context: the token before the
+    first token of the stream, usually eos. Counts add and subtract: if every row ends in eos and `first_context` is eos,
+    the counts of rows joined end to end are the sum of the counts of each row alone.
+    chunk_tokens: number of tokens counted at once; threads: number of threads that count. Working memory is 4 bytes for
+    each of `chunk_tokens` and 20 for each distinct bigram (some 0.4 GiB), for any length and number of threads.
     Raises InputError for a token id outside the vocabulary.
     """
     return add_all(_stream_chunks(stream_N, vocab_size, first_context, chunk_tokens, threads), vocab_size)
@@ -143,7 +144,7 @@ def count_blocks(ids_BxT: Ids, lengths_B: Ids, vocab_size: int, *, chunk_tokens:
 
 
 def add_all(parts: Iterable[BigramCounts], vocab_size: int) -> BigramCounts:
-    """The sum of any number of counts, merged as a tree."""
+    """Return the sum of any number of counts, merged as a tree."""
     parts = iter(parts)
     first = next(parts, None)
     if first is None:
@@ -153,16 +154,16 @@ def add_all(parts: Iterable[BigramCounts], vocab_size: int) -> BigramCounts:
 
 
 def key_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
-    """The narrowest of uint32 and uint64 that holds every prev * V + next."""
+    """Dtype of keys: uint32 if it holds every prev * V + next, else uint64."""
     return np.dtype(np.uint32 if vocab_size <= LARGEST_UINT32_VOCABULARY else np.uint64)
 
 
 def _stream_chunks(
     stream_N: Ids, vocab_size: int, first_context: int, chunk_tokens: int, threads: int
 ) -> Iterator[BigramCounts]:
-    """Counts of the stream, chunk by chunk."""
+    """Yield the counts of each chunk of the stream."""
     check_ids(np.array([first_context]), vocab_size)
-    buffer_n = np.empty(min(chunk_tokens, len(stream_N)), key_dtype(vocab_size))  # one for all: fresh pages cost
+    buffer_n = np.empty(min(chunk_tokens, len(stream_N)), key_dtype(vocab_size))  # one buffer for all chunks: new pages cost time
     for start in range(0, len(stream_N), chunk_tokens):
         next_n = stream_N[start : start + chunk_tokens]
         keys_n = buffer_n[: len(next_n)]
@@ -172,7 +173,7 @@ def _stream_chunks(
 
 
 def _fill(keys_n: NDArray[np.unsignedinteger[Any]], next_n: Ids, vocab_size: int, part: slice) -> None:
-    """Make the keys of a part of a chunk; keys_n[0] holds the token before the chunk."""
+    """Fill in the keys of a part of a chunk; keys_n[0] holds the token before the chunk."""
     check_ids(next_n[part], vocab_size)
     for here in slices(part):
         prev_s = keys_n[here]
@@ -181,7 +182,7 @@ def _fill(keys_n: NDArray[np.unsignedinteger[Any]], next_n: Ids, vocab_size: int
 
 
 def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts:
-    """Counts of the pairs whose second token is no padding."""
+    """Count the pairs whose second token is not padding."""
     inside_BxT = np.arange(1, ids_BxT.shape[1]) < lengths_B[:, None]
     prev_n, next_n = ids_BxT[:, :-1][inside_BxT], ids_BxT[:, 1:][inside_BxT]
     check_ids(prev_n, vocab_size)
@@ -192,14 +193,14 @@ def _count_padded(ids_BxT: Ids, lengths_B: Ids, vocab_size: int) -> BigramCounts
 
 
 def _make_keys(prev_N: NDArray[np.unsignedinteger[Any]], next_N: Ids, vocab_size: int) -> None:
-    """Turn prev into prev * V + next, in place; it has the type of a key."""
+    """Turn prev into prev * V + next, in place; prev has the dtype of a key."""
     prev_N *= prev_N.dtype.type(vocab_size)
-    np.add(prev_N, next_N, out=prev_N, casting="unsafe")  # ids are checked: nothing is lost
+    np.add(prev_N, next_N, out=prev_N, casting="unsafe")  # ids were checked, so the cast loses nothing
 
 
 def count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, threads: int) -> BigramCounts:
-    """Sort the keys, in place, and measure the runs of equal ones."""
-    # 1 part the keys by size, a part for each thread: what the threads sort needs no merging
+    """Sort the keys in place; the lengths of the runs of equal keys are the counts."""
+    # 1 partition the keys by size, one part for each thread: the sorted parts need no merging
     inner = [part.start for part in _parts(len(keys_N), threads)][1:]
     if inner:
         keys_N.partition(inner)
@@ -208,17 +209,17 @@ def count_keys(keys_N: NDArray[np.unsignedinteger[Any]], vocab_size: int, thread
         keys_N[part].sort()
         return _run_starts(keys_N, part)
 
-    # 2 sort each part, and note where its runs begin
+    # 2 sort each part, and find where its runs begin
     starts_K = np.concatenate([np.zeros(0, np.int64), *in_threads(sort_and_measure, len(keys_N), threads)])
-    # 3 a run that a border cut in two began before it
+    # 3 a run that crosses the border of two parts begins only once, in the first part
     cut = [bound for bound in inner if keys_N[bound - 1] == keys_N[bound]]
     starts_K = np.delete(starts_K, np.searchsorted(starts_K, cut))
-    # 4 the length of a run is the count
+    # 4 the length of a run is the count of its key
     return BigramCounts(keys_N[starts_K], np.diff(starts_K, append=len(keys_N)), vocab_size)
 
 
 def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]], part: slice) -> NDArray[np.int64]:
-    """Positions at which the runs of equal keys of a part begin."""
+    """Indices at which the runs of equal keys begin in a part."""
     changes = [np.array([part.start], np.int64)]
     for here in slices(slice(part.start + 1, part.stop)):
         changes.append(np.flatnonzero(keys_N[here] != keys_N[here.start - 1 : here.stop - 1]) + here.start)
@@ -226,7 +227,7 @@ def _run_starts(keys_N: NDArray[np.unsignedinteger[Any]], part: slice) -> NDArra
 
 
 def in_threads(work: Callable[[slice], Result], length: int, threads: int) -> list[Result]:
-    """Results of `work` on each part, a thread each; numpy releases the GIL where it sorts, compares and adds."""
+    """Return the results of `work` on each part, one thread a part; numpy releases the GIL in sorts and arithmetic."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, _parts(length, threads)))
 

@@ -1,13 +1,13 @@
-"""A teacher's sparse rows on a GPU: the table lies there, and a step's rows are cut and multiplied there.
+"""A teacher's sparse rows on a GPU: the table stays in GPU memory, where a step's rows are cut and multiplied.
 
-Nothing here waits for the device: which contexts a step has, and so every size, is known on the host beforehand.
-In bfloat16 long rows are multiplied as dense tiles, which tensor cores do for almost nothing. Short rows, and all rows
+Nothing here waits for the device: the host knows the contexts of a step, and so every size, beforehand.
+In bfloat16 long rows are multiplied as dense tiles, which takes tensor cores almost no time. Short rows, and all rows
 in higher precision, are multiplied as a sparse matrix.
 
-Within, the longest rows stand first; both products speak of the rows in the order in which they were asked for.
+Internally the longest rows come first; both products take and return rows in the order that the caller asked for.
 
-    V vocabulary   D width   C distinct contexts of a step   c of them with short rows
-    K non-zeros of the table   Z non-zeros of the step   z of them in short rows
+    V vocabulary   D width   C distinct contexts of a step   c contexts with short rows
+    K non-zeros of the table   Z non-zeros of the step   z non-zeros in short rows
 """
 
 import warnings
@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SCRATCH_BYTES = 256 << 20  # of one dense tile
-LONG_ROW = {torch.bfloat16: 1 / 200}  # share of V from which a dense row is faster, if any (measured on an H200)
+SCRATCH_BYTES = 256 << 20  # largest size of one dense tile
+# {dtype: share of V from which a dense row is faster}, measured on an H200; other dtypes have no long rows.
+LONG_ROW = {torch.bfloat16: 1 / 200}
 
 
 class DeviceTable:
-    """Sparse rows on a device, and the type of their products: the weights' own, or bfloat16."""
+    """A table's sparse rows on a device. product: dtype of their products; None: that of the output matrix."""
 
     def __init__(
         self,
@@ -33,30 +34,30 @@ class DeviceTable:
         product: torch.dtype | None = None,
     ):
         self.device, self.product, self.vocab_size = device, product, vocab_size
-        self.length_C = np.diff(indptr_C1)  # stays on the host: it gives the sizes
+        self.length_C = np.diff(indptr_C1)  # stays on the host, which computes all sizes from it
         self.start_C = to_device(indptr_C1[:-1].astype(np.int64), device)
         self.columns_K = to_device(columns_K.astype(np.int32), device)
         self.values_K = to_device(np.array(values_K), device)  # a copy: the table's own memory is read-only
 
     def cut(self, contexts_C: np.ndarray, dtype: torch.dtype) -> "DeviceRows":
-        """The sparse rows of some contexts, for an output matrix of `dtype`."""
+        """Cut the sparse rows of some contexts, for an output matrix of `dtype`."""
         return DeviceRows(self, contexts_C, self.product or dtype)
 
 
 class DeviceRows:
-    """The sparse part S of a table's rows for some contexts, C of V numbers, and its two products."""
+    """The sparse part S [C, V] of a table's rows for some contexts, and its two products."""
 
     def __init__(self, table: DeviceTable, contexts_C: np.ndarray, product: torch.dtype):
         self.vocab_size, self.product = table.vocab_size, product
 
-        # 1 on the host: longest rows first, where each row's numbers begin and end, how many rows are long
+        # 1 on the host: order the rows, longest first; bounds of each row's non-zeros; number of long rows
         length_C = table.length_C[contexts_C]
         order_C = np.argsort(-length_C, kind="stable")
         contexts_C, length_C = contexts_C[order_C], length_C[order_C]
         self.bound_C1 = np.concatenate([[0], np.cumsum(length_C)])
         self.long = int((length_C > table.vocab_size * LONG_ROW.get(product, 1)).sum())
 
-        # 2 on the device: the row of each number, and its place in the table
+        # 2 on the device: the row of each non-zero, and its index in the table
         facts_5xC1 = np.stack(
             [np.append(ids_C, 0) for ids_C in (contexts_C, length_C, order_C, np.argsort(order_C))] + [self.bound_C1]
         )
@@ -70,7 +71,7 @@ class DeviceRows:
         self.columns_Z, self.values_Z = table.columns_K[place_Z], table.values_K[place_Z]
 
     def times(self, output_VxD: Tensor) -> Tensor:
-        """S W, [C, D]."""
+        """Return S W, [C, D]."""
         long, short_Z = self._long(output_VxD.shape[1])
         product_CxD = output_VxD.new_empty(len(self.order_C), output_VxD.shape[1])
         if long:
@@ -83,14 +84,14 @@ class DeviceRows:
         return product_CxD.index_select(0, self.place_C)
 
     def add_transposed(self, grad_VxD: Tensor, grad_CxD: Tensor) -> None:
-        """grad_VxD += S^T grad_CxD, in place."""
+        """Compute grad_VxD += S^T grad_CxD, in place."""
         grad_CxD = grad_CxD.index_select(0, self.order_C)
         long, short_Z = self._long(grad_CxD.shape[1])
         if long:
             low_CxD = grad_CxD.to(self.product)
             for first, last in self._tiles(long):
                 grad_VxD += _product(self._dense(first, last).t(), low_CxD[first:last], grad_VxD.dtype)
-        # short rows by column: a product with a CSR's .t() is several times slower
+        # transpose the short rows by sorting: a product with a CSR's .t() is several times slower
         columns_z, order_z = torch.sort(self.columns_Z[short_Z:], stable=True)
         ids_V1 = torch.arange(self.vocab_size + 1, dtype=torch.int32, device=columns_z.device)
         first_V1 = torch.searchsorted(columns_z, ids_V1)
@@ -99,9 +100,9 @@ class DeviceRows:
         torch.addmm(grad_VxD, short_Vxc, grad_CxD[long:], out=grad_VxD)
 
     def _long(self, width: int) -> tuple[int, int]:
-        """How many rows are multiplied as dense tiles, and the place of the first number of the others.
+        """Number of rows multiplied as dense tiles, and index of the first non-zero of the other rows.
 
-        A single column, a bias, needs no tensor core, and no rounding.
+        A matrix of one column (a bias) has no dense tiles: it gains nothing from tensor cores, and would be rounded.
         """
         long = self.long if width > 1 else 0
         return long, int(self.bound_C1[long])
@@ -112,7 +113,7 @@ class DeviceRows:
         return [(first, min(first + rows, long)) for first in range(0, long, rows)]
 
     def _dense(self, first: int, last: int) -> Tensor:
-        """Rows written out, [last - first, V]."""
+        """Rows first to last as a dense tile, [last - first, V]."""
         here = slice(int(self.bound_C1[first]), int(self.bound_C1[last]))
         tile = torch.zeros(last - first, self.vocab_size, dtype=self.product, device=self.values_Z.device)
         at_z = (self.row_Z[here].long() - first) * self.vocab_size + self.columns_Z[here]
@@ -121,20 +122,20 @@ class DeviceRows:
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array on a device; copied from page-locked memory, so that the host does not wait for a GPU."""
+    """Copy an array to a device; to a GPU from page-locked memory, so that the host does not wait."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _csr(first: Tensor, columns: Tensor, values: Tensor, width: int) -> Tensor:
-    """A sparse matrix of `width` columns; its rows begin at `first`, which also has the end of the last."""
+    """Sparse matrix of `width` columns. first: index of each row's first non-zero, then the end of the last row."""
     with warnings.catch_warnings():  # "CSR support is in beta"
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(first.int(), columns, values, size=(len(first) - 1, width))
 
 
 def _product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-    """A matrix product summed and given in `dtype`, whatever the type of its factors."""
+    """Matrix product, summed and returned in `dtype`, for factors of any dtype."""
     if left.dtype == dtype:
         return left @ right
     if left.device.type == "cuda":

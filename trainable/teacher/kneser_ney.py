@@ -1,17 +1,18 @@
-"""From n-gram counts to a teacher table: interpolated modified Kneser-Ney at every order, as KenLM estimates it.
+"""Estimate an n-gram table from counts: interpolated modified Kneser-Ney at every order, with KenLM's numbers.
 
     p_m(k | h) = (c(hk) - D_m(c(hk))) / total(h) + lambda(h) p_(m-1)(k | h without its oldest token)
 
-c is the *adjusted* count: at the highest order how often the n-gram occurred, below it how many different tokens stood
-before it; an n-gram that begins with eos has nothing before it and keeps how often it occurred. total(h) is the sum of
-c over what follows h, lambda(h) the share of it that the discounts took. The lowest order is interpolated with 1/V.
-After a history never seen p is that of the shorter history. (Chen and Goodman 1998; Heafield et al. 2013.)
+c is the *adjusted* count. At the highest order it is the number of times that the n-gram occurred; at lower orders, the
+number of different tokens that stood before the n-gram. An n-gram that begins with eos has no token before it, so its
+adjusted count is the number of times that it occurred. total(h) is the sum of c over all tokens that follow h, and
+lambda(h) is the share of total(h) that the discounts took. The lowest order is interpolated with 1/V. After a history
+that was never seen, p is that of the shorter history. (Chen and Goodman 1998; Heafield et al. 2013.)
 
-Each order has its own three discounts D1, D2, D3+, from its counts of counts (Chen and Goodman, eq. 26). Where they
-are not defined (a corpus so small that no n-gram has count 1, 2 or 3, or that gives a discount outside its range) the
-order takes KenLM's fallback 0.5, 1, 1.5 (smoothing.FALLBACK_DISCOUNTS); nothing becomes NaN.
+Each order has its own three discounts D1, D2, D3+, from its counts of counts (Chen and Goodman, eq. 26). In a small
+corpus they may be undefined, because no n-gram has count 1, 2 or 3, or outside their range. Then the order takes KenLM's
+fallback 0.5, 1, 1.5 (smoothing.FALLBACK_DISCOUNTS), so that nothing becomes NaN.
 
-    K distinct n-grams of an order   R histories, rows of the level above   L distinct counts   M order   V vocabulary
+    K distinct n-grams of an order   R histories (rows of a level)   L distinct counts   M order   V vocabulary
 """
 
 from collections.abc import Sequence
@@ -30,24 +31,25 @@ from trainable.teacher.table import column_dtype, lower_bound
 Ints = NDArray[np.int64]
 
 SMOOTHING: Final = "modified_kneser_ney"
-FREQUENT: Final = 1 << 16  # counts from which on there are too few to look up in a list of all
+FREQUENT: Final = 1 << 16  # counts from here on are rare: they are looked up by search, not in an array of all counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grams:
-    """The n-grams of one order, ascending, with adjusted counts; behind them the records too short for this order.
+    """The n-grams of one order, ascending, with adjusted counts, and after them the records too short for this order.
 
-    Those begin with "nothing", are no n-grams of this order, and have their raw count: lower orders need it.
+    Short records begin with "nothing". They are not n-grams of this order, but lower orders need them; their count is
+    the number of times that they occurred.
     """
 
     packing: Packing
     words: Words
     count_K: Ints
-    raw_K: Ints | None  # how often each occurred; None: nobody asked
+    raw_K: Ints | None  # number of times that each occurred; None: not needed
 
     @property
     def real(self) -> "Grams":
-        """Those that are n-grams of this order."""
+        """The n-grams of this order, without the short records."""
         return self[: self.packing.first_at_least(self.words, self.packing.vocab_size)]
 
     def __getitem__(self, part: slice | NDArray[np.bool_]) -> "Grams":
@@ -67,22 +69,23 @@ def estimate_ngrams(
     rows: str = "student",
     threads: int = 1,
 ) -> NgramTable:
-    """Make an n-gram table, p(next token | up to order - 1 tokens before), of the `counts` of `count_ngrams`.
+    """Make an n-gram table, p(next token | up to order - 1 tokens before), from the `counts` of `count_ngrams`.
 
-    The estimate is interpolated modified Kneser-Ney at every order, with KenLM's numbers. tokenizer_fingerprint: any
-    text that names the tokenizer, which the table's file keeps. rows: for the record, which rows of text were counted;
-    count training rows alone, for a table that has seen the validation text leaks it. threads: that sort.
+    The estimate is interpolated modified Kneser-Ney at every order, with KenLM's numbers.
+    tokenizer_fingerprint: any text that names the tokenizer; it is stored in the table and its file. rows: which rows of
+    text were counted, for the record. Count training rows only: a table that has seen the validation text leaks it.
+    threads: number of threads that sort.
     min_count: n-grams of order 2 and more that occurred fewer times leave the table; one number, or one for each order
-    from 2, which must not fall. They leave when all is computed: discounts and lower orders stay what they were, and
-    their mass goes to lambda of their history. An n-gram whose history is itself no n-gram of the text, as happens
-    where counts of a part were subtracted that cut through rows, leaves with all of its row.
+    from 2, none below the one before. They leave after the estimate, so discounts and lower orders do not change; their
+    mass goes to lambda of their history. If counts that were subtracted had cut through rows, the history of an n-gram
+    may itself be no n-gram of the text; then the whole row of this history leaves.
     Raises InputError if nothing was counted or a limit does not fit.
     """
     limits = _limits(min_count, counts.order)
     if not len(counts.counts_K):
         raise InputError("no n-grams were counted, so there is no table to estimate: give the corpus more rows.")
 
-    # 1 down from the records: the n-grams of each order, with adjusted counts
+    # 1 from the records down: the n-grams of each order, with adjusted counts
     raw_K = counts.counts_K if max(limits) > 1 else None
     grams = Grams(packing=counts.packing, words=counts.words, count_K=counts.counts_K, raw_K=raw_K)
     orders = [grams]
@@ -91,7 +94,7 @@ def estimate_ngrams(
         orders.insert(0, grams)
     continuation_V = np.bincount(grams.packing.last(grams.words), minlength=counts.vocab_size)
 
-    # 2 up again: the trie, each level's rows the n-grams of the level before
+    # 2 up again: the trie; the rows of each level are the n-grams of the level before
     levels: list[Level] = []
     numbers, discounts = [counts.vocab_size], [modified_discounts(continuation_V)]
     above: Words | None = None
@@ -118,7 +121,7 @@ def estimate_ngrams(
 
 
 def _limits(min_count: int | Sequence[int], order: int) -> list[int]:
-    """The smallest count of each order from 2. Raises InputError where they fall, or do not fit the order."""
+    """Return the smallest kept count of each order from 2. Raises InputError if they fall, or do not fit the order."""
     limits = [min_count] * (order - 1) if isinstance(min_count, int) else list(min_count)
     require(
         len(limits) == order - 1 and all(limit >= 1 for limit in limits) and limits == sorted(limits),
@@ -129,7 +132,7 @@ def _limits(min_count: int | Sequence[int], order: int) -> list[int]:
 
 
 def _name(limits: list[int]) -> str:
-    """What the table says of its making."""
+    """Name of the method and its limits, as the table stores it."""
     if max(limits) == 1:
         return SMOOTHING
     if len(set(limits)) == 1:
@@ -138,24 +141,25 @@ def _name(limits: list[int]) -> str:
 
 
 def _next_lower(grams: Grams, eos_id: int, threads: int) -> Grams:
-    """The n-grams of the next lower order, with the number of different tokens (or nothing) before each as count.
+    """The n-grams of the next lower order; the count of each is the number of different symbols before it.
 
-    Those that begin with eos or with nothing had nothing before them, each from one record: they keep its count.
+    A symbol is a token or "nothing". N-grams that begin with eos or with "nothing" come from one record each, and keep
+    its count.
     """
     packing = Packing(grams.packing.order - 1, grams.packing.vocab_size)
     words = grams.packing.without_first(grams.words)
-    # 1 behind the real n-grams, what nothing stood before: ascending, so those that keep their count are two runs
+    # 1 after the real n-grams stand records that begin with nothing, ascending: two runs of them keep their count
     real = grams.packing.first_at_least(grams.words, packing.vocab_size)
     tail = tuple(word_K[real:] for word_K in words)
     bounds = (real + packing.first_at_least(tail, symbol) for symbol in (eos_id, eos_id + 1, packing.vocab_size))
     eos, past_eos, nothing = bounds
-    # 2 all others: how many records are left of each is how many tokens stood before it
+    # 2 for all others, the number of records that became equal is the number of symbols before them
     others = tuple(np.concatenate([word_K[:eos], word_K[past_eos:nothing]]) for word_K in words)
     raw_K = None
     if grams.raw_K is not None:
         _, raw_K = sums_of_equal(others, np.concatenate([grams.raw_K[:eos], grams.raw_K[past_eos:nothing]]))
     found, count_K = count_equal(others, packing.vocab_size, threads)
-    # 3 together in order: no n-gram is in both
+    # 3 join both in order: no n-gram is in both
     place = packing.first_at_least(found, eos_id)
 
     def joined(found_K: NDArray[Any], kept_K: NDArray[Any]) -> NDArray[Any]:
@@ -170,11 +174,11 @@ def _next_lower(grams: Grams, eos_id: int, threads: int) -> Grams:
 
 
 def _level(grams: Grams, above: Words | None, limit: int) -> tuple[Level, Words]:
-    """The level of histories of order - 1 tokens, and the n-grams kept in it.
+    """Make the level of histories of order - 1 tokens; return it with the n-grams kept in it.
 
-    above: the n-grams kept in the level before, whose places are this level's rows; None: rows are tokens.
+    above: the n-grams kept in the level before; their indices are this level's row numbers. None: rows are tokens.
     """
-    # 1 the row of each n-gram: -1 where its history is none
+    # 1 the row of each n-gram: -1 where its history is not in the level before
     vocab_size = grams.packing.vocab_size
     histories = grams.packing.without_last(grams.words)
     if above is None:
@@ -183,7 +187,7 @@ def _level(grams: Grams, above: Words | None, limit: int) -> tuple[Level, Words]
         starts = run_starts(histories)
         row_of_run = _places(above, tuple(word_K[starts] for word_K in histories))
         row_K, size = np.repeat(row_of_run, np.diff(starts, append=len(grams.count_K))), len(above[0])
-    # 2 who stays, and what the rows lose
+    # 2 which n-grams stay, and the counts that leave each row
     kept_K = row_K >= 0
     pruned_R = None
     if limit > 1:
@@ -193,7 +197,7 @@ def _level(grams: Grams, above: Words | None, limit: int) -> tuple[Level, Words]
         kept_K &= ~rare_K
     if not kept_K.all():
         grams, row_K = grams[kept_K], row_K[kept_K]
-    # 3 rows end to end
+    # 3 store the rows end to end
     indptr = np.zeros(size + 1, np.uint32)
     np.cumsum(np.bincount(row_K, minlength=size), out=indptr[1:])
     count_L, codes = _coded(grams.count_K)
@@ -202,7 +206,7 @@ def _level(grams: Grams, above: Words | None, limit: int) -> tuple[Level, Words]
 
 
 def _places(words: Words, wanted: Words) -> Ints:
-    """Where in ascending, distinct n-grams each wanted one stands; -1: nowhere."""
+    """Index of each wanted n-gram among ascending, distinct n-grams; -1 if it is not there."""
     at_K = np.searchsorted(words[0], wanted[0]).astype(np.int64)
     if len(words) == 2:
         end_K = np.searchsorted(words[0], wanted[0], side="right").astype(np.int64)
@@ -215,7 +219,7 @@ def _places(words: Words, wanted: Words) -> Ints:
 
 
 def _coded(count_K: Ints) -> tuple[Ints, NDArray[np.unsignedinteger[Any]]]:
-    """The distinct counts, ascending, and the place among them of each count."""
+    """Return the distinct counts, ascending, and the index of each count among them (its code)."""
     small_K = np.minimum(count_K, FREQUENT)
     occurs = np.bincount(small_K, minlength=FREQUENT + 1)[:FREQUENT] > 0
     frequent_K = np.flatnonzero(small_K == FREQUENT)
@@ -228,13 +232,13 @@ def _coded(count_K: Ints) -> tuple[Ints, NDArray[np.unsignedinteger[Any]]]:
 
 
 def _narrow(count_R: Ints) -> NDArray[np.unsignedinteger[Any]]:
-    """The counts in the narrowest of uint16, uint32 and uint64 that holds them."""
+    """Convert counts to the narrowest of uint16, uint32 and uint64 that holds them."""
     largest = int(count_R.max(initial=0))
     return count_R.astype(next(t for t in (np.uint16, np.uint32, np.uint64) if largest <= np.iinfo(t).max))
 
 
 def _unigram(continuation_V: Ints, discounts: tuple[float, float, float]) -> NDArray[np.float64]:
-    """The lowest order: continuation counts, discounted and interpolated with 1/V."""
+    """Distribution of the lowest order: continuation counts, discounted and interpolated with 1/V."""
     cut_V = np.array([0.0, *discounts])[np.minimum(continuation_V, 3)]
     total = continuation_V.sum()
     lowest_V: NDArray[np.float64] = (continuation_V - cut_V) / total + cut_V.sum() / total / len(cut_V)

@@ -1,13 +1,13 @@
-"""How often each token follows each history of up to four tokens: exact, additive n-gram counts of order 2 to 5.
+"""Exact and additive n-gram counts of order 2 to 5: how often each token follows each history of up to four tokens.
 
-Every predicted token gives one *record*: the last M tokens that end there, or fewer where the text of its document
-begins later. A history never reaches across an eos: after eos it is eos alone (KenLM's <s>), so eos stands only first
-or last in a record. What a shorter record lacks on its left is filled with the symbol V, "nothing". Lower orders need
-no counts of their own: they are made from the records (teacher/kneser_ney.py), after all sums and differences.
+Every predicted token gives one *record*: the last M tokens up to this token, or fewer if its document begins later. A
+history never reaches across an eos: after eos the history is eos alone (KenLM's <s>), so eos stands only first or last
+in a record. A shorter record is filled on its left with the symbol V, "nothing". Lower orders are not counted: they are
+made from the records (teacher/kneser_ney.py), after all sums and differences.
 
-A record is one number, its symbols the digits to the base V + 1, so that sorting numbers and measuring runs counts
-them. Where 64 bits are too few for M digits, the first digits stand in a second word and the pair is sorted. Counts
-add and subtract as bigram counts do (teacher/counts.py), so one pass over the tokens serves every fold.
+A record is one number, whose digits to the base V + 1 are its symbols, so records are counted by sorting numbers and
+measuring runs. If M digits do not fit in 64 bits, the first digits stand in a second word and the pair is sorted.
+Counts add and subtract as bigram counts do (teacher/counts.py), so one pass over the tokens serves every fold.
 
     N tokens   n tokens of a chunk   K distinct records   M order   V vocabulary   B blocks   T tokens of a block
 """
@@ -28,19 +28,19 @@ from trainable.text.workers import tree_sum
 
 Ids = NDArray[np.integer[Any]]
 Ints = NDArray[np.int64]
-Words = tuple[NDArray[np.uint64], ...]  # one or two arrays of the same length, the most significant first
+Words = tuple[NDArray[np.uint64], ...]  # one or two arrays of the same length, most significant word first
 
 ORDERS: Final = range(2, 6)
 WORD_BITS: Final = 64
-CHUNK_TOKENS: Final = 1 << 26  # sorted at once where one word holds a record: 512 MiB of keys
+CHUNK_TOKENS: Final = 1 << 26  # sorted at once if one word holds a record: 512 MiB of keys
 CHUNK_TOKENS_OF_TWO_WORDS: Final = 1 << 24  # sorting pairs takes four times the memory
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How n-grams of one order are numbers: `order` digits to the base V + 1, the last `sizes[-1]` in the last word.
+    """Format of n-grams of one order as numbers: `order` digits to the base V + 1, the last `sizes[-1]` in the last word.
 
-    Numbers ascend as the n-grams do, first token first. Digit V is "nothing".
+    The numbers have the order of the n-grams, compared from the first token on. Digit V is "nothing".
     """
 
     order: int
@@ -48,12 +48,12 @@ class Packing:
 
     @property
     def base(self) -> int:
-        """The number of symbols: all tokens, and nothing."""
+        """Number of symbols: all tokens, and "nothing"."""
         return self.vocab_size + 1
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Digits in each word. Raises InputError where two words are too few, from some 2 M tokens on."""
+        """Number of digits in each word. Raises InputError if two words are too few, from some 2 M tokens on."""
         most = next(n for n in range(WORD_BITS, 0, -1) if self.base**n <= 1 << WORD_BITS)
         require(
             self.order <= 2 * most,
@@ -62,28 +62,28 @@ class Packing:
         return (self.order,) if self.order <= most else (self.order - most, most)
 
     def records(self, tokens_n: NDArray[np.uint64], eos_id: int) -> Words:
-        """The record that ends at each token but the first order - 1, along the last axis."""
+        """Records along the last axis: one that ends at each token, except at the first order - 1 tokens."""
         size, last_word = tokens_n.shape[-1] - self.order + 1, self.sizes[-1]
         digits, word_n, words = 0, np.zeros((*tokens_n.shape[:-1], size), np.uint64), []
-        open_n: NDArray[np.bool_] | None = None  # where the history goes on, leftwards: no eos in it yet
+        open_n: NDArray[np.bool_] | None = None  # where the history goes on to the left: it has no eos yet
         for back in range(self.order):
-            # 1 the token that stands `back` places before, or nothing
+            # 1 the token `back` positions before, or nothing
             token_n = tokens_n[..., self.order - 1 - back : self.order - 1 - back + size]
             symbol_n = token_n if open_n is None else np.where(open_n, token_n, np.uint64(self.vocab_size))
-            # 2 as the next digit, of the next word where this one is full
+            # 2 put it in the next digit; if this word is full, begin the next word
             if digits == last_word:
                 words.append(word_n)
                 digits, word_n = 0, np.zeros_like(word_n)
             word_n += symbol_n * np.uint64(self.base**digits)
             digits += 1
-            # 3 behind an eos of the history there is nothing
+            # 3 left of an eos in the history there is nothing
             if back:
                 goes_on_n = token_n != eos_id
                 open_n = goes_on_n if open_n is None else open_n & goes_on_n
         return tuple([*words, word_n][::-1])
 
     def symbols_KxM(self, words: Words) -> Ints:
-        """The n-grams written out, V for nothing."""
+        """The n-grams as arrays of token ids, with V for "nothing"."""
         columns = [
             word_K // np.uint64(self.base**place) % np.uint64(self.base)
             for word_K, size in zip(words, self.sizes, strict=True)
@@ -92,17 +92,17 @@ class Packing:
         return np.stack(columns, axis=1).astype(np.int64)
 
     def last(self, words: Words) -> Ints:
-        """The last token of each n-gram."""
+        """Last token of each n-gram."""
         return (words[-1] % np.uint64(self.base)).astype(np.int64)
 
     def without_first(self, words: Words) -> Words:
-        """The n-grams of the next lower order that are left without the oldest token, not sorted."""
+        """The n-grams without their oldest token: of the next lower order, not sorted."""
         if self.sizes[0] == 1:
             return words[1:]
         return (words[0] % np.uint64(self.base ** (self.sizes[0] - 1)), *words[1:])
 
     def without_last(self, words: Words) -> Words:
-        """The n-grams of the next lower order that are left without the last token; they ascend as these do."""
+        """The n-grams without their last token: of the next lower order, ascending if the n-grams given ascend."""
         base = np.uint64(self.base)
         if len(words) == 1:
             return (words[0] // base,)
@@ -110,7 +110,7 @@ class Packing:
         return (carried_K,) if self.sizes[0] == 1 else (words[0] // base, carried_K)
 
     def first_at_least(self, words: Words, symbol: int) -> int:
-        """The place in ascending n-grams of the first whose oldest token is `symbol` or more."""
+        """Index, in ascending n-grams, of the first n-gram whose oldest token is `symbol` or more."""
         return int(np.searchsorted(words[0], np.uint64(symbol * self.base ** (self.sizes[0] - 1))))
 
 
@@ -129,18 +129,18 @@ class NgramCounts:
 
     @classmethod
     def empty(cls, vocab_size: int, order: int, eos_id: int) -> "NgramCounts":
-        """No records: the zero of the sum."""
+        """Return counts without records: the zero of addition."""
         words = tuple(np.zeros(0, np.uint64) for _ in Packing(order, vocab_size).sizes)
         return cls(words, np.zeros(0, np.int64), order, vocab_size, eos_id)
 
     @property
     def total(self) -> int:
-        """Tokens predicted, one record each, repeats included."""
+        """Number of predicted tokens, which is the number of records, repeats included."""
         return int(self.counts_K.sum())
 
     @property
     def packing(self) -> Packing:
-        """How the records are numbers."""
+        """Format of the records as numbers."""
         return Packing(self.order, self.vocab_size)
 
     def __eq__(self, other: object) -> bool:
@@ -154,11 +154,11 @@ class NgramCounts:
     __hash__ = None  # type: ignore[assignment]
 
     def __add__(self, other: "NgramCounts") -> "NgramCounts":
-        """Counts of both. Raises InputError if order, vocabulary or eos differ."""
+        """Return the sum of both counts. Raises InputError if order, vocabulary or eos differ."""
         return self._merged(other, other.counts_K)
 
     def __sub__(self, other: "NgramCounts") -> "NgramCounts":
-        """Counts of the rest; records with none left drop out.
+        """Return these counts minus `other`, without records whose count becomes 0.
 
         Raises InputError if order, vocabulary or eos differ or if `other` is not contained in these counts.
         """
@@ -172,7 +172,7 @@ class NgramCounts:
         return self._like(tuple(word_K[left_K] for word_K in rest.words), rest.counts_K[left_K])
 
     def _merged(self, other: "NgramCounts", others_K: Ints) -> "NgramCounts":
-        """The records of both, with the sums of their counts and those given for the other."""
+        """Join the records of both: own counts plus `others_K`, which are given for the records of `other`."""
         require(
             self.kind == other.kind,
             f"n-gram counts of (order, vocabulary, eos) {self.kind} and {other.kind} cannot be combined: "
@@ -183,7 +183,7 @@ class NgramCounts:
 
     @property
     def kind(self) -> tuple[int, int, int]:
-        """Order, vocabulary and eos: counts of one kind can be combined."""
+        """Order, vocabulary and eos; only counts of the same kind can be combined."""
         return self.order, self.vocab_size, self.eos_id
 
     def _like(self, words: Words, counts_K: Ints) -> "NgramCounts":
@@ -202,17 +202,17 @@ def count_ngrams(
 ) -> NgramCounts:
     """Count how often each token follows each history of up to `order` - 1 tokens, for `estimate_ngrams`.
 
-    stream_N: token ids below `vocab_size`, of any integer type, maybe memory-mapped. order: tokens of an n-gram, 2 to
-    5, the predicted one included. eos_id: the token that ends a row of text; no history reaches across it.
-    before: the tokens before the stream, order - 1 of them for a piece of a longer stream (`tokens_before`); None is
-    one eos. Counts add and subtract: where every row ends in eos, the counts of rows joined end to end are the sum of
-    the counts of each row alone. threads: that count; working memory is bounded by `chunk_tokens` (None: as many as
-    are fast) and the distinct n-grams.
-    Raises InputError for an order out of range and a token id outside the vocabulary.
+    stream_N: token ids below `vocab_size`, of any integer dtype, possibly memory-mapped. order: number of tokens in an
+    n-gram, 2 to 5, the predicted token included. eos_id: the token that ends a row of text; no history reaches across it.
+    before: the tokens before the stream; for a piece of a longer stream, order - 1 of them (`tokens_before`); None: one
+    eos. Counts add and subtract: if every row ends in eos, the counts of rows joined end to end are the sum of the
+    counts of each row alone. threads: number of threads that count. chunk_tokens: number of tokens counted at once, which
+    with the distinct n-grams bounds the working memory; None: a fast number.
+    Raises InputError for an order out of range or a token id outside the vocabulary.
     """
     _check_order(order)
     before = np.array([eos_id]) if before is None else before
-    require(len(before) > 0, "the tokens before a stream are at least one, an eos where it begins.")
+    require(len(before) > 0, "`before` has no token: give at least one, which is eos at the beginning of a stream.")
     for ids in (np.array([eos_id]), before):
         check_ids(ids, vocab_size)
     return _sum(_stream_chunks(stream_N, Packing(order, vocab_size), eos_id, before, chunk_tokens, threads))
@@ -223,8 +223,8 @@ def count_block_ngrams(
 ) -> NgramCounts:
     """Count the records inside the first lengths_B[b] tokens of each block; none across blocks, none with padding.
 
-    The first token of a block is history alone, as its own is not known. Raises InputError for a counted token id
-    outside the vocabulary, or a length beyond the block.
+    The first token of a block is not counted as a predicted token, because its history is not known. Raises InputError
+    for a counted token id outside the vocabulary, or a length beyond the block.
     """
     _check_order(order)
     blocks, context = ids_BxT.shape
@@ -237,13 +237,13 @@ def count_block_ngrams(
 
 
 def tokens_before(stream_N: Ids, first: int, order: int, eos_id: int) -> Ids:
-    """The order - 1 tokens before place `first` of a stream, for counting the piece that begins there."""
+    """The order - 1 tokens before position `first` of a stream, for counting the piece that begins there."""
     start = np.array([eos_id], stream_N.dtype)
     return np.concatenate([start, stream_N[max(0, first - order + 1) : first]])[1 - order :]
 
 
 def count_equal(words: Words, vocab_size: int, threads: int) -> tuple[Words, Ints]:
-    """The distinct n-grams, ascending, and how often each stands there; arrays given may be sorted in place."""
+    """Return the distinct n-grams, ascending, and the number of each; may sort the given arrays in place."""
     if len(words) == 1:
         runs = count_keys(words[0], vocab_size, threads)
         return (runs.keys_K.astype(np.uint64, copy=False),), runs.counts_K
@@ -251,10 +251,10 @@ def count_equal(words: Words, vocab_size: int, threads: int) -> tuple[Words, Int
 
 
 def sums_of_equal(words: Words, weights_N: Ints) -> tuple[Words, Ints]:
-    """The distinct n-grams, ascending, and the sum of the weights of each. Fast where the n-grams ascend in parts."""
+    """Return the distinct n-grams, ascending, with the sum of weights of each; fast if parts of the input ascend."""
     first_N: Ids = words[0]
     if len(words) == 2 and first_N.max(initial=0) < 1 << 16:
-        first_N = first_N.astype(np.uint16)  # sorted by radix, in linear time
+        first_N = first_N.astype(np.uint16)  # numpy sorts uint16 by radix, in linear time
     sorted_N = np.lexsort((*words[:0:-1], first_N))
     words = tuple(word_N[sorted_N] for word_N in words)
     starts_K = run_starts(words)
@@ -263,7 +263,7 @@ def sums_of_equal(words: Words, weights_N: Ints) -> tuple[Words, Ints]:
 
 
 def run_starts(words: Words) -> Ints:
-    """The places at which runs of equal n-grams begin."""
+    """Indices at which runs of equal n-grams begin."""
     new_N = np.ones(len(words[0]), np.bool_)
     np.not_equal(words[0][1:], words[0][:-1], out=new_N[1:])
     for word_N in words[1:]:
@@ -276,12 +276,12 @@ def _check_order(order: int) -> None:
 
 
 def _chunk(packing: Packing, chunk_tokens: int | None) -> int:
-    """Tokens counted at once."""
+    """Number of tokens counted at once."""
     return chunk_tokens or (CHUNK_TOKENS if len(packing.sizes) == 1 else CHUNK_TOKENS_OF_TWO_WORDS)
 
 
 def _sum(parts: Iterable[NgramCounts]) -> NgramCounts:
-    """The sum of at least one, merged as a tree."""
+    """Return the sum of one or more counts, merged as a tree."""
     total: NgramCounts = tree_sum(parts)
     return total
 
@@ -289,13 +289,13 @@ def _sum(parts: Iterable[NgramCounts]) -> NgramCounts:
 def _stream_chunks(
     stream_N: Ids, packing: Packing, eos_id: int, before: Ids, chunk_tokens: int | None, threads: int
 ) -> Iterator[NgramCounts]:
-    """Counts of the stream, chunk by chunk; one at least."""
-    # 1 what stands before: as many tokens as a history has, nothing where there are fewer
+    """Yield the counts of each chunk of the stream, of at least one chunk."""
+    # 1 the tokens before the stream, as many as a history has; missing ones are nothing
     history = packing.order - 1
     before_n = np.full(history, packing.vocab_size, np.uint64)
     known = before[-history:]
     before_n[history - len(known) :] = known
-    # 2 chunks, in the same memory: fresh pages cost
+    # 2 all chunks use the same buffers: new pages cost time
     chunk = _chunk(packing, chunk_tokens)
     buffers = [np.empty(min(chunk, len(stream_N)), np.uint64) for _ in packing.sizes]
     for start in range(0, max(1, len(stream_N)), chunk):
@@ -313,7 +313,7 @@ def _fill(
     eos_id: int,
     part: slice,
 ) -> None:
-    """Make the records of a part of the chunk that begins at place `start` of the stream."""
+    """Fill in the records of a part of the chunk that begins at position `start` of the stream."""
     for here in slices(part):
         first = start + here.start
         ids_s = stream_N[max(0, first - len(before_n)) : start + here.stop]
@@ -324,12 +324,12 @@ def _fill(
 
 
 def _count_padded(ids_BxT: Ids, lengths_B: Ids, packing: Packing, eos_id: int) -> NgramCounts:
-    """Counts of the records inside blocks."""
-    # 1 blocks with nothing before them
+    """Count the records inside blocks."""
+    # 1 put nothing before each block
     blocks, context = ids_BxT.shape
     tokens = np.full((blocks, packing.order - 1 + context), packing.vocab_size, np.uint64)
     tokens[:, packing.order - 1 :] = ids_BxT.astype(np.uint64)
-    # 2 the records of real tokens, but for the first of each block
+    # 2 the records of real tokens, except of the first token of each block
     place_T = np.arange(context)
     real_BxT = place_T < lengths_B[:, None]
     check_ids(ids_BxT[real_BxT], packing.vocab_size)
