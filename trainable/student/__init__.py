@@ -1,7 +1,7 @@
-"""The model that learns.
+"""The student: the model that learns, its loss and its training loop.
 
-Read model.py (with config_keys.py: what a model folder may say), guided_loss.py, output_layer.py, batches.py,
-step_data.py (what a step reads, made ahead on a GPU), train.py (with late_loss.py: when a loss is read), evaluate.py
-(with diagnosis.py), checkpoint.py, unigram.py. tiny_batch.py tries a model before a run, memory.py measures one,
-precision.py says which precision pays here.
+Read model.py with config_keys.py (keys of a model folder); guided_loss.py and output_layer.py; batches.py and
+step_data.py (data of a step, made ahead on a GPU); train.py with late_loss.py (when a loss is read); evaluate.py with
+diagnosis.py; checkpoint.py; unigram.py. tiny_batch.py checks a model before a run, memory.py measures peak memory,
+step_cost.py the time of a step, and precision.py chooses the faster precision.
 """

@@ -1,4 +1,4 @@
-"""The students' attention: PyTorch's own, always causal, in the precision that is faster on the device.
+"""Attention of students: PyTorch's own, always causal, in the precision that is faster on the device.
 
 B batch   H heads   T time   d width of a head
 """
@@ -10,16 +10,17 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-# Under transformers' own name for it ("sdpa"), each forward pass asks the GPU whether the batch holds packed sequences,
-# and waits for the answer; ours never does. It knows no window and no mask.
+# Name of this attention. transformers' own "sdpa" asks the GPU in each forward pass whether the batch holds packed
+# sequences, and waits for the answer; this one does not. It supports neither a window nor a mask.
 CAUSAL: Final = "causal_sdpa"
-# T times d. On a CPU the backward pass of short sequences takes up to four times as long in bfloat16 as in float32
-# (T 128, d 32: 41 against 10 ms for 4,096 tokens; at T 512, d 32 they are equal, beyond that bfloat16 is faster).
+# Largest T times d of a short sequence. On a CPU the backward pass of short sequences takes up to four times as long in
+# bfloat16 as in float32 (T 128, d 32: 41 against 10 ms for 4,096 tokens). At T 512, d 32 both take the same time; for
+# longer sequences bfloat16 is faster.
 SHORT: Final = 8192
 
 
 def register_causal() -> None:
-    """Make `CAUSAL` a name that transformers knows."""
+    """Register this attention in transformers under the name `CAUSAL`."""
     AttentionInterface.register(CAUSAL, causal_attention)
 
 
@@ -31,7 +32,7 @@ def causal_attention(
     attention_mask: Tensor | None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """Attend, as transformers asks it of its attentions; short sequences on a CPU in float32 under autocast, too."""
+    """Attend, with transformers' interface; on a CPU short sequences are in float32, also under autocast."""
     qkv = (query_BxHxTxd, key_BxHxTxd, value_BxHxTxd)
     time, width = query_BxHxTxd.shape[2:]
     low_on_cpu = query_BxHxTxd.device.type == "cpu" and torch.is_autocast_enabled("cpu")

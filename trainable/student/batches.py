@@ -1,6 +1,6 @@
-"""Which blocks make up which batch: a pure function of seed and step, so that both arms see the same data.
+"""Batches of blocks: a pure function of seed and step, so that both arms see the same data.
 
-B blocks of a micro-batch   T tokens of a block less one: the context of each target is the token before it
+B blocks of a micro-batch   T tokens of a block minus 1: the first token has no context, the last no target
 """
 
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ from trainable.text.blocks import TokenBlocks
 
 
 class Batch(NamedTuple):
-    """A micro-batch: int64 ids; padded targets are IGNORE_INDEX."""
+    """A micro-batch of int64 ids; targets that are padding are IGNORE_INDEX."""
 
     context_BxT: Tensor
     target_BxT: Tensor
-    host_context_BxT: np.ndarray  # the same ids where the host reads them without waiting for a GPU
-    numbers_B: np.ndarray  # of the blocks
+    host_context_BxT: np.ndarray  # context_BxT on the host, which reads it without waiting for a GPU
+    numbers_B: np.ndarray  # block numbers
 
 
 def step_numbers(blocks: TokenBlocks, step: int, loop: LoopConfig, seed: int) -> np.ndarray:
-    """Numbers of the blocks of one optimizer step, [A, B]: A micro-batches of B blocks, over all ranks."""
+    """Block numbers of one optimizer step, [A, B]: A micro-batches of B blocks, over all ranks."""
     chosen = step_blocks(step, len(blocks.ids_BxT), loop.batch_blocks * loop.accumulation, seed)
     return chosen.reshape(loop.accumulation, -1)
 
 
 def step_blocks(step: int, blocks: int, blocks_per_step: int, seed: int) -> np.ndarray:
-    """Numbers of the blocks of one optimizer step: every epoch is a new permutation, cut into steps, seeded."""
+    """Block numbers of one optimizer step; every epoch is a new permutation from the seed, cut into steps."""
     first = step * blocks_per_step
     positions = np.arange(first, first + blocks_per_step)
     chosen = np.empty(blocks_per_step, dtype=np.int64)
@@ -44,16 +44,16 @@ def step_blocks(step: int, blocks: int, blocks_per_step: int, seed: int) -> np.n
     return chosen
 
 
-@lru_cache(maxsize=2)  # a step may lie in two epochs; made anew each step, it would cost more than the step
+@lru_cache(maxsize=2)  # cached for all steps of an epoch: to make it takes longer than a step; a step may lie in two epochs
 def _permuted_blocks(blocks: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of the block numbers; 4 bytes each, for every trial has its own."""
+    """Permutation of the block numbers of an epoch, in uint32, because every trial keeps its own."""
     permuted = np.arange(blocks, dtype=np.uint32)
     np.random.default_rng((seed, epoch)).shuffle(permuted)
     return permuted
 
 
 def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device) -> Batch:
-    """The micro-batch of the given block numbers."""
+    """Make the micro-batch of the given block numbers."""
     ids_BxT = np.asarray(blocks.ids_BxT[numbers_B]).astype(np.int64)
     target_BxT = ids_BxT[:, 1:].copy()
     if blocks.lengths_B is not None:
@@ -63,7 +63,7 @@ def make_batch(blocks: TokenBlocks, numbers_B: np.ndarray, device: torch.device)
 
 
 def count_targets(blocks: TokenBlocks, numbers_N: np.ndarray) -> int:
-    """How many targets the given blocks have; padding does not count, nor does a block's first token."""
+    """Number of targets in the given blocks; neither padding nor the first token of a block is a target."""
     if blocks.lengths_B is None:
         return len(numbers_N) * int(blocks.ids_BxT.shape[1] - 1)
     length_N = np.asarray(blocks.lengths_B[numbers_N], np.int64)
@@ -71,6 +71,6 @@ def count_targets(blocks: TokenBlocks, numbers_N: np.ndarray) -> int:
 
 
 def eval_batches(blocks: TokenBlocks, batch_blocks: int, device: torch.device, ranks: Ranks = ALONE) -> Iterator[Batch]:
-    """All blocks in order, in batches; of several ranks, each takes every `ranks.size`-th batch."""
+    """Yield all blocks in order, in batches; each of several ranks takes every `ranks.size`-th batch."""
     for first in ranks.turns(range(0, len(blocks.ids_BxT), batch_blocks)):
         yield make_batch(blocks, np.arange(first, min(first + batch_blocks, len(blocks.ids_BxT))), device)

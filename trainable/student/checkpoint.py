@@ -1,8 +1,8 @@
-"""All mutable state of a run in one file that is whole or absent, and loads without running code.
+"""Checkpoint: all mutable state of a run in one file that is whole or absent, and loads without running code.
 
-Batches, schedules and the learning rate are functions of the step, so weights, optimizer, scaler and counters are all
-there is. A SHA-256 follows the payload: a damaged file is never half used. It costs the steps up to it and no more, for
-what a run has reported lies in its ledger.
+Batches, schedules and the learning rate are functions of the step, so weights, optimizer, scaler and counters are the
+whole state. A SHA-256 follows the payload, so a damaged file is never used in part. A damaged file costs the steps up
+to it and nothing else, because all reports of a run are in its ledger.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _REMEDY = "delete it to train again from step 0"
 
 
 class ForeignCheckpoint(InputError):
-    """A whole file that a run cannot go on from: its path, and the reason, which follows the path in a sentence."""
+    """A file that is not damaged, but from which a run cannot go on. `reason` follows `path` in the message."""
 
     def __init__(self, path: Path, reason: str):
         super().__init__(f"{path} {reason}: {_REMEDY}.")
@@ -41,12 +41,12 @@ class RunState:
     recent_steps: int = 0
     recent_tokens: int = 0
     recent_seconds: float = 0.0
-    recent_norm: float = 0.0  # sum over steps of the gradient's norm before clipping, where it is finite
-    recent_norms: int = 0  # steps where it is; in float16 a step may be left out for its overflow
-    recent_clipped: int = 0  # of them, those that were clipped
+    recent_norm: float = 0.0  # sum of the gradient norms before clipping, over steps with a finite norm
+    recent_norms: int = 0  # number of steps with a finite norm; in float16 a step that overflows is skipped
+    recent_clipped: int = 0  # number of steps whose gradient was clipped
 
     def begin_report(self) -> None:
-        """Forget what has been reported."""
+        """Reset the fields since the last report."""
         for one in fields(self):
             if one.name.startswith("recent_"):
                 setattr(self, one.name, one.default)
@@ -64,10 +64,10 @@ def save_checkpoint(path: Path, config_fingerprint: str, state: RunState, **part
 
 
 def load_checkpoint(path: Path, config_fingerprint: str) -> tuple[RunState, dict[str, dict[str, Any]]]:
-    """The inverse of `save_checkpoint`.
+    """Load state and state dicts; the inverse of `save_checkpoint`.
 
-    Raises DamagedFile where a byte is not what was written, ForeignCheckpoint for a file that is no checkpoint of ours
-    (nothing in it is run) or of a run with other settings.
+    Raises DamagedFile if a byte differs from what was written. Raises ForeignCheckpoint if the file is not a checkpoint
+    of this project (no code in it is run), or is of a run with other settings.
     """
     content = memoryview(path.read_bytes())
     payload, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
@@ -76,7 +76,7 @@ def load_checkpoint(path: Path, config_fingerprint: str) -> tuple[RunState, dict
     try:
         parts = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         found, state = parts.pop("config"), RunState(**parts.pop("state"))
-    except Exception as error:  # pickle.UnpicklingError and others: whatever it is, it is no checkpoint of ours
+    except Exception as error:  # pickle.UnpicklingError and others: the file is not a checkpoint of this project
         raise ForeignCheckpoint(path, f"is no checkpoint ({type(error).__name__})") from None
     if found != config_fingerprint:
         raise ForeignCheckpoint(path, "is the checkpoint of a run with other settings")

@@ -1,10 +1,10 @@
-"""What a student is like at a report, beside its loss: how sure, how varied, how far beyond the unigram.
+"""Diagnosis of a student at a report: entropy of its output, cosine of hidden states, divergence from the unigram.
 
-A student that has learnt no more than how frequent tokens are has hidden states that all point one way and the
-unigram for its output, whatever its loss; this tells such a stall from learning. Taken on a thousand positions, which
-costs an evaluation a tenth of a small one; nothing here waits for a GPU.
+A student that has learnt only the frequencies of tokens has hidden states that all point in one direction, and the
+unigram as output. The diagnosis distinguishes such a stall from learning, which the loss alone does not. It uses about
+a thousand positions and adds a tenth to the time of a small evaluation; nothing here waits for a GPU.
 
-N positions of a batch   n positions looked at   V vocabulary   D width
+N positions of a batch   n positions used   V vocabulary   D width
 """
 
 import math
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from trainable.student.output_layer import IGNORE_INDEX, log_probabilities
 
-POSITIONS = 1024  # at most, the first of the batch
+POSITIONS = 1024  # largest number of positions used: the first ones of the batch
 
 
 class Diagnosis(NamedTuple):
-    """Means over the positions that have a target; NaN where they are not known."""
+    """Means over the positions that have a target; NaN if not known."""
 
     output_entropy: float = math.nan  # of the student's output, nats
     hidden_cosine: float = math.nan  # of the hidden states of two different positions, -1 to 1
@@ -34,19 +34,19 @@ def diagnose(
     unigram_V: Tensor,
     buffer_nxV: Tensor,
 ) -> Tensor:
-    """The three values of a Diagnosis, [3], on the device; `unigram_V` are log-probabilities for all output rows."""
+    """Compute the three values of a Diagnosis, [3], on the device; unigram_V: log-probabilities of all output rows."""
     hidden_nxD = hidden_NxD[:POSITIONS]
     counted_n = (target_N[:POSITIONS] != IGNORE_INDEX).float()
     count = counted_n.sum()
 
-    # 1 entropy - sum p log p and divergence sum p (log p - log u) of each position
+    # 1 for each position: entropy, - sum p log p, and divergence, sum p (log p - log u)
     entropies, divergences = [], []
     for log_p_nxV in log_probabilities(hidden_nxD, output_VxD, buffer_nxV, bias_V):
         p_nxV = log_p_nxV.exp()
         entropies.append(-torch.linalg.vecdot(p_nxV, log_p_nxV))
         divergences.append(-entropies[-1] - torch.mv(p_nxV, unigram_V))
 
-    # 2 mean cosine of all pairs of positions: of the square of the sum of unit vectors, less each one's own
+    # 2 mean cosine over all pairs of positions: (|sum of unit vectors|^2 - count) / number of ordered pairs
     unit_nxD = torch.nn.functional.normalize(hidden_nxD.float(), dim=1) * counted_n.unsqueeze(1)
     pairs = torch.where(count > 1, count * (count - 1), math.nan)
     cosine = (unit_nxD.sum(0).square().sum() - count) / pairs

@@ -1,6 +1,6 @@
-"""Plain validation loss, by which arms are compared: one-hot cross-entropy, teacher off, on fixed blocks.
+"""Plain validation loss, by which arms are compared: one-hot cross-entropy on fixed blocks, without the teacher.
 
-With it comes a look at the student itself, on the first of these blocks (diagnosis.py).
+An evaluation may include a diagnosis of the student on the first of these blocks (diagnosis.py).
 
 B blocks   N positions of a batch   n positions of a chunk   V vocabulary   D width
 """
@@ -36,10 +36,9 @@ def evaluate(
     ranks: Ranks = ALONE,
     unigram_V: Tensor | None = None,
 ) -> Evaluation:
-    """Mean cross-entropy over all targets of `blocks`, with its standard error over blocks; the same on all ranks.
+    """Mean cross-entropy over all targets of `blocks`, with its standard error over blocks; equal on all ranks.
 
-    Where `unigram_V` is given (log-probabilities for all output rows), the first rank has a diagnosis of the first
-    batch too.
+    unigram_V: log-probabilities of all output rows; if given, the first rank adds a diagnosis on the first batch.
     """
     model.eval()
     buffer_nxV: Tensor | None = None
@@ -64,7 +63,7 @@ def evaluate(
 
 
 def summarise(loss_B: np.ndarray, count_B: np.ndarray) -> Evaluation:
-    """Ratio estimate of the mean loss per token, and its standard error with blocks as the sampled units."""
+    """Ratio estimate of the mean loss per token, with its standard error; blocks are the sampled units."""
     blocks, tokens = len(loss_B), count_B.sum()
     mean = float(loss_B.sum() / tokens)
     if blocks < 2:

@@ -4,11 +4,11 @@
 
 A kept token takes 4 bytes: two for its id and two for its probability in half precision. The mass of all other tokens
 goes to the unigram and takes no memory: lambda is computed when rows are cut. Half precision holds multiples of 2^-24,
-so a sum of at most 1 is exact in float32, and lambda too. The arrays are numpy arrays, so that an object
-store shares them between processes without a copy; nothing here writes to them. Their file is written piece by piece,
-because they may be larger than the memory (record/array_file.py).
+so a sum of at most 1 is exact in float32, and lambda too. The arrays are numpy arrays, so that an object store shares
+them between processes without a copy; nothing here writes to them. Their file is written piece by piece, because they
+may be larger than the memory (record/array_file.py).
 
-    B training blocks   T positions of a block with an answer: all but the last   k tokens kept   V vocabulary   N positions
+    B training blocks   T answered positions of a block (all but the last)   k tokens kept   V vocabulary   N positions
 """
 
 import math

@@ -120,9 +120,9 @@ def count_bigrams(
 ) -> BigramCounts:
     """Count how often each token follows each other token, for `estimate_table`: N tokens give N bigrams.
 
-    stream_N: token ids below `vocab_size`, of any integer dtype, possibly memory-mapped. first_context: the token before the
-    first token of the stream, usually eos. Counts add and subtract: if every row ends in eos and `first_context` is eos,
-    the counts of rows joined end to end are the sum of the counts of each row alone.
+    stream_N: token ids below `vocab_size`, of any integer dtype, possibly memory-mapped. first_context: the token
+    before the first token of the stream, usually eos. Counts add and subtract: if every row ends in eos and
+    `first_context` is eos, the counts of rows joined end to end are the sum of the counts of each row alone.
     chunk_tokens: number of tokens counted at once; threads: number of threads that count. Working memory is 4 bytes for
     each of `chunk_tokens` and 20 for each distinct bigram (some 0.4 GiB), for any length and number of threads.
     Raises InputError for a token id outside the vocabulary.
@@ -163,7 +163,8 @@ def _stream_chunks(
 ) -> Iterator[BigramCounts]:
     """Yield the counts of each chunk of the stream."""
     check_ids(np.array([first_context]), vocab_size)
-    buffer_n = np.empty(min(chunk_tokens, len(stream_N)), key_dtype(vocab_size))  # one buffer for all chunks: new pages cost time
+    # one buffer for all chunks: new pages cost time
+    buffer_n = np.empty(min(chunk_tokens, len(stream_N)), key_dtype(vocab_size))
     for start in range(0, len(stream_N), chunk_tokens):
         next_n = stream_N[start : start + chunk_tokens]
         keys_n = buffer_n[: len(next_n)]

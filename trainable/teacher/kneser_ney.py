@@ -9,8 +9,8 @@ lambda(h) is the share of total(h) that the discounts took. The lowest order is 
 that was never seen, p is that of the shorter history. (Chen and Goodman 1998; Heafield et al. 2013.)
 
 Each order has its own three discounts D1, D2, D3+, from its counts of counts (Chen and Goodman, eq. 26). In a small
-corpus they may be undefined, because no n-gram has count 1, 2 or 3, or outside their range. Then the order takes KenLM's
-fallback 0.5, 1, 1.5 (smoothing.FALLBACK_DISCOUNTS), so that nothing becomes NaN.
+corpus they may be undefined, because no n-gram has count 1, 2 or 3, or outside their range. Then the order takes
+KenLM's fallback 0.5, 1, 1.5 (smoothing.FALLBACK_DISCOUNTS), so that nothing becomes NaN.
 
     K distinct n-grams of an order   R histories (rows of a level)   L distinct counts   M order   V vocabulary
 """
@@ -72,8 +72,8 @@ def estimate_ngrams(
     """Make an n-gram table, p(next token | up to order - 1 tokens before), from the `counts` of `count_ngrams`.
 
     The estimate is interpolated modified Kneser-Ney at every order, with KenLM's numbers.
-    tokenizer_fingerprint: any text that names the tokenizer; it is stored in the table and its file. rows: which rows of
-    text were counted, for the record. Count training rows only: a table that has seen the validation text leaks it.
+    tokenizer_fingerprint: any text that names the tokenizer; the table and its file keep it. rows: which rows of text
+    were counted, for the record. Count training rows only: a table that has seen the validation text leaks it.
     threads: number of threads that sort.
     min_count: n-grams of order 2 and more that occurred fewer times leave the table; one number, or one for each order
     from 2, none below the one before. They leave after the estimate, so discounts and lower orders do not change; their

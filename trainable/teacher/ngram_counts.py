@@ -38,7 +38,7 @@ CHUNK_TOKENS_OF_TWO_WORDS: Final = 1 << 24  # sorting pairs takes four times the
 
 @dataclass(frozen=True)
 class Packing:
-    """Format of n-grams of one order as numbers: `order` digits to the base V + 1, the last `sizes[-1]` in the last word.
+    """N-grams of one order as numbers: `order` digits to the base V + 1, the last `sizes[-1]` of them in the last word.
 
     The numbers have the order of the n-grams, compared from the first token on. Digit V is "nothing".
     """
@@ -203,11 +203,11 @@ def count_ngrams(
     """Count how often each token follows each history of up to `order` - 1 tokens, for `estimate_ngrams`.
 
     stream_N: token ids below `vocab_size`, of any integer dtype, possibly memory-mapped. order: number of tokens in an
-    n-gram, 2 to 5, the predicted token included. eos_id: the token that ends a row of text; no history reaches across it.
-    before: the tokens before the stream; for a piece of a longer stream, order - 1 of them (`tokens_before`); None: one
-    eos. Counts add and subtract: if every row ends in eos, the counts of rows joined end to end are the sum of the
-    counts of each row alone. threads: number of threads that count. chunk_tokens: number of tokens counted at once, which
-    with the distinct n-grams bounds the working memory; None: a fast number.
+    n-gram, 2 to 5, the predicted token included. eos_id: the token that ends a row of text; no history reaches across
+    eos. before: the tokens before the stream; for a piece of a longer stream, order - 1 of them (`tokens_before`);
+    None: one eos. Counts add and subtract: if every row ends in eos, the counts of rows joined end to end are the sum
+    of the counts of each row alone. threads: number of threads that count. chunk_tokens: number of tokens counted at
+    once, which with the number of distinct n-grams bounds the working memory; None: a fast number.
     Raises InputError for an order out of range or a token id outside the vocabulary.
     """
     _check_order(order)

@@ -1,13 +1,13 @@
-"""The n-gram teacher: a trie of histories with one sparse row each, in plain arrays.
+"""An n-gram table: a trie of histories with one sparse row each, in plain arrays.
 
     p(k | history) = sparse(history)[k] + lambda(history) * p(k | history without its oldest token)
 
-down to the empty history, whose p is the dense vector base_V. A level holds the rows of all histories of one length,
-and the entries of its rows, end to end, are the rows of the next level: the row of history (a, b) is the entry b in the
-row of (a). So a row is found by binary search, one for each token of the history, and an n-gram takes 4 bytes, or 8
-where longer ones may begin with it: two for its last token, two for the code of its count, four for where its own row
-begins. Totals and lambda of a row are sums over its counts, made when rows are cut. The arrays are numpy's, so that an
-object store shares them between processes without a copy; nothing here writes to them.
+and so on, down to the empty history, whose p is the dense vector base_V. A level holds the rows of all histories of one
+length. The entries of its rows, end to end, are the rows of the next level: the row of history (a, b) is the entry b in
+the row of (a). So a row is found by one binary search for each token of the history. An n-gram takes 4 bytes: two for
+its last token and two for the code of its count. It takes 4 more, for the begin of its own row, unless it is of the
+highest order. Total and lambda of a row are sums over its counts, computed when rows are cut. The arrays are numpy
+arrays, so that an object store shares them between processes without a copy; nothing here writes to them.
 
     M order   V vocabulary   B blocks   T tokens of a block   K entries of a level   R rows of a level
     L distinct counts of a level   N positions, or histories asked for   C rows cut   Z non-zeros of the rows cut
@@ -29,8 +29,8 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.unsignedinteger[Any]]
 Discounts = tuple[float, float, float]  # of counts 1, 2, and 3 or more
 
-LONG_ROWS: Final = 100  # mean length from which copying slices is faster than gathering by index
-CHUNK_POSITIONS: Final = 1 << 16  # looked up at once by cross_entropy
+LONG_ROWS: Final = 100  # mean row length from which copying slices is faster than gathering by index
+CHUNK_POSITIONS: Final = 1 << 16  # positions that cross_entropy looks up at once
 
 FACTS: Final = (
     "order", "vocab_size", "eos_id", "smoothing", "tokenizer_fingerprint", "counted_tokens", "rows", "discounts",
@@ -49,16 +49,16 @@ NGRAM_FILE: Final = Format(
 class Level:
     """The rows of all histories of one length: counts of what followed them.
 
-    Row r is columns[indptr[r]:indptr[r + 1]] (ascending), with the codes beside them; count_L[code] is the adjusted
-    count. Rows are the tokens at level 1, else the entries of the level before. An empty row is that of a history
-    after which nothing was counted, or kept.
+    Row r has the columns[indptr[r]:indptr[r + 1]] (ascending) and the codes at the same indices; count_L[code] is the
+    adjusted count. The rows of level 1 are the tokens, those of a later level the entries of the level before. A row is
+    empty if nothing was counted, or kept, after its history.
     """
 
     indptr: NDArray[np.uint32]  # [R + 1]
     columns: Ids  # [K], uint16 up to V = 65,536, else int32
-    codes: Counts  # [K], uint16, or uint32 where more than 65,536 counts are distinct
+    codes: Counts  # [K], uint16, or uint32 if there are more than 65,536 distinct counts
     count_L: NDArray[np.int64]  # ascending
-    pruned_R: Counts | None  # sum of the counts that left each row, in uint16, uint32 or uint64; None: none left any
+    pruned_R: Counts | None  # sum of the counts that left each row: uint16, uint32 or uint64; None: no count left
 
     def __post_init__(self) -> None:
         require(
@@ -73,33 +73,33 @@ class Level:
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name, without those that are None."""
+        """Return {name: array}, without arrays that are None."""
         names = ("indptr", "columns", "codes", "count_L", "pruned_R")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def spans(self, rows_N: Ids) -> tuple[Ints, Ints]:
-        """The places where rows begin and end."""
+        """Return the indices at which rows begin and end."""
         return self.indptr[rows_N].astype(np.int64), self.indptr[rows_N + 1].astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NgramTable:
-    """p(next | history) for histories of up to M - 1 tokens, and where it comes from.
+    """p(next | history) for histories of up to M - 1 tokens, with facts about its making.
 
-    Each row sums to 1 within 1e-6, with what it takes from shorter histories; that of a history never seen too.
+    Each row, with its share of shorter histories, sums to 1 within 1e-6; so does the row of a history never seen.
     """
 
-    levels: tuple[Level, ...]  # [M - 1], of histories of 1, 2, .. tokens
-    base_V: NDArray[np.float32]  # after no history at all: a distribution
+    levels: tuple[Level, ...]  # [M - 1], for histories of 1, 2, ..., M - 1 tokens
+    base_V: NDArray[np.float32]  # distribution after the empty history
     order: int  # M
     vocab_size: int
-    eos_id: int  # begins a document: no history reaches across it, and its entries have empty rows
+    eos_id: int  # begins a document: no history reaches across eos, and entries with it have empty rows
     smoothing: str
     tokenizer_fingerprint: str
     counted_tokens: int  # tokens predicted, repeats included
     rows: str  # which rows of text were counted, e.g. "student"
     discounts: tuple[Discounts, ...]  # [M], of orders 1 to M
-    ngrams: tuple[int, ...]  # [M], distinct ones counted of each order, those included that left; V of order 1
+    ngrams: tuple[int, ...]  # [M], distinct n-grams counted of each order, also those that left; V for order 1
 
     def __post_init__(self) -> None:
         require(
@@ -121,29 +121,29 @@ class NgramTable:
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays by name, as they stand in a file: widest first, so each stays aligned."""
+        """Return {name: array} of all arrays in file order: widest dtype first, so that each stays aligned."""
         named = {f"{name}.{i}": array for i, level in enumerate(self.levels, 1) for name, array in level.arrays.items()}
         return dict(sorted({"base_V": self.base_V, **named}.items(), key=lambda item: -item[1].itemsize))
 
     @property
     def nbytes(self) -> int:
-        """The memory that the arrays take."""
+        """Bytes of the arrays."""
         return sum(array.nbytes for array in self.arrays.values())
 
     @property
     def checksum(self) -> str:
-        """Hex SHA-256 of facts and arrays, computed at each use; the file of a saved table ends with the same."""
+        """Hex SHA-256 of facts and arrays, computed at each use; the file of a saved table ends with it."""
         return NGRAM_FILE.checksum(self.file_facts, self.arrays.values())
 
     @property
     def file_facts(self) -> Facts:
-        """What its file says before its arrays: the facts, and name, type and length of each array."""
+        """Facts that the file holds before the arrays: those of FACTS, and name, dtype and length of each array."""
         facts = {name: getattr(self, name) for name in FACTS}
         return facts | {"arrays": [[name, array.dtype.str, len(array)] for name, array in self.arrays.items()]}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the record says of it; bigrams are those of order 2 alone, and `ngrams` begin with them."""
+        """Facts about the table for run.json. `bigrams` is the number for order 2, `ngrams` those from order 2 on."""
         return {
             "rows": self.rows,
             "smoothing": f"{self.smoothing} of order {self.order}",
@@ -154,11 +154,11 @@ class NgramTable:
         }
 
     def own_loss(self, ids_BxT: Ids, lengths_B: NDArray[np.int32] | None) -> float:
-        """Its loss as a model of these blocks, nats per token; padding does not count."""
+        """Mean loss of the table as a model of these blocks, nats per token; padding does not count."""
         return cross_entropy(self, ids_BxT, lengths_B)
 
     def row(self, history: Ids) -> Floats:
-        """The whole distribution after one history, [V]. For tests and for looking at a table; not for training."""
+        """Whole distribution after one history, [V]: for tests and inspection, not for training."""
         row_V = self.base_V.astype(np.float64)
         if len(history):
             rows = cut(self, find_rows(self, np.asarray(history)[None]))
@@ -171,21 +171,21 @@ class NgramTable:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RowSet:
-    """The rows that positions take, and all rows that those back off to, as one CSR matrix: parents come first.
+    """The rows of some positions, and all rows that these back off to, as one CSR matrix; parents come first.
 
-    Row i as a distribution is its sparse part + lambda_C[i] * (row parent_C[i], or base_V where that is -1).
+    Row i as a distribution is its sparse part + lambda_C[i] * (row parent_C[i], or base_V if parent_C[i] is -1).
     """
 
     indptr: Ints  # [C + 1]
-    columns: NDArray[np.int32]  # [Z], ascending in a row
+    columns: NDArray[np.int32]  # [Z], ascending within a row
     values: NDArray[np.float32]  # [Z]
     lambda_C: NDArray[np.float32]
     parent_C: Ints
-    bounds: tuple[int, ...]  # [M]: rows bounds[m - 1]:bounds[m] are of histories of m tokens
-    row_BxT: Ints  # the row of each position: of its longest history that was seen; -1: base_V
+    bounds: tuple[int, ...]  # [M]: rows bounds[m - 1]:bounds[m] are those of histories of m tokens
+    row_BxT: Ints  # the row of each position's longest history that was seen; -1: base_V
 
     def ancestors(self, number: int) -> list[int]:
-        """A row and all that it backs off to, the shortest history first; none for -1."""
+        """Return a row and all rows that it backs off to, shortest history first; nothing for -1."""
         chain: list[int] = []
         while number >= 0:
             chain.insert(0, number)
@@ -193,25 +193,25 @@ class RowSet:
         return chain
 
 
-# --- found and cut ----------------------------------------------------------------------------------------------------
+# --- find and cut rows ------------------------------------------------------------------------------------------------
 
 
 def find_rows(table: NgramTable, ids_BxT: Ids, begins_BxT: NDArray[np.bool_] | None = None) -> Ints:
-    """At each position the row of the last 1, 2, .. M - 1 tokens, in the level of that length: [M - 1, B, T].
+    """Find the rows of the histories of 1, 2, ..., M - 1 tokens that end at each position: row numbers [M - 1, B, T].
 
-    -1 where that history was never seen, has no row, or would begin before its block, before an eos, or before the last
-    place where `begins_BxT` is true. Raises InputError for a token id outside the vocabulary.
+    The number is -1 if the history was never seen, has no row, or would begin before its block, before an eos, or
+    before the last position where `begins_BxT` is true. Raises InputError for a token id outside the vocabulary.
     """
     check_ids(table, ids_BxT)
     row_MxBxT = np.full((len(table.levels), *ids_BxT.shape), -1, np.int64)
     row_MxBxT[0] = ids_BxT
     for i, level in enumerate(table.levels):
-        # 1 a history after which nothing was kept has no row
+        # 1 a history with an empty row counts as one without a row
         start_BxT, end_BxT = level.spans(row_MxBxT[i])
         row_MxBxT[i][start_BxT == end_BxT] = -1
         if i + 1 == len(table.levels):
             break
-        # 2 the history grows by the next token, an entry of its row; the entry eos has an empty row, and starts anew
+        # 2 the history grows by the next token, an entry of its row; eos has an empty row, so no history crosses it
         grows_BxT = row_MxBxT[i, :, :-1] >= 0
         if begins_BxT is not None:
             grows_BxT &= ~begins_BxT[:, 1:]
@@ -221,8 +221,8 @@ def find_rows(table: NgramTable, ids_BxT: Ids, begins_BxT: NDArray[np.bool_] | N
 
 
 def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
-    """The distinct rows that positions take (`find_rows`), with all rows that those back off to."""
-    # 1 the distinct rows of each level; a history without its oldest token is the row before of the same position
+    """Cut the distinct rows of some positions (from `find_rows`), with all rows that these back off to."""
+    # 1 the distinct rows of each level; the parent of a row is the row of the same position in the level before
     number_N = np.full(row_MxBxT[0].size, -1, np.int64)
     rows, parents, bounds = [], [], [0]
     for row_N in row_MxBxT.reshape(len(row_MxBxT), -1):
@@ -232,12 +232,12 @@ def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
         number_N[here_n] = bounds[-1] + place_n
         rows.append(rows_C)
         bounds.append(bounds[-1] + len(rows_C))
-    # 2 where their entries go, all levels end to end
+    # 2 the place of their entries, all levels end to end
     spans = [level.spans(rows_C) for level, rows_C in zip(table.levels, rows, strict=True)]
     indptr_C1 = np.zeros(bounds[-1] + 1, np.int64)
     np.cumsum(np.concatenate([end_C - start_C for start_C, end_C in spans]), out=indptr_C1[1:])
     columns_Z, values_Z = np.empty(indptr_C1[-1], np.int32), np.empty(indptr_C1[-1], np.float32)
-    # 3 the entries, as shares of their row's total
+    # 3 the entries, divided by the total of their row
     lambdas = []
     for i, level in enumerate(table.levels):
         here = slice(indptr_C1[bounds[i]], indptr_C1[bounds[i + 1]])
@@ -258,14 +258,14 @@ def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
 
 
 def _gathered(level: Level, start_C: Ints, end_C: Ints, columns_Z: NDArray[np.int32]) -> Counts:
-    """Codes of the entries between places of a level, end to end; their columns are written to `columns_Z`."""
+    """Return the codes of the entries start_C to end_C of a level, end to end; write their columns to `columns_Z`."""
     if len(columns_Z) > LONG_ROWS * len(start_C):
         spans = [slice(a, b) for a, b in zip(start_C.tolist(), end_C.tolist(), strict=True)]
         np.concatenate([level.columns[span] for span in spans], out=columns_Z, casting="safe")
         return np.concatenate([level.codes[span] for span in spans])
     length_C = end_C - start_C
     at_Z = np.repeat(start_C - (np.cumsum(length_C) - length_C), length_C) + np.arange(len(columns_Z))
-    columns_Z[:] = np.take(level.columns, at_Z, mode="clip")  # clip: unlike raise, it takes no copy
+    columns_Z[:] = np.take(level.columns, at_Z, mode="clip")  # mode clip makes no copy, unlike mode raise
     codes_Z: Counts = np.take(level.codes, at_Z, mode="clip")
     return codes_Z
 
@@ -273,11 +273,11 @@ def _gathered(level: Level, start_C: Ints, end_C: Ints, columns_Z: NDArray[np.in
 def _masses(
     level: Level, discounts: Discounts, rows_C: Ints, length_C: Ints, codes_Z: Counts
 ) -> tuple[Floats, Floats, Floats]:
-    """Sums of rows that are not empty: of their counts, of what their entries keep; and what each entry keeps."""
+    """Return, of rows that are not empty: sums of counts [C], sums of discounted counts [C], discounted counts [Z]."""
     if not len(rows_C):
         return np.zeros(0), np.zeros(0), np.zeros(0)
     first_C = np.cumsum(length_C) - length_C
-    at_Z = codes_Z.astype(np.intp)  # once for both
+    at_Z = codes_Z.astype(np.intp)  # converted once, used twice
     kept_Z = _discounted(level, discounts)[at_Z]
     total_C = np.add.reduceat(level.count_L.astype(np.float64)[at_Z], first_C)
     if level.pruned_R is not None:
@@ -286,13 +286,13 @@ def _masses(
 
 
 def _discounted(level: Level, discounts: Discounts) -> Floats:
-    """Each distinct count less its discount."""
+    """Each distinct count minus its discount."""
     kept_L: Floats = level.count_L - np.array([0.0, *discounts])[np.minimum(level.count_L, 3)]
     return kept_L
 
 
 def _entries(level: Level, rows_N: Ints, tokens_N: Ids) -> Ints:
-    """Where each token stands in its row; -1: nowhere. A binary search in all rows at once."""
+    """Index of each token's entry in its row; -1 if the row has none. Runs one binary search in all rows at once."""
     low_N, end_N = level.spans(rows_N)
     at_N = lower_bound(level.columns, low_N, end_N, tokens_N)
     inside = np.flatnonzero(at_N < end_N)
@@ -314,13 +314,13 @@ def check_ids(table: NgramTable, ids: Ids) -> None:
             )
 
 
-# --- looked up --------------------------------------------------------------------------------------------------------
+# --- look up probabilities --------------------------------------------------------------------------------------------
 
 
 def probabilities(table: NgramTable, ids_BxT: Ids, lengths_B: Ids | None = None) -> Floats:
-    """p of each token of a block but the first, after the tokens before it in the block: [B, T - 1].
+    """Probability of each token of a block except the first, given the tokens before it in the block: [B, T - 1].
 
-    NaN from lengths_B[b] on, where blocks are padded. Raises InputError for a real token id outside the vocabulary.
+    It is NaN for padding, from lengths_B[b] on. Raises InputError for a real token id outside the vocabulary.
     """
     ids_BxT = np.asarray(ids_BxT)
     blocks, context = ids_BxT.shape
@@ -331,14 +331,14 @@ def probabilities(table: NgramTable, ids_BxT: Ids, lengths_B: Ids | None = None)
     next_BxT = ids_BxT[:, 1:]
     p_BxT = table.base_V[next_BxT].astype(np.float64)
     for i, level in enumerate(table.levels):
-        # 1 the rows of this level: their sums once each, however many positions they have
+        # 1 the rows of this level: the sums of each distinct row, once
         seen_BxT = row_MxBxT[i] >= 0
         rows_C, row_N = np.unique(row_MxBxT[i][seen_BxT], return_inverse=True)
         start_C, end_C = level.spans(rows_C)
         length_C = end_C - start_C
         codes_Z = _gathered(level, start_C, end_C, np.empty(length_C.sum(), np.int32))
         total_C, kept_C, _ = _masses(level, table.discounts[i + 1], rows_C, length_C, codes_Z)
-        # 2 what the row itself says of the token, and its share of what shorter histories say
+        # 2 the token's own part in the row, plus lambda times its probability after the shorter history
         entry_N = _entries(level, rows_C[row_N], next_BxT[seen_BxT])
         kept_N = np.zeros(len(entry_N))
         found = np.flatnonzero(entry_N >= 0)
@@ -348,7 +348,7 @@ def probabilities(table: NgramTable, ids_BxT: Ids, lengths_B: Ids | None = None)
 
 
 def cross_entropy(table: NgramTable, ids_BxT: Ids, lengths_B: Ids | None = None) -> float:
-    """Mean of -log p of each token of a block but the first, nats per token; NaN without such tokens."""
+    """Mean of -log p of each token of a block except the first, nats per token; NaN if there is no such token."""
     blocks, context = ids_BxT.shape
     step = max(1, CHUNK_POSITIONS // max(1, context))
     total, count = 0.0, 0

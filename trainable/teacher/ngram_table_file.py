@@ -1,4 +1,4 @@
-"""The file of an n-gram table: its arrays (record/array_file.py), so that loading is mapping and checking."""
+"""File of an n-gram table: it holds the arrays themselves (record/array_file.py), so loading maps and checks them."""
 
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,19 @@ from trainable.teacher.table import require_tokenizer
 
 
 def save_ngrams(table: NgramTable, path: Path) -> None:
-    """Write an n-gram `table` to a file: `path` is the old file or the whole new one, never a part.
+    """Write an n-gram `table` to a file, atomically: `path` is the old file or the whole new one, never a part.
 
-    Raises OSError where it cannot be written.
+    Raises OSError if the file cannot be written.
     """
     NGRAM_FILE.write(path, table.file_facts, table.arrays.values())
 
 
 def load_ngrams(path: Path, expect_tokenizer: str | None = None) -> NgramTable:
-    """The n-gram table in the file `path`, its arrays read-only and memory-mapped, after a check of every byte.
+    """Load the n-gram table in the file `path`, with read-only, memory-mapped arrays, after a check of every byte.
 
-    expect_tokenizer: the fingerprint that `estimate_ngrams` was given; None: any. `NgramTeacher(table)` teaches it.
-    Raises DamagedFile where a byte is not what was written, InputError if the file is missing, no n-gram table, of
-    another format version, or counted with another tokenizer than the expected one.
+    expect_tokenizer: the fingerprint that `estimate_ngrams` was given; None: any. `NgramTeacher(table)` makes a teacher
+    of the table. Raises DamagedFile if a byte differs from what was written. Raises InputError if the file is missing,
+    is not an n-gram table, has another format version, or was counted with another tokenizer than the expected one.
     """
     table = NGRAM_FILE.read(path, _made)
     require_tokenizer(path, table.tokenizer_fingerprint, expect_tokenizer)
@@ -31,7 +31,7 @@ def load_ngrams(path: Path, expect_tokenizer: str | None = None) -> NgramTable:
 
 
 def _made(facts: Facts, arrays: Arrays) -> NgramTable:
-    """The table. Raises an error where an array is missing, or says what cannot be."""
+    """Make the table from a file. Raises an error for a missing array or an impossible value."""
     plain: dict[str, Any] = {name: facts[name] for name in FACTS}
     plain["ngrams"] = tuple(facts["ngrams"])
     plain["discounts"] = tuple((float(d1), float(d2), float(d3)) for d1, d2, d3 in facts["discounts"])
@@ -46,7 +46,7 @@ def _made(facts: Facts, arrays: Arrays) -> NgramTable:
 
 
 def _check_values(table: NgramTable) -> None:
-    """Raise ValueError where a row reaches out of memory, or a count or a probability is none."""
+    """Raise ValueError for a row outside the arrays, or an invalid count, discount or probability."""
     if not (np.isfinite(table.base_V).all() and (table.base_V >= 0).all()):
         raise ValueError("a probability is negative or no number")
     if not all(0 < d <= i for triple in table.discounts for i, d in enumerate(triple, 1)):

@@ -1,8 +1,8 @@
-"""Weight of the teacher, a pure function of the optimizer step (the first step is 0).
+"""Weight of the teacher: a pure function of the optimizer step (the first step is 0).
 
 To add a schedule, add an entry to SCHEDULES: settings and command lines take their choices from its keys.
 
-    t step   T scheduling steps   tau decay constant in steps (None: 1 % is left at t = T)
+    t step   T scheduling steps   tau decay constant in steps (None: the weight is 0.01 at t = T)
 """
 
 import math
@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from trainable.errors import require, require_choice
 
-# How the weight falls from 1 at t = 0, before the floor and the end at T are seen to.
+# {schedule: weight at step t}, falling from 1 at t = 0; `teacher_weight` adds the minimum weight and the end at T.
 SCHEDULES: dict[str, Callable[[int, int, float | None], float]] = {
-    "none": lambda t, T, tau: 0.0,  # no teacher, not even its floor: the control
+    "none": lambda t, T, tau: 0.0,  # the control: no teacher, whatever the minimum weight
     "linear": lambda t, T, tau: 1 - t / T,
     "exponential": lambda t, T, tau: math.exp(-t / (tau or T / math.log(100))),
     "reciprocal": lambda t, T, tau: 1 / (1 + t / (tau or T / 99)),
@@ -23,9 +23,9 @@ SCHEDULES: dict[str, Callable[[int, int, float | None], float]] = {
 def teacher_weight(step: int, schedule: str, steps: int, min_weight: float = 0.0, tau: float | None = None) -> float:
     """Weight w(t) of the teacher's distribution in the target at optimizer step `step` (the first is 0), in [0, 1].
 
-    Falls from 1 at step 0 and is exactly `min_weight` from step `steps` on; 0 throughout for schedule "none".
-    schedule: how it falls, a key of SCHEDULES: linear, exponential, reciprocal, or step. tau: decay constant in steps
-    of exponential and reciprocal; None: 1 % is left at step `steps`.
+    The weight falls from 1 at step 0 and is exactly `min_weight` from step `steps` on; with schedule "none" it is
+    always 0. schedule: a key of SCHEDULES, such as linear, exponential, reciprocal or step. tau: decay constant, in
+    steps, of exponential and reciprocal; None: the weight would be 0.01 at step `steps`.
     Raises InputError for an unknown schedule or a number out of range.
     """
     check_schedule(schedule, steps, min_weight, tau)

@@ -1,6 +1,6 @@
-"""Settings of the teacher: what it knows, and how long it teaches.
+"""Settings of the teacher: its kind and table, and its schedule.
 
-Schedules, smoothings and kinds are chosen from their registries, which also check the numbers that go with them.
+Schedules, smoothings and kinds are chosen from their registries, whose modules also check the related numbers.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from trainable.text.settings import TeacherRows
 
 @dataclass(frozen=True, eq=False)
 class EntryOf:
-    """Annotation of a setting that names an entry of a registry, whatever has been added to it."""
+    """Annotation of a setting that names an entry of a registry, entries added later included."""
 
     registry: Mapping[str, Any]
 
 
 def _entry_of(registry: Mapping[str, Any]) -> Any:
-    """The type of a setting that names an entry of the registry; a command line sees the choices."""
+    """Return the type of a setting that names an entry of the registry; a command line shows the choices."""
     return Annotated[Literal[tuple(registry)], EntryOf(registry)]
 
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 else:
     Schedule, Smoothing = map(_entry_of, (SCHEDULES, SMOOTHINGS))
 
-ORDERS = (2, 5)  # lowest and highest of an n-gram teacher
-MOST_KEPT = 1024  # tokens of an answer: half precision could not keep the sum of many more
+ORDERS = (2, 5)  # lowest and highest order of an n-gram teacher
+MOST_KEPT = 1024  # largest top_k: of many more tokens, half precision could not keep the sum
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherModelConfig:
-    """Settings of kind model: the small model that is trained first, and how much of its answers is kept."""
+    """Settings of kind model: the small model that is trained first, and the number of tokens kept of its answers."""
 
     layers: int = 1
     hidden: int = 64  # width
-    steps: int = 300  # optimizer steps, of batches like the student's
-    lr: float = 3e-3  # peak
+    steps: int = 300  # optimizer steps, with the student's batch size
+    lr: float = 3e-3  # peak learning rate
     top_k: int = 16  # likeliest tokens kept of each answer; the mass of the others goes to the unigram
-    folder: str = ""  # of a trained model that transformers loads, which is taken as it is; "": one is trained
+    folder: str = ""  # folder of a trained model that transformers loads, used unchanged; "": a model is trained
 
     def __post_init__(self) -> None:
         for name in ("layers", "steps"):
@@ -63,21 +63,21 @@ class TeacherModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    """What the teacher knows, and how long it teaches."""
+    """Kind, table and schedule of the teacher."""
 
     schedule: Schedule = "none"
     steps: int = 0  # scheduling steps T: the weight is exactly `min_weight` from step T on
-    min_weight: float = 0.0  # the floor, in [0, 1]
-    tau: float | None = None  # decay constant in steps; None: 1 % is left at T
-    kind: str = "bigram"  # a key of teacher.kinds.KINDS, or a class of one's own as package.module:ClassName
-    order: int = 2  # of kind ngram, 2 to 5: tokens of an n-gram, the predicted one included
+    min_weight: float = 0.0  # minimum weight, in [0, 1]
+    tau: float | None = None  # decay constant in steps; None: the weight would be 0.01 at T
+    kind: str = "bigram"  # a key of teacher.kinds.KINDS, or your own class as package.module:ClassName
+    order: int = 2  # for kind ngram: number of tokens in an n-gram, 2 to 5, the predicted one included
     smoothing: Smoothing = "mle"
     smoothing_strength: float | None = None  # k of add_k, lambda of jelinek_mercer; None: the method's default
-    # n-grams seen fewer times leave the table, their mass goes to the back-off weight; of kind ngram also a number for
-    # each order from 2, such as 1,2,2
+    # n-grams seen fewer times leave the table, and their mass goes to the back-off weight; for kind ngram also one
+    # number for each order from 2, such as 1,2,2
     min_count: int | str = 1
-    rows: TeacherRows = "student"  # which rows are counted
-    model: TeacherModelConfig = field(default_factory=TeacherModelConfig)  # of kind model
+    rows: TeacherRows = "student"  # which rows of text are counted
+    model: TeacherModelConfig = field(default_factory=TeacherModelConfig)  # for kind model
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule, self.steps, self.min_weight, self.tau)
@@ -94,17 +94,17 @@ class TeacherConfig:
         )
         require(
             self.kind != "ngram" or self.smoothing == "modified_kneser_ney",
-            f"teacher.smoothing is {self.smoothing} but teacher.kind=ngram knows modified_kneser_ney alone: set "
+            f"teacher.smoothing is {self.smoothing} but teacher.kind=ngram allows only modified_kneser_ney: set "
             "teacher.smoothing=modified_kneser_ney.",
         )
         require(
             self.kind != "model" or self.rows == "student",
-            f"teacher.rows is {self.rows} but a teacher of kind model is trained on the student's rows: leave it out.",
+            f"teacher.rows is {self.rows} but kind model is trained on the student's rows: leave out teacher.rows.",
         )
 
     @property
     def min_counts(self) -> tuple[int, ...]:
-        """The smallest count of each order from 2. Raises InputError where `min_count` names none, or they fall."""
+        """Smallest kept count of each order from 2. Raises InputError if `min_count` is malformed or its numbers fall."""
         orders = self.order - 1
         if isinstance(self.min_count, int):
             return (self.min_count,) * orders
@@ -119,14 +119,15 @@ class TeacherConfig:
 
     @property
     def has_table(self) -> bool:
-        """Whether the kind of teacher knows something; else it only takes from the weight of the text."""
+        """Whether the kind of teacher has a table; a kind without one only lowers the text's weight in the loss."""
         return has_rows(self.kind)
 
     @property
     def table_settings(self) -> list[Any]:
         """Settings that decide the table, for fingerprints.
 
-        Younger ones stand there only where they differ from what they were before there were such settings.
+        Settings that were added later are included only if they differ from their default, so that the fingerprints of
+        older tables stay valid.
         """
         if self.kind == "model":
             return [self.kind, {"model": asdict(self.model)}]

@@ -1,26 +1,28 @@
-"""From bigram counts to a teacher table: seven ways to give unseen bigrams their share.
+"""Estimate a bigram table from counts: seven smoothing methods, which differ in what they give unseen bigrams.
 
 To add a method, write it and add an entry to SMOOTHINGS: settings and command lines take their choices from its keys.
 
-With n(c, k) the count of k after c, n(c) the bigrams that begin with c, t(c) the distinct ones, V the vocabulary, and
-u the unigram distribution of next tokens (how often each token *follows*), p(k | c) is
+n(c, k) is the count of k after c, n(c) the number of bigrams that begin with c, t(c) the number of distinct ones, V the
+vocabulary size, and u the unigram distribution of next tokens (how often each token *follows* another). p(k | c) is
 
-    mle                 n(c, k) / n(c); u after a context never seen
+    mle                 n(c, k) / n(c); u after a context that was never seen
     add_k               (n(c, k) + k) / (n(c) + k V)                          Lidstone; strength k, 0.01
     jelinek_mercer      lambda n(c, k) / n(c) + (1 - lambda) u(k)             strength lambda, the bigram's weight, 0.5
     witten_bell         (n(c, k) + t(c) u(k)) / (n(c) + t(c))
     absolute_discount   (max(n(c, k) - D, 0) + D t(c) u(k)) / n(c)            Ney, Essen and Kneser 1994
-    kneser_ney          the same with the continuation distribution for u     Kneser and Ney 1995, interpolated
-    modified_kneser_ney D1, D2, D3+ by count; the continuation counts are     Chen and Goodman 1998; Heafield et al.
-                        discounted too and interpolated with 1/V              2013 (KenLM)
+    kneser_ney          absolute_discount with the continuation               Kneser and Ney 1995, interpolated
+                        distribution in place of u
+    modified_kneser_ney kneser_ney with D1, D2, D3+ by count; continuation    Chen and Goodman 1998; Heafield et al.
+                        counts are discounted and interpolated with 1/V       2013 (KenLM)
 
-The continuation count of k is the number of distinct contexts before it. After a context never seen each method leaves
-its shared vector. What jelinek_mercer to kneser_ney cannot say is what a token that never follows anything should get:
-it is given t/V of an occurrence here (t: the distinct next tokens), so that no event is impossible; where every token
-follows something, as in published comparisons, nothing changes. mle alone keeps zeros.
+The continuation count of k is the number of distinct contexts before k. After a context that was never seen, each
+method gives its shared vector. The methods from jelinek_mercer to kneser_ney do not define the share of a token that
+never follows another. Here it counts as t/V of an occurrence (t: number of distinct next tokens), so that no event is
+impossible. Where every token follows some token, as in published comparisons, this changes nothing. Only mle keeps
+zeros.
 
-Discounts come from counts of counts (Chen and Goodman, eq. 26). Where a corpus is too small for that (an n_i that they
-divide by is 0, or a discount leaves its range), KenLM's fallback 0.5, 1, 1.5 is used, or 0.75 for a single discount.
+Discounts come from counts of counts (Chen and Goodman, eq. 26). In a corpus too small for that (a divisor n_i is 0, or
+a discount is outside its range) KenLM's fallback 0.5, 1, 1.5 is used, or 0.75 for a single discount.
 
     V vocabulary   K distinct bigrams
 """
@@ -46,37 +48,37 @@ FALLBACK_DISCOUNTS: Final = (0.5, 1.0, 1.5)
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts by context, by next token and by pair: all that a method looks at."""
+    """Counts by context, by next token and by pair: the input of a smoothing method."""
 
     prev_K: Ints
     next_K: Ints
     count_K: Floats
     total_V: Floats  # n(c)
     types_V: Floats  # t(c)
-    unigram_V: Floats  # occurrences as next token
-    continuation_V: Floats  # distinct contexts before it
+    unigram_V: Floats  # occurrences of each token as next token
+    continuation_V: Floats  # distinct contexts before each token
 
 
-# What a method gives: the sparse values [K], the weight of the shared vector per context [V], the shared vector [V].
+# Result of a method: sparse values [K], weight of the shared vector in each context [V], shared vector [V].
 Parts = tuple[Floats, Floats, Floats]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
-    """The parameter of a method that has one."""
+    """Default and range of a method's parameter."""
 
     default: float
     largest: float
-    wanted: str  # what to give instead of one that is out of range
+    wanted: str  # description of a valid value, for messages
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A way of smoothing, and what it allows."""
+    """A smoothing method, its parameter, and whether it can drop rare bigrams."""
 
-    parts: Callable[..., Parts]  # of a tally, and of the strength where the method has one
+    parts: Callable[..., Parts]  # takes a tally, and the strength if the method has one
     strength: Strength | None = None
-    backs_off: bool = True  # whether the shared vector's weight can take the mass of rare bigrams that are left out
+    backs_off: bool = True  # whether the weight of the shared vector can take the mass of rare bigrams that leave
 
 
 def estimate_table(
@@ -88,16 +90,16 @@ def estimate_table(
     tokenizer_fingerprint: str,
     rows: str = "student",
 ) -> BigramTable:
-    """Make a bigram table, p(next token | token before), of the `counts` of `count_bigrams`.
+    """Make a bigram table, p(next token | token before), from the `counts` of `count_bigrams`.
 
-    smoothing: how unseen bigrams get a chance, a key of SMOOTHINGS, such as "modified_kneser_ney" ("mle" gives them
-    none). strength: k of add_k, lambda of jelinek_mercer; None: the method's default.
-    tokenizer_fingerprint: any text that names the tokenizer, which the table's file keeps. rows: for the record, which
-    rows of text were counted; count training rows alone, for a table that has seen the validation text leaks it.
-    Bigrams counted fewer than `min_count` times leave the table when all is computed, so that discounts and the shared
-    vector stay what they were; their mass goes to the weight of the shared vector, and they are left with its share.
-    It is computed in float64 and stored in float32.
-    Rounding to float32 is relative (6e-8), so stored rows sum to 1 within 2e-7.
+    smoothing: a key of SMOOTHINGS, such as "modified_kneser_ney"; it decides the probability of unseen bigrams ("mle"
+    gives them none). strength: k of add_k, or lambda of jelinek_mercer; None: the method's default.
+    tokenizer_fingerprint: any text that names the tokenizer; the table and its file keep it. rows: which rows of text
+    were counted, for the record. Count training rows only: a table that has seen the validation text leaks it.
+    min_count: bigrams counted fewer times leave the table after the estimate, so discounts and the shared vector do not
+    change. Their mass goes to the weight of the shared vector, from which they still get a share.
+    The table is computed in float64 and stored in float32. Rounding to float32 is relative (6e-8), so stored rows sum
+    to 1 within 2e-7.
     Raises InputError if nothing was counted, or if `strength` or `min_count` does not fit the method.
     """
     require_counts(counts)
@@ -111,14 +113,14 @@ def estimate_table(
         strength = method.strength.default if strength is None else strength
         value_K, backoff_V, base_V = method.parts(tally, strength)
 
-    # 2 rare bigrams leave, and their mass goes to the shared vector
+    # 2 remove rare bigrams, and add their mass to the weight of the shared vector
     prev_K, next_K = tally.prev_K, tally.next_K
     if min_count > 1:
         kept_K = tally.count_K >= min_count
         backoff_V = backoff_V + _sums(prev_K[~kept_K], value_K[~kept_K], counts.vocab_size)
         prev_K, next_K, value_K = prev_K[kept_K], next_K[kept_K], value_K[kept_K]
 
-    # 3 the table: bigrams are in the order of their contexts, so a row begins where its context does
+    # 3 the table: bigrams are sorted by context, so a row begins at the first bigram of its context
     return BigramTable(
         indptr=np.searchsorted(prev_K, np.arange(counts.vocab_size + 1)),
         indices=next_K.astype(column_dtype(counts.vocab_size)),
@@ -135,13 +137,13 @@ def estimate_table(
 
 
 def check_smoothing(smoothing: str, strength: float | None, min_count: int) -> None:
-    """Raise InputError for an unknown method, or a strength or smallest count that does not fit it."""
+    """Raise InputError for an unknown method, or a strength or `min_count` that does not fit it."""
     require_choice("teacher.smoothing", smoothing, SMOOTHINGS)
     method = SMOOTHINGS[smoothing]
     if strength is not None:
         if method.strength is None:
             raise InputError(
-                f"teacher.smoothing_strength is {strength}, but {smoothing} has no strength: leave it out."
+                f"teacher.smoothing_strength is {strength}, but {smoothing} has no strength: leave out the strength."
             )
         require(
             0 < strength <= method.strength.largest and math.isfinite(strength),
@@ -151,7 +153,7 @@ def check_smoothing(smoothing: str, strength: float | None, min_count: int) -> N
     require(
         min_count == 1 or method.backs_off,
         f"teacher.min_count is {min_count} but {smoothing} has no back-off weight for the mass of rare bigrams: "
-        "choose another teacher.smoothing, such as modified_kneser_ney, or leave it out.",
+        "choose another teacher.smoothing, such as modified_kneser_ney, or leave out teacher.min_count.",
     )
 
 
@@ -162,7 +164,7 @@ def require_counts(counts: BigramCounts) -> None:
 
 
 def tally_of(counts: BigramCounts) -> Tally:
-    """The tally of counts, made once for all methods."""
+    """Make the tally of counts that all methods use."""
     prev_K, next_K, count_K = counts.prev_K, counts.next_K, counts.counts_K.astype(np.float64)
     size = counts.vocab_size
     return Tally(
@@ -220,7 +222,7 @@ def _modified_kneser_ney(tally: Tally) -> Parts:
 
 SMOOTHINGS: Final[dict[str, Method]] = {
     "mle": Method(parts=_mle, backs_off=False),
-    # defaults: the best of the published reference
+    # defaults: the best values of the published reference
     "add_k": Method(parts=_add_k, strength=Strength(default=0.01, largest=math.inf, wanted="a positive number")),
     "jelinek_mercer": Method(
         parts=_jelinek_mercer, strength=Strength(default=0.5, largest=1, wanted="a weight in (0, 1]")
@@ -236,21 +238,21 @@ SMOOTHINGS: Final[dict[str, Method]] = {
 
 
 def counts_of_counts(count_K: NDArray[Any]) -> tuple[int, int, int, int]:
-    """n1 to n4: how many bigrams (or tokens) occurred exactly once, twice, three and four times."""
+    """Return n1 to n4: the number of bigrams (or tokens) that occurred exactly once, twice, three and four times."""
     n = np.bincount(np.minimum(count_K, 5).astype(np.int64), minlength=6)
     return int(n[1]), int(n[2]), int(n[3]), int(n[4])
 
 
 def single_discount(count_K: NDArray[Any]) -> float:
-    """D = n1 / (n1 + 2 n2), Ney, Essen and Kneser 1994; 0.75 where n1 or n2 is 0."""
+    """Return D = n1 / (n1 + 2 n2), of Ney, Essen and Kneser 1994; 0.75 if n1 or n2 is 0."""
     n1, n2, _, _ = counts_of_counts(count_K)
     return n1 / (n1 + 2 * n2) if n1 and n2 else FALLBACK_DISCOUNT
 
 
 def modified_discounts(count_K: NDArray[Any]) -> tuple[float, float, float]:
-    """D1, D2, D3+ of Chen and Goodman, eq. 26: D_i = i - (i + 1) Y n_(i+1) / n_i with Y = n1 / (n1 + 2 n2).
+    """Return D1, D2, D3+ of Chen and Goodman, eq. 26: D_i = i - (i + 1) Y n_(i+1) / n_i, Y = n1 / (n1 + 2 n2).
 
-    As in KenLM, all three fall back together, where n1, n2 or n3 is 0 or a discount is outside (0, i].
+    As in KenLM, all three take their fallback if n1, n2 or n3 is 0 or a discount D_i is outside (0, i].
     """
     n = counts_of_counts(count_K)
     if not all(n[:3]):
@@ -261,24 +263,24 @@ def modified_discounts(count_K: NDArray[Any]) -> tuple[float, float, float]:
 
 
 def _discounted(tally: Tally, cut_K: Floats, base_V: Floats) -> Parts:
-    """Take cut_K off the counts and give what a row loses to the shared vector."""
+    """Subtract cut_K from the counts, and give the mass that a row loses to the shared vector."""
     value_K = (tally.count_K - cut_K) / tally.total_V[tally.prev_K]
     cut_V = _sums(tally.prev_K, cut_K, len(base_V))
     return value_K, _share(cut_V, tally.total_V), base_V
 
 
 def _by_count(count_K: Floats) -> Floats:
-    """The discount of each count: 0, D1, D2 or D3+."""
+    """Discount of each count: 0, D1, D2 or D3+."""
     return np.array([0.0, *modified_discounts(count_K)])[np.minimum(count_K, 3).astype(np.int64)]
 
 
 def _share(part_V: Floats, whole_V: Floats) -> Floats:
-    """part / whole; 1 for a context never seen, whose row is the shared vector alone."""
+    """Return part / whole; 1 for a context that was never seen, because its row is the shared vector alone."""
     return np.divide(part_V, whole_V, out=np.ones_like(part_V), where=whole_V > 0)
 
 
 def _no_zeros(count_V: Floats) -> Floats:
-    """A distribution in which a token without occurrences counts as t/V of one, t the tokens that occur."""
+    """Distribution in which a token that never occurs counts as t/V occurrences; t: number of tokens that occur."""
     occurs = count_V > 0
     return _normalised(np.where(occurs, count_V, occurs.mean()))
 
@@ -288,5 +290,5 @@ def _normalised(count_V: Floats) -> Floats:
 
 
 def _sums(id_K: Ints, weight_K: Floats, vocab_size: int) -> Floats:
-    """The weights of each id, added up."""
+    """Sum of the weights of each id."""
     return np.bincount(id_K, weight_K, vocab_size).astype(np.float64, copy=False)

@@ -1,19 +1,19 @@
-"""What every teacher gives a student in one optimizer step, and the interface that every teacher has.
+"""Guidance that a teacher gives in one optimizer step, and the base classes of all teachers.
 
-The guided loss needs no distribution over the vocabulary, only its expectation of the output matrix W,
-E = sum_k p(k) W[k] (student/guided_loss.py). So a teacher says which *row* each position takes, and what its rows are.
-Rows of all teachers have one form, a sparse part plus a share of a parent row,
+The guided loss does not need the distribution p over the vocabulary, only the expectation of the output matrix W under
+p: E = sum_k p(k) W[k] (student/guided_loss.py). So a teacher gives *rows*, and the number of the row that each position
+takes. The rows of all teachers have one form, a sparse part plus a share of a parent row,
 
     p_r = S_r + lambda_r p_parent(r),    so    E_r = S_r W + lambda_r E_parent(r),
 
-with the vector q that all rows share as the last parent, E_q = q W. A bigram table has one level of rows, an n-gram
-table one level an order, a trained model's answers one row a position. Where the output layer has a bias b, the bias
-expected is B = P b: b is one more column of W.
+where the last parent is the vector q that all rows share, E_q = q W. A bigram table has one level of rows, an n-gram
+table one level for each length of history, and a trained model's answers one row for each position. If the output layer
+has a bias b, its expectation is B = P b: b is treated as one more column of W.
 
 W does not change within an optimizer step, so E is computed once a step, outside autograd. Every micro-batch adds to
-E.grad. The backward pass in which the last position of the step takes part applies the chain rule through E, from the
-children to their parents and then to W: W.grad += S^T E.grad. That is within autograd, before any hook of W sees its
-gradient: DistributedDataParallel, gradient scalers and clipping need to know nothing of it.
+E.grad. The last backward pass of the step applies the chain rule through E, from children to parents and then to W:
+W.grad += S^T E.grad. This happens inside autograd, before any hook of W sees its gradient, so DistributedDataParallel,
+gradient scalers and clipping work unchanged.
 
     A micro-batches of a step   B blocks   T positions of a block   R distinct rows of a step
     V vocabulary   D width   Z non-zeros of S
@@ -36,51 +36,51 @@ _log = logging.getLogger(__name__)
 
 
 class SparseRows(Protocol):
-    """S [R, V] of a step and its two products (host_rows.py on a CPU, device_rows.py on a GPU)."""
+    """Sparse part S [R, V] of a step's rows, and its two products (CPU: host_rows.py, GPU: device_rows.py)."""
 
     def times(self, output_VxD: Tensor) -> Tensor:
-        """S W, [R, D]."""
+        """Return S W, [R, D]."""
 
     def add_transposed(self, grad_VxD: Tensor, grad_RxD: Tensor) -> None:
-        """grad_VxD += S^T grad_RxD, in place."""
+        """Compute grad_VxD += S^T grad_RxD, in place."""
 
 
 class Table(Protocol):
-    """What a teacher knows: arrays in a dataclass, which trials share."""
+    """Knowledge of a teacher: a dataclass of arrays, which trials share."""
 
     @property
     def vocab_size(self) -> int:
-        """Tokens in the vocabulary."""
+        """Number of tokens in the vocabulary."""
 
     @property
     def checksum(self) -> str:
-        """Hex digest of all that it holds."""
+        """Hex digest of the whole content."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays."""
+        """Bytes of the arrays."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the record says of it: keys of record.run_record.TeacherFacts, without losses."""
+        """Facts about the table for run.json: keys of record.run_record.TeacherFacts, without losses."""
 
     def own_loss(self, ids_BxT: np.ndarray, lengths_B: np.ndarray | None) -> float:
-        """Its loss as a model of these blocks, nats per token; inf where it gives a token no chance."""
+        """Mean loss of the table as a model of these blocks, nats per token; inf if a token has probability 0."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepRows:
-    """The distinct rows of an optimizer step, parents before their children, and which row each position takes."""
+    """The distinct rows of an optimizer step, parents before their children, and the row of each position."""
 
     sparse: SparseRows
-    row: Tensor  # int64, of the shape of the contexts: the row that each position takes
+    row: Tensor  # int64, in the shape of the contexts: number of the row that each position takes
     backoff_R: Tensor | None  # lambda, in the dtype of E; None: 0 for all rows
-    parent_R: Tensor | None = None  # int64 row numbers, of which the first level's mean nothing; None: one level alone
-    levels: tuple[slice, ...] = (slice(None),)  # rows of each level; the parent of the first level's rows is q
+    parent_R: Tensor | None = None  # int64 row numbers, not used for the first level; None: there is only one level
+    levels: tuple[slice, ...] = (slice(None),)  # rows of each level; rows of the first level have the parent q
 
 
 class Waiting:
-    """How many positions of an optimizer step wait for their backward pass; one object for all parts of the step."""
+    """Number of positions of an optimizer step that wait for their backward pass; all parts of the step share it."""
 
     def __init__(self, positions: int):
         self.positions = self.left = positions
@@ -88,9 +88,9 @@ class Waiting:
     def __del__(self) -> None:
         if 0 < self.left < self.positions:
             _log.warning(
-                "a teacher was asked about %d positions of an optimizer step, and %d of them had a backward pass: the "
-                "gradient of the output matrix lacks what flows back through the teacher. Hand guided_loss all "
-                "positions that guide() was given, with target -100 where one shall count for nothing.",
+                "guide() was given %d positions of an optimizer step, but only %d of them had a backward pass, so the "
+                "gradient of the output matrix lacks the part through the teacher: give guided_loss all positions "
+                "that guide() was given, with target -100 for those that must not count.",
                 self.positions,
                 self.positions - self.left,
             )
@@ -98,34 +98,34 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Guidance:
-    """What a teacher says in one optimizer step, in the space of the output matrix: what `teacher.guide` returns.
+    """Guidance of a teacher for one optimizer step, in the space of the output matrix: the result of `teacher.guide`.
 
-    Give `guidance`, or `guidance[i]` of micro-batch i, to `guided_loss`: each position once in an optimizer step.
+    Give `guidance`, or `guidance[i]` for micro-batch i, to `guided_loss`: each position once in an optimizer step.
     """
 
     weight: float  # w(t)
-    rows: StepRows | None = None  # None: a teacher without a distribution (teacher/kinds/ramp.py), or of weight 0
-    expected_RxD: Tensor | None = None  # E: the backward passes of the micro-batches add to its .grad
+    rows: StepRows | None = None  # None: no distribution (teacher/kinds/ramp.py), or weight 0
+    expected_RxD: Tensor | None = None  # E; the backward passes of the micro-batches add to E.grad
     expected_bias_R: Tensor | None = None  # B, as E; None: the output layer has no bias
     base_V: Tensor | None = None  # q, the vector that all rows share
-    row: Tensor | None = None  # the row of E that each position takes, in the shape of the contexts
+    row: Tensor | None = None  # number of each position's row of E, in the shape of the contexts
     waiting: Waiting | None = None
 
     def __getitem__(self, part: int | slice | Tensor) -> "Guidance":
-        """The same for some of the contexts that `guide` was given, e.g. those of one micro-batch."""
+        """Guidance for a part of the contexts that `guide` was given, e.g. those of one micro-batch."""
         return self if self.row is None else replace(self, row=self.row[part])
 
     def through(self, output_VxD: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The output layer as the loss of these positions takes it: the gradient through E comes back with its own."""
+        """Output layer for the loss of these positions: its gradient will include the part that flows through E."""
         if self.row is None:
             return output_VxD, bias_V
         passed: tuple[Tensor, Tensor | None] = _ThroughTeacher.apply(output_VxD, bias_V, self)  # type: ignore[no-untyped-call]
         return passed
 
     def close(self, grad_VxD: Tensor, grad_V: Tensor | None = None) -> None:
-        """Add P^T E.grad to a gradient of the output matrix, and P^T B.grad to that of its bias, if it has one.
+        """Add P^T E.grad to a gradient of the output matrix, and P^T B.grad to the gradient of its bias, if any.
 
-        E.grad and B.grad are spent.
+        E.grad and B.grad are overwritten and removed.
         """
         for leaf, grad in ((self.expected_RxD, grad_VxD), (self.expected_bias_R, grad_V)):
             if leaf is not None and grad is not None and leaf.grad is not None:
@@ -138,23 +138,23 @@ class Guidance:
 
     @torch.no_grad()
     def _add_transposed(self, grad_VxD: Tensor, grad_RxD: Tensor) -> None:
-        """grad_VxD += P^T grad_RxD, in place; grad_RxD is spent."""
+        """Compute grad_VxD += P^T grad_RxD, in place; grad_RxD is overwritten."""
         assert self.rows is not None and self.base_V is not None
         rows, first = self.rows, self.rows.levels[0]
         grad_VxD = grad_VxD[: len(self.base_V)]
-        # 1 children give their parents a share of their gradient
+        # 1 each child adds lambda times its gradient to its parent
         for level in reversed(rows.levels[1:]):
             assert rows.parent_R is not None and rows.backoff_R is not None
             shared_rxD = grad_RxD[level] * rows.backoff_R[level].unsqueeze(1)
             grad_RxD.index_add_(0, rows.parent_R[level], shared_rxD)
-        # 2 every row gives to the tokens that it expects
+        # 2 each row adds its gradient to the tokens of its sparse part; the first level also to q's tokens
         rows.sparse.add_transposed(grad_VxD, grad_RxD)
         if rows.backoff_R is not None:
             grad_VxD.addr_(self.base_V, rows.backoff_R[first] @ grad_RxD[first])
 
 
 class _ThroughTeacher(torch.autograd.Function):
-    """The output matrix and its bias as they are; backward, the step's last positions bring the gradient through E."""
+    """Identity of the output matrix and its bias; the last backward pass of a step adds the gradient through E."""
 
     @staticmethod
     def forward(
@@ -175,11 +175,11 @@ class _ThroughTeacher(torch.autograd.Function):
 
 
 class Teacher(ABC):
-    """The base class of teachers: a student asks its teacher for guidance, `guide`, once an optimizer step.
+    """Base class of teachers: a student calls `guide` once an optimizer step.
 
-    A class that derives from this one alone knows nothing of the text, and is made without arguments; one that knows
-    a distribution derives from RowTeacher. Settings name those of this project by the keys of
-    trainable.teacher.kinds.KINDS, and one's own by its import path, `teacher.kind=module:ClassName`.
+    Derive a class from Teacher itself if it has no distribution; the class is then made without arguments. Derive it
+    from RowTeacher if it has one. Settings name this project's classes by the keys of trainable.teacher.kinds.KINDS,
+    and your own by its import path, `teacher.kind=module:ClassName`.
     """
 
     @abstractmethod
@@ -193,44 +193,43 @@ class Teacher(ABC):
         blocks: np.ndarray | None = None,
         begins: np.ndarray | None = None,
     ) -> Guidance:
-        """What the teacher says in an optimizer step: called once a step, for all micro-batches together.
+        """Return the guidance of an optimizer step; called once a step, for all micro-batches together.
 
-        context: int64 ids [..., T], e.g. [A, B, T]; with a GPU, give the ids as they lie on the host: those of a CUDA
-        tensor are waited for. `weight` is w(t), `bias_V` the bias of the output layer, if it has one, `blocks` the
-        numbers [...] of the blocks in the training text, for teachers that have answered to these blocks. `begins`
-        [..., T] is true where a position's history begins anew, as it does at the beginning of a row: where another
-        text begins in the row, or after padding.
+        context: int64 ids [..., T], e.g. [A, B, T]; for training on a GPU give ids on the host, because a CUDA tensor
+        makes the host wait. weight: w(t). bias_V: bias of the output layer, if it has one. blocks: numbers [...] of the
+        blocks in the training text, for teachers whose answers are stored by block. begins [..., T]: true where a
+        history begins within a row, because another text begins there or padding ends; a row begins one in any case.
         Raises InputError for an id outside the teacher's vocabulary.
         """
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """How a table is kept for the next run."""
+    """Functions that save a table to a file and load it for a later run."""
 
-    save: Callable[[Any, Path], None]  # writes a table, whole or not at all
-    load: Callable[[Path, str | None], Any]  # reads it, and refuses a damaged one, or one of another tokenizer
+    save: Callable[[Any, Path], None]  # writes a table atomically
+    load: Callable[[Path, str | None], Any]  # reads a table; refuses a damaged file and another tokenizer
 
 
 class RowTeacher(Teacher):
-    """The base class of teachers with a distribution: they say which row each position takes, and what rows hold.
+    """Base class of teachers with a distribution: it gives the rows of a step, and the row of each position.
 
-    A row is a sparse part and a share of a parent row; loss, gradients and sweeps need nothing else. A class of one's
-    own is given three methods: `prepare` makes what it knows, once for all trials; `__init__` takes that as `table`
-    (with `device` and `product` as below) and sets `base_V`, the distribution [V] that all rows share; `rows` says what
-    it teaches in a step. trainable/README.md has one in full.
+    A row is a sparse part and a share of a parent row; loss, gradients and sweeps need nothing else. Your own class
+    needs three methods: `prepare` makes the table, once for all trials; `__init__` takes `table`, `device` and
+    `product`, and sets `base_V`, the distribution [V] that all rows share; `rows` gives the rows of a step.
+    trainable/README.md has a complete example.
     """
 
-    table_file: ClassVar[TableFile | None] = None  # None: the table is made for each run
+    table_file: ClassVar[TableFile | None] = None  # None: the table is made anew for each run
     base_V: Tensor  # q, the distribution that all rows share, float32 on the device; its length is the vocabulary
 
     @classmethod
     @abstractmethod
     def prepare(cls, material: Material) -> Table:
-        """What the teacher knows, made once for all trials. Raises InputError where there is too little text."""
+        """Make the table of the teacher, once for all trials. Raises InputError if there is too little text."""
 
     def __init__(self, table: Any, device: torch.device | str = "cpu", *, product: torch.dtype | None = None) -> None:
-        """Args: what `prepare` made; where the student is; dtype of products on a GPU (None: that of W)."""
+        """table: result of `prepare`; device: that of the student; product: dtype of products on a GPU (None: of W)."""
         self.table, self.device, self.product = table, torch.device(device), product
 
     @abstractmethod
@@ -241,11 +240,11 @@ class RowTeacher(Teacher):
         dtype: torch.dtype,
         begins: np.ndarray | None = None,
     ) -> StepRows:
-        """The rows of a step, with `sparse` and `backoff_R` in `dtype`, that of E, and which row each position takes.
+        """Return the rows of a step and the row of each position; `sparse` and `backoff_R` are in `dtype`, that of E.
 
-        context: int64 ids [..., T] on the host; what stands before a position in its block is the position's history.
-        blocks, begins: as `guide` was given them; a class without `begins` is asked about whole rows alone. Raises
-        InputError for an id outside the vocabulary.
+        context: int64 ids [..., T] on the host; the history of a position is the tokens before it in its block. blocks,
+        begins: as given to `guide`; a class whose method has no `begins` is only asked about rows of one text each.
+        Raises InputError for an id outside the vocabulary.
         """
 
     def guide(
@@ -258,7 +257,7 @@ class RowTeacher(Teacher):
         blocks: np.ndarray | None = None,
         begins: np.ndarray | None = None,
     ) -> Guidance:
-        """E for all positions of an optimizer step; nothing is made where the weight is 0."""
+        """Return the guidance, with E, for all positions of an optimizer step; with weight 0 nothing is computed."""
         if weight == 0:
             return Guidance(weight=0.0)
         host = context if isinstance(context, np.ndarray) else context.cpu().numpy()
@@ -268,9 +267,9 @@ class RowTeacher(Teacher):
 
     @torch.no_grad()
     def guide_by(self, rows: StepRows, output_VxD: Tensor, weight: float, bias_V: Tensor | None = None) -> Guidance:
-        """E from the rows of an optimizer step, which know nothing of W: they may have been made ahead.
+        """Return the guidance, with E, from the rows of an optimizer step, which may have been made before the step.
 
-        E is in float32 where W is in lower precision, as the rows are.
+        Rows do not depend on W. If W is in lower precision, E and the rows are in float32.
         """
         dtype = torch.promote_types(output_VxD.dtype, torch.float32)
         base_V = self.base_V.to(dtype)

@@ -1,6 +1,6 @@
-"""A teacher from the file of its table, whichever kind of table that is: the first bytes of the file say so.
+"""Load a teacher from the file of its table; the first bytes of the file say which kind of table it is.
 
-teacher = load_teacher("table.bigram")  # made by `python -m trainable.teacher`, save_table or save_ngrams
+teacher = load_teacher("table.bigram")  # a file of `python -m trainable.teacher`, save_table or save_ngrams
 """
 
 from pathlib import Path
@@ -29,21 +29,21 @@ def load_teacher(
     product: torch.dtype | None = None,
     expect_tokenizer: str | None = None,
 ) -> RowTeacher:
-    """The teacher whose table lies in the file `path`, of bigrams or of longer n-grams, ready for `teacher.guide(...)`.
+    """Load the teacher whose table of bigrams or longer n-grams is in the file `path`, ready for `teacher.guide(...)`.
 
-    device: where the student is. product: dtype of the teacher's matrix products on a GPU, such as torch.bfloat16 for
-    a student under autocast; None: that of the student's output matrix. expect_tokenizer: fingerprint of the student's
-    tokenizer, where it is known.
-    `teacher.table` is the table, memory-mapped, after a check of every byte; its `vocab_size` is the least number of
-    rows that the student's output matrix may have.
-    Raises InputError if the file is missing, no such table, of another format version or of another tokenizer than the
-    expected one, and DamagedFile where a byte is not what was written.
+    device: device of the student. product: dtype of the teacher's matrix products on a GPU, such as torch.bfloat16 for
+    a student under autocast; None: dtype of the student's output matrix. expect_tokenizer: fingerprint of the student's
+    tokenizer, if it is known.
+    `teacher.table` is the table, memory-mapped, after a check of every byte. The student's output matrix needs at least
+    `teacher.table.vocab_size` rows.
+    Raises InputError if the file is missing, holds no such table, has another format version, or was counted with
+    another tokenizer than the expected one. Raises DamagedFile if a byte differs from what was written.
     """
     path = user_path(path)
     magic = _magic(path)
     require(
         magic != ANSWER_FILE.magic,
-        f"{path} holds a model's answers to the training blocks of one run, which teach nobody else: give the table of "
+        f"{path} holds a model's answers to the training blocks of one run and cannot teach another: give a table of "
         f"bigrams or n-grams, or {MAKING}.",
     )
     kind = TEACHERS.get(magic)
@@ -54,14 +54,14 @@ def load_teacher(
 
 
 def _magic(path: Path) -> bytes:
-    """The first bytes of a file. Raises InputError where it cannot be read."""
+    """First bytes of a file. Raises InputError if it cannot be read."""
     try:
         require_fetched(path)
         with open(path, "rb") as stream:
             return stream.read(MAGIC_BYTES)
     except FileNotFoundError:
-        raise InputError(f"the teacher's table {path} does not exist: correct the path, or {MAKING}.") from None
+        raise InputError(f"the teacher table {path} does not exist: correct the path, or {MAKING}.") from None
     except OSError as error:
         raise InputError(
-            f"the teacher's table {path} cannot be read ({error.strerror or error}): correct the path, or {MAKING}."
+            f"the teacher table {path} cannot be read ({error.strerror or error}): correct the path, or {MAKING}."
         ) from None

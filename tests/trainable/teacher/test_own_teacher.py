@@ -127,9 +127,9 @@ def test_a_class_with_guide_alone_teaches_without_a_table(tmp_path: Path, own_mo
     [
         ("my_absent_module:Repeat", "which cannot be imported .*No module named 'my_absent_module'"),
         ("my_teachers:Nobody", "which cannot be imported .*has no attribute"),
-        ("my_teachers:nothing", "which is no teacher: derive the class from trainable.RowTeacher"),
-        ("my_teachers:StepRows", "which is no teacher"),
-        ("my_teachers:NoRows", "whose class has no method rows: write what is lacking"),
+        ("my_teachers:nothing", "which is no teacher class: derive the class from trainable.RowTeacher"),
+        ("my_teachers:StepRows", "which is no teacher class"),
+        ("my_teachers:NoRows", "whose class has no method rows: add what is missing"),
         ("my_teachers:Teacher", "whose class has no method guide"),
     ],
 )

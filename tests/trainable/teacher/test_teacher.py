@@ -58,7 +58,7 @@ def test_a_step_whose_positions_are_not_all_used_is_told_in_a_warning(caplog: py
     del guidance
     gc.collect()
     [said] = caplog.messages
-    assert said.startswith("a teacher was asked about 40 positions of an optimizer step, and 24 of them had a backward")
+    assert said.startswith("guide() was given 40 positions of an optimizer step, but only 24 of them had a backward")
 
 
 def test_positions_used_twice_are_a_mistake_of_the_programmer() -> None:

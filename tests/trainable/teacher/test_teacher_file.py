@@ -75,7 +75,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path, order: int) -> None:
 
 
 REFUSED: dict[str, tuple[bytes | None, str]] = {
-    "missing": (None, "the teacher's table .* does not exist: correct the path, or make it with python -m"),
+    "missing": (None, "the teacher table .* does not exist: correct the path, or make it with python -m"),
     "empty": (b"", "is no table of bigrams or n-grams, or its beginning is damaged: make it with"),
     "text": (b"Some text of a user", "is no table of bigrams or n-grams"),
     "answers": (ANSWER_FILE.magic + b"and so on", "holds a model's answers to the training blocks of one run"),

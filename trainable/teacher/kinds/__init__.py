@@ -1,8 +1,8 @@
-"""Kinds of teacher, a file each: what it knows (`prepare`), and the rows that it gives in a step (`rows`), if any.
+"""Kinds of teacher, one file each: `prepare` makes the table of a kind, and `rows` the rows of a step, if it has any.
 
 To add a kind, write its class and add an entry to KINDS: settings and command lines take their choices from its keys.
-A kind that is a sceptic's rival of the others stands in names.CONTENT_FREE too. A class outside of this project needs
-no entry: `teacher.kind=package.module:ClassName` names it.
+Add a rival, which does not know which token follows which, to names.CONTENT_FREE too. A class outside of this project
+needs no entry: `teacher.kind=package.module:ClassName` names it.
 """
 
 from importlib import import_module
@@ -13,7 +13,7 @@ from trainable.errors import InputError, require, require_choice
 if TYPE_CHECKING:
     from trainable.teacher.teacher import Teacher
 
-# By import path: settings and command lines read the names and need no torch.
+# {kind: import path}, so that settings and command lines read the names without importing torch.
 KINDS: dict[str, str] = {
     "bigram": "trainable.teacher.kinds.bigram:BigramTeacher",
     "ngram": "trainable.teacher.kinds.ngram:NgramTeacher",
@@ -32,16 +32,16 @@ def check_kind(kind: str) -> None:
 
 
 def has_rows(kind: str) -> bool:
-    """Whether a kind of teacher says rows, and so has a table. Raises InputError as `teacher_class`."""
+    """Whether a kind of teacher gives rows, and so has a table. Raises InputError as `teacher_class`."""
     from trainable.teacher.teacher import RowTeacher
 
     return issubclass(teacher_class(kind), RowTeacher)
 
 
 def teacher_class(kind: str) -> "type[Teacher]":
-    """The class of a kind of teacher. Raises InputError for an import path without such a class."""
+    """Import the class of a kind of teacher. Raises InputError for an import path without a complete teacher class."""
     check_kind(kind)
-    from trainable.teacher.teacher import Teacher  # which imports torch
+    from trainable.teacher.teacher import Teacher  # this import takes torch with it
 
     module, _, name = KINDS.get(kind, kind).partition(":")
     try:
@@ -53,9 +53,9 @@ def teacher_class(kind: str) -> "type[Teacher]":
         ) from None
     require(
         isinstance(found, type) and issubclass(found, Teacher),
-        f"teacher.kind is {kind}, which is no teacher: derive the class from trainable.RowTeacher, or from "
+        f"teacher.kind is {kind}, which is no teacher class: derive the class from trainable.RowTeacher, or from "
         "trainable.Teacher.",
     )
     lacking = " and ".join(sorted(found.__abstractmethods__))
-    require(not lacking, f"teacher.kind is {kind}, whose class has no method {lacking}: write what is lacking.")
+    require(not lacking, f"teacher.kind is {kind}, whose class has no method {lacking}: add what is missing.")
     return found  # type: ignore[no-any-return]

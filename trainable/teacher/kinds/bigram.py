@@ -1,4 +1,4 @@
-"""Smoothed bigrams: the teacher that this project asks about. A row is what follows one token."""
+"""Teacher of smoothed bigrams, which this project studies. A row is the distribution of tokens after one token."""
 
 import numpy as np
 import torch
@@ -12,18 +12,18 @@ from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows, TableFil
 
 
 class BigramTeacher(RowTeacher):
-    """The teacher of a bigram `table`: what it says of a position depends on the token there alone.
+    """Teacher with a bigram `table`: its distribution at a position depends only on the token at that position.
 
-    device: where the student is. product: dtype of its matrix products on a GPU, such as torch.bfloat16 for a student
-    under autocast; None: that of the student's output matrix. On a CPU its products are sparse; a GPU keeps the table.
-    `guide` says what the table teaches in an optimizer step.
+    device: device of the student. product: dtype of the teacher's matrix products on a GPU, such as torch.bfloat16 for
+    a student under autocast; None: dtype of the student's output matrix. On a GPU the table is copied to the GPU.
+    `guide` gives the guidance of an optimizer step.
     """
 
     table_file = TableFile(save_table, load_table)
 
     @classmethod
     def prepare(cls, material: Material) -> BigramTable:
-        """The table of the counts under the smoothing of the settings."""
+        """Estimate the table from the bigram counts, with the smoothing of the settings."""
         return estimate_table(
             material.counts(),
             material.smoothing,
@@ -47,15 +47,15 @@ class BigramTeacher(RowTeacher):
         dtype: torch.dtype,
         begins: np.ndarray | None = None,
     ) -> StepRows:
-        """One row for each distinct id; where a history begins is no matter to it."""
-        # 1 which contexts C: each distinct one once; the row of a position
+        """Return one row for each distinct id; `begins` is not used."""
+        # 1 the distinct contexts C, and the row of each position
         check_ids(self.table, context.reshape(-1))
         row_V = np.zeros(self.table.vocab_size, np.int64)
         row_V[context] = 1
         contexts_C = np.flatnonzero(row_V)
         row_V[contexts_C] = np.arange(len(contexts_C))
 
-        # 2 cut their sparse rows, and their shares of the vector that all have in common
+        # 2 cut the sparse rows of the contexts, and their weights of the shared vector
         sparse: SparseRows
         if self.on_device is None:
             sparse = HostRows(*cut_rows(self.table, contexts_C, np.int32), self.table.vocab_size, dtype)
@@ -70,5 +70,5 @@ class BigramTeacher(RowTeacher):
 
 
 def device_table(table: BigramTable, device: torch.device, product: torch.dtype | None = None) -> DeviceTable:
-    """The table's sparse rows on a device, one for each token."""
+    """Copy the table's sparse rows, one for each token, to a device."""
     return DeviceTable(table.indptr, table.indices, table.values, table.vocab_size, device, product)

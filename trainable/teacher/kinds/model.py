@@ -1,7 +1,7 @@
-"""A small trained model: its likeliest tokens at each position of the training blocks, asked for once beforehand.
+"""Teacher with the answers of a small trained model: its likeliest tokens at each position of the training blocks.
 
-The row of a position is its own, and knows all that stands before it in the block; its parent is the unigram, which
-takes the mass of the tokens that were not kept.
+The model is asked once, before the trials. Each position has its own row, which depends on all tokens before it in the
+block. The parent of a row is the unigram, which gets the mass of the tokens that were not kept.
 """
 
 import numpy as np
@@ -16,14 +16,14 @@ from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows
 
 
 class ModelTeacher(RowTeacher):
-    """A model's answers at work: whoever asks has to say which training blocks the contexts are of."""
+    """Teacher with a model's answers: `guide` needs the numbers of the training blocks of its contexts."""
 
     @classmethod
     def prepare(cls, material: Material) -> Answers:
-        """The answers of the model of the settings, which the preparation trains and keeps (small_teacher.py)."""
+        """Return the answers of the model of the settings, which small_teacher.py trains, asks and caches."""
         if material.answers is None:
             raise InputError(
-                "a teacher of kind model has to be trained and asked first: use trainable.prepare.prepare_run."
+                "a teacher of kind model must first be trained and asked: use trainable.prepare.prepare_run."
             )
         return material.answers()
 
@@ -40,14 +40,14 @@ class ModelTeacher(RowTeacher):
         dtype: torch.dtype,
         begins: np.ndarray | None = None,
     ) -> StepRows:
-        """One row for each position; what stands before it in its block was known when it was answered to."""
+        """Return one row for each position; `begins` is not used, because the model saw the whole block when asked."""
         answers: Answers = self.table
-        # 1 what was answered to these blocks
+        # 1 the answers to these blocks
         _check(answers, context, blocks)
         width = answers.ids_BxTxk.shape[2]
         columns_NxK = answers.ids_BxTxk[blocks].reshape(-1, width).astype(np.int32)
         kept_NxK = answers.p_BxTxk[blocks].reshape(-1, width)
-        # 2 to where the student is: a GPU is given the rows that the host has cut
+        # 2 move them to the student's device; for a GPU the host cuts the rows
         positions = len(kept_NxK)
         columns_Z, values_Z = columns_NxK.ravel(), kept_NxK.ravel().astype(np.float32)
         indptr_N1 = np.arange(positions + 1) * width
@@ -65,7 +65,7 @@ class ModelTeacher(RowTeacher):
 
 
 def _check(answers: Answers, context: np.ndarray, blocks: np.ndarray | None) -> None:
-    """Raise InputError unless these are contexts of blocks that were answered to."""
+    """Raise InputError unless the contexts are whole blocks for which there are answers."""
     if blocks is None:
         raise InputError("a teacher of kind model answers by block: give guide() the numbers of the training blocks.")
     number, length, _ = answers.ids_BxTxk.shape
@@ -77,6 +77,6 @@ def _check(answers: Answers, context: np.ndarray, blocks: np.ndarray | None) -> 
     for what, values, limit in (("token id", context, answers.vocab_size), ("block", blocks, number)):
         if values.size and not 0 <= (worst := int(values.max() if values.min() >= 0 else values.min())) < limit:
             raise InputError(
-                f"{what} {worst} is outside the {limit} that the teacher's model has answered for: ask it about these "
+                f"{what} {worst} is outside the {limit} that the teacher's model has answers for: ask it about these "
                 "blocks, with their tokenizer."
             )

@@ -1,7 +1,7 @@
-"""N-grams of order 2 to 5, with interpolated modified Kneser-Ney: a row is what follows a history.
+"""Teacher of n-grams of order 2 to 5, with interpolated modified Kneser-Ney; a row is the distribution after a history.
 
-The row of a position is that of the longest history that was counted, of at most `order - 1` tokens; its parent is the
-row of the history without its oldest token. Histories reach neither across an eos nor out of the block.
+A position takes the row of its longest history that was counted, of at most `order - 1` tokens. The parent of a row is
+the row of the history without its oldest token. Histories reach neither across an eos nor out of the block.
 """
 
 from itertools import pairwise
@@ -19,18 +19,18 @@ from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows, TableFil
 
 
 class NgramTeacher(RowTeacher):
-    """The teacher of an n-gram `table`: what it says of a position depends on up to order - 1 tokens of its block.
+    """Teacher with an n-gram `table`: its distribution at a position depends on up to order - 1 tokens of the block.
 
-    device: where the student is. product: dtype of its matrix products on a GPU, such as torch.bfloat16 for a student
-    under autocast; None: that of the student's output matrix. It has one level of rows for each length of history.
-    `guide` says what the table teaches in an optimizer step.
+    device: device of the student. product: dtype of the teacher's matrix products on a GPU, such as torch.bfloat16 for
+    a student under autocast; None: dtype of the student's output matrix. There is one level of rows for each length of
+    history. `guide` gives the guidance of an optimizer step.
     """
 
     table_file = TableFile(save_ngrams, load_ngrams)
 
     @classmethod
     def prepare(cls, material: Material) -> NgramTable:
-        """The table of the counts of the order of the settings."""
+        """Estimate the table from the counts of n-grams, of the order in the settings."""
         assert material.ngrams is not None
         return estimate_ngrams(
             material.ngrams(material.order),
@@ -52,17 +52,17 @@ class NgramTeacher(RowTeacher):
         dtype: torch.dtype,
         begins: np.ndarray | None = None,
     ) -> StepRows:
-        """One row for each distinct history, and for its parents."""
+        """Return one row for each distinct history, and for each of its parents."""
         table: NgramTable = self.table
-        # 1 the row of each position at each level, and what these rows hold
+        # 1 find the row of each position at each level, and cut these rows
         context_BxT = context.reshape(-1, context.shape[-1])
         found = cut(table, find_rows(table, context_BxT, None if begins is None else begins.reshape(context_BxT.shape)))
-        # 2 before all of them a row without entries, the shared vector itself: of positions whose token was never seen
+        # 2 put an empty row first, which is the shared vector itself, for positions whose token was never seen
         indptr_R1 = np.concatenate([[0], found.indptr])
         backoff_R = np.concatenate([np.ones(1, np.float32), found.lambda_C])
         parent_R, row = np.concatenate([[0], found.parent_C + 1]), found.row_BxT + 1
         bounds = (0, *(bound + 1 for bound in found.bounds[1:]))
-        # 3 to where the student is: a GPU is given the rows that the host has cut
+        # 3 move the rows to the student's device; for a GPU the host cuts them
         sparse: SparseRows
         if self.device.type == "cuda":
             there = DeviceTable(indptr_R1, found.columns, found.values, table.vocab_size, self.device, self.product)

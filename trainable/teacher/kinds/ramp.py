@@ -1,4 +1,4 @@
-"""A control: no distribution at all. The loss is (1 - w) times plain cross-entropy: the text counts less at first."""
+"""Rival without a distribution: the loss is (1 - w) times plain cross-entropy, so the text counts less at first."""
 
 import numpy as np
 from torch import Tensor
@@ -7,7 +7,7 @@ from trainable.teacher.teacher import Guidance, Teacher
 
 
 class RampTeacher(Teacher):
-    """A teacher that says nothing, and takes the weight that others would have."""
+    """Teacher without a distribution, which only takes its weight from the text."""
 
     def guide(
         self,
@@ -19,5 +19,5 @@ class RampTeacher(Teacher):
         blocks: np.ndarray | None = None,
         begins: np.ndarray | None = None,
     ) -> Guidance:
-        """The weight alone."""
+        """Return guidance with the weight alone."""
         return Guidance(weight=weight)

@@ -1,4 +1,4 @@
-"""A control: bigrams whose rows are permuted. Only the pairing of context and row is lost."""
+"""Rival with permuted rows of bigrams: only the pairing of context and row is lost."""
 
 from dataclasses import replace
 
@@ -12,18 +12,18 @@ SHUFFLE_SEED = 0
 
 
 class ShuffledTeacher(BigramTeacher):
-    """A bigram table in which each context that was seen has the row of another."""
+    """Teacher with a bigram table in which each context that was seen has the row of another."""
 
     @classmethod
     def prepare(cls, material: Material) -> BigramTable:
-        """The bigram teacher's table, its rows in another order."""
+        """Make the table of the bigram teacher, and permute its rows."""
         return shuffled(super().prepare(material), SHUFFLE_SEED)
 
 
 def shuffled(table: BigramTable, seed: int) -> BigramTable:
-    """The same rows, each at another context.
+    """Return a copy of the table with the rows of the seen contexts permuted.
 
-    The seen contexts are passed round one random cycle, so no context keeps its own row (unless only one was seen).
+    The permutation is one random cycle, so no context keeps its own row (unless only one context was seen).
     """
     seen = np.flatnonzero(np.diff(table.indptr))
     order = np.random.default_rng(seed).permutation(seen)

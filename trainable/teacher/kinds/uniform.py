@@ -1,4 +1,4 @@
-"""A control: every token is equally likely after every context (label smoothing, as a teacher)."""
+"""Rival with a uniform distribution: every token is equally likely after every context (label smoothing)."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from trainable.teacher.table import BigramTable, table_without_context
 
 
 class UniformTeacher(BigramTeacher):
-    """A bigram table whose rows are all the same: 1/V for each token."""
+    """Teacher with a bigram table in which all rows are equal: 1/V for each token."""
 
     @classmethod
     def prepare(cls, material: Material) -> BigramTable:
-        """The table; nothing is counted."""
+        """Make the table; nothing is counted."""
         return table_without_context(
             np.full(material.vocab_size, 1 / material.vocab_size),
             smoothing="uniform",

@@ -1,4 +1,4 @@
-"""A control: every context is followed by the unigram distribution of next tokens (maximum likelihood)."""
+"""Rival with the unigram distribution of next tokens (maximum likelihood) after every context."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ from trainable.teacher.table import BigramTable, table_without_context
 
 
 class UnigramTeacher(BigramTeacher):
-    """A bigram table whose rows are all the same: how often each token occurs."""
+    """Teacher with a bigram table in which all rows are equal: the relative frequency of each token."""
 
     @classmethod
     def prepare(cls, material: Material) -> BigramTable:
-        """The table of the counts' next tokens."""
+        """Make the table from the next tokens of the counts."""
         counts = material.counts()
         require_counts(counts)
         occurrences_V = np.bincount(counts.next_K, counts.counts_K, counts.vocab_size)
