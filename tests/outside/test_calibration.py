@@ -45,5 +45,5 @@ def test_teachers_are_measured_beside_the_trials() -> None:
 
 def test_a_step_that_fails_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.engine.budget.calibration.stand_in_table", lambda *_: None)
-    with pytest.raises(CannotMeasure, match=r"its first steps failed \(.*needs a teacher's table"):
+    with pytest.raises(CannotMeasure, match=r"its first steps failed \(.*needs a teacher table"):
         calibrate(SPEC, Machine(cpus=1), size_of(SPEC))

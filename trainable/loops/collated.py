@@ -1,10 +1,12 @@
-"""What a teacher is asked about of the batches that a data collator of transformers makes: ids, and where texts begin.
+"""Input of a teacher from the batches of a data collator of transformers: token ids, and where texts begin.
 
-A position's history is what stands before it in its row and belongs to its text. A collator says where a text begins
-by `position_ids` that start anew (packed batches), and where there is none by an `attention_mask` of zeros (padding, on
-either side). A bigram knows the token alone; a longer history ends at both. A position that the mask hides has no
-history, so nothing is taught there: where it has a target, as left padding gives to the first token of a text, that
-target is learnt from the text alone.
+The history of a position is the tokens before it in its row that belong to its text. A collator marks the start of a
+text by `position_ids` that start again (packed batches), and padding, on either side, by zeros in `attention_mask`. No
+history reaches back across the start of a text or across padding. A bigram teacher uses one token, so both do not
+matter to it.
+
+A position that the mask hides has no history, so the teacher has no part in its loss. If such a position has a target,
+as with left padding before the first token of a text, the student learns this target from the text alone.
 
     B rows of a micro-batch   T positions of a row   N positions of an optimizer step   A micro-batches
 """
@@ -26,26 +28,26 @@ NO_INPUTS: Final = (
     "shift_labels",
     "num_items_in_batch",
     "use_cache",
-)  # of a batch: what the student does not read
+)  # items of a batch that the student does not read
 
 
 class Contexts(NamedTuple):
-    """The positions of a micro-batch, on the host."""
+    """Positions of a micro-batch, on the host."""
 
-    ids_BxT: NDArray[np.int64]  # 0 where nothing is taught
-    begins_BxT: NDArray[np.bool_]  # where a history begins
-    hidden_BxT: NDArray[np.bool_]  # by the attention mask
+    ids_BxT: NDArray[np.int64]  # 0 at hidden positions
+    begins_BxT: NDArray[np.bool_]  # true where a history begins
+    hidden_BxT: NDArray[np.bool_]  # true where the attention mask is 0
 
 
 class Question(NamedTuple):
-    """What a teacher is asked about in an optimizer step, as `Teacher.guide` takes it."""
+    """Input of a teacher in an optimizer step, as `Teacher.guide` takes it."""
 
-    ids: NDArray[np.int64]  # [A, B, T], or [N] where rows differ in length or a history begins within one
-    begins: NDArray[np.bool_] | None  # [N]; None: at the beginning of each row alone
+    ids: NDArray[np.int64]  # [A, B, T], or [N] if rows differ in length or a history begins within a row
+    begins: NDArray[np.bool_] | None  # [N]; None: histories begin only at the beginning of rows
 
 
 def contexts_of(batch: Mapping[str, Any]) -> Contexts:
-    """The positions of a collated micro-batch. Raises InputError where nobody knows what its histories are."""
+    """Return the positions of a collated micro-batch. Raises InputError if its histories cannot be known."""
     ids = batch.get("input_ids")
     if not isinstance(ids, Tensor) or ids.dim() != 2:
         raise InputError(
@@ -61,7 +63,7 @@ def contexts_of(batch: Mapping[str, Any]) -> Contexts:
             "not know which tokens a position sees: give a mask of zeros and ones for each token.",
         )
         hidden_BxT = mask.cpu().numpy() == 0
-    # 1 a text begins at the first position of a row, after hidden positions, and where positions do not go on by one
+    # 1 a text begins at the first position of a row, after hidden positions, and where position ids do not rise by 1
     begins_BxT = np.ones(ids_BxT.shape, np.bool_)
     begins_BxT[:, 1:] = hidden_BxT[:, :-1]
     if (positions := batch.get("position_ids")) is not None:
@@ -71,13 +73,13 @@ def contexts_of(batch: Mapping[str, Any]) -> Contexts:
             "does not know where texts begin: give one position for each token.",
         )
         begins_BxT[:, 1:] |= np.diff(positions.cpu().numpy(), axis=1) != 1
-    # 2 hidden positions: their ids may be those of a padding token that no table knows
+    # 2 hidden positions get id 0: their own may be a padding token that the table does not have
     begins_BxT[:, 1:] &= ~hidden_BxT[:, 1:]
     return Contexts(np.where(hidden_BxT, 0, ids_BxT), begins_BxT, hidden_BxT)
 
 
 def question_of(parts: Sequence[Contexts]) -> Question:
-    """What a teacher is asked about for all micro-batches of a step together."""
+    """Join the positions of all micro-batches of a step to the input of a teacher."""
     alike = len({part.ids_BxT.shape for part in parts}) == 1
     if alike and not any(part.begins_BxT[:, 1:].any() for part in parts):
         return Question(np.stack([part.ids_BxT for part in parts]), None)
@@ -86,7 +88,7 @@ def question_of(parts: Sequence[Contexts]) -> Question:
 
 
 def targets_of(batch: Mapping[str, Any]) -> Tensor:
-    """The target of each position, [B, T]: the label after it, IGNORE_INDEX at the end of a row."""
+    """Return the target of each position, [B, T]: the next label in the row, or IGNORE_INDEX at the end of a row."""
     if (shifted := batch.get("shift_labels")) is not None:
         return torch.as_tensor(shifted)
     if (labels := batch.get("labels")) is None:

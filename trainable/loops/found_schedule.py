@@ -1,4 +1,4 @@
-"""The schedule that a sweep found, as a file beside the exported model: for others' loops to train on from.
+"""The schedule that a sweep found, in a file beside the exported model, for other training loops.
 
 python sweeps/schedule_search.py ... --export best model       # writes model/schedule.json and model/teacher.table
 found = trainable.load_schedule("model")                       # found.teacher, found.optimizer, found.arguments
@@ -13,37 +13,37 @@ from trainable.errors import InputError
 from trainable.record.files import read_foreign_json, user_path, write_json
 
 SCHEDULE_FILE: Final = "schedule.json"
-TABLE_FILE: Final = "teacher.table"  # of bigrams or of longer n-grams, as teacher/teacher_file.py reads it
-_FORMAT: Final = 1  # a change that older programs would misread takes the next number
+TABLE_FILE: Final = "teacher.table"  # table of bigrams or longer n-grams, which teacher/teacher_file.py loads
+_FORMAT: Final = 1  # raise it for a change that older programs would misread
 _SETTINGS: Final = ("teacher", "optimizer", "loop")
 _FACTS: Final = ("study", "run", "trial", "eval_loss", "context", "tokenizer_fingerprint")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSchedule:
-    """A schedule that did best in a sweep, and the settings that it was found with; weights are not among them."""
+    """The best schedule of a sweep, with the settings of its trial, but without the weights of the model."""
 
-    teacher: TeacherConfig  # kind, order and smoothing of the teacher; its schedule, steps, floor and tau
-    optimizer: OptimizerConfig  # learning rate, warm-up and the rest of AdamW
+    teacher: TeacherConfig  # kind, order, smoothing, schedule, steps, minimum weight and tau
+    optimizer: OptimizerConfig  # learning rate, warm-up and the other settings of AdamW
     loop: LoopConfig  # optimizer steps, blocks of a step, precision
     context: int  # tokens of a block
-    tokenizer_fingerprint: str  # of the tokens that the teacher knows
+    tokenizer_fingerprint: str  # of the tokenizer whose tokens the teacher knows
     study: str
     run: str  # name of the run folder
     trial: str
-    eval_loss: float  # that the trial came to, nats per token
-    table: Path | None = None  # file of the teacher's table; None: it has none, or none that others can use
+    eval_loss: float  # final validation loss of the trial, nats per token
+    table: Path | None = None  # file of the teacher table; None: no table, or none for other loops
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The optimizer, its rates and the size of a step, as keyword arguments of transformers' TrainingArguments.
+        """Optimizer, learning rate and size of a step, as keyword arguments of transformers' TrainingArguments.
 
-        The warm-up of Trainer begins at 0, that of this project one step further.
+        Trainer's warm-up begins with learning rate 0, so it is one step later than the warm-up of this project.
         """
         optimizer, loop = self.optimizer, self.loop
         return {
             "max_steps": loop.steps,
-            "per_device_train_batch_size": loop.batch_blocks,  # of one process: divide it by their number
+            "per_device_train_batch_size": loop.batch_blocks,  # for one process; divide it by the number of processes
             "gradient_accumulation_steps": loop.accumulation,
             "learning_rate": optimizer.lr,
             "lr_scheduler_type": "cosine",
@@ -59,7 +59,7 @@ class FoundSchedule:
 
 
 def save_schedule(found: FoundSchedule, folder: Path) -> None:
-    """Write schedule.json to a folder; the table that it names lies there or nowhere."""
+    """Write schedule.json to a folder; the table that it names, if any, must be in the same folder."""
     assert found.table is None or found.table.parent == folder
     write_json(
         folder / SCHEDULE_FILE,
@@ -73,10 +73,10 @@ def save_schedule(found: FoundSchedule, folder: Path) -> None:
 
 
 def load_schedule(path: Path | str) -> FoundSchedule:
-    """The schedule that a sweep found, from the schedule.json that its `--export` wrote, or from the folder of it.
+    """Load the schedule that a sweep found, from the schedule.json that `--export` wrote.
 
-    path: that file or folder. `GuidedTrainer` takes what is returned as its `schedule`, and `.arguments` are keyword
-    arguments for transformers' TrainingArguments. Raises InputError where there is none, or it is damaged or of another
+    path: this file, or its folder. The result can be the `schedule` of `GuidedTrainer`; its `.arguments` are keyword
+    arguments for transformers' TrainingArguments. Raises InputError if the file is missing, damaged or of another
     version.
     """
     path = user_path(path)

@@ -1,14 +1,14 @@
-"""transformers' Trainer with a teacher: E once an optimizer step, evaluation plain, everything else Trainer's own.
+"""transformers' Trainer with a teacher: guidance once an optimizer step, plain evaluation, all else as in Trainer.
 
     pip install "bigram-guided-pretraining[hf]"
     trainer = GuidedTrainer(model, arguments, train_dataset=rows, teacher="table.bigram", schedule=TeacherConfig(...))
     trainer.train()
 
-Trainer collects the micro-batches of a step before the first of them runs (`get_batch_samples`): there the teacher
-speaks for all of them. The loss is computed within the student's `forward`, in which the student's head is not called,
-so that no logits are made; there DistributedDataParallel and autocast hold as they do for any loss, and the gradient
-through E comes in the last backward pass, before gradients are averaged over processes. A subclass of another Trainer
-is made by naming both: class GuidedSFT(GuidedTrainer, SFTTrainer).
+Trainer collects the micro-batches of a step before the first of them runs (`get_batch_samples`); there the teacher
+gives its guidance for all of them. The loss is computed inside the student's `forward`, which does not call the
+student's head, so no logits are made. So DistributedDataParallel and autocast work as for any loss, and the gradient
+through E comes in the last backward pass, before gradients are averaged over processes. To combine it with another
+Trainer, derive a class from both: class GuidedSFT(GuidedTrainer, SFTTrainer).
 """
 
 from collections import deque
@@ -40,19 +40,19 @@ LOGGED_WEIGHT = "teacher_weight"
 
 
 class GuidedTrainer(Trainer):  # type: ignore[misc]
-    """Trainer whose student learns from a teacher while the schedule says so, and plainly after.
+    """transformers' Trainer with guided steps while the teacher's weight is above 0, and plain steps after that.
 
-    All arguments but two are Trainer's.
+    All arguments except these two are Trainer's own:
 
-    schedule: the schedule.json that a sweep's `--export` wrote, or its folder; what `load_schedule` made of it; or a
+    schedule: the schedule.json that a sweep's `--export` wrote, or its folder; the result of `load_schedule`; or a
     TeacherConfig, such as TeacherConfig(schedule="linear", steps=500). Steps are optimizer steps.
     teacher: the file of a table of bigrams or n-grams, a table, or a teacher; None: the table beside schedule.json.
 
-    Raises InputError for a student whose loss is not plain cross-entropy of a linear head, for a teacher of another
-    vocabulary, and for ways of training that it does not know (FSDP, DeepSpeed, DataParallel, torch.compile).
+    Raises InputError for a student whose loss is not plain cross-entropy of a linear head, for a teacher with another
+    vocabulary, and for unsupported ways of training (FSDP, DeepSpeed, DataParallel, torch.compile).
     """
 
-    loss_is_scaled_for_ga = True  # by the targets of the whole step
+    loss_is_scaled_for_ga = True  # compute_loss divides by the targets of the whole step
 
     def __init__(
         self,
@@ -67,27 +67,27 @@ class GuidedTrainer(Trainer):  # type: ignore[misc]
         require(
             isinstance(self.teaching, TeacherConfig),
             f"schedule is a {type(schedule).__name__}: give a TeacherConfig, the file or folder of an exported "
-            "schedule, or what load_schedule made of it.",
+            "schedule, or the result of load_schedule.",
         )
         check_ways(self)
         check_student(self.model)
         self.teacher = teacher_for(found, teacher, self)
-        self._said: deque[Guidance | None] = deque()  # of each micro-batch of the step that has not run yet
-        self._targets: Tensor | int = 0  # of the step, in all processes together or in this one alone
+        self._said: deque[Guidance | None] = deque()  # guidance of the step's micro-batches that have not run yet
+        self._targets: Tensor | int = 0  # number of targets of the step, in all processes or in this one only
         self.add_callback(_Taught(self.teaching, self.teacher))
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
-        """The micro-batches of an optimizer step, about which the teacher is asked at once."""
+        """Return the micro-batches of an optimizer step, and get the guidance for all of them at once."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._targets = self._count(batches) if items is None else items
         self._said = deque(self._guidance(batches, weight_at(self.teaching, self.state.global_step)))
         return batches, items
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, *args: Any, **kwargs: Any) -> Any:
-        """The guided loss of a micro-batch, a mean over the targets of the whole step; evaluation is Trainer's own."""
+        """Guided loss of a micro-batch, divided by the targets of the whole step; evaluation is Trainer's own."""
         if return_outputs or not model.training:
             return super().compute_loss(model, inputs, return_outputs, *args, **kwargs)
-        require(bool(self._said), "compute_loss was called for a batch of no optimizer step: let train() call it.")
+        require(bool(self._said), "compute_loss was called outside of an optimizer step: let train() call it.")
         said, targets = self._said.popleft(), targets_of(inputs)
         student = self.accelerator.unwrap_model(model)
 
@@ -101,13 +101,13 @@ class GuidedTrainer(Trainer):  # type: ignore[misc]
         return loss * over_processes / self._targets  # DistributedDataParallel takes the mean of all processes
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log the teacher's weight in the last step beside its loss."""
+        """Log the loss with the teacher's weight in the last step."""
         if "loss" in logs:
             logs[LOGGED_WEIGHT] = weight_at(self.teaching, self.state.global_step - 1)
         super().log(logs, *args, **kwargs)
 
     def _guidance(self, batches: list[Any], weight: float) -> Iterator[Guidance | None]:
-        """What the teacher says of each micro-batch."""
+        """Yield the guidance of each micro-batch."""
         if weight == 0 or not batches:
             yield from [None] * len(batches)
             return
@@ -127,7 +127,7 @@ class GuidedTrainer(Trainer):  # type: ignore[misc]
             first += part.ids_BxT.size
 
     def _count(self, batches: list[Any]) -> Tensor:
-        """Targets of a step, for students whose forward is not told of them."""
+        """Number of targets of a step, for students whose forward does not take it."""
         counts = [targets_of(batch).ne(IGNORE_INDEX).sum() for batch in batches]
         total = torch.stack(counts or [torch.zeros((), dtype=torch.int64)]).sum().to(self.args.device)
         everywhere = self.args.average_tokens_across_devices and self.args.world_size > 1
@@ -135,7 +135,7 @@ class GuidedTrainer(Trainer):  # type: ignore[misc]
 
 
 def _batch_loss(student: PreTrainedModel, read: dict[str, Any], target_BxT: Tensor, said: Guidance | None) -> Tensor:
-    """Summed guided loss of a micro-batch, in nats; what the mask hides is learnt from the text alone."""
+    """Guided loss of a micro-batch, summed, in nats; positions that the mask hides get plain cross-entropy."""
     output_VxD, bias_V = output_matrix(student), output_bias(student)
     hidden_BxTxD = hidden_states(student, read["input_ids"], **{key: read[key] for key in read if key != "input_ids"})
     target_BxT = target_BxT.to(hidden_BxTxD.device)
@@ -152,8 +152,8 @@ def _batch_loss(student: PreTrainedModel, read: dict[str, Any], target_BxT: Tens
 
 @contextmanager
 def _forward(student: torch.nn.Module, loss_of: Callable[..., Tensor]) -> Iterator[None]:
-    """Let the student's next forward give its loss: what wraps it sees all its parameters used within."""
-    before = student.__dict__.get("forward")  # accelerate's, for autocast
+    """Let the student's next forward return its loss, so that wrappers such as DDP see all parameters used in it."""
+    before = student.__dict__.get("forward")  # accelerate replaces forward, for autocast
 
     def as_before() -> None:
         student.__dict__.pop("forward", None)
@@ -161,7 +161,7 @@ def _forward(student: torch.nn.Module, loss_of: Callable[..., Tensor]) -> Iterat
             student.forward = before
 
     def forward(**read: Any) -> Tensor:
-        as_before()  # the loss calls the student itself
+        as_before()  # loss_of calls the student's own forward
         return loss_of(**read)
 
     student.forward = forward
@@ -172,7 +172,7 @@ def _forward(student: torch.nn.Module, loss_of: Callable[..., Tensor]) -> Iterat
 
 
 class _Taught(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """Keeps in each checkpoint what taught, and goes on from none that was taught otherwise."""
+    """Stores teacher and schedule in each checkpoint, and refuses to resume from a checkpoint with others."""
 
     def __init__(self, teaching: TeacherConfig, teacher: Teacher):
         said = {name: asdict(teaching)[name] for name in ("schedule", "steps", "min_weight", "tau")}
@@ -180,11 +180,11 @@ class _Taught(TrainerCallback, ExportableState):  # type: ignore[misc]
         self.said = said | {"teacher": type(teacher).__name__, "table": table}
 
     def state(self) -> dict[str, Any]:
-        """What trainer_state.json says."""
+        """Content for trainer_state.json."""
         return {"args": {}, "attributes": self.said}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Raise InputError where a checkpoint that training goes on from had another teacher or schedule."""
+        """Raise InputError if training resumes from a checkpoint with another teacher or schedule."""
         before = state.stateful_callbacks.get(type(self).__name__, {}).get("attributes", self.said)
         differing = {name: now for name, now in self.said.items() if before.get(name) != now}
         changed = [f"{name} {before.get(name)} there, {now} here" for name, now in differing.items()]

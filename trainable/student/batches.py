@@ -44,7 +44,7 @@ def step_blocks(step: int, blocks: int, blocks_per_step: int, seed: int) -> np.n
     return chosen
 
 
-@lru_cache(maxsize=2)  # cached for all steps of an epoch: to make it takes longer than a step; a step may lie in two epochs
+@lru_cache(maxsize=2)  # 2, as a step may lie in two epochs; without a cache this would cost more than the step
 def _permuted_blocks(blocks: int, seed: int, epoch: int) -> np.ndarray:
     """Permutation of the block numbers of an epoch, in uint32, because every trial keeps its own."""
     permuted = np.arange(blocks, dtype=np.uint32)

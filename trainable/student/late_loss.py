@@ -1,8 +1,8 @@
-"""Loss and gradient norm of each step, read when it costs nothing: at once on a CPU, one step later on a GPU.
+"""Loss and gradient norm of each step, read without waiting: at once on a CPU, one step later on a GPU.
 
-To read them at once, the host would wait until the GPU has done the step, and the GPU then for the host to
-prepare the next one. Read a step later, they are there and the GPU is busy. What is said of a loss does not change: its
-step's number, learning rate and teacher weight are kept beside it.
+To read them at once, the host would wait until the GPU has done the step, and the GPU would then wait until the host
+has prepared the next step. One step later the values are ready while the GPU is busy with the next step. Messages on
+a loss stay correct: the number, learning rate and teacher weight of its step are kept with the loss.
 """
 
 import math
@@ -16,7 +16,7 @@ from trainable.student.checkpoint import RunState
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer a number, from optimizer step `step` on."""
+    """The loss is no longer finite, from optimizer step `step` on."""
 
     def __init__(self, message: str, step: int):
         super().__init__(message, step)
@@ -28,7 +28,7 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass(frozen=True)
 class _Pending:
-    loss_and_norm: Tensor  # on the host, but not there before `ready`
+    loss_and_norm: Tensor  # on the host; valid only after `ready`
     ready: torch.cuda.Event | None
     step: int
     lr: float
@@ -36,16 +36,16 @@ class _Pending:
 
 
 class StepLosses:
-    """Books loss and gradient norm of each step in the `recent` fields of `state` once they are read."""
+    """Adds loss and gradient norm of each step to the `recent` fields of `state` once they can be read."""
 
     def __init__(self, state: RunState, clip_norm: float):
         self._state, self._clip_norm = state, clip_norm
         self._pending: deque[_Pending] = deque()
 
     def add(self, loss: Tensor, norm: Tensor, step: int, lr: float, weight: float) -> None:
-        """Book the mean loss of a step, nats per token, and the norm of its whole gradient before clipping.
+        """Take the mean loss of a step, nats per token, and the norm of its whole gradient before clipping.
 
-        Raises TrainingDiverged for a loss that was read and is no number.
+        Raises TrainingDiverged if a loss that is read now is not finite.
         """
         ready, values = None, torch.stack([loss, norm])
         if values.device.type == "cuda":
@@ -56,7 +56,7 @@ class StepLosses:
         self._read(all_but=0 if ready is None else 1)
 
     def read_all(self) -> None:
-        """Wait for the last step; raises TrainingDiverged where a loss is no number."""
+        """Wait for the last step, and read its loss. Raises TrainingDiverged if a loss is not finite."""
         self._read(all_but=0)
 
     def _read(self, all_but: int) -> None:

@@ -1,9 +1,9 @@
-"""Peak memory of one trial, in a process that may have run others before it.
+"""Peak memory of one trial, in a process that may have run other trials before.
 
-A process' high-water mark never falls: on a reused worker the second trial would show the first one's peak. So the mark
-is set back when a trial begins, through /proc/self/clear_refs on Linux and through PyTorch on CUDA; and what an earlier
-trial has freed, but the allocator has kept (1 GiB after six layers), goes back to the system before. Where the mark
-cannot be set back, one that rises while the trial runs is the trial's own, and one that does not is not told.
+The high-water mark of a process never falls by itself: in a reused worker the second trial would show the peak of the
+first. So the mark is reset when a trial begins, through /proc/self/clear_refs on Linux and through PyTorch on CUDA.
+Before that, memory that an earlier trial has freed but the allocator has kept (1 GiB after six layers) is returned to
+the system. If the mark cannot be reset, the peak is reported only if the mark rises while the trial runs.
 """
 
 import ctypes
@@ -18,11 +18,11 @@ import torch
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _RESET_PEAK = "5"  # proc(5): set VmHWM to what is resident now
 _KIB = re.compile(r"^(VmHWM|VmRSS):\s+(\d+) kB$", re.MULTILINE)
-_SLACK_KIB = 1024  # what may become resident between the reset and the look at it
+_SLACK_KIB = 1024  # memory that may become resident between the reset and its check
 
 
 class PeakMemory:
-    """Largest memory since this was made, in MiB: allocated on the GPU, or resident in this process."""
+    """Largest memory since this object was made, in MiB: allocated on the GPU, or resident in this process."""
 
     def __init__(self, device: torch.device):
         self._device = device
@@ -35,7 +35,7 @@ class PeakMemory:
             self._before = _high_water_mib()
 
     def mib(self) -> float:
-        """The peak so far; NaN where it is not this trial's, but an earlier one's of this process."""
+        """Peak so far; NaN if the known peak may be that of an earlier trial in this process."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20
         if self._cleared:
@@ -45,14 +45,14 @@ class PeakMemory:
 
 
 def _clear() -> bool:
-    """Set the process' high-water mark back; whether that worked."""
+    """Reset the high-water mark of the process, and return whether that worked."""
     try:
         if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc's
             trim(0)
         _CLEAR.write_text(_RESET_PEAK)
         found = _resident_kib()
         return found["VmHWM"] <= found["VmRSS"] + _SLACK_KIB
-    except (OSError, KeyError):  # no Linux, or a container that lacks it
+    except (OSError, KeyError):  # not Linux, or a container without these files
         return False
 
 
@@ -61,5 +61,5 @@ def _resident_kib() -> dict[str, int]:
 
 
 def _high_water_mib() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,9 +1,9 @@
 """The student: any causal language model of transformers, built from a preset or from a folder with config.json.
 
-The loop wants two things of it: hidden states, and the output matrix with its bias (the loss makes the logits itself).
-Whatever an architecture does between its last layer and its logits is in them: hidden states are what its own forward
-pass would give as logits, were its output layer the identity. So a scale of the logits (Cohere, Granite) is one of the
-hidden states; that nothing but a scale stands there, tiny_batch.py checks before any trial.
+The loop needs two things from a student: hidden states, and the output matrix with its bias (the loss makes the logits
+itself). The hidden states are the output of the model's own forward pass with the identity in place of the output
+layer. So they include everything that an architecture does after its last layer, also a scale of the logits (Cohere,
+Granite). Before any trial tiny_batch.py checks that nothing but a scale follows the output layer.
 
     B batch   T time   V vocabulary   D width
 """
@@ -22,13 +22,13 @@ from trainable.record.files import user_path
 from trainable.student.attention import CAUSAL, register_causal
 from trainable.student.config_keys import DEPTHS, PER_LAYER, UnfitModel, default_keys, read_settings, student_keys
 
-# Architectures that take `CAUSAL` where no layer has a window: tiny_batch.py compares it with transformers' own.
+# Architectures that use `CAUSAL` if no layer has a window; tiny_batch.py compares it with transformers' attention.
 ALL_CAUSAL: Final = (
     *("llama", "arcee", "cohere", "gemma", "gpt2", "gpt_neox", "granite", "mistral", "mixtral", "nemotron", "olmo"),
     *("olmo2", "opt", "phi", "qwen2", "qwen3", "qwen3_moe", "smollm3", "stablelm"),
 )
-SPARE_LOG_PROBABILITY = -30.0  # of a row that a model has beyond the tokenizer's tokens
-# `tiny` is made for CPUs; `small-llama2` is the published study's model (12 layers cut to 1-6).
+SPARE_LOG_PROBABILITY = -30.0  # of an output row that stands for no token of the tokenizer
+# `tiny` is for CPUs; `small-llama2` is the model of the published study, with 1 to 6 of its 12 layers.
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "hidden_size": 128,
@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def student_config(config: ModelConfig, vocab_size: int, context: int) -> PreTrainedConfig:
-    """The architecture. Raises InputError for an unknown name, or a folder that does not fit the tokenizer."""
+    """Config of the student. Raises InputError for an unknown name, or a folder that does not fit the tokenizer."""
     made = architecture(config, student_settings(config, vocab_size, context))
     if config.name not in PRESETS:
         _check_fits(config, made, vocab_size, context)
@@ -57,13 +57,13 @@ def student_config(config: ModelConfig, vocab_size: int, context: int) -> PreTra
 
 
 def student_settings(config: ModelConfig, vocab_size: int, context: int) -> dict[str, Any]:
-    """What decides the architecture but for its depth: keys and values, as a config.json has them."""
+    """Keys and values, as in a config.json, that decide the architecture except for its depth."""
     if config.name in PRESETS:
         settings = {"model_type": "llama", "vocab_size": vocab_size, "max_position_embeddings": context}
         return settings | PRESETS[config.name] | ({} if config.hidden is None else of_width(config.hidden))
     if config.hidden is not None:
         raise InputError(
-            f"model.hidden is {config.hidden} but the width of model {config.name} is what its config.json says: "
+            f"model.hidden is {config.hidden} but the config.json of model {config.name} sets its width: "
             "leave out model.hidden, or set model.name=tiny."
         )
     settings = read_settings(user_path(config.name))
@@ -71,7 +71,7 @@ def student_settings(config: ModelConfig, vocab_size: int, context: int) -> dict
 
 
 def architecture(config: ModelConfig, settings: Mapping[str, Any]) -> PreTrainedConfig:
-    """The config of these settings, as deep as model.layers says. Raises InputError where transformers refuses it."""
+    """Make the config of these settings, with model.layers layers. Raises InputError if transformers refuses it."""
     try:
         made = CONFIG_MAPPING[settings["model_type"]](**_as_deep(config, settings))
         heads, groups = (getattr(made, key, None) for key in ("num_attention_heads", "num_key_value_heads"))
@@ -79,17 +79,17 @@ def architecture(config: ModelConfig, settings: Mapping[str, Any]) -> PreTrained
             raise ValueError(f"num_attention_heads {heads} is not a multiple of num_key_value_heads {groups}")
     except InputError:
         raise
-    except Exception as error:  # of transformers' validators, e.g. heads that do not divide the width
+    except Exception as error:  # from transformers' validators, e.g. heads that do not divide the width
         raise unfit(config, error) from None
     return made
 
 
 def _as_deep(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with another number of layers; lists that have an entry a layer are cut with it."""
+    """Settings with model.layers layers; lists with one entry for each layer are cut to this number."""
     defaults, layers = default_keys(settings["model_type"]), config.layers
     depth = next((key for key in DEPTHS if key in defaults), None)
     lists: dict[str, Any] = {key: settings[key] for key in settings if _is_per_layer(key, settings[key])}
-    if "attention_types" in lists:  # of GPT-Neo: [[kinds in turn, how often], ...]
+    if "attention_types" in lists:  # of GPT-Neo: [[kinds in turn, repeats], ...]
         lists["attention_types"] = [[[kind], 1] for kinds, times in lists["attention_types"] for kind in kinds * times]
     if depth is None and not lists:
         raise UnfitModel(
@@ -103,7 +103,7 @@ def _as_deep(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, Any]
     for key in lists:
         require(
             layers <= before,
-            f"model.layers is {layers} but {key} of model {config.name} tells of {before} layers: lower model.layers, "
+            f"model.layers is {layers} but {key} of model {config.name} has {before} layers: lower model.layers, "
             f"or take {key} out of its config.json.",
         )
     kept = {key: value for key, value in settings.items() if key not in (*DEPTHS, "model_type")}
@@ -111,13 +111,13 @@ def _as_deep(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _is_per_layer(key: str, value: Any) -> bool:
-    if isinstance(value, str):  # of Nemotron-H: a letter a layer
+    if isinstance(value, str):  # of Nemotron-H: one letter for each layer
         return key == "hybrid_override_pattern"
     return isinstance(value, list) and (key.endswith("_types") or any(part in key for part in PER_LAYER))
 
 
 def of_width(hidden: int) -> dict[str, Any]:
-    """Sizes of a Llama of another width than its preset's: heads of 32 where that divides it, else of 16 or 8."""
+    """Sizes of a Llama of this width: heads have width 32 if that divides it, else 16 or 8."""
     heads = hidden // next(size for size in (32, 16, 8) if hidden % size == 0)
     inner = 8 * round(hidden * 8 / 3 / 8)
     sizes = {"hidden_size": hidden, "intermediate_size": inner}
@@ -125,7 +125,7 @@ def of_width(hidden: int) -> dict[str, Any]:
 
 
 def unfit(config: ModelConfig, error: Exception) -> UnfitModel:
-    """What to say of a model that transformers or PyTorch will not build or train."""
+    """Make the error for a model that transformers or PyTorch cannot build or train."""
     reason = " ".join(str(error.__cause__ or error).split()).rstrip(".") or type(error).__name__
     return UnfitModel(config.name, f"unknown value {reason}" if isinstance(error, KeyError) else reason)
 
@@ -133,19 +133,19 @@ def unfit(config: ModelConfig, error: Exception) -> UnfitModel:
 def build_model(
     config: ModelConfig, *, vocab_size: int, context: int, seed: int, unigram_V: Tensor | None = None
 ) -> PreTrainedModel:
-    """A freshly initialised float32 student; the same seed gives the same weights on any device (made on the CPU).
+    """Build a student with random float32 weights, made on the CPU: a seed gives the same weights for any device.
 
-    unigram_V: log-probabilities of the tokenizer's tokens, at which an output bias starts.
+    unigram_V: log-probabilities of the tokenizer's tokens, the start of an output bias.
     """
     model = fresh_model(student_config(config, vocab_size, context), seed)
     if config.output_bias == "unigram":
-        assert unigram_V is not None, "an output bias begins as a unigram"
+        assert unigram_V is not None, "an output bias starts as a unigram"
         start_bias(model, unigram_V)
     return model
 
 
 def start_bias(model: PreTrainedModel, unigram_V: Tensor) -> None:
-    """Let the output bias start at a unigram: one that the architecture has, else a new one."""
+    """Set the output bias to a unigram; add a bias if the architecture has none."""
     head = model.get_output_embeddings()
     start_V = over_output_rows(unigram_V, len(head.weight))
     if head.bias is None:
@@ -155,7 +155,7 @@ def start_bias(model: PreTrainedModel, unigram_V: Tensor) -> None:
 
 
 def has_own_bias(config: ModelConfig) -> bool:
-    """Whether the architecture itself has an output bias, for which transformers' folders have a place."""
+    """Whether the architecture itself has an output bias, which a saved model folder of transformers then keeps."""
     if config.name in PRESETS:
         return False
     with torch.device("meta"):
@@ -164,15 +164,15 @@ def has_own_bias(config: ModelConfig) -> bool:
 
 
 def over_output_rows(unigram_V: Tensor, rows: int) -> Tensor:
-    """Log-probabilities for all rows of the output matrix; rows that stand for no token get e^-30, which is no mass."""
+    """Log-probabilities of all output rows; a row that stands for no token gets -30, which is almost no mass."""
     return torch.nn.functional.pad(unigram_V.float(), (0, rows - len(unigram_V)), value=SPARE_LOG_PROBABILITY)
 
 
 def fresh_model(made: PreTrainedConfig, seed: int, attention: str | None = None) -> PreTrainedModel:
-    """A model of an architecture with random weights in float32, made from the seed alone.
+    """Make a model of an architecture with random float32 weights, from the seed alone.
 
-    attention: transformers' name for it; None for the fastest that the architecture has. The model writes into a copy
-    of the config: two models of one config would share their attention.
+    attention: transformers' name of an attention; None: the fastest that the architecture has. The model gets a copy of
+    the config, because transformers writes the attention into it, and two models would share that.
     """
     register_causal()
     if attention is None and made.model_type in ALL_CAUSAL and _sees_all(made):
@@ -184,7 +184,7 @@ def fresh_model(made: PreTrainedConfig, seed: int, attention: str | None = None)
         )
     for module in model.modules():
         if isinstance(module, torch.nn.Embedding):
-            module.padding_idx = None  # of an architecture that cannot be without: its row learns as others do
+            module.padding_idx = None  # some architectures require one; without it here, its row learns as others do
     return model
 
 
@@ -195,29 +195,29 @@ def _sees_all(made: PreTrainedConfig) -> bool:
 
 
 def hidden_states(model: PreTrainedModel, input_BxT: Tensor, *, times: float = 1.0, **more: Any) -> Tensor:
-    """Hidden states [B, T, D] for which the logits are h W^T + b: the model's forward pass without its output layer.
+    """Hidden states [B, T, D], for which the logits are h W^T + b: the model's forward pass without its output layer.
 
-    more: what else the model reads. times: what the output layer's input is multiplied by, to see whether more than a
-    scale stands behind it.
+    more: further inputs of the model. times: factor of the output layer's input, which shows whether anything but a
+    scale follows the output layer.
     """
     head = model.get_output_embeddings()
     head.forward = lambda hidden_BxTxD: hidden_BxTxD if times == 1.0 else hidden_BxTxD * times
     try:
         hidden: Tensor = model(input_ids=input_BxT, use_cache=False, **more).logits
     finally:
-        del head.forward  # of the instance: the class has its own
+        del head.forward  # of the instance, so that the method of the class is used again
     return hidden
 
 
 def output_matrix(model: PreTrainedModel) -> torch.nn.Parameter:
-    """The output matrix W [V, D], a leaf with a gradient of its own."""
+    """Output matrix W [V, D]: a leaf parameter with its own gradient."""
     weight = model.get_output_embeddings().weight
     assert isinstance(weight, torch.nn.Parameter)
     return weight
 
 
 def output_bias(model: PreTrainedModel) -> torch.nn.Parameter | None:
-    """The bias of the logits, [V], or None: some architectures have one, and model.output_bias gives one to others."""
+    """Bias of the logits, [V], or None. Some architectures have one; model.output_bias adds one to the others."""
     bias: torch.nn.Parameter | None = model.get_output_embeddings().bias
     return bias
 

@@ -1,4 +1,4 @@
-"""The optimizer's step: AdamW, its learning rate, and the clipping of gradients."""
+"""The optimizer step: AdamW, its learning rate, and the clipping of gradients."""
 
 import math
 
@@ -8,7 +8,7 @@ from trainable.config import OptimizerConfig
 
 
 def make_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW; matrices decay, norms do not."""
+    """Make AdamW with weight decay on matrices only, not on vectors (norms and biases)."""
     matrices = [p for p in model.parameters() if p.dim() >= 2]
     vectors = [p for p in model.parameters() if p.dim() < 2]
     groups = [
@@ -20,7 +20,7 @@ def make_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.opt
 
 
 def learning_rate(step: int, config: OptimizerConfig, total_steps: int) -> float:
-    """Linear warm-up over `warmup_steps` to the peak, then a cosine that would reach 0 at `total_steps`."""
+    """Learning rate of a step: linear warm-up over `warmup_steps`, then a cosine that would be 0 at `total_steps`."""
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
@@ -34,7 +34,10 @@ def update(
     lr: float,
     clip_norm: float,
 ) -> torch.Tensor:
-    """Clip the gradients, step, and drop them; return the norm of all of them before, which nothing waits for."""
+    """Clip the gradients, take the step, and drop the gradients; return their whole norm before clipping.
+
+    The norm is a tensor on the device: nothing here waits for a GPU.
+    """
     for group in optimizer.param_groups:
         group["lr"] = lr
     scaler.unscale_(optimizer)

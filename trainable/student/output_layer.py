@@ -1,10 +1,10 @@
-"""The output layer and its cross-entropy, a few positions at a time, so that the logits of a batch never exist at once.
+"""The output layer and its cross-entropy, a chunk of positions at a time: the logits of a batch never exist at once.
 
-Logits are the largest thing a small model makes: [N, V] twice over (log-probabilities and their gradient), read and
-written from memory several times. Here a chunk of positions goes through forward *and* backward while it lies in the
+Logits are the largest tensor of a small model: [N, V], twice (log-probabilities and their gradient), read from and
+written to memory several times. Here a chunk of positions goes through forward *and* backward while it is in the
 cache, as in Cut Your Losses (Wijmans et al., 2024) and Liger Kernel (Hsu et al., 2024): gradients are made in the
-forward pass, and backward only scales them. torch's own F.linear_cross_entropy does the same for hard targets; this one
-takes a target worth less than one, which is all the guided loss needs (trainable/student/guided_loss.py).
+forward pass, and backward only scales them. torch's own F.linear_cross_entropy does this for hard targets. This one
+also takes a target of weight below 1, which is all that the guided loss needs (student/guided_loss.py).
 
     N positions of a micro-batch   n positions of a chunk   V vocabulary   D width   C distinct contexts of a step
 """
@@ -22,18 +22,18 @@ from trainable.errors import first_line
 _log = logging.getLogger(__name__)
 LossesOf = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 IGNORE_INDEX = -100
-CHUNK = {"cpu": 256, "cuda": 4096}  # positions; measured on a CPU (2 MiB of cache a core) and on an H200
+CHUNK = {"cpu": 256, "cuda": 4096}  # positions of a chunk; measured on a CPU (2 MiB of cache a core) and on an H200
 
 
 class Expected(NamedTuple):
-    """What a teacher expects of the output layer at each position.
+    """Expectations E and B of the output layer under a teacher, and the row of each position in them.
 
-    A backward pass adds to the .grad of E and B, in place, at the rows of its positions alone. Autograd would make a
-    gradient of all rows for each micro-batch, though a step has many rows and a micro-batch takes few of them.
+    A backward pass adds in place to E.grad and B.grad, only at the rows of its positions. Autograd would make a
+    gradient of all rows for each micro-batch, although a step has many rows and a micro-batch uses few of them.
     """
 
     weight: float  # w
-    row_N: Tensor  # the position's row of E and B
+    row_N: Tensor  # number of each position's row in E and B
     expected_CxD: Tensor  # E
     expected_bias_C: Tensor | None  # B; None: the output layer has no bias
 
@@ -47,8 +47,8 @@ def chunked_cross_entropy(
 ) -> Tensor:
     """Sum over positions of logsumexp(z) - (1 - w) z[y] - w (<h, E[row]> + B[row]), z = W h + b, in nats.
 
-    Without `expected` it is cross-entropy. Positions whose target is IGNORE_INDEX count for nothing. Under autocast the
-    matrix products are in low precision, everything between them in float32. Backward runs once.
+    Without `expected` it is cross-entropy. A position with target IGNORE_INDEX does not count. Under autocast
+    the matrix products are in low precision, and everything between them in float32. The loss allows one backward pass.
     """
     dtype = _product_dtype(output_VxD)
     loss: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -75,9 +75,9 @@ def cross_entropies(
 def log_probabilities(
     hidden_NxD: Tensor, output_VxD: Tensor, buffer_nxV: Tensor, bias_V: Tensor | None
 ) -> Iterator[Tensor]:
-    """Log-probabilities of all tokens, [n, V], a chunk of positions after the other; the next may overwrite the last.
+    """Yield log-probabilities of all tokens, [n, V], for each chunk of positions; a chunk may overwrite the one before.
 
-    The product is in the type of the buffer, all else in float32.
+    The product is in the dtype of the buffer, everything else in float32.
     """
     low_VxD = output_VxD.to(buffer_nxV.dtype)
     for low_nxD in torch.split(hidden_NxD.to(buffer_nxV.dtype), len(buffer_nxV)):
@@ -88,7 +88,7 @@ def log_probabilities(
 
 
 def logits_buffer(output_VxD: Tensor, positions: int) -> Tensor:
-    """Uninitialised logits of a chunk, [n, V]: made once and used again, for one a chunk fragments the heap."""
+    """Uninitialised buffer for the logits of a chunk, [n, V], to be reused: one buffer a chunk fragments the heap."""
     chunk = min(CHUNK[output_VxD.device.type], positions)
     return torch.empty(chunk, len(output_VxD), dtype=_product_dtype(output_VxD), device=output_VxD.device)
 
@@ -130,13 +130,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             logits_nxV = torch.mm(low_NxD[here], low_VxD.t(), out=buffer_nxV[: len(target_nx1)])
             loss_nx1, grad_logits_nxV = losses_of(logits_nxV, target_nx1, weight, bias_V)
             loss += (loss_nx1 * counted_nx1).sum()
-            # 3 from there the gradients for hidden states, output matrix and bias
+            # 3 from that the gradients for hidden states, output matrix and bias
             grad_nxD = torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here])
             counted_nxD = low_NxD[here] * counted_nx1
             _add_product(grad_VxD, grad_logits_nxV.t(), counted_nxD)
             if grad_V is not None:
                 grad_V += (grad_logits_nxV * counted_nx1).sum(0, dtype=grad_V.dtype)
-            # 4 what the teacher expects, <h, E> + B: a product of rows, so each is the other's gradient
+            # 4 the teacher's part, <h, E> + B: a product of two rows, so each is the gradient for the other
             if expected is not None:
                 expected_nxD = expected.expected_CxD.index_select(0, expected.row_N[here])
                 counted_nxD = counted_nxD.to(expected_nxD.dtype)
@@ -158,13 +158,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         hidden_dtype, output_dtype = ctx.dtypes
         if ctx.expected is not None:
             _add_expected_grads(ctx.expected, low_NxD, counted_Nx1, scale)
-        # scaled in place: a second backward finds changed tensors, and raises
+        # scaled in place, so a second backward finds changed tensors and raises an error
         grad_V = None if grad_V is None else grad_V.mul_(scale)
         return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), grad_V, None, None, None
 
 
 def _add_expected_grads(expected: Expected, hidden_NxD: Tensor, counted_Nx1: Tensor, scale: Tensor) -> None:
-    """E.grad[row] -= scale w h and B.grad[row] -= scale w, over the positions that count."""
+    """Compute E.grad[row] -= scale w h and B.grad[row] -= scale w, over the positions that count."""
     share_Nx1 = counted_Nx1 * (-expected.weight * scale)
     parts = ((expected.expected_CxD, hidden_NxD * share_Nx1), (expected.expected_bias_C, share_Nx1.squeeze(1)))
     for leaf, grads in parts:
@@ -181,11 +181,11 @@ def in_place_losses(
     *,
     room_nxV: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Loss of each position, [n, 1], and its gradient for the logits, [n, V], which is written over the logits.
+    """Return the loss of each position, [n, 1], and its gradient for the logits, [n, V], which overwrites the logits.
 
     room_nxV: for logits in low precision, a buffer of `weight`'s dtype with at least as many rows; None: make one.
     """
-    # log-probabilities; in float32 they take the place of the logits, in lower precision that of a copy
+    # log-probabilities: they overwrite logits in float32, or a copy of logits in lower precision
     if room_nxV is None:
         precise_nxV = logits_nxV.to(weight.dtype)
     else:
@@ -204,7 +204,7 @@ def in_place_losses(
 def fusible_losses(
     logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor, bias_V: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The same as `in_place_losses`, without a write in place: a compiler makes two passes over the logits of it."""
+    """Like `in_place_losses`, but without writes in place: compiled, it makes two passes over the logits."""
     precise_nxV = logits_nxV.to(weight.dtype)
     if bias_V is not None:
         precise_nxV = precise_nxV + bias_V
@@ -217,7 +217,7 @@ def fusible_losses(
 
 
 def _losses_of(buffer_nxV: Tensor, precise: torch.dtype) -> LossesOf:
-    """The faster way on the device of the logits, which lie in this buffer a chunk after the other."""
+    """Choose the faster function on the device of this buffer, which holds the logits of each chunk in turn."""
     if buffer_nxV.device.type == "cuda":
         return _compiled()
     if buffer_nxV.dtype == precise:
@@ -231,7 +231,7 @@ def _compiled() -> LossesOf:
 
 
 def compiled_losses() -> LossesOf:
-    """`fusible_losses`, compiled when first called; where PyTorch cannot compile (no C compiler), `in_place_losses`."""
+    """Return `fusible_losses`, compiled at its first call; if that fails, it becomes `in_place_losses`."""
     compiled: LossesOf = torch.compile(fusible_losses, dynamic=True)
     chosen: list[LossesOf] = []
 
@@ -242,8 +242,8 @@ def compiled_losses() -> LossesOf:
             try:
                 compiled(logits_nxV, target_nx1, weight, bias_V)
                 chosen.append(compiled)
-            except Exception as error:  # of dynamo, inductor, Triton, or the system: none of them ends a trial
-                _log.warning("PyTorch compiles nothing here (%s): the output layer is slower.", first_line(error))
+            except Exception as error:  # of dynamo, inductor, Triton or the system: none may end a trial
+                _log.warning("PyTorch cannot compile here (%s): the output layer is slower.", first_line(error))
                 chosen.append(in_place_losses)
         return chosen[0](logits_nxV, target_nx1, weight, bias_V)
 
@@ -251,7 +251,7 @@ def compiled_losses() -> LossesOf:
 
 
 def _add_product(sum_VxD: Tensor, left_VxN: Tensor, right_NxD: Tensor) -> None:
-    """sum += left @ right, kept in the precision of the sum."""
+    """Compute sum += left @ right, in the precision of the sum."""
     if left_VxN.dtype == sum_VxD.dtype:
         sum_VxD.addmm_(left_VxN, right_NxD)
     else:

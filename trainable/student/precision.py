@@ -1,8 +1,8 @@
-"""What `loop.precision=auto` stands for: bfloat16 where its products are faster than float32's, else float32.
+"""Precision for `loop.precision=auto`: bfloat16 if its products are faster than those of float32, else float32.
 
-Where a run may use a GPU, the GPU decides; else the CPU's flags do, where PyTorch agrees with them. With AMX bfloat16
-is faster; without AMX and AVX512_BF16 it is far slower. Between these a product is timed: with AVX512_BF16 alone an AMD
-EPYC is more than twice as fast as in float32, and an Intel Xeon whose AMX is switched off is slower.
+If a run may use a GPU, the GPU decides. Else the flags of the CPU decide, if PyTorch reports the same: with AMX
+bfloat16 is faster, and without AMX and AVX512_BF16 it is far slower. In all other cases a product is timed: with
+AVX512_BF16 alone an AMD EPYC is more than twice as fast as in float32, and an Intel Xeon with AMX switched off slower.
 """
 
 import functools
@@ -17,21 +17,21 @@ from trainable.config import Device, LoopConfig, TrialConfig, override
 
 CPU_FLAGS: Final = Path("/proc/cpuinfo")
 AMX: Final = "amx_bf16"
-IN_HARDWARE: Final = (AMX, "avx512_bf16", "bf16")  # what PyTorch and Linux call it; bf16: on ARM
+IN_HARDWARE: Final = (AMX, "avx512_bf16", "bf16")  # names of these flags in PyTorch and Linux; bf16: on ARM
 OUTPUT_LAYER: Final = (256, 128, 4096)  # positions, width, vocabulary: a chunk of the output layer of `tiny`
-PAIRS: Final = 5  # of timed products, in turn
-WORTH_IT: Final = 0.6  # of float32's time: the casts around products take a part of what they gain
+PAIRS: Final = 5  # number of pairs of timed products, in turn
+WORTH_IT: Final = 0.6  # largest share of float32's time for bfloat16: casts around products cost time too
 
 
 class Best(NamedTuple):
-    """A precision, and why it is the best here, as the end of a sentence."""
+    """The best precision on this machine, and the reason, as the end of a sentence."""
 
     precision: Literal["bfloat16", "float32"]
     because: str
 
 
 def best_precision(device: Device = "auto") -> Best:
-    """The faster of bfloat16 and float32 for a run on a device that `loop.device` names."""
+    """Choose the faster of bfloat16 and float32 for a run on a device that `loop.device` names."""
     if device != "cpu" and torch.cuda.is_available():
         in_hardware = torch.cuda.is_bf16_supported(including_emulation=False)
         because = f"the GPU {'multiplies' if in_hardware else 'does not multiply'} bfloat16 in hardware"
@@ -48,14 +48,14 @@ def best_precision(device: Device = "auto") -> Best:
 
 
 def resolved(config: TrialConfig) -> TrialConfig:
-    """The config with the best precision of this machine in the place of auto; any other config as it is."""
+    """Return the config with precision auto replaced by the best one of this machine; any other config unchanged."""
     if config.loop.precision != "auto":
         return config
     return override(config, {"loop.precision": _precision(config.loop)})
 
 
 def autocast_of(loop: LoopConfig, device: torch.device) -> torch.autocast:
-    """Autocast to the precision of a loop's products, as a context that may be entered again and again."""
+    """Autocast to the precision of a loop's products; the context may be entered repeatedly."""
     precision = _precision(loop)
     return torch.autocast(device.type, dtype=getattr(torch, precision), enabled=precision != "float32")
 
@@ -65,19 +65,19 @@ def _precision(loop: LoopConfig) -> str:
 
 
 def _flags() -> set[str] | None:
-    """The flags of IN_HARDWARE that the system tells of this CPU; None where it tells no flags."""
+    """Flags of IN_HARDWARE that the system reports for this CPU; None if it reports no flags."""
     try:
         told = CPU_FLAGS.read_text()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return None
     return {flag for flag in IN_HARDWARE if re.search(rf"\b{flag}\b", told)}
 
 
-@functools.cache  # a process never answers differently twice
+@functools.cache  # so that a process always gives the same answer
 def _share_of_time() -> float:
     """Time of a product of the output layer in bfloat16, as a share of its time in float32.
 
-    The least processor time of several counts, alternating, so that work beside it hardly does.
+    The least processor time of several alternating products is used, so that other work has little influence.
     """
     positions, width, vocabulary = OUTPUT_LAYER
     seconds: dict[torch.dtype, list[float]] = {torch.bfloat16: [], torch.float32: []}
@@ -90,5 +90,5 @@ def _share_of_time() -> float:
             started = time.process_time()
             torch.mm(hidden_NxD, output_DxV)
             found.append(time.process_time() - started)
-    low, full = (min(found[1:]) for found in seconds.values())  # the first chooses kernels
+    low, full = (min(found[1:]) for found in seconds.values())  # without the first product, in which kernels are chosen
     return low / full

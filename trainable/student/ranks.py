@@ -15,22 +15,22 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Ranks:
-    """One process among the `size` that train a model; with more than one, `torch.distributed` must be set up."""
+    """One of the `size` processes that train a model; for more than one, `torch.distributed` must be set up."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that reports and writes checkpoints for all."""
+        """Whether this process reports and writes checkpoints for all."""
         return self.rank == 0
 
     def share(self, numbers_B: np.ndarray) -> np.ndarray:
-        """The part of a micro-batch that is this rank's."""
+        """This rank's part of a micro-batch."""
         return np.array_split(numbers_B, self.size)[self.rank]
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over ranks, in place; the same bits on each."""
+        """Sum values over ranks, in place; the result has the same bits on each rank."""
         if self.size > 1:
             distributed.all_reduce(values)
         return values
@@ -44,11 +44,11 @@ class Ranks:
             work.wait()
 
     def turns(self, turns: range) -> range:
-        """Every `size`-th turn, beginning with this rank's first."""
+        """Turns of this rank: every `size`-th one, from `rank` on."""
         return turns[self.rank :: self.size]
 
     def in_order(self, mine: list[Item]) -> list[Item]:
-        """The results of all ranks' turns, in the order of the turns; the same list on each rank."""
+        """Gather the results of all ranks in the order of the turns; returns the same list on each rank."""
         if self.size == 1:
             return mine
         gathered: list[list[Item]] = [[] for _ in range(self.size)]

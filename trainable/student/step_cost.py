@@ -1,7 +1,7 @@
-"""What a guided optimizer step costs on this machine, against a plain one: measured on the loop that trains.
+"""Measure the time of a guided optimizer step against a plain one on this machine, with the training loop itself.
 
-Machines are noisy, so plain and guided steps alternate, the ratio is taken pair by pair, and its median is given with
-the least and the greatest.
+Machines are noisy, so plain and guided steps alternate, a ratio is computed for each pair, and the median ratio is
+given with the least and the greatest.
 """
 
 import time
@@ -13,30 +13,30 @@ from trainable import names
 from trainable.config import TeacherConfig, TrialConfig
 from trainable.student.train import Report, RunData, pick_device, train
 
-PAIRS: Final = 5  # that count; one before them, in which kernels are chosen and memory is taken, does not
-LEAST_PAIRS: Final = 3  # however slow the steps are
-SECONDS: Final = 30.0  # after which no pair is begun
-STEPS_BETWEEN: Final = {"cpu": 1, "cuda": 10}  # two looks at the clock, each of which waits for a GPU
-LOOKS: Final = 3  # in a run: the steps up to the first, of a new model, do not count
+PAIRS: Final = 5  # measured pairs; one pair before them, which chooses kernels and allocates memory, does not count
+LEAST_PAIRS: Final = 3  # measured pairs also if the steps are slow
+SECONDS: Final = 30.0  # time after which no further pair begins
+STEPS_BETWEEN: Final = {"cpu": 1, "cuda": 10}  # steps between two readings of the clock, each of which waits for a GPU
+LOOKS: Final = 3  # readings in a run after its start; the steps of a new model up to the first do not count
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCost:
-    """How many times as long a guided optimizer step takes as a plain one."""
+    """Time of a guided optimizer step relative to a plain one."""
 
     plain: float  # seconds of a plain step, median over pairs
     ratio: float  # guided / plain, median over pairs
-    ratio_low: float  # least and greatest of the pairs
+    ratio_low: float  # least and greatest ratio of the pairs
     ratio_high: float
     pairs: int
-    tokens: int  # of a step
+    tokens: int  # tokens of a step
 
 
 def step_cost(config: TrialConfig, data: RunData) -> StepCost:
     """Measure plain and guided steps of a student: model, batches, device and precision are the config's.
 
-    data: of it the first validation block is read, and its table teaches at every guided step. Steps, learning rate and
-    schedule of the config do not matter. Raises InputError as `train`.
+    data: training blocks, teacher table and validation blocks; only the first validation block is used. Guided steps
+    have weight 1. Number of steps, learning rate and schedule of the config are not used. Raises InputError as `train`.
     """
     loop, teacher = config.loop, replace(config.teacher, schedule="linear", steps=1, min_weight=1.0)
     every = STEPS_BETWEEN[pick_device(loop).type]
@@ -59,7 +59,7 @@ def step_cost(config: TrialConfig, data: RunData) -> StepCost:
 
 
 def cost_of(pairs: list[tuple[float, float]], tokens: int) -> StepCost:
-    """The cost that pairs of (plain, guided) seconds a step show."""
+    """Compute the cost from pairs of (plain, guided) seconds a step."""
     ratios = [guided / plain for plain, guided in pairs]
     return StepCost(
         plain=median(plain for plain, _ in pairs),
@@ -72,7 +72,7 @@ def cost_of(pairs: list[tuple[float, float]], tokens: int) -> StepCost:
 
 
 def seconds_a_step(config: TrialConfig, data: RunData) -> float:
-    """Seconds of training a step, from the first look at the clock to the last of a short run."""
+    """Seconds of a training step, between the first and the last reading of the clock in a short run."""
     reports: list[Report] = []
     train(config, data, reports.append)
     seconds, steps = (reports[-1][name] - reports[1][name] for name in (names.TRAIN_SECONDS, names.STEP))

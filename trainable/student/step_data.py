@@ -1,11 +1,11 @@
-"""What an optimizer step reads: its micro-batches and its teacher's rows, none of which depends on the weights.
+"""Data of an optimizer step, which do not depend on the weights: its micro-batches and its teacher's rows.
 
-So on a GPU a side thread makes them while the GPU is busy with the steps before: the host's work for a step (gathering
-blocks, finding and cutting the rows of an n-gram table, reading a model's answers from their file) costs the GPU no
-time as long as it takes less than a step. On a CPU a trial has its cores to itself, and a step's data are made when the
-step begins: a side thread would only take turns with it.
+For training on a GPU a side thread makes the data while the GPU is busy with earlier steps. The host's work for a step
+(gather blocks, find and cut the rows of an n-gram table, read a model's answers from their file) costs the GPU no time
+as long as it takes less time than a step. For training on a CPU the data are made when the step begins, because a side
+thread would take its time from the step.
 
-    A micro-batches of a step   B blocks   T tokens of a block less one
+    A micro-batches of a step   B blocks   T tokens of a block minus 1
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ from trainable.teacher.schedules import teacher_weight
 from trainable.teacher.teacher import RowTeacher, StepRows, Teacher
 from trainable.text.blocks import TokenBlocks
 
-AHEAD: Final[Mapping[str, int]] = {"cpu": 0, "cuda": 2}  # steps, by kind of device
+AHEAD: Final[Mapping[str, int]] = {"cpu": 0, "cuda": 2}  # {kind of device: number of steps made ahead}
 Made = TypeVar("Made")
 
 
@@ -31,8 +31,8 @@ class StepData(NamedTuple):
     """The data of one optimizer step."""
 
     batches: list[Batch]  # this rank's micro-batches, [A]
-    targets: int  # of all ranks together; padding does not count
-    rows: StepRows | None  # the teacher's, for all micro-batches; None: it has none, or its weight is 0
+    targets: int  # number of targets of all ranks together, without padding
+    rows: StepRows | None  # the teacher's rows for all micro-batches; None: no rows, or weight 0
 
 
 def step_data(
@@ -44,7 +44,7 @@ def step_data(
     dtype: torch.dtype,
     step: int,
 ) -> StepData:
-    """The data of optimizer step `step` on `device`, the teacher's rows in `dtype`, that of the output matrix."""
+    """Make the data of optimizer step `step` on `device`; the teacher's rows have `dtype`, as the output matrix has."""
     numbers_AxB = step_numbers(blocks, step, config.loop, config.seed)
     batches = [make_batch(blocks, ranks.share(numbers_B), device) for numbers_B in numbers_AxB]
     rows = None
@@ -54,20 +54,20 @@ def step_data(
 
 
 def weight_at(arm: TeacherConfig, step: int) -> float:
-    """The teacher's weight at an optimizer step, w(t)."""
+    """Weight w(t) of the teacher at an optimizer step."""
     return teacher_weight(step, arm.schedule, arm.steps, arm.min_weight, arm.tau)
 
 
 def asked_about(batches: list[Batch]) -> tuple[np.ndarray, np.ndarray]:
-    """What a teacher is asked about for a step: the contexts [A, B, T], and the numbers [A, B] of their blocks."""
+    """Input of a teacher in a step: the contexts [A, B, T], and the numbers [A, B] of their blocks."""
     return np.stack([batch.host_context_BxT for batch in batches]), np.stack([batch.numbers_B for batch in batches])
 
 
 def made_ahead(make: Callable[[int], Made], first: int, last: int, ahead: int) -> Iterator[Made]:
-    """make(first), make(first + 1), ... make(last - 1), in this order.
+    """Yield make(first), make(first + 1), ..., make(last - 1).
 
-    A side thread makes up to `ahead` of them before they are asked for; with 0 each is made when it is asked for. An
-    error of `make` is raised where its result is asked for.
+    A side thread makes up to `ahead` results before they are asked for; with 0 each is made when it is asked for. An
+    error in `make` is raised when its result is asked for.
     """
     if not ahead:
         yield from map(make, range(first, last))

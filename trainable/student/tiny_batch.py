@@ -1,10 +1,14 @@
-"""Train on one tiny batch before anything starts: a model that cannot be trained costs a sentence, not a sweep.
+"""Train on one tiny batch before a sweep starts, so that a model that cannot be trained is refused at once.
 
-What transformers' validators let pass fails in the first forward pass of every trial, or gives a loss that is no
-number, or weights that no gradient reaches. And what the loss here takes for granted of an architecture may not hold:
-that its logits are hidden states times an output matrix, plus a bias; that its own loss is their cross-entropy; that no
-position sees a later one; that nothing in training is random. A few narrow layers and a few tokens of vocabulary show
-all of that, in milliseconds to seconds.
+A config that passes transformers' validators may still fail in the first forward pass of every trial, give a loss that
+is not finite, or have weights that get no gradient. The loss here also assumes of an architecture that:
+
+- its logits are hidden states times an output matrix, plus a bias;
+- its own loss is the cross-entropy of these logits;
+- no position sees a later one;
+- nothing in training is random.
+
+A model with a few narrow layers and a small vocabulary shows all of this in milliseconds to seconds.
 
     T positions   V vocabulary   D width
 """
@@ -36,17 +40,17 @@ from trainable.student.model import (
 )
 from trainable.student.train import batch_loss
 
-# At most, of what costs memory and says nothing new: vocabulary, and the width within a layer.
+# {key: largest value in the tiny model}, for sizes that cost memory and do not change the result.
 CUT: Final = {"vocab_size": 64, "vocab_size_per_layer_input": 64, "intermediate_size": 256, "moe_intermediate_size": 64}
 POSITIONS: Final = 16
-TOLERANCE: Final = 1e-5  # of what is equal but for rounding, as a share of the largest value
-SHAKE: Final = 0.05  # standard deviation of what is added to all weights, so that none is at a start that hides it
+TOLERANCE: Final = 1e-5  # largest difference by rounding, as a share of the largest value
+SHAKE: Final = 0.05  # standard deviation of noise on all weights, because initial values such as 0 could hide an effect
 
 
 def check_trains(config: ModelConfig, vocab_size: int, context: int, precision: Precision = "float32") -> None:
-    """Raise InputError unless a model of this architecture trains, and is what the loss takes it for.
+    """Raise InputError unless a model of this architecture trains, and fulfils the assumptions of the loss.
 
-    precision: that of the loop, if it is known by now.
+    precision: precision of the loop, if it is already known.
     """
     student_config(config, vocab_size, context)
     settings = student_settings(config, vocab_size, context)
@@ -60,7 +64,7 @@ def check_trains(config: ModelConfig, vocab_size: int, context: int, precision: 
             problem = next(problems(made, config, ids_2xT1), "")
     except InputError:
         raise
-    except Exception as error:  # whatever transformers and PyTorch raise would end every trial
+    except Exception as error:  # any error of transformers or PyTorch would end every trial
         raise unfit(config, error) from None
     if problem:
         raise UnfitModel(config.name, problem)
@@ -74,7 +78,7 @@ def check_trains(config: ModelConfig, vocab_size: int, context: int, precision: 
 
 
 def layers_to_try(made: PreTrainedConfig) -> int:
-    """The fewest layers that have one of each kind among them, and a next one."""
+    """Smallest number of layers that includes one layer of each kind, and one more layer."""
     names = ("layer_types", "mlp_layer_types", "layers_block_type")
     lists = [value for name in names if isinstance(value := getattr(made, name, None), list)]
     kinds = list(zip(*lists, strict=False))
@@ -82,11 +86,11 @@ def layers_to_try(made: PreTrainedConfig) -> int:
 
 
 def problems(made: PreTrainedConfig, config: ModelConfig, ids_2xT1: Tensor) -> Iterator[str]:
-    """What is wrong with a model, worst first."""
+    """Yield the problems of a model, worst first."""
     model = fresh_model(made, seed=0)
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear) or type(head).forward is not torch.nn.Linear.forward:
-        yield f"its output layer, {type(head).__name__}, is no plain matrix"
+        yield f"its output layer, {type(head).__name__}, is not a linear layer"
         return
     if config.output_bias == "unigram":
         start_bias(model, torch.zeros(len(head.weight)).log_softmax(0))
@@ -101,7 +105,7 @@ def problems(made: PreTrainedConfig, config: ModelConfig, ids_2xT1: Tensor) -> I
 
 
 def _of_training(model: PreTrainedModel, ids_2xT1: Tensor) -> Iterator[str]:
-    """Problems with the loss and the gradients of one batch."""
+    """Yield problems with the loss and the gradients of one batch."""
     loss = _our_loss(model, ids_2xT1)
     loss.backward()  # type: ignore[no-untyped-call]
     if not math.isfinite(loss.item()):
@@ -117,18 +121,18 @@ def _of_training(model: PreTrainedModel, ids_2xT1: Tensor) -> Iterator[str]:
 
 
 def _of_the_forward_pass(model: PreTrainedModel, ids_2xT1: Tensor) -> Iterator[str]:
-    """Problems with what a position sees, and with what is between hidden states and logits."""
+    """Yield problems with the tokens that a position sees, and with the way from hidden states to logits."""
     input_2xT = ids_2xT1[:, :-1]
     in_training = hidden_states(model.train(), input_2xT)
     hidden_2xTxD = hidden_states(model.eval(), input_2xT)
     if not close(in_training, hidden_2xTxD):
-        yield "its forward pass is another in training, as with a dropout that has no setting"
+        yield "its forward pass differs between training and evaluation, as with a dropout that has no setting"
     changed_2xT = input_2xT.clone()
     changed_at = input_2xT.shape[1] // 2
     changed_2xT[:, changed_at] += 1
     if not close(hidden_states(model, changed_2xT)[:, :changed_at], hidden_2xTxD[:, :changed_at]):
         hint = " unless is_decoder is true" if getattr(model.config, "is_decoder", None) is False else ""
-        yield f"a token changes hidden states before it, so that it is no causal model{hint}"
+        yield f"a token changes hidden states before it, so the model is not causal{hint}"
     if hidden_2xTxD.shape[-1] != output_matrix(model).shape[1]:
         yield "its logits are not made by its output layer alone"
     elif not close(hidden_states(model, input_2xT, times=1000), 1000 * hidden_2xTxD):
@@ -136,20 +140,20 @@ def _of_the_forward_pass(model: PreTrainedModel, ids_2xT1: Tensor) -> Iterator[s
 
 
 def _bent(made: PreTrainedConfig) -> str:
-    """What to say of logits that are no multiple of hidden states times the output matrix, as soft-capped ones are."""
+    """Describe logits that are not a multiple of hidden states times the output matrix, such as soft-capped ones."""
     caps = [
         key for key, value in made.to_dict().items() if "logit" in key and "cap" in key and "att" not in key and value
     ]
-    known = f", by {' and '.join(caps)}" if caps else ""
+    known = f" ({' and '.join(caps)})" if caps else ""
     free = caps and all(takes_none(made.model_type, key) for key in caps)
     return (
-        f"its logits are bent behind the output layer{known}, where the teacher's part of the loss has no exact form"
+        f"a non-linear function{known} follows its output layer, so the teacher's part of the loss has no exact form"
         f"{f' unless {caps[0]} is null' if free else ''}"
     )
 
 
 def _of_the_loss(model: PreTrainedModel, made: PreTrainedConfig, ids_2xT1: Tensor) -> Iterator[str]:
-    """Differences between logits and loss here and those of transformers, with transformers' own attention."""
+    """Yield differences of logits and loss here from those of transformers with its own attention."""
     own = fresh_model(made, seed=0, attention="eager")
     if output_bias(own) is None and output_bias(model) is not None:
         start_bias(own, torch.zeros(len(output_matrix(own))))
@@ -162,10 +166,10 @@ def _of_the_loss(model: PreTrainedModel, made: PreTrainedConfig, ids_2xT1: Tenso
         yield "its own logits are not hidden states times the output matrix, plus its bias"
     plain = torch.nn.functional.cross_entropy(logits_2xTxV.flatten(0, 1), target_2xT.flatten())
     unshifted = torch.nn.functional.cross_entropy(theirs.logits.flatten(0, 1), ids_2xT1.flatten())
-    if not (close(theirs.loss, plain) or close(theirs.loss, unshifted)):  # some leave it to others to shift the labels
+    if not (close(theirs.loss, plain) or close(theirs.loss, unshifted)):  # some do not shift the labels themselves
         yield "its own loss is not the cross-entropy of its logits, as with an auxiliary loss of experts"
     if not close(_our_loss(model, ids_2xT1) / target_2xT.numel(), plain):
-        yield "the loss here is not its own"
+        yield "the loss here differs from its own"
 
 
 def _our_loss(model: PreTrainedModel, ids_2xT1: Tensor) -> Tensor:
@@ -174,5 +178,5 @@ def _our_loss(model: PreTrainedModel, ids_2xT1: Tensor) -> Tensor:
 
 
 def close(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether two results differ by rounding alone."""
+    """Whether two results differ only by rounding."""
     return bool((ours - theirs).abs().max() <= TOLERANCE * float(theirs.abs().max()))

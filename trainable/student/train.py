@@ -1,7 +1,7 @@
-"""One run from first step to last: evaluate -> checkpoint -> report -> step. Free of Ray.
+"""The training loop, from first step to last: checkpoint -> evaluate -> report -> step. Needs no Ray.
 
-Interrupted and resumed equals uninterrupted, bit for bit on a CPU with the same number of threads: batches, schedules
-and PyTorch's random state are functions of the step, and everything else lies in the checkpoint.
+A run that was interrupted and resumed equals an uninterrupted one, bit for bit on a CPU with the same number of
+threads: batches, schedules and PyTorch's random state are functions of the step, and the checkpoint has all else.
 """
 
 import logging
@@ -39,16 +39,16 @@ from trainable.teacher.teacher import Guidance, RowTeacher, StepRows, Table, Tea
 from trainable.text.blocks import TokenBlocks
 
 _log = logging.getLogger(__name__)
-Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, but for gain, which takes a control to know
+Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, without gain, which needs the report of a control
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """What a run of `train` reads: the blocks to train on, those to validate on, and what its teacher knows."""
+    """Data of a run of `train`: training blocks, validation blocks, and the teacher table."""
 
-    train: TokenBlocks  # of `token_blocks`
+    train: TokenBlocks  # made by `token_blocks`
     eval: TokenBlocks
-    table: Table | None = None  # a bigram or n-gram table; None: a control, or a teacher that needs none
+    table: Table | None = None  # e.g. a bigram or n-gram table; None: a control, or a teacher without a table
 
 
 def train(
@@ -58,16 +58,17 @@ def train(
     checkpoint: Path | None = None,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Train a student with its teacher from the first step to the last, as a trial of a sweep, without Ray.
+    """Train a student with its teacher from the first step to the last, like a trial of a sweep, but without Ray.
 
-    config: all settings of the run (trainable.config.TrialConfig); data: what it reads. report: is called with a dict
-    at step 0, every `config.loop.eval_every` steps and at the end: `eval_loss` is plain cross-entropy on the validation
-    blocks in nats per token; trainable/names.py has all keys and their units.
-    Starts from the file `checkpoint` where it exists, and keeps it up to date. Where several `ranks` train one model,
-    each calls this with the same other arguments, and the first alone reports and writes. Raises TrainingDiverged on a
-    non-finite training or validation loss, InputError for settings that do not fit the machine or each other.
-    PyTorch's own random state is set anew at each step. With `loop.precision=auto` it trains, and expects of a
-    checkpoint, the best precision of this machine.
+    config: all settings of the run (trainable.config.TrialConfig). data: blocks and teacher table. report: called with
+    a dict at step 0, every `config.loop.eval_every` steps and at the end; its `eval_loss` is plain cross-entropy on the
+    validation blocks in nats per token, and trainable/names.py has all keys and their units.
+    checkpoint: file from which training goes on if it exists, and which is kept up to date. ranks: if several processes
+    train one model, each calls this with its own rank and equal other arguments; only the first reports and writes.
+    PyTorch's random state is set at each step. With `loop.precision=auto` the run uses the best precision of this
+    machine, and a checkpoint must have the same precision.
+    Raises TrainingDiverged if a training or validation loss is not finite. Raises InputError for settings that do not
+    fit the machine or each other.
     """
     config = resolved(config)
     loop = config.loop
@@ -107,14 +108,14 @@ def train(
         last = state.step == loop.steps
         if state.recent_steps and (last or state.step % loop.eval_every == 0):
             started = time.perf_counter()
-            losses.read_all()  # waits until a GPU has done the last step
+            losses.read_all()  # waits until the GPU has done the last step
             waited = time.perf_counter() - started
             state.train_seconds += waited
             state.recent_seconds += waited
         weight = weight_at(config.teacher, state.step)
         lr = learning_rate(state.step, config.optimizer, loop.steps)
 
-        # --- checkpoint: before the evaluation, so that a run resumed here evaluates and reports again ---
+        # --- checkpoint: before the evaluation, so that a run that is resumed here evaluates and reports again ---
         if checkpoint is not None and ranks.first and state.step and (last or state.step % loop.checkpoint_every == 0):
             save_checkpoint(
                 checkpoint,
@@ -148,7 +149,7 @@ def train(
 
 
 def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict[str, Any]]] | None:
-    """State and weights to go on from; None if there is no file, or, with a warning, if it is damaged."""
+    """Load state and weights to go on from; None if there is no file, or, with a warning, if it is damaged."""
     if not path.exists():
         return None
     try:
@@ -159,7 +160,7 @@ def usable_checkpoint(path: Path, run_id: str) -> tuple[RunState, dict[str, dict
 
 
 def pick_device(loop: LoopConfig) -> torch.device:
-    """The device asked for; "auto" takes CUDA where there is one."""
+    """Return the device of the settings; "auto" means CUDA if it is available."""
     if loop.device == "cuda" and not torch.cuda.is_available():
         raise InputError("loop.device is cuda but PyTorch finds no CUDA device here: use auto or cpu.")
     use_cuda = loop.device == "cuda" or (loop.device == "auto" and torch.cuda.is_available())
@@ -167,17 +168,17 @@ def pick_device(loop: LoopConfig) -> torch.device:
 
 
 def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Teacher | None:
-    """The teacher at work; None for a control."""
+    """Make the teacher of a run; None for a control."""
     if config.teacher.schedule == "none":
         return None
     kind = teacher_class(config.teacher.kind)
     if not issubclass(kind, RowTeacher):
         return kind()
     if data.table is None:
-        raise InputError(f"schedule {config.teacher.schedule} needs a teacher's table, and the run was given none.")
+        raise InputError(f"schedule {config.teacher.schedule} needs a teacher table, but data.table is None: give one.")
     if data.table.vocab_size != data.train.vocab_size:
         raise InputError(
-            f"the teacher's table has {data.table.vocab_size} tokens but the training blocks {data.train.vocab_size}: "
+            f"the teacher table has {data.table.vocab_size} tokens but the blocks have {data.train.vocab_size}: "
             "count the table with the tokenizer of the blocks."
         )
     if isinstance(data.table, Answers) and data.table.blocks_fingerprint != data.train.fingerprint:
@@ -191,7 +192,7 @@ def make_teacher(config: TrialConfig, data: RunData, device: torch.device) -> Te
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Set PyTorch's random state from the seed, the step and the rank alone.
 
-    Whatever draws random numbers in a step then draws the same in both arms of a pair, and again after a resumption.
+    So all random numbers of a step are the same in both arms of a pair, and in a resumed run.
     """
     torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0]))
 
@@ -209,10 +210,10 @@ def backward(
 ) -> torch.Tensor:
     """Make the gradients of an optimizer step, over all micro-batches and ranks; return its mean loss, nats per token.
 
-    rows: the teacher's for these batches, where they were made ahead. The loss is a tensor on the model's device:
-    nothing here waits for a GPU. Once the teacher's weight is 0, a guided step is a plain one.
+    rows: the teacher's rows for these batches, if they were made ahead. The loss is a tensor on the model's device:
+    nothing here waits for a GPU. With teacher weight 0 a step is a plain one.
     """
-    # 1 the teacher speaks once for all micro-batches: W changes only at the end of the step
+    # 1 one guidance for all micro-batches: W changes only at the end of the step
     guidance = None
     if teacher is not None and weight > 0:
         output_VxD, bias_V = output_matrix(model), output_bias(model)
@@ -236,13 +237,13 @@ def backward(
 
 
 def batch_loss(model: PreTrainedModel, batch: Batch, guidance: Guidance | None) -> torch.Tensor:
-    """Summed guided loss of a micro-batch, in nats."""
+    """Guided loss of a micro-batch, summed over positions, in nats."""
     hidden_NxD = hidden_states(model, batch.context_BxT).flatten(0, 1)
     return guided_loss(hidden_NxD, output_matrix(model), batch.target_BxT.flatten(), guidance, output_bias(model))
 
 
 def count_step(state: RunState, targets: int, seconds: float) -> None:
-    """Book one optimizer step, but for its loss."""
+    """Add one optimizer step to the counters of the state, except its loss and norm."""
     state.step += 1
     state.tokens += targets
     state.train_seconds += seconds
@@ -252,7 +253,7 @@ def count_step(state: RunState, targets: int, seconds: float) -> None:
 
 
 def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: float, memory: PeakMemory) -> Report:
-    """One report, its keys from names.py; what is not known yet is NaN."""
+    """Make a report with the keys of names.py; values that are not known yet are NaN."""
     return {
         names.STEP: state.step,
         names.EVAL_LOSS: evaluation.loss,

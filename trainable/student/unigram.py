@@ -1,4 +1,4 @@
-"""How often each token stands in the training rows: where an output bias begins, and what a student knows first.
+"""Frequency of each token in the training rows: the start of an output bias, and what a student learns first.
 
 V vocabulary   N tokens   B blocks   n tokens counted at once
 """
@@ -9,13 +9,13 @@ from torch import Tensor
 
 from trainable.text.blocks import TokenBlocks
 
-COUNTED_TOKENS = 1 << 20  # at once: 8 MiB
+COUNTED_TOKENS = 1 << 20  # tokens counted at once: 8 MiB
 
 
 def log_unigram(blocks: TokenBlocks) -> Tensor:
     """Log-probability of each token, float32 [V], in the blocks' rows; padding is not counted.
 
-    Each token is counted once more than it occurs, so that none is impossible.
+    1 is added to the count of each token, so that no token is impossible.
     """
     count_V = np.ones(blocks.vocab_size, np.int64)
     if blocks.lengths_B is None:

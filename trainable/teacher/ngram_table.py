@@ -5,7 +5,7 @@
 and so on, down to the empty history, whose p is the dense vector base_V. A level holds the rows of all histories of one
 length. The entries of its rows, end to end, are the rows of the next level: the row of history (a, b) is the entry b in
 the row of (a). So a row is found by one binary search for each token of the history. An n-gram takes 4 bytes: two for
-its last token and two for the code of its count. It takes 4 more, for the begin of its own row, unless it is of the
+its last token and two for the code of its count. It takes 4 more, for the start of its own row, unless it is of the
 highest order. Total and lambda of a row are sums over its counts, computed when rows are cut. The arrays are numpy
 arrays, so that an object store shares them between processes without a copy; nothing here writes to them.
 

@@ -104,7 +104,7 @@ class TeacherConfig:
 
     @property
     def min_counts(self) -> tuple[int, ...]:
-        """Smallest kept count of each order from 2. Raises InputError if `min_count` is malformed or its numbers fall."""
+        """Smallest kept count of each order from 2. Raises InputError if `min_count` is malformed or falls."""
         orders = self.order - 1
         if isinstance(self.min_count, int):
             return (self.min_count,) * orders

@@ -61,7 +61,7 @@ def test_the_plan_says_what_is_set_in_a_model_folder(workplace: Path, capsys: py
     assert call(*SMALL, "--model", "llama", "--dry-run") == 0
     plan = capsys.readouterr().out
     assert "/llama: pad_token_id 2 set to none, attention_dropout 0.2 set to 0\n" in plan
-    assert "/llama: not used, for a Llama has no such key: sliding_window\n" in plan
+    assert "/llama: not used, because a Llama has no such key: sliding_window\n" in plan
 
 
 def test_the_plan_tells_how_a_given_tokenizer_ends_and_reads_the_rows(

@@ -113,7 +113,7 @@ def test_a_key_that_is_set_here_is_said_in_the_plan(tmp_path: Path, key: str) ->
 
 def test_keys_that_no_llama_has_are_named_in_one_line(tmp_path: Path) -> None:
     name = folder(tmp_path, **UNUSED)
-    assert key_lines(name) == [f"model {name}: not used, for a Llama has no such key: {', '.join(sorted(UNUSED))}"]
+    assert key_lines(name) == [f"model {name}: not used, because a Llama has no such key: {', '.join(sorted(UNUSED))}"]
 
 
 def test_what_is_as_training_has_it_is_not_worth_a_word(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_misspelt_and_unknown_keys_of_another_architecture(tmp_path: Path) -> No
 
 def test_of_a_model_of_several_parts_the_text_model_is_taken_and_said(tmp_path: Path) -> None:
     name = tiny_folder(tmp_path, "gemma3").name
-    assert key_lines(name)[0] == f"model {name}: of gemma3 the text model alone is taken, gemma3_text"
+    assert key_lines(name)[0] == f"model {name}: of gemma3 only the text model is used, gemma3_text"
     model = build_model(ModelConfig(name=name), vocab_size=TOKENS, context=CONTEXT, seed=0)
     assert model.config.model_type == "gemma3_text"
     assert not any("vision" in name for name, _ in model.named_parameters())

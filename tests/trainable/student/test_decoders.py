@@ -41,7 +41,7 @@ def test_two_guided_steps_are_those_of_dense_targets_or_the_model_is_refused(tmp
 @pytest.mark.parametrize("kind", IF_TOLD)
 def test_an_encoder_that_is_not_told_to_be_causal_is_refused(tmp_path: Path, kind: str) -> None:
     reason = refusal(tiny_folder(tmp_path, kind, is_decoder=False))
-    assert reason == "a token changes hidden states before it, so that it is no causal model unless is_decoder is true"
+    assert reason == "a token changes hidden states before it, so the model is not causal unless is_decoder is true"
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "vaultgemma"])

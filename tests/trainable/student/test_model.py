@@ -52,7 +52,7 @@ def test_a_width_brings_heads_and_an_inner_width_with_it(hidden: int | None, inn
 
 def test_a_width_beside_a_folder_is_refused(tmp_path: Path) -> None:
     config = replace(folder(tmp_path), hidden=64)
-    with pytest.raises(InputError, match=r"model.hidden is 64 but the width of model .* is what its config.json says"):
+    with pytest.raises(InputError, match=r"model.hidden is 64 but the config.json of model .* sets its width"):
         student_config(config, vocab_size=300, context=16)
 
 
@@ -218,14 +218,14 @@ def test_lists_with_an_entry_a_layer_are_cut_with_the_depth(tmp_path: Path) -> N
     assert made.attention_layers == ["global", "local", "global"]
     blocks = ["linear_attention", "full_attention", "mlp"]
     assert depth_of(tmp_path, "nemotron_h", 2, layers_block_type=blocks).layers_block_type == blocks[:2]
-    with pytest.raises(InputError, match=r"is 4 but layers_block_type of model .* tells of 3 layers"):
+    with pytest.raises(InputError, match=r"is 4 but layers_block_type of model .* has 3 layers"):
         depth_of(tmp_path, "nemotron_h", 4, layers_block_type=blocks, mtp_layers_block_type=["mlp"])
     assert (
         depth_of(tmp_path, "nemotron_h", 2, layers_block_type=None, hybrid_override_pattern="M*-").num_hidden_layers
         == 2
     )
     assert depth_of(tmp_path, "qwen3", 1, num_hidden_layers=2, my_layer_kind="ab").my_layer_kind == "ab", "no list"
-    with pytest.raises(InputError, match=r"is 5 but layer_types of model .* tells of 4 layers: lower model\.layers"):
+    with pytest.raises(InputError, match=r"is 5 but layer_types of model .* has 4 layers: lower model\.layers"):
         depth_of(tmp_path, "qwen3", 5, num_hidden_layers=4, layer_types=turns)
 
 

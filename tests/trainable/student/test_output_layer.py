@@ -148,5 +148,5 @@ def test_where_pytorch_cannot_compile_the_loss_is_made_all_the_same(
         for ours, theirs in zip(found, in_place_losses(logits_nxV.clone(), target_nx1, weight), strict=True):
             assert torch.equal(ours, theirs)
     assert [record.getMessage() for record in caplog.records] == [
-        "PyTorch compiles nothing here (Failed to find C compiler): the output layer is slower."
+        "PyTorch cannot compile here (Failed to find C compiler): the output layer is slower."
     ]

@@ -87,7 +87,7 @@ def refused(config: ModelConfig, **more: Any) -> str:
 def test_logits_bent_by_a_soft_cap_are_refused_with_the_key_and_the_way_out(tmp_path: Path) -> None:
     reason = refused(tiny_folder(tmp_path, "gemma2"))
     assert reason == (
-        "its logits are bent behind the output layer, by final_logit_softcapping, where the teacher's part of the loss "
+        "a non-linear function (final_logit_softcapping) follows its output layer, so the teacher's part of the loss "
         "has no exact form unless final_logit_softcapping is null"
     )
     assert reason == refused(tiny_folder(tmp_path, "gemma2", final_logit_softcapping=1e4)), "however wide the cap"
@@ -124,8 +124,8 @@ def test_attention_that_is_not_the_models_own_is_found(tmp_path: Path, monkeypat
     ("spoil", "reason"),
     [
         (lambda out, labels: out * 1.001, "its own logits are not hidden states times the output matrix"),
-        (lambda out, labels: out.tanh(), "its logits are bent behind the output layer"),
-        (lambda out, labels: out + torch.rand_like(out), "its forward pass is another in training"),
+        (lambda out, labels: out.tanh(), "a non-linear function follows its output layer"),
+        (lambda out, labels: out + torch.rand_like(out), "its forward pass differs between training and evaluation"),
         (lambda out, labels: out + out.mean(1, keepdim=True), "a token changes hidden states before it"),
         (lambda out, labels: out[..., :-1], "its logits are not made by its output layer alone"),
     ],
