@@ -348,7 +348,7 @@ def test_a_teacher_of_ones_own_that_knows_whole_rows_alone_is_asked_about_nothin
         np.full(V - 1, 1 / (V - 1)), smoothing="uniform", tokenizer_fingerprint="abc", counted_tokens=0, rows="none"
     )
     one_step(tmp_path, [in_a_row_each("right")], OneToken(table))
-    with pytest.raises(InputError, match="OneToken supports only histories that begin with a row, but a batch has texts"):
+    with pytest.raises(InputError, match="OneToken supports only histories that begin with a row, but a batch has"):
         one_step(tmp_path, [end_to_end()], OneToken(table))
 
 
