@@ -801,7 +801,7 @@ TABLE = {
     ),
     "table in place of a folder": table("--out .", "is a folder", "--out", "name a file in it"),
     "table in place of a file": table("--out small.txt", "exists already", "small.txt", "another --out"),
-    "table below a file": table("--out small.txt/t", "takes no file", "small.txt/t", "give a file"),
+    "table below a file": table("--out small.txt/t", "cannot be written", "small.txt/t", "give a file"),
     "table in place of a tokenizer": table(
         "", "exists already", "t.tokenizer.json", "another --out", make=text(b"{}", "t.tokenizer.json")
     ),

@@ -155,7 +155,7 @@ def test_a_cost_that_cannot_be_measured_leaves_the_table(
         raise InputError("no such kernel.")
 
     monkeypatch.setattr("trainable.table_words.step_cost", broken)
-    assert "What a guided step costs could not be measured (no such kernel)." in made(capsys)
+    assert "The cost of a guided step could not be measured (no such kernel)." in made(capsys)
     assert trainable.load_table(Path("table")).counted_tokens > 0
 
 
