@@ -791,7 +791,7 @@ TABLE = {
     ),
     "table with an eos for a trained tokenizer": table("--eos x", "'x'", "--eos", "leave --eos out"),
     "table of order 6": table("--order 6", "is 6", "--order", "from 2 to 5"),
-    "table of smoothed trigrams": table("--order 3 --smoothing mle", "is mle", "--smoothing", "leave --smoothing out"),
+    "table of smoothed trigrams": table("--order 3 --smoothing mle", "is mle", "--smoothing", "leave out --smoothing"),
     "table of another strength": table("--strength 2", "is 2.0", "--strength", "leave it out"),
     "table of falling counts": table("--order 3 --min-count 2,1", "is 2,1", "--min-count", "give one number"),
     "table of half a count": table("--min-count 1.5", "is 1.5", "--min-count", "a whole number"),

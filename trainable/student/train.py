@@ -44,7 +44,7 @@ Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, without gain, which needs
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """Data of a run of `train`: training blocks, validation blocks, and the teacher table."""
+    """Data that a run of `train` reads: blocks to train on, blocks to validate on, and the table of its teacher."""
 
     train: TokenBlocks  # made by `token_blocks`
     eval: TokenBlocks

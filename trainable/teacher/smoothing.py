@@ -143,7 +143,7 @@ def check_smoothing(smoothing: str, strength: float | None, min_count: int) -> N
     if strength is not None:
         if method.strength is None:
             raise InputError(
-                f"teacher.smoothing_strength is {strength}, but {smoothing} has no strength: leave out the strength."
+                f"teacher.smoothing_strength is {strength}, but {smoothing} has no strength: leave it out."
             )
         require(
             0 < strength <= method.strength.largest and math.isfinite(strength),
