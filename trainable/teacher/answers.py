@@ -73,7 +73,7 @@ class Answers:
 
     @property
     def checksum(self) -> str:
-        """Hex SHA-256 of facts and arrays, computed at each use; the file of the answers ends with the same."""
+        """Hex SHA-256 of facts and arrays, computed at each use; the file of the answers ends with it."""
         return ANSWER_FILE.checksum(_file_facts(self), _arrays(self))
 
     @property
