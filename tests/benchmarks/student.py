@@ -12,6 +12,7 @@ from torch import Tensor
 from sweeps.engine.settings import TINY
 from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
+from trainable.student.allocator import keep_freed_memory
 from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.precision import autocast_of
@@ -38,6 +39,7 @@ class Student:
     """A model with its optimizer and data, and steps of it timed."""
 
     def __init__(self, config: TrialConfig, data: RunData | None = None):
+        keep_freed_memory()  # as the loop does
         self.config = config
         self.data = data or prepare_run(config)[0]
         assert self.data.table is not None
