@@ -1,4 +1,4 @@
-"""The tiers of the tests (tests/README.md): tests that `pytest`, `pytest -m faults` and a path run, and the place of helpers."""
+"""The tiers of the tests (tests/README.md): what `pytest`, `pytest -m faults` and a path run; the place of helpers."""
 
 import ast
 import re
