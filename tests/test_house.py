@@ -79,7 +79,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
-MACHINE = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home(?!/(?:ray|me)/))/\w")  # not those of the image of Ray, and of nobody
+MACHINE = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home(?!/(?:ray|me)/))/\w")  # except in Ray's image
 MACHINE_OR_TMP = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home|tmp|mnt)/\w")
 PACKED = re.compile(r'<script type="application/octet-stream".*?</script>', re.DOTALL)  # plotly.js in a page
 TEXTS = {".md", ".py", ".json", ".jsonl", ".csv", ".html", ".toml", ".yaml", ".sh", ".jinja", ".txt", ""}
