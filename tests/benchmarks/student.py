@@ -31,12 +31,12 @@ def config_of(corpus: str, **changes: Any) -> TrialConfig:
 
 
 def default_corpus() -> str:
-    """The books where they are (a 32,000-token vocabulary needs much text), else the built-in text."""
+    """The books if they are there (a 32,000-token vocabulary needs much text), else the built-in text."""
     return str(BOOKS) if BOOKS.exists() else "builtin"
 
 
 class Student:
-    """A model with its optimizer and data, and steps of it timed."""
+    """A model with its optimizer and data, whose steps are timed."""
 
     def __init__(self, config: TrialConfig, data: RunData | None = None):
         keep_freed_memory()  # as the loop does
@@ -60,7 +60,7 @@ class Student:
         return self._step(None, 0.0)
 
     def guided(self) -> float:
-        """Seconds of a guided optimizer step, as the loop takes it."""
+        """Seconds of a guided optimizer step, as in the training loop."""
         return self._step(self.teacher, 0.5)
 
     def with_loss(self, loss_of: LossOf) -> float:
@@ -113,5 +113,5 @@ def loop_of(tokens: int, config: TrialConfig, micro_batch: int = 32) -> dict[str
 
 
 def resized(config: TrialConfig, tokens: int) -> TrialConfig:
-    """The same with another number of tokens a step."""
+    """The same student with another number of tokens a step."""
     return override(config, loop_of(tokens, config))
