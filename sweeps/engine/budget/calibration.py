@@ -97,7 +97,7 @@ def calibrate(spec: Spec, machine: Machine, size: DataSize) -> Rates:
 
 
 def shape_of(config: TrialConfig, guided: bool) -> TrialConfig:
-    """The settings with all that does not change the cost of a step at its default; if guided, every step is guided."""
+    """The settings, with fixed values for all without effect on the cost of a step; if guided, all steps are."""
     teacher = TeacherConfig()
     if guided:
         shape = table_shape(config)
@@ -109,7 +109,7 @@ def shape_of(config: TrialConfig, guided: bool) -> TrialConfig:
 
 
 def table_shape(config: TrialConfig) -> TeacherConfig:
-    """The teacher's settings with all that does not change the cost of making its table at its default."""
+    """The teacher's settings, with fixed values for all that do not change the cost of making its table."""
     return replace(
         config.teacher, schedule="none", steps=0, min_weight=0.0, tau=None, rows="student", model=model_shape(config)
     )

@@ -23,7 +23,7 @@ from trainable.text.workers import LOCAL
 
 SAMPLE_ROWS, ROW_CHARACTERS = 2000, 1 << 12  # rows of a sample, and characters read of a longer row
 SPREAD_ROWS = 1 << 20  # the sample comes from so many first rows of a corpus
-WORD, TRAINED_ON = 128, 1 << 24  # most characters that a tokenizer is trained on: without a space, in all
+WORD, TRAINED_ON = 128, 1 << 24  # most characters without a space, and in all, that train a tokenizer
 FILLED = 0.73  # share of a block that holds tokens, not padding, with packing as_published
 WITHOUT_TABLE = TeacherConfig(kind="ramp")  # to look up the blocks alone
 
@@ -35,7 +35,7 @@ class DataSize:
     vocab_size: int
     train_tokens: int  # training tokens of the first set
     blocks: Mapping[str, tuple[int, int]]  # numbers of training and validation blocks, by data_key
-    seconds: float  # until all text is there: checked in the cache, or prepared
+    seconds: float  # to check the text in the cache, and to prepare the rest
     teachers: Mapping[str, float]  # seconds of finding each teacher that is in the cache, by teacher_key
 
     @property
@@ -113,7 +113,7 @@ def _teachers(
 
 
 def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built], teachers: Mapping[str, float]) -> DataSize:
-    """Estimate the size of data of which the sets `left` are not prepared, from a sample of the rows of the first."""
+    """Estimate the size of data of which the sets `left` are not prepared, from a sample of rows of the first."""
     config = next(iter(left.values()))
     corpus, spec = open_corpus(config.corpus), config.tokens.tokenizer
     texts, characters_a_row = _sample(corpus)

@@ -1,7 +1,7 @@
 """Stand-in data of a run, of the same size and density, to measure steps on before any text is prepared.
 
 Token ids are drawn independently with the frequencies of Zipf and Mandelbrot. A stream of independent tokens has more
-distinct bigrams than text of the same length, so it is drawn at a fifth of the length (SHARE). Then
+distinct bigrams than text of the same length, so it is drawn at a fifth of the length (SHARE). Measured:
 
 - a step of 4,096 tokens, vocabulary 8,192, reads 1,444 contexts with 0.19 M bigrams (text: 1,377 with 0.26 M);
 - a step of 32,768 tokens, vocabulary 32,000, reads 7,753 contexts with 1.7 M bigrams (text: 5,850 with 1.6 M).

@@ -1,4 +1,4 @@
-"""Join a Ray cluster for the trials, or start a Ray of its own while the driver imports and prepares data.
+"""Join a Ray cluster for the trials, or start the driver's own Ray while the driver imports and prepares data.
 
 Ray's servers take some seconds to start, and so do the driver's imports of PyTorch and transformers; neither needs the
 other. So this module imports none of them at its top.
@@ -28,16 +28,16 @@ WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}  # the data are prepared: no worker
 class Machine:
     """Where the trials run, and with which resources."""
 
-    address: str | None = None  # of a Ray cluster to join; None: RAY_ADDRESS, or a Ray of its own
+    address: str | None = None  # of a Ray cluster to join; None: RAY_ADDRESS, or the driver's own Ray
     workers_per_trial: int = 1
     cpus_per_trial: float = 1  # of each worker
     gpus_per_trial: float | None = None  # of each worker; None: 1 if the cluster has GPUs, else 0
-    cpus: int | None = None  # of a Ray of its own; None: all
+    cpus: int | None = None  # of the driver's own Ray; None: all that the process may use
     dashboard_host: str = "127.0.0.1"
 
     @property
     def cluster(self) -> str | None:
-        """Address of a running cluster; None: a Ray of its own."""
+        """Address of a running cluster; None: the driver starts its own Ray."""
         address = (self.address or os.environ.get("RAY_ADDRESS") or "").strip()
         return None if address in ("", "local") else address
 
@@ -115,7 +115,7 @@ class RayStart:
 
 
 def check_address(machine: Machine) -> None:
-    """Raise InputError if the address is none, or nothing listens there: `ray.init` alone would try for minutes."""
+    """Raise InputError if the address is malformed, or nothing listens there: `ray.init` alone would try for minutes."""
     address = machine.cluster
     if address is None or address == "auto":  # Ray looks for it itself
         return
@@ -139,7 +139,7 @@ def _no_cluster(machine: Machine, reason: str) -> InputError:
 
 
 def start_ray(machine: Machine, store: int | None = None) -> Any:
-    """Join the cluster, or start a Ray of its own with a dashboard, and return Ray's context.
+    """Join the cluster, or start the driver's own Ray with a dashboard, and return Ray's context.
 
     store: bytes of its object store; None: Ray's default.
     """
@@ -197,7 +197,7 @@ def _check_room(machine: Machine) -> None:
 
 
 def _start_own(settings: dict[str, Any]) -> Any:
-    """Start a Ray of its own, if need be without a dashboard. Raises InputError if that fails, whatever the reason."""
+    """Start the driver's own Ray, if need be without a dashboard. Raises InputError if that fails, whatever the reason."""
     import ray
 
     try:

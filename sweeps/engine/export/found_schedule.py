@@ -18,7 +18,7 @@ from trainable.teacher.kinds.bigram import BigramTeacher
 from trainable.teacher.kinds.ngram import NgramTeacher
 from trainable.teacher.teacher import RowTeacher
 
-READ_BY_ALL = (BigramTeacher.rows, NgramTeacher.rows)  # teachers whose table a file can hold
+READ_BY_ALL = (BigramTeacher.rows, NgramTeacher.rows)  # of the teachers whose table a file can hold
 
 
 def has_schedule(config: TrialConfig) -> bool:

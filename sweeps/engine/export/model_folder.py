@@ -85,7 +85,7 @@ def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> 
     config, path = plan.config, run.checkpoint(plan.name)
     state, parts = load_checkpoint(path, fingerprint(identity(config)))
     require(state.step == config.loop.steps, f"--export: {path} is of step {state.step}, not the last: resume the run.")
-    plain = replace(config.model, output_bias="none")  # an own bias of the architecture is loaded below
+    plain = replace(config.model, output_bias="none")  # an architecture's own bias is loaded below
     model = build_model(plain, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
     try:
         model.load_state_dict(parts["model"])

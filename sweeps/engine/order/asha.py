@@ -1,7 +1,7 @@
 """ASHA within each group. It corrects Ray's AsyncHyperBandScheduler where that would be wrong for these sweeps:
 
 - it ranks only trials of one group: of one depth, because depth lowers the loss far more than any schedule, and of one
-  arm, because an arm must not be stopped for having a better rival;
+  arm, because a better rival must not stop the trials of an arm;
 - it judges a trial only once its own teacher's schedule has ended, among trials whose schedules have ended too;
 - it never stops a reference control, and never judges confirmations, which must run to their end;
 - it judges a trial exactly at a rung, and once: a late report cannot fill a rung with a later, better value;

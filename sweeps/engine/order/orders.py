@@ -19,9 +19,9 @@ ORDERS: Final[dict[str, Callable[..., TrialOrder]]] = {Sweep.kind: SearchOrder, 
 def order_of(
     spec: Spec, folder: RunFolder, checksums: Mapping[str, str], most_in_flight: Callable[[], int]
 ) -> tuple[TrialOrder, TrialScheduler]:
-    """Return the searcher that orders a run's trials and the scheduler that stops some early, both from the ledgers.
+    """Return the searcher that orders a run's trials, and the scheduler that stops some early; both read the ledgers.
 
-    most_in_flight: largest number of trials that Tune is given at once, also to wait for a slot.
+    most_in_flight: largest number of trials that Tune is given at once, a trial that waits for a slot included.
     """
     asha = GroupAsha(spec.asha, spec.steps_of_search, folder.files) if spec.asha is not None else None
     stopped = asha.has_stopped if asha is not None else frozenset[str]().__contains__
