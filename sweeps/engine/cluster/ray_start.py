@@ -115,7 +115,7 @@ class RayStart:
 
 
 def check_address(machine: Machine) -> None:
-    """Raise InputError if the address is malformed, or nothing listens there: `ray.init` alone would try for minutes."""
+    """Raise InputError if the address is malformed or nothing listens there: `ray.init` alone would try for minutes."""
     address = machine.cluster
     if address is None or address == "auto":  # Ray looks for it itself
         return
@@ -197,7 +197,7 @@ def _check_room(machine: Machine) -> None:
 
 
 def _start_own(settings: dict[str, Any]) -> Any:
-    """Start the driver's own Ray, if need be without a dashboard. Raises InputError if that fails, whatever the reason."""
+    """Start the driver's own Ray, without a dashboard if that fails. Raises InputError if Ray fails, for any reason."""
     import ray
 
     try:
