@@ -206,7 +206,7 @@ RUN = {
     "one CPU and a half": Case("--cpus-per-trial 1.5", "is 1.5", "--cpus-per-trial", "give a whole number"),
     "no worker": Case("--workers-per-trial 0", "is 0", "--workers-per-trial", "give at least 1"),
     "more workers than blocks": Case(
-        "--workers-per-trial 99 --set loop.batch_blocks=98", "is 99", "loop.batch_blocks = 98", "lower the other"
+        "--workers-per-trial 99 --set loop.batch_blocks=98", "is 99", "loop.batch_blocks = 98", "give fewer workers"
     ),
     "more workers than Ray has CPUs": Case(
         "--cpus 1 --workers-per-trial 2", "for each of 2 workers but --cpus 1", "--cpus-per-trial", "raise --cpus"
