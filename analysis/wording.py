@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.columns import LEARNING_RATE, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, WARMUP_STEPS
+from analysis.columns import BETA2, LEARNING_RATE, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, WARMUP_STEPS
 
 DASH: Final = "-"  # what a table shows for nothing
 
@@ -49,7 +49,7 @@ def plural(layers: int) -> str:
     return f"{layers} layer" if layers == 1 else f"{layers} layers"
 
 
-SHORT: Final = {TEACHER_STEPS: "T", MIN_WEIGHT: "min weight", LEARNING_RATE: "lr", WARMUP_STEPS: "warm-up"}
+SHORT: Final = {TEACHER_STEPS: "T", MIN_WEIGHT: "min weight", LEARNING_RATE: "lr", WARMUP_STEPS: "warm-up", BETA2: "beta2"}
 
 
 def setting_words(row: Any, keys: Iterable[str]) -> str:
@@ -60,4 +60,4 @@ def setting_words(row: Any, keys: Iterable[str]) -> str:
 
 
 def _short(value: Any) -> str:
-    return str(value) if isinstance(value, str) else f"{value:g}"
+    return str(value) if value is None or isinstance(value, str) else f"{value:g}"

@@ -40,7 +40,7 @@ function endLine() {
   if (!counts || (counts.left === 0 && counts.running === 0)) return "";
   if (state.ends == null) return "The end is estimated after the first reports.";
   if (state.phase === "waiting" && now - state.reported >= ELSEWHERE_SECONDS) return "";
-  return "Estimated end, at the pace so far: " + clock(Math.max(state.ends, now)) + ", in " + duration(state.ends - now) + ".";
+  return "Estimated end, at the pace of the last hour: " + clock(Math.max(state.ends, now)) + ", in " + duration(state.ends - now) + ".";
 }
 
 function fill(id, rows) {
@@ -124,7 +124,6 @@ function layoutOf(figure, isTail) {
     const keys = path.split("."), last = keys.pop();
     keys.reduce((part, key) => part[key] ??= {}, layout)[last] = value;
   }
-  Object.assign(layout.legend, { yref: "container", y: 0, yanchor: "bottom" });  /* in its place at any width */
   return Object.assign(layout, { uirevision: "live" });
 }
 function plotSection(title) {

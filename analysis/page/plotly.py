@@ -123,7 +123,10 @@ def _points_traces(points: Points) -> Iterator[dict[str, Any]]:
 
 
 def _layout(data: PlotData, entries: int, y_range: list[Any] | None, hover: str) -> dict[str, Any]:
-    """Axes, a legend below in as many rows as it needs, and a height with room for all of them on a narrow screen."""
+    """Axes, a legend at the lower edge of the figure, and a height with room for its rows on a narrow screen.
+
+    The legend is placed from the edge of the figure, not from the axes: so it stays below them at any width.
+    """
     axis = {
         "automargin": True,
         "exponentformat": "none",
@@ -142,7 +145,7 @@ def _layout(data: PlotData, entries: int, y_range: list[Any] | None, hover: str)
         "margin": {"l": 56, "r": 10, "t": 28, "b": 50},
         "xaxis": axis | {"title": {"text": escaped(data.x_title), "standoff": 8}},
         "yaxis": y_axis | ({"range": y_range} if y_range else {}),
-        "legend": {"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "font": {"size": 12}},
+        "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom", "font": {"size": 12}},
         "hovermode": hover,
         "showlegend": True,
         "font": {"size": 12},

@@ -82,11 +82,13 @@ def arm_looks(lines: pd.DataFrame) -> dict[str, ArmLook]:
         set(zip(arms[ROLE] != names.CONTROL, arms[ARM_INDEX], arms[ARM], strict=True)),
         key=lambda found: (*found[:2], _natural(found[2])),
     )
+    is_settings = len(listed) > 1 and not any(guided for guided, _, _ in listed)  # of arms without a teacher
     looks: dict[str, ArmLook] = {}
     for is_control in (True, False):
         for i, arm in enumerate(arm for guided, _, arm in listed if guided != is_control):
-            colour = CONTROL_COLOUR if is_control else ARM_COLOURS[i % len(ARM_COLOURS)]
-            dash = ARM_DASHES[(i if is_control else i // len(ARM_COLOURS)) % len(ARM_DASHES)]
+            is_grey = is_control and not is_settings
+            colour = CONTROL_COLOUR if is_grey else ARM_COLOURS[i % len(ARM_COLOURS)]
+            dash = ARM_DASHES[(i if is_grey else i // len(ARM_COLOURS)) % len(ARM_DASHES)]
             looks[arm] = ArmLook(colour, dash, 2.2 if is_control else 1.5, _legend(arm, arms[arms[ARM] == arm]))
     return looks
 

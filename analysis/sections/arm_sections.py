@@ -135,6 +135,8 @@ def _group(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
 
 
 def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section:
+    if len(compared) and (compared[ROLE] == names.CONTROL).all():
+        return _settings(compared)
     headings = ("group", "arm", *([tuned] if tuned else []), "units", "validation loss ± sd", "gain ± sd")
     has_rivals = bool(len(compared) and compared[BEST_RIVAL].any())
     rows = tuple(_arm_row(row, compared, tuned, has_rivals) for row in compared.to_dict("records"))
@@ -153,6 +155,23 @@ def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section
     of_rivals = ("aid ± 95 %", "content gain ± 95 %", "steps, s to rival's loss") if has_rivals else ()
     table = Table((*headings, "95 % interval", "steps saved", "seconds saved", *of_rivals), rows)
     return Section("Arms", tuple(notes), (table,) if rows else ())
+
+
+def _settings(compared: pd.DataFrame) -> Section:
+    """Arms of a run in which no teacher has a result: their losses, without a gain."""
+    rows = tuple(
+        (
+            _group(row, compared).rstrip(": ") or "all",
+            row[ARM],
+            out_of(row[N], row[PLANNED]),
+            f"{row[names.EVAL_LOSS]:.4f}" + (f" ± {row[LOSS_SD]:.4f}" if row[N] > 1 else ""),
+        )
+        for row in compared.to_dict("records")
+    )
+    notes = ["No arm with a teacher has a result, so there is no gain. A unit is a seed or a fold."]
+    if compared.duplicated(GROUP).any():
+        notes.append("Each setting has a row of its own: settings are not units, and no interval is taken over them.")
+    return Section("Arms", tuple(notes), (Table(("group", "arm", "units", "validation loss ± sd"), rows),))
 
 
 def _fold_note(found: Findings, compared: pd.DataFrame) -> str:

@@ -226,10 +226,12 @@ def not_controlled(found: Findings) -> Section:
 
 def _untuned(found: Findings) -> Iterator[str]:
     """A sentence on learning rates that the run did not choose; none where an arm ran with several."""
-    rates = found.results.trials.groupby(ARM)[LEARNING_RATE].unique()
+    trials = found.results.trials
+    arms = trials[ARM] if ARM in trials else pd.Series("", trials.index)  # the oldest searches name no arm
+    rates = trials[LEARNING_RATE].groupby(arms).unique()
     if len(rates) == 0 or rates.map(len).max() > 1:
         return
-    by_arm = {arm: float(rates[arm][0]) for arm in found.record.arms if arm in rates.index}
+    by_arm = {arm: float(rates[arm][0]) for arm in found.record.arms or rates.index if arm in rates.index}
     if len(set(by_arm.values())) > 1:
         each = ", ".join(f"{arm} {rate:g}" for arm, rate in by_arm.items())
         yield f"Each arm's learning rate was set before this run, which tuned none: {each}."

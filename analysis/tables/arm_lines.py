@@ -28,7 +28,7 @@ from analysis.columns import (
 )
 from analysis.results import Results
 from analysis.tables.answer import UNIT
-from analysis.tables.arms import GROUP, pair
+from analysis.tables.arms import GROUP, name_settings, pair, settings_apart
 from analysis.tables.best import CONFIRMED_N, RANK, best
 from analysis.tables.confirmations import NO_TEACHER
 from analysis.tables.planned import lacking
@@ -91,7 +91,8 @@ def named_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame
     trials that the run lacks are among them.
     """
     trials = results.trials
-    tuned = ARM in trials and LEARNING_RATE in trials and _varies_within_arms(trials)
+    apart = settings_apart(trials, plans)
+    tuned = not apart and ARM in trials and LEARNING_RATE in trials and _varies_within_arms(trials)
     if tuned:
         own = [*GROUP, ARM, LEARNING_RATE]
         trials = trials.merge(pair(results, LEARNING_RATE)[own].drop_duplicates(), on=own)
@@ -102,7 +103,8 @@ def named_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame
     indices = [arms.index(arm) if arm in arms else len(arms) for arm in named]
     if tuned:
         named = [f"{arm}, lr {rate:g}" for arm, rate in zip(named, trials[LEARNING_RATE], strict=True)]
-    return trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
+    trials = trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
+    return name_settings(trials, apart) if apart else trials
 
 
 def _varies_within_arms(trials: pd.DataFrame) -> bool:

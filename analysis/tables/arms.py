@@ -28,6 +28,7 @@ from analysis.tables.answer import UNIT, answer_of
 from analysis.tables.folds import unit_values
 from analysis.tables.pairing import AGAINST_CONTROL, OF_CONTROL, beside_controls, time_to_control
 from analysis.tables.statistics import nadeau_bengio
+from analysis.wording import setting_words
 from trainable import names
 
 GROUP: Final = [LAYERS, LOOP_STEPS, EVAL_ROWS]  # arms are compared within these
@@ -51,10 +52,13 @@ def compare_arms(
     steps_to_control, seconds_to_control, steps_saved and seconds_saved (of training; means over units, NaN unless every
     unit reached its control's loss), and those of `analysis.tables.answer`. Losses in nats per token.
     """
+    if apart := settings_apart(results.trials, plans):
+        results = Results(name_settings(results.trials, apart), results.curves)
+        plans = None if plans is None or plans.empty else name_settings(plans, apart)
+    units = _planned_units(results.trials, plans)
     paired = pair(results, tuned)
     if paired.empty:
         return pd.DataFrame()
-    units = _planned_units(results.trials, plans)
     curves = dict(iter(results.curves.groupby(TRIAL)))
     rows = []
     for key, group in paired.groupby(GROUP, sort=False, dropna=False):
@@ -63,6 +67,27 @@ def compare_arms(
             planned = max(len(part), units.get((*_key(key), known[ARM]), units.get((*_key(key), ""), 0)))
             rows.append(known | {PLANNED: planned} | _row(part, tuned) | answer_of(part, group, curves))
     return pd.DataFrame(rows).sort_values(GROUP, kind="stable", ignore_index=True)
+
+
+def settings_apart(trials: pd.DataFrame, plans: pd.DataFrame | None = None) -> list[str]:
+    """Settings (dotted keys) that differ between trials of one arm on one unit, in a run without a guided arm.
+
+    Such trials are settings beside each other, not units of one arm. No keys for a run with a guided arm.
+    """
+    known = trials if plans is None or plans.empty else plans
+    same = [*GROUP, ARM, *UNIT]
+    is_guided = (trials[ROLE] != names.CONTROL).any() or (known[ROLE] != names.CONTROL).any()
+    if is_guided or not {*same} <= {*known} or not known.duplicated(same).any():
+        return []
+    arms = known.groupby([*GROUP, ARM], dropna=False)
+    settings = [name for name in known if "." in name and name not in same]
+    return [name for name in settings if (arms[name].nunique(dropna=False) > 1).any()]
+
+
+def name_settings(trials: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Trials whose arm is named with its values of some settings: "none, lr 0.002, beta2 0.95"."""
+    arms = [f"{row[ARM]}, {setting_words(row, keys)}" for row in trials.to_dict("records")]
+    return trials.assign(**{ARM: arms})
 
 
 def _over_the_same_units(group: pd.DataFrame, arms: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -74,7 +99,7 @@ def _over_the_same_units(group: pd.DataFrame, arms: Sequence[str]) -> Iterator[p
         part = guided[guided[ARM] == arm]
         blocks.setdefault(frozenset(_units(part)), []).append(part)
     if not blocks:
-        yield controls
+        yield from (part for _, part in controls.groupby(ARM, sort=False))
     for units, parts in blocks.items():
         yield controls[[unit in units for unit in _units(controls)]]
         yield from parts
@@ -105,7 +130,7 @@ def pair(results: Results, tuned: str | None = None) -> pd.DataFrame:
     if tuned is not None:
         done = pd.concat(list(_best_values(done, tuned)) or [done]).sort_index()
     last = [names.EVAL_LOSS, names.STEP, names.TRAIN_SECONDS]
-    paired = beside_controls(done, [*GROUP, *UNIT], last)
+    paired = beside_controls(done, [*GROUP, *UNIT, *([] if (done[ROLE] != names.CONTROL).any() else [ARM])], last)
     curves = dict(iter(results.curves.groupby(TRIAL)))
     finals = paired[[name + OF_CONTROL for name in last]].set_axis(last, axis="columns").to_dict("records")
     reached = [time_to_control(curves[trial], final) for trial, final in zip(paired[TRIAL], finals, strict=True)]
