@@ -10,8 +10,8 @@ each choice of grace period and factor would have saved and lost, over many rand
 
 Trials with the same control (same depth, seed and fold) compete. Within such a group the order by gain at a step equals
 the order by validation loss, so the loss decides. At least two trials must share a control; where a study has one arm,
-`--controls` lets the control compete as well. In a search in groups, search trials compete within their arm, and each is
-judged only after the end of its own teacher, as in the search itself.
+`--controls` lets the control compete as well. In a search in groups, search trials compete within their arm, and each
+is judged only after the end of its own teacher, as in the search itself.
 
     python -m analysis.asha_replay results/published/k_fold --controls
     python -m analysis.asha_replay results/schedule_types/run_1 --grace 60 120 240 --factor 2 4 --format markdown
@@ -101,7 +101,7 @@ def _check(results: tuple[Path, ...], grace: tuple[int, ...], factor: tuple[int,
 
 
 def _left_out(results: Results) -> list[str]:
-    """Sentences on trials that cannot be replayed: those that ASHA stopped (mostly poor ones) or that did not finish."""
+    """Sentences on trials that cannot be replayed: those that ASHA stopped (mostly poor) or that did not finish."""
     states = results.trials[STATE]
     stopped, others = int((states == names.STOPPED).sum()), int(states.isin([names.FAILED, names.RUNNING]).sum())
     said = f"  {stopped} trials were stopped and are left out: replayed over the others, ASHA saves less than it would."

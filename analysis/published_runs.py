@@ -5,8 +5,8 @@ The study this project follows published its runs as TensorBoard event files, wi
     {day}_{month}_{time}_{scheduling steps}_{minimum weight}_{layers}_{type}[_{fold}]       guided: type l, e or r
     {day}_{month}_{time}_no_bigram_{layers}[_l][_{fold}][_{validation rows}m]      control
 
-Everything in analysis/ can therefore read them like our own results. An empty, truncated or doubled file, or a name that
-cannot be parsed, never stops the reading: the trial is kept, and its `reason` names the problem.
+Everything in analysis/ can therefore read them like our own results. An empty, truncated or doubled file, or a name
+that cannot be parsed, never stops the reading: the trial is kept, and its `reason` names the problem.
 
     python -m analysis.published_runs ../shared/data/seed_runs                            shows them
     python -m analysis.published_runs ../shared/data/seed_runs --keep results/published   writes them as CSV

@@ -130,11 +130,10 @@ class _Trial:
 def load(run: str | Path) -> Results:
     """Read the tables of a run from its ledgers: `trials, curves = load(run)`. Columns: results/README.md.
 
-    run: the folder, or a URI such as s3://bucket/results/<study>/<run>. A run that has not ended can be read too; before
-    the first report the tables are empty. In a folder without `trials/`, the parquet files are read, or trials.csv and
-    curves.csv.
-    Raises InputError for a folder that is not a run and for a damaged file (its name is in the message); StoreError
-    where a store does not answer.
+    run: the folder, or a URI such as s3://bucket/results/<study>/<run>. A run that has not ended can be read too;
+    before the first report the tables are empty. In a folder without `trials/`, the parquet files are read, or
+    trials.csv and curves.csv. Raises InputError for a folder that is not a run and for a damaged file (its name is in
+    the message); StoreError where a store does not answer.
     """
     files = run_files(run)
     files.fetch_records()

@@ -32,7 +32,7 @@ def clip(text: str, length: int = 160) -> str:
 
 
 def saved(steps: float, seconds: float) -> str:
-    """Words for steps and seconds saved (means over units); NaN steps: a unit never reached the control's final loss."""
+    """Words for steps and seconds saved (means over units); NaN: a unit never reached the control's final loss."""
     if not np.isfinite(steps):
         return "not every unit reached the control's final loss"
     kind = "saved" if seconds >= 0 else "lost"

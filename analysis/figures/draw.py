@@ -1,7 +1,7 @@
 """Any plot of `analysis.plots` as a picture: panels side by side, one legend below.
 
-`save_plot` writes the pictures of a plot; `draw` makes one Figure. The legend explains the elements that are drawn: bands,
-rings, hollow points.
+`save_plot` writes the pictures of a plot; `draw` makes one Figure. The legend explains the elements that are drawn:
+bands, rings, hollow points.
 """
 
 import textwrap
@@ -48,7 +48,7 @@ def save_plot(plot: Plot, data: PlotData, folder: Path, prefix: str = "") -> lis
 
 @rc_context(PLAIN_TEXT)
 def draw(data: PlotData) -> Figure:
-    """A figure with axes for each panel. Panels of losses have y ranges of equal length, panels of gains the same range."""
+    """A figure with axes for each panel; y ranges of losses have equal length, those of gains are the same."""
     figure, grid = _axes(data)
     spans = [high - low for low, high in filter(None, map(extent, data.panels))]
     span = 1.1 * max([0.01, *spans])

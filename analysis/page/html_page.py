@@ -1,8 +1,9 @@
 """The report as an HTML page: `report.html.jinja`, which escapes its values, and plotly.js in compressed form.
 
 `plotly-basic.min.js` is plotly.js 4.1.1 (MIT licence: see its first lines and `plotly-basic.LICENSE`), in the bundle
-that has only scatter, bar and pie plots. It comes from the npm package plotly.js-basic-dist-min. To update it, copy both
-files from the output of `npm pack plotly.js-basic-dist-min`, and run the tests of the page on a machine with Chromium.
+that has only scatter, bar and pie plots. It comes from the npm package plotly.js-basic-dist-min. To update it, copy
+both files from the output of `npm pack plotly.js-basic-dist-min`, and run the tests of the page on a machine with
+Chromium.
 """
 
 import os

@@ -88,7 +88,7 @@ def _is_failed_control(trial: LiveTrial) -> bool:
 
 
 def _planned(record: RunRecord, failed_controls: set[str]) -> Iterator[tuple[GroupKey, int, int]]:
-    """Yield (group, number of trials, steps of one trial), without trials that never begin, for their control failed."""
+    """Yield (group, number of trials, steps of a trial); arms of a failed control, which never begin, are left out."""
     for plan in record.plans:
         settings = names.dotted(plan["config"])
         if plan["role"] == names.CONTROL or plan["control"] not in failed_controls:

@@ -1,4 +1,4 @@
-"""Curves of a run that is under way: a line for each trial, coloured by arm (controls grey), panels by depth and part."""
+"""Curves of a run that is under way: a line a trial, coloured by arm (controls grey), panels by depth and part."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -17,7 +17,10 @@ from trainable.record.run_record import RunRecord
 
 POINTS: Final = 20_000  # in all lines of a plot together; longer curves are thinned
 FEWEST: Final = 20  # points that a line keeps, whatever the number of lines
-NOTE: Final = "Each trial is a line; controls are grey. A circle marks the end of a trial that ASHA stopped. The table has all trials."
+NOTE: Final = (
+    "Each trial is a line; controls are grey. A circle marks the end of a trial that ASHA stopped. The table has all "
+    "trials."
+)
 
 
 def live_plots(live: LiveRun) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def listening(port: int | None) -> socket.socket:
             return socket.create_server((HOST, tried))
     if port is not None:
         raise InputError(
-            f"--port {port} cannot be opened, most often because another program uses it: give another, or leave it out."
+            f"--port {port} cannot be opened, most often because another program uses it: give another, or leave it "
+            "out."
         )
     raise InputError(f"ports {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} are all in use: give --port PORT.")
 

@@ -96,7 +96,8 @@ def gain_by_arm(results: Results, arms: Sequence[str], plans: pd.DataFrame | Non
         return None
     return PlotData(
         title="Gain over steps",
-        note=f"{UNITS_NOTE}. The line at 0 is the control of the same unit; an arm above it is better than the control.",
+        note=f"{UNITS_NOTE}. The line at 0 is the control of the same unit; an arm above it is better than the "
+        "control.",
         y_title=GAIN_TITLE,
         panels=arm_panels(gain),
         is_difference=True,

@@ -54,14 +54,15 @@ def answer(found: Findings) -> PlotData:
     return PlotData(
         title="The answer",
         note=f"{UNITS_NOTE}; a ring shows where a teacher ends. Shown are the winners of their groups, on seeds and "
-        "validation rows that chose nothing. Dashed: the teacher's own loss; a student below it has passed its teacher.",
+        "validation rows that chose nothing. Dashed: the teacher's own loss; a student below it has passed its "
+        "teacher.",
         y_title=LOSS_TITLE,
         panels=tuple(panels),
     )
 
 
 def _shown(rows: pd.DataFrame) -> list[str]:
-    """Names of a depth's control, of the content arm with the largest content gain (else gain), and of its best rival."""
+    """Names of a depth's control, its content arm with the largest content gain (else gain), and its best rival."""
     contents = rows[rows[CLASS] == CONTENT]
     first = [str(rows[ARM].iloc[0])]
     if contents.empty:
@@ -71,7 +72,7 @@ def _shown(rows: pd.DataFrame) -> list[str]:
 
 
 def _late(panel: Panel, lines: pd.DataFrame) -> Panel:
-    """A panel cut to start at SHOWN_FROM, or at the last evaluation before the first teacher ends where that is earlier."""
+    """A panel cut to start at SHOWN_FROM, or at the last evaluation before the first end of a teacher, if earlier."""
     ends = lines[ENDS].min()
     start = SHOWN_FROM * float(lines[names.STEP].max())
     before = lines.loc[lines[names.STEP] <= (ends if np.isfinite(ends) else np.inf), names.STEP].max()
@@ -114,8 +115,8 @@ def search_loss(found: Findings) -> PlotData:
             panels.append(Panel(title=f"{plural(depth)}, {arm}", subtitle=subtitle, lines=lines))
     return PlotData(
         title="Every trial of the search",
-        note="Each group has a panel, on the search's seed and the validation rows that choose. The best trial of a group "
-        "is thick. A circle marks the end of a trial that ASHA stopped. Point at a line to see its trial.",
+        note="Each group has a panel, on the search's seed and the validation rows that choose. The best trial of a "
+        "group is thick. A circle marks the end of a trial that ASHA stopped. Point at a line to see its trial.",
         y_title=LOSS_TITLE,
         panels=tuple(panels),
     )

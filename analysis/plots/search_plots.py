@@ -27,8 +27,8 @@ GUIDED: Final = "guided"
 BEST: Final = "best"  # the best trial of its depth
 BEST_LEGEND: Final = "best schedule of this depth"
 SEEDS_NOTE: Final = (
-    "The best schedule of each depth and its control, on the seeds of the confirmations, which did not choose it: mean, "
-    "with a band from the lowest to the highest seed. Without a confirmation: on the seed that chose it."
+    "The best schedule of each depth and its control, on the seeds of the confirmations, which did not choose it: "
+    "mean, with a band from the lowest to the highest seed. Without a confirmation: on the seed that chose it."
 )
 
 
@@ -51,7 +51,7 @@ def trial_lines(results: Results) -> pd.DataFrame:
 
 
 def gain_by_schedule(found: Findings) -> PlotData:
-    """Last gain over scheduling steps: marker by schedule, colour by minimum weight, hollow if ASHA stopped the trial."""
+    """Last gain over scheduling steps: marker by schedule, colour by minimum weight, hollow if stopped by ASHA."""
     points, marks = gain_points(found.results.trials), best(found.results.trials, top=1)
     looks = schedule_looks(points[SCHEDULE])
     nudge = NUDGE * float(points[TEACHER_STEPS].max()) if len(points) else 0.0
@@ -70,8 +70,9 @@ def gain_by_schedule(found: Findings) -> PlotData:
     top = max([0.01, *map(float, min_weights)])
     return PlotData(
         title="Gain by schedule",
-        note="Each point is a search trial, on the search's seed. Shape: schedule. Colour: minimum weight. Hollow: stopped "
-        "by ASHA; the gain is that of the step where it stopped. Orange bar: the best setting on other seeds, mean ± sd.",
+        note="Each point is a search trial, on the search's seed. Shape: schedule. Colour: minimum weight. Hollow: "
+        "stopped by ASHA; the gain is that of the step where it stopped. Orange bar: the best setting on other seeds, "
+        "mean ± sd.",
         x_title="scheduling steps T",
         y_title=GAIN_TITLE,
         panels=tuple(panels),
@@ -140,8 +141,8 @@ def trial_gain(found: Findings) -> PlotData:
     lines = trial_lines(found.results)
     return PlotData(
         title="Gain over steps, every trial of the search",
-        note="On the search's seed. The control is the line at 0; the best schedule is thick. A circle marks the end of a "
-        "trial that ASHA stopped. Point at a line to see its trial.",
+        note="On the search's seed. The control is the line at 0; the best schedule is thick. A circle marks the end "
+        "of a trial that ASHA stopped. Point at a line to see its trial.",
         y_title=GAIN_TITLE,
         panels=tuple(_trial_panels(lines[lines[KIND].isin([GUIDED, BEST])], names.GAIN)),
         is_difference=True,

@@ -1,7 +1,7 @@
 """A published run from its TensorBoard event files: one row a step, the state, and a list of problems.
 
-An empty, damaged or truncated file never stops the reading: the run is kept, and its problems are listed. A run diverges
-at its first loss that is not a number; losses after that step do not count.
+An empty, damaged or truncated file never stops the reading: the run is kept, and its problems are listed. A run
+diverges at its first loss that is not a number; losses after that step do not count.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,10 @@
 """The event files of one folder as one run, joined as TensorBoard joins them.
 
-A run that was interrupted and resumed writes a second file, and repeats the steps since its last checkpoint. TensorBoard
-reads the files of a folder in the order of their names, which begin with their time of creation. An event replaces all
-events of its tag at the same step or later; the start of a session does so for all tags. So each step counts once, as
-it was run last, and an end counts only if no event at an earlier step comes after it.
-Seconds leave out the pauses between files: each file continues from the time of the file before at its first step.
+A run that was interrupted and resumed writes a second file, and repeats the steps since its last checkpoint.
+TensorBoard reads the files of a folder in the order of their names, which begin with their time of creation. An event
+replaces all events of its tag at the same step or later; the start of a session does so for all tags. So each step
+counts once, as it was run last, and an end counts only if no event at an earlier step comes after it. Seconds leave out
+the pauses between files: each file continues from the time of the file before at its first step.
 """
 
 import json

@@ -138,7 +138,7 @@ def _or_nan(value: float | None) -> float:
 
 
 def read(folder: Path) -> dict[str, Results]:
-    """Read every study in a folder, or the folder itself if it is a study, by short name. Raises InputError without one."""
+    """Read each study in a folder, or the folder itself if it is one: short name -> tables. InputError without any."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the folder that holds the studies' folders.")

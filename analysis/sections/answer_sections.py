@@ -37,14 +37,14 @@ NOTES: Final = (
     "gain = control - arm; aid = control - best rival; content gain = best rival - arm: differences of validation loss "
     "in nats per token, paired within a unit (a seed or a fold). ±: half of the 95 % interval.",
     "A rival is an arm that knows nothing of which token follows which; the best rival has the lowest mean loss.",
-    "Steps, s to rival's (control's) loss: optimizer steps and training seconds until the arm reached the final loss of "
-    "the best rival (the control) in the same unit, on a straight line between evaluations. Mean over units, given only "
-    "where every unit reached that loss. The time to make a teacher is not included; for a trained one, see Cost.",
+    "Steps, s to rival's (control's) loss: optimizer steps and training seconds until the arm reached the final loss "
+    "of the best rival (the control) in the same unit, on a straight line between evaluations. Mean over units, given "
+    "only where every unit reached that loss. The time to make a teacher is not included; for a trained one, see Cost.",
 )
 
 
 def answer_line(row: Mapping[Any, Any], margin: float, where: str, pending: int) -> str:
-    """The verdict on a content arm as one sentence. pending: number of planned trials of its group that have not ended."""
+    """The verdict on a content arm as a sentence. pending: number of planned trials of its group still to end."""
     n = f"{out_of(row[N], row[PLANNED])} {'folds' if row[FOLD_COUNT] > 1 else 'seeds'}"
     gain = f"gain {_with_interval(row, names.GAIN, LOW, HIGH)} over the control"
     if row[BEST_RIVAL]:
@@ -89,8 +89,9 @@ def making_lines(rows: pd.DataFrame, found: Findings) -> Iterator[str]:
             continue
         who = f"{plural(int(row[LAYERS]))}, {row[ARM]}"
         yield (
-            f"{who}: before the first trial, its teacher took {making.train:,.1f} s to train and {making.answer:,.1f} s to "
-            f"answer; shared by the {making.trials} trials that it taught, {making.shared:,.1f} s each."
+            f"{who}: before the first trial, its teacher took {making.train:,.1f} s to train and "
+            f"{making.answer:,.1f} s to answer; shared by the {making.trials} trials that it taught, "
+            f"{making.shared:,.1f} s each."
         )
         if pd.notna(row[SECONDS_SAVED]):
             alone, shared = net_seconds(row, making)

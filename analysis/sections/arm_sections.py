@@ -58,7 +58,7 @@ def arm_sections(found: Findings) -> list[Section]:
 
 
 def teacher_lines(found: Findings) -> Iterator[str]:
-    """A line for each teacher table: smoothing, rows that it was counted on, and loss on the validation rows that report."""
+    """A line for each teacher table: smoothing, counted rows, and loss on the validation rows that report."""
     for table in tables_that_report(found.record):
         if not table.checksum and table.rows == "none":
             yield f"Teacher {table.smoothing}: it has no table and therefore no loss of its own."
@@ -90,7 +90,8 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> Se
             lines.append(gate_words(gate, "the bigram table", f"The best of the controls, {gate.arm},"))
     if len(lines) > 2:
         lines.append(
-            "Several arms are compared with one control: expect one in twenty intervals to miss the true gain by chance."
+            "Several arms are compared with one control: expect one in twenty intervals to miss the true gain by "
+            "chance."
         )
     if len(guided) and not guided[BEST_RIVAL].any():
         lines.append(NO_RIVAL)
@@ -145,12 +146,13 @@ def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section
     notes = [
         "gain: validation loss of the control - that of the arm in the same unit, mean over units. 95 % interval: "
         + (_fold_note(found, compared) if found.settings[FOLDS] else "Student's t over seeds."),
-        "saved: steps and training seconds by which the arm reached the control's final loss before the control did, on "
-        "a straight line between evaluations. Mean over units, given only where every unit reached that loss.",
+        "saved: steps and training seconds by which the arm reached the control's final loss before the control did, "
+        "on a straight line between evaluations. Mean over units, given only where every unit reached that loss.",
     ]
     if len(compared) and (compared[N] < compared[PLANNED]).any():
         notes.append(
-            "Where units are missing, the control has a row for each set of units, above the arms that have these units."
+            "Where units are missing, the control has a row for each set of units, above the arms that have these "
+            "units."
         )
     if tuned:
         notes.append(f"Each arm, also the control, is shown at the {tuned} with its lowest mean validation loss.")

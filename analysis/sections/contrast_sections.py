@@ -59,28 +59,31 @@ def _state(trial: Mapping[Any, Any]) -> str:
 def _legend(table: pd.DataFrame, margin: float) -> Iterator[str]:
     tests = int(table[P_HOLM].notna().sum())
     yield (
-        "Difference: validation loss of the first arm - that of the second, in nats per token, mean over pairs. Above 0, "
-        "the second arm has the lower loss."
+        "Difference: validation loss of the first arm - that of the second, in nats per token, mean over pairs. "
+        "Above 0, the second arm has the lower loss."
     )
     yield (
-        "A pair: two trials of the same seed and fold at the same step. 10, 25, 50 %: share of the run's steps; the loss "
-        "is on the straight line between the two evaluations around that step. end: the last report of trials that "
-        "finished."
+        "A pair: two trials of the same seed and fold at the same step. 10, 25, 50 %: share of the run's steps; the "
+        "loss is on the straight line between the two evaluations around that step. end: the last report of trials "
+        "that finished."
     )
     yield (
         "p: two-sided test of no difference. One-sided p: small where the second arm has the lower loss. "
         f"Holm p: p adjusted for all {tests} tests in these tables."
     )
     yield (
-        f"Equivalent within {margin:g}: two one-sided t tests of whether the difference lies above -{margin:g} and below "
-        f"+{margin:g}. yes: the larger of the two p, not adjusted, is below {ALPHA:g}."
+        f"Equivalent within {margin:g}: two one-sided t tests of whether the difference lies above -{margin:g} and "
+        f"below +{margin:g}. yes: the larger of the two p, not adjusted, is below {ALPHA:g}."
     )
 
 
 def _chosen(trials: pd.DataFrame) -> Iterator[str]:
     """A sentence on how the compared trials were chosen."""
     if (trials[ROLE] == names.CONFIRM).any():
-        yield "Compared are the winners of each depth's search, on the seeds of their confirmations, which did not choose them."
+        yield (
+            "Compared are the winners of each depth's search, on the seeds of their confirmations, which did not "
+            "choose them."
+        )
     elif (trials[ROLE] == names.CONTROL).all():
         yield "The run has no guided arm: compared are the settings of its controls."
     elif LEARNING_RATE in trials and trials[ARM].str.contains(", lr ").any():
@@ -90,7 +93,10 @@ def _chosen(trials: pd.DataFrame) -> Iterator[str]:
 def _notes(table: pd.DataFrame) -> Iterator[str]:
     """Sentences on missing pairs and tests."""
     if (table[PAIRS] < table[PLANNED]).any():
-        yield "Pairs, such as 4 of 5: existing of planned. A trial that diverged, or has not come to a step, has no pair there."
+        yield (
+            "Pairs, such as 4 of 5: existing of planned. A trial that diverged, or has not come to a step, has no "
+            "pair there."
+        )
     if (table[PAIRS] < 2).any():
         yield f"{DASH}: fewer than 2 pairs allow no test."
 

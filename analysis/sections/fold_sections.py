@@ -79,7 +79,10 @@ def _notes(found: KfoldStatistics, rows: pd.DataFrame) -> Iterator[str]:
             f"{found.signed_rank.least_p:.4g} at {found.signed_rank.pairs} pairs."
         )
     if found.reached < found.folds and rows[CONTROL_STEPS].notna().all():
-        yield f"{found.reached} of {found.folds} folds reached the control's final loss: steps and seconds to it have no mean."
+        yield (
+            f"{found.reached} of {found.folds} folds reached the control's final loss: steps and seconds to it have "
+            "no mean."
+        )
     if rows[LOOP_STEPS].nunique(dropna=False) > 1:
         yield f"Folds differ in {LOOP_STEPS}: {rows[LOOP_STEPS].min():g} to {rows[LOOP_STEPS].max():g}."
     yield from _errors(rows)
@@ -95,7 +98,10 @@ def _teacher(counted: pd.Series) -> Iterator[str]:
 
 def _errors(rows: pd.DataFrame) -> Iterator[str]:
     if rows[[CONTROL_SE, GUIDED_SE]].notna().any(axis=None):
-        yield "se of a loss: over validation blocks. Both arms share these blocks, so the se of the gain is not their sum."
+        yield (
+            "se of a loss: over validation blocks. Both arms share these blocks, so the se of the gain is not their "
+            "sum."
+        )
     if rows[GAIN_SE].notna().any():
         yield "se of a gain: over the seeds of the fold."
 

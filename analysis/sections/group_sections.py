@@ -69,7 +69,10 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
     if found.record.registered:
         yield f"Rules and plan registered in commit {found.record.registered}, before the first confirmation trial."
     elif found.record.spec.get("registered"):
-        yield "Rules and plan are not registered, though the study asks for it: the code that began the run was not committed."
+        yield (
+            "Rules and plan are not registered, though the study asks for it: the code that began the run was not "
+            "committed."
+        )
     if found.record.corpus.demonstration:
         yield DEMONSTRATION
 
@@ -122,7 +125,8 @@ def _best_settings(found: Findings, best: pd.DataFrame) -> Section:
         if keys := at_ends(row, own, space):
             ends.setdefault(int(row[LAYERS]), []).append(f"{row[ARM]} ({', '.join(keys)})")
     lines += [
-        f"{plural(depth)}, the best value lies at an end of the values that were tried, so a wider space may hold a better one: {'; '.join(arms)}."
+        f"{plural(depth)}, the best value lies at an end of the values that were tried, so a wider space may hold a "
+        f"better one: {'; '.join(arms)}."
         for depth, arms in ends.items()
     ]
     headings = ("layers", "arm", "best setting", "search loss", "gain over the reference control")
@@ -164,9 +168,9 @@ def _diagnostics(found: Findings) -> Section:
         for row in known.to_dict("records")
     )
     lines = (
-        "Means over the fresh seeds at the last report. Gradient norm (before clipping) and share of clipped steps: of the "
-        "steps since the report before. The others: of the student's output and hidden states on validation blocks, "
-        "teacher off.",
+        "Means over the fresh seeds at the last report. Gradient norm (before clipping) and share of clipped steps: "
+        "of the steps since the report before. The others: of the student's output and hidden states on validation "
+        "blocks, teacher off.",
     )
     headings = ("layers", "arm", "seeds", *(DIAGNOSTIC_WORDS[name] for name in DIAGNOSTICS))
     return Section("Diagnostics", lines, (Table(headings, rows),))

@@ -122,7 +122,10 @@ def _reading(found: Findings) -> Iterator[str]:
             f"tokenizer, or give no token{so}."
         )
     if corpus.eos_rows:
-        yield f"Warning: {corpus.eos_rows:,} of {rows:,} rows hold text that the tokenizer reads as the end-of-text token."
+        yield (
+            f"Warning: {corpus.eos_rows:,} of {rows:,} rows hold text that the tokenizer reads as the end-of-text "
+            "token."
+        )
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:

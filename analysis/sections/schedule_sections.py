@@ -124,7 +124,8 @@ def _gains(cells: pd.DataFrame, space: Space) -> Section:
     return Section(
         "Gain over T and minimum weight",
         (
-            "One column per minimum weight. In brackets: gain at the step where ASHA stopped the trial. Empty: not tried.",
+            "One column per minimum weight. In brackets: gain at the step where ASHA stopped the trial. Empty: not "
+            "tried.",
         ),
         _tables(headings, rows),
     )

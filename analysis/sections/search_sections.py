@@ -99,8 +99,9 @@ def _best_schedules(found: Findings, ranked: pd.DataFrame) -> Section:
     notes: tuple[str, ...] = (
         f"The {TOP} best of each depth among the search's finished trials. The gain on the search's seed is the "
         "largest of many and flatters the winner. Quote the gain of the confirmations, which is on other seeds.",
-        "Saved: steps and training seconds by which the trial reached the control's final loss before the control did, on "
-        "a straight line between evaluations. Of the confirmations: means, given only where every seed reached that loss.",
+        "Saved: steps and training seconds by which the trial reached the control's final loss before the control "
+        "did, on a straight line between evaluations. Of the confirmations: means, given only where every seed reached "
+        "that loss.",
     )
     rows = tuple(_best_row(row, len(found.record.confirm_seeds)) for _, row in top.iterrows())
     notes += tuple(_edges(found, ranked))
@@ -112,7 +113,10 @@ def _edges(found: Findings, ranked: pd.DataFrame) -> Iterator[str]:
     for row in ranked[ranked[RANK] == 1].to_dict("records"):
         if edges := ranking.at_edge(dict(row), found.record.space):
             keys = " and ".join(edges)
-            yield f"{plural(row[LAYERS])}: the best schedule has {keys} at an end of its range; a wider space may hold a better one."
+            yield (
+                f"{plural(row[LAYERS])}: the best schedule has {keys} at an end of its range; a wider space may hold "
+                "a better one."
+            )
 
 
 def _best_row(row: Any, seeds: int) -> tuple[str, ...]:
@@ -147,8 +151,8 @@ def _judged_too_early(found: Findings, grace_period: int) -> Iterator[str]:
     longest = trials.loc[trials[ROLE] == names.SEARCH, TEACHER_STEPS].max()
     if longest > grace_period:
         yield (
-            f"ASHA's first rung (step {grace_period}) is before the longest schedule ends (step {longest}): trials were "
-            "judged while their teacher was still on, when guided trials are often behind."
+            f"ASHA's first rung (step {grace_period}) is before the longest schedule ends (step {longest}): trials "
+            "were judged while their teacher was still on, when guided trials are often behind."
         )
 
 

@@ -1,1 +1,1 @@
-"""Numbers: tables for one purpose each, computed from the two tables of `analysis.results`, without words or drawing."""
+"""Numbers: tables for one purpose each, computed from the two tables of `analysis.results`; no words, no drawing."""

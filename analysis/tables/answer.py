@@ -40,7 +40,7 @@ _NO_TEST: Final = TTest(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
 
 
 def answer_of(arm: pd.DataFrame, group: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """The columns above for one arm of a group, from trials with their gain; only content arms are compared with rivals.
+    """The columns above for one arm of a group, from trials with gains; only content arms are compared with rivals.
 
     curves: the reports of each trial. STEPS_TO_RIVAL and SECONDS_TO_RIVAL: until the arm reached the final loss of the
     best rival; means over units, NaN unless every unit reached that loss.

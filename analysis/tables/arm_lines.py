@@ -1,8 +1,8 @@
 """The curve of each arm: the mean over its units (seeds, folds), with the lowest and the highest of them.
 
-Means can be compared only over the same units: the arms of a panel show their finished trials in the units that all arms
-have, at steps that all of these trials reported. In an older search, the best schedule of each depth is shown with its
-control, on the seeds of its confirmations. Where learning rates vary, each arm has its own best rate.
+Means can be compared only over the same units: the arms of a panel show their finished trials in the units that all
+arms have, at steps that all of these trials reported. In an older search, the best schedule of each depth is shown with
+its control, on the seeds of its confirmations. Where learning rates vary, each arm has its own best rate.
 """
 
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ def _varies_within_arms(trials: pd.DataFrame) -> bool:
 
 
 def _of_comparison(results: Results, arms: Sequence[str], plans: pd.DataFrame | None) -> pd.DataFrame:
-    """The finished trials of each arm in the units that all arms have; of an arm without a finished trial, all trials."""
+    """The finished trials of each arm in the units that all arms have; of an arm without any, all trials."""
     trials = named_trials(results, arms, plans)
     panel = [LAYERS, BUDGET, *([EVAL_ROWS] if EVAL_ROWS in trials else [])]
     parts = [_in_common_units(part) for _, part in trials.groupby(panel, dropna=False)]
@@ -121,7 +121,7 @@ def _of_comparison(results: Results, arms: Sequence[str], plans: pd.DataFrame | 
 
 
 def _in_common_units(panel: pd.DataFrame) -> pd.DataFrame:
-    """The finished trials of a panel in the units that all its arms have; of an arm without a finished trial, all trials.
+    """The finished trials of a panel in the units that all its arms have; of an arm without any, all trials.
 
     Where no unit is common to all arms, every arm has its own units. The note has the number of units that are shown.
     """
@@ -172,7 +172,7 @@ def _of_depth(trials: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def _budgets(trials: pd.DataFrame) -> pd.Series:
-    """loop.steps, with lengths within 2 % of each other made equal; a missing value becomes the longest of its depth."""
+    """loop.steps, with lengths within 2 % of each other made equal; a missing one becomes the longest of its depth."""
     steps = trials[LOOP_STEPS].astype("float64")
     steps = steps.fillna(steps.groupby(trials[LAYERS]).transform("max")).fillna(trials[names.STEP])
     known: dict[float, float] = {}

@@ -55,7 +55,7 @@ _CONTROLS: Final = {  # column of the control -> column of the pair
 
 
 def pairs_of_folds(trials: pd.DataFrame) -> pd.DataFrame:
-    """Every guided trial of a fold with its control, an arm from `_named`, and `why` the pair does not count ("" if it does)."""
+    """Every guided trial of a fold with its control, its arm (`_named`), and `why` it does not count ("": it counts)."""
     trials = _of_folds(trials)
     guided = _named(trials[trials[ROLE] != names.CONTROL])
     both = pd.concat([guided, trials[trials[ROLE] == names.CONTROL]])
@@ -69,7 +69,7 @@ def pairs_of_folds(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_folds(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials of folds, with all columns that are read. Raises InputError without folds or without a guided trial."""
+    """The trials of folds, with all columns that are read. Raises InputError without folds or guided trials."""
     absent = {name: "" for name in _TEXT if name not in trials} | {n: np.nan for n in _NUMBERS if n not in trials}
     trials = trials.assign(**absent)
     trials = trials[trials[FOLDS].notna() & trials[FOLD].notna()].astype(dict.fromkeys(_NUMBERS, "float64"))
@@ -101,7 +101,7 @@ def _why(pair: dict[Any, Any], searched_only: bool) -> str:
 
 
 def _named(guided: pd.DataFrame) -> pd.DataFrame:
-    """The trials, each with an arm; its name has the settings that differ within a fold, as these are not repetitions."""
+    """The trials with an arm each; its name has the settings that differ in a fold, as these are no repetitions."""
     guided = guided.assign(**{ARM: [_arm(row) for row in guided.to_dict("records")]})
     told = {arm: _varied(group) for arm, group in guided.groupby(ARM)}
     full = [", ".join([row[ARM], *_settings(row, told[row[ARM]])]) for row in guided.to_dict("records")]

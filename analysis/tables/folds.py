@@ -156,7 +156,7 @@ def _statistics(arm: str, rows: pd.DataFrame) -> KfoldStatistics:
 
 
 def fold_ratio(rows: pd.DataFrame) -> tuple[float, bool]:
-    """n_test / n_train of a fold, and whether it comes from row counts; otherwise 1/(k - 1), as if all rows were used."""
+    """n_test / n_train of a fold, and whether it comes from row counts; else 1/(k - 1), as if all rows were used."""
     ratio = float((rows[EVAL_ROWS] / rows[TRAIN_ROWS]).max(skipna=False))
     return (ratio, True) if math.isfinite(ratio) else (1 / (_planned(rows) - 1), False)
 

@@ -64,8 +64,9 @@ class Group:
 class Bracket:
     """ASHA's rule: a trial stops whose reward is below the (1 - 1/factor) quantile of earlier trials at the rung.
 
-    A trial is judged once at each rung, at its first report there, by the trials that arrived before it. So the order of
-    arrival matters, and the first trial always goes on. This is Ray's AsyncHyperBandScheduler with stop_last_trials=False.
+    A trial is judged once at each rung, at its first report there, by the trials that arrived before it. So the order
+    of arrival matters, and the first trial always goes on. This is Ray's AsyncHyperBandScheduler with
+    stop_last_trials=False.
     """
 
     grace: int
@@ -172,7 +173,7 @@ def play(group: Group, grace: int, factor: int, slots: int, seed: list[int]) -> 
 
 
 def _ended_at(group: Group, bracket: Bracket, slots: int, rng: np.random.Generator) -> dict[str, int]:
-    """The step at which each trial ended. A free slot takes the next trial of the order; each trial has its own pace."""
+    """The step at which each trial ended. A free slot takes the next trial of the order; trials differ in pace."""
     curves = [group.curves[i] for i in rng.permutation(len(group.curves))]
     pace = dict(zip([curve.name for curve in curves], rng.uniform(1, 1 + PACE_SPREAD, len(curves)), strict=True))
     waiting, ended = iter(curves), {}

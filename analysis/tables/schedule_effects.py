@@ -72,8 +72,9 @@ def equals(column: pd.Series, value: Any) -> pd.Series:
 def importances(trials: pd.DataFrame, space: Space) -> pd.DataFrame:
     """Optuna's PED-ANOVA importance of each parameter at each depth, from the finished trials.
 
-    Importance: how well the parameter predicts whether a trial is in the better half; shares that add up to 1. NaN where fewer
-    than 10 trials have finished. Columns: model.layers, parameter, importance, trials. No random numbers are used.
+    Importance: how well the parameter predicts whether a trial is in the better half; shares that add up to 1. NaN
+    where fewer than 10 trials have finished. Columns: model.layers, parameter, importance, trials. No random numbers
+    are used.
     """
     found = searched(trials)
     rows = []
