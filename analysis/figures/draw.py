@@ -161,7 +161,7 @@ def _handles(data: PlotData) -> list[Line2D]:
             any(panel.best_ends is not None for panel in data.panels),
             {"color": BEST_COLOUR, "linewidth": 1, "linestyle": DOTTED},
         ),
-        "teacher ends": (any(line.ring is not None for line in lines), grey | RING),
+        "teacher ends here": (any(line.ring is not None for line in lines), grey | RING),
         "band: lowest to highest unit": (
             any(line.low is not None for line in lines),
             grey | {"linewidth": 6, "alpha": 0.2},

@@ -104,7 +104,7 @@ def _problems(files: list[_File], rows: pd.DataFrame) -> Iterator[str]:
     lost = [step for file in full for tag, step, *_ in file.points if (tag, step) not in counted]
     if lost:
         which = f"{len(lost)} values of steps {min(lost)} to {max(lost)}"
-        yield f"{which} do not count, because a later event of the same tag is at an earlier step"
+        yield f"{which} do not count, for a later event of theirs is at an earlier step"
 
 
 def _read_file(path: Path, tags: tuple[str, ...]) -> _File:

@@ -98,8 +98,8 @@ def _unpaired(run: PublishedRun, runs: list[PublishedRun]) -> str:
     """The reason why a run without a control has no gain."""
     failed = [other.name for other in runs if other.role == names.CONTROL and _pair(other) == _pair(run)]
     if failed:
-        return f"it has no gain, because its control {failed[0]} failed"
-    return "it has no gain: the study has no control of its depth, fold and validation rows"
+        return f"its control {failed[0]} failed: it has no gain"
+    return "no control of its depth, fold and validation rows: it has no gain"
 
 
 def _trial_row(
@@ -145,6 +145,6 @@ def read(folder: Path) -> dict[str, Results]:
     studies = sorted(path.parent for path in (*folder.glob("runs"), *folder.glob("*/runs")) if path.is_dir())
     if not studies:
         raise InputError(
-            f"{folder} holds no study, because no folder in it has runs/: give the folder of the published runs."
+            f"{folder} holds no study, because no folder in it has runs/: give the published runs' folder."
         )
     return {STUDIES.get(path.resolve().name, path.resolve().name): read_study(path) for path in studies}

@@ -55,7 +55,7 @@ _CONTROLS: Final = {  # column of the control -> column of the pair
 
 
 def pairs_of_folds(trials: pd.DataFrame) -> pd.DataFrame:
-    """Every guided trial of a fold with its control, its arm (`_named`), and `why` it does not count ("": it counts)."""
+    """Every guided trial of a fold with its control, its arm (`_named`), and `why` it does not count, or ""."""
     trials = _of_folds(trials)
     guided = _named(trials[trials[ROLE] != names.CONTROL])
     both = pd.concat([guided, trials[trials[ROLE] == names.CONTROL]])
