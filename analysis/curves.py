@@ -33,7 +33,7 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
 
     Args:
         results: run folders, or folders with kept tables, such as results/published/k_fold
-        out: where the pictures go, in a folder for each of several RESULTS (default: figures/ of each)
+        out: folder for the pictures, with a subfolder for each of several RESULTS (default: figures/ of each)
     """
     if not results:
         raise InputError("RESULTS: give at least one run folder.")
@@ -54,7 +54,7 @@ def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Pat
 
 
 def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:
-    """Where the pictures of each folder go."""
+    """Folder for the pictures of each of the given folders."""
     if out is None:
         return [folder / names.FIGURES_FOLDER for folder in results]
     if len(results) == 1:

@@ -1,6 +1,6 @@
-"""What a run found, in words and tables: the same text as summary.md and in the terminal.
+"""The summary of a run in words and tables: summary.md, and the same text in the terminal.
 
-Rebuild the tables, figures and summary of a run (also of one that is still going) from its ledgers:
+To make the tables, figures and summary of a run again from its ledgers, also during the run:
 
     python -m analysis.summary results/schedule_search/my_run
 """
@@ -40,10 +40,10 @@ def print_summary(run: Path, console: Console, called: str = "") -> None:
 
 
 def rebuild(run: Path, called: str = "") -> list[str]:
-    """Write the tables, figures and summary.md of a run from its ledgers; a sentence for each of them that failed.
+    """Write the tables, figures and summary.md of a run from its ledgers; return a sentence for each that failed.
 
-    called: what the summary calls the folder, where not by its path.
-    Raises InputError if the folder is not a run, or a file that all of them are made from is damaged.
+    called: name of the folder in the summary, if not its path.
+    Raises InputError if the folder is not a run, or if a file that they all need is damaged.
     """
     found = read_findings(run, called)
     pieces: list[tuple[str, Callable[[], object]]] = []
@@ -55,7 +55,7 @@ def rebuild(run: Path, called: str = "") -> list[str]:
     for what, make in pieces:
         try:
             make()
-        except Exception as error:  # however it fails: a piece of a report can be made again, a run cannot
+        except Exception as error:  # whatever fails: a part of a report can be made again, a run cannot
             failures.append(_failure(what, error, found.called))
     return failures
 
@@ -73,7 +73,7 @@ def _failure(what: str, error: Exception, called: str) -> str:
 
 
 def conclude(run: Path, console: Console, called: str) -> None:
-    """Rebuild and print what a run found that has just ended; what fails is told in a sentence and never raised."""
+    """Rebuild and print the summary of a run that has just ended. A failure is printed as a sentence, never raised."""
     failures = []
     try:
         failures += rebuild(run, called)
