@@ -125,8 +125,8 @@ def _best_settings(found: Findings, best: pd.DataFrame) -> Section:
         if keys := at_ends(row, own, space):
             ends.setdefault(int(row[LAYERS]), []).append(f"{row[ARM]} ({', '.join(keys)})")
     lines += [
-        f"{plural(depth)}, the best value lies at an end of the values that were tried, so a wider space may hold a "
-        f"better one: {'; '.join(arms)}."
+        f"{plural(depth)}: the best value lies at an end of the values that were tried, so a wider space may hold a "
+        f"better one, for {'; '.join(arms)}."
         for depth, arms in ends.items()
     ]
     headings = ("layers", "arm", "best setting", "search loss", "gain over the reference control")

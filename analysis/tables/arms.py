@@ -3,7 +3,7 @@
 Units are seeds (Student's interval of the mean) or folds (Nadeau and Bengio's, for folds share their training data).
 The means of an arm and of its control are over the same units; where arms have different units, the control has a row
 for each set of units. Where a setting was tuned in every arm, each arm and the control take the value with their lowest
-mean validation loss. This choice uses the same units, which flatters all arms alike, and a little.
+mean validation loss. This choice uses the same units, which flatters all arms a little, and to the same degree.
 """
 
 from collections.abc import Iterator, Sequence

@@ -66,7 +66,7 @@ def test_drawn_tests_have_the_p_and_the_interval(
     drawing = drawn(keep(tmp_path, five), form, capsys)
     (line,) = [line for line in drawing.splitlines() if "Nadeau-Bengio corrected t" in line]
     assert re.findall(r"[+-]?\d+\.\d+", line) == ["4.19", "0.0138", "+0.0114", "+0.0562"]
-    (line,) = [line for line in drawing.splitlines() if "training seconds to it" in line]
+    (line,) = [line for line in drawing.splitlines() if "training seconds to that loss" in line]
     assert "4,380.0 against 1,170.0; saved" in line
 
 

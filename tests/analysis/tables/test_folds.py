@@ -52,7 +52,7 @@ def test_a_fold_that_never_reached_its_control_leaves_no_mean(five: pd.DataFrame
     (found,) = kfold_statistics(kfold_rows(five))
     assert found.reached == 4
     assert math.isnan(found.steps_to_control)
-    assert "reached in 4 of 5 folds" in text(five)
+    assert "4 of 5 folds reached the control's final loss" in text(five)
 
 
 def test_an_interval_that_holds_zero_decides_nothing() -> None:
