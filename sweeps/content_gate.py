@@ -1,7 +1,7 @@
 """Before the sceptic's study: does a student without a teacher end below the bigram's own loss in so many steps?
 
-    python sweeps/content_gate.py --corpus my_books.parquet
-    python sweeps/content_gate.py --corpus my_books.parquet --steps 1408      # where it did not
+    python sweeps/content_gate.py --corpus books.parquet
+    python sweeps/content_gate.py --corpus books.parquet --steps 1408  # if not
 
 Where a student never passes its teacher, the run is too short to say whether anything lasts. The best of these four
 controls must end 0.1 nats below the teacher's own loss; else double the steps. Its beta2 is taken by every arm of

@@ -1,8 +1,8 @@
 """Does depth change what the teacher is worth?
 
-    python sweeps/layer_depth.py                     # laptop scale, built-in corpus
-    python sweeps/layer_depth.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/layer_depth.py --scale published   # small-llama2, BookCorpus
+    python sweeps/layer_depth.py  # laptop scale, built-in text
+    python sweeps/layer_depth.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/layer_depth.py --scale published  # a GPU, BookCorpus
 
 What varies: 1 to 5 layers; at each the control and, beyond the published study, the best schedule. What is fixed: rows
 (1 M to train, 0.2 M to validate at published scale), steps.

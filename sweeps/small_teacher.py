@@ -1,8 +1,8 @@
 """Can a small language model teach a larger one, its own training counted in, and better than a trigram does?
 
-    python sweeps/small_teacher.py --corpus my_books.parquet                                  # 90 minutes on 2 cores
-    python sweeps/small_teacher.py --corpus my_books.parquet --set model.output_bias=none
-    python sweeps/small_teacher.py --scale published --corpus my_books.parquet                # one GPU
+    python sweeps/small_teacher.py --corpus books.parquet  # 90 min on 2 cores
+    python sweeps/small_teacher.py --scale published  # a GPU, BookCorpus
+    python sweeps/small_teacher.py --set model.output_bias=none  # no bias
 
 What varies: the teacher: none, uniform, a trigram table, and a trained model of a quarter and of half the student's
 width. Each model is trained once on the student's rows, for as many steps as the student, and answers once for all

@@ -1,8 +1,8 @@
 """What a sceptic asks: is it the bigrams, or would any soft target do?
 
-    python sweeps/teacher_controls.py                     # laptop scale, built-in corpus
-    python sweeps/teacher_controls.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/teacher_controls.py --scale published   # small-llama2, BookCorpus
+    python sweeps/teacher_controls.py  # laptop scale, built-in text
+    python sweeps/teacher_controls.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/teacher_controls.py --scale published  # a GPU, BookCorpus
 
 What varies: what the teacher knows, at the same weights w(t): uniform and unigram (label smoothing), shuffled (rows
 permuted: same entropy, wrong content), bigrams unsmoothed and with modified Kneser-Ney, counted on the student's rows,

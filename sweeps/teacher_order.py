@@ -1,8 +1,8 @@
 """Dose and response: does a teacher that knows more of the text teach more?
 
-    python sweeps/teacher_order.py --corpus my_books.parquet                                  # 2 hours on 2 cores
-    python sweeps/teacher_order.py --corpus my_books.parquet --set model.output_bias=none
-    python sweeps/teacher_order.py --scale published --corpus my_books.parquet                # one GPU
+    python sweeps/teacher_order.py --corpus books.parquet  # 2 hours on 2 cores
+    python sweeps/teacher_order.py --scale published  # a GPU, BookCorpus
+    python sweeps/teacher_order.py --set model.output_bias=none  # no bias
 
 What varies: the teacher, from one that knows nothing (uniform) over how often each token comes (unigram) to n-grams of
 order 2 to 5. Every arm is tuned alike at full length on one seed: three learning rates times two warm-ups (no teacher)

@@ -1,8 +1,8 @@
 """Does the head start last? The same comparison at 1, 2, 4 and 8 times the steps.
 
-    python sweeps/training_budget.py                     # laptop scale, built-in corpus
-    python sweeps/training_budget.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/training_budget.py --scale published   # small-llama2, BookCorpus
+    python sweeps/training_budget.py  # laptop scale, built-in text
+    python sweeps/training_budget.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/training_budget.py --scale published  # a GPU, BookCorpus
 
 What varies: the budget, each with its own warm-up and cosine; no teacher, the best schedule with its steps scaled with
 the run, and the same unscaled. What is fixed: 1 layer; fresh data each step as long as the corpus lasts (the summary

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from typing import NamedTuple
 
-import tyro
 from rich.console import Console
 from rich.text import Text
 
@@ -37,6 +36,7 @@ from sweeps.engine.options import (
     sampled,
     with_size,
 )
+from sweeps.engine.parsing import parsed
 from sweeps.engine.precision import kept_precision_lines, settled
 from sweeps.engine.resumption import check_data, check_resumable, check_same, remember
 from sweeps.engine.specs.spec import Spec
@@ -72,9 +72,7 @@ def main(
         try:
             working_directory()
             arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
-            options = tyro.cli(
-                options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,)
-            )
+            options = parsed(options_type, description, arguments)
             if options.resume is not None:
                 check_beside_resume(arguments)
             with termination.interruption_first():

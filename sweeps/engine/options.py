@@ -13,8 +13,6 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import tyro
-
 from sweeps.engine.cluster.ray_start import Machine
 from sweeps.engine.export.choice import Export
 from sweeps.engine.folder import RunFolder
@@ -23,6 +21,7 @@ from sweeps.engine.specs.spec import Spec
 from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, from_text, override
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
+from trainable.record.option import option
 from trainable.record.store import Store, is_uri
 
 NAMES = ("builtin", "tiny", "small-llama2")  # never taken for files
@@ -43,68 +42,86 @@ _JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What every study understands; what is left out (None) takes the study's setting."""
+class DataOptions:
+    """Options for the text and for how it becomes tokens."""
 
-    # --- data ---
-    corpus: str | None = None
-    """builtin (four novels, 1 MB), a path (parquet, jsonl, csv, txt, folder, quoted 'pattern*'), or a hub id"""
-    column: str | None = None
-    """text column of the corpus (default: text)"""
-    train_rows: int | None = None
+    GROUP = "data"
+    corpus: Annotated[str | None, option("PATH|ID", "the study's, mostly builtin")] = None
+    """builtin (four novels, 1 MB), a path (parquet, jsonl, csv, txt, a folder, a quoted 'pattern*'), or a hub id"""
+    column: Annotated[str | None, option("STR", "text")] = None
+    """column of the corpus that holds the text"""
+    train_rows: Annotated[int | None, option("INT", "the study's")] = None
     """rows to train on, from the training split"""
-    eval_rows: int | None = None
+    eval_rows: Annotated[int | None, option("INT", "the study's")] = None
     """rows to validate on, from the validation split"""
-    tokenizer: str | None = None
-    """folder with tokenizer.json, hub id, or train:<vocabulary size>"""
-    packing: Packing | None = None
-    """packed: no padding; as_published: 200 rows a string, padded"""
+    tokenizer: Annotated[str | None, option("PATH|ID", "the study's")] = None
+    """a folder with tokenizer.json, a hub id, or train:SIZE to train one of that many tokens"""
+    packing: Annotated[Packing | None, option("{packed,as_published}", "the study's")] = None
+    """packed: no padding; as_published: 200 rows joined to a string, padded"""
 
-    # --- model and run ---
-    model: str | None = None
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Options for the student, its teacher and the length of a trial."""
+
+    GROUP = "model and run"
+    model: Annotated[str | None, option("NAME|DIR", "the study's")] = None
     """tiny, small-llama2, or a folder with the config.json of a causal language model of transformers"""
-    steps: int | None = None
+    steps: Annotated[int | None, option("INT", "the study's")] = None
     """optimizer steps of a trial"""
-    minutes: float | None = None
-    """size the run to take so long on this machine: measures it for some seconds, then chooses steps and trials"""
-    smoothing: Smoothing | None = None
-    """smoothing of the bigram teacher"""
-    teacher_rows: TeacherRows | None = None
-    """rows the teacher is counted on; all is a leak probe"""
-    set: tuple[str, ...] = ()
-    """any other setting of trainable/config.py, e.g. --set optimizer.lr=1e-3 loop.accumulation=2"""
+    minutes: Annotated[float | None, option("FLOAT", "the study's own size")] = None
+    """how long the run is to take: measures this machine for some seconds, then chooses steps and trials"""
+    smoothing: Annotated[Smoothing | None, option("METHOD", "the study's")] = None
+    """smoothing of the bigram teacher: mle, modified_kneser_ney, or another of trainable/teacher/smoothing.py"""
+    teacher_rows: Annotated[TeacherRows | None, option("{student,train_split,all}", "the study's")] = None
+    """rows on which the teacher is counted; all has the validation rows too, a leak on purpose"""
+    set: Annotated[tuple[str, ...], option("KEY=VALUE ...", "none")] = ()
+    """any other setting of trainable/config.py, such as optimizer.lr=1e-3 loop.accumulation=2"""
 
-    # --- where ---
-    results: Annotated[str, tyro.conf.arg(metavar="DIR|URI")] = "results"
-    """runs go to RESULTS/STUDY/TIME; on a cluster a folder that all nodes share, or such as s3://bucket/results"""
-    run: str | None = None
-    """name of the run, instead of the time: the very same command starts it or goes on with it (for retries)"""
-    resume: Annotated[str | None, tyro.conf.arg(metavar="DIR|URI")] = None
-    """a run folder: go on with it as it was begun; --corpus and --tokenizer say where these lie now, if they moved"""
-    export: Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None
-    """write a trained model to a new folder that transformers loads: of the trial named, or best for the finished trial
-    with the lowest final validation loss, of a search among the winners on fresh seeds; with --resume RUN of a complete
-    run, nothing is trained"""
-    address: str | None = None
-    """of a Ray cluster to join (default: RAY_ADDRESS, or an own Ray)"""
-    workers_per_trial: Annotated[int, tyro.conf.arg(name="workers-per-trial")] = 1
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Options for where a run writes and on what it runs."""
+
+    GROUP = "where"
+    results: Annotated[str, option("DIR|URI")] = "results"
+    """runs are written to RESULTS/STUDY/TIME; on a cluster a folder that all nodes share, or s3://bucket/results"""
+    run: Annotated[str | None, option("NAME", "the time")] = None
+    """name of the run: the same command starts it or goes on with it, for a scheduler that retries"""
+    resume: Annotated[str | None, option("DIR|URI", "a new run")] = None
+    """run folder to go on with, as it was begun; --corpus and --tokenizer beside it say where these have moved"""
+    export: Annotated[tuple[str, str] | None, option("best|TRIAL DIR", "no model is written")] = None
+    """write the model of a trial, or of the best, to a new folder; with --resume of a complete run, train nothing"""
+    address: Annotated[str | None, option("HOST:PORT", "RAY_ADDRESS, or a Ray of its own")] = None
+    """Ray cluster to join"""
+    workers_per_trial: Annotated[int, option("INT")] = 1
     """processes that train one model together, data-parallel; each takes a share of every batch"""
-    cpus_per_trial: Annotated[float, tyro.conf.arg(name="cpus-per-trial")] = 1
+    cpus_per_trial: Annotated[float, option("FLOAT")] = 1
     """CPUs, and threads, of a trial (of each of its workers)"""
-    gpus_per_trial: float | None = None
-    """GPUs of a trial (of each of its workers), may be a fraction (default: 1 where there are any)"""
-    cpus: int | None = None
-    """CPUs that an own Ray may use (default: all that this process may use)"""
-    dashboard_host: str = "127.0.0.1"
-    """address the dashboard of an own Ray listens on"""
+    gpus_per_trial: Annotated[float | None, option("FLOAT", "1 where there are any, else 0")] = None
+    """GPUs of a trial (of each of its workers); may be a fraction"""
+    cpus: Annotated[int | None, option("INT", "all that this process may use")] = None
+    """CPUs for a Ray of its own"""
+    dashboard_host: Annotated[str, option("HOST")] = "127.0.0.1"
+    """address on which the dashboard of a Ray of its own listens"""
     watch: bool = False
     """serve a page on this machine that shows the run while it goes, and its report at the end"""
 
-    # --- instead of a run ---
+
+@dataclass(frozen=True, kw_only=True)
+class InsteadOptions:
+    """Options that replace the run by something smaller."""
+
+    GROUP = "instead of a run"
     dry_run: bool = False
-    """check everything that can be checked, show the plan and how long it takes here, run nothing"""
+    """check all that can be checked, show the plan and how long it takes here, and run nothing"""
     smoke_test: bool = False
-    """the whole path in the smallest form: a few trials of a few steps"""
+    """run the whole path in its smallest form: a few trials of a few steps"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(DataOptions, ModelOptions, PlaceOptions, InsteadOptions):
+    """Options of every study; one that is left out (None) takes the study's setting."""
 
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)

@@ -46,11 +46,17 @@ _ROWS_A_STEP: Mapping[Scale, float] = {"laptop": 108_000 / 704, "published": 1_0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtocolOptions(StudyOptions):
-    """What every study understands, and the margin of the verdict."""
+class MarginOptions:
+    """The option for the margin of the verdict."""
 
+    GROUP = "comparison"
     margin: float = MARGIN
     """least mean gain that is called a help, nats per token"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolOptions(MarginOptions, StudyOptions):
+    """Options of a study whose arms are all tuned alike."""
 
 
 def protocol_base(options: StudyOptions, steps: int | None, changes: Mapping[str, Any]) -> TrialConfig:

@@ -6,7 +6,7 @@ shorter runs. 60 of 147 steps are to a laptop what 240 of 588 were to the publis
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from sweeps.engine.cli import main
 from sweeps.engine.options import Options, base_config
@@ -15,35 +15,53 @@ from sweeps.engine.specs.comparison import Arm, Comparison
 from sweeps.engine.specs.trial_names import NO_TEACHER
 from trainable.config import Schedule, TrialConfig, override
 from trainable.errors import InputError, require_seed
+from trainable.record.option import option
 
 PUBLISHED_STEPS = 588
 Scale = Literal["laptop", "published"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(Options):
-    """What every study understands, its scale, and seeds."""
+class ScaleOptions:
+    """The option for the size of a study."""
 
-    # --- study ---
+    GROUP = "model and run"
     scale: Scale = "laptop"
     """laptop: minutes on two cores; published: small-llama2, BookCorpus, the published sizes"""
-    seeds: tuple[int, ...] | None = None
-    """weights and batches: every arm runs on each"""
-    arms: tuple[str, ...] = ()
-    """only these arms of the study, beside the control (default: all)"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherOptions(StudyOptions):
-    """Options of studies that do not vary the schedule: the one schedule that stands for the teacher."""
+class ArmOptions:
+    """Options for what is compared."""
 
-    # --- teacher ---
+    GROUP = "comparison"
+    seeds: Annotated[tuple[int, ...] | None, option("INT ...", "the study's")] = None
+    """seeds of weights and batches: every arm runs on each"""
+    arms: Annotated[tuple[str, ...], option("NAME ...", "all")] = ()
+    """arms of the study to run beside the control"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(ScaleOptions, ArmOptions, Options):
+    """Options of a named study: those of every study, its scale, its arms and seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """Options for the one schedule that stands for the teacher."""
+
+    GROUP = "comparison"
     schedule: Schedule = "linear"
-    """type of the schedule"""
-    schedule_steps: int | None = None
-    """its scheduling steps (default: 240 of 588, in proportion)"""
-    min_weight: float = 0.0
-    """its minimum weight (the floor)"""
+    """type of the teacher's schedule"""
+    schedule_steps: Annotated[int | None, option("INT", "240 of 588, in proportion to the run")] = None
+    """scheduling steps, over which the teacher's weight falls"""
+    min_weight: Annotated[float, option("FLOAT")] = 0.0
+    """minimum weight of the teacher, which is left at the end of the schedule"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions(ScheduleOptions, StudyOptions):
+    """Options of a study that does not vary the schedule."""
 
 
 AnyStudyOptions = TypeVar("AnyStudyOptions", bound=StudyOptions)
