@@ -144,7 +144,7 @@ def failed(found: Findings) -> Section:
     lines.extend(_without_control(found))
     rows = tuple((row[TRIAL], str(row[names.STEP]), clip(row[REASON])) for _, row in failed.iterrows())
     tables = (Table(("trial", "last step", "reason"), rows),) if rows else ()
-    return Section("Failed and unfinished trials", tuple(lines), tables)
+    return Section("Failed and unfinished trials", tuple(lines), tables, subject="failed")
 
 
 def _missing(found: Findings) -> Iterator[str]:

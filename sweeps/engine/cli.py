@@ -44,11 +44,12 @@ from trainable import names
 from trainable.errors import InputError, first_line, require
 from trainable.record.cache import check_cache
 from trainable.record.home import ensure_home
+from trainable.record.lines import WIDTH, paragraph
 from trainable.record.printing import steady_output
 from trainable.record.store import ADVICE, StoreError
 
 USAGE_ERROR = 2
-LOG_WIDTH = 120  # of tables where the output is not a terminal
+SHORT = 1_000_000  # tokens in all trials: a run of fewer is over before it is worth measuring how long it takes
 
 
 def setup() -> None:
@@ -66,7 +67,7 @@ def main(
     setup()
     with steady_output(), termination.taken_like_ctrl_c():
         # Nothing that a user wrote is markup, or the name of an emoji.
-        console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=True, markup=False, emoji=False)
+        console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True, markup=False, emoji=False)
         if (said := ensure_home()) is not None:
             console.print(said)
         try:
@@ -114,12 +115,15 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
 
         spec, prediction, said = sized(lambda of_size: settled(study(of_size)).spec, options, spec)
         told = [*told, said]
-    show_plan(spec, console, told)
+    show_aim(spec, console)
     if prediction is not None:
-        console.print(f"  time: {prediction.line()}", highlight=False)
+        show(f"time: {prediction.line()}", console)
+    elif not export_alone and (options.dry_run or ((folder is None or not folder.begun) and is_long(spec))):
+        with console.status("measuring this machine for some seconds"):
+            said = time_of(spec, machine, folder, places)
+        show(f"time: {said}", console)
+    show_plan(spec, console, told)
     if options.dry_run:
-        if prediction is None and not export_alone:
-            console.print(f"  time: {time_of(spec, machine, folder, places)}", highlight=False)
         if folder is None:
             RunFolder.check_results(lasting_address("--results", options.results))
         elif folder.begun and not export_alone:
@@ -151,6 +155,13 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         return write_export(export, folder, console) if export is not None and folder.complete else status
 
 
+def is_long(spec: Spec) -> bool:
+    """Whether a run is long enough to measure first how long it takes."""
+    steps = sum(load.trials * load.steps for load in spec.workloads())
+    loop = spec.base.loop
+    return steps * loop.batch_blocks * loop.accumulation * spec.base.tokens.context >= SHORT
+
+
 def time_of(spec: Spec, machine: Machine, folder: RunFolder | None, places: Mapping[str, str]) -> str:
     """What the plan says of the time that a run takes here; of one that has begun, of what is left."""
     from sweeps.engine.budget.calibration import CannotMeasure, calibrate, check_measurable  # imports PyTorch
@@ -159,8 +170,8 @@ def time_of(spec: Spec, machine: Machine, folder: RunFolder | None, places: Mapp
 
     done = 0.0
     if folder is not None and folder.begun:
-        reported = [max((row[names.STEP] for row in reports), default=0) for _, _, reports in folder.trials()]
-        done = min(1.0, sum(reported) / sum(load.trials * load.steps for load in spec.workloads()))
+        reached = sum(folder.reached().values())
+        done = min(1.0, reached / sum(load.trials * load.steps for load in spec.workloads()))
     try:
         check_measurable(machine)
         size = data_size(spec, places)
@@ -215,14 +226,25 @@ def write_export(export: Export, folder: RunFolder, console: Console) -> int:
     return 1 if names.FAILED in [state for _, state, _ in folder.trials()] else 0
 
 
+def show_aim(spec: Spec, console: Console) -> None:
+    """Print the question of a run and its size, the last line of its plan."""
+    head = paragraph(f"{spec.study}: {spec.question}", console.width)
+    console.print(Text.assemble((spec.study, "bold"), head.removeprefix(spec.study)))
+    show(spec.plan_lines()[-1], console)
+
+
 def show_plan(spec: Spec, console: Console, told: Sequence[str] = ()) -> None:
-    """Print what will run on what, and what it costs at most. told: of the input."""
+    """Print what will run on what. told: lines on corpus, tokenizer, model and precision."""
     base, steps = spec.base, sorted({config.loop.steps for config in spec.configs()})
-    console.print(Text.assemble((spec.study, "bold"), f": {spec.question}"))
     setting = (
         f"corpus {base.corpus.source}, tokenizer {base.tokens.tokenizer}, model {base.model.name}, "
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens in {base.loop.precision}"
     )
-    for line in [setting, *told, *spec.plan_lines()]:
-        console.print(f"  {line}", highlight=False)
+    for line in [setting, *told, *spec.plan_lines()[:-1]]:
+        show(line, console)
+
+
+def show(line: str, console: Console) -> None:
+    """Print a line of the plan, broken between words."""
+    console.print(paragraph(line, console.width, "  "), highlight=False)

@@ -1,11 +1,10 @@
 """Options of a command line as `--help` shows them: a plain name for the value, one default, 80 columns."""
 
-import textwrap
 from typing import Any
 
 import tyro
 
-WIDTH = 80  # columns of what a command prints where the output is no terminal
+from trainable.record.lines import paragraph
 
 
 def option(metavar: str, default: str = "") -> Any:
@@ -26,9 +25,9 @@ def described(text: str | None) -> str | None:
     if text is None:
         return None
     shown = ""
-    for paragraph in text.strip("\n").split("\n\n"):
-        if paragraph.startswith(" "):
-            shown += f"\n{paragraph}"
+    for part in text.strip("\n").split("\n\n"):
+        if part.startswith(" "):
+            shown += f"\n{part}"
         else:
-            shown += "\n\n" + textwrap.fill(" ".join(paragraph.split()), WIDTH, subsequent_indent="  ")
+            shown += "\n\n" + paragraph(" ".join(part.split()))
     return shown.strip("\n")

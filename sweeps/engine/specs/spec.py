@@ -68,7 +68,7 @@ class Spec(Protocol):
         """How many trials of which shape and length it is expected to train, for predictions of its time."""
 
     def plan_lines(self) -> list[str]:
-        """What will run and what it costs at most, for the user."""
+        """Lines that say what will run; the last one says how much, and is shown first."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for run.json."""
