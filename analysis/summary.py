@@ -98,9 +98,11 @@ def _draw(plot: Plot, found: Findings) -> None:
 
 
 def _failure(what: str, error: Exception, called: str) -> str:
+    """Sentence on a piece of a report that failed, with the command that makes it again."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
     reason = " ".join(said.split()).rstrip(".")
-    return f"Could not make {what} ({reason}): the run is whole; to try again: {again(called)}"
+    command = again(called, "report" if what == REPORT_FILE else "summary")
+    return f"Could not make {what} ({reason}): the run is whole; to try again: {command}"
 
 
 def conclude(run: Path, console: Console, called: str) -> None:

@@ -276,9 +276,9 @@ def where(found: Findings, pictures: Sequence[str]) -> Section:
     )
 
 
-def again(called: str) -> str:
-    """The command that makes tables, pictures and summary of a run again."""
-    return shlex.join(["python", "-m", "analysis.summary", called])
+def again(called: str, module: str = "summary") -> str:
+    """The command that makes tables, pictures and summary of a run again, or its page (module: report)."""
+    return shlex.join(["python", "-m", f"analysis.{module}", called])
 
 
 def leak_status(found: Findings) -> Section:

@@ -68,7 +68,7 @@ class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
             return
         name, reason = trial.config["name"], self._reason(error)
         which = f"restart {trial.num_failures} of {self._restarts}"
-        said = f"  {name:<36} {reason}; goes on from its last checkpoint ({which})"
+        said = f"  {name:<34} {reason}; goes on from its last checkpoint ({which})"
         self._console.print(said, highlight=False, markup=False)
         row = {"trial": name, "reason": reason, "restart": trial.num_failures, names.TIMESTAMP: time.time()}
         with suppress(OSError):  # a full disk is told elsewhere

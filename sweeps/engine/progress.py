@@ -3,7 +3,6 @@
 Where the output is no terminal, a plain line now and then takes the place of the bar.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,7 +77,7 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
         self._running = sum(one.status == "RUNNING" for one in trials)
         if not self._reported and not self._console.is_terminal:
             self._print(f"first report: {plan.name} at step {step}, {_note(plan, result)}")
-            self._said = time.monotonic()
+            self._said = self._console.get_time()
         self._reported = True
         self._show()
 
@@ -96,7 +95,7 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
 
     def _end(self, plan: TrialPlan, text: str) -> None:
         self._ended += 1
-        self._print(f"  {plan.name:<36} {text}")
+        self._print(f"  {plan.name:<34} {text}")
         self._show()
 
     def _show(self) -> None:
@@ -110,8 +109,8 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
             total=max(task.total or 0.0, task.completed),
             note=note,
         )
-        if not self._console.is_terminal and time.monotonic() - self._said >= EVERY and self._reported:
-            self._said = time.monotonic()
+        if not self._console.is_terminal and self._console.get_time() - self._said >= EVERY and self._reported:
+            self._said = self._console.get_time()
             left = "" if task.time_remaining is None else f", about {duration(task.time_remaining)} left"
             self._print(f"{self._counted()} ended, {note}{left}")
 
