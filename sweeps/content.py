@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """The sceptic's study: does what the bigrams know help, or does any teacher that lets go?
 
     python sweeps/content_gate.py --corpus books.parquet  # first: long enough?

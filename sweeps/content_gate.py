@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Before the sceptic's study: does a student without a teacher end below the bigram's own loss in so many steps?
 
     python sweeps/content_gate.py --corpus books.parquet

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Does what was gained at 3 M tokens last? The control, the best rival and the best teacher at the published budget.
 
     python sweeps/content_long.py --corpus books.parquet --answer <run>

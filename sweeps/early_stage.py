@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Experiments 1 to 3 of the published study: does a bigram teacher help early, and must it leave?
 
     python sweeps/early_stage.py  # laptop scale, built-in text

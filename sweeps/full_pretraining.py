@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Does a head start matter in a whole pre-training? One epoch of the training split.
 
     python sweeps/full_pretraining.py  # laptop scale, built-in text

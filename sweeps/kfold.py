@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Does the gain hold on other text? Five folds, the teacher of each counted without that fold.
 
     python sweeps/kfold.py  # laptop scale, built-in text

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Does depth change what the teacher is worth?
 
     python sweeps/layer_depth.py  # laptop scale, built-in text

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """The main study: does a bigram teacher help at each depth, by how much, with which schedule, and is it the bigrams?
 
     python sweeps/schedule_search.py  # built-in text, 2 cores, 3 minutes

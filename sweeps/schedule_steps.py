@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """How long should the teacher stay?
 
     python sweeps/schedule_steps.py  # laptop scale, built-in text

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """How should the teacher leave: in a line, exponentially, or as 1/t?
 
     python sweeps/schedule_types.py  # laptop scale, built-in text

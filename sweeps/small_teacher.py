@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Can a small language model teach a larger one, its own training counted in, and better than a trigram does?
 
     python sweeps/small_teacher.py --corpus books.parquet  # 90 min on 2 cores

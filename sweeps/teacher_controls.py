@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """What a sceptic asks: is it the bigrams, or would any soft target do?
 
     python sweeps/teacher_controls.py  # laptop scale, built-in text

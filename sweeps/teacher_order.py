@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Dose and response: does a teacher that knows more of the text teach more?
 
     python sweeps/teacher_order.py --corpus books.parquet  # 2 hours on 2 cores

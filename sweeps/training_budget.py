@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Does the head start last? The same comparison at 1, 2, 4 and 8 times the steps.
 
     python sweeps/training_budget.py  # laptop scale, built-in text

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Does the size of the validation set change what is measured?
 
     python sweeps/validation_size.py  # laptop scale, built-in text

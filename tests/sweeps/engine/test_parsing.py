@@ -1,8 +1,10 @@
 """What --help of every study shows, and what its options become."""
 
 import io
+import os
 import re
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -42,9 +44,9 @@ def printed_by(call: Callable[[], object]) -> str:
     return cast(io.BytesIO, stream.buffer).getvalue().decode()
 
 
-def help_of(module: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What `python -m module --help` prints."""
-    monkeypatch.setattr(sys, "argv", [module, "--help"])
+def output_of(module: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    """What `python -m module` prints with --help, or with other words."""
+    monkeypatch.setattr(sys, "argv", [module, *(words or ["--help"])])
     monkeypatch.delitem(sys.modules, module, raising=False)  # runpy warns of a module that it runs again
     return printed_by(lambda: runpy.run_module(module, run_name="__main__"))
 
@@ -62,7 +64,7 @@ def options_under(page: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_help_of_a_study_groups_its_options_and_fits_80_columns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = help_of(f"sweeps.{name}", monkeypatch)
+    page = output_of(f"sweeps.{name}", monkeypatch)
     assert "{None}" not in page and "default: None" not in page and "default: )" not in page
     assert [line for line in page.splitlines() if len(line) > 80] == []
     assert [text for text in page.split("│ --")[1:] if text.count("default") != 1] == []
@@ -75,10 +77,28 @@ def test_the_help_of_a_study_groups_its_options_and_fits_80_columns(name: str, m
 
 @pytest.mark.parametrize("module", [*(f"analysis.{name}" for name in COMMANDS), "trainable.teacher"])
 def test_the_help_of_a_command_names_each_default_once(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = help_of(module, monkeypatch)
+    page = output_of(module, monkeypatch)
     assert "usage:" in page
     assert "{None}" not in page and "default: None" not in page and "default: )" not in page
     assert [text for text in page.split("│ --")[1:] if text.count("(default") + text.count("(required") != 1] == []
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_a_command_that_prints_its_completion_for_bash(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ROOT / "sweeps" / f"{name}.py"
+    assert os.access(script, os.X_OK) and script.read_text(encoding="utf-8").startswith("#!/usr/bin/env python\n")
+    printed = output_of(f"sweeps.{name}", monkeypatch, "--tyro-print-completion", "bash")
+    assert "'--corpus'" in printed and "complete -F " in printed
+
+
+def test_bash_completes_the_options_of_a_study() -> None:
+    """As readline asks: the function of the command gets the words in COMP_WORDS and answers in COMPREPLY."""
+    asks = (
+        f'eval "$({sys.executable} sweeps/kfold.py --tyro-print-completion bash)"; COMP_WORDS=(sweeps/kfold.py --co); '
+        'COMP_CWORD=1; ask=($(complete -p sweeps/kfold.py)); "${ask[2]}"; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", asks], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["--corpus", "--column"], done.stderr
 
 
 def test_every_option_is_read_in_whatever_group_it_stands() -> None:
