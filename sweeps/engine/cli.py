@@ -53,8 +53,8 @@ SHORT = 1_000_000  # tokens in all trials: a run of fewer is over before it is w
 
 
 def setup() -> None:
-    """What a command line does to its process before anything else."""
-    atexit.register(gc.freeze)  # else Python looks through all of torch and Ray for garbage before it ends: 1.4 s
+    """Let the process end without a last search for garbage through all objects of torch and Ray."""
+    atexit.register(gc.freeze)  # saves 1.4 s
 
 
 def main(
@@ -63,10 +63,10 @@ def main(
     description: str | None,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, check, run, and return the exit status (sweeps/README.md has all of them)."""
+    """Parse the options, check them, run the study, and return the exit status (sweeps/README.md lists them)."""
     setup()
     with steady_output(), termination.taken_like_ctrl_c():
-        # Nothing that a user wrote is markup, or the name of an emoji.
+        # Text of a user's is never read as markup or as the name of an emoji.
         console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True, markup=False, emoji=False)
         if (said := ensure_home()) is not None:
             console.print(said)
@@ -84,7 +84,7 @@ def main(
             return _refuse(f"a library cannot be imported ({first_line(error)}): mend the installation.")
         except PermissionError as error:
             return _refuse(f"{error.filename} cannot be used ({error.strerror}): change its permissions.")
-        except KeyboardInterrupt:  # while trials run, the driver handles it
+        except KeyboardInterrupt:  # before or after the trials; while they run, run.py handles it
             console.print("Interrupted outside of the trials; the same command goes on with what is prepared.")
             return termination.leave(termination.exit_status())
 
@@ -163,7 +163,7 @@ def is_long(spec: Spec) -> bool:
 
 
 def time_of(spec: Spec, machine: Machine, folder: RunFolder | None, places: Mapping[str, str]) -> str:
-    """What the plan says of the time that a run takes here; of one that has begun, of what is left."""
+    """Return how long a run takes on this machine, or its remaining part if it has begun, as words for the plan."""
     from sweeps.engine.budget.calibration import CannotMeasure, calibrate, check_measurable  # imports PyTorch
     from sweeps.engine.budget.data_size import data_size
     from sweeps.engine.budget.prediction import predict
@@ -181,17 +181,17 @@ def time_of(spec: Spec, machine: Machine, folder: RunFolder | None, places: Mapp
 
 
 class Work(NamedTuple):
-    """What the options ask for."""
+    """A run as the options ask for it."""
 
     spec: Spec
-    folder: RunFolder | None  # None: a new run that the time will name
-    places: Mapping[str, str]  # where files of the spec lie that have moved since the run began
+    folder: RunFolder | None  # None: a new run, which will be named by the time
+    places: Mapping[str, str]  # new paths of files of the spec that have moved since the run began
     told: Sequence[str]  # lines of the plan on corpus, tokenizer, model and precision
-    precision_from: str | None = None  # why auto took the precision of a new run; None: auto had no say
+    precision_from: str | None = None  # why loop.precision=auto took this precision; None: auto was not used
 
 
 def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
-    """The run that is begun or goes on, after a check of all that its settings name."""
+    """Return the run to begin or to go on with, once the files and names in its settings have been checked."""
     if options.resume is not None:
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
         folder = RunFolder.open(run_address("--resume", options.resume))
@@ -217,7 +217,7 @@ def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
 
 
 def write_export(export: Export, folder: RunFolder, console: Console) -> int:
-    """Write the model of a run that is complete; the exit status is the run's."""
+    """Write a model of a complete run, and return the exit status of the run."""
     from sweeps.engine.export.model_folder import write_model_folder
 
     trial = chosen_trial(export, folder)

@@ -1,6 +1,6 @@
-"""Options that every study understands, and what is made of them: settings, machine, results folder, resume command.
+"""Options of every study, and what is made of them: settings, machine, results folder, resume command.
 
-What is left out takes the study's setting; what an option does not name, `--set key=value` does.
+An option that is left out takes the study's setting. `--set key=value` gives any setting that has no option.
 """
 
 import glob
@@ -24,7 +24,7 @@ from trainable.record.files import user_path
 from trainable.record.option import option
 from trainable.record.store import Store, is_uri
 
-NAMES = ("builtin", "tiny", "small-llama2")  # never taken for files
+NAMES = ("builtin", "tiny", "small-llama2")  # names that are never read as paths
 KEPT = (
     "--export",
     "--address",
@@ -34,11 +34,11 @@ KEPT = (
     "--cpus",
     "--dashboard-host",
     "--watch",
-)  # options that a run does not remember
-# What may stand beside --resume: besides these, where the files of the run lie now.
+)  # options that run.json does not keep, so that the command to resume repeats them
+# Options that are allowed beside --resume: those above, and the new paths of the run's files.
 BESIDE_RESUME = (*KEPT, "--resume", "--run", "--corpus", "--tokenizer", "--dry-run", "--no-dry-run", "--no-watch")
 _PATHS = ("corpus.source", "tokens.tokenizer", "model.name")
-_JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
+_JOB_COPY = "working_dir_files"  # a folder in the path of the copy that `ray job submit --working-dir` makes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +128,12 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
 def each_option_once(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the values of several --set behind one. Raises InputError for another option given twice.
+    """Return the arguments with the values of all --set after one. Raises InputError for another option given twice.
 
-    The parser would take the last and drop the others in silence.
+    Without this check the parser takes the last one and silently drops the others.
     """
     given: dict[str, list[str]] = {}
-    option = ""  # what stands before the first option
+    option = ""  # the words before the first option
     for argument in arguments:
         if argument.startswith("--") and argument != "--":
             option, equals, value = argument.partition("=")
@@ -147,7 +147,7 @@ def each_option_once(arguments: Sequence[str]) -> list[str]:
 
 
 def check_beside_resume(arguments: Sequence[str]) -> None:
-    """Raise InputError for an option that a run which goes on would ignore."""
+    """Raise InputError for an option that would be ignored beside --resume."""
     for word in arguments:
         option = word.partition("=")[0].replace("_", "-")
         if word.startswith("--") and word != "--" and option not in BESIDE_RESUME:
@@ -158,7 +158,7 @@ def check_beside_resume(arguments: Sequence[str]) -> None:
 
 
 def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
-    """The control's config: the setting with the options applied."""
+    """Return the config of the control: the study's setting with the options applied."""
     named = {key: value for key, value in named_settings(options).items() if value is not None}
     free = free_settings(options)
     if both := named.keys() & free.keys():
@@ -170,7 +170,7 @@ def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
 
 
 def named_settings(options: Options) -> dict[str, Any]:
-    """{dotted key: value} of the settings that have an option of their own; None where it was not given."""
+    """Return {dotted key: value} of the settings that have an option of their own; None for an option not given."""
     return {
         "corpus.source": options.corpus,
         "corpus.column": options.column,
@@ -186,7 +186,7 @@ def named_settings(options: Options) -> dict[str, Any]:
 
 
 def free_settings(options: Options) -> dict[str, Any]:
-    """{dotted key: value} that --set gives."""
+    """Return {dotted key: value} of the settings given by --set."""
     given: dict[str, Any] = {}
     for text in options.set:
         key, equals, value = text.partition("=")
@@ -199,7 +199,7 @@ def free_settings(options: Options) -> dict[str, Any]:
 
 
 def absolute(name: Any) -> Any:
-    """A path that exists, or a pattern, made absolute, for workers run in other folders; any other name as it is."""
+    """Return an absolute path for a path that exists or a pattern, since workers run in other folders; else the name."""
     if not isinstance(name, str) or name in NAMES or not name:
         return name
     path = user_path(name)
@@ -208,19 +208,19 @@ def absolute(name: Any) -> Any:
 
 
 def with_size(options: AnyOptions, steps: int, samples: int | None) -> AnyOptions:
-    """The options with --steps and, where a number is given, --num-samples."""
+    """Return the options with other --steps and, unless samples is None, another --num-samples."""
     of_search: dict[str, Any] = {} if samples is None else {"num_samples": samples}
     return replace(options, steps=steps, **of_search)
 
 
 def sampled(options: Options, spec: Spec) -> int | None:
-    """The --num-samples that give this run; None where the study has no such option, or runs its whole grid."""
+    """Return the --num-samples of this run; None if the study has no such option, or runs its whole grid."""
     chooses = hasattr(options, "num_samples") and getattr(options, "search", None) != "grid"
     return getattr(spec, "num_samples", None) if chooses else None
 
 
 def machine_of(options: Options) -> Machine:
-    """The machine that the options describe."""
+    """Return the machine that the options describe."""
     return Machine(
         address=options.address,
         workers_per_trial=options.workers_per_trial,
@@ -232,7 +232,7 @@ def machine_of(options: Options) -> Machine:
 
 
 def export_of(options: Options) -> Export | None:
-    """The model that --export asks for; None without it."""
+    """Return the model that --export asks for; None without --export."""
     if options.export is None:
         return None
     trial, folder = options.export
@@ -241,12 +241,12 @@ def export_of(options: Options) -> Export | None:
 
 
 def resume_command(folder: RunFolder) -> str:
-    """The command that goes on with a run of this process."""
+    """Return the command that resumes a run of this process."""
     return shlex.join(["python", sys.argv[0], "--resume", folder.files.called, *kept(sys.argv[1:])])
 
 
 def kept(arguments: Sequence[str]) -> Iterator[str]:
-    """The options of KEPT, with their values."""
+    """Yield those arguments that are options of KEPT, with their values."""
     keep = False
     for word in arguments:
         if word.startswith("--"):
@@ -256,12 +256,12 @@ def kept(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def run_address(option: str, text: str) -> Path | str:
-    """A path, or a URI of a store. Raises InputError for a URI that cannot be opened."""
+    """Return the path or the URI that an option gives. Raises InputError for a URI that cannot be opened."""
     if not is_uri(text):
         return user_path(text)
     parts = urlsplit(text)
     if parts.scheme.lower() != "file":
-        Store(text)  # says what is wrong with it
+        Store(text)  # raises InputError that says what is wrong with the URI
         return text
     path = url2pathname(parts.path)
     require(
@@ -272,13 +272,13 @@ def run_address(option: str, text: str) -> Path | str:
 
 
 def lasting_address(option: str, text: str) -> Path | str:
-    """A place to write to. Raises InputError as `run_address` does, and for a folder that Ray removes after the job."""
+    """Return a path or URI to write to. Raises InputError as `run_address` and `lasting_path` do."""
     place = run_address(option, text)
     return lasting_path(option, place) if isinstance(place, Path) else place
 
 
 def lasting_path(option: str, path: Path) -> Path:
-    """The path itself. Raises InputError for a folder that Ray removes when the job ends."""
+    """Return the path. Raises InputError for a path in a folder that Ray removes when the job ends."""
     require(
         _JOB_COPY not in path.absolute().parts,
         f"{option} is {path}, which lies in the copy of the working folder that Ray removes after the job: give an "
