@@ -199,7 +199,7 @@ def free_settings(options: Options) -> dict[str, Any]:
 
 
 def absolute(name: Any) -> Any:
-    """Return an absolute path for a path that exists or a pattern, since workers run in other folders; else the name."""
+    """Return an existing path or a pattern as absolute, since workers run in other folders; any other name as it is."""
     if not isinstance(name, str) or name in NAMES or not name:
         return name
     path = user_path(name)
