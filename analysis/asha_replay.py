@@ -1,17 +1,17 @@
-"""What ASHA would have cost, replayed over curves that ran in full.
+"""Replay ASHA over curves that ran in full, to see what early stopping would have saved and lost.
 
-ASHA judges a trial at rungs: `grace` steps, then each `factor` times later. Judged too early, while its teacher still
-pulls, a guided trial that would have won is stopped. Trials that ran to their end tell what each choice would have
-saved, and lost: for each grace period and factor, over many random orders of arrival,
+ASHA judges a trial at rungs: after `grace` steps, then each time after `factor` times as many steps. Judged too early,
+while its teacher is still on, a guided trial that would have won is stopped. Trials that ran to their end show what
+each choice of grace period and factor would have saved and lost, over many random orders of arrival:
 
     spent     trial-steps run, as a share of all trials run to their end
     survives  chance that the best trial (by its last validation loss) is run to its end
-    regret    last loss of the best trial that was run to its end - that of the best trial, nats per token
+    regret    last loss of the best trial that was run to its end - last loss of the best trial, in nats per token
 
-Trials compete with those that share their control (same depth, seed and fold). Within such a group the order by gain at
-a step is the order by validation loss, so the loss decides. Two trials at least must share a control; where a study has
-one arm, `--controls` lets the control compete as well. The searched trials of a search in groups compete within their
-arm, each judged only once its own teacher has ended, as in the search itself.
+Trials with the same control (same depth, seed and fold) compete. Within such a group the order by gain at a step equals
+the order by validation loss, so the loss decides. At least two trials must share a control; where a study has one arm,
+`--controls` lets the control compete as well. In a search in groups, search trials compete within their arm, and each
+is judged only after the end of its own teacher, as in the search itself.
 
     python -m analysis.asha_replay results/published/k_fold --controls
     python -m analysis.asha_replay results/schedule_types/run_1 --grace 60 120 240 --factor 2 4 --format markdown
@@ -51,7 +51,7 @@ def main(
     format: Format = "text",
     figure: Annotated[Path | None, option("PATH", "figures/asha_replay.png in the first folder")] = None,
 ) -> None:
-    """Replay ASHA over curves that ran in full: what each grace period and factor would have saved, and lost.
+    """Replay ASHA over curves that ran in full, and show what each grace period and factor would have saved and lost.
 
     Args:
         results: run folders, or folders of results/published
@@ -59,8 +59,8 @@ def main(
         factor: reduction factors
         orders: random orders of arrival for each choice
         slots: trials that run at the same time
-        seed: seed of the orders
-        controls: controls compete too, as trials without a teacher
+        seed: seed of the random orders
+        controls: let controls compete too
         format: form of the table
         figure: file of the figure
     """
@@ -84,7 +84,7 @@ def main(
 
 
 def _is_grouped(folder: Path) -> bool:
-    """Whether a folder is a search in groups; kept tables of others have no run.json."""
+    """Whether a folder is a search in groups; kept tables, which have no run.json, are not."""
     return (folder / names.RUN_FILE).is_file() and read_record(folder).is_grouped
 
 
@@ -102,7 +102,7 @@ def _check(results: tuple[Path, ...], grace: tuple[int, ...], factor: tuple[int,
 
 
 def _left_out(results: Results) -> list[str]:
-    """Sentences on trials that cannot be replayed: those that ASHA stopped (the worst), those that did not finish."""
+    """Sentences on trials that cannot be replayed: those that ASHA stopped (mostly poor) or that did not finish."""
     states = results.trials[STATE]
     stopped, others = int((states == names.STOPPED).sum()), int(states.isin([names.FAILED, names.RUNNING]).sum())
     said = f"  {stopped} trials were stopped and are left out: replayed over the others, ASHA saves less than it would."
@@ -135,7 +135,7 @@ def _cell(column: str) -> Callable[[Any], str]:
 
 
 def lead_lines(results: Results) -> Iterator[str]:
-    """Stretches of steps over which the guided trials are, on average, ahead of their controls or behind them."""
+    """Yield ranges of steps in which the guided trials are, on average, ahead of their controls or behind them."""
     table = lead(results)
     better = table[names.GAIN] > 0
     for _, stretch in table.groupby((better != better.shift()).cumsum()):

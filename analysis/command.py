@@ -1,6 +1,6 @@
-"""How every command of analysis/ starts and ends: options in, a user's mistake as one sentence and exit status 2.
+"""Start and end of every command of analysis/: parsing of options, errors as one sentence with exit status 2.
 
-A run behind a URI is read, and written to, in a copy (trainable/record/run_files.py).
+A run behind a URI is read and written in a local copy (trainable/record/run_files.py).
 """
 
 import sys
@@ -18,7 +18,7 @@ from trainable.record.printing import steady_output
 from trainable.record.run_files import RunFiles, StoredRunFiles
 from trainable.record.store import ADVICE, StoreError, is_uri
 
-_writing = ExitStack()  # what the command writes into a run is sent when it ends
+_writing = ExitStack()  # sends the files that the command wrote into stored runs, when it ends
 _stored: list[StoredRunFiles] = []  # the runs behind URIs that this command reads
 
 
@@ -40,7 +40,7 @@ def run_command(main: Callable[..., None], name: str) -> None:
 
 
 def write_or_say(path: Path, write: Callable[[Path], object], option: str) -> bool:
-    """Write a file beside what the command prints; where it cannot be, say so and which option names another place."""
+    """Write a file and return whether that succeeded; otherwise print the reason and the option for another place."""
     try:
         write(path)
     except OSError as error:
@@ -50,7 +50,7 @@ def write_or_say(path: Path, write: Callable[[Path], object], option: str) -> bo
 
 
 def run_path(address: str) -> Path:
-    """Where the files of a run can be read: its path, or a copy of what lies behind its URI."""
+    """Local path of a run's files: the given path, or a copy of the run behind a URI."""
     if not is_uri(address):
         return Path(address)
     files = StoredRunFiles(address)
@@ -61,12 +61,12 @@ def run_path(address: str) -> Path:
 
 
 def files_of(run: Path) -> RunFiles:
-    """The files of a run that `run_path` gave."""
+    """The RunFiles of a path that `run_path` returned."""
     return next((files for files in _stored if files.path == run), RunFiles(run))
 
 
 def shown(text: str | Path) -> str:
-    """A path, or a text with paths, as the user knows them: with the URI of a run in place of the copy read here."""
+    """A path or text for users: paths of local copies are replaced by the URIs of their runs."""
     said = str(text)
     for files in _stored:
         said = files.shown(said)
@@ -82,7 +82,7 @@ def _refuse(error: Exception) -> NoReturn:
 def _argument(words: list[str]) -> Path:
     try:
         return run_path(words[0])
-    except (InputError, StoreError) as error:  # the parser would draw a box around it
+    except (InputError, StoreError) as error:  # otherwise the parser would print a box around the message
         _refuse(error)
 
 

@@ -36,17 +36,17 @@ CURVE_COLUMNS: Final = (TRIAL, names.STEP, names.EVAL_LOSS)
 def main(
     run: Annotated[RunPath, tyro.conf.Positional], /, margin: float = names.MARGIN, format: Format = "terminal"
 ) -> None:
-    """Every two arms of a run against each other, pair by pair, at 10, 25 and 50 % of its steps and at its end.
+    """Compare every two arms of a run, pair by pair, at 10, 25 and 50 % of the steps and at the end.
 
     Args:
         run: a run folder, such as results/kfold/my_run, or a folder of kept tables
         margin: nats per token within which two arms count as equivalent
-        format: what is printed; csv is tidy numbers (what was left out goes to stderr)
+        format: form of the output; csv has plain numbers (left-out trials are listed on stderr)
     """
     if not (math.isfinite(margin) and margin > 0):
         raise InputError(f"--margin is {margin:g}: give nats per token above 0, such as {names.MARGIN}.")
     results = load_with(run, TRIAL_COLUMNS, CURVE_COLUMNS)
-    record = read_record(run) if (run / names.RUN_FILE).is_file() else None  # kept tables of others have none
+    record = read_record(run) if (run / names.RUN_FILE).is_file() else None  # kept tables have none
     trials = compared_trials(results, record)
     table = contrasts(trials, results.curves, record, margin)
     if table.empty:
@@ -65,7 +65,7 @@ def main(
 
 
 def _nothing(run: Path, results: Results, trials: pd.DataFrame) -> str:
-    """Why a run has no contrast, and what to do."""
+    """A sentence on why a run has no contrast, and on what to do."""
     if unconfirmed_depths(results, trials):
         return f"{run} is a search whose winners no other seed has confirmed: let it go on, or resume it."
     return f"{run} has no two arms of the same depth, steps and validation rows: give a run that compares some."

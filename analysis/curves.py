@@ -37,7 +37,7 @@ def main(
 
     Args:
         results: run folders, or folders with kept tables, such as results/published/k_fold
-        out: where the pictures go, in a folder for each of several RESULTS
+        out: folder for the pictures, with a subfolder for each of several RESULTS
     """
     if not results:
         raise InputError("RESULTS: give at least one run folder.")
@@ -58,7 +58,7 @@ def main(
 
 
 def _targets(results: tuple[Path, ...], out: Path | None) -> list[Path]:
-    """Where the pictures of each folder go."""
+    """Folder for the pictures of each of the given folders."""
     if out is None:
         return [folder / names.FIGURES_FOLDER for folder in results]
     if len(results) == 1:

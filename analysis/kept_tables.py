@@ -1,8 +1,8 @@
-"""The two tables of a run that somebody kept without its ledgers, as parquet or as text (CSV).
+"""Read the two tables of a run that were kept without its ledgers, as parquet or as text (CSV).
 
-Other programs put rows in any order, append a table to itself, cut it off, and write numbers as text: each of these
-would become another mean, or a traceback. So a trial is one row and a report is one row, in order, numbers are numbers,
-and finished trials have their last report; other tables are refused by name.
+Other programs reorder rows, append a table to itself, truncate it, or write numbers as text; each of these would change
+a mean or end in a traceback. So every trial and every report must have exactly one row, numbers must be numbers, and a
+finished trial must have its last report. Rows are sorted; other faults are refused with the name of the file.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ NUMBERS: Final = (
 
 
 def read_kept(trials: Path, curves: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables: a row a trial, and a row a report in the order of steps. Raises DamagedFile for other ones."""
+    """Read both tables: one row a trial, and one row a report, sorted by step. Raises DamagedFile for faulty tables."""
     by_trial = _checked(trials, [TRIAL], [ROLE, STATE, names.STEP, names.EVAL_LOSS])
     by_step = _checked(curves, [TRIAL, names.STEP], [names.EVAL_LOSS])
     reported = set(zip(by_step[TRIAL], by_step[names.STEP], strict=True))
@@ -55,7 +55,7 @@ def read_kept(trials: Path, curves: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _checked(path: Path, key: list[str], needed: Sequence[str]) -> pd.DataFrame:
-    """A table with numbers as numbers, in which rows differ in the columns `key`."""
+    """Read a table, convert numbers, and refuse two rows that are equal in the columns `key`."""
     table = _read_csv(path) if path.suffix == ".csv" else read_table(path)
     if lacking := [name for name in (*key, *needed) if name not in table]:
         raise DamagedFile(path, f"it has no column {', '.join(lacking)}", "see results/README.md for the columns")
@@ -64,7 +64,7 @@ def _checked(path: Path, key: list[str], needed: Sequence[str]) -> pd.DataFrame:
             table[name] = _numbers(path, table[name])
     if (twice := table[table.duplicated(key)]).size:
         first = ", ".join(f"{name} {value}" for name, value in twice.iloc[0][key].items())
-        raise DamagedFile(path, f"{first} is in it twice", "leave each row in it once")
+        raise DamagedFile(path, f"{first} is in it twice", "keep each row once")
     return table
 
 
@@ -78,9 +78,9 @@ def _numbers(path: Path, column: pd.Series) -> pd.Series:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """A table kept as text. An empty field is "" in a column of text, NaN in one of numbers; nothing else is missing.
+    """Read a table kept as text. An empty field is "" in a column of text and NaN in a column of numbers.
 
-    A column of numbers that is empty throughout is one of numbers still, so the columns of text are named here.
+    No other value counts as missing. Columns of text are named here, because an empty column has no type of its own.
     """
     try:
         heading = pd.read_csv(path, nrows=0)

@@ -3,7 +3,7 @@
     python -m analysis.kfold_table results/kfold/my_run
     python -m analysis.kfold_table results/published/k_fold --format latex --arm "linear 240"
 
-The fold is the unit (`analysis.tables.folds` says why); `analysis.sections.fold_sections` has the words.
+The fold is the unit (see `analysis.tables.folds` for the reason); the text is in `analysis.sections.fold_sections`.
 """
 
 import sys
@@ -36,11 +36,11 @@ def main(
     format: Format = "terminal",
     arm: Annotated[str | None, option("NAME", "all of them")] = None,
 ) -> None:
-    """Guided against plain over the folds of a run, with the tests that fit.
+    """Compare guided and plain trials over the folds of a run, with tests for folds.
 
     Args:
         results: a run folder, such as results/kfold/my_run, or a folder of kept tables
-        format: what is printed; csv is tidy numbers (what was left out goes to stderr)
+        format: form of the output; csv has one number a row (left-out trials are listed on stderr)
         arm: the only arm to show
     """
     trials = load(results).trials
@@ -70,7 +70,10 @@ def _only(table: pd.DataFrame, arm: str) -> pd.DataFrame:
 
 
 def kfold_csv(rows: pd.DataFrame) -> str:
-    """Tidy numbers: arm, fold (empty: over folds), quantity, value. Quantities: ROW_COLUMNS, then the statistics."""
+    """CSV with one number a row: arm, fold (empty: over folds), quantity, value.
+
+    Quantities: those of ROW_COLUMNS, then the statistics.
+    """
     values = [name for name in ROW_COLUMNS if name not in (ARM, FOLD, TEACHER_ROWS)]
     folds = [(row[ARM], row[FOLD], name, row[name]) for row in rows.to_dict("records") for name in values]
     over = [(one.arm, None, name, value) for one in kfold_statistics(rows) for name, value in _flat(one)]
@@ -80,7 +83,7 @@ def kfold_csv(rows: pd.DataFrame) -> str:
 
 
 def _flat(found: KfoldStatistics) -> Iterator[tuple[str, float]]:
-    """Every number by its own name: gain_mean, corrected_p, corrected_low, ..."""
+    """Yield each number with its name: gain_mean, corrected_p, corrected_low, and so on."""
     for name, value in vars(found).items():
         if isinstance(value, TTest | SignedRank):
             yield from ((f"{name}_{part}", float(one)) for part, one in value._asdict().items())

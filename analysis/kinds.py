@@ -1,6 +1,6 @@
-"""The kinds of run (search in groups, comparison, older search): sections, plots and best settings of each.
+"""Sections, plots and best settings of each kind of run: search in groups, comparison, older search.
 
-All that depends on the kind of a run is chosen here; a new plot of a kind is listed in its module of `plots/`.
+This is the only place that depends on the kind. A new plot is listed in the module of its kind in `plots/`.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ from trainable import names
 
 @dataclass(frozen=True)
 class Kind:
-    """What the report of a kind of run has beyond what all reports have."""
+    """The parts of a report that depend on the kind of run."""
 
     sections: Callable[[Findings], list[Section]]
     plots: tuple[Plot, ...]
-    best: Callable[[Findings], pd.DataFrame]  # settings, a row each
+    best: Callable[[Findings], pd.DataFrame]  # table with one row for each best setting
 
 
 GROUPS: Final = Kind(group_sections, group_plots.PLOTS, best_of_groups)
@@ -36,7 +36,7 @@ COMPARISON: Final = Kind(arm_sections, arm_plots.PLOTS, best_of_arms)
 
 
 def sections(found: Findings) -> list[Section]:
-    """The summary, section by section."""
+    """The sections of the summary, in order."""
     middle = _kind(found).sections(found)
     return [question(found), *middle, failed(found), not_controlled(found), where(found, pictures(found))]
 
@@ -52,7 +52,7 @@ def best_settings(found: Findings) -> pd.DataFrame:
 
 
 def pictures(found: Findings) -> tuple[str, ...]:
-    """File names of the pictures of a run that have been drawn."""
+    """File names of the pictures of a run that exist."""
     known = (name for plot in plots(found) for name in plot.pictures)
     return tuple(name for name in known if (found.folder / names.FIGURES_FOLDER / name).is_file())
 

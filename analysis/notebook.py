@@ -1,11 +1,11 @@
-"""What `Results` shows in a notebook or at a prompt: its tables cut short, the best settings, and plots of the page.
+"""Display of `Results` in a notebook or at a prompt: short tables, the best settings, and plots of the page.
 
     results = trainable.load("results/schedule_search/my_run")
     results
     results.best()
     results.plot("curves")
 
-Nothing is chosen or drawn here in a way of its own: the run's page and its pictures show the same.
+Choices and plots are those of the run's page and pictures.
 """
 
 import html
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 TRIAL_COLUMNS: Final = (TRIAL, ROLE, ARM, STATE, LAYERS, names.STEP, names.EVAL_LOSS, names.GAIN)
 CURVE_COLUMNS: Final = (TRIAL, names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS, names.GAIN, names.TEACHER_WEIGHT)
-TRIAL_ROWS, CURVE_ROWS = 10, 6  # shown of each table
+TRIAL_ROWS, CURVE_ROWS = 10, 6  # rows of each table that are shown
 TAIL_ENDING: Final = "_tail"
 LOOK: Final[dict[str, Any]] = {"index": False, "na_rep": "-", "float_format": "{:.4f}".format}
 
 
 def best(found: Findings) -> pd.DataFrame:
-    """The best settings of a run, by its kind."""
-    from analysis.kinds import best_settings  # imports what makes reports
+    """The best settings of a run."""
+    from analysis.kinds import best_settings  # here, because it imports the modules that make reports
 
     return best_settings(found)
 
 
 def figure(found: Findings, name: str | None) -> "Figure":
-    """A plot of a run as a picture; None: the first that opens its page."""
+    """A plot of a run as a picture. name: of a picture; None: the plot that opens the page."""
     from analysis.figures.draw import draw  # imports matplotlib
     from analysis.kinds import plots
     from analysis.plots.plot import tail
@@ -55,13 +55,13 @@ def figure(found: Findings, name: str | None) -> "Figure":
 
 
 def as_text(results: Results) -> str:
-    """Both tables in short, as text."""
+    """The first and last rows of both tables as text."""
     parts = [f"{title}\n{shown.to_string(max_rows=rows, **LOOK)}" for title, shown, rows in _parts(results)]
     return "\n\n".join([_heading(results), *parts, _more(results)])
 
 
 def as_html(results: Results) -> str:
-    """Both tables in short, as HTML."""
+    """The first and last rows of both tables as HTML."""
     parts = [
         f"<p>{html.escape(title)}</p>{shown.to_html(max_rows=rows, border=0, **LOOK)}"
         for title, shown, rows in _parts(results)
@@ -75,7 +75,7 @@ def _heading(results: Results) -> str:
 
 
 def _parts(results: Results) -> list[tuple[str, pd.DataFrame, int]]:
-    """A title for each table, its main columns, and how many rows of it are shown."""
+    """For each table: a title, its main columns, and the number of rows to show."""
     parts = []
     for called, table, columns, rows in (
         ("trials, a row a trial", results.trials, TRIAL_COLUMNS, TRIAL_ROWS),
@@ -88,5 +88,5 @@ def _parts(results: Results) -> list[tuple[str, pd.DataFrame, int]]:
 
 
 def _more(results: Results) -> str:
-    whole = "All of them: .trials, .curves"
+    whole = "Whole tables: .trials, .curves"
     return f"{whole}; the best settings: .best(); plots: .plot()" if results.run is not None else whole

@@ -1,8 +1,8 @@
-"""Import matplotlib whatever backend the surroundings name: pictures here go to files and need none.
+"""Import matplotlib without the backend in MPLBACKEND, because pictures here go to files and need no backend.
 
-Jupyter and Colab set MPLBACKEND for each command that a cell starts. Where that backend is not installed beside this
-project, matplotlib refuses to be imported, and no sweep would start. So the packages that draw import this first. The
-plots of a notebook's own that are drawn after an import of ours get the backend that it names, where matplotlib has it.
+Jupyter and Colab set MPLBACKEND for each command that a cell starts. If that backend is not installed here, matplotlib
+cannot be imported and no sweep could start. Packages that draw therefore import this module first. Afterwards the named
+backend is set for a notebook's own plots, where matplotlib knows it.
 """
 
 import os

@@ -1,12 +1,12 @@
-"""The published study's runs as the same two tables as our own: one row a trial, one row a step.
+"""The runs of the published study as two tables like those of our runs: one row a trial, one row a step.
 
 The study this project follows published its runs as TensorBoard event files, with the settings in folder names:
 
     {day}_{month}_{time}_{scheduling steps}_{minimum weight}_{layers}_{type}[_{fold}]       guided: type l, e or r
     {day}_{month}_{time}_no_bigram_{layers}[_l][_{fold}][_{validation rows}m]      control
 
-So everything in analysis/ that reads our results reads theirs. A file that is empty, cut off or doubled, or a name that
-says nothing, never ends the reading: the trial is kept, and its `reason` says what is wrong with it.
+Everything in analysis/ can therefore read them like our own results. An empty, truncated or doubled file, or a name
+that cannot be parsed, never stops the reading: the trial is kept, and its `reason` names the problem.
 
     python -m analysis.published_runs ../shared/data/seed_runs                            shows them
     python -m analysis.published_runs ../shared/data/seed_runs --keep results/published   writes them as CSV
@@ -46,7 +46,7 @@ SHOWN: Final = {
 
 
 def write_csv(results: Results, folder: Path) -> None:
-    """Write trials.csv and curves.csv, each atomically. Numbers are written in full: they read back as they were."""
+    """Write trials.csv and curves.csv, each atomically. Numbers are written with all digits and read back unchanged."""
     for name, table in ((TRIALS_CSV, results.trials), (CURVES_CSV, results.curves)):
         whole = {column: "Int64" for column in WHOLE if column in table}
         with atomic_file(folder / name, "w") as stream:
@@ -54,7 +54,7 @@ def write_csv(results: Results, folder: Path) -> None:
 
 
 def text(study: str, results: Results) -> str:
-    """A study's trials as a table of text, and below it what is to be said of single trials."""
+    """The trials of a study as a table of text, with the problems of single trials below it."""
     table = results.trials[list(SHOWN)].sort_values([LAYERS, FOLD, EVAL_ROWS, ARM]).dropna(axis=1, how="all")
     forms = {names.EVAL_LOSS: "{:.4f}".format, names.GAIN: "{:+.4f}".format}
     forms |= dict.fromkeys((*WHOLE, STEPS_TO_CONTROL, WALL_SECONDS), "{:.0f}".format)
@@ -63,7 +63,7 @@ def text(study: str, results: Results) -> str:
 
 
 def troubles(trials: pd.DataFrame) -> list[str]:
-    """A line for each trial that something is to be said of."""
+    """A line for each trial with a problem."""
     spoken = trials[trials[REASON] != ""]
     return [f"! {name}: {reason}" for name, reason in zip(spoken[TRIAL], spoken[REASON], strict=True)]
 

@@ -1,13 +1,12 @@
-"""What a run found, as one HTML page that needs no network: words and tables of the summary, and plots to look into.
+"""The report of a run as one HTML page that needs no network: the summary's words and tables, and interactive plots.
 
     python -m analysis.report results/schedule_types/my_run [--out report.html]
     python -m analysis.report results/schedule_types/my_run --serve [--port 8080]
 
-With `--serve` nothing is written: the page is served on 127.0.0.1, and shows how the trials stand while the run goes.
+With `--serve` nothing is written: the page is served on 127.0.0.1, and shows the trials live during the run.
 
-The page asks for nothing outside itself, so it can be mailed or kept beside the run (about 0.6 MB; the same run gives
-the same bytes). Its text and tables are those of summary.md. Where the study repeats a published one, our curves lie
-over the published ones.
+The page loads nothing else, so it can be mailed or kept with the run (about 0.6 MB; the same run gives the same bytes).
+Its text and tables are those of summary.md. Where the study repeats a published one, a plot shows both.
 """
 
 import sys
@@ -30,9 +29,9 @@ REPORT_FILE: Final = "report.html"
 
 
 def write_report(run: Path, out: Path | None = None, called: str = "") -> Path:
-    """Write the page of a run folder (atomically; default RUN/report.html), return its path. InputError if no run.
+    """Write the page of a run folder (atomically; default RUN/report.html) and return its path.
 
-    called: what the page calls the folder, where not by its path.
+    called: name of the folder on the page, if not its path. Raises InputError if the folder is not a run.
     """
     target = Path(out) if out is not None else Path(run) / REPORT_FILE
     text = page(read_findings(Path(run), called), target.parent)
@@ -47,12 +46,12 @@ def main(
     serve: bool = False,
     port: Annotated[int | None, option("INT", "the first free one from 8080 on")] = None,
 ) -> None:
-    """Write what a run found as one HTML page that needs no network, or serve a page that shows it while it goes.
+    """Write the report of a run as one HTML page that needs no network, or serve a page that shows the run live.
 
     Args:
         run: a run folder, such as results/schedule_types/my_run
         out: file of the page
-        serve: write nothing; show the run on 127.0.0.1 until Ctrl-C: live while it goes, its report once it has ended
+        serve: write nothing; show the run on 127.0.0.1 until Ctrl-C: live during the run, its report afterwards
         port: port of the page that --serve shows
     """
     require(serve or port is None, "--port says where --serve shows the page: add --serve, or leave --port out.")

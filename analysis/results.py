@@ -1,7 +1,7 @@
-"""A run folder as two tables: one row a trial, one row a report.
+"""A run folder as two tables: one row for each trial, and one row for each report.
 
-The ledgers under `trials/` are the truth. `load` builds the tables from them, always; the parquet files are a copy
-for other tools, and are read only where somebody kept them without the ledgers. Columns: results/README.md.
+The ledgers under `trials/` are the truth, and `load` builds the tables from them. The parquet files are copies for
+other tools; they are read only where a folder has no ledgers. Columns: results/README.md.
 
     >>> from analysis.results import load
     >>> results = load("results/schedule_search/my_run")  # or load("s3://bucket/results/schedule_search/my_run")
@@ -49,27 +49,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Results:
-    """The two tables of a run, which `trials, curves = results` takes apart; losses and gains in nats per token.
+    """The two tables of a run, also as a pair: `trials, curves = results`. Losses and gains in nats per token.
 
-    A notebook shows them cut short. Columns and units: results/README.md.
+    A notebook shows the first rows of each. Columns and units: results/README.md.
     """
 
     trials: pd.DataFrame  # one row a trial
     curves: pd.DataFrame  # one row a report
-    run: Path | None = None  # the folder that they were read from; None: they were made otherwise
-    called: str = ""  # what texts for users call that folder: a path, or a URI
+    run: Path | None = None  # folder that the tables were read from; None for tables from elsewhere
+    called: str = ""  # name of that folder in texts for users: a path or a URI
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         yield self.trials
         yield self.curves
 
     def best(self) -> pd.DataFrame:
-        """The best setting of each group, arm or depth, as the run's page shows it: one row each.
+        """The best setting of each group, arm or depth, as on the run's page: one row for each.
 
-        Of a search in groups, the finished trial with the lowest loss of each arm at each depth; of an older search,
-        the schedule with the largest gain at each depth, and its gain on fresh seeds; of a comparison, each arm over
-        its seeds or folds, at the best value of what was tuned. What chose a setting flatters it: claims are made on
-        fresh seeds alone, and stand in the report.
+        Search in groups: the finished trial with the lowest loss of each arm at each depth. Older search: the schedule
+        with the largest gain at each depth, and its gain on fresh seeds. Comparison: each arm over its seeds or folds,
+        at the best value of the tuned setting. The numbers that chose a setting flatter it; the report's verdict uses
+        fresh seeds alone.
         Raises InputError where the tables were not read from a run folder.
         """
         table: pd.DataFrame = _notebook().best(self._findings())
@@ -78,9 +78,9 @@ class Results:
     def plot(self, name: str | None = None) -> "Figure":
         """One plot of the run's page as a matplotlib figure, which a notebook shows; `.savefig(path)` writes it.
 
-        name: as the pictures of the run are called, such as "curves" or "curves_tail" (the last 40 % of the steps);
-        None: the plot that opens the page. Raises InputError, which lists the names, for a name that this run has no
-        plot of, and where the tables were not read from a run folder.
+        name: name of one of the run's pictures, such as "curves" or "curves_tail" (the last 40 % of the steps); None:
+        the plot that opens the page. Raises InputError for an unknown name, with a list of the names, and where the
+        tables were not read from a run folder.
         """
         figure: Figure = _notebook().figure(self._findings(), name)
         return figure
@@ -93,33 +93,33 @@ class Results:
 
     def _findings(self) -> "Findings":
         if self.run is None:
-            raise InputError("these tables were not read from a run folder: take what load(run) returns.")
+            raise InputError("these tables were not read from a run folder: use what load(run) returns.")
         return Findings(self.run, self.called, read_record(self.run), self)
 
 
 def _notebook() -> Any:
-    """The module that shows results: imported on demand, for it imports this one, and what draws."""
+    """The module that shows results, imported on demand: it imports this module and matplotlib."""
     return import_module("analysis.notebook")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a report is written from: what a run folder says of its run, and its tables."""
+    """Input of a report: the record in run.json, and the tables of the run."""
 
     folder: Path
-    called: str  # what texts for users call the folder: a path, or a URI
+    called: str  # name of the folder in texts for users: a path or a URI
     record: RunRecord
     results: Results
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings that trials have unless they say otherwise, by dotted key."""
+        """Default settings of the run's trials, by dotted key."""
         return names.dotted(self.record.base)
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """What the folder of one trial says, as read."""
+    """Content of the folder of one trial."""
 
     who: dict[str, str]
     settings: dict[str, Any]
@@ -128,13 +128,12 @@ class _Trial:
 
 
 def load(run: str | Path) -> Results:
-    """The tables of a run, fresh from its ledgers: `trials, curves = load(run)`; columns: results/README.md.
+    """Read the tables of a run from its ledgers: `trials, curves = load(run)`. Columns: results/README.md.
 
-    run: its folder, or its URI, such as s3://bucket/results/<study>/<run>. One that goes on may be read too; without a
-    report the tables have no rows. Where `trials/` was not kept, the parquet files are read instead, or trials.csv and
-    curves.csv.
-    Raises InputError for a folder that is not a run, and for a damaged file, which it names; StoreError where a store
-    does not answer.
+    run: the folder, or a URI such as s3://bucket/results/<study>/<run>. A run that has not ended can be read too;
+    before the first report the tables are empty. In a folder without `trials/`, the parquet files are read, or
+    trials.csv and curves.csv. Raises InputError for a folder that is not a run and for a damaged file (its name is in
+    the message); StoreError where a store does not answer.
     """
     files = run_files(run)
     files.fetch_records()
@@ -142,7 +141,7 @@ def load(run: str | Path) -> Results:
 
 
 def _tables(run: Path) -> Results:
-    """The tables of a run folder: from its ledgers, or where these were not kept, those that were."""
+    """The tables of a run folder: from its ledgers, or without these from the kept tables."""
     if (run / names.TRIALS_FOLDER).is_dir():
         return build(run)
     for trials, curves in ((names.TRIALS_TABLE, names.CURVES_TABLE), (TRIALS_CSV, CURVES_CSV)):
@@ -152,7 +151,7 @@ def _tables(run: Path) -> Results:
 
 
 def load_with(run: Path, trials: Sequence[str], curves: Sequence[str]) -> Results:
-    """The tables of a run folder, as `load` reads them. Raises InputError also where a named column is missing."""
+    """Read the tables of a run folder with `load`. Also raises InputError where one of the named columns is missing."""
     results = load(run)
     lacking = [name for name in trials if name not in results.trials]
     lacking += [name for name in curves if name not in results.curves]
@@ -172,10 +171,10 @@ def build(run: Path) -> Results:
 
 
 def without_diverged(results: Results, known: Mapping[str, int] | None = None) -> Results:
-    """The tables with every trial that diverged failed, without a loss and a gain from there on.
+    """The tables with each diverged trial set to failed, and its losses and gains from that step on set to NaN.
 
-    known: {trial: step} of those that said so themselves, for a loss between two reports is in no report.
-    Of tables kept as text, where an empty field may be a step without an evaluation, infinite losses are known alone.
+    known: {trial: step} from the trials' status files, because a loss between two reports is in no report.
+    In tables kept as text an empty field may be a step without an evaluation, so only infinite losses count there.
     """
     trials, curves = (table.copy() for table in results)
     is_ledger = names.EVAL_LOSS_SE in curves  # each row is a report
@@ -197,7 +196,7 @@ def without_diverged(results: Results, known: Mapping[str, int] | None = None) -
 
 
 def write(run: Path) -> Results:
-    """Build the tables from the ledgers, write trials.parquet and curves.parquet (each atomically), return them."""
+    """Build the tables from the ledgers, write trials.parquet and curves.parquet (each atomically), and return them."""
     results = build(run)
     for name, table in ((names.TRIALS_TABLE, results.trials), (names.CURVES_TABLE, results.curves)):
         write_table(run / name, table)
@@ -205,7 +204,7 @@ def write(run: Path) -> Results:
 
 
 def read_findings(run: Path, called: str = "") -> Findings:
-    """All that a report is written from; `called` is the folder's name for users, where that is not its path.
+    """Read the input of a report. called: name of the folder for users, if not its path.
 
     Raises InputError if the folder is not a run, or a file that is read is damaged.
     """

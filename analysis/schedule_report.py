@@ -1,10 +1,11 @@
-"""What a search says of the schedule: the best of each depth, what each parameter does, gain over T and minimum weight.
+"""Report on the schedules of a search: best schedule of each depth, effect of each parameter, gain over T and weight.
 
     python -m analysis.schedule_report results/schedule_search/my_run [--arm bigram] [--format markdown|csv]
 
-Of a search in groups, the searched trials of one arm: their gains over the reference control rank, and claim nothing.
+In a search in groups, the report covers the search trials of one arm. Their gains over the reference control only rank
+schedules; the verdict of the summary uses confirmations.
 
-Means by value are no experiment: `analysis.tables.schedule_effects` says why, and what is in them.
+Means by value do not replace an experiment: see `analysis.tables.schedule_effects`.
 """
 
 import sys
@@ -41,7 +42,7 @@ from trainable.record.option import option
 from trainable.record.run_record import read_record
 
 Format = Literal["terminal", "markdown", "csv"]
-TABLE: Final = "table"  # of a row of the CSV
+TABLE: Final = "table"  # column of the CSV: the table of a row
 _CONFIRMED: Final = [CONFIRMED, CONFIRMED_SD, CONFIRMED_N]
 _WHOLE: Final = [LAYERS, RANK, TEACHER_STEPS, CONFIRMED_N, TRIALS, STOPPED]
 
@@ -52,13 +53,13 @@ def main(
     format: Format = "terminal",
     out: Annotated[Path | None, option("PATH", "figures/ of the run")] = None,
 ) -> None:
-    """Report what a search says of the schedule, and draw the gain over scheduling steps and minimum weight.
+    """Report on the schedules of a search, and draw the gain over scheduling steps and minimum weight.
 
     Args:
         run: a run of schedule_search, such as results/schedule_search/my_run
-        arm: arm of a search in groups whose trials are reported
+        arm: arm of a search in groups
         format: form of the report
-        out: folder of the picture
+        out: folder for the picture
     """
     record, trials = read_record(run), load(run).trials
     if record.is_grouped:
@@ -80,7 +81,7 @@ def main(
 
 
 def as_csv(trials: pd.DataFrame, space: Space) -> str:
-    """All tables below each other; the column `table` says which, and columns that one does not have are empty."""
+    """CSV with all tables below each other; the column `table` names the table, unused columns are empty."""
     ranked = best(trials, top=1)[[LAYERS, RANK, TRIAL, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, names.GAIN, *_CONFIRMED]]
     tables = {"best": ranked, "effect": marginals(trials, space), IMPORTANCE: importances(trials, space)}
     tables["gain"] = gain_cells(trials)

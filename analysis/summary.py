@@ -1,6 +1,6 @@
-"""What a run found, in words and tables: the same text as summary.md and in the terminal.
+"""The summary of a run in words and tables: summary.md, and the same text in the terminal.
 
-Rebuild the tables, figures and summary of a run (also of one that is still going) from its ledgers:
+To make the tables, figures and summary of a run again from its ledgers, also during the run:
 
     python -m analysis.summary results/schedule_search/my_run
 """
@@ -68,10 +68,10 @@ def _paths(found: Findings) -> Section:
 
 
 def rebuild(run: Path, called: str = "") -> list[str]:
-    """Write the tables, figures and summary.md of a run from its ledgers; a sentence for each of them that failed.
+    """Write the tables, figures and summary.md of a run from its ledgers; return a sentence for each that failed.
 
-    called: what the summary calls the folder, where not by its path.
-    Raises InputError if the folder is not a run, or a file that all of them are made from is damaged.
+    called: name of the folder in the summary, if not its path.
+    Raises InputError if the folder is not a run, or if a file that they all need is damaged.
     """
     found = read_findings(run, called)
     pieces: list[tuple[str, Callable[[], object]]] = []

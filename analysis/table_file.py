@@ -1,8 +1,8 @@
-"""The two tables of a run as parquet files that say when they are damaged.
+"""Read and write the two tables of a run as parquet files in which damage is detected.
 
-Parquet has checksums of its pages but none of its footer, where one flipped bit can turn integers into floats or swap
-two columns. So the footer also holds a digest of all names and values, which is taken again from what was read.
-Tables without a digest (written before there was one, or by others) are read as they are.
+Parquet has checksums for its pages but not for its footer, where one flipped bit can turn integers into floats or swap
+two columns. So the footer also holds a digest of all names and values, which is computed again after reading. Tables
+without a digest (older ones, or those of other programs) are read without this check.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table in a file. Raises DamagedFile if a byte of it is not what was written."""
+    """Read the table in a file. Raises DamagedFile if a byte differs from what was written."""
     try:
         said = (pq.read_schema(path).metadata or {}).get(_DIGEST)
         frame = pd.read_parquet(path, page_checksum_verification=True)
@@ -44,7 +44,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _digest(frame: pd.DataFrame) -> bytes:
-    """Checksum of a table: the same for equal names and values, whatever library versions wrote and read them."""
+    """Digest of a table; equal for equal names and values, whatever library versions wrote and read them."""
     columns = pa.Table.from_pandas(frame, preserve_index=False)
     digest = hashlib.sha256(json.dumps([columns.num_rows, columns.column_names]).encode())
     for column in columns.columns:

@@ -1,13 +1,13 @@
-"""How values and settings are written in tables, legends and sentences."""
+"""Forms of values and settings in tables, legends and sentences."""
 
 from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 
-from analysis.columns import LEARNING_RATE, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, WARMUP_STEPS
+from analysis.columns import BETA2, LEARNING_RATE, MIN_WEIGHT, SCHEDULE, TEACHER_STEPS, WARMUP_STEPS
 
-DASH: Final = "-"  # what a table shows for nothing
+DASH: Final = "-"  # shown in a table for a missing value
 
 
 def signed(value: Any) -> str:
@@ -16,7 +16,7 @@ def signed(value: Any) -> str:
 
 
 def number(value: Any, form: str) -> str:
-    """A number in a format, or a dash for none."""
+    """A number in a format, or a dash where it is missing or not finite."""
     return format(value, form) if value is not None and np.isfinite(value) else DASH
 
 
@@ -32,7 +32,7 @@ def clip(text: str, length: int = 160) -> str:
 
 
 def saved(steps: float, seconds: float) -> str:
-    """Words for steps and seconds saved (means over units); NaN steps: a unit never had the control's final loss."""
+    """Words for steps and seconds saved (means over units); NaN: a unit never reached the control's final loss."""
     if not np.isfinite(steps):
         return "not every unit reached the control's final loss"
     kind = "saved" if seconds >= 0 else "lost"
@@ -40,7 +40,7 @@ def saved(steps: float, seconds: float) -> str:
 
 
 def describe(row: Any) -> str:
-    """ "linear, T = 40, min weight 0.05" of a row with the dotted columns."""
+    """The schedule of a row with dotted columns: "linear, T = 40, min weight 0.05"."""
     return f"{row[SCHEDULE]}, T = {row[TEACHER_STEPS]}, min weight {row[MIN_WEIGHT]:g}"
 
 
@@ -49,15 +49,21 @@ def plural(layers: int) -> str:
     return f"{layers} layer" if layers == 1 else f"{layers} layers"
 
 
-SHORT: Final = {TEACHER_STEPS: "T", MIN_WEIGHT: "min weight", LEARNING_RATE: "lr", WARMUP_STEPS: "warm-up"}
+SHORT: Final = {
+    TEACHER_STEPS: "T",
+    MIN_WEIGHT: "min weight",
+    LEARNING_RATE: "lr",
+    WARMUP_STEPS: "warm-up",
+    BETA2: "beta2",
+}
 
 
 def setting_words(row: Any, keys: Iterable[str]) -> str:
-    """ "linear, T 40, min weight 0, lr 0.003" of a row with dotted columns, in the order of the keys."""
+    """Settings of a row with dotted columns, in the order of the keys: "linear, T 40, min weight 0, lr 0.003"."""
     return ", ".join(
         str(row[key]) if key == SCHEDULE else f"{SHORT.get(key, key)} {_short(row[key])}" for key in keys if key in row
     )
 
 
 def _short(value: Any) -> str:
-    return str(value) if isinstance(value, str) else f"{value:g}"
+    return str(value) if value is None or isinstance(value, str) else f"{value:g}"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 try:
     from analysis import require_own as _require_own
-except ImportError:  # a file of the user's with that name stands before ours on the path, such as of PYTHONPATH
+except ImportError:  # a user's file of that name comes before ours on the path, e.g. through PYTHONPATH
     if Path(sys.argv[0]).parent.name != "sweeps":
         raise
     print(
-        f"error: Python finds another analysis than {Path(__file__).parents[1] / 'analysis'}: rename it, or take its "
-        "folder from PYTHONPATH.",
+        f"error: Python finds another module analysis than {Path(__file__).parents[1] / 'analysis'}: rename that "
+        "module, or remove its folder from PYTHONPATH.",
         file=sys.stderr,
     )
     raise SystemExit(2) from None

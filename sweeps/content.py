@@ -1,19 +1,22 @@
 #!/usr/bin/env python
-"""The sceptic's study: does what the bigrams know help, or does any teacher that lets go?
+"""The sceptic's study: does what the bigrams know help, or would any soft target do?
 
     python sweeps/content_gate.py --corpus books.parquet  # first: long enough?
     python sweeps/content.py --corpus books.parquet --gate <run of content_gate>
     python sweeps/content.py --corpus books.parquet --scale published  # one GPU
 
 What varies: the student (with and without an output bias that starts at the log unigram) times the teacher (none,
-uniform, bigram), 6 seeds; beside them shuffled bigrams and a ramp without a teacher, 3 seeds. Every arm is tuned alike,
-at half length on one seed: three learning rates times two warm-ups (no teacher) or two scheduling steps (teachers); a
-winner at an end of its rates gets one more rate. The winners then run at full length on fresh seeds and on validation
-text that chose nothing: only these runs make the verdict. What is fixed: 1 layer, linear schedule, minimum weight 0,
-modified Kneser-Ney counted on the student's own rows, one epoch at most.
+uniform, bigram), on 6 seeds. Two secondary arms have 3 seeds: shuffled bigrams, and a ramp without a teacher. What is
+fixed: 1 layer, linear schedule, minimum weight 0, modified Kneser-Ney counted on the student's own rows, at most one
+epoch.
 
-The rules of the verdict (analysis/tables/answer.py) and this plan are committed before the first of these runs, and
-run.json names that commit. All runs are reported, diverged ones too.
+Every arm is tuned alike, on one seed and at half length: three learning rates times two warm-ups (no teacher) or two
+numbers of scheduling steps (teachers). If the best rate is the lowest or the highest, one more rate is tried beyond it.
+The winners then run at full length, on fresh seeds and on validation text that chose nothing. Only these confirmations
+decide the verdict.
+
+The rules of the verdict (analysis/tables/answer.py) and this plan are committed before the first confirmation runs, and
+run.json names that commit. All runs are reported, also those that diverged.
 """
 
 import sys
@@ -81,7 +84,7 @@ def content(options: ContentOptions) -> Sweep:
 
 
 def content_arms(options: StudyOptions, base: TrialConfig) -> tuple[SearchArm, ...]:
-    """The arms in the order of the report: without a bias, with it, secondary ones; of --arms those named alone."""
+    """Arms in the order of the report: without a bias, with one, secondary; with --arms, control and named arms."""
 
     def arm(name: str, changes: Mapping[str, Any], bias: bool = False) -> SearchArm:
         named = WITH_BIAS.format(name) if bias else name
@@ -96,7 +99,7 @@ def content_arms(options: StudyOptions, base: TrialConfig) -> tuple[SearchArm, .
 
 
 def half_of(base: TrialConfig) -> int:
-    """Steps of the runs that tune an arm: half of those that make its confirmation."""
+    """Steps of a trial that tunes an arm: half the steps of a confirmation."""
     return max(1, base.loop.steps // 2)
 
 

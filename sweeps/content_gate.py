@@ -1,15 +1,15 @@
 #!/usr/bin/env python
-"""Before the sceptic's study: does a student without a teacher end below the bigram's own loss in so many steps?
+"""Before the sceptic's study: does a student without a teacher end below the bigram's own validation loss?
 
     python sweeps/content_gate.py --corpus books.parquet
     python sweeps/content_gate.py --corpus books.parquet --steps 1408  # if not
 
 Where a student never passes its teacher, the run is too short to say whether anything lasts. The best of these four
-controls must end 0.1 nats below the teacher's own loss; else double the steps. Its beta2 is taken by every arm of
-sweeps/content.py, and so are the steps.
+controls must end at least 0.1 nats below the teacher's own loss; if it does not, double the steps. Every arm of
+sweeps/content.py then takes the beta2 and the steps of this best control.
 
-What varies: learning rate (the lower two of the study's three) and AdamW's beta2 (two), one seed. What is fixed: the
-setting of the sceptic's study.
+What varies: learning rate (the lower two of the three in sweeps/content.py) and AdamW's beta2 (two values), on one
+seed. What is fixed: the setting of sweeps/content.py.
 """
 
 import sys
@@ -29,7 +29,7 @@ BELOW = 0.1  # nats per token that the best control has to end below the teacher
 
 
 def content_gate(options: StudyOptions) -> Comparison:
-    """Four controls on one seed, on the half of the validation text that chooses."""
+    """Four controls on one seed, validated on the half of the validation text that chooses settings."""
     base = protocol_base(options, options.steps, {"corpus.eval_half": CHOOSING})
     rates = [float(f"{base.optimizer.lr * factor:.4g}") for factor in PROTOCOL_RATES[:2]]
     units = grid(base, {"optimizer.lr": rates, "optimizer.beta2": BETAS2, "seed": seeds_of(options, 1)})
@@ -38,7 +38,7 @@ def content_gate(options: StudyOptions) -> Comparison:
 
 
 def passed_gate(run: Path | str) -> TrialConfig:
-    """The best control of a gate's run. Raises InputError unless the run is complete and that control passed."""
+    """Return the settings of a gate run's best control. Raises InputError unless the run is complete and it passed."""
     folder = RunFolder.open(run)
     record = folder.record()
     require(

@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Does what was gained at 3 M tokens last? The control, the best rival and the best teacher at the published budget.
+"""Does the gain at 3 M tokens last? The control, the best rival and the best teacher at the published budget.
 
     python sweeps/content_long.py --corpus books.parquet --answer <run>
 
-What varies: the three winners of a finished run of sweeps/content.py, each with its own learning rate and schedule, in
-proportion to the longer run; 2 seeds. What is fixed: 4,640 steps of 4,096 tokens (19 M, as published; on a laptop some
-70 minutes), one epoch at most. With --scale published 3,822 steps, as many times longer than that scale's study.
+What varies: the arm. Each of the three is a winner of a finished run of sweeps/content.py and keeps its own learning
+rate and schedule, stretched in proportion to the longer run; 2 seeds. What is fixed: 4,640 steps of 4,096 tokens (19 M,
+as published; some 70 minutes on a laptop), at most one epoch. With --scale published the run has 3,822 steps, which are
+6.5 times those of sweeps/content.py at that scale.
 """
 
 import sys
@@ -88,7 +89,7 @@ def confirmed_settings(answer: str) -> dict[str, TrialConfig]:
 
 
 def part_of(plan: TrialPlan) -> str:
-    """What an arm is in the comparison, told by its settings and not by its name."""
+    """Part of a trial's arm in the comparison (one of PARTS), by its settings and not by its name."""
     if plan.role == names.CONTROL:
         return "control"
     teacher = plan.config.teacher
@@ -96,7 +97,7 @@ def part_of(plan: TrialPlan) -> str:
 
 
 def settings_of(config: TrialConfig) -> dict[str, Any]:
-    """The settings that a winner brings into the longer run, by dotted key."""
+    """Settings that a winner takes into the longer run, by dotted key."""
     return {key: value for key, value in flatten(config).items() if key.startswith(OF_AN_ARM)}
 
 

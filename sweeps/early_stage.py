@@ -5,8 +5,8 @@
     python sweeps/early_stage.py --corpus my_books.parquet --seeds 0 1 2
     python sweeps/early_stage.py --scale published  # a GPU, BookCorpus
 
-What varies: no teacher; linear over 100 steps to a minimum weight of 0.05 held to the end; linear over 100 steps to 0.
-What is fixed: 3 layers, data, batches, initial weights of a pair.
+What varies: the teacher: none; linear over 100 steps to a minimum weight of 0.05, which stays to the end; linear over
+100 steps to 0. What is fixed: 3 layers and the data; all trials of a seed share batches and initial weights.
 """
 
 import sys
@@ -26,7 +26,7 @@ def early_stage(options: StudyOptions) -> Comparison:
 
 
 def arms(unit: TrialConfig) -> list[Arm]:
-    """Experiments 2 and 3."""
+    """The guided arms: experiments 2 and 3."""
     return [
         linear(100, unit, min_weight=0.05, name="linear 100, min weight 0.05"),
         linear(100, unit, name="linear 100, min weight 0"),

@@ -5,9 +5,9 @@
     python sweeps/full_pretraining.py --corpus my_books.parquet --seeds 0 1 2
     python sweeps/full_pretraining.py --scale published  # a GPU, BookCorpus
 
-What varies: no teacher, and the best schedule. What is fixed: 6 layers, every row of the training split; 34,856 steps
-at published scale (warm-up 1000, an evaluation and a checkpoint every 3000), 216 on a laptop, about one epoch of the
-built-in text. Interrupt it at will: `--resume`.
+What varies: the teacher (none, or with the best schedule). What is fixed: 6 layers, and every row of the training
+split: 34,856 steps at published scale (warm-up 1000, an evaluation and a checkpoint every 3000), 216 on a laptop, about
+one epoch of the built-in text. A run can be interrupted at any time and continued with `--resume`.
 """
 
 import sys
@@ -28,7 +28,7 @@ RUN: dict[Scale, dict[str, int | None]] = {
         "optimizer.warmup_steps": 1000,
     },
 }
-BEST: dict[Scale, int] = {"laptop": 60, "published": 240}  # a head start, whatever the length of the run
+BEST: dict[Scale, int] = {"laptop": 60, "published": 240}  # scheduling steps, in a run of any length
 
 
 def full_pretraining(options: TeacherOptions) -> Comparison:

@@ -5,9 +5,10 @@
     python sweeps/kfold.py --corpus my_books.parquet --seeds 0 1 2
     python sweeps/kfold.py --scale published  # a GPU, BookCorpus
 
-What varies: the fold that validates; control and linear over 240 of 588 steps. What is fixed: 1 layer. At published
-scale 250,000 rows of each training fold and 200,000 of the validation fold. With a tokenizer `train:N` every fold
-trains its own on its own training rows; give a folder to share one. `python -m analysis.kfold_table RUN` has the tests.
+What varies: the fold that validates, and the teacher (none, or linear over 240 of 588 steps). What is fixed: 1 layer;
+at published scale 250,000 rows of each training fold and 200,000 of the validation fold. With a tokenizer `train:N`
+each fold trains a tokenizer on its own training rows; give a folder to share one. `python -m analysis.kfold_table RUN`
+has the statistical tests.
 """
 
 import sys
@@ -23,7 +24,7 @@ FOLDS = 5
 
 
 def kfold(options: TeacherOptions) -> Comparison:
-    """Control and best schedule on five folds; 1 seed, for folds are the units."""
+    """Control and best schedule on five folds; 1 seed, because the folds are the units."""
     base = study_base(options, {"model.layers": 1, "corpus.folds": FOLDS})
     if base.corpus.folds is None:
         raise InputError("corpus.folds is none, but the study is over folds: give at least 2, such as corpus.folds=5.")

@@ -5,8 +5,8 @@
     python sweeps/layer_depth.py --corpus my_books.parquet --seeds 0 1 2
     python sweeps/layer_depth.py --scale published  # a GPU, BookCorpus
 
-What varies: 1 to 5 layers; at each the control and, beyond the published study, the best schedule. What is fixed: rows
-(1 M to train, 0.2 M to validate at published scale), steps.
+What varies: the depth, 1 to 5 layers; at each depth the control and the best schedule, which the published study did
+not run. What is fixed: steps and rows (at published scale 1 M to train and 0.2 M to validate).
 """
 
 import sys

@@ -1,15 +1,16 @@
 #!/usr/bin/env python
-"""The main study: does a bigram teacher help at each depth, by how much, with which schedule, and is it the bigrams?
+"""The main study: does a bigram teacher help at each depth, how much, with which schedule, and is it what bigrams know?
 
     python sweeps/schedule_search.py  # built-in text, 2 cores, 3 minutes
     python sweeps/schedule_search.py --corpus my_books.parquet --layers 1 2 3
     python sweeps/schedule_search.py --teachers uniform bigram trigram
     python sweeps/schedule_search.py --resume results/schedule_search/<run>
 
-What varies: the arm (no teacher, teachers that know nothing of the text, the bigram teacher), the learning rate in each
-arm, warm-up in the control's, schedule type, scheduling steps and minimum weight in the teachers'. Each arm is searched
-at each depth by itself, with the same number of trials; the winners run again on fresh seeds and other validation text.
-What is fixed: data, batches and initial weights of a pair, and everything in `sweeps/engine/settings.py`.
+What varies: the arm (no teacher, teachers that know nothing of the text, the bigram teacher); in every arm the learning
+rate; in the arm without a teacher the warm-up; in arms with a teacher the type of schedule, scheduling steps and
+minimum weight. Each arm is searched separately at each depth, with the same number of trials. The winners then run
+again on fresh seeds and on other validation text. What is fixed: the data, the batches and initial weights of a seed,
+and all other settings in `sweeps/engine/settings.py`.
 """
 
 import sys
@@ -113,7 +114,7 @@ def check_options(options: SearchOptions) -> None:
 
 
 def arms(options: SearchOptions, base: TrialConfig) -> tuple[SearchArm, ...]:
-    """The control, then the teachers, each with what it searches."""
+    """The arms with their search spaces: the control, then the teachers."""
     seeds = (1, 2, 3) if options.confirm_seeds is None else options.confirm_seeds
     rates: Mapping[str, Parameter] = {RATE: levels(options.rates or rates_around(base.optimizer))}
     warm_ups = levels(options.warmup_steps or warm_ups_around(base))
@@ -147,7 +148,7 @@ def schedule_range(loop: LoopConfig) -> tuple[int, int, int]:
 
 
 def asha_of(options: SearchOptions, loop: LoopConfig) -> AshaSpec:
-    """ASHA as asked for; by default its first rung is the first evaluation at or after a quarter of the run."""
+    """Settings of ASHA; by default its first rung is the first evaluation at or after a quarter of the run."""
     grace_period = options.grace_period
     if grace_period is None:
         grace_period = -(-loop.steps // (4 * loop.eval_every)) * loop.eval_every

@@ -17,7 +17,7 @@ QUESTION = "How many scheduling steps help most?"
 
 
 def schedule_steps(options: StudyOptions) -> Comparison:
-    """Control and three lengths; 3 seeds."""
+    """Control and three numbers of scheduling steps; 3 seeds."""
     base = study_base(options, {"model.layers": 2})
     plans = paired_plans(
         grid(base, {"seed": seeds_of(options, 3)}),

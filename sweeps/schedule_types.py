@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""How should the teacher leave: in a line, exponentially, or as 1/t?
+"""How should the weight of the teacher fall: linearly, exponentially, or as 1/t?
 
     python sweeps/schedule_types.py  # laptop scale, built-in text
     python sweeps/schedule_types.py --corpus my_books.parquet --seeds 0 1 2
     python sweeps/schedule_types.py --scale published  # a GPU, BookCorpus
 
-What varies: the type of the schedule over the whole run (588 published steps), minimum weight 0; exponential and
-reciprocal also as published, exp(-t) and 1/(1 + t), which are over after a few steps. What is fixed: 1 layer.
+What varies: the type of the schedule. Each type lasts the whole run (588 published steps); exponential and reciprocal
+also run in their published forms, exp(-t) and 1/(1 + t), which are over after a few steps. What is fixed: 1 layer,
+minimum weight 0.
 """
 
 import sys
@@ -35,7 +36,7 @@ def schedule_types(options: StudyOptions) -> Comparison:
 
 
 def arms(unit: TrialConfig) -> list[Arm]:
-    """Each type with 1 % left at the end, and the published forms."""
+    """Each type over the whole run (1 % left at the end if not linear), and the two published forms."""
     whole = in_proportion(PUBLISHED_STEPS, unit)
     return [
         linear(PUBLISHED_STEPS, unit),

@@ -1,15 +1,16 @@
 #!/usr/bin/env python
-"""Can a small language model teach a larger one, its own training counted in, and better than a trigram does?
+"""Can a small language model teach a larger one better than a trigram does, with its training time counted?
 
     python sweeps/small_teacher.py --corpus books.parquet  # 90 min on 2 cores
     python sweeps/small_teacher.py --scale published  # a GPU, BookCorpus
     python sweeps/small_teacher.py --set model.output_bias=none  # no bias
 
-What varies: the teacher: none, uniform, a trigram table, and a trained model of a quarter and of half the student's
-width. Each model is trained once on the student's rows, for as many steps as the student, and answers once for all
-trials; the report gives the seconds that this took, and the seconds saved net of them. Arms are tuned and confirmed as
-in sweeps/teacher_order.py, on 3 fresh seeds. What is fixed: the student (1 layer, an output bias that starts at the log
-unigram), linear schedule, minimum weight 0, one epoch at most.
+What varies: the teacher: none, uniform, a trigram table, or a small trained model with a quarter or half of the
+student's width. Each small model is trained once, on the student's rows and for as many steps as the student, and is
+asked once for its predictions, which all trials use. The report gives the seconds that this took, and the seconds saved
+after they are subtracted. Arms are tuned and confirmed as in sweeps/teacher_order.py, on 3 fresh seeds. What is fixed:
+the student (1 layer, an output bias that starts at the log unigram), linear schedule, minimum weight 0, at most one
+epoch.
 """
 
 import sys
@@ -38,7 +39,7 @@ def small_teacher(options: ProtocolOptions) -> Sweep:
 
 
 def model_of(width: int, base: TrialConfig) -> dict[str, Any]:
-    """A teacher of one layer that is trained as long as the student, at the student's rate."""
+    """Settings of a teacher model, trained for as many steps as the student and at the student's learning rate."""
     model = {"hidden": width, "steps": base.loop.steps, "lr": base.optimizer.lr}
     return {"teacher.kind": "model", **{f"teacher.model.{key}": value for key, value in model.items()}}
 

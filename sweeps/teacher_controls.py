@@ -1,14 +1,15 @@
 #!/usr/bin/env python
-"""What a sceptic asks: is it the bigrams, or would any soft target do?
+"""The sceptic's question: is it what bigrams know, or would any soft target do?
 
     python sweeps/teacher_controls.py  # laptop scale, built-in text
     python sweeps/teacher_controls.py --corpus my_books.parquet --seeds 0 1 2
     python sweeps/teacher_controls.py --scale published  # a GPU, BookCorpus
 
-What varies: what the teacher knows, at the same weights w(t): uniform and unigram (label smoothing), shuffled (rows
-permuted: same entropy, wrong content), bigrams unsmoothed and with modified Kneser-Ney, counted on the student's rows,
-on the whole training split, and on all rows (a leak probe). The learning rate is tuned in every arm, the control's too.
-What is fixed: 1 layer. For `train_split` to differ from `student`, give --train-rows.
+What varies: what the teacher knows, with the same weights w(t) for all teachers: uniform and unigram (label smoothing),
+shuffled (rows of the table permuted: same entropy, wrong content), bigrams without smoothing and with modified
+Kneser-Ney, and bigrams counted on the whole training split or on all rows (a leak probe) instead of the student's rows.
+The learning rate is tuned in every arm, also in the control's. What is fixed: 1 layer. The training split differs from
+the student's rows only with --train-rows.
 """
 
 import sys
@@ -33,7 +34,7 @@ RATES = (1 / 3, 1.0, 3.0)  # times the setting's learning rate
 
 
 def teacher_controls(options: TeacherOptions) -> Comparison:
-    """Seven teachers and none, three learning rates, 3 seeds."""
+    """Control and seven teachers at three learning rates; 3 seeds."""
     base = study_base(options, {"model.layers": 1})
     rates = [float(f"{base.optimizer.lr * factor:.4g}") for factor in (RATES[1:2] if options.smoke_test else RATES)]
     units = grid(base, {"optimizer.lr": rates, "seed": seeds_of(options, 3)})

@@ -5,12 +5,13 @@
     python sweeps/teacher_order.py --scale published  # a GPU, BookCorpus
     python sweeps/teacher_order.py --set model.output_bias=none  # no bias
 
-What varies: the teacher, from one that knows nothing (uniform) over how often each token comes (unigram) to n-grams of
-order 2 to 5. Every arm is tuned alike at full length on one seed: three learning rates times two warm-ups (no teacher)
-or two scheduling steps (teachers); a winner at an end of its rates gets one more rate. The winners then run on 3 fresh
-seeds and on validation text that chose nothing. What is fixed: 1 layer, an output bias that starts at the log unigram
-in every student, linear schedule, minimum weight 0, modified Kneser-Ney counted on the student's own rows,
-one epoch at most.
+What varies: the teacher: none; one that knows nothing (uniform); one that knows how often each token occurs (unigram);
+n-grams of order 2 to 5. What is fixed: 1 layer, an output bias that starts at the log unigram in every student, linear
+schedule, minimum weight 0, modified Kneser-Ney counted on the student's own rows, at most one epoch.
+
+Every arm is tuned alike, on one seed and at full length: three learning rates times two warm-ups (no teacher) or two
+numbers of scheduling steps (teachers). If the best rate is the lowest or the highest, one more rate is tried beyond it.
+The winners then run on 3 fresh seeds and on validation text that chose nothing.
 """
 
 import sys

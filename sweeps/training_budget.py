@@ -5,9 +5,9 @@
     python sweeps/training_budget.py --corpus my_books.parquet --seeds 0 1 2
     python sweeps/training_budget.py --scale published  # a GPU, BookCorpus
 
-What varies: the budget, each with its own warm-up and cosine; no teacher, the best schedule with its steps scaled with
-the run, and the same unscaled. What is fixed: 1 layer; fresh data each step as long as the corpus lasts (the summary
-says how many epochs were seen).
+What varies: the budget (optimizer steps; warm-up and cosine decay have its length), and the teacher: none, the best
+schedule with its scheduling steps scaled with the run, or the same schedule unscaled. What is fixed: 1 layer; each step
+reads text that is new to the student as long as the corpus lasts (the summary says how many epochs were read).
 """
 
 import sys
@@ -41,7 +41,7 @@ def training_budget(options: TeacherOptions) -> Comparison:
 
 
 def budget(base: TrialConfig, times: int, seed: int) -> TrialConfig:
-    """A run `times` as long: warm-up, evaluations and checkpoints grow with it."""
+    """Settings of a run `times` as long; warm-up and the steps between evaluations and checkpoints grow with it."""
     keys = ("loop.steps", "loop.eval_every", "loop.checkpoint_every", "optimizer.warmup_steps")
     parts = {"loop": base.loop, "optimizer": base.optimizer}
     longer = {key: times * getattr(parts[key.split(".")[0]], key.split(".")[1]) for key in keys}

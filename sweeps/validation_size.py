@@ -5,8 +5,8 @@
     python sweeps/validation_size.py --corpus my_books.parquet --seeds 0 1 2
     python sweeps/validation_size.py --scale published  # a GPU, BookCorpus
 
-What varies: validation on 0.2 M and on 1 M rows at published scale, 250 and 1,250 on a laptop. What is fixed: 1 layer,
-no teacher.
+What varies: the number of rows to validate on, 0.2 M and 1 M at published scale, 250 and 1,250 on a laptop. What is
+fixed: 1 layer, no teacher.
 """
 
 import sys

@@ -29,10 +29,10 @@ SHARE_RAY = (  # one Ray and one sweep, the fixtures `ray_address` and `finished
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Let `pytest` without a path or -m be the fast tier, on all cores; tests asked for by either run in turn."""
+    """Run the fast tier on all cores for `pytest` without a path or -m; run chosen tests one after the other."""
     if not config.option.markexpr and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.option.markexpr = " and ".join(f"not {tier}" for tier in TIERS)
-        if not hasattr(config, "workerinput") and config.option.numprocesses is None:  # xdist's processes start none
+        if not hasattr(config, "workerinput") and config.option.numprocesses is None:  # xdist's start none
             config.option.numprocesses = "auto"
 
 
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByFile(LoadFileScheduling):
-    """Gives each process whole files, so that what their tests share is made once; SHARE_RAY to one."""
+    """Gives a process whole files, so that what a file shares is made once, and one process all files of SHARE_RAY."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
@@ -55,7 +55,7 @@ class ByFile(LoadFileScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
-    """In the order of collection, not by the number of tests; another --dist than the default is left alone."""
+    """Give out files in the order of collection, not by number of tests; keep any --dist but the default."""
     if config.option.dist != "load":
         return None
     config.option.loadscopereorder = False
@@ -64,13 +64,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | Non
 
 @pytest.fixture(autouse=True)
 def no_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dry run in this process measures nothing: its time is tests/sweeps/engine/budget's subject."""
+    """Keep dry runs in this process from measuring; tests/sweeps/engine/budget tests the predicted time."""
     monkeypatch.setattr("sweeps.engine.cli.time_of", lambda *_: "as long as it takes")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The development data beside the checkout; tests that need it skip where it is absent."""
+    """The folder of development data beside the checkout; tests that need it are skipped if it is absent."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"needs the development data in {folder}")
@@ -79,7 +79,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
-    """The address of a Ray with two CPUs, which tests join, as users join theirs."""
+    """Address of a Ray with two CPUs, which tests join as a user joins a cluster."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -90,7 +90,7 @@ def ray_address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def one_ray(ray_address: str) -> Iterator[None]:
-    """This process joined to that Ray; workers find tests/support."""
+    """Join this process to the Ray of `ray_address`; workers find tests/support."""
     found = {"PYTHONPATH": child_environment()["PYTHONPATH"]}
     ray.init(ray_address, logging_level="ERROR", log_to_driver=False, runtime_env={"env_vars": found})
     yield
@@ -99,9 +99,9 @@ def one_ray(ray_address: str) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """(run folder, what was printed) of the main job's smoke test, whose best model lies beside it, in `model`.
+    """(run folder, printed text) of the main job's smoke test; its best model is in `model`, beside the study's folder.
 
-    In float32, so that transformers finds the losses of its ledgers to the last digits.
+    The run is in float32, so that transformers gets the losses of the ledgers to the last digits.
     """
     results = tmp_path_factory.mktemp("results")
     words = ["--smoke-test", "--results", str(results), "--export", "best", str(results / "model")]
@@ -116,7 +116,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of tests/support/small_study.py after a run to which nothing happened."""
+    """The run folder of tests/support/small_study.py after an undisturbed run."""
     sweep = finish(SMALL_STUDY, tmp_path_factory.mktemp("undisturbed"))
     assert sweep.driver.returncode == 0, sweep.printed
     return sweep.run

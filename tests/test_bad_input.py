@@ -1,7 +1,7 @@
-"""What a user can get wrong, typed at the real entry points: told in a sentence, before Ray, and nothing left behind.
+"""Mistakes of a user at the real entry points: each gets one sentence, before Ray starts, and nothing is left behind.
 
-A case is a command line, what it needs on disk, and three fragments of the sentence it must be answered with: what is
-wrong, where, and what to do. To add one, add a line to a table.
+A case is a command line, the files it needs, and three fragments of the sentence that must answer it: what is wrong,
+where, and what to do. To add a case, add a line to a table.
 """
 
 import gzip
@@ -35,13 +35,13 @@ SEARCH = "schedule_search"
 
 
 class Case(NamedTuple):
-    """A mistake and its answer."""
+    """A mistake, and the sentence that answers it."""
 
-    words: str  # of the command line; what SMALL has and they lack is added for a study
+    words: str  # of the command line; options of SMALL that are missing are added for a study
     what: str
     where: str
     mend: str
-    make: Callable[[Path], object] = lambda folder: None  # writes what the words name
+    make: Callable[[Path], object] = lambda folder: None  # writes the files that the words name
     script: str = SEARCH  # of sweeps/, or a module analysis.*, or trainable.teacher
 
 
@@ -64,7 +64,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-# ---- what the cases need on disk -----------------------------------------------------------------------------------
+# ---- files that the cases need -------------------------------------------------------------------------------------
 
 
 def text(content: bytes, name: str = "bad.txt") -> Callable[[Path], object]:
@@ -87,7 +87,7 @@ def two_columns(folder: Path) -> None:
 
 
 def split_files(*names: str) -> Callable[[Path], object]:
-    """A folder of text files of these names, of 600 rows each."""
+    """Write a folder of text files with these names, 600 rows each."""
 
     def write(folder: Path) -> None:
         (folder / "three").mkdir()
@@ -119,7 +119,7 @@ def tokenizer(
 
 
 def hub_tokenizer(folder: Path) -> None:
-    """A hub cache, in the folder that HF_HUB_CACHE names, with a tokenizer.json and nothing else."""
+    """Write a hub cache into the folder of HF_HUB_CACHE, with a tokenizer.json and nothing else."""
     repository = folder / "hub" / "models--org--name"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("c0")
@@ -154,7 +154,7 @@ def raw_model(content: str) -> Callable[[Path], object]:
 def run_file(content: object) -> Callable[[Path], object]:
     def write(folder: Path) -> None:
         (folder / "run").mkdir()
-        if isinstance(content, dict):  # whole, as another version would have written it
+        if isinstance(content, dict):  # a whole file, as another version would have written it
             write_json(folder / "run" / names.RUN_FILE, content)
         else:
             told = content if isinstance(content, str) else json.dumps(content)
@@ -164,7 +164,7 @@ def run_file(content: object) -> Callable[[Path], object]:
 
 
 def old_search(folder: Path) -> None:
-    """A run of before every arm was searched by itself: `old`."""
+    """Write the run `old`, from before every arm was searched by itself."""
     (folder / "old").mkdir()
     tree = run_record(small_sweep()).to_dict()
     old = {"kind": "search", "space": {"teacher.schedule": ["linear"], "teacher.steps": [10]}}
@@ -206,7 +206,7 @@ RUN = {
     "one CPU and a half": Case("--cpus-per-trial 1.5", "is 1.5", "--cpus-per-trial", "give a whole number"),
     "no worker": Case("--workers-per-trial 0", "is 0", "--workers-per-trial", "give at least 1"),
     "more workers than blocks": Case(
-        "--workers-per-trial 99 --set loop.batch_blocks=98", "is 99", "loop.batch_blocks = 98", "lower the other"
+        "--workers-per-trial 99 --set loop.batch_blocks=98", "is 99", "loop.batch_blocks = 98", "give fewer workers"
     ),
     "more workers than Ray has CPUs": Case(
         "--cpus 1 --workers-per-trial 2", "for each of 2 workers but --cpus 1", "--cpus-per-trial", "raise --cpus"
@@ -770,7 +770,7 @@ ANALYSIS = {
 
 
 def table(words: str, *fragments: str, make: Callable[[Path], object] = lambda folder: None) -> Case:
-    """A mistake of who makes a table of the small corpus; options in `words` replace the others."""
+    """A mistake in the command that makes a table of the small corpus; options in `words` replace the others."""
     return Case(f"--corpus small.txt --tokenizer train:512 --out t {words}", *fragments, make, "trainable.teacher")
 
 
@@ -830,7 +830,7 @@ def told_of(case: Case) -> subprocess.CompletedProcess[str]:
 
 
 def left_behind(folder: Path, before: set[Path]) -> set[Path]:
-    """What is new but for finished caches and locks."""
+    """New files, without finished caches and locks."""
     new = {path for path in folder.rglob("*") if path.is_file()} - before
     cache = folder / "cache"
     return {p for p in new if cache not in p.parents or ".tmp" in str(p.relative_to(cache))} | set(
@@ -854,7 +854,7 @@ def test_mistake_is_told_in_one_sentence_and_leaves_nothing(name: str, workplace
     assert not left_behind(workplace, before)
 
 
-# ---- what the parser of the command line refuses by itself ---------------------------------------------------------
+# ---- mistakes that the parser of the command line refuses ----------------------------------------------------------
 
 WRONG_KIND = {
     "--steps ten": "ten",
@@ -887,11 +887,11 @@ def test_study_that_varies_the_schedule_has_no_option_for_it(script: str, words:
     assert "Unrecognized" in done.stderr
 
 
-# ---- what only looks like a mistake --------------------------------------------------------------------------------
+# ---- command lines that only look like mistakes --------------------------------------------------------------------
 
 
 def plan_of(words: str) -> str:
-    """What --dry-run shows of an accepted command line, in one line."""
+    """The output of --dry-run for an accepted command line, in one line."""
     done = told_of(Case(f"{words} --dry-run", "", "", ""))
     assert done.returncode == 0, done.stderr
     return " ".join(done.stdout.split())
@@ -907,7 +907,7 @@ def test_whole_numbers_may_be_written_with_an_exponent() -> None:
 
 
 def test_linked_corpus_is_known_by_the_name_of_the_link(workplace: Path) -> None:
-    """As in the cache of the hub, where the files themselves are called by their digests."""
+    """In the hub's cache links have the names, and the files behind them are named by their digests."""
     (workplace / "small.txt").rename(workplace / "0123abc")
     (workplace / "link.txt").symlink_to(workplace / "0123abc")
     assert "link.txt" in plan_of("--corpus link.txt")

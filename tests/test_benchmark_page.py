@@ -1,4 +1,4 @@
-"""results/benchmarks/README.md has the tables that tests/benchmarks/tables.py makes of the JSON files of today."""
+"""results/benchmarks/README.md has the tables that tests/benchmarks/tables.py makes from the present JSON files."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def test_the_page_has_every_table_once(made: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_row_of_a_file_is_in_one_table(made: dict[str, Any], file: str) -> None:
-    """A missed target cannot be left out; the cases of the picture, and single searches behind a mean, can."""
+    """No missed target may be left out; the cases of the picture and the single searches of a mean may."""
     tables = [table for table in made["TABLES"].values() if table.file == file]
     for row in json.loads((FOLDER / f"{file}.json").read_text())["rows"]:
         shown = [table for table in tables if table.words(row["case"]) is not None]

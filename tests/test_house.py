@@ -1,4 +1,4 @@
-"""The house: which room may import which, and that no file names a path of the machine that made it."""
+"""The house: which folder may import which, and no file names a path of the machine that made it."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ import pytest
 from paths import ROOT
 
 PACKAGES = ("trainable", "sweeps", "analysis")
-# Rooms of trainable/ from the ground up: a room imports from itself and from those below it.
+# Rooms (folders or modules) of trainable/ from the ground floor up: a room imports from its own floor and those below.
 FLOORS = (
     ("names", "errors"),
     ("record",),
@@ -38,7 +38,7 @@ MODULES = modules()
 
 
 def imports(module: str) -> Iterator[str]:
-    """Names of modules that a module imports, those inside functions too."""
+    """Names of modules that a module imports, also inside functions."""
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -48,7 +48,7 @@ def imports(module: str) -> Iterator[str]:
 
 
 def floor(module: str) -> int:
-    """The floor of trainable/ on which a module lies; __init__.py and a command's __main__.py lie above all."""
+    """Number of the floor of trainable/ on which a module lies; __init__.py and __main__.py lie above all floors."""
     if module == "trainable" or module.endswith(".__main__"):
         return len(FLOORS)
     room = module.split(".")[1]
@@ -72,14 +72,14 @@ def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
 
 def test_no_module_imports_itself_in_a_circle() -> None:
     graph = {module: {name for name in imports(module) if name in MODULES and name != module} for module in MODULES}
-    graph["trainable"] = set()  # it imports on demand, so that it lies above all in its functions alone
+    graph["trainable"] = set()  # it imports only on demand, inside functions
     try:
         list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
-MACHINE = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home(?!/(?:ray|me)/))/\w")  # of Ray's image; of nobody
+MACHINE = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home(?!/(?:ray|me)/))/\w")  # except in Ray's image
 MACHINE_OR_TMP = re.compile(r"(?<![\w.~$}-])/(work|root|Users|home|tmp|mnt)/\w")
 PACKED = re.compile(r'<script type="application/octet-stream".*?</script>', re.DOTALL)  # plotly.js in a page
 TEXTS = {".md", ".py", ".json", ".jsonl", ".csv", ".html", ".toml", ".yaml", ".sh", ".jinja", ".txt", ""}
@@ -103,7 +103,7 @@ def test_no_file_names_a_path_of_the_machine_that_made_it() -> None:
 
 @pytest.mark.parametrize("kept", ["record", "benchmarks", "published"])
 def test_what_is_kept_of_results_names_files_by_their_own_name(kept: str) -> None:
-    """Only what git keeps: other folders of results/ are runs of whoever works here."""
+    """Only folders that git keeps are read: the others in results/ are a user's own runs."""
     assert [line for path in text_files(f"results/{kept}") for line in told(path, MACHINE_OR_TMP)] == []
     for path in (ROOT / "results" / kept).rglob("*.parquet"):
         table = pd.read_parquet(path)

@@ -1,6 +1,6 @@
-"""The recipes "to add a schedule, a smoothing, a kind of teacher": one entry in one registry, and all else knows it.
+"""The recipes "to add a schedule, a smoothing, a kind of teacher": one entry in one registry is enough.
 
-Each newcomer is registered as its file would register it, checked against what it should compute, and trained with.
+Each newcomer is registered as its file would register it, its numbers are checked, and a student trains with it.
 """
 
 import subprocess
@@ -33,12 +33,12 @@ GUIDED = {"teacher.schedule": "linear", "teacher.steps": 12}
 
 
 def cosine(t: int, T: int, tau: float | None) -> float:
-    """A newcomer: half a wave from 1 to 0."""
+    """A new schedule: half a cosine wave from 1 to 0."""
     return float(0.5 * (1 + np.cos(np.pi * t / T)))
 
 
 def squared(tally: Tally, power: float) -> Parts:
-    """A newcomer: counts to a power, the rest of each row to the uniform distribution."""
+    """A new smoothing: counts to a power; the rest of each row goes to the uniform distribution."""
     share_K = 0.75 * tally.count_K**power
     sums_V = np.bincount(tally.prev_K, tally.count_K**power, len(tally.total_V))
     backoff_V = np.where(tally.total_V > 0, 0.25, 1.0)
@@ -46,7 +46,7 @@ def squared(tally: Tally, power: float) -> Parts:
 
 
 class Stubborn(BigramTeacher):
-    """A newcomer: whatever the context, the token after it."""
+    """A new kind of teacher: after each token it expects the token with the next id."""
 
     @classmethod
     def prepare(cls, material: Material) -> BigramTable:
@@ -68,7 +68,7 @@ class Stubborn(BigramTeacher):
 
 @pytest.fixture
 def newcomers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One entry in each registry, as one line in each file would add it."""
+    """Add one entry to each registry, as one line in each file would."""
     monkeypatch.setitem(SCHEDULES, "cosine", cosine)
     strength = Strength(default=2.0, largest=4.0, wanted="a power in (0, 4]")
     monkeypatch.setitem(SMOOTHINGS, "squared", Method(parts=squared, strength=strength))
@@ -148,7 +148,7 @@ def test_a_misspelt_choice_is_refused_with_the_newcomer_among_the_choices(key: s
 
 
 def test_the_command_line_offers_newcomers_to_the_registries() -> None:
-    """In a process of its own: options are made when their module is imported, after the registry's file was read."""
+    """Needs a separate process: options are made when their module is imported, after the registry's file."""
     code = (
         "from trainable.teacher.schedules import SCHEDULES\n"
         "from trainable.teacher.smoothing import SMOOTHINGS\n"

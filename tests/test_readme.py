@@ -1,4 +1,4 @@
-"""What the READMEs say of the code and of the kept runs is so: maps, tables, examples, commands, links."""
+"""The READMEs say what is true of the code and of the kept runs: maps, tables, examples, commands, links."""
 
 import io
 import json
@@ -34,14 +34,14 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re
 
 
 def rows_of(page: str, start: str) -> list[list[str]]:
-    """Cells of the first table behind a text, headings left out."""
+    """Cells of the first table after a text, without the headings."""
     table = re.search(r"(?:^\|.*\n)+", page[page.index(start) :], flags=re.MULTILINE)
     assert table is not None
     return [re.split(r" *(?<!\\)\| *", line.strip("| ")) for line in table[0].splitlines()[2:]]
 
 
 def section(page: str, title: str) -> str:
-    """The text of a section, its parts included."""
+    """Text of a section, with its subsections."""
     return re.split(r"^#{1,2} ", page.split(f"\n{title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
@@ -50,7 +50,7 @@ def test_the_readme_is_one_sitting_long() -> None:
 
 
 def test_ci_finds_its_two_commands() -> None:
-    """`.ci/run` takes the first line that begins with each, up to its comment."""
+    """`.ci/run` takes the first line that begins with each command, up to the comment."""
     install = [line for line in README.splitlines() if line.startswith("pip install -e ")]
     assert [line.split("  #")[0] for line in install] == [
         "pip install -e . && python sweeps/schedule_search.py",
@@ -59,7 +59,7 @@ def test_ci_finds_its_two_commands() -> None:
 
 
 def test_the_map_of_the_folders_is_the_tree() -> None:
-    """Top level and one below; each folder further down stands in the docstring of the folder above it."""
+    """The map has the top level and one below; deeper folders are in the docstring of the folder above them."""
     packages = ("sweeps", "trainable", "analysis")
     found = {path.parent.relative_to(ROOT) for name in packages for path in (ROOT / name).rglob("*.py")}
     drawn, above = set(), ""
@@ -75,7 +75,7 @@ def test_the_map_of_the_folders_is_the_tree() -> None:
 
 
 def test_the_table_of_studies_names_studies_and_every_kept_one() -> None:
-    """A study that is new and has no result yet need not be told of here."""
+    """A new study without a result may be missing."""
     told = set(re.findall(r"^\| \[(\w+)\]\(sweeps/\1\.py\)", section(README, "## Studies"), flags=re.MULTILINE))
     studies = {path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__"}
     kept = {json.loads(path.read_text())["study"] for path in RECORD.glob("*/run.json")}
@@ -107,7 +107,7 @@ def test_there_are_one_liners() -> None:
     assert len(ONE_LINERS) >= 3
 
 
-# What the first table calls the arms of the registered study.
+# Names of the registered study's arms in the first table -> names in the run.
 ARMS = {
     "bigram teacher": "bigram",
     "uniform teacher: knows nothing": "uniform",
@@ -122,7 +122,7 @@ ANSWER = {"bigram", "uniform", "shuffled", "control with bias"}  # the arms that
 
 @pytest.fixture(scope="module")
 def contrasts() -> pd.DataFrame:
-    """Every two arms of the registered study, as `analysis.contrasts` has them."""
+    """The table of `analysis.contrasts` of the registered study."""
     done = run_module("analysis.contrasts", str(RECORD / "content_books"), "--format", "csv")
     return pd.read_csv(io.StringIO(done.stdout))
 
@@ -254,7 +254,7 @@ def test_the_citation_has_the_version_of_the_package() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What GitHub calls the headings of a page."""
+    """GitHub's anchors of the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

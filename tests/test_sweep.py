@@ -65,7 +65,7 @@ def test_a_sweep_ends_with_the_model_that_was_asked_for(finished: tuple[Path, st
     best = RunFolder.open(run).finished()[0]
     assert f"Exported {best.plan.name} (validation loss {best.loss:.4f})" in printed
     wanted = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    teaching = {"schedule.json", "teacher.table"}  # what GuidedTrainer takes
+    teaching = {"schedule.json", "teacher.table"}  # the files that GuidedTrainer takes
     assert {path.name for path in (run.parents[1] / "model").iterdir()} == wanted | teaching | {"README.md"}
     kept = [file.parent.name for file in run.glob(f"trials/*/{names.CHECKPOINT_FILE}")]
     assert kept == [best.plan.name]
@@ -150,7 +150,7 @@ def test_a_trial_that_diverges_is_named_with_its_reason_and_the_exit_status_is_1
     failed = load(run).trials.query("state == 'failed'")
     assert len(failed) > 0
     assert failed.reason.str.contains(r"at step \d+ .*learning rate .*teacher weight").all()
-    assert failed[["eval_loss", "gain"]].isna().all(axis=None), "its last finite loss is not its last"
+    assert failed[["eval_loss", "gain"]].isna().all(axis=None), "a diverged trial has a last loss"
     assert "learning rate" in capsys.readouterr().out
     folder, best = RunFolder.open(run), best_precision()
     assert {plan.config.loop.precision for plan, _, _ in folder.trials()} == {best.precision}, "auto, the default"

@@ -1,4 +1,4 @@
-"""The tiers of the tests (tests/README.md): what `pytest`, `pytest -m faults` and a path run, and where helpers lie."""
+"""The tiers of the tests (tests/README.md): what `pytest`, `pytest -m faults` and a path run; the place of helpers."""
 
 import ast
 import re
@@ -66,10 +66,10 @@ def test_no_test_module_imports_another_and_helpers_lie_in_support() -> None:
 
 
 def test_the_list_of_faults_names_tests_that_exist() -> None:
-    """`test_file.py`, or `test_file.py::test_name...`, whose name may go on."""
+    """The page names `test_file.py`, or `test_file.py::test_name...` with the beginning of a name."""
     named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?", (TESTS / "README.md").read_text(encoding="utf-8"))
     assert len(named) > 30
-    texts: dict[str, list[str]] = {}  # by name, which files of several folders may share
+    texts: dict[str, list[str]] = {}  # by file name, which files of several folders may share
     for path in TESTS.rglob("test_*.py"):
         texts.setdefault(path.name, []).append(path.read_text(encoding="utf-8"))
     for file, test in named:

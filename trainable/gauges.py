@@ -15,7 +15,7 @@ from trainable.plan import TrialPlan
 from trainable.record.ledger import Row
 
 # The columns to watch while trials run, as {name: description in Prometheus}; Ray puts `ray_` before the name.
-# TensorBoard has the other columns of a report, such as the diagnosis.
+# TensorBoard has the other columns of a report, such as the diagnostics.
 GAUGES = {
     names.STEP: "Optimizer steps done.",
     names.EVAL_LOSS: "Plain cross-entropy on the validation blocks, nats per token.",

@@ -14,7 +14,7 @@ LEARNING_RATE: Final = "learning_rate"  # learning rate of the next step
 GRAD_NORM: Final = "grad_norm"  # mean norm of a step's whole gradient before clipping, since the last report
 CLIPPED_SHARE: Final = "clipped_share"  # share of the steps since the last report whose gradient was clipped, in [0, 1]
 # grad_norm and clipped_share are null at step 0.
-# Diagnosis of the student on the first validation blocks (student/diagnosis.py); null in runs older than it.
+# Diagnostics of the student on the first validation blocks (student/diagnostics.py); null in runs older than them.
 OUTPUT_ENTROPY: Final = "output_entropy"  # mean entropy of the student's output, nats
 HIDDEN_COSINE: Final = "hidden_cosine"  # mean cosine of the hidden states of two positions
 UNIGRAM_KL: Final = "unigram_kl"  # mean KL divergence of the output from the training rows' unigram, nats

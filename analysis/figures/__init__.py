@@ -1,3 +1,3 @@
-"""Pictures (matplotlib): they draw plots and tables, and work out nothing."""
+"""Pictures of plots and tables, drawn with matplotlib; nothing is computed here."""
 
-import analysis.own_matplotlib  # noqa: F401  (before all that imports matplotlib)
+import analysis.own_matplotlib  # noqa: F401  (before every module that imports matplotlib)

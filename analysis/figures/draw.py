@@ -1,7 +1,7 @@
 """Any plot of `analysis.plots` as a picture: panels side by side, one legend below.
 
-`save_plot` writes the pictures of a plot; `draw` makes one Figure. Which elements the legend explains follows from what
-is drawn: bands, rings, hollow points.
+`save_plot` writes the pictures of a plot; `draw` makes one Figure. The legend explains the elements that are drawn:
+bands, rings, hollow points.
 """
 
 import textwrap
@@ -41,14 +41,14 @@ RING: Final[dict[str, Any]] = {
 
 
 def save_plot(plot: Plot, data: PlotData, folder: Path, prefix: str = "") -> list[Path]:
-    """Write the pictures of a plot (each atomically), their names behind a prefix; return their paths."""
+    """Write the pictures of a plot (each atomically) and return their paths. prefix: beginning of the file names."""
     shown = (data, tail(data)) if plot.has_tail else (data,)
     return [save(draw(part), folder / (prefix + name)) for part, name in zip(shown, plot.pictures, strict=True)]
 
 
 @rc_context(PLAIN_TEXT)
 def draw(data: PlotData) -> Figure:
-    """One figure with axes for each panel. Losses get ranges of equal length, so that gaps compare; gains one range."""
+    """A figure with axes for each panel; y ranges of losses have equal length, those of gains are the same."""
     figure, grid = _axes(data)
     spans = [high - low for low, high in filter(None, map(extent, data.panels))]
     span = 1.1 * max([0.01, *spans])
@@ -62,7 +62,7 @@ def draw(data: PlotData) -> Figure:
     if data.scale and data.panels:
         _colour_bar(figure, grid[: len(data.panels)], data.scale)
     legend_below(figure, _handles(data))
-    # As much more height as the legend takes, so that many arms do not flatten the panels.
+    # Add the height of the legend, so that many arms do not flatten the panels.
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     for legend in figure.legends:
         figure.set_figheight(figure.get_figheight() + legend.get_window_extent(renderer).height / figure.dpi)
@@ -70,7 +70,7 @@ def draw(data: PlotData) -> Figure:
 
 
 def _axes(data: PlotData) -> tuple[Figure, list[Axes]]:
-    """A figure with axes for every panel, three in a row at most; one that says so if there is nothing to show."""
+    """A figure with axes for each panel, at most three in a row; without panels, axes that say so."""
     number = len(data.panels)
     columns = min(max(number, 1), 2 if number == 4 else 3)
     rows = -(-max(number, 1) // columns)
@@ -91,7 +91,9 @@ def _axes(data: PlotData) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_panel(axes: Axes, panel: Panel, data: PlotData) -> None:
-    title = f"{panel.title}\n" if panel.subtitle else panel.title  # above the subtitle, for both may be long
+    title = (
+        f"{panel.title}\n" if panel.subtitle else panel.title
+    )  # in a line above the subtitle, because both may be long
     axes.set_title(title, fontsize=10, loc="left", color=TEXT_COLOUR)
     axes.set_title(panel.subtitle, fontsize=8, loc="right", color=BEST_COLOUR)
     if data.is_difference:
@@ -123,7 +125,7 @@ def _look(line: Line) -> dict[str, Any]:
 
 
 def _draw_points(axes: Axes, points: Points, scale: ColourScale | None) -> None:
-    """Draw points one by one: each has its own colour and face."""
+    """Draw points one by one, because each has its own colour and face."""
     if points.spread is not None:
         look: dict[str, Any] = {"color": points.colour, "capsize": 2.5, "markersize": 9, "zorder": 4}
         axes.errorbar(points.x, points.y, yerr=points.spread, fmt=points.marker.matplotlib, **look)
@@ -145,7 +147,7 @@ def _colour_bar(figure: Figure, panels: list[Axes], scale: ColourScale) -> None:
 
 
 def _handles(data: PlotData) -> list[Line2D]:
-    """Legend entries of all that is drawn, each once: lines, points, and the meaning of marks on them."""
+    """Legend entries, each once: lines, points, and the meaning of their marks."""
     lines = [line for panel in data.panels for line in panel.lines]
     points = [group for panel in data.panels for group in panel.points]
     handles = {line.legend or line.label: handle(line.legend or line.label, **_look(line)) for line in lines}
@@ -155,17 +157,17 @@ def _handles(data: PlotData) -> list[Line2D]:
         handles[group.legend or group.label] = handle(group.legend or group.label, **look)
     grey: dict[str, Any] = {"color": CONTROL_COLOUR}
     explained = {
-        "its teacher is at its minimum weight": (
+        "teacher at its minimum weight": (
             any(panel.best_ends is not None for panel in data.panels),
             {"color": BEST_COLOUR, "linewidth": 1, "linestyle": DOTTED},
         ),
-        "its teacher ends here": (any(line.ring is not None for line in lines), grey | RING),
+        "teacher ends here": (any(line.ring is not None for line in lines), grey | RING),
         "band: lowest to highest unit": (
             any(line.low is not None for line in lines),
             grey | {"linewidth": 6, "alpha": 0.2},
         ),
         "stopped by ASHA": (any(line.stopped for line in lines), grey | RING | {"markersize": 4, "markeredgewidth": 1}),
-        "hollow: stopped by ASHA (gain then)": (
+        "hollow: stopped by ASHA, gain at that step": (
             any(group.hollow is not None and group.hollow.any() for group in points),
             grey | RING | {"markeredgewidth": 1},
         ),

@@ -1,4 +1,4 @@
-"""Gain over scheduling steps and minimum weight: a row of panels a depth, a column a schedule type."""
+"""Picture of the gain over scheduling steps and minimum weight: rows of panels by depth, columns by schedule."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -22,13 +22,13 @@ from trainable import names
 FIGURE: Final = "gain_heatmap.png"
 # Vermilion and blue of Okabe and Ito: worse and better than the control, white where there is no difference.
 GAINS: Final[Colormap] = LinearSegmentedColormap.from_list("gains", ["#D55E00", "#FFFFFF", "#0072B2"])
-SMALL: Final = 0.1  # nats per token: where the scale ends below, cells have three decimals
-MARGIN: Final = 1.25  # of the colour scale, so that a number on the deepest colour can still be read
+SMALL: Final = 0.1  # nats per token; cells have three decimals where the colour scale ends below
+MARGIN: Final = 1.25  # widens the colour scale, so that text on the strongest colour can be read
 
 
 @rc_context(PLAIN_TEXT)
 def draw(cells: pd.DataFrame, space: Space) -> Figure:
-    """Gain over T and minimum weight: a row of panels a depth, a column a type; all have one colour scale around 0."""
+    """Draw the gain over T and minimum weight, on one colour scale around 0 for all panels."""
     if cells.empty:
         figure = Figure(figsize=(5, 2.5))
         nothing_to_show(figure.subplots())
@@ -102,7 +102,7 @@ def _explain(figure: Figure, cells: pd.DataFrame) -> None:
     if (cells[TRIALS] > 0).any():
         handles.append(Patch(facecolor="white", edgecolor=TEXT_COLOUR, linewidth=1.8, label="best of its depth"))
     if (cells[TRIALS] == 0).any():
-        stopped = "(gain): stopped by ASHA, gain then"
+        stopped = "(gain): stopped by ASHA, gain at that step"
         handles.append(Patch(facecolor="white", edgecolor="#BBBBBB", hatch="////", label=stopped))
     look: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelcolor": TEXT_COLOUR}
     figure.legend(handles=handles, loc="outside lower center", ncols=2, **look)

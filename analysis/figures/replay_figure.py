@@ -1,4 +1,4 @@
-"""What ASHA spends and loses, over its grace period: a column a depth (and arm), a line a reduction factor."""
+"""Picture of an ASHA replay over the grace period: columns by depth (and arm), lines by reduction factor."""
 
 from itertools import product
 from typing import Any, Final
@@ -16,7 +16,12 @@ from analysis.tables.replay import FACTOR, GRACE, OUTCOME, REGRET, SPENT, SURVIV
 from analysis.wording import plural
 
 FIGURE: Final = "asha_replay.png"
-STYLES: Final = (("#0072B2", "o", 8), ("#E69F00", "s", 6), ("#009E73", "^", 4), ("#CC79A7", "D", 3))  # a factor each
+STYLES: Final = (
+    ("#0072B2", "o", 8),
+    ("#E69F00", "s", 6),
+    ("#009E73", "^", 4),
+    ("#CC79A7", "D", 3),
+)  # one for each factor
 LABELS: Final = {
     SPENT: "trial-steps spent\n(share)",
     SURVIVES: "best survives\n(chance)",
@@ -26,9 +31,9 @@ LABELS: Final = {
 
 @rc_context(PLAIN_TEXT)
 def draw(table: pd.DataFrame, ends: dict[int, float]) -> Figure:
-    """Share spent, chance and regret over the grace period: a column a depth (and arm), a line a factor.
+    """Draw share of steps, chance of survival and regret over the grace period, from a table of `replay`.
 
-    `ends`: the longest schedule of a depth, in steps; drawn dotted, for rungs before it judge with the teacher on.
+    ends: longest schedule of each depth in steps, drawn as a dotted line: rungs before it judge with the teacher on.
     """
     columns = [(plural(layers), rows) for layers, rows in table.groupby(LAYERS)]
     if ARM in table:

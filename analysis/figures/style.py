@@ -1,4 +1,4 @@
-"""Style that all pictures share: axes, legends, colours of the minimum weight; saving and showing in a notebook."""
+"""Common style of all pictures (axes, legends, colours of the minimum weight), and functions to save and show them."""
 
 import io
 from pathlib import Path
@@ -15,9 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from analysis.plots.looks import MIN_WEIGHT_COLOURS
 from trainable.record.files import atomic_file
 
-DPI, NOTEBOOK_DPI = 150, 100  # of files, of what a notebook shows
-# matplotlib's own settings, whatever a matplotlibrc of the user's or in the working directory says; but a dollar sign
-# in a name is no formula.
+DPI, NOTEBOOK_DPI = 150, 100  # of files, and of pictures in a notebook
+# matplotlib's default settings instead of those of any matplotlibrc; a dollar sign in a name does not start a formula.
 PLAIN_TEXT: Final[dict[Any, Any]] = {
     **{name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")},
     "text.parse_math": False,
@@ -28,7 +27,7 @@ GRID_COLOUR, TEXT_COLOUR, AXIS_COLOUR = "#E8E8E8", "#333333", "#999999"
 
 
 class Picture(Figure):
-    """A figure that a notebook shows, whether or not matplotlib's own backend for notebooks is at work."""
+    """A figure that a notebook shows, also without matplotlib's backend for notebooks."""
 
     def _repr_png_(self) -> bytes:
         stream = io.BytesIO()
@@ -60,13 +59,13 @@ def dress(axes: Axes) -> None:
 
 
 def nothing_to_show(axes: Axes) -> None:
-    """Make empty axes say that there is nothing to show yet."""
+    """Write into empty axes that there is nothing to show yet."""
     axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, "nothing to show yet", transform=axes.transAxes, ha="center", color=TEXT_COLOUR)
 
 
 def handle(label: str, **look: Any) -> Line2D:
-    """Entry of a legend."""
+    """A legend entry."""
     return Line2D([], [], label=label, **look)
 
 

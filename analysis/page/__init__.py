@@ -1,3 +1,3 @@
-"""The HTML page of a run: its report, and while the run goes a live page; plots as data for plotly.js."""
+"""The HTML page of a run: a live page during the run, then the report; plots as data for plotly.js."""
 
-import analysis.own_matplotlib  # noqa: F401  (before all that imports matplotlib)
+import analysis.own_matplotlib  # noqa: F401  (before every module that imports matplotlib)

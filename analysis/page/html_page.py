@@ -1,8 +1,9 @@
-"""The page around the plots: `report.html.jinja`, which escapes all that it is given, and plotly.js, compressed.
+"""The report as an HTML page: `report.html.jinja`, which escapes its values, and plotly.js in compressed form.
 
-`plotly-basic.min.js` is plotly.js 4.1.1 (MIT licence: its first lines and `plotly-basic.LICENSE`), the bundle that has
-scatter, bar and pie alone. It is the npm package plotly.js-basic-dist-min; to renew it, copy both files from what
-`npm pack plotly.js-basic-dist-min` unpacks to, and run the tests of the page where Chromium is.
+`plotly-basic.min.js` is plotly.js 4.1.1 (MIT licence: see its first lines and `plotly-basic.LICENSE`), in the bundle
+that has only scatter, bar and pie plots. It comes from the npm package plotly.js-basic-dist-min. To update it, copy
+both files from the output of `npm pack plotly.js-basic-dist-min`, and run the tests of the page on a machine with
+Chromium.
 """
 
 import os
@@ -25,25 +26,25 @@ from analysis.sections.run_sections import leak_status
 from trainable import names
 
 TEMPLATE: Final = "report.html.jinja"
-OPENING: Final[tuple[Subject, ...]] = ("verdict",)  # with a picture below, the first screen
-SECOND: Final[tuple[Subject, ...]] = ("question", "setting")  # in the order of the page
+OPENING: Final[tuple[Subject, ...]] = ("verdict",)  # first on the page, above its picture
+SECOND: Final[tuple[Subject, ...]] = ("question", "setting")  # after that picture, in this order
 CLOSING: Final[tuple[Subject, ...]] = ("not controlled", "files")
 PLOTLY: Final = Path(__file__).with_name("plotly-basic.min.js")
 
 
 @dataclass(frozen=True)
 class Group:
-    """A plot on the page: a figure a panel, under one title."""
+    """A plot on the page: a title, and a figure for each panel."""
 
     title: str
     note: str
     figures: tuple[PageFigure, ...]
     has_tail: bool
-    is_warning: bool = False  # it could not be drawn: `note` says why
+    is_warning: bool = False  # whether the plot could not be drawn; `note` has the reason
 
 
 def page(found: Findings, folder: Path) -> str:
-    """The page; its links are relative to `folder`."""
+    """The page as HTML; its links are relative to `folder`."""
     written = sections(found)
     record = found.record
     dates = [f"{key} {date}" for key, date in (("created", record.created), ("ended", record.ended)) if date]
@@ -66,7 +67,7 @@ def page(found: Findings, folder: Path) -> str:
 
 
 def groups(found: Findings, opening: bool) -> list[Group]:
-    """The plots that open the page, or the others; one that fails says so in its place, and the others are drawn."""
+    """The plots that open the page, or all others. A plot that fails is replaced by the reason."""
     shown = [plot for plot in plots(found) if plot.on_page and plot.opens_page == opening]
     return [group for plot in shown for group in _group(plot, found)]
 
@@ -85,12 +86,12 @@ def _about(written: Iterable[Section], subjects: Sequence[Subject]) -> list[Sect
 
 
 def packed_plotly() -> str:
-    """plotly.js as the page holds it: zlib's format, which DecompressionStream calls "deflate", in base64."""
+    """plotly.js for the page: zlib's format, which DecompressionStream calls "deflate", in base64."""
     return b64encode(zlib.compress(PLOTLY.read_bytes(), level=9)).decode("ascii")
 
 
 def links(run: Path, folder: Path) -> list[tuple[str, str]]:
-    """Name and address, relative to `folder`, of what there is in a run folder."""
+    """Name and address (relative to `folder`) of each existing file of a run folder."""
     tables = (names.SUMMARY_FILE, names.RUN_FILE, names.TRIALS_TABLE, names.CURVES_TABLE, names.RUNGS_FILE)
     pictures = sorted(f"{names.FIGURES_FOLDER}/{path.name}" for path in (run / names.FIGURES_FOLDER).glob("*.png"))
     there = [name for name in (*tables, *pictures, names.TRIALS_FOLDER) if (run / name).exists()]

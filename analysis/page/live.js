@@ -28,19 +28,19 @@ function statusLine() {
   const isElsewhere = state.phase === "waiting" && now - (state.reported ?? 0) < ELSEWHERE_SECONDS;
   if (state.phase === "waiting" && !isElsewhere) {
     const last = state.reported == null ? "" : " Last report: " + clock(state.reported) + ".";
-    return "Nobody works at this run: its driver ended before all trials had. " + done + counts.running
-      + " were begun, " + counts.left + " are to come." + last + " The same study with --resume goes on with it.";
+    return "No driver works on this run: it ended before all trials had ended. " + done + counts.running
+      + " have begun, " + counts.left + " are to come." + last + " To continue, start the same study with --resume.";
   }
-  if (counts.left === 0 && counts.running === 0) return "All " + counts.ended + " trials have ended. The report is being made, or the run adds trials.";
-  return (isElsewhere ? "Trials report, but no driver is seen on this machine. " : "") + done + counts.running
+  if (counts.left === 0 && counts.running === 0) return "All " + counts.ended + " trials have ended. The report is being made, or the search adds trials.";
+  return (isElsewhere ? "Trials still report, but their driver is not on this machine. " : "") + done + counts.running
     + " are running, " + counts.left + " are to come.";
 }
 function endLine() {
   const counts = state.counts, now = Date.now() / 1000;
   if (!counts || (counts.left === 0 && counts.running === 0)) return "";
-  if (state.ends == null) return "The end is estimated after the first reports.";
+  if (state.ends == null) return "The end will be estimated after the first reports.";
   if (state.phase === "waiting" && now - state.reported >= ELSEWHERE_SECONDS) return "";
-  return "Estimated end, at the pace so far: " + clock(Math.max(state.ends, now)) + ", in " + duration(state.ends - now) + ".";
+  return "Estimated end, at the pace of the last hour: " + clock(Math.max(state.ends, now)) + ", in " + duration(state.ends - now) + ".";
 }
 
 function fill(id, rows) {
@@ -89,7 +89,7 @@ function showTrials() {
 function show() {
   write(by("status"), statusLine());
   write(by("ends"), endLine());
-  const problems = by("problems");  /* an alert: written only when it is another, or it would be read out again */
+  const problems = by("problems");  /* an alert: written only when it changed, because a screen reader reads it out */
   if ([...problems.children].map((one) => one.textContent).join() !== state.problems.join()) {
     problems.replaceChildren(...state.problems.map((text) =>
       Object.assign(document.createElement("p"), { className: "warning", textContent: text })));
@@ -124,7 +124,6 @@ function layoutOf(figure, isTail) {
     const keys = path.split("."), last = keys.pop();
     keys.reduce((part, key) => part[key] ??= {}, layout)[last] = value;
   }
-  Object.assign(layout.legend, { yref: "container", y: 0, yanchor: "bottom" });  /* in its place at any width */
   return Object.assign(layout, { uirevision: "live" });
 }
 function plotSection(title) {
@@ -133,7 +132,7 @@ function plotSection(title) {
   section.append(Object.assign(document.createElement("h2"), { textContent: title }),
     Object.assign(document.createElement("p"), { className: "note" }), document.createElement("p"),
     Object.assign(document.createElement("div"), { className: "grid" }));
-  for (const [view, text] of [["whole", "whole run"], ["tail", "its last 40 %"]]) {
+  for (const [view, text] of [["whole", "whole run"], ["tail", "last 40 %"]]) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
     button.dataset.view = view;
     button.setAttribute("aria-pressed", String(view === "whole"));
@@ -150,7 +149,7 @@ function draw() {
     const [, note, , grid] = section.children;
     write(note, plot.note);
     const isTail = section.querySelector("[data-view=tail]").getAttribute("aria-pressed") === "true";
-    const isNew = grid.children.length < plot.figures.length;  /* the panels before then get another width */
+    const isNew = grid.children.length < plot.figures.length;  /* new panels change the width of the others */
     while (grid.children.length < plot.figures.length) {
       const cell = grid.appendChild(document.createElement("div"));
       cell.append(document.createElement("h3"), Object.assign(document.createElement("div"), { className: "plot" }));
@@ -159,7 +158,7 @@ function draw() {
     plot.figures.forEach((panel, j) => {
       const [heading, box] = grid.children[j].children;
       write(heading, panel.title);
-      box.setAttribute("aria-label", plot.title + ", " + panel.title + ": the trials' last values are in the table");
+      box.setAttribute("aria-label", plot.title + ", " + panel.title + ": the last values of the trials are in the table");
       box.style.height = panel.figure.layout.height + "px";
       const data = panel.figure.data.filter((trace) => shown.has(trace.name));
       Plotly.react(box, data, layoutOf(panel.figure, isTail), PLOT_CONFIG).then(() => isNew && Plotly.Plots.resize(box));
@@ -188,7 +187,7 @@ async function poll() {
     }
   } catch (error) {
     const isGone = error instanceof TypeError;
-    write(by("status"), isGone ? "This page's server has ended, so nothing here is new any more. The report of the run: python -m analysis.report RUN" : error.message);
+    write(by("status"), isGone ? "The server of this page has ended, so the page no longer changes. For the report of the run: python -m analysis.report RUN" : error.message);
   }
   timer = setTimeout(poll, STATE_MS);
 }

@@ -1,7 +1,7 @@
-"""What a run was to have, by group, against what it has; and the time that is left, at the pace so far.
+"""Planned and existing trials of a run that is under way, by group, and an estimate of the time that is left.
 
-A group here is a part of the run (search, or fresh seeds), a depth and an arm. A search's plan is of its settings
-alone: it may add a few trials where a winner lies at an end of what was tried, and ASHA makes some shorter.
+A group here is a part of the run (search, or fresh seeds), a depth and an arm. The plan of a search is an estimate: the
+search may add a few trials where a winner lies at an end of the values that were tried, and ASHA stops some trials.
 """
 
 import math
@@ -16,11 +16,13 @@ from trainable import names
 from trainable.record.run_record import RunRecord
 
 ENDED: Final = (names.FINISHED, names.STOPPED, names.FAILED)
-IDLE_SECONDS: Final = 60.0  # between two reports of a run; a longer pause counts as so much, unless a trial is slower
+IDLE_SECONDS: Final = 60.0  # longest pause between two reports of a run that counts in full, unless a trial is slower
+RECENT_SECONDS: Final = 3600.0  # reports of this long before the last one give the pace
+FEWEST_REPORTS: Final = 10  # in that time; where there are fewer, the pace is that of the whole run
 
 
 class GroupKey(NamedTuple):
-    """What tells a group from the others."""
+    """Key of a group: no two groups of a run have the same."""
 
     part: str
     layers: int
@@ -29,30 +31,30 @@ class GroupKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """A group: how many trials it is to have, and those that it has."""
+    """A group: the number of its planned trials, and the trials that exist."""
 
     key: GroupKey
     planned: int
-    steps: int  # of one of its trials
+    steps: int  # optimizer steps of one trial
     trials: tuple[LiveTrial, ...]
 
     @property
     def ended(self) -> int:
-        """Trials that have ended, however they did."""
+        """Number of trials that have ended: finished, stopped or failed."""
         return sum(not trial.is_running for trial in self.trials)
 
     @property
     def running(self) -> int:
-        """Trials that were begun and have not ended."""
+        """Number of trials that have begun and not ended."""
         return len(self.trials) - self.ended
 
     @property
     def left(self) -> int:
-        """Trials that are still to begin."""
+        """Number of planned trials that have not begun."""
         return self.planned - len(self.trials)
 
     def row(self) -> dict[str, Any]:
-        """The group as the page shows it; its best trial is that with the lowest loss among the finished ones."""
+        """The group as plain values for the page; `best` is the finished trial with the lowest validation loss."""
         finished = [trial for trial in self.trials if trial.status.state == names.FINISHED and trial.reports]
         best = min(finished, key=lambda trial: trial.reports[-1][names.EVAL_LOSS], default=None)
         states = Counter(trial.status.state for trial in self.trials)
@@ -67,7 +69,7 @@ class Plan:
 
 
 def plans_of(record: RunRecord, trials: Sequence[LiveTrial]) -> list[Plan]:
-    """The groups of a run in the order of its plan; behind them any that it has beyond its plan."""
+    """The groups of a run in the order of its plan, then groups that exist without being planned."""
     have: dict[GroupKey, list[LiveTrial]] = {}
     for trial in trials:
         have.setdefault(GroupKey(trial.part, trial.layers, trial.arm), []).append(trial)
@@ -86,7 +88,7 @@ def _is_failed_control(trial: LiveTrial) -> bool:
 
 
 def _planned(record: RunRecord, failed_controls: set[str]) -> Iterator[tuple[GroupKey, int, int]]:
-    """(group, trials, steps of one); a comparison's arms whose control has failed never begin."""
+    """Yield (group, number of trials, steps of a trial); arms of a failed control, which never begin, are left out."""
     for plan in record.plans:
         settings = names.dotted(plan["config"])
         if plan["role"] == names.CONTROL or plan["control"] not in failed_controls:
@@ -104,10 +106,10 @@ def _planned(record: RunRecord, failed_controls: set[str]) -> Iterator[tuple[Gro
 
 
 def time_left(plans: Sequence[Plan], trials: Sequence[LiveTrial]) -> float | None:
-    """Seconds from the last report to the end of the last trial, if all goes on at the pace so far.
+    """Seconds from the last report to the end of the last trial, if the run goes on at the pace of the last hour.
 
-    None before two reports of a trial. Trials of the search that ASHA may stop are taken to run as far as those that
-    have ended did.
+    None before the first trial has reported a step. Search trials are expected to run, on average, the same share of
+    their steps as the search trials that have ended: ASHA stops some of them early.
     """
     pace = _pace(trials)
     if pace is None:
@@ -125,29 +127,56 @@ def time_left(plans: Sequence[Plan], trials: Sequence[LiveTrial]) -> float | Non
 
 
 class Pace(NamedTuple):
-    """How fast a run goes."""
+    """Speed of a run."""
 
-    step_seconds: dict[int, float]  # by depth: of a step, evaluations included
-    mean: float  # over all depths
-    at_once: float  # trials that were at work, on average
+    step_seconds: dict[int, float]  # depth -> seconds of a step, evaluations included
+    mean: float  # seconds of a step, over all depths
+    at_once: float  # mean number of trials at work
 
 
 def _pace(trials: Sequence[LiveTrial]) -> Pace | None:
-    busy: dict[int, float] = {}
-    steps: dict[int, int] = {}
-    for trial in trials:
-        busy[trial.layers] = busy.get(trial.layers, 0.0) + (busy_seconds(trial.reports[-1]) if trial.reports else 0.0)
-        steps[trial.layers] = steps.get(trial.layers, 0) + trial.step
-    if sum(steps.values()) == 0:
+    """Pace of the last hour; of the whole run where the last hour has too few reports. None before any step."""
+    every = [one for trial in trials for one in _worked(trial)]
+    if not any(one.steps for one in every):
         return None
-    times = sorted(row[names.TIMESTAMP] for trial in trials for row in trial.reports)
-    pairs = [pair for trial in trials for pair in pairwise(trial.reports)]
-    slowest = max(busy_seconds(later) - busy_seconds(earlier) for earlier, later in pairs)
-    # Between two drivers nobody works: a pause without any report counts as no more than the slowest report takes.
+    last = max(one.until for one in every)
+    recent = [one for one in every if one.since >= last - RECENT_SECONDS]
+    if sum(one.steps > 0 for one in recent) < FEWEST_REPORTS:
+        recent = every
+    slowest = max(one.busy for one in every if one.steps)
+    times = sorted({time for one in recent for time in (one.since, one.until)})
+    # Between two drivers no trial is at work: a pause counts as no more than twice the slowest report.
     wall = sum(min(later - earlier, max(IDLE_SECONDS, 2 * slowest)) for earlier, later in pairwise(times))
-    total = sum(busy.values())
     return Pace(
-        step_seconds={layers: busy[layers] / count for layers, count in steps.items() if count},
-        mean=total / sum(steps.values()),
-        at_once=total / wall if wall > 0 else 1.0,
+        step_seconds=_step_seconds(every) | _step_seconds(recent),  # a depth without a recent report keeps its old pace
+        mean=sum(one.busy for one in recent) / sum(one.steps for one in recent),
+        at_once=sum(one.busy for one in recent) / wall if wall > 0 else 1.0,
     )
+
+
+class _Worked(NamedTuple):
+    """The work of a trial between two of its reports, or before its first one (then `since` is `until`)."""
+
+    layers: int
+    since: float  # time of the earlier report, seconds since the epoch
+    until: float
+    steps: int
+    busy: float  # seconds of training and evaluation
+
+
+def _worked(trial: LiveTrial) -> Iterator[_Worked]:
+    for number, row in enumerate(trial.reports):
+        earlier = trial.reports[number - 1] if number else {**row, names.STEP: 0}
+        busy = busy_seconds(row) - (busy_seconds(earlier) if number else 0.0)
+        steps = int(row[names.STEP] - earlier[names.STEP])
+        yield _Worked(trial.layers, earlier[names.TIMESTAMP], row[names.TIMESTAMP], steps, busy)
+
+
+def _step_seconds(worked: Sequence[_Worked]) -> dict[int, float]:
+    """Seconds of a step of each depth, evaluations included."""
+    steps: Counter[int] = Counter()
+    busy: dict[int, float] = {}
+    for one in worked:
+        steps[one.layers] += one.steps
+        busy[one.layers] = busy.get(one.layers, 0.0) + one.busy
+    return {layers: busy[layers] / count for layers, count in steps.items() if count}

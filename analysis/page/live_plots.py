@@ -1,4 +1,4 @@
-"""The curves of a run that goes: a line a trial, coloured by its arm, the control's grey; a panel a depth and part."""
+"""Curves of a run that is under way: a line a trial, coloured by arm (controls grey), panels by depth and part."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,15 +15,16 @@ from trainable import names
 from trainable.record.ledger import Row
 from trainable.record.run_record import RunRecord
 
-POINTS: Final = 20_000  # in all lines of a plot together; curves are thinned to that
-FEWEST: Final = 20  # points that a line keeps however many lines there are
+POINTS: Final = 20_000  # in all lines of a plot together; longer curves are thinned
+FEWEST: Final = 20  # points that a line keeps, whatever the number of lines
 NOTE: Final = (
-    "A line a trial; the control is grey. A circle ends a trial that ASHA stopped. Every trial is in the table."
+    "Each trial is a line; controls are grey. A circle marks the end of a trial that ASHA stopped. The table has all "
+    "trials."
 )
 
 
 def live_plots(live: LiveRun) -> dict[str, Any]:
-    """The plots as the page draws them (title, note, a figure a panel), and the arms that their lines are of."""
+    """The plots for the page (title, note, a figure for each panel), and the arms of their lines."""
     if live.record is None:
         return {"arms": [], "plots": []}
     data = (
@@ -42,7 +43,7 @@ def live_plots(live: LiveRun) -> dict[str, Any]:
 
 
 def _plot(live: LiveRun, record: RunRecord, value: str, title: str, y_title: str) -> PlotData:
-    """One value of the reports over steps; a gain leaves the controls out, for theirs is 0."""
+    """Plot of one value of the reports over steps; a plot of the gain leaves out controls, whose gain is 0."""
     is_gain = value == names.GAIN
     drawn = [trial for trial in live.trials if trial.reports and not (is_gain and trial.role == names.CONTROL)]
     colours = arm_colours(record, live.trials)
@@ -85,7 +86,7 @@ def _line(trial: LiveTrial, rows: Sequence[Row], value: str, look: tuple[str, An
 
 
 def arm_colours(record: RunRecord, trials: Sequence[LiveTrial]) -> dict[str, tuple[str, Any]]:
-    """Colour and dash of each arm, in the order of the study: grey for the arms of controls, which come first."""
+    """Colour and dash of each arm: arms of controls first and grey, then the others in the order of the study."""
     grey = {trial.arm for trial in trials if trial.role == names.CONTROL} | set(record.arms[:1])
     listed = list(dict.fromkeys([*record.arms, *sorted(trial.arm for trial in trials)]))
     controls, others = [arm for arm in listed if arm in grey], [arm for arm in listed if arm not in grey]
@@ -97,7 +98,7 @@ def arm_colours(record: RunRecord, trials: Sequence[LiveTrial]) -> dict[str, tup
 
 
 def thinned(rows: Sequence[Row], most: int) -> Sequence[Row]:
-    """At most `most` rows, evenly chosen; the first and the last are always among them."""
+    """At most `most` rows, evenly chosen, with the first and the last."""
     if len(rows) <= most:
         return rows
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]

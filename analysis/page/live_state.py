@@ -1,4 +1,4 @@
-"""The state of a run that goes, as plain data for its page: read from the run folder alone, only what is new.
+"""The state of a run that is under way, as plain data for its page; only new parts of the run folder are read.
 
     >>> live = LiveRun(run_files("results/schedule_search/my_run"), called="results/schedule_search/my_run")
     >>> live.refresh()  # whether anything is new since the last call
@@ -6,7 +6,7 @@
     >>> live.state()["counts"]
     {'planned': 54, 'ended': 12, 'running': 2, 'left': 40}
 
-Nothing is written and no lock is taken, so whoever looks never disturbs the run.
+Nothing is written and no lock is taken, so a page never disturbs the run.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,17 +26,17 @@ from trainable.record.run_files import RunFiles
 from trainable.record.run_record import RunRecord, read_record
 from trainable.record.store import StoreError
 
-# preparing: no trial yet; running: a driver holds the run; waiting: it has not ended, and no driver of this machine
-# holds it (it was killed, or runs elsewhere); over: its driver has ended, so its report can be read.
+# preparing: run.json does not exist yet; running: a driver holds the run; waiting: the run has not ended, and no driver
+# of this machine holds it (the driver was killed, or runs elsewhere); over: the driver has ended the run.
 Phase = Literal["preparing", "running", "waiting", "over"]
-QUIET_SECONDS: Final = 2.0  # by which a clock of another machine may be wrong
+QUIET_SECONDS: Final = 2.0  # error that the clock of another machine may have
 
 
 class LiveRun:
-    """A run folder, followed while it grows."""
+    """A run folder that is read again as it grows."""
 
     def __init__(self, files: RunFiles, called: str):
-        """files: of the run, which need not have begun; called: what texts for users call it."""
+        """files: files of the run, which need not have begun; called: name of the run in texts for users."""
         self.called = called
         self._files = files
         self._record: RunRecord | None = None
@@ -44,26 +44,26 @@ class LiveRun:
         self._trials: dict[str, LiveTrial] = {}
         self._rungs = LedgerTail(files.path / names.RUNGS_FILE)
         self._restarts = LedgerTail(files.path / names.RESTARTS_FILE)
-        self._problems: dict[str, str] = {}  # file or store -> what is wrong with it
+        self._problems: dict[str, str] = {}  # file or store -> problem
         self._phase: Phase = "preparing"
 
     @property
     def record(self) -> RunRecord | None:
-        """run.json; None before there is one."""
+        """The content of run.json; None before the file exists."""
         return self._record
 
     @property
     def trials(self) -> list[LiveTrial]:
-        """The trials that were begun."""
+        """The trials that have begun."""
         return list(self._trials.values())
 
     @property
     def phase(self) -> Phase:
-        """How the run stood at the last refresh."""
+        """Phase of the run at the last refresh."""
         return self._phase
 
     def refresh(self) -> bool:
-        """Read what is new; whether `state` is another than before. What cannot be read is among its problems."""
+        """Read what is new and return whether `state` changed. Unreadable files become problems in the state."""
         before = dict(self._problems), set(self._trials)
         with self._noted("store"):
             self._files.fetch_records()
@@ -77,7 +77,7 @@ class LiveRun:
         return any(changes)
 
     def state(self) -> dict[str, Any]:
-        """What the page shows, as plain values: a function of the run's files alone. Times: seconds since the epoch."""
+        """The content of the page as plain values, from the run's files alone. Times are in seconds since the epoch."""
         if self._record is None:
             return {"phase": self._phase, "problems": list(self._problems.values())}
         plans = plans_of(self._record, self.trials)
@@ -100,7 +100,7 @@ class LiveRun:
         }
 
     def _folders(self) -> Iterator[Path]:
-        """Folders of the trials that were begun, by name; trials whose folder is gone are forgotten."""
+        """Folders of the trials that have begun, by name. Trials whose folder is gone are dropped."""
         found = sorted((self._files.path / names.TRIALS_FOLDER).glob(f"*/{names.TRIAL_FILE}"))
         gone = self._trials.keys() - {path.parent.name for path in found}
         for name in gone:
@@ -115,7 +115,7 @@ class LiveRun:
         return self._trials[folder.name].refresh() or is_new
 
     def _refresh_record(self) -> bool:
-        """Read run.json where it is another than before; whether it was."""
+        """Read run.json if it changed, and return whether it did."""
         path = self._files.path / names.RUN_FILE
         if not path.exists():
             return False
@@ -134,7 +134,7 @@ class LiveRun:
 
     @contextmanager
     def _noted(self, what: str) -> Iterator[None]:
-        """Keep what goes wrong in the block as a problem of `what`, until a block ends well."""
+        """Record an error of the block as the problem of `what`, until a block for `what` succeeds."""
         try:
             yield
         except (InputError, StoreError) as error:
@@ -162,12 +162,12 @@ def _seconds(stamp: str | None) -> float | None:
 
 
 def _running_first(trial: LiveTrial) -> tuple[Any, ...]:
-    """Order of the table: those that run, then the others, the last report first."""
+    """Sort key of the table: running trials first, then the others, each by latest report."""
     reported = trial.reports[-1][names.TIMESTAMP] if trial.reports else 0.0
     return not trial.is_running, -reported, trial.name
 
 
 def _stop(row: dict[str, Any]) -> dict[str, Any]:
-    """A trial that ASHA stopped, and why."""
+    """The facts of a trial that ASHA stopped: step, gain and cutoff."""
     kept = ("trial", "layers", "arm", names.STEP, names.GAIN, "cutoff")
     return {name: row[name] for name in kept}

@@ -1,4 +1,4 @@
-"""The trials of a run that goes, each read only as far as its files have grown."""
+"""Trials of a run that is under way; of each ledger only the new rows are read."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ from trainable.record.run_record import RunRecord
 from trainable.record.trial_files import Status, diverged, diverged_at, read_facts, read_status
 
 REPORTING = "reporting"  # value of corpus.eval_half: the confirmations of a search in groups
-SEARCH_PART, FRESH_PART = "search", "fresh seeds"  # of a search; a comparison has one part, ""
+SEARCH_PART, FRESH_PART = "search", "fresh seeds"  # parts of a search; a comparison has one part, ""
 
 
 class LiveTrial:
-    """One trial: what it is to do, how it stands, and its reports so far."""
+    """One trial: its settings, its status and its reports so far."""
 
     def __init__(self, folder: Path, record: RunRecord):
-        """Raises InputError where trial.json is damaged or not of this trial."""
+        """Raises InputError where trial.json is damaged or belongs to another trial."""
         facts = read_facts(folder)
         self.name, self.role, self.control = str(facts["name"]), str(facts["role"]), str(facts["control"])
         self.settings = names.dotted(facts["config"])
@@ -25,14 +25,14 @@ class LiveTrial:
         )
         self.layers, self.steps = int(self.settings["model.layers"]), int(self.settings["loop.steps"])
         self.part = part_of(record, self.role, self.settings)
-        self.reports: list[Row] = []  # one a step, by step; of a step that was repeated, the last written
+        self.reports: list[Row] = []  # by step; for a repeated step, the row that was written last
         self.status = Status(names.RUNNING, "", None)
         self._folder = folder
         self._ledger = LedgerTail(folder / names.LEDGER_FILE)
         self._status_stamp: tuple[int, int] | None = None
 
     def refresh(self) -> bool:
-        """Read what is new; whether anything is. Raises InputError for a damaged file."""
+        """Read what is new and return whether anything was. Raises InputError for a damaged file."""
         has_reports, has_status = self._ledger.refresh(), self._refresh_status()
         if has_reports:
             by_step = {row[names.STEP]: row for row in self._ledger.rows}
@@ -42,7 +42,7 @@ class LiveTrial:
         return has_reports or has_status
 
     def _refresh_status(self) -> bool:
-        """Read status.json where it is another than before; whether it was."""
+        """Read status.json if it changed, and return whether it did."""
         try:
             found = (self._folder / names.STATUS_FILE).stat()
             stamp = (found.st_mtime_ns, found.st_ino)
@@ -60,11 +60,11 @@ class LiveTrial:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the trial has not ended."""
         return self.status.state == names.RUNNING
 
     def row(self) -> dict[str, Any]:
-        """The trial as the page shows it; None for what it has not reported."""
+        """The trial as plain values for the page; None for values that it has not reported."""
         last = self.reports[-1] if self.reports else {}
         is_control = self.role == names.CONTROL
         return {
@@ -85,12 +85,12 @@ class LiveTrial:
 
 
 def busy_seconds(report: Row) -> float:
-    """Seconds that a trial had trained and evaluated when it reported."""
+    """Seconds of training and evaluation up to a report."""
     return float(report[names.TRAIN_SECONDS] + report[names.EVAL_SECONDS])
 
 
 def part_of(record: RunRecord, role: str, settings: dict[str, Any]) -> str:
-    """The part of its run that a trial is of: trials of different parts have other lengths or validation rows."""
+    """Part of the run of a trial; trials of different parts differ in length or validation rows."""
     if record.is_comparison:
         return ""
     if record.is_grouped:

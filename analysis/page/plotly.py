@@ -1,4 +1,4 @@
-"""Any plot of `analysis.plots` as plotly.js takes it: plain JSON, a figure a panel."""
+"""Any plot of `analysis.plots` as data for plotly.js: plain JSON, one figure for each panel."""
 
 import html
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,8 @@ from analysis.plots.looks import MIN_WEIGHT_COLOURS
 from analysis.plots.plot import UNIT, ColourScale, Line, Panel, PlotData, Points, common_range, extent, tail
 
 BLACK: Final = "#000000"
-NOT_BLACK: Final = "#999933"  # stands for black, which a dark page would hide
-DIGITS: Final = 6  # significant ones, of numbers in the page
+NOT_BLACK: Final = "#999933"  # replaces black, which is invisible on a dark page
+DIGITS: Final = 6  # significant digits of numbers in the page
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PageFigure:
 
 
 def page_figures(data: PlotData) -> tuple[PageFigure, ...]:
-    """A figure for each panel of a plot; the headings tell them apart."""
+    """A figure for each panel of a plot, under the title of the panel where there are several."""
     y_range = numbers(common_range(data)) if data.is_difference else None
     lone = len(data.panels) == 1
     return tuple(PageFigure("" if lone else panel.title, _figure(panel, data, y_range)) for panel in data.panels)
@@ -58,7 +58,7 @@ def _one_entry_a_label(traces: list[dict[str, Any]], labels: list[str]) -> None:
 
 
 def _line_traces(line: Line) -> Iterator[dict[str, Any]]:
-    """Band, line and marks, which share a place in the legend."""
+    """Traces of the band, the line and its marks, which share one legend entry."""
     colour = _page_colour(line.colour)
     shared = {"type": "scatter", "legendgroup": escaped(line.label), "name": escaped(line.label)}
     silent = shared | {"showlegend": False, "hoverinfo": "skip"}
@@ -79,7 +79,7 @@ def _line_traces(line: Line) -> Iterator[dict[str, Any]]:
 
 
 def _told(line: Line) -> dict[str, Any]:
-    """Text under the pointer: the name and state of a trial, or the units that a mean is over."""
+    """Text under the pointer: name and state of a trial, or range and number of the units of a mean."""
     if line.trial:
         told = f"{escaped(line.trial)}<br>step %{{x}}: %{{y:.4f}}<extra>{escaped(line.state)}</extra>"
         return {"hovertemplate": told}
@@ -94,7 +94,7 @@ def _told(line: Line) -> dict[str, Any]:
 
 
 def _points_traces(points: Points) -> Iterator[dict[str, Any]]:
-    """The points; before them a legend entry of their own where colour tells a value and not the label."""
+    """Traces of points; first a trace for the legend alone, where the colour of points shows a value."""
     colour, size = _page_colour(points.colour), 10
     shared = {"type": "scatter", "mode": "markers", "name": escaped(points.label)}
     shared |= {"legendgroup": escaped(points.label)}
@@ -123,7 +123,10 @@ def _points_traces(points: Points) -> Iterator[dict[str, Any]]:
 
 
 def _layout(data: PlotData, entries: int, y_range: list[Any] | None, hover: str) -> dict[str, Any]:
-    """Axes, a legend below in as many rows as it needs, and a height with room for all of them on a narrow screen."""
+    """Axes, a legend at the lower edge of the figure, and a height with room for its rows on a narrow screen.
+
+    The position of the legend counts from the edge of the figure, so at any width it stays below the axes.
+    """
     axis = {
         "automargin": True,
         "exponentformat": "none",
@@ -142,7 +145,7 @@ def _layout(data: PlotData, entries: int, y_range: list[Any] | None, hover: str)
         "margin": {"l": 56, "r": 10, "t": 28, "b": 50},
         "xaxis": axis | {"title": {"text": escaped(data.x_title), "standoff": 8}},
         "yaxis": y_axis | ({"range": y_range} if y_range else {}),
-        "legend": {"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "font": {"size": 12}},
+        "legend": {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom", "font": {"size": 12}},
         "hovermode": hover,
         "showlegend": True,
         "font": {"size": 12},
@@ -150,7 +153,7 @@ def _layout(data: PlotData, entries: int, y_range: list[Any] | None, hover: str)
 
 
 def _views(panel: Panel, y_range: list[Any] | None) -> dict[str, Any]:
-    """Axis ranges that the buttons set: the whole run, or its last 40 % with losses to match."""
+    """Axis ranges of the two buttons: the whole run, or its last 40 % with the y range of that part."""
     (late,) = tail(PlotData(title="", note="", y_title="", panels=(panel,))).panels
     steps = [float(value) for line in late.lines for value in line.x]
     low, high = extent(late) or (0.0, 1.0)
@@ -161,7 +164,7 @@ def _views(panel: Panel, y_range: list[Any] | None) -> dict[str, Any]:
 
 
 def _colour_axis(scale: ColourScale) -> dict[str, Any]:
-    """The colours from 0 to the highest value; the darkest end is left out, for a dark page would hide it."""
+    """The colour scale from 0 to the highest value, without the darkest end, which a dark page would hide."""
     colours = LinearSegmentedColormap.from_list("minimum weights", MIN_WEIGHT_COLOURS)
     steps = [[share, to_hex(colours(0.25 + 0.75 * share))] for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     bar = {"title": {"text": escaped(scale.title), "side": "right"}, "thickness": 10, "len": 0.9, "outlinewidth": 0}
@@ -169,12 +172,12 @@ def _colour_axis(scale: ColourScale) -> dict[str, Any]:
 
 
 def numbers(values: Iterable[Any]) -> list[Any]:
-    """Numbers fit for JSON: short, and None for what is not finite."""
+    """Numbers for JSON: rounded to DIGITS significant digits, None for values that are not finite."""
     return [float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None for value in values]
 
 
 def escaped(value: Any) -> str:
-    """Text with its HTML escaped: plotly.js renders some tags."""
+    """Text with HTML escaped, because plotly.js renders some tags."""
     return html.escape(str(value), quote=False)
 
 

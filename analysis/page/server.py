@@ -1,13 +1,13 @@
-"""Serve the page of a run on 127.0.0.1: live while the run goes, its report once it has ended. Reading only.
+"""Serve the page of a run on 127.0.0.1: a live page during the run, the report afterwards. The run is only read.
 
     /            the live page, or the report (the bytes of `python -m analysis.report RUN`)
-    /state.json  the state (analysis.page.live_state); 304 where the reader has it already
-    /plots.json  its curves
-    /plotly.js   the library that draws them
+    /state.json  the state (analysis.page.live_state); status 304 where it has not changed
+    /plots.json  the curves
+    /plotly.js   the library that draws the curves
     /<file>      the files of the run that the report links to
 
-Nothing is read from the run unless a page asks, and then only what is new, at most once a second for all pages. Other
-sites that a browser shows cannot read the answers: a request has to name this machine as its host.
+The run is read only when a page asks, only its new parts, and at most once a second for all pages together. Other sites
+in the same browser cannot read the answers, because a request must name this machine as its host.
 """
 
 import hashlib
@@ -39,14 +39,14 @@ from trainable.record.store import StoreError
 HOST: Final = "127.0.0.1"
 FIRST_PORT: Final = 8080
 PORTS_TRIED: Final = 20
-LOW_PRIORITY: Final = 10  # niceness: behind the trials, but a page is still answered beside them
-REFRESH_SECONDS: Final = 1.0  # between two looks at a run's files
-STORE_SECONDS: Final = 10.0  # between two looks at a run behind a URI, which costs requests
+LOW_PRIORITY: Final = 10  # niceness: lower priority than the trials, high enough that pages are answered
+REFRESH_SECONDS: Final = 1.0  # between two reads of a run's files
+STORE_SECONDS: Final = 10.0  # between two reads of a run behind a URI, which costs requests
 TEMPLATE: Final = "live.html.jinja"
 
 
 def listening(port: int | None) -> socket.socket:
-    """A socket that listens on this machine alone: on `port`, or the first free port from 8080 on.
+    """A socket that listens only on this machine: on `port`, or on the first free port from 8080 on.
 
     Raises InputError where the port is out of range or in use.
     """
@@ -56,7 +56,10 @@ def listening(port: int | None) -> socket.socket:
         with suppress(OSError):
             return socket.create_server((HOST, tried))
     if port is not None:
-        raise InputError(f"--port {port} cannot be used, for another program has it: give another, or leave it out.")
+        raise InputError(
+            f"--port {port} cannot be opened, most often because another program uses it: give another, or leave it "
+            "out."
+        )
     raise InputError(f"ports {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} are all in use: give --port PORT.")
 
 
@@ -67,7 +70,7 @@ def address_of(listener: socket.socket) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request gets."""
+    """The answer to a request."""
 
     body: bytes
     kind: str = "text/html; charset=utf-8"
@@ -75,24 +78,24 @@ class Answer:
 
     @property
     def tag(self) -> str:
-        """Stands for the body: a reader that has it is not sent it again."""
+        """ETag of the body: a browser that has this body is not sent it again."""
         return f'"{hashlib.sha256(self.body).hexdigest()[:16]}"'
 
 
 class RunPage:
-    """The answers for one run; used by one thread at a time."""
+    """The answers for one run, given to one thread at a time."""
 
     def __init__(self, files: RunFiles, called: str):
-        """called: what texts for users call the run."""
+        """called: name of the run in texts for users."""
         self._files = files
         self._live = LiveRun(files, called)
         self._looked = -1e9  # when the run's files were last looked at
-        self._made: dict[str, Answer] = {}  # until something in the run is new
+        self._made: dict[str, Answer] = {}  # cleared when the run has something new
         self._lock = threading.Lock()
         self.report_seen = False  # whether a browser was given the report
 
     def answer(self, path: str) -> Answer:
-        """What a path gets. What cannot be read is told in a sentence, with status 503."""
+        """The answer to a path; where a file cannot be read, a sentence with status 503."""
         with self._lock:
             try:
                 self._refresh()
@@ -137,13 +140,13 @@ class RunPage:
         return self._made[path]
 
     def _report(self) -> Answer:
-        """The report of an ended run, made as the command makes it; nothing is written."""
+        """The report of an ended run, the same bytes as from the command; nothing is written."""
         run = self._files.path
         return Answer(page(read_findings(run, self._live.called), run).encode())
 
 
 def live_page() -> Answer:
-    """The page of a run that goes: it asks for the run's state by itself."""
+    """The live page, which requests the state of the run itself."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -156,14 +159,14 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, listener: socket.socket, page: RunPage):
-        """listener: from `listening`; closed with the server."""
+        """listener: a socket from `listening`, closed with the server."""
         super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket, self.page = listener, page
         self.server_name, self.server_port = listener.getsockname()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a browser that went away; any other error is told in a line."""
+        """Ignore a browser that closed its connection; print any other error in one line."""
         error = sys.exception()
         if not isinstance(error, ConnectionError | TimeoutError):
             print(f"The page could not answer ({type(error).__name__}: {error}).", file=sys.stderr)
@@ -178,7 +181,7 @@ def serve(listener: socket.socket, files: RunFiles, called: str) -> None:
 
 
 def at_low_priority() -> None:
-    """Let other processes go first."""
+    """Lower the priority of this process."""
     with suppress(OSError):
         os.nice(LOW_PRIORITY)
 
@@ -189,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60  # seconds that a connection may be idle
 
     def do_GET(self) -> None:
-        host = self.headers.get("Host", "").rpartition(":")[0]  # of a tunnel (ssh -L) the port is another
+        host = self.headers.get("Host", "").rpartition(":")[0]  # the port differs in a tunnel (ssh -L)
         if host not in (HOST, "localhost"):
             self._send(Answer(b"This page answers to this machine alone.\n", "text/plain; charset=utf-8", 403))
             return
@@ -211,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
     def log_message(self, *_: object) -> None:
-        """Print no line for a request."""
+        """Print nothing for a request."""
 
 
 def _json(value: object) -> Answer:

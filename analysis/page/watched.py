@@ -1,9 +1,10 @@
-"""Serve the page of a run while its driver lives: the process that `--watch` starts (sweeps/engine/watch.py).
+"""Serve the page of a run as long as its driver lives. `--watch` starts this process (sweeps/engine/watch.py).
 
     python -m analysis.page.watched RUN DESCRIPTOR
 
-DESCRIPTOR is of a socket that listens already. Standard input is a pipe that the driver holds: it ends with the driver,
-however that ends. Then the process waits a little, so that an open page can fetch the report, and ends.
+DESCRIPTOR: file descriptor of a socket that already listens. Standard input is a pipe that the driver holds, so it ends
+when the driver ends, even if killed. The process then waits a little, so that an open page can fetch the report, and
+ends.
 """
 
 import socket
@@ -15,12 +16,12 @@ from typing import Final
 from analysis.page.server import PageServer, RunPage, at_low_priority
 from trainable.record.run_files import run_files
 
-AFTER_SECONDS: Final = 20.0  # how long the page stays after its driver, unless a browser has fetched the report
-SOON_SECONDS: Final = 2.0  # for what the report asks for next
+AFTER_SECONDS: Final = 20.0  # time that the page outlives its driver, unless a browser has fetched the report
+SOON_SECONDS: Final = 2.0  # time for the requests that follow the report
 
 
 def main(run: str, descriptor: int) -> None:
-    """Serve until some seconds after the driver's end."""
+    """Serve until some seconds after the end of the driver."""
     at_low_priority()
     page = RunPage(run_files(run), run)
     with PageServer(socket.socket(fileno=descriptor), page) as server:
@@ -41,5 +42,5 @@ def _end_after_driver(server: PageServer, page: RunPage) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1], int(sys.argv[2]))
-    except Exception as ended:  # however it fails: the run is not of this process
+    except Exception as ended:  # whatever fails here: the run is in another process
         sys.exit(f"The page to watch has ended ({type(ended).__name__}: {ended}); the run goes on without it.")

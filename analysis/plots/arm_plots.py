@@ -1,7 +1,7 @@
 """Plots of a study's arms over steps: validation loss, gain, training loss.
 
-A line an arm, with a band from its lowest to its highest unit and a ring where its teacher ends; a panel a depth,
-budget and validation set. `PLOTS` lists those of a comparison.
+Each arm has a line, with a band from its lowest to its highest unit and a ring where its teacher ends. Each depth,
+budget and validation set has a panel. `PLOTS` lists the plots of a comparison.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,11 @@ from analysis.tables.planned import planned_trials
 from analysis.wording import plural
 from trainable import names
 
-UNITS_NOTE: Final = "A line is the mean over units (seeds, folds), its band runs from the lowest to the highest of them"
+UNITS_NOTE: Final = "A line is the mean over units (seeds or folds); the band runs from the lowest to the highest unit"
 
 
 def arm_panels(lines: pd.DataFrame) -> tuple[Panel, ...]:
-    """A panel a depth, budget and validation set of a table of `arm_lines`."""
+    """A panel for each depth, budget and validation set of a table of `arm_lines`."""
     looks = arm_looks(lines)
     groups = lines.groupby(PANEL, dropna=False)
     return tuple(Panel(title=_title(key, lines), lines=tuple(_lines(here, looks))) for key, here in groups)
@@ -38,7 +38,7 @@ def _lines(panel: pd.DataFrame, looks: dict[str, ArmLook]) -> Iterator[Line]:
 
 
 def arm_line(line: pd.DataFrame, look: ArmLook, x: str, label: str = "") -> Line:
-    """Line of one arm in one panel over the column `x`; only over steps is it known where its teacher ends."""
+    """Line of one arm in one panel over the column `x`; the end of its teacher is marked only over steps."""
     arm, is_control = str(line[ARM].iloc[0]), line[ROLE].iloc[0] == names.CONTROL
     steps, ends = line[names.STEP].to_numpy(float), float(line[ENDS].iloc[0])
     several = line[UNITS].max() > 1
@@ -72,31 +72,32 @@ def loss_by_arm(results: Results, arms: Sequence[str], plans: pd.DataFrame | Non
     return PlotData(
         title="Validation loss by arm",
         note=f"{UNITS_NOTE}; a ring shows where a teacher ends. Plain cross-entropy, teacher off. Click an arm in the "
-        "legend to hide it, drag to zoom.",
+        "legend to hide it; drag to zoom.",
         y_title=LOSS_TITLE,
         panels=arm_panels(arm_lines(results, names.EVAL_LOSS, arms, plans)),
     )
 
 
 def training_loss_by_arm(results: Results, arms: Sequence[str], plans: pd.DataFrame | None = None) -> PlotData:
-    """Training loss of each arm; the arms have different objectives, so their losses do not compare."""
+    """Training loss of each arm. Arms have different objectives, so their training losses cannot be compared."""
     return PlotData(
         title="Training loss by arm",
-        note=f"{UNITS_NOTE}. Each arm has an objective of its own, so that arms cannot be compared by it.",
+        note=f"{UNITS_NOTE}. Each arm trains on its own objective, so the training losses of arms cannot be compared.",
         y_title="training loss, each arm's own objective: do not compare arms",
         panels=arm_panels(arm_lines(results, names.TRAIN_LOSS, arms, plans)),
     )
 
 
 def gain_by_arm(results: Results, arms: Sequence[str], plans: pd.DataFrame | None = None) -> PlotData | None:
-    """Gain of each arm, in the panels that have a guided one; None if there is no such panel."""
+    """Gain of each arm in the panels with a guided arm; None without such a panel."""
     gain = gain_lines(results, arms, plans)
     gain = gain[(gain[ROLE] != names.CONTROL).groupby([gain[key] for key in PANEL], dropna=False).transform("any")]
     if gain.empty:
         return None
     return PlotData(
         title="Gain over steps",
-        note=f"{UNITS_NOTE}. The control of the same unit is the line at 0; above it, guided is better.",
+        note=f"{UNITS_NOTE}. The line at 0 is the control of the same unit; an arm above it is better than the "
+        "control.",
         y_title=GAIN_TITLE,
         panels=arm_panels(gain),
         is_difference=True,
@@ -104,7 +105,7 @@ def gain_by_arm(results: Results, arms: Sequence[str], plans: pd.DataFrame | Non
 
 
 def _of(found: Findings) -> tuple[Results, tuple[str, ...], pd.DataFrame]:
-    """What the plots of a run are made from."""
+    """Results, arms and planned trials of a run."""
     return found.results, found.record.arms, planned_trials(found.record)
 
 

@@ -1,7 +1,6 @@
-"""Plots of a search in groups: the answer in one picture, every arm over steps, what each group tried.
+"""Plots of a search in groups: the answer in one picture, every arm over steps, every trial of each group.
 
-The first three show the confirmations (`analysis.tables.confirmations`); no plot mixes the trials of
-several arms. `PLOTS` lists them.
+All plots but the last show the confirmations (`analysis.tables.confirmations`). `PLOTS` lists the plots.
 """
 
 from dataclasses import replace
@@ -26,20 +25,22 @@ from analysis.tables.planned import planned_trials
 from analysis.wording import plural, setting_words
 from trainable import names
 
-SHOWN_FROM: Final = 0.2  # of the run's steps: before, the fall from the first loss would flatten all differences
+SHOWN_FROM: Final = (
+    0.2  # share of the run's steps before which nothing is shown: the first fall would flatten all differences
+)
 TEACHER_COLOUR: Final = "#000000"
 TEACHER_LABEL: Final = "the teacher's own loss"
 
 
 def answer(found: Findings) -> PlotData:
-    """Control, best rival and best content arm of each depth on the fresh seeds, and the teacher's own loss."""
+    """Control, best rival and best content arm of each depth on the fresh seeds, with the teacher's own loss."""
     confirmations, plans = confirmed(found.results, found.record), planned_trials(found.record)
     compared = compare_arms(confirmations, found.record.arms, None, plans)
     groups = dict(iter(compared.groupby(LAYERS))) if len(compared) else {}
     shown = {depth: _shown(rows) for depth, rows in groups.items()}
 
     def of_shown(trials: pd.DataFrame) -> pd.DataFrame:
-        """The trials of the arms that are drawn: means over the units of these, whatever other arms lack."""
+        """The trials of the drawn arms, so that other arms with missing units do not change the means."""
         arms = zip(trials[LAYERS], trials[ARM], strict=True)
         return trials[[arm in shown.get(depth, ()) for depth, arm in arms]] if len(trials) else trials
 
@@ -52,15 +53,16 @@ def answer(found: Findings) -> PlotData:
         panels.append(_with_teacher(_late(own, here), groups[depth], arms, found) if arms else own)
     return PlotData(
         title="The answer",
-        note=f"{UNITS_NOTE}; a ring shows where a teacher ends. Winners of their groups, on seeds and validation rows "
-        "that chose nothing. Dashed: the own loss of the teacher; below it, a student has passed its teacher.",
+        note=f"{UNITS_NOTE}; a ring shows where a teacher ends. Shown are the winners of their groups, on seeds and "
+        "validation rows that chose nothing. Dashed: the teacher's own loss; a student below it has passed its "
+        "teacher.",
         y_title=LOSS_TITLE,
         panels=tuple(panels),
     )
 
 
 def _shown(rows: pd.DataFrame) -> list[str]:
-    """The control, the content arm with the largest content gain (or gain) of a depth, and its best rival."""
+    """Names of a depth's control, its content arm with the largest content gain (else gain), and its best rival."""
     contents = rows[rows[CLASS] == CONTENT]
     first = [str(rows[ARM].iloc[0])]
     if contents.empty:
@@ -70,7 +72,7 @@ def _shown(rows: pd.DataFrame) -> list[str]:
 
 
 def _late(panel: Panel, lines: pd.DataFrame) -> Panel:
-    """A panel from SHOWN_FROM on, or from the last evaluation before the first teacher ends where that is earlier."""
+    """A panel cut to start at SHOWN_FROM, or at the last evaluation before the first end of a teacher, if earlier."""
     ends = lines[ENDS].min()
     start = SHOWN_FROM * float(lines[names.STEP].max())
     before = lines.loc[lines[names.STEP] <= (ends if np.isfinite(ends) else np.inf), names.STEP].max()
@@ -84,7 +86,7 @@ def _cut(line: Line, start: float) -> Line:
 
 
 def _with_teacher(panel: Panel, rows: pd.DataFrame, shown: list[str], found: Findings) -> Panel:
-    """A panel with a level line at the own loss of its content arm's teacher, where run.json tells it."""
+    """A panel with a level line at the own loss of its content arm's teacher, where run.json has that loss."""
     content = rows[(rows[ARM] == shown[-1]) & (rows[CLASS] == CONTENT)].to_dict("records")
     gate = gate_of(content[0], found.record) if content else None
     if gate is None or not panel.lines:
@@ -96,7 +98,7 @@ def _with_teacher(panel: Panel, rows: pd.DataFrame, shown: list[str], found: Fin
 
 
 def search_loss(found: Findings) -> PlotData:
-    """Validation loss over steps of every trial of the search, a panel a group."""
+    """Validation loss over steps of every trial of the search, with a panel for each group."""
     tried, best = searched(found.results.trials), winners(found.results.trials, found.record)
     curves = found.results.curves
     curves = curves[np.isfinite(curves[names.EVAL_LOSS])]
@@ -113,8 +115,8 @@ def search_loss(found: Findings) -> PlotData:
             panels.append(Panel(title=f"{plural(depth)}, {arm}", subtitle=subtitle, lines=lines))
     return PlotData(
         title="Every trial of the search",
-        note="A panel a group, on the search's seed and the validation rows that choose; the best of a group is thick. "
-        "A circle ends a trial that ASHA stopped. Point at a line to see which trial it is.",
+        note="Each group has a panel, on the search's seed and the validation rows that choose. The best trial of a "
+        "group is thick. A circle marks the end of a trial that ASHA stopped. Point at a line to see its trial.",
         y_title=LOSS_TITLE,
         panels=tuple(panels),
     )
@@ -136,7 +138,7 @@ def _trial(trial: pd.Series, reports: pd.DataFrame, is_best: bool) -> Line:
 
 
 def _of(found: Findings) -> tuple[Results, tuple[str, ...], pd.DataFrame]:
-    """What the plots by arm are made from."""
+    """Confirmations, arms and planned trials of a run, for the plots by arm."""
     return confirmed(found.results, found.record), found.record.arms, planned_trials(found.record)
 
 

@@ -1,7 +1,7 @@
-"""Colours, markers and line styles: of schedules by their name, of arms by their place in the study.
+"""Colours, markers and line styles: of a schedule by its name, of an arm by its place in the study.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart. A schedule that was not known when this was written
-gets the next spare colour and marker, so that nothing that is drawn depends on a list of names.
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart. A schedule that is not in the list below
+gets the next spare colour and marker, so every schedule can be drawn.
 """
 
 import re
@@ -25,21 +25,21 @@ ARM_DASHES: Final[tuple[Dash, ...]] = ("solid", "dash")
 
 
 class Marker(NamedTuple):
-    """Shape of a point, under the name it has in each library."""
+    """Shape of a point: its name in matplotlib and in plotly."""
 
     matplotlib: str
     plotly: str
 
 
 class ScheduleLook(NamedTuple):
-    """How the trials of one schedule are drawn."""
+    """Look of the trials of one schedule."""
 
     colour: str
     marker: Marker
 
 
 class ArmLook(NamedTuple):
-    """How an arm is drawn, and what the legend of a picture says of it."""
+    """Look of an arm, and its text in the legend of a picture."""
 
     colour: str
     dash: Dash
@@ -54,7 +54,7 @@ SCHEDULES: Final = {
     "reciprocal": ScheduleLook("#009E73", Marker("^", "triangle-up")),
     "step": ScheduleLook("#CC79A7", Marker("D", "diamond")),
 }
-SPARE_COLOURS: Final = ("#56B4E9", "#000000", "#882255")  # as many as have no common factor with the markers
+SPARE_COLOURS: Final = ("#56B4E9", "#000000", "#882255")  # their number and that of the markers have no common factor
 SPARE_MARKERS: Final = (
     *(Marker("v", "triangle-down"), Marker("P", "cross"), Marker("X", "x"), Marker("p", "pentagon")),
     *(Marker("*", "star"), Marker("h", "hexagon"), Marker("<", "triangle-left")),
@@ -62,7 +62,7 @@ SPARE_MARKERS: Final = (
 
 
 def schedule_looks(schedules: Iterable[str]) -> dict[str, ScheduleLook]:
-    """The look of each schedule, in the order of the legend: the known ones, then others by name."""
+    """The look of each schedule, in the order of the legend: listed schedules first, then others by name."""
     present = set(schedules)
     others = sorted(present - SCHEDULES.keys())
     spare = {
@@ -75,18 +75,21 @@ def schedule_looks(schedules: Iterable[str]) -> dict[str, ScheduleLook]:
 def arm_looks(lines: pd.DataFrame) -> dict[str, ArmLook]:
     """The look of each arm in a table of `arm_lines`, in the order of the legend.
 
-    Controls first, grey and thick, then arms as the study lists them, then (in tables that know no list) by name.
+    Controls come first, grey and thick; then arms in the order of the study; then, in tables without such a list, arms
+    by name. Where a run has several settings and no guided arm, each setting has a colour of its own.
     """
     arms = lines.drop_duplicates([*PANEL, ARM])
     listed = sorted(
         set(zip(arms[ROLE] != names.CONTROL, arms[ARM_INDEX], arms[ARM], strict=True)),
         key=lambda found: (*found[:2], _natural(found[2])),
     )
+    is_settings = len(listed) > 1 and not any(guided for guided, _, _ in listed)  # several, and no guided arm
     looks: dict[str, ArmLook] = {}
     for is_control in (True, False):
         for i, arm in enumerate(arm for guided, _, arm in listed if guided != is_control):
-            colour = CONTROL_COLOUR if is_control else ARM_COLOURS[i % len(ARM_COLOURS)]
-            dash = ARM_DASHES[(i if is_control else i // len(ARM_COLOURS)) % len(ARM_DASHES)]
+            is_grey = is_control and not is_settings
+            colour = CONTROL_COLOUR if is_grey else ARM_COLOURS[i % len(ARM_COLOURS)]
+            dash = ARM_DASHES[(i if is_grey else i // len(ARM_COLOURS)) % len(ARM_DASHES)]
             looks[arm] = ArmLook(colour, dash, 2.2 if is_control else 1.5, _legend(arm, arms[arms[ARM] == arm]))
     return looks
 
@@ -103,7 +106,7 @@ def _natural(arm: str) -> list[tuple[int, str]]:
 
 
 def _legend(arm: str, panels: pd.DataFrame) -> str:
-    """Legend text of an arm. `panels`: one row a panel that has it; values that differ between them are all listed."""
+    """Legend text of an arm. panels: a row for each panel with the arm; values that differ are all listed."""
     facts = [_in_order(f"{end:.0f}" if np.isfinite(end) else "never" for end in panels[ENDS] if not np.isnan(end))]
     facts = [("teacher never ends" if end == "never" else f"teacher ends at {end}") for end in facts if end]
     units = _in_order(f"{n}" for n in panels[UNITS])
@@ -114,6 +117,6 @@ def _legend(arm: str, panels: pd.DataFrame) -> str:
 
 
 def _in_order(values: Iterable[str]) -> str:
-    """One value if all are the same, else all: "12 / 24 / 48"."""
+    """One value if all are equal, else all of them: "12 / 24 / 48"."""
     listed = list(values)
     return " / ".join(listed[:1] if len(set(listed)) == 1 else listed)

@@ -21,23 +21,23 @@ GAIN_TITLE: Final = "gain over the control"
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A curve, maybe with a band around it and marks on it."""
+    """A curve, with an optional band around it and optional marks on it."""
 
-    label: str  # in the legend; lines that share one share an entry
-    legend: str = ""  # what the legend of a picture, which has one for all panels, says instead
+    label: str  # in the legend; lines with the same label share an entry
+    legend: str = ""  # longer label for a picture, whose one legend serves all panels
     x: Numbers
     y: Numbers
     low: Numbers | None = None  # the band, where the line is a mean over several units
     high: Numbers | None = None
-    units: Numbers | None = None  # how many the mean is over, at each x
+    units: Numbers | None = None  # number of units in the mean, at each x
     colour: str
     width: float = 1.5
     dash: Dash = "solid"
     opacity: float = 1.0
-    front: int = 0  # drawn over lines with a lower number
-    ring: float | None = None  # x at which its teacher ends
-    stopped: bool = False  # whether ASHA ended it at its last x
-    trial: str = ""  # where a line is one trial: its name and how it ended, told under the pointer
+    front: int = 0  # a line is drawn over lines with a lower number
+    ring: float | None = None  # x at which the teacher of the line ends
+    stopped: bool = False  # whether ASHA stopped the trial at the last x
+    trial: str = ""  # name and state of the trial, where the line is one trial; shown under the pointer
     state: str = ""
 
 
@@ -50,27 +50,27 @@ class Points:
     x: Numbers
     y: Numbers
     marker: Marker
-    colour: str  # of their entry in the legend, and their own unless `values` has theirs
+    colour: str  # in the legend, and of the points unless `values` is given
     values: Numbers | None = None  # positions on the colour scale of the plot
-    hollow: NDArray[np.bool_] | None = None  # which were stopped by ASHA
+    hollow: NDArray[np.bool_] | None = None  # points of trials that ASHA stopped
     spread: float | None = None  # half the length of an error bar
-    notes: tuple[str, ...] = ()  # what is told of each under the pointer
+    notes: tuple[str, ...] = ()  # text of each point under the pointer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """What is drawn on one pair of axes."""
+    """Lines and points on one pair of axes."""
 
     title: str
     lines: tuple[Line, ...] = ()
     points: tuple[Points, ...] = ()
-    subtitle: str = ""  # of its best schedule
-    best_ends: float | None = None  # x at which the best schedule comes down to its minimum weight
+    subtitle: str = ""  # the best schedule in words
+    best_ends: float | None = None  # x at which the best schedule reaches its minimum weight
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColourScale:
-    """What the colour of a point says: a value from 0 to `top`."""
+    """Colour scale of points: a value from 0 to `top`."""
 
     title: str
     top: float
@@ -79,32 +79,32 @@ class ColourScale:
 
 @dataclass(frozen=True, kw_only=True)
 class PlotData:
-    """All that is drawn of one plot. y is in nats per token."""
+    """Everything that is drawn in one plot. y is in nats per token."""
 
     title: str
     note: str
     x_title: str = STEP_TITLE
     y_title: str
     panels: tuple[Panel, ...]
-    is_difference: bool = False  # y is one: 0 is marked, and panels have the same range, not only one of equal length
-    x_ticks: tuple[float, ...] = ()  # where x has few values
+    is_difference: bool = False  # y is a difference: 0 is marked, and all panels have the same y range
+    x_ticks: tuple[float, ...] = ()  # set where x has few values
     scale: ColourScale | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A plot of the report: its name, where it is shown, and what makes its data (None: not for this run)."""
+    """A plot of the report: its name, its places, and the function that makes its data (None: not for this run)."""
 
-    name: str  # of its picture, without .png
+    name: str  # file name of the picture, without .png
     make: Callable[[Findings], PlotData | None]
     in_pictures: bool = True
     on_page: bool = True
-    has_tail: bool = False  # whether the last 40 % of the steps can be seen alone
-    opens_page: bool = False  # stands below the verdict, before all else
+    has_tail: bool = False  # whether the last 40 % of the steps are also shown alone
+    opens_page: bool = False  # shown directly below the verdict
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """File names of its pictures."""
+        """File names of the pictures of the plot."""
         shown = (self.name, *([f"{self.name}_tail"] if self.has_tail else ()))
         return tuple(f"{name}.png" for name in shown) if self.in_pictures else ()
 
@@ -135,7 +135,7 @@ def _from(line: Line, start: float) -> Line:
 
 
 def extent(panel: Panel) -> tuple[float, float] | None:
-    """Lowest and highest y of all that is drawn in a panel; None for an empty panel."""
+    """Lowest and highest y of everything in a panel; None for an empty panel."""
     parts = [array for line in panel.lines for array in (line.y, line.low, line.high) if array is not None]
     parts += [points.y + side * (points.spread or 0) for points in panel.points for side in (-1, 1)]
     drawn = np.concatenate(parts) if parts else np.array([])
@@ -144,7 +144,7 @@ def extent(panel: Panel) -> tuple[float, float] | None:
 
 
 def common_range(data: PlotData) -> tuple[float, float]:
-    """The y range of every panel of differences: all that is drawn, and 0 where there are points, with some room."""
+    """The y range that panels of differences share: everything drawn, with a margin, and 0 where there are points."""
     ends = [value for panel in data.panels for value in (extent(panel) or ())]
     ends += [0.0] if not ends or any(panel.points for panel in data.panels) else []
     room = 0.05 * max(max(ends) - min(ends), 0.01)

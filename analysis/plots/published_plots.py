@@ -1,4 +1,4 @@
-"""Our curves over those of the published study that a study repeats: on the page alone."""
+"""Curves of a run together with those of the published study that it repeats; shown on the page, not as pictures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +27,13 @@ REPEATS: Final = {
 PUBLISHED_MODEL: Final = {"vocabulary": 32000, "model.hidden": 1024}
 SHARE: Final = "share"  # of the run: step / last step
 SHARE_TITLE: Final = "share of the run"
-COUNTERPART: Final = "counterpart"  # of a published arm: the name of our arm that repeats it
+COUNTERPART: Final = "counterpart"  # name of the arm of this run that repeats a published arm
 
 
 def arms_beside_published(found: Findings) -> PlotData | None:
-    """Arms over the share of the run, ours solid, the published ones dotted; None where there is nothing to lay over.
+    """Arms over the share of the run: this run solid, the published ones dotted; None where nothing corresponds.
 
-    Losses where model and vocabulary have the published size, gains elsewhere.
+    Shows losses where model and vocabulary have the published size, else gains.
     """
     published = _published(found)
     if published is None:
@@ -54,7 +54,7 @@ def arms_beside_published(found: Findings) -> PlotData | None:
 
 
 def controls_beside_published(found: Findings) -> PlotData | None:
-    """How far controls of other depths or validation sets are below the first control; None without any."""
+    """Differences between the first control and controls of other depths or validation sets; None without any."""
     published = _published(found)
     if published is None:
         return None
@@ -69,16 +69,16 @@ def controls_beside_published(found: Findings) -> PlotData | None:
             lines.append(arm_line(line.assign(**{UNITS: 1}), look, SHARE, f"{who}: {name}"))
     return PlotData(
         title="Controls beside the published study",
-        note=f"{_caution(_same_model(found))} Above 0: a lower loss.",
+        note=f"{_caution(_same_model(found))} Above 0: a lower loss than that of the first control.",
         x_title=SHARE_TITLE,
-        y_title="below the first control",
+        y_title="loss below the first control",
         panels=(Panel(title="", lines=tuple(lines)),),
         is_difference=True,
     )
 
 
 def _published(found: Findings) -> Results | None:
-    """The published study that this one repeats; None where either is absent."""
+    """The published study that this one repeats; None where there is none, or its files are absent."""
     if found.record.study not in REPEATS:
         return None
     folder = PUBLISHED / REPEATS[found.record.study]
@@ -91,16 +91,16 @@ def _same_model(found: Findings) -> bool:
 
 
 def _caution(same_model: bool) -> str:
-    differs = "Model, vocabulary and corpus differ from the published ones, so differences between arms are shown, not"
+    differs = "Model, vocabulary and corpus differ from the published ones: shown are differences between arms, not"
     model = "Model and vocabulary have the published size." if same_model else f"{differs} losses."
     return (
-        "Solid: this run. Dotted: published. The x axis is the share of the run, step / last step. "
-        f"{model} What else differs: results/published/README.md."
+        "Solid: this run. Dotted: the published study. The x axis is step / last step. "
+        f"{model} Other differences: results/published/README.md."
     )
 
 
 def _arm_panels(found: Findings, published: Results, same_model: bool) -> Iterator[Panel]:
-    """One panel for each depth that both studies have, unless only a control would be in it."""
+    """A panel for each depth that both studies have, unless only a control would be in the panel."""
 
     def lines_of(results: Results, arms: tuple[str, ...]) -> pd.DataFrame:
         return arm_lines(results, names.EVAL_LOSS, arms) if same_model else gain_lines(results, arms)
@@ -115,7 +115,7 @@ def _arm_panels(found: Findings, published: Results, same_model: bool) -> Iterat
         lines = [line for arm, look in looks.items() for line in _overlays(ours[ours[ARM] == arm], look, "here")]
         for _, line in theirs.groupby(ARM):
             look = looks.get(line[COUNTERPART].iloc[0], ArmLook(CONTROL_COLOUR, "solid", 1.2, ""))
-            if (line[ROLE] != names.CONTROL).any() or line[MEAN].any():  # a published control at 0 tells nothing
+            if (line[ROLE] != names.CONTROL).any() or line[MEAN].any():  # a published control is a line at 0: left out
                 lines += _overlays(line, look._replace(dash="dot"), "published")
         yield Panel(title=plural(int(depth)), lines=tuple(lines))
 
@@ -133,9 +133,10 @@ def shares(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def repeated(published: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """The published lines at our depths whose arm we have, with its name here; all at our depths if we have none.
+    """The published lines at the depths of this run, with the name of the arm here that repeats each.
 
-    The published exponential and reciprocal schedules are what we call "as published": over after a few steps.
+    Lines without such an arm are left out, unless no line has one. The published exponential and reciprocal schedules,
+    which end after a few steps, correspond to the arms called "as published".
     """
     arms = set(own[ARM])
     here = published[published[LAYERS].isin(own[LAYERS])]

@@ -1,4 +1,4 @@
-"""Plots of a search: the gain of every schedule, the best schedules over steps, every trial over steps.
+"""Plots of an older search: the gain of every schedule, the best schedules over steps, every trial over steps.
 
 `PLOTS` lists them.
 """
@@ -20,27 +20,27 @@ from analysis.tables.differences import gain_lines
 from analysis.wording import describe, plural
 from trainable import names
 
-FEW: Final = 8  # values that are ticks themselves; above, ticks are round numbers
-NUDGE: Final = 0.022  # of the longest schedule: a sideways shift that keeps markers of different schedules apart
-KIND: Final = "kind"  # of a trial: names.CONTROL, GUIDED or BEST
+FEW: Final = 8  # up to so many values, each value is a tick; above, ticks are round numbers
+NUDGE: Final = 0.022  # share of the longest schedule: a sideways shift that keeps markers of different schedules apart
+KIND: Final = "kind"  # column: names.CONTROL, GUIDED or BEST
 GUIDED: Final = "guided"
-BEST: Final = "best"  # of its depth
+BEST: Final = "best"  # the best trial of its depth
 BEST_LEGEND: Final = "best schedule of this depth"
 SEEDS_NOTE: Final = (
-    "The best schedule of each depth beside its control, on the seeds that confirmed it and did not choose it: mean, "
-    "with a band from the lowest to the highest seed. Without a confirmation: on the seed that chose it."
+    "The best schedule of each depth and its control, on the seeds of the confirmations, which did not choose it: "
+    "mean, with a band from the lowest to the highest seed. Without a confirmation: on the seed that chose it."
 )
 
 
 def gain_points(trials: pd.DataFrame) -> pd.DataFrame:
-    """The search's trials that finished or were stopped, with a finite gain: one point each, at their last step."""
+    """The search trials that finished or were stopped, with a finite gain: a row for each."""
     ended = trials[STATE].isin([names.FINISHED, names.STOPPED]) & np.isfinite(trials[names.GAIN])
     points: pd.DataFrame = trials[ended & (trials[ROLE] == names.SEARCH)]
     return points
 
 
 def trial_lines(results: Results) -> pd.DataFrame:
-    """The finite evaluations of the search's trials and their controls (without a search: of all), with their kind."""
+    """The finite evaluations of search trials and their controls (of all trials where none was searched), with KIND."""
     trials, curves = results
     searched = trials[trials[ROLE] == names.SEARCH]
     shown = set(searched[TRIAL]) | set(searched[CONTROL_NAME]) if len(searched) else set(trials[TRIAL])
@@ -51,7 +51,7 @@ def trial_lines(results: Results) -> pd.DataFrame:
 
 
 def gain_by_schedule(found: Findings) -> PlotData:
-    """Final gain over scheduling steps: marker by schedule, colour by minimum weight, hollow if ASHA stopped it."""
+    """Last gain over scheduling steps: marker by schedule, colour by minimum weight, hollow if stopped by ASHA."""
     points, marks = gain_points(found.results.trials), best(found.results.trials, top=1)
     looks = schedule_looks(points[SCHEDULE])
     nudge = NUDGE * float(points[TEACHER_STEPS].max()) if len(points) else 0.0
@@ -70,8 +70,9 @@ def gain_by_schedule(found: Findings) -> PlotData:
     top = max([0.01, *map(float, min_weights)])
     return PlotData(
         title="Gain by schedule",
-        note="One point per searched trial, on the search's seed. Shape: type. Colour: minimum weight. Hollow: stopped "
-        "by ASHA, with its gain then. Orange bar: the best setting on other seeds, mean ± sd.",
+        note="Each point is a search trial, on the search's seed. Shape: schedule. Colour: minimum weight. Hollow: "
+        "stopped by ASHA; the gain is that of the step where it stopped. Orange bar: the best setting on other seeds, "
+        "mean ± sd.",
         x_title="scheduling steps T",
         y_title=GAIN_TITLE,
         panels=tuple(panels),
@@ -91,7 +92,7 @@ def _schedule_points(points: pd.DataFrame, look: ScheduleLook, shift: float) -> 
         x=points[TEACHER_STEPS].to_numpy(float) + shift,
         y=points[names.GAIN].to_numpy(float),
         marker=look.marker,
-        colour=CONTROL_COLOUR,  # in the legend, for the colour of a point tells its minimum weight
+        colour=CONTROL_COLOUR,  # in the legend: the colour of a point shows its minimum weight
         values=points[MIN_WEIGHT].to_numpy(float),
         hollow=(points[STATE] == names.STOPPED).to_numpy(bool),
         notes=tuple(
@@ -115,7 +116,7 @@ def _confirmation(mark: pd.Series, shift: float) -> Points:
 
 
 def best_gain(found: Findings) -> PlotData:
-    """Gain of the best schedule of each depth over its control, on the seeds that confirmed it."""
+    """Gain of the best schedule of each depth over its control, on the seeds of its confirmations."""
     return PlotData(
         title="Gain over steps",
         note=SEEDS_NOTE,
@@ -126,7 +127,7 @@ def best_gain(found: Findings) -> PlotData:
 
 
 def best_loss(found: Findings) -> PlotData:
-    """Validation loss of the best schedule of each depth and of its control, on the seeds that confirmed it."""
+    """Validation loss of the best schedule of each depth and of its control, on the seeds of its confirmations."""
     return PlotData(
         title="Validation loss over steps",
         note=SEEDS_NOTE,
@@ -140,8 +141,8 @@ def trial_gain(found: Findings) -> PlotData:
     lines = trial_lines(found.results)
     return PlotData(
         title="Gain over steps, every trial of the search",
-        note="On the search's seed; the control is the line at 0, the best schedule is thick. A circle ends a trial "
-        "that ASHA stopped. Point at a line to see which trial it is.",
+        note="On the search's seed. The control is the line at 0; the best schedule is thick. A circle marks the end "
+        "of a trial that ASHA stopped. Point at a line to see its trial.",
         y_title=GAIN_TITLE,
         panels=tuple(_trial_panels(lines[lines[KIND].isin([GUIDED, BEST])], names.GAIN)),
         is_difference=True,
@@ -152,14 +153,14 @@ def trial_loss(found: Findings) -> PlotData:
     """Validation loss over steps of every trial of the search and of its controls."""
     return PlotData(
         title="Validation loss, every trial of the search",
-        note="The same trials with their control (grey).",
+        note="Every trial of the search, and its control (grey).",
         y_title=LOSS_TITLE,
         panels=tuple(_trial_panels(trial_lines(found.results), names.EVAL_LOSS)),
     )
 
 
 def _trial_panels(lines: pd.DataFrame, column: str) -> Iterator[Panel]:
-    """A panel a depth: control grey and thick, best schedule thick, the rest thin and coloured by schedule."""
+    """A panel for each depth: control grey and thick, best schedule thick, others thin and coloured by schedule."""
     looks = schedule_looks(lines.loc[lines[KIND] == GUIDED, SCHEDULE])
     in_legend = {names.CONTROL: 0, BEST: 1, GUIDED: 2}
     schedules = list(looks)

@@ -1,1 +1,1 @@
-"""The published study's runs: from TensorBoard folders to the tables of `analysis.results`."""
+"""The runs of the published study: TensorBoard folders read as the tables of `analysis.results`."""

@@ -1,7 +1,7 @@
-"""A published run from its TensorBoard event files: one row a step, how it ended, what is wrong with it.
+"""A published run from its TensorBoard event files: one row a step, the state, and a list of problems.
 
-A file that is empty, damaged or cut off never ends the reading: the run is kept, and says what is wrong. A loss that is
-no number ends the run where it stands, whatever came after: it has diverged, and its last finite loss is not its last.
+An empty, damaged or truncated file never stops the reading: the run is kept, and its problems are listed. A run
+diverges at its first loss that is not a number; losses after that step do not count.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from analysis.published.joined_events import Events, read_events
 from trainable import names
 
 TAGS: Final = {"eval/loss": names.EVAL_LOSS, "train/loss": names.TRAIN_LOSS, "eval/runtime": names.EVAL_SECONDS}
-END_TAG: Final = "train/train_runtime"  # written when training ends: its step is the last, its value the wall seconds
+END_TAG: Final = "train/train_runtime"  # written when training ends: last step, and seconds of wall clock
 LOSS_TAGS: Final = ("eval/loss", "train/loss")
-# A soft loss is about 2.4 nats above the training loss of the same run, a plain one at most 0.7 above it.
+# A soft validation loss is about 2.4 nats above the training loss of the same run, a plain one at most 0.7.
 SOFT_LOSS_EXCESS: Final = 1.5
 
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """A published run as read: its settings, one row a step, how it ended, what is wrong with it."""
+    """A published run: its settings, one row a step, its state and its problems."""
 
     name: str
     setting: Setting
@@ -34,11 +34,11 @@ class PublishedRun:
     problems: tuple[str, ...]
     loop_steps: float = np.nan
     wall_seconds: float = np.nan
-    diverged_at: float = np.inf  # step of the first loss that is no number
+    diverged_at: float = np.inf  # step of the first loss that is not a number
 
     @property
     def role(self) -> str:
-        """A control is what its name says to have no teacher."""
+        """Role of the run: a control if its name says that it has no teacher."""
         return names.CONTROL if self.setting.schedule == "none" else names.ARM
 
     @property
@@ -48,7 +48,7 @@ class PublishedRun:
 
 
 def read_published_run(folder: Path) -> PublishedRun:
-    """The run in a folder of event files. Nothing in it raises: what is wrong is told in `problems`."""
+    """Read the run in a folder of event files. Faulty files raise nothing; they are listed in `problems`."""
     setting, misnamed = parse_name(folder.name)
     events = read_events(folder, tuple(TAGS), END_TAG)
     reports, end = _reports(events.rows), _end(events.rows)
@@ -78,8 +78,8 @@ def read_published_run(folder: Path) -> PublishedRun:
 def _reports(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a step at which the run evaluated or logged.
 
-    train_seconds = seconds since the start - those spent in evaluations. An event is written after what it tells of, so
-    an evaluation's own seconds count as spent at its step.
+    train_seconds = seconds since the start - seconds spent in evaluations. An event is written at the end of what it
+    records, so the seconds of an evaluation count at its own step.
     """
     rows = rows[rows["tag"].isin(TAGS)]
     table = rows.pivot(index="step", columns="tag", values="value").reindex(columns=list(TAGS)).rename(columns=TAGS)
@@ -90,15 +90,14 @@ def _reports(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _end(rows: pd.DataFrame) -> Mapping[Any, Any]:
-    """The event that ended training; empty where there is none, or training went on after it."""
+    """The event that ended training; empty where there is none, or where training continued after it."""
     ends = rows[rows["tag"] == END_TAG]
     is_last = len(ends) and ends["step"].iloc[-1] >= rows["step"].max()
     return ends.iloc[-1].to_dict() if is_last else {}
 
 
 def _divergence(rows: pd.DataFrame) -> tuple[float, str]:
-    """The first step with a training or validation loss that is no number, and what to say of it; infinity and "" if
-    all are numbers."""
+    """The first step with a loss that is not a number, and a sentence about it; infinity and "" if there is none."""
     losses = rows[rows["tag"].isin(LOSS_TAGS) & ~np.isfinite(rows["value"])].sort_values("step", kind="stable")
     if losses.empty:
         return np.inf, ""
@@ -107,7 +106,7 @@ def _divergence(rows: pd.DataFrame) -> tuple[float, str]:
 
 
 def _soft_loss(setting: Setting, reports: pd.DataFrame) -> str:
-    """What to say of a guided run that was evaluated with the teacher on, so that its losses compare with none."""
+    """A sentence on a guided run that was evaluated with the teacher on, so its losses cannot be compared; "" else."""
     evaluated = reports[names.EVAL_LOSS].dropna()
     if setting.schedule in (None, "none") or evaluated.empty or reports[names.TRAIN_LOSS].isna().all():
         return ""
@@ -118,7 +117,7 @@ def _soft_loss(setting: Setting, reports: pd.DataFrame) -> str:
 
 
 def _depth(setting: Setting, events: Events) -> str:
-    """What to say of the depth that the folder's name gives, where the event files say another or none."""
+    """A sentence on the depth in the folder's name, where the event files have another depth or none; "" else."""
     if setting.layers is None or events.rows.empty or events.layers == setting.layers:
         return ""
     if events.layers is None:

@@ -21,11 +21,10 @@ NAME: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What the name of a folder says of its run; None where it says nothing."""
+    """Settings of a run from the name of its folder; None for a setting that is not in the name."""
 
-    schedule: str | None = (
-        None  # a schedule of trainable.teacher.schedules, UNKNOWN for another letter, None for no such name
-    )
+    # A schedule of trainable.teacher.schedules; UNKNOWN for another letter; None for a name of another form.
+    schedule: str | None = None
     steps: int | None = None
     min_weight: float | None = None
     layers: int | None = None
@@ -34,7 +33,7 @@ class Setting:
 
     @property
     def arm(self) -> str:
-        """ "none", "linear 240", "linear 240 min weight 0.1"."""
+        """Name of the arm: "none", "linear 240", "linear 240 min weight 0.1"."""
         if self.schedule is None or self.schedule == "none":
             return self.schedule or UNKNOWN
         held = f" min weight {self.min_weight:g}" if self.min_weight else ""
@@ -42,7 +41,7 @@ class Setting:
 
 
 def parse_name(name: str) -> tuple[Setting, str]:
-    """The settings in a folder's name, and what is wrong with the name ("" for nothing)."""
+    """The settings in a folder's name, and the problem of the name ("" if there is none)."""
     found = NAME.fullmatch(name)
     if found is None:
         return Setting(), "the name of the folder is not one of the study's: its settings are unknown"

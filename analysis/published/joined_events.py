@@ -1,10 +1,10 @@
 """The event files of one folder as one run, joined as TensorBoard joins them.
 
-A run that was cut short and resumed writes a second file, and repeats the steps since its last checkpoint. TensorBoard
-reads the files of a folder by name, which begins with the time of their making; an event takes the place of all of its
-tag at that step or later, and the start of a session that of all tags. So a step counts once, as it was run last, and
-an end counts only if nothing at an earlier step comes after it.
-Seconds leave out the pauses between files: each file goes on where the one before was at its first step.
+A run that was interrupted and resumed writes a second file, and repeats the steps since its last checkpoint.
+TensorBoard reads the files of a folder in the order of their names, which begin with their time of creation. An event
+replaces all events of its tag at the same step or later; the start of a session does so for all tags. So each step
+counts once, as it was run last, and an end counts only if no event at an earlier step comes after it. Seconds leave out
+the pauses between files: each file continues from the time of the file before at its first step.
 """
 
 import json
@@ -29,26 +29,26 @@ class Point(NamedTuple):
 
     tag: str
     step: int
-    seconds: float  # of training and evaluation up to then
+    seconds: float  # of training and evaluation up to this step
     value: float
 
 
 @dataclass(frozen=True)
 class Events:
-    """What the files of a folder say together."""
+    """The joined events of the files of a folder."""
 
     rows: pd.DataFrame  # tag, step, seconds, value
-    layers: int | None  # of the model that ran; None: not said
+    layers: int | None  # depth of the model; None if not recorded
     files: int
     problems: tuple[str, ...] = ()
 
 
 @dataclass
 class _File:
-    """One event file as read: points by the clock, in the order of writing; None for the start of a session."""
+    """One event file: its points in the order of writing, with wall-clock times; None for the start of a session."""
 
-    events: list[tuple[int, Point | None]] = field(default_factory=list)  # step, and what happened
-    start: float = math.inf  # by the clock, as are the seconds of the points
+    events: list[tuple[int, Point | None]] = field(default_factory=list)  # step and event
+    start: float = math.inf  # wall clock, as are the seconds of the points
     layers: int | None = None
     problem: str = ""
 
@@ -58,13 +58,13 @@ class _File:
 
 
 def read_events(folder: Path, tags: tuple[str, ...], end_tag: str) -> Events:
-    """The values of `tags` in the event files of a folder. Nothing in it raises: what is wrong is told in `problems`.
+    """Read the values of `tags` in the event files of a folder. Faulty files raise nothing; see `problems`.
 
-    `end_tag` is written when training ends: its value is the seconds since its beginning.
+    end_tag: tag of the event at the end of training, whose value is the seconds since the beginning of training.
     """
     paths = sorted(path for path in folder.glob(EVENT_FILES) if not path.name.startswith("."))
     files = [_read_file(path, (*tags, end_tag)) for path in paths]
-    kept: dict[str, list[Point]] = {tag: [] for tag in (*tags, end_tag)}  # of each tag by step
+    kept: dict[str, list[Point]] = {tag: [] for tag in (*tags, end_tag)}  # tag -> points by step
     for file in files:
         _join(kept, file, end_tag)
     rows = pd.DataFrame([point for points in kept.values() for point in points], columns=list(Point._fields))
@@ -74,7 +74,7 @@ def read_events(folder: Path, tags: tuple[str, ...], end_tag: str) -> Events:
 
 
 def _join(kept: dict[str, list[Point]], file: _File, end_tag: str) -> None:
-    """Put the points of `file` in the place of those that it supersedes."""
+    """Add the points of `file`, and drop the points that they replace."""
     points = file.points
     if not points:
         return
@@ -87,7 +87,7 @@ def _join(kept: dict[str, list[Point]], file: _File, end_tag: str) -> None:
         for own in kept.values() if point is None else (kept[point.tag],):
             while own and own[-1].step >= step:
                 own.pop()
-        while kept[end_tag] and kept[end_tag][-1].step > step:  # training that is at an earlier step has not ended
+        while kept[end_tag] and kept[end_tag][-1].step > step:  # an event at an earlier step: training had not ended
             kept[end_tag].pop()
         if point is not None:
             kept[point.tag].append(point._replace(seconds=offset + point.seconds - start))
@@ -108,12 +108,12 @@ def _problems(files: list[_File], rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _read_file(path: Path, tags: tuple[str, ...]) -> _File:
-    """All of an event file that can be read. TensorBoard's reader ends at a record that is cut off or damaged."""
+    """Read an event file up to its first truncated or damaged record, where TensorBoard's reader stops."""
     file = _File()
     try:
         for event in EventFileLoader(str(path)).Load():
             _take(file, event, tags)
-    except Exception as error:  # whatever a damaged file makes the reader raise, the run is kept and says so
+    except Exception as error:  # the reader may raise anything on a damaged file; the run is kept, with a problem
         file.problem = f"the event file is damaged ({type(error).__name__})"
     return file
 
@@ -128,14 +128,14 @@ def _take(file: _File, event: Event, tags: tuple[str, ...]) -> None:
         elif one.tag in tags:
             try:
                 value = float(tensor_util.make_ndarray(one.tensor).item())
-            except Exception as error:  # a histogram of that name, several numbers, no number: this event alone is lost
+            except Exception as error:  # not one number: only this event is lost
                 file.problem = f"an event of {one.tag} holds no number ({type(error).__name__} at step {event.step})"
                 continue
             file.events.append((event.step, Point(one.tag, event.step, event.wall_time, value)))
 
 
 def _depth(tensor: Any) -> int | None:
-    """The number of layers that a model's configuration tells, by any of its names; None where it tells none."""
+    """Number of layers in a model's configuration, under any of DEPTH_KEYS; None if absent."""
     try:
         config = json.loads(tensor_util.make_ndarray(tensor).item())
         found = [config[key] for key in DEPTH_KEYS if key in config]

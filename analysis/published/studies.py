@@ -1,4 +1,4 @@
-"""The two tables of a published study: each run beside its control, with its gain."""
+"""The two tables of a published study: each run with its control and its gain."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -35,8 +35,8 @@ STUDIES: Final = {
     "llama2-tiny-bigram-guided-large-validation-set": "validation_size",
 }
 TAU: Final = "teacher.tau"
-WALL_SECONDS: Final = "wall_seconds"  # of the whole run, evaluations included, as the run itself logged it
-PUBLISHED_TAU: Final = {"exponential": 1.0, "reciprocal": 1.0}  # exp(-t) and 1/t, in steps, whatever T is
+WALL_SECONDS: Final = "wall_seconds"  # duration of the whole run with its evaluations, as the run logged it
+PUBLISHED_TAU: Final = {"exponential": 1.0, "reciprocal": 1.0}  # exp(-t) and 1/t with t in steps, independent of T
 PUBLISHED_FOLDS: Final = 5
 SETTINGS: Final = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT, TAU, FOLDS, FOLD, EVAL_ROWS, SEED, LOOP_STEPS]
 LAST: Final = [names.STEP, names.EVAL_LOSS, names.GAIN, names.TRAIN_SECONDS, names.EVAL_SECONDS]
@@ -47,9 +47,11 @@ WHOLE: Final = [LAYERS, TEACHER_STEPS, FOLDS, FOLD, EVAL_ROWS, SEED, LOOP_STEPS,
 
 
 def read_study(folder: Path) -> Results:
-    """The two tables of one study: a folder that has `runs/`. Raises InputError if it has none."""
+    """Read the two tables of one study from its folder. Raises InputError for a folder without `runs/`."""
     if not (folder / "runs").is_dir():
-        raise InputError(f"{folder} has no runs/ with a folder of TensorBoard files a run: give a study's folder.")
+        raise InputError(
+            f"{folder} has no runs/ with a folder of TensorBoard files for each run: give the folder of a study."
+        )
     runs = [read_published_run(path) for path in sorted((folder / "runs").iterdir()) if path.is_dir()]
     controls = {run.name: _control_of(run, runs) for run in runs}
     curves = _with_gain(runs, controls)
@@ -62,9 +64,9 @@ def read_study(folder: Path) -> Results:
 
 
 def _control_of(run: PublishedRun, runs: list[PublishedRun]) -> PublishedRun | None:
-    """The run without a teacher of the same depth, fold and validation rows in the same study; None if there is none.
+    """The control of a run: same study, depth, fold and validation rows, no teacher; None if there is none.
 
-    A finished one if there is one, and the first of those. A control's own control is itself.
+    The first finished one is taken, else the first. The control of a control is the control itself.
     """
     if run.role == names.CONTROL:
         return run
@@ -93,7 +95,7 @@ def _with_gain(runs: list[PublishedRun], controls: dict[str, PublishedRun | None
 
 
 def _unpaired(run: PublishedRun, runs: list[PublishedRun]) -> str:
-    """Why a run without a control has no gain."""
+    """The reason why a run without a control has no gain."""
     failed = [other.name for other in runs if other.role == names.CONTROL and _pair(other) == _pair(run)]
     if failed:
         return f"its control {failed[0]} failed: it has no gain"
@@ -120,7 +122,7 @@ def _trial_row(
         SEED: np.nan,
         LOOP_STEPS: run.loop_steps,
     }
-    if np.isfinite(run.diverged_at):  # its last finite loss is not its last
+    if np.isfinite(run.diverged_at):  # its last finite loss is not its final loss
         last = {names.STEP: run.diverged_at}
     else:
         last = {names.STEP: 0} if evaluated.empty else {name: evaluated[name].iloc[-1] for name in LAST}
@@ -136,11 +138,13 @@ def _or_nan(value: float | None) -> float:
 
 
 def read(folder: Path) -> dict[str, Results]:
-    """Every study in a folder (or the one that the folder is), by short name. Raises InputError if there is none."""
+    """Read each study in a folder, or the folder itself if it is one: short name -> tables. InputError without any."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: give the one that holds the studies' folders.")
+        raise InputError(f"{folder} is not a folder: give the folder that holds the studies' folders.")
     studies = sorted(path.parent for path in (*folder.glob("runs"), *folder.glob("*/runs")) if path.is_dir())
     if not studies:
-        raise InputError(f"{folder} holds no study, for no folder in it has runs/: give the published runs' folder.")
+        raise InputError(
+            f"{folder} holds no study, because no folder in it has runs/: give the published runs' folder."
+        )
     return {STUDIES.get(path.resolve().name, path.resolve().name): read_study(path) for path in studies}

@@ -1,1 +1,1 @@
-"""Words: tables as sections of text, and sections as Markdown, LaTeX or terminal output."""
+"""Report text: sections of lines and tables, written as Markdown, LaTeX or terminal output."""

@@ -1,4 +1,4 @@
-"""The answer in words: what may be claimed of each content arm, the gate beside it, and the table behind both."""
+"""The answer in words: the verdict on each content arm, the gate, and the table that both come from."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -28,24 +28,24 @@ from analysis.tables.making import making_of, net_seconds
 from analysis.wording import DASH, number, out_of, plural, signed
 from trainable import names
 
-NO_RIVAL: Final = "Whether the content of a teacher helps cannot be told: no rival ran beside it."
+NO_RIVAL: Final = "Whether the content of a teacher helps is unknown: no rival ran beside it."
 HEADINGS: Final = (
     *("arm", "n", "loss ± sd", "gain ± 95 %", "aid ± 95 %", "content gain ± 95 %"),
-    *("steps, s to rival's loss", "steps, s to control's", "best setting"),
+    *("steps, s to rival's loss", "steps, s to control's loss", "best setting"),
 )
 BRIEF: Final = (HEADINGS[0], HEADINGS[1], HEADINGS[2], HEADINGS[3], HEADINGS[5])  # what fits 80 columns
 NOTES: Final = (
-    "gain = control - arm; aid = control - best rival; content gain = best rival - arm: "
-    "differences of validation loss in nats per token, paired within a unit (seed or fold), each with half of its 95 % "
-    "interval.",
-    "To a loss: steps and training seconds until the arm had the other's final loss in the same unit (straight line "
-    "between evaluations); means, given only where every unit got there. The time to make a teacher's table is not in "
-    "them; what a trained teacher cost stands under Cost.",
+    "gain = control - arm; aid = control - best rival; content gain = best rival - arm: differences of validation loss "
+    "in nats per token, paired within a unit (a seed or a fold). ±: half of the 95 % interval.",
+    "A rival is an arm that knows nothing of which token follows which; the best rival has the lowest mean loss.",
+    "Steps, s to rival's (control's) loss: optimizer steps and training seconds until the arm reached the final loss "
+    "of the best rival (the control) in the same unit, on a straight line between evaluations. Mean over units, given "
+    "only where every unit reached that loss. The time to make a teacher is not included; for a trained one, see Cost.",
 )
 
 
 def answer_line(row: Mapping[Any, Any], margin: float, where: str, pending: int) -> str:
-    """The verdict on a content arm as one sentence. pending: planned units of its group that have not ended."""
+    """The verdict on a content arm as a sentence. pending: number of planned trials of its group still to end."""
     n = f"{out_of(row[N], row[PLANNED])} {'folds' if row[FOLD_COUNT] > 1 else 'seeds'}"
     gain = f"gain {_with_interval(row, names.GAIN, LOW, HIGH)} over the control"
     if row[BEST_RIVAL]:
@@ -61,7 +61,7 @@ def answer_line(row: Mapping[Any, Any], margin: float, where: str, pending: int)
 
 
 def gate_lines(rows: pd.DataFrame, found: Findings, where: str) -> Iterator[str]:
-    """A sentence on each teacher of the content arms of a group, whose own loss is known."""
+    """A sentence on the gate of each teacher in the content arms of a group, where the teacher's own loss is known."""
     contents = rows[(rows[CLASS] == CONTENT) & ~rows[IS_LEAK].astype(bool)]
     gates = [gate for row in contents.to_dict("records") if (gate := gate_of(row, found.record))]
     by_loss = {gate.own_loss: gate for gate in reversed(gates)}
@@ -71,7 +71,7 @@ def gate_lines(rows: pd.DataFrame, found: Findings, where: str) -> Iterator[str]
 
 
 def gate_words(gate: Gate, whose: str, who: str = "the student") -> str:
-    """Whether the student passed its teacher, and what follows if not."""
+    """A sentence on whether the student passed its teacher, and on what follows if it did not."""
     teacher = {"its": "its teacher", "the bigram table": whose}.get(whose, f"the teacher of {whose}")
     own = f"{gate.own_loss:.4f}{', the loss of the Kneser-Ney estimate of its counts' if gate.is_estimate else ''}"
     if gate.passed:
@@ -83,15 +83,16 @@ def gate_words(gate: Gate, whose: str, who: str = "the student") -> str:
 
 
 def making_lines(rows: pd.DataFrame, found: Findings) -> Iterator[str]:
-    """What a teacher that was trained itself cost, and what is left of the seconds that its arms save."""
+    """Sentences on the cost of a trained teacher, and on the seconds that its arm saves net of that cost."""
     for row in (rows[rows[CLASS] == CONTENT] if len(rows) else rows).to_dict("records"):
         making = making_of(row, found.results, found.record)
         if making is None:
             continue
         who = f"{plural(int(row[LAYERS]))}, {row[ARM]}"
         yield (
-            f"{who}: its teacher took {making.train:,.1f} s of training and {making.answer:,.1f} s of answering, "
-            f"before the first trial; shared by the {making.trials} trials that it taught, {making.shared:,.1f} s each."
+            f"{who}: before the first trial, its teacher took {making.train:,.1f} s to train and "
+            f"{making.answer:,.1f} s to answer; shared by the {making.trials} trials that it taught, "
+            f"{making.shared:,.1f} s each."
         )
         if pd.notna(row[SECONDS_SAVED]):
             alone, shared = net_seconds(row, making)
@@ -102,7 +103,7 @@ def making_lines(rows: pd.DataFrame, found: Findings) -> Iterator[str]:
 
 
 def answer_table(rows: pd.DataFrame, settings: Mapping[str, str]) -> Table:
-    """A row an arm of one group. settings: the best setting of each arm, in words."""
+    """Table of one group with a row an arm. settings: the best setting of each arm, in words."""
     best = set(rows[BEST_RIVAL])
     cells = [_cells(row, settings.get(row[ARM], DASH), row[ARM] in best) for row in rows.to_dict("records")]
     return Table(HEADINGS, tuple(cells), BRIEF)

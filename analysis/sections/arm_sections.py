@@ -1,4 +1,4 @@
-"""Sections of a comparison's report: what each arm is worth, in words and as a table, and the cost."""
+"""Sections of a comparison's report: the gain of each arm, in words and as a table, and the cost."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -39,13 +39,13 @@ from trainable import names
 VERDICTS: Final[dict[Verdict, str]] = {
     "better": "better than the control",
     "worse": "worse than the control",
-    "undecided": "undecided, for the interval holds 0",
+    "undecided": "undecided, because the interval contains 0",
     "no claim": "no claim from one unit",
 }
 
 
 def arm_sections(found: Findings) -> list[Section]:
-    """The setting, what each arm is worth, and the cost."""
+    """The setting, the verdict, the gain of each arm, and the cost."""
     tuned = found.record.tuned
     plans = planned_trials(found.record)
     compared = compare_arms(found.results, found.record.arms, tuned, plans)
@@ -58,23 +58,23 @@ def arm_sections(found: Findings) -> list[Section]:
 
 
 def teacher_lines(found: Findings) -> Iterator[str]:
-    """One line for each table: its smoothing, the rows it was counted on, its own loss on the rows that report."""
+    """A line for each teacher table: smoothing, counted rows, and loss on the validation rows that report."""
     for table in tables_that_report(found.record):
         if not table.checksum and table.rows == "none":
-            yield f"Teacher {table.smoothing}: it has no table, and so no loss of its own."
+            yield f"Teacher {table.smoothing}: it has no table and therefore no loss of its own."
             continue
         loss, estimate = table.eval_loss, table.kneser_ney_loss
-        own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have no chance)"
-        own += f", of the Kneser-Ney estimate of its counts {estimate:.4f}" if estimate is not None else ""
+        own = f"{loss:.4f} nats per token" if loss is not None else "infinite (unseen pairs have probability 0)"
+        own += f"; that of the Kneser-Ney estimate of its counts {estimate:.4f}" if estimate is not None else ""
         if table.making_seconds is not None:
-            by_kept = ", ".join(f"{k}: {cut:.4f}" for k, cut in (table.truncated_losses or {}).items())
+            by_kept = ", ".join(f"k = {k}: {cut:.4f}" for k, cut in (table.truncated_losses or {}).items())
             yield (
                 f"Teacher {table.smoothing}, trained on {table.rows} rows: {table.holds}; own validation loss {own}, "
-                f"or where so many tokens are kept: {by_kept}."
+                f"with only the k likeliest tokens kept, {by_kept}."
             )
             continue
         counted = f"counted on {table.rows} rows" if table.rows != "none" else "counted on nothing"
-        leak = " It has counted the validation rows too: a probe of that leak." if table.rows == "all" else ""
+        leak = " It has counted the validation rows too: a leak probe." if table.rows == "all" else ""
         yield f"Teacher {table.smoothing}, {counted}: {table.holds}; own validation loss {own}.{leak}"
 
 
@@ -89,7 +89,10 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> Se
         if not is_guided and (gate := gate_of_controls(found.results, found.record)) is not None:
             lines.append(gate_words(gate, "the bigram table", f"The best of the controls, {gate.arm},"))
     if len(lines) > 2:
-        lines.append("Several arms are compared with one control: expect one in twenty intervals to miss by chance.")
+        lines.append(
+            "Several arms are compared with one control: expect one in twenty intervals to miss the true gain by "
+            "chance."
+        )
     if len(guided) and not guided[BEST_RIVAL].any():
         lines.append(NO_RIVAL)
     for _, rows in guided.groupby(GROUP, sort=False, dropna=False) if len(guided) else ():
@@ -100,7 +103,7 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> Se
 
 
 def _absent(found: Findings, compared: pd.DataFrame) -> Iterator[str]:
-    """A sentence on each planned arm that has no unit at all; none where no arm has one."""
+    """A sentence on each planned arm without a unit; no sentence where no arm has a unit."""
     have = set(compared[ARM]) if len(compared) else set()
     plans = planned_trials(found.record)
     guided = plans[plans[ROLE] != names.CONTROL]
@@ -111,7 +114,7 @@ def _absent(found: Findings, compared: pd.DataFrame) -> Iterator[str]:
 
 
 def _answer(row: Mapping[Any, Any], compared: pd.DataFrame, margin: float, pending: int) -> str:
-    """Answer of the study for one arm in one group, as one sentence; of its content, where a rival ran."""
+    """The answer for one arm in one group as one sentence: its verdict on the content, where a rival ran."""
     if row[BEST_RIVAL]:
         return answer_line(row, margin, _group(row, compared), pending)
     found = verdict(row[LOW], row[HIGH])
@@ -124,7 +127,7 @@ def _answer(row: Mapping[Any, Any], compared: pd.DataFrame, margin: float, pendi
 
 
 def _group(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
-    """What tells a row's group from the others, "" where there is one group."""
+    """The settings in which a row's group differs from the other groups, "" where there is one group."""
     parts = {
         LAYERS: plural(int(row[LAYERS])),
         LOOP_STEPS: f"{row[LOOP_STEPS]:.0f} steps",
@@ -135,19 +138,24 @@ def _group(row: Mapping[Any, Any], compared: pd.DataFrame) -> str:
 
 
 def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section:
+    if len(compared) and (compared[ROLE] == names.CONTROL).all():
+        return _settings(compared)
     headings = ("group", "arm", *([tuned] if tuned else []), "units", "validation loss ± sd", "gain ± sd")
     has_rivals = bool(len(compared) and compared[BEST_RIVAL].any())
     rows = tuple(_arm_row(row, compared, tuned, has_rivals) for row in compared.to_dict("records"))
     notes = [
-        "gain: the control's validation loss minus the arm's in the same unit, mean over units; 95 % interval: "
-        + (_fold_note(found, compared) if found.settings[FOLDS] else "Student's, over seeds."),
-        "saved: steps and training seconds before the end of the control at which the arm had the control's final loss "
-        "(straight line between evaluations); means over units, given only where every unit got there.",
+        "gain: validation loss of the control - that of the arm in the same unit, mean over units. 95 % interval: "
+        + (_fold_note(found, compared) if found.settings[FOLDS] else "Student's t over seeds."),
+        "saved: steps and training seconds by which the arm reached the control's final loss before the control did, "
+        "on a straight line between evaluations. Mean over units, given only where every unit reached that loss.",
     ]
     if len(compared) and (compared[N] < compared[PLANNED]).any():
-        notes.append("Where units are missing, an arm stands below the control over the same units.")
+        notes.append(
+            "Where units are missing, the control has a row for each set of units, above the arms that have these "
+            "units."
+        )
     if tuned:
-        notes.append(f"Each arm, the control too, has the {tuned} with its lowest mean validation loss.")
+        notes.append(f"Each arm, also the control, is shown at the {tuned} with its lowest mean validation loss.")
     if has_rivals:
         notes += NOTES
     of_rivals = ("aid ± 95 %", "content gain ± 95 %", "steps, s to rival's loss") if has_rivals else ()
@@ -157,8 +165,25 @@ def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section
     return Section("Arms", tuple(notes), (table,) if rows else ())
 
 
+def _settings(compared: pd.DataFrame) -> Section:
+    """Arms of a run in which no teacher has a result: their losses, without a gain."""
+    rows = tuple(
+        (
+            _group(row, compared).rstrip(": ") or "all",
+            row[ARM],
+            out_of(row[N], row[PLANNED]),
+            f"{row[names.EVAL_LOSS]:.4f}" + (f" ± {row[LOSS_SD]:.4f}" if row[N] > 1 else ""),
+        )
+        for row in compared.to_dict("records")
+    )
+    notes = ["No arm with a teacher has a result, so there is no gain. A unit is a seed or a fold."]
+    if compared.duplicated(GROUP).any():
+        notes.append("Each setting has a row of its own: settings are not units, and no interval is taken over them.")
+    return Section("Arms", tuple(notes), (Table(("group", "arm", "units", "validation loss ± sd"), rows),))
+
+
 def _fold_note(found: Findings, compared: pd.DataFrame) -> str:
-    """How the interval was made: over the folds that pairs have, fewer in one arm than in another perhaps."""
+    """The method of the interval, and the number of folds: several numbers where arms have different folds."""
     planned = int(found.settings[FOLDS])
     counts = [*dict.fromkeys(compared[FOLD_COUNT])] if len(compared) else [0]
     folds = " or ".join(out_of(count, planned) for count in counts)
@@ -183,7 +208,7 @@ def _arm_row(row: Mapping[Any, Any], compared: pd.DataFrame, tuned: str | None, 
 
 
 def _of_rivals(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    """What a row of the table says of an arm against the best rival."""
+    """Cells of an arm's row about the best rival."""
     return (
         half_interval(row[AID], row[AID_HIGH]),
         half_interval(row[CONTENT_GAIN], row[CONTENT_HIGH]),

@@ -1,4 +1,4 @@
-"""What every two arms of a run say against each other: how to read the numbers, then a table a group."""
+"""Sections on every two arms of a run: how to read the numbers, then a table for each group."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -37,7 +37,7 @@ from trainable import names
 def contrast_sections(
     table: pd.DataFrame, trials: pd.DataFrame, margin: float, outs: Sequence[str] = ()
 ) -> list[Section]:
-    """How to read the rows of `contrasts`, with what is left out of them, and a section a group."""
+    """How to read the rows of `contrasts`, what is left out, and a section for each group."""
     keys = table[PANEL].drop_duplicates().astype("float64")
     groups = table.groupby(PANEL, sort=False, dropna=False)
     lines = (*_legend(table, margin), *_chosen(trials), *_notes(table), *mixed_precisions(trials), *outs)
@@ -45,10 +45,10 @@ def contrast_sections(
 
 
 def left_out_lines(trials: pd.DataFrame, unconfirmed: Sequence[int]) -> list[str]:
-    """A line on each trial that has no end, and on each depth of a search without a confirmed winner."""
+    """A line on each trial that did not finish, and on each depth of a search without a confirmed winner."""
     ended = trials[STATE] == names.FINISHED
-    lines = [f"{row[TRIAL]} has no end: {_state(row)}." for row in trials[~ended].to_dict("records")]
-    return [*lines, *(f"{plural(depth)}: no other seed has confirmed a winner." for depth in unconfirmed)]
+    lines = [f"{row[TRIAL]} did not finish: {_state(row)}." for row in trials[~ended].to_dict("records")]
+    return [*lines, *(f"{plural(depth)}: the winner was not run on another seed." for depth in unconfirmed)]
 
 
 def _state(trial: Mapping[Any, Any]) -> str:
@@ -59,37 +59,46 @@ def _state(trial: Mapping[Any, Any]) -> str:
 def _legend(table: pd.DataFrame, margin: float) -> Iterator[str]:
     tests = int(table[P_HOLM].notna().sum())
     yield (
-        "Difference: validation loss of the first arm minus that of the second, nats per token, mean over pairs; "
-        "above 0, the second has the lower loss."
+        "Difference: validation loss of the first arm - that of the second, in nats per token, mean over pairs. "
+        "Above 0, the second arm has the lower loss."
     )
     yield (
-        "A pair: two trials of the same seed and fold at the same step. 10, 25, 50 %: of the run's steps, on the "
-        "straight line between the evaluations around it; end: the last report of trials that finished."
+        "A pair: two trials of the same seed and fold at the same step. 10, 25, 50 %: share of the run's steps; the "
+        "loss is on the straight line between the two evaluations around that step. end: the last report of trials "
+        "that finished."
     )
     yield (
-        "p: two-sided, of no difference; one-sided p: small where the second arm has the lower loss; "
-        f"Holm p: p adjusted for all {tests} tests here, at every point of the run."
+        "p: two-sided test of no difference. One-sided p: small where the second arm has the lower loss. "
+        f"Holm p: p adjusted for all {tests} tests in these tables."
     )
     yield (
-        f"Equivalent within {margin:g}: two one-sided t tests, that the difference is above -{margin:g} and below "
-        f"+{margin:g}; yes where the larger p, not adjusted, is below {ALPHA:g}."
+        f"Equivalent within {margin:g}: two one-sided t tests of whether the difference lies above -{margin:g} and "
+        f"below +{margin:g}. yes: the larger of the two p, not adjusted, is below {ALPHA:g}."
     )
 
 
 def _chosen(trials: pd.DataFrame) -> Iterator[str]:
-    """What chose the trials that are compared."""
+    """A sentence on how the compared trials were chosen."""
     if (trials[ROLE] == names.CONFIRM).any():
-        yield "The winners of each depth's search, on the seeds that confirmed them, not on those that chose them."
+        yield (
+            "Compared are the winners of each depth's search, on the seeds of their confirmations, which did not "
+            "choose them."
+        )
+    elif (trials[ROLE] == names.CONTROL).all():
+        yield "The run has no guided arm: compared are the settings of its controls."
     elif LEARNING_RATE in trials and trials[ARM].str.contains(", lr ").any():
-        yield "lr: of each arm the learning rate with its lowest mean validation loss, chosen on these same units."
+        yield "lr: each arm has the learning rate with its lowest mean validation loss, chosen on these same units."
 
 
 def _notes(table: pd.DataFrame) -> Iterator[str]:
-    """Sentences on rows in which a number is missing, or says less than it seems to."""
+    """Sentences on missing pairs and tests."""
     if (table[PAIRS] < table[PLANNED]).any():
-        yield "Pairs such as 4 of 5: found, and planned; an arm that diverged or has not come so far has no pair there."
+        yield (
+            "Pairs, such as 4 of 5: existing of planned. A trial that diverged, or has not come to a step, has no "
+            "pair there."
+        )
     if (table[PAIRS] < 2).any():
-        yield f"Fewer than 2 pairs allow no test ({DASH})."
+        yield f"{DASH}: fewer than 2 pairs allow no test."
 
 
 def _group(key: tuple[Any, ...], part: pd.DataFrame, keys: pd.DataFrame, margin: float) -> Section:
@@ -110,12 +119,12 @@ def _interval_words(part: pd.DataFrame) -> str:
 
 
 def _without_spread(part: pd.DataFrame) -> Iterator[str]:
-    """A sentence on each two arms whose difference is the same in every pair, so that a t test says nothing."""
+    """A sentence on each two arms with the same difference in every pair, which a t test cannot weigh."""
     still = part[(part[PAIRS] > 1) & (part[SD] == 0)]
     for (first, second), rows in still.groupby([FIRST, SECOND], sort=False):
         same = "identical losses" if (rows[DIFFERENCE] == 0).all() else "the same difference"
         points = ", ".join(map(_at, rows.to_dict("records")))
-        yield f"{first} and {second} have {same} in every pair at {points}: no spread that a t test could weigh."
+        yield f"{first} and {second} have {same} in every pair at {points}: a t test needs a spread."
 
 
 def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:

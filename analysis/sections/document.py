@@ -1,7 +1,7 @@
-"""A report as data, apart from how it is shown: sections of lines and tables, as Markdown, LaTeX or in the terminal.
+"""The data of a report (sections of lines and tables) and its three forms: Markdown, LaTeX and terminal output.
 
-All text is plain: names of a user's may hold any letter, and each form writes what it would read as markup so that it
-shows as it is. Commands are to be pasted: they stand apart, and no form changes a letter of them.
+Sections hold plain text. Names that a user chose may contain any character, so each form escapes what it would read as
+markup. Commands are kept apart from the lines and written unchanged, so that a reader can paste them.
 """
 
 import re
@@ -20,7 +20,7 @@ Subject = Literal["question", "verdict", "setting", "finding", "leak", "failed",
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and rows of text, fit for Markdown and for the terminal.
+    """A table of text: headings and rows.
 
     brief: headings of the columns that carry the answer, which the end of a run shows alone; none: it leaves the table
     out.
@@ -38,9 +38,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A title, lines of text (points of a list), commands with what they do, and tables below them.
+    """A title, lines of text (items of a list), commands with their purpose, and tables below them.
 
-    subject: what the section is about, where something depends on it; "finding" for all others.
+    subject: the topic, which decides the place of the section on a page; "finding" for all sections without a topic of
+    their own.
     """
 
     title: str
@@ -48,11 +49,11 @@ class Section:
     tables: tuple[Table, ...] = ()
     subject: Subject = "finding"
     is_warning: bool = False
-    commands: tuple[tuple[str, str], ...] = ()  # what it does, the command
+    commands: tuple[tuple[str, str], ...] = ()  # pairs of purpose and command
 
 
 def markdown(title: str, sections: Iterable[Section], pictures: Iterable[str]) -> str:
-    """The text of a report; pictures are paths relative to it."""
+    """A report as Markdown. pictures: their paths, relative to the file of the report."""
     parts = [f"# {as_markdown(title)}\n", *map(_section_markdown, sections)]
     return "\n".join([*parts, *(f"![{path.split('/')[-1]}]({path})\n" for path in pictures)])
 
@@ -64,23 +65,23 @@ def print_sections(sections: Iterable[Section], console: Console) -> None:
         for line in section.lines:
             console.print(Text(paragraph(line, console.width, "  ")), soft_wrap=True)
         for what, command in section.commands:
-            console.print(Text(f"  {what}: {command}"), soft_wrap=True)  # a line, to be pasted
+            console.print(Text(f"  {what}: {command}"), soft_wrap=True)  # one line, so that it can be pasted
         for table in section.tables:
             console.print(_rich_table(table))
 
 
 def as_markdown(text: str) -> str:
-    """Text in which Markdown finds nothing to do: no emphasis, code, link, tag, formula or reference."""
+    """Text escaped for Markdown: no emphasis, code, link, tag, formula or reference is read in it."""
     escaped = _MARKDOWN.sub(lambda found: f"\\{found.group()}", " ".join(text.splitlines()))
     return re.sub(r"&(?=#?\w+;)", "&amp;", escaped)
 
 
 _MARKDOWN: Final = re.compile(
     r"""[\\`*<$|]
-    | (?<![0-9A-Za-z])_ | _(?![0-9A-Za-z])   # within a word it is none of Markdown's business
+    | (?<![0-9A-Za-z])_ | _(?![0-9A-Za-z])   # inside a word an underscore is no markup
     | ~(?=~)
-    | \[(?=[^\]]*\][(\[:]) | ^\[(?=[ xX]\])   # of a link, or a box to tick
-    | ^(?:\#+|[-+])(?=\ ) | (?<=^\d)[.)](?=\ )   # of a title or a list
+    | \[(?=[^\]]*\][(\[:]) | ^\[(?=[ xX]\])   # start of a link, or of a tick box
+    | ^(?:\#+|[-+])(?=\ ) | (?<=^\d)[.)](?=\ )   # start of a title or of a list item
     """,
     re.VERBOSE,
 )
@@ -137,7 +138,7 @@ _LATEX: Final = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
-    # After \item and \\ these would be arguments, and two hyphens a dash.
+    # After \item and \\ brackets and a star would be arguments; two hyphens would become a dash.
     **{"[": "{[}", "]": "{]}", "*": "{*}", "--": "-{}-"},
 }
 

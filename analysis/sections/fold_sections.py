@@ -1,4 +1,4 @@
-"""What the folds of a study say, in words and tables: a section an arm."""
+"""Report on the folds of a study, in words and tables: a section for each arm."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -35,13 +35,13 @@ from trainable import names
 VERDICTS: Final[dict[Verdict, str]] = {
     "better": "guided is better",
     "worse": "guided is worse",
-    "undecided": "undecided, for the interval holds 0",
+    "undecided": "undecided, because the interval contains 0",
     "no claim": "no claim from one fold",
 }
 
 
 def kfold_sections(rows: pd.DataFrame, outs: pd.DataFrame) -> list[Section]:
-    """A section an arm: the verdict and what to know of it, the folds, the tests."""
+    """A section for each arm: the verdict with its notes, a table of the folds, a table of the tests."""
     said = {one.arm: one for one in kfold_statistics(rows)}
     arms = dict.fromkeys([*rows[ARM], *outs[ARM]])
     return [_section(arm, said.get(arm), rows[rows[ARM] == arm], outs[outs[ARM] == arm], len(said)) for arm in arms]
@@ -53,7 +53,9 @@ def _section(arm: str, found: KfoldStatistics | None, rows: pd.DataFrame, outs: 
         return Section(title, ("no claim: no fold is complete.", *left_out_lines(outs)))
     lines = [_answer(found), *_notes(found, rows), *left_out_lines(outs)]
     if arms > 1 and found.folds > 1:
-        lines.append(f"One of {arms} arms: no p here is corrected for that; one interval in twenty misses by chance.")
+        lines.append(
+            f"One of {arms} arms: p is not corrected for their number; expect one interval in twenty to miss by chance."
+        )
     return Section(title, tuple(lines), (_fold_table(rows), _test_table(found)))
 
 
@@ -73,11 +75,14 @@ def _notes(found: KfoldStatistics, rows: pd.DataFrame) -> Iterator[str]:
     if found.folds > 1:
         yield _ratio(found, rows)
         yield (
-            "Folds share training data, so the plain paired t is too sure of itself; Wilcoxon's p cannot go below "
+            "Folds share training data, so p of the plain paired t is too small. Wilcoxon's p cannot go below "
             f"{found.signed_rank.least_p:.4g} at {found.signed_rank.pairs} pairs."
         )
     if found.reached < found.folds and rows[CONTROL_STEPS].notna().all():
-        yield f"The control's final loss was reached in {found.reached} of {found.folds} folds: no mean of the others."
+        yield (
+            f"{found.reached} of {found.folds} folds reached the control's final loss: steps and seconds to it have "
+            "no mean."
+        )
     if rows[LOOP_STEPS].nunique(dropna=False) > 1:
         yield f"Folds differ in {LOOP_STEPS}: {rows[LOOP_STEPS].min():g} to {rows[LOOP_STEPS].max():g}."
     yield from _errors(rows)
@@ -93,7 +98,10 @@ def _teacher(counted: pd.Series) -> Iterator[str]:
 
 def _errors(rows: pd.DataFrame) -> Iterator[str]:
     if rows[[CONTROL_SE, GUIDED_SE]].notna().any(axis=None):
-        yield "se of a loss: over validation blocks, which both sides share, so they do not add up to that of the gain."
+        yield (
+            "se of a loss: over validation blocks. Both arms share these blocks, so the se of the gain is not their "
+            "sum."
+        )
     if rows[GAIN_SE].notna().any():
         yield "se of a gain: over the seeds of the fold."
 
@@ -111,21 +119,21 @@ def _ratio(found: KfoldStatistics, rows: pd.DataFrame) -> str:
         return f"{said}: {rows[EVAL_ROWS].max():,.0f} validation and {rows[TRAIN_ROWS].min():,.0f} training rows."
     said = f"{said}: 1/(k - 1), as if all rows were used"
     if rows[TRAIN_ROWS].notna().any():
-        return f"{said}, for {EVAL_ROWS} is not set; training rows were limited, so p is too small."
+        return f"{said}, because {EVAL_ROWS} is not set; training rows were limited, so p is too small."
     if rows[EVAL_ROWS].notna().any():
-        return f"{said}, for {TRAIN_ROWS} is not set; validation rows were limited, so p is if anything too large."
+        return f"{said}, because {TRAIN_ROWS} is not set; validation rows were limited, so p may be too large."
     return f"{said}."
 
 
 def left_out_lines(outs: pd.DataFrame) -> Iterator[str]:
-    """One line a reason, with the folds and trials it names."""
+    """A line for each reason to leave out a pair, with its folds and trials."""
     for why, group in outs.groupby(WHY, sort=False):
         named = [f"fold {fold} {trial}".strip() for fold, trial in zip(group[FOLD], group[TRIAL], strict=True)]
         yield f"Left out, {why}: {', '.join(named)}."
 
 
 def _fold_table(rows: pd.DataFrame) -> Table:
-    """A row a fold, then the mean and the deviation over folds. Columns without a value are not drawn."""
+    """A row for each fold, then mean and standard deviation over folds; columns without a value are left out."""
     cells = {"fold": [str(fold) for fold in rows[FOLD]], "seeds": [str(seeds) for seeds in rows[SEEDS]]}
     for heading, column, write in _COLUMNS:
         if rows[column].notna().any():
@@ -159,9 +167,9 @@ _COLUMNS: Final[list[tuple[str, str, Callable[[float], str]]]] = [
     ("guided se", GUIDED_SE, _loss),
     ("gain", names.GAIN, signed),
     ("gain se", GAIN_SE, _loss),
-    ("steps to control", STEPS_TO_CONTROL, _steps),
+    ("steps to control's loss", STEPS_TO_CONTROL, _steps),
     ("control steps", CONTROL_STEPS, _steps),
-    ("seconds to control", SECONDS_TO_CONTROL, _seconds),
+    ("seconds to control's loss", SECONDS_TO_CONTROL, _seconds),
     ("control seconds", CONTROL_SECONDS, _seconds),
 ]
 
@@ -183,7 +191,7 @@ def _test_table(found: KfoldStatistics) -> Table:
     steps = (found.steps_to_control, found.control_steps, found.steps_saved, found.steps_saved_sd)
     seconds = (found.seconds_to_control, found.control_seconds, found.seconds_saved, found.seconds_saved_sd)
     rows.append(("steps to the control's final loss", _time(*map(_steps, steps)), "", ""))
-    rows.append(("training seconds to it", _time(*map(_seconds, seconds)), "", ""))
+    rows.append(("training seconds to that loss", _time(*map(_seconds, seconds)), "", ""))
     return Table(("over folds", "value", "p", "95 % interval"), tuple(rows))
 
 

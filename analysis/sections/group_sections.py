@@ -1,4 +1,4 @@
-"""Sections of a search in groups: the answer of each depth, the best settings, what ASHA stopped, cost, diagnostics."""
+"""Sections of a search in groups: answer of each depth, best settings, stopped trials, cost, diagnostics."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -31,7 +31,7 @@ DIAGNOSTIC_WORDS: Final = {
 
 
 def group_sections(found: Findings) -> list[Section]:
-    """The setting, the answer, and what it took to find it."""
+    """The setting, the answer, the best settings, what ASHA stopped, the cost and the diagnostics."""
     plans, confirmations = planned_trials(found.record), confirmed(found.results, found.record)
     compared = compare_arms(confirmations, found.record.arms, None, plans)
     best = winners(found.results.trials, found.record)
@@ -47,7 +47,7 @@ def group_sections(found: Findings) -> list[Section]:
 
 
 def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> Iterator[str]:
-    """A sentence on each content arm of each depth, the gate, and what qualifies them."""
+    """Sentences on each content arm of each depth, the gate, failures, the registration and the corpus."""
     leak = leak_status(found)
     yield from leak.lines if leak.is_warning else ()
     confirmations = confirmed(found.results, found.record).trials
@@ -60,7 +60,7 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
         for row in contents.to_dict("records"):
             yield answer_line(row, found.record.margin, where, waiting)
         if contents.empty:
-            yield f"{where}no arm with content has finished on a fresh seed beside its control: no answer yet."
+            yield f"{where}no content arm has finished on a fresh seed together with its control: no answer yet."
         elif not (rows[CLASS] == RIVAL).any():
             yield f"{where}{NO_RIVAL[0].lower()}{NO_RIVAL[1:]}"
         if len(rows):
@@ -69,35 +69,38 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
     if found.record.registered:
         yield f"Rules and plan registered in commit {found.record.registered}, before the first confirmation trial."
     elif found.record.spec.get("registered"):
-        yield "Not registered, though the study asks for it: the code that began the run was not committed."
+        yield (
+            "Rules and plan are not registered, though the study asks for it: the code that began the run was not "
+            "committed."
+        )
     if found.record.corpus.demonstration:
         yield DEMONSTRATION
 
 
 def _failures(confirmations: pd.DataFrame, plans: pd.DataFrame, where: str) -> Iterator[str]:
-    """A sentence on each arm of a depth that lost seeds to a failure."""
+    """A sentence on each arm of a depth whose confirmations failed on some seeds."""
     for arm, lost in confirmations[confirmations[STATE] == names.FAILED].groupby(ARM, sort=False):
         planned = int(((plans[ARM] == arm) & (plans[LAYERS] == lost[LAYERS].iloc[0])).sum())
         why = "; ".join(f"{row[TRIAL]}: {clip(row[REASON], 80)}" for row in lost.to_dict("records"))
         yield (
-            f"{where}{arm} failed on {len(lost)} of {planned} fresh seeds ({why}): its means are over the others, "
-            "which flatters it."
+            f"{where}{arm} failed on {len(lost)} of {planned} fresh seeds ({why}): its means are over the "
+            "other seeds, which flatters the arm."
         )
 
 
 def _arms(found: Findings, compared: pd.DataFrame, best: pd.DataFrame) -> Iterator[Section]:
-    """A section a depth: what each arm is worth on the seeds and the text that chose nothing."""
+    """A section for each depth: the arms on the seeds and the validation text that chose nothing."""
     depths = [] if compared.empty else [depth for depth in found.record.layers if (compared[LAYERS] == depth).any()]
     if not depths:
         yield Section("Arms", ("No winner has finished on a fresh seed yet.",))
     for i, depth in enumerate(depths):
         table = answer_table(compared[compared[LAYERS] == depth], _settings(found, depth, best))
-        first = "Winners of the groups on fresh seeds, on validation rows that chose nothing."
+        first = "The winner of each group, on fresh seeds and on validation rows that chose nothing."
         yield Section(f"Arms at {plural(depth)}", () if i else (first, *NOTES), (table,))
 
 
 def _settings(found: Findings, depth: int, best: pd.DataFrame) -> dict[str, str]:
-    """The best setting of each arm at a depth, as it ran on the fresh seeds; as the search found it, where none did."""
+    """The best setting of each arm at a depth in words: of its confirmations, or of the search where none has begun."""
     spaces = {group.name: tuple(group.space) for group in found.record.groups}
     confirmations = confirmed(found.results, found.record).trials
     both = pd.concat([confirmations, best], ignore_index=True)
@@ -110,7 +113,7 @@ def _best_settings(found: Findings, best: pd.DataFrame) -> Section:
     tried = searched(found.results.trials)
     lines = [
         "The finished trial of each group with the lowest loss, on the search's seed and the validation rows that "
-        "choose: the least of many losses flatters, and claims nothing."
+        "choose. The lowest of many losses is too good by chance: the verdict does not use it."
     ]
     rows, ends = [], dict[int, list[str]]()
     for _, row in best.iterrows():
@@ -122,7 +125,8 @@ def _best_settings(found: Findings, best: pd.DataFrame) -> Section:
         if keys := at_ends(row, own, space):
             ends.setdefault(int(row[LAYERS]), []).append(f"{row[ARM]} ({', '.join(keys)})")
     lines += [
-        f"{plural(depth)}, at an end of what was tried, so that a wider space may hold better: {'; '.join(arms)}."
+        f"{plural(depth)}, the best value lies at an end of the values that were tried, so a wider space may hold a "
+        f"better one: {'; '.join(arms)}."
         for depth, arms in ends.items()
     ]
     headings = ("layers", "arm", "best setting", "search loss", "gain over the reference control")
@@ -132,9 +136,11 @@ def _best_settings(found: Findings, best: pd.DataFrame) -> Section:
 
 def _stopped(found: Findings) -> Section:
     if found.record.grace_period is None:
-        return Section("Stopped by ASHA", ("ASHA was off: every trial was to run to its end.",))
+        return Section("Stopped by ASHA", ("ASHA was off: no trial was stopped early.",))
     ended, tried = stopped(found.results.trials), searched(found.results.trials)
-    lines = ["A trial is judged within its group, at rungs after its own teacher's end, against those past theirs."]
+    lines = [
+        "ASHA compares a trial with others of its group, at rungs after the end of its teacher; theirs have ended too."
+    ]
     if len(ended):
         counts = ended.groupby([LAYERS, ARM], sort=False).size()
         sizes = tried.groupby([LAYERS, ARM]).size()
@@ -142,7 +148,7 @@ def _stopped(found: Findings) -> Section:
     else:
         lines.append(f"None of {len(tried)} trials.")
     rows = tuple((row[ARM], row[TRIAL], str(row[names.STEP]), signed(row[names.GAIN])) for _, row in ended.iterrows())
-    tables = (Table(("arm", "trial", "at step", "gain then"), rows),) if rows else ()
+    tables = (Table(("arm", "trial", "stopped at step", "gain at that step"), rows),) if rows else ()
     return Section("Stopped by ASHA", tuple(lines), tables)
 
 
@@ -152,7 +158,7 @@ def _cost(found: Findings, compared: pd.DataFrame) -> Section:
 
 
 def _diagnostics(found: Findings) -> Section:
-    """What the final reports of the confirmations say of the students, arm by arm."""
+    """Diagnostics in the final reports of the confirmations, arm by arm."""
     table = diagnostics(confirmed(found.results, found.record), found.record)
     known = table[table[list(DIAGNOSTICS)].notna().any(axis=1)] if len(table) else table
     if known.empty:
@@ -162,8 +168,9 @@ def _diagnostics(found: Findings) -> Section:
         for row in known.to_dict("records")
     )
     lines = (
-        "Means over the fresh seeds at the last report: of the gradient before clipping and the share of clipped steps "
-        "since the report before; of the student's output and hidden states on validation blocks, teacher off.",
+        "Means over the fresh seeds at the last report. Gradient norm (before clipping) and share of clipped steps: "
+        "of the steps since the report before. The others: of the student's output and hidden states on validation "
+        "blocks, teacher off.",
     )
     headings = ("layers", "arm", "seeds", *(DIAGNOSTIC_WORDS[name] for name in DIAGNOSTICS))
     return Section("Diagnostics", lines, (Table(headings, rows),))

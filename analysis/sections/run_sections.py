@@ -30,9 +30,9 @@ from analysis.tables.planned import Lack, missing_trials, planned_by_role, searc
 from analysis.wording import clip, plural
 from trainable import names
 
-MOST_NAMED: Final = 20  # missing trials that are named one by one
+MOST_NAMED: Final = 20  # number of missing trials that are listed by name
 TRIALS_OF: Final = {names.CONTROL: "controls", names.SEARCH: "search trials", names.CONFIRM: "confirmations"}
-NOISE: Final = 2  # spread of guided / plain over trials above which their median is no measurement
+NOISE: Final = 2  # largest ratio over smallest ratio; above it, a median ratio is too noisy to be shown
 SAME_TEXT: Final = (
     "Seeds change initial weights and the order of batches, not the validation blocks: the intervals do not cover the "
     "choice of text."
@@ -48,66 +48,66 @@ ROWS: Final = {"student": "the rows that the student trains on", "train_split": 
 
 
 def question(found: Findings) -> Section:
-    """What was asked, and what the words mean."""
+    """The question of the study, and the words that the report uses."""
     return Section(
         "Question",
         (
             found.record.question,
-            "An arm is called by the name of its teacher, which gives soft targets. Their weight in the loss falls "
-            "from 1 to a minimum over T scheduling steps.",
-            "gain = validation loss of the control (same depth, seed and batches, no teacher) minus the trial's own, "
-            "at the same step, in nats per token: positive means that guided is better.",
+            "An arm is one way of training. A teacher gives soft targets; their weight in the loss falls from 1 to the "
+            "minimum weight over T scheduling steps.",
+            "The control of a trial has the same depth, seed and batches, and no teacher. gain = validation loss of "
+            "the control - that of the trial, at the same step, in nats per token: above 0, the trial is better.",
         ),
         subject="question",
     )
 
 
 def setting(found: Findings, teachers: Sequence[str]) -> Section:
-    """Data, training, machine; `teachers` are the lines about what taught."""
+    """Data, training and machine. teachers: the lines about the teachers."""
     record, settings = found.record, found.settings
     corpus, tokens = record.corpus, record.tokens
     blocks = settings["loop.batch_blocks"] * settings["loop.accumulation"]
     steps = sorted(set(found.results.trials[LOOP_STEPS])) or [settings[LOOP_STEPS]]
     every = sorted(set(found.results.trials["loop.eval_every"])) or [settings["loop.eval_every"]]
-    epochs = ", ".join(f"{n * blocks / tokens.train_blocks:.2f}" for n in steps)
+    epochs = " or ".join(f"{n * blocks / tokens.train_blocks:.2f}" for n in steps)
     of_split = f" (split {corpus.split})" if corpus.split else ""
     lines = [
         f"Corpus: {corpus.source}{of_split}, {corpus.train_rows:,} training and {corpus.eval_rows:,} validation rows.",
         f"Tokens: {tokens.train_tokens:,} to train on, {tokens.eval_tokens:,} to validate on; "
         f"vocabulary {record.tokenizer.vocab_size:,}, context {settings['tokens.context']}.",
         *_reading(found),
-        f"Training: {', '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
-        f"evaluated every {', '.join(map(str, every))} steps.",
+        f"Training: {' or '.join(map(str, steps))} steps of {blocks} blocks, {epochs} epochs over the data; "
+        f"evaluated every {' or '.join(map(str, every))} steps.",
         _precision(found),
         *teachers,
-        f"Machine: {_pairs(record.hardware)}. Made with {_pairs(record.versions)}; "
-        f"git commit {record.git_commit or 'unknown'}.",
+        f"Machine: {_pairs(record.hardware)}.",
+        f"Software: {_pairs(record.versions)}; git commit {record.git_commit or 'unknown'}.",
     ]
     if corpus.demonstration:
-        lines.insert(0, "The built-in text, four novels of 1 MB: a first answer about English, at that size.")
+        lines.insert(0, "The built-in text, four novels of 1 MB: a first answer about English text of that size.")
     return Section("Setting", tuple(lines), subject="setting")
 
 
 def _precision(found: Findings) -> str:
-    """Sentence on the precision of the trials, and on what chose it."""
+    """A sentence on the precision of the trials, and on the reason for a precision that `auto` chose."""
     said = " and ".join(sorted(set(found.results.trials[PRECISION]))) or found.settings[PRECISION]
     weights = "" if said == "float32" else ", weights and their updates in float32"
     because = found.record.precision_from
-    chosen = "" if because is None else f"; loop.precision=auto took it, for {because}"
+    chosen = "" if because is None else f"; loop.precision=auto chose it, because {because}"
     return f"Precision: matrix products in {said}{weights}{chosen}."
 
 
 def mixed_precisions(trials: pd.DataFrame) -> list[str]:
-    """A warning where trials that are compared have different precisions; nothing where all have one."""
+    """A warning where compared trials have different precisions; an empty list where all have the same."""
     precisions = sorted(set(trials[PRECISION].dropna())) if PRECISION in trials else []
     if len(precisions) < 2:
         return []
     which = "; ".join(f"{kind} in {', '.join(trials.loc[trials[PRECISION] == kind, TRIAL])}" for kind in precisions)
-    return [f"Trials have different precisions ({which}): a difference between them may be that of their rounding."]
+    return [f"Trials have different precisions ({which}): a difference between them may come from rounding."]
 
 
 def _reading(found: Findings) -> Iterator[str]:
-    """Which token is the end of text, and how many rows the tokenizer could not read."""
+    """Lines on the end-of-text token, and on the number of rows that the tokenizer could not read."""
     corpus, tokenizer = found.record.corpus, found.record.tokenizer
     if tokenizer.eos is not None:
         yield f"End of text: the token {tokenizer.eos!r}, from {tokenizer.eos_from}."
@@ -116,23 +116,26 @@ def _reading(found: Findings) -> Iterator[str]:
     rows = corpus.train_rows + corpus.eval_rows - corpus.empty_rows
     if corpus.unread_rows:
         share = corpus.unread_rows / rows
-        warning = "Warning: losses say little of such text, for " if share > names.UNREAD_TOLD else ""
+        warning, so = ("Warning: ", ": losses say little about such text") if share > names.UNREAD_TOLD else ("", "")
         yield (
             f"{warning}{corpus.unread_rows:,} of {rows:,} rows with text ({share:.1%}) are mostly unknown to the "
-            "tokenizer, or give no token."
+            f"tokenizer, or give no token{so}."
         )
     if corpus.eos_rows:
-        yield f"Warning: {corpus.eos_rows:,} of {rows:,} rows hold text that the tokenizer reads as their end."
+        yield (
+            f"Warning: {corpus.eos_rows:,} of {rows:,} rows hold text that the tokenizer reads as the end-of-text "
+            "token."
+        )
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:
-    """ "cpus 2, gpus H200 + H200": what is known, lists joined."""
+    """ "cpus 2, gpus H200 + H200": the facts that are known, lists joined."""
     shown = {key: " + ".join(map(str, value)) if isinstance(value, list) else value for key, value in facts.items()}
     return ", ".join(f"{key} {value}" for key, value in shown.items() if value not in (None, ""))
 
 
 def failed(found: Findings) -> Section:
-    """Trials that failed, with their reasons, and those that have not ended."""
+    """Trials that failed, with their reasons, and trials that have not ended or are missing."""
     trials = found.results.trials
     failed = trials[trials[STATE] == names.FAILED]
     unfinished = trials.loc[trials[STATE] == names.RUNNING, TRIAL]
@@ -148,7 +151,7 @@ def failed(found: Findings) -> Section:
 
 
 def _missing(found: Findings) -> Iterator[str]:
-    """How many of the planned trials the run does not have, then which; nothing where it has all."""
+    """The number of planned trials that are missing, then a line with their names; nothing where none is missing."""
     names_of, lacks = missing_trials(found), search_lacks(found)
     count = len(names_of) + sum(lack.missing for lack in lacks)
     if not count:
@@ -161,45 +164,46 @@ def _missing(found: Findings) -> Iterator[str]:
 
 
 def _lacked(lack: Lack) -> str:
-    """What kind of trial a search lacks; in groups, also whose."""
+    """Kind of the missing trials of a search, and their arm in a search in groups."""
     if not lack.arm:
         return TRIALS_OF[lack.role]
     return f"{'search trials' if lack.role == names.SEARCH else 'fresh seeds'} of {lack.arm}"
 
 
 def _without_control(found: Findings) -> Iterator[str]:
-    """Guided trials that were never begun, because the control they would be compared with failed."""
+    """Sentences on guided trials that never began, because their control failed."""
     trials = found.results.trials
     for control in trials.loc[(trials[ROLE] == names.CONTROL) & (trials[STATE] == names.FAILED), TRIAL]:
         planned = [name for name, its_control in found.record.planned.items() if its_control == control]
         left = [name for name in planned if name not in set(trials[TRIAL])]
         if left or not planned:
             lost = ", ".join(left) or "the guided trials of its depth and seed"
-            yield f"Not run, for their control {control} failed: {lost}."
+            yield f"Not run, because their control {control} failed: {lost}."
 
 
 def peak_memory(found: Findings) -> str:
-    """Sentence on the greatest memory of a trial, control and guided; trials of which it is not known do not count."""
+    """A sentence on the largest peak memory of trials without and with a teacher, where it is known."""
     trials = found.results.trials
     peaks = trials.groupby(trials[SCHEDULE] == NO_TEACHER)[names.PEAK_MEMORY_MIB].max()
     known = {is_control: f"{peak:,.0f} MiB" for is_control, peak in peaks.dropna().items()}
-    control, guided = (known.get(is_control, "not known") for is_control in (True, False))
-    return f"Peak memory of a trial: {control} control, {guided} guided."
+    words = {True: "without a teacher", False: "with a teacher"}
+    said = ", ".join(f"{known.get(kind, 'not known')} {words[kind]}" for kind in words if kind in peaks.index)
+    return f"Peak memory of a trial: {said or 'not known'}."
 
 
 def step_time_table(results: Results, by_arm: bool = False) -> tuple[Table, ...]:
-    """Guided against plain steps, by depth (and arm); none without guided trials.
+    """Table of the time of plain and guided steps, by depth (and arm); no table without guided trials.
 
-    Trials that shared a machine say little.
+    Trials that shared a machine give noisy times.
     """
     by = (LAYERS, ARM) if by_arm else (LAYERS,)
-    headings = ("plain ms a step", "guided ms a step", "guided / plain", "least to greatest", "trials")
+    headings = ("plain step, ms", "guided step, ms", "guided / plain", "lowest to highest", "trials")
     rows = tuple(
         (
             *map(str, key if isinstance(key, tuple) else (key,)),
             f"{1000 * row['plain_seconds']:.1f}",
             f"{1000 * row['guided_seconds']:.1f}",
-            f"{row['ratio']:.2f}" if row["ratio_high"] <= NOISE * row["ratio_low"] else "not told: too noisy",
+            f"{row['ratio']:.2f}" if row["ratio_high"] <= NOISE * row["ratio_low"] else "too noisy",
             f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}",
             str(int(row["trials"])),
         )
@@ -214,8 +218,8 @@ def not_controlled(found: Findings) -> Section:
     lines = [
         *([] if found.record.tuned or found.record.is_grouped else _untuned(found)),
         *mixed_precisions(found.results.trials),
-        f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width; a gain early in training may "
-        "fade in a run longer than these.",
+        f"{'One corpus' if folds else 'One corpus, one split, one tokenizer'}, one width. A gain early in training may "
+        "fade in a longer run.",
         *_not_published(found),
         *(() if folds else (SAME_TEXT,)),
         "Trials may have shared the machine: seconds are noisier than steps.",
@@ -226,10 +230,12 @@ def not_controlled(found: Findings) -> Section:
 
 def _untuned(found: Findings) -> Iterator[str]:
     """A sentence on learning rates that the run did not choose; none where an arm ran with several."""
-    rates = found.results.trials.groupby(ARM)[LEARNING_RATE].unique()
+    trials = found.results.trials
+    arms = trials[ARM] if ARM in trials else pd.Series("", trials.index)  # the oldest searches name no arm
+    rates = trials[LEARNING_RATE].groupby(arms).unique()
     if len(rates) == 0 or rates.map(len).max() > 1:
         return
-    by_arm = {arm: float(rates[arm][0]) for arm in found.record.arms if arm in rates.index}
+    by_arm = {arm: float(rates[arm][0]) for arm in found.record.arms or rates.index if arm in rates.index}
     if len(set(by_arm.values())) > 1:
         each = ", ".join(f"{arm} {rate:g}" for arm, rate in by_arm.items())
         yield f"Each arm's learning rate was set before this run, which tuned none: {each}."
@@ -238,7 +244,7 @@ def _untuned(found: Findings) -> Iterator[str]:
 
 
 def _not_published(found: Findings) -> Iterator[str]:
-    """A comparison repeats a published study; say so where its size was not the published one."""
+    """A sentence for a comparison whose model does not have the published size."""
     name = found.settings["model.name"]
     if found.record.is_comparison and name != "small-llama2":
         published = "small-llama2, 588 steps of 32,768 tokens, BookCorpus"
@@ -246,21 +252,21 @@ def _not_published(found: Findings) -> Iterator[str]:
 
 
 def _early_controls(found: Findings) -> Iterator[str]:
-    """Controls that were at their final loss before the end make steps saved look better than they are."""
+    """Sentences on controls that had their final loss before the end: steps saved against them look too good."""
     trials = found.results.trials
     early = trials[(trials[ROLE] == names.CONTROL) & (trials[STEPS_SAVED] >= 1)]
     for _, row in early.iterrows():
         yield (
             f"{row[TRIAL]} first had its final loss {row[STEPS_SAVED]:.0f} steps before its end: "
-            "steps and seconds saved against it are that much too large."
+            "steps and seconds saved against it are too large by as much."
         )
 
 
 def where(found: Findings, pictures: Sequence[str]) -> Section:
-    """Where to find tables, pictures and logs, and how to make them again."""
+    """Places of tables, pictures and logs, and the command that makes them again."""
     commands = [
         ("In Python", f"from analysis.results import load; trials, curves = load({found.called!r})"),
-        ("All of it again", again(found.called)),
+        ("To make tables, pictures and summary again", again(found.called)),
     ]
     if (found.folder / names.TRIALS_FOLDER).is_dir():
         logs = f"{found.called}/{names.TRIALS_FOLDER}"
@@ -305,7 +311,7 @@ def leak_status(found: Findings) -> Section:
 
 
 def wall_clock(seconds: float | None) -> str:
-    """Sentence on the seconds that the whole run took."""
+    """A sentence on the duration of the whole run."""
     if seconds is None:
         return "Wall clock: the run has not ended (or was cut short)."
     return f"Wall clock: {seconds:,.0f} s ({seconds / 60:.1f} min)."

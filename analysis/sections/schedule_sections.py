@@ -1,4 +1,4 @@
-"""What a search says of the schedule, in words and tables."""
+"""Report on the schedules of a search, in words and tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,9 +32,9 @@ from trainable import names
 
 
 def sections(trials: pd.DataFrame, space: Space, confirm_seeds: int | None = 0) -> list[Section]:
-    """The report, section by section.
+    """The sections of the report.
 
-    confirm_seeds: how many seeds were to confirm a winner; None of a search in groups, whose summary has its winners.
+    confirm_seeds: planned number of confirmation seeds; None for a search in groups, whose summary shows the winners.
     """
     return [
         *([] if confirm_seeds is None else [_best(trials, confirm_seeds)]),
@@ -51,13 +51,13 @@ def _best(trials: pd.DataFrame, confirm_seeds: int) -> Section:
         "T",
         "min weight",
         "gain (search seed)",
-        "confirmed gain, mean ± sd (n)",
+        "gain of confirmations, mean ± sd (n)",
         "verdict",
     )
     rows = tuple(_best_row(row, confirm_seeds) for _, row in best(trials, top=1).iterrows())
     notes = (
-        "Gains in nats per token. The gain on the search's seed is the largest of many and flatters; the confirmed one "
-        "is on seeds that did not choose the schedule, and the verdict rests on its 95 % interval.",
+        "Gains in nats per token. The gain on the search's seed is the largest of many and flatters. The gain of the "
+        "confirmations is on seeds that did not choose the schedule; the verdict uses its 95 % interval.",
     )
     if not rows:
         return Section("Best schedule of each depth", ("No search trial has finished yet.",))
@@ -81,9 +81,11 @@ def _marginals(table: pd.DataFrame) -> Section:
     rows = tuple(_marginal_row(row) for row in table[table[TRIALS] + table[STOPPED] > 0].to_dict("records"))
     notes = (
         "Mean gain of the finished trials that had the value, whatever their other parameters were. The search tried "
-        "values unequally often and beside different others: a difference within the spread says nothing.",
+        "some values more often than others, and with other parameters: a difference within the spread says nothing.",
     )
-    return Section("Effect of each parameter", notes if rows else ("Nothing yet.",), _tables(headings, rows))
+    return Section(
+        "Effect of each parameter", notes if rows else ("No search trial has ended yet.",), _tables(headings, rows)
+    )
 
 
 def _marginal_row(row: Mapping[Any, Any]) -> tuple[str, ...]:
@@ -102,8 +104,8 @@ def _importances(table: pd.DataFrame) -> Section:
     )
     lines = tuple(_too_few(table))
     if rows:
-        method = "PED-ANOVA (Optuna): how much each parameter tells whether a finished trial is in the better half. "
-        lines = (method + "Trials that ASHA stopped, most of them poor, are not in it.", *lines)
+        method = "PED-ANOVA (Optuna): how well each parameter predicts whether a finished trial is in the better half. "
+        lines = (method + "Trials that ASHA stopped, most of them poor, are not counted.", *lines)
     return Section("Importance", lines or ("No search trial has finished yet.",), _tables(headings, rows))
 
 
@@ -115,13 +117,16 @@ def _too_few(table: pd.DataFrame) -> Iterator[str]:
 
 def _gains(cells: pd.DataFrame, space: Space) -> Section:
     if cells.empty:
-        return Section("Gain over T and minimum weight", ("Nothing yet.",))
+        return Section("Gain over T and minimum weight", ("No search trial has ended yet.",))
     min_weights = axis_values(cells, space, MIN_WEIGHT)
     headings = ("layers", "schedule", "T", *(f"{value:g}" for value in min_weights))
     rows = tuple(_gain_row(key, row, min_weights) for key, row in cells.groupby([LAYERS, SCHEDULE, TEACHER_STEPS]))
     return Section(
         "Gain over T and minimum weight",
-        ("One column per minimum weight. In brackets: stopped by ASHA, the gain at that step. Empty: not tried.",),
+        (
+            "One column per minimum weight. In brackets: gain at the step where ASHA stopped the trial. Empty: not "
+            "tried.",
+        ),
         _tables(headings, rows),
     )
 

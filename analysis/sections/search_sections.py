@@ -1,4 +1,4 @@
-"""Sections of a search's report: the verdict of each depth, the best schedules, what ASHA stopped, the cost."""
+"""Sections of an older search's report: verdict of each depth, best schedules, stopped trials, cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -32,13 +32,13 @@ from trainable.record.run_record import TeacherFacts
 VERDICTS: Final[dict[Verdict, str]] = {
     "better": "guided is better",
     "worse": "guided is worse, although it won the search",
-    "undecided": "undecided, for the interval holds 0",
+    "undecided": "undecided, because the interval contains 0",
 }
-TOP: Final = 3  # schedules shown a depth
+TOP: Final = 3  # number of schedules shown for each depth
 
 
 def search_sections(found: Findings) -> list[Section]:
-    """The setting, what a search found, and what it cost."""
+    """The setting, the verdict, the best schedules, what ASHA stopped, and the cost."""
     ranked = ranking.best(found.results.trials)
     teachers = (_teacher_line(found.record.teacher), *leak_status(found).lines)
     parts = [_verdict(found, ranked), _best_schedules(found, ranked), _stopped(found)]
@@ -60,7 +60,7 @@ def _verdict(found: Findings, ranked: pd.DataFrame) -> Section:
 
 
 def _gates(found: Findings, depths: Sequence[int]) -> Iterator[str]:
-    """The gate of each depth, where the teacher's own loss is known: the controls are those beside the winner."""
+    """A sentence on the gate of each depth, where the teacher's own loss is known, with the controls of the winner."""
     own = found.record.teacher.own_loss if found.record.teacher else None
     shown = shown_trials(found.results)
     for depth in depths:
@@ -93,14 +93,15 @@ def _answer(row: Mapping[str, Any] | None, planned: int) -> str:
 def _best_schedules(found: Findings, ranked: pd.DataFrame) -> Section:
     top = ranked[ranked[RANK] <= TOP]
     headings = (
-        *("layers", "schedule", "T", "min weight", "gain (search seed)", "confirmed gain, mean ± sd (n)"),
-        *("steps saved, search / confirmed", "seconds saved, search / confirmed"),
+        *("layers", "schedule", "T", "min weight", "gain (search seed)", "gain of confirmations, mean ± sd (n)"),
+        *("steps saved, search / confirmations", "seconds saved, search / confirmations"),
     )
     notes: tuple[str, ...] = (
         f"The {TOP} best of each depth among the search's finished trials. The gain on the search's seed is the "
-        "largest of many and flatters the winner; the confirmed gain is on other seeds, and is the one to quote.",
-        "Saved: steps and training seconds before the end of the control at which the trial had the control's final "
-        "loss (straight line between evaluations); confirmed ones are means, given only where every seed got there.",
+        "largest of many and flatters the winner. Quote the gain of the confirmations, which is on other seeds.",
+        "Saved: steps and training seconds by which the trial reached the control's final loss before the control "
+        "did, on a straight line between evaluations. Of the confirmations: means, given only where every seed reached "
+        "that loss.",
     )
     rows = tuple(_best_row(row, len(found.record.confirm_seeds)) for _, row in top.iterrows())
     notes += tuple(_edges(found, ranked))
@@ -108,11 +109,14 @@ def _best_schedules(found: Findings, ranked: pd.DataFrame) -> Section:
 
 
 def _edges(found: Findings, ranked: pd.DataFrame) -> Iterator[str]:
-    """A sentence for each depth whose best schedule the space may have cut short."""
+    """A sentence for each depth whose best schedule lies at an end of the space."""
     for row in ranked[ranked[RANK] == 1].to_dict("records"):
         if edges := ranking.at_edge(dict(row), found.record.space):
             keys = " and ".join(edges)
-            yield f"{plural(row[LAYERS])}: the best has {keys} at the end of its range; a wider space may hold better."
+            yield (
+                f"{plural(row[LAYERS])}: the best schedule has {keys} at an end of its range; a wider space may hold "
+                "a better one."
+            )
 
 
 def _best_row(row: Any, seeds: int) -> tuple[str, ...]:
@@ -128,14 +132,18 @@ def _stopped(found: Findings) -> Section:
     searched = int((found.results.trials[ROLE] == names.SEARCH).sum())
     planned = planned_by_role(found).get(names.SEARCH, 0)
     grace = found.record.grace_period
-    lines = ["ASHA was off: every trial was to run to its end."]
+    lines = ["ASHA was off: no trial was stopped early."]
     if grace is not None:
         lines = [
             f"{len(ended)} of {searched} search trials{f' ({planned} planned)' if searched < planned else ''}.",
             *_judged_too_early(found, grace),
         ]
     rows = tuple((row[TRIAL], str(row[names.STEP]), signed(row[names.GAIN])) for _, row in ended.iterrows())
-    return Section("Stopped by ASHA", tuple(lines), (Table(("trial", "at step", "gain then"), rows),) if rows else ())
+    return Section(
+        "Stopped by ASHA",
+        tuple(lines),
+        (Table(("trial", "stopped at step", "gain at that step"), rows),) if rows else (),
+    )
 
 
 def _judged_too_early(found: Findings, grace_period: int) -> Iterator[str]:
@@ -143,8 +151,8 @@ def _judged_too_early(found: Findings, grace_period: int) -> Iterator[str]:
     longest = trials.loc[trials[ROLE] == names.SEARCH, TEACHER_STEPS].max()
     if longest > grace_period:
         yield (
-            f"Its first rung (step {grace_period}) is before the longest schedule ends (step {longest}): trials were "
-            "judged while their teacher was still on, when guided trials are often behind."
+            f"ASHA's first rung (step {grace_period}) is before the longest schedule ends (step {longest}): trials "
+            "were judged while their teacher was still on, when guided trials are often behind."
         )
 
 
@@ -159,8 +167,8 @@ def _cost(found: Findings) -> Section:
 
 
 def cost_table(trials: pd.DataFrame) -> Table:
-    """What a search spent, by role."""
-    headings = ("role", "trials", "trial-steps", "all run to the end", "share", "training s", "evaluation s")
+    """Table of the steps and seconds of a search, by role."""
+    headings = ("role", "trials", "trial-steps", "trial-steps without stops", "share", "training s", "evaluation s")
     return Table(headings, tuple(_cost_row(str(role), row) for role, row in ranking.cost(trials).iterrows()))
 
 

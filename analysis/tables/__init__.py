@@ -1,1 +1,1 @@
-"""Numbers: from the two tables of `analysis.results` to tables that say or show one thing. No drawing, no words."""
+"""Numbers: tables for one purpose each, computed from the two tables of `analysis.results`; no words, no drawing."""

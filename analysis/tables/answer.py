@@ -1,9 +1,9 @@
-"""The answer of a group of arms: what a content arm gains, and how much of it a teacher without content gives too.
+"""The answer of a group of arms: the gain of a content arm, split into aid and content gain.
 
     gain = control - arm    aid = control - best rival    content gain = best rival - arm
 
-in nats per token of validation loss, paired within a unit (a seed or fold). The best rival is the one with the lowest
-mean loss over the units that all rivals with the most units have. `word` says what the numbers allow to claim.
+in nats per token of validation loss, paired within a unit (a seed or a fold). The best rival has the lowest mean loss,
+among the rivals with the most units, over the units that all of these have. `word` gives the verdict.
 """
 
 import math
@@ -21,17 +21,17 @@ from analysis.tables.pairing import DIFFERENCE, beside_arm, reach
 from analysis.tables.statistics import DECIMALS, TTest, nadeau_bengio, one_sided, upper_bound
 from trainable import names
 
-UNIT: Final = [SEED, FOLD]  # what a guided trial and its control share
-ALPHA: Final = 0.05  # of every one-sided test
-LEAKING_ROWS: Final = "all"  # value of teacher.rows: the validation rows are counted too
-CLASS: Final = "class"  # of an arm: control, rival or content
-IS_LEAK: Final = "is_leak"  # whether its teacher has counted the validation rows too
-BEST_RIVAL: Final = "best_rival"  # name of it; "" where no two units allow a comparison with any
+UNIT: Final = [SEED, FOLD]  # equal for a guided trial and its control
+ALPHA: Final = 0.05  # level of every one-sided test
+LEAKING_ROWS: Final = "all"  # value of teacher.rows with which validation rows are counted too
+CLASS: Final = "class"  # class of an arm: control, rival or content
+IS_LEAK: Final = "is_leak"  # whether the teacher of the arm counted validation rows too
+BEST_RIVAL: Final = "best_rival"  # its name; "" where no rival shares two units with the arm
 AID, AID_LOW, AID_HIGH = "aid", "aid_low", "aid_high"
 CONTENT_GAIN, CONTENT_LOW, CONTENT_HIGH = "content_gain", "content_low", "content_high"
-GAIN_P: Final = "gain_p"  # one-sided, that the arm is better than the control
+GAIN_P: Final = "gain_p"  # one-sided p that the arm is better than the control
 GAIN_UPPER: Final = "gain_upper"  # one-sided 95 % upper bound of the gain
-RIVALS_P: Final = "rivals_p"  # one-sided, that it is better than each rival: the largest of them
+RIVALS_P: Final = "rivals_p"  # largest of the one-sided p that the arm is better than a rival
 STEPS_TO_RIVAL, SECONDS_TO_RIVAL = "steps_to_rival", "seconds_to_rival"
 Word = Literal[
     "the content helps", "an optimisation aid", "better than the control", "no effect", "undecided", "no claim"
@@ -40,10 +40,10 @@ _NO_TEST: Final = TTest(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
 
 
 def answer_of(arm: pd.DataFrame, group: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """The columns above for one arm of a group, from trials with their gain; rivals matter to content arms alone.
+    """The columns above for one arm of a group, from trials with gains; only content arms are compared with rivals.
 
-    curves: the reports of each trial. STEPS_TO_RIVAL and SECONDS_TO_RIVAL: until the arm had the best rival's final
-    loss, means over units, NaN unless every unit got there.
+    curves: the reports of each trial. STEPS_TO_RIVAL and SECONDS_TO_RIVAL: until the arm reached the final loss of the
+    best rival; means over units, NaN unless every unit reached that loss.
     """
     classes = arm_classes(group)
     own_class = str(classes[arm.index[0]])
@@ -70,11 +70,12 @@ def answer_of(arm: pd.DataFrame, group: pd.DataFrame, curves: Mapping[str, pd.Da
 
 
 def word(row: Mapping[Any, Any], margin: float) -> Word:
-    """What the numbers of a guided arm allow to say; `better than the control` where no rival ran beside it.
+    """The verdict on a guided arm; at best `better than the control` where no rival ran beside it.
 
-    The content helps: better than the control and than every rival (one-sided 5 %), and the mean over the
-    control and over the best rival at least the margin. An optimisation aid: that of the control alone. No effect: the
-    one-sided 95 % upper bound of the gain is below the margin. One unit allows no claim.
+    The content helps: better than the control and than every rival (each one-sided, 5 %), and the mean gain over the
+    control and over the best rival is at least the margin. An optimisation aid: that holds against the control, not
+    against the rivals. No effect: the one-sided 95 % upper bound of the gain is below the margin. Undecided: none of
+    these. One unit allows no claim.
     """
     if not math.isfinite(row[GAIN_UPPER]):
         return "no claim"
@@ -87,7 +88,7 @@ def word(row: Mapping[Any, Any], margin: float) -> Word:
 
 
 def _p(test: TTest) -> float:
-    """One-sided p; 1 where all differences are 0, so that a t test has nothing to weigh."""
+    """One-sided p of a t test; 1 where all differences are 0 and the test is not defined."""
     p = one_sided(test)
     return 1.0 if test.df and math.isnan(p) else p
 
@@ -98,7 +99,7 @@ def _against(group: pd.DataFrame, rival: str, arm: str) -> TTest:
 
 
 def _best(rivals: pd.DataFrame) -> str:
-    """The rival with the lowest mean loss, of those with the most units, over the units that all of these have."""
+    """The rival with the lowest mean loss, among those with the most units, over the units that all of these have."""
     if rivals.empty:
         return ""
     sizes = rivals.groupby(ARM).size()
@@ -114,7 +115,7 @@ def _has_unit_of(trials: pd.DataFrame, arm: pd.DataFrame) -> pd.Series:
 
 
 def _reached(arm: pd.DataFrame, rival: pd.DataFrame, curves: Mapping[str, pd.DataFrame]) -> tuple[float, float]:
-    """Mean step and training seconds at which the units of an arm had the final loss of the rival in the same unit."""
+    """Mean step and training seconds at which the units of an arm reached the rival's final loss in the same unit."""
     ends = rival.set_index(UNIT)[names.EVAL_LOSS].to_dict()
     units = arm[UNIT].itertuples(index=False, name=None)
     pairs = [(trial, ends[unit]) for trial, unit in zip(arm[TRIAL], units, strict=True) if unit in ends]

@@ -1,9 +1,8 @@
 """The curve of each arm: the mean over its units (seeds, folds), with the lowest and the highest of them.
 
-Means are honest only over the same units: the arms of a panel show their finished trials in the units that all of them
-have, at steps that all of these reported. Of a search, the best schedule of each depth stands beside its control on the
-seeds that confirmed it. Where learning rates
-vary, each arm is taken at its own best.
+Means can be compared only over the same units: the arms of a panel show their finished trials in the units that all
+arms have, at steps that all of these trials reported. In an older search, the best schedule of each depth is shown with
+its control, on the seeds of its confirmations. Where learning rates vary, each arm has its own best rate.
 """
 
 from collections.abc import Sequence
@@ -28,38 +27,38 @@ from analysis.columns import (
 )
 from analysis.results import Results
 from analysis.tables.answer import UNIT
-from analysis.tables.arms import GROUP, pair
+from analysis.tables.arms import GROUP, name_settings, pair, settings_apart
 from analysis.tables.best import CONFIRMED_N, RANK, best
 from analysis.tables.confirmations import NO_TEACHER
 from analysis.tables.planned import lacking
 from analysis.wording import describe
 from trainable import names
 
-TOP: Final = 3  # schedules shown of a depth whose winner no other seed has confirmed
-BUDGET: Final = "budget"  # loop.steps; runs of nearly the same length (folds differ by a block) share one
+TOP: Final = 3  # number of schedules shown for a depth without confirmations
+BUDGET: Final = "budget"  # loop.steps; runs of nearly the same length (folds differ by a block) share a budget
 SAME_BUDGET: Final = 0.02
 PANEL: Final = [LAYERS, BUDGET, EVAL_ROWS]
-NOTE: Final = "note"  # what the legend adds about an arm's units
-ARM_INDEX: Final = "arm_index"  # of an arm in the study's list; arms that it does not list come last
-_MISSING: Final = "missing"  # state of a planned trial that the run does not have
+NOTE: Final = "note"  # text of the legend about the units of an arm
+ARM_INDEX: Final = "arm_index"  # place of an arm in the study's list; other arms come last
+_MISSING: Final = "missing"  # state of a planned trial that does not exist
 MEAN, LOW, HIGH, UNITS, ENDS = "mean", "low", "high", "units", "teacher_ends"
 
 
 def is_search(trials: pd.DataFrame) -> bool:
-    """Whether a searcher proposed any trial."""
+    """Whether any trial was proposed by a searcher."""
     return bool((trials[ROLE] == names.SEARCH).any())
 
 
 def arm_lines(
     results: Results, column: str, arms: Sequence[str] = (), plans: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """One row an arm, panel and step: mean, low and high of `column` over units, and how many units there are.
+    """One row for each arm, panel and step: mean, low and high of `column` over units, and the number of units.
 
-    results: of a search in groups, those of `analysis.tables.confirmations.confirmed`.
-    plans: the planned trials (`analysis.tables.planned`), whose units the note counts too.
+    results: for a search in groups, those of `analysis.tables.confirmations.confirmed`.
+    plans: the planned trials (`analysis.tables.planned`); the note counts their units too.
     Columns: model.layers, budget (steps), corpus.eval_rows (NaN: all), arm, arm_index (in `arms`, the study's
-    list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher is silent; infinity
-    if it never ends; NaN for an arm without a teacher).
+    list), role, note, step, mean, low, high, units, teacher_ends (the step from which the teacher has weight 0;
+    infinity if it never ends; NaN for an arm without a teacher).
     """
     shown = shown_trials(results, arms, plans)
     keys = [*PANEL, ARM, ARM_INDEX, ROLE, NOTE]
@@ -74,11 +73,11 @@ def arm_lines(
 
 
 def shown_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The trials that are drawn, with their arm and its index in `arms`, note, panel and the end of their teacher."""
+    """The trials to draw, with their arm, its index in `arms`, note, panel and the end of their teacher."""
     trials = results.trials
     chosen = _of_search(trials) if is_search(trials) else _of_comparison(results, arms, plans)
     never = np.where(chosen[MIN_WEIGHT].astype(float) > 0, np.inf, chosen[TEACHER_STEPS].astype(float))
-    untaught = (chosen[ROLE] == names.CONTROL) | (chosen[SCHEDULE] == NO_TEACHER)  # a rival may have no teacher either
+    untaught = (chosen[ROLE] == names.CONTROL) | (chosen[SCHEDULE] == NO_TEACHER)  # some rivals have no teacher
     ends = np.where(untaught, np.nan, never)
     rows = chosen[EVAL_ROWS].astype("float64") if EVAL_ROWS in chosen else np.nan
     return chosen.assign(**{ENDS: ends, BUDGET: _budgets(chosen), EVAL_ROWS: rows}).reset_index(drop=True)
@@ -87,11 +86,12 @@ def shown_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame
 def named_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame | None = None) -> pd.DataFrame:
     """The trials of a comparison, in any state, with their arm, its index in `arms`, and budget.
 
-    Where learning rates vary, of each arm those at the rate with its lowest mean validation loss. With `plans`, planned
-    trials that the run lacks are among them.
+    Where learning rates vary, each arm has only the trials at the rate with its lowest mean validation loss. Without a
+    guided arm, each setting is an arm (`settings_apart`). With `plans`, missing planned trials are included.
     """
     trials = results.trials
-    tuned = ARM in trials and LEARNING_RATE in trials and _varies_within_arms(trials)
+    apart = settings_apart(trials, plans)
+    tuned = not apart and ARM in trials and LEARNING_RATE in trials and _varies_within_arms(trials)
     if tuned:
         own = [*GROUP, ARM, LEARNING_RATE]
         trials = trials.merge(pair(results, LEARNING_RATE)[own].drop_duplicates(), on=own)
@@ -102,16 +102,17 @@ def named_trials(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame
     indices = [arms.index(arm) if arm in arms else len(arms) for arm in named]
     if tuned:
         named = [f"{arm}, lr {rate:g}" for arm, rate in zip(named, trials[LEARNING_RATE], strict=True)]
-    return trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
+    trials = trials.assign(**{ARM: named, ARM_INDEX: indices, BUDGET: _budgets(trials)})
+    return name_settings(trials, apart) if apart else trials
 
 
 def _varies_within_arms(trials: pd.DataFrame) -> bool:
-    """Whether an arm has several learning rates to choose from, at the same depth, budget and validation rows."""
+    """Whether an arm has several learning rates at the same depth, budget and validation rows."""
     return bool((trials.groupby([*GROUP, ARM], dropna=False)[LEARNING_RATE].nunique() > 1).any())
 
 
 def _of_comparison(results: Results, arms: Sequence[str], plans: pd.DataFrame | None) -> pd.DataFrame:
-    """The finished trials of each arm in the units that all arms have; for an arm without any, all its trials."""
+    """The finished trials of each arm in the units that all arms have; of an arm without any, all trials."""
     trials = named_trials(results, arms, plans)
     panel = [LAYERS, BUDGET, *([EVAL_ROWS] if EVAL_ROWS in trials else [])]
     parts = [_in_common_units(part) for _, part in trials.groupby(panel, dropna=False)]
@@ -120,9 +121,9 @@ def _of_comparison(results: Results, arms: Sequence[str], plans: pd.DataFrame | 
 
 
 def _in_common_units(panel: pd.DataFrame) -> pd.DataFrame:
-    """The finished trials of a panel in the units that all of its arms have; of an arm without any, all its trials.
+    """The finished trials of a panel in the units that all its arms have; of an arm without any, all trials.
 
-    Where no unit is common to all, every arm shows its own. The note says how many of the panel's units are shown.
+    Where no unit is common to all arms, every arm has its own units. The note has the number of units that are shown.
     """
     keys = panel.reindex(columns=UNIT).astype("object").fillna("")
     units = pd.Series(list(keys.itertuples(index=False, name=None)), panel.index)
@@ -139,16 +140,16 @@ def _in_common_units(panel: pd.DataFrame) -> pd.DataFrame:
 
 
 def _arm(row: Any) -> str:
-    """What the study calls a trial's arm; of tables older than arms, its schedule."""
+    """Name of a trial's arm; in tables older than arms, its schedule in words."""
     if row.get(ARM):
         return str(row[ARM])
     return "none" if row[ROLE] == names.CONTROL else describe(row)
 
 
 def _of_search(trials: pd.DataFrame) -> pd.DataFrame:
-    """The best schedule of each depth and its control, on the seeds that confirmed it, else on the search's seed.
+    """The best schedule of each depth and its control, on the seeds of its confirmations, else on the search's seed.
 
-    Never the seed that chose the winner together with others: the two sides must be means over the same units.
+    The search's seed is never mixed with others, because it flatters the winner.
     """
     ranked = best(trials, top=TOP)
     parts = [_of_depth(trials, ranked[ranked[LAYERS] == depth]) for depth in sorted(set(ranked[LAYERS]))]
@@ -171,7 +172,7 @@ def _of_depth(trials: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def _budgets(trials: pd.DataFrame) -> pd.Series:
-    """loop.steps, lengths within 2 % of each other made one; a trial that does not say gets its depth's longest."""
+    """loop.steps, with lengths within 2 % of each other made equal; a missing one becomes the longest of its depth."""
     steps = trials[LOOP_STEPS].astype("float64")
     steps = steps.fillna(steps.groupby(trials[LAYERS]).transform("max")).fillna(trials[names.STEP])
     known: dict[float, float] = {}

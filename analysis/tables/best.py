@@ -1,8 +1,8 @@
-"""Which schedule is best at each depth, whether other seeds confirm it, and what it cost to find out.
+"""The best schedule at each depth, its gain on other seeds, and the cost of the search.
 
-The search picks the largest of many gains, so the gain on its own seed flatters the winner. The answer is the gain of
-the same schedule on seeds that the search has not seen (role `confirm`), with its spread over those seeds.
-Pure pandas on the tables of `analysis.results`; `python -m analysis.summary RUN` prints what these functions return.
+The search picks the largest of many gains, so the gain on the search's seed flatters the winner. The answer is the gain
+of the same schedule on other seeds (role `confirm`), with its spread over these seeds.
+`python -m analysis.summary RUN` prints the results of these functions.
 """
 
 import math
@@ -44,13 +44,13 @@ _POINT = [LAYERS, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
 
 
 def best(trials: pd.DataFrame, top: int | None = None) -> pd.DataFrame:
-    """The finished schedules of the search, best gain first within each depth; at most `top` a depth.
+    """The finished search trials, best gain first within each depth; at most `top` for each depth.
 
     Columns: rank (1 is best of its depth), trial, model.layers, teacher.schedule, teacher.steps, teacher.min_weight,
     gain (nats per token, on the search's seed), eval_loss, steps_saved, seconds_saved, and of the finished
     confirmations of the same schedule: confirmed_gain (mean), confirmed_sd, confirmed_low and confirmed_high (95 %
-    interval of the mean), confirmed_n (how many seeds), confirmed_steps_saved and confirmed_seconds_saved (means; NaN
-    unless every seed reached its control's loss, for the mean of those that did would flatter).
+    interval of the mean), confirmed_n (number of seeds), confirmed_steps_saved and confirmed_seconds_saved (means; NaN
+    unless every seed reached its control's loss, because the mean of the others would flatter).
     """
     done = trials[trials[STATE] == names.FINISHED]
     found = done[(done[ROLE] == names.SEARCH) & np.isfinite(done[names.GAIN])]
@@ -64,16 +64,16 @@ def best(trials: pd.DataFrame, top: int | None = None) -> pd.DataFrame:
 
 
 def stopped(trials: pd.DataFrame) -> pd.DataFrame:
-    """What ASHA ended before its last step: model.layers, arm, trial, the schedule, step and gain (at that step)."""
+    """The trials that ASHA stopped: model.layers, arm, trial, the schedule, step and gain at that step."""
     ended = trials[(trials[ROLE] == names.SEARCH) & (trials[STATE] == names.STOPPED)]
     columns = [LAYERS, *([ARM] if ARM in ended else []), TRIAL, SCHEDULE, TEACHER_STEPS, MIN_WEIGHT]
     return ended.sort_values([LAYERS, names.STEP, TRIAL])[[*columns, names.STEP, names.GAIN]].reset_index(drop=True)
 
 
 def cost(trials: pd.DataFrame) -> pd.DataFrame:
-    """What the run spent, by role: index control, then search and confirm or (in a comparison) arm, then total.
+    """Cost of the run by role. Index: control, then search and confirm or (in a comparison) arm, then total.
 
-    Columns: trials, trial_steps (optimizer steps up to the last report; work that a crash lost is not in it),
+    Columns: trials, trial_steps (optimizer steps up to the last report; without work that a crash lost),
     full_trial_steps (the same trials all run to the end), train_seconds and eval_seconds (summed over trials).
     """
     kept = trials.assign(trials=1, trial_steps=trials[names.STEP], full_trial_steps=trials[LOOP_STEPS])
@@ -86,24 +86,24 @@ def cost(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def grid_points(layers: Sequence[int], space: Mapping[str, Sequence[Any]]) -> int:
-    """How many settings a full grid has: every combination of the space, at every depth."""
+    """Number of settings in a full grid: every combination of the space, at every depth."""
     return len(layers) * math.prod(map(len, space.values()))
 
 
 def at_edge(row: Mapping[Any, Any], space: Mapping[str, list[Any]]) -> list[str]:
-    """Dotted keys of numbers that a schedule has at an end of their range, zero apart: the best may lie beyond."""
+    """Dotted keys of numbers for which a schedule has an end of the range, except 0: a better value may lie beyond."""
     ranges = {key: values for key, values in space.items() if len(values) > 1 and not isinstance(values[0], str)}
     return [key for key, values in ranges.items() if row[key] in (values[0], values[-1]) and row[key] != 0]
 
 
 def step_time(results: Results, by: Sequence[str] = (LAYERS,)) -> pd.DataFrame:
-    """Seconds of a guided step against a plain one, by depth, or by depth and arm (the index).
+    """Seconds of a guided and of a plain step, by depth, or by depth and arm (the index).
 
-    Of each guided trial, the report intervals in which the teacher taught to the end, against the very same steps of
-    its control: steps after the teacher has let go are plain and would hide its price, first steps are slow in both.
+    Compares the report intervals of a guided trial in which its teacher was on to the end with the same steps of its
+    control. Later steps are plain and would hide the cost of the teacher; the first steps are slow in both trials.
     Columns: plain_seconds and guided_seconds (a step, median over trials), ratio (median over trials of guided/plain),
-    ratio_low and ratio_high (least and greatest of them), trials (how many guided trials). Trials share the machine
-    with others, so the ratio of one trial is noisy.
+    ratio_low and ratio_high (smallest and largest ratio), trials (number of guided trials). Trials may share the
+    machine, so the ratio of one trial is noisy.
     """
     paired = _paired_seconds(results.curves, by).groupby([TRIAL, *by], as_index=False).sum()
     paired["plain"] = paired["plain_seconds"] / paired["steps"]
@@ -126,7 +126,7 @@ _CONFIRMED = [
 
 
 def _same(trials: pd.DataFrame) -> pd.Series:
-    """A key that trials share when all their settings but seed and fold are equal."""
+    """A key that is equal for trials with the same settings, apart from seed and fold."""
     settings = [name for name in map(str, trials.columns) if "." in name and name != FOLD]
     keys = ["|".join(map(str, row)) for row in trials[settings].itertuples(index=False)]
     return pd.Series(keys, trials.index, dtype="str")
@@ -155,7 +155,7 @@ def _confirmation(group: pd.DataFrame) -> dict[str, float]:
 
 
 def _paired_seconds(curves: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """One row for each interval between reports in which the teacher taught.
+    """One row for each interval between reports in which the teacher was on.
 
     Columns: trial, those of `by`, steps, guided_seconds, plain_seconds.
     """

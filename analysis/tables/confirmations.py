@@ -1,7 +1,7 @@
-"""Which trials make the answer of a run, and which of its arms know something of the text.
+"""The trials that make the answer of a run, and the class of each arm: control, rival or content.
 
-A search in groups answers from the winners of its groups alone, on fresh seeds and the half of the validation text that
-chose nothing; every other run from all its trials. What an arm is, is told by its settings, not by its name.
+The answer of a search in groups comes from the winners of its groups alone, on fresh seeds and the half of the
+validation text that chose nothing; that of any other run from all its trials. Settings, not names, decide the class.
 """
 
 from typing import Final
@@ -16,8 +16,8 @@ from trainable.record.run_record import RunRecord
 CHOOSING, REPORTING = "choosing", "reporting"  # values of corpus.eval_half
 NO_TEACHER: Final = "none"  # value of teacher.schedule
 CONTROL: Final = "control"
-RIVAL: Final = "rival"  # its targets hold nothing of the text's order
-CONTENT: Final = "content"  # every other guided arm
+RIVAL: Final = "rival"  # an arm that knows nothing of which token follows which
+CONTENT: Final = "content"  # every other arm with a teacher
 
 
 def confirmed(results: Results, record: RunRecord | None) -> Results:
@@ -33,7 +33,7 @@ def confirmed(results: Results, record: RunRecord | None) -> Results:
 def arm_classes(trials: pd.DataFrame) -> pd.Series:
     """CONTROL, RIVAL or CONTENT of each trial, by its teacher's kind and its output bias.
 
-    A trial without a teacher is a rival where its output bias is not the control's.
+    A trial without a teacher is a rival if its output bias differs from the control's.
     """
     absent = pd.Series("", trials.index)
     bias, kind = trials.get(OUTPUT_BIAS, absent), trials.get(KIND, absent)

@@ -1,9 +1,9 @@
-"""Contrasts: every two arms of a group against each other, pair by pair, at the end of the run and on the way there.
+"""Contrasts: every two arms of a group compared pair by pair, at the end of the run and at earlier points.
 
 A group has one depth, one length and one validation set. Two trials make a pair if they share seed and fold and have a
-loss at the same step: pairs are made first, so that arms with different units lack pairs, never the same footing. A
-trial that diverged, or has not come so far, has no pair from there on, and keeps those before. Of a search the winners
-are compared, on the seeds of their confirmations.
+loss at the same step. Means are taken over pairs, so units that only one of the arms has do not count. A trial that
+diverged, or has not come to a step, has no pair there, and keeps its earlier pairs. In a search the winners are
+compared, on the seeds of their confirmations.
 """
 
 import math
@@ -26,8 +26,8 @@ from analysis.tables.statistics import TTest, equivalence, holm, nadeau_bengio, 
 from trainable import names
 from trainable.record.run_record import RunRecord
 
-ALPHA: Final = 0.05  # below which the p of `equivalence` is called equivalent
-ON_THE_WAY: Final = (0.1, 0.25, 0.5)  # of the run's steps
+ALPHA: Final = 0.05  # arms are called equivalent where the p of `equivalence` is below
+ON_THE_WAY: Final = (0.1, 0.25, 0.5)  # shares of the run's steps
 END: Final = 1.0  # the last report
 FIRST, SECOND, AT = "first", "second", "at"
 SD, LOW, HIGH = "sd", "low", "high"
@@ -38,16 +38,16 @@ COLUMNS: Final = [
     *(P_EQUIVALENT, EQUIVALENT, PAIRS, PLANNED, FOLD_COUNT, RATIO),
 ]
 _WHOLE: Final = [LAYERS, BUDGET, EVAL_ROWS, names.STEP, PAIRS, PLANNED, FOLD_COUNT]
-NOT_BEGUN: Final = "planned, and not in the results"  # state of a trial that only the plan has
+NOT_BEGUN: Final = "planned, and not in the results"  # state of a trial that exists only in the plan
 _NO_TEST: Final = TTest(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
 
 
 def contrasts(
     trials: pd.DataFrame, curves: pd.DataFrame, record: RunRecord | None = None, margin: float = names.MARGIN
 ) -> pd.DataFrame:
-    """One row a group, two arms and point of the run: COLUMNS (results/README.md says what is in them).
+    """One row for each group, two arms and point of the run, with COLUMNS (see results/README.md).
 
-    trials: those of `compared_trials`. record: what run.json says of the plan; None for tables that others kept.
+    trials: those of `compared_trials`. record: run.json, which has the plan; None for kept tables without it.
     """
     points = _points(trials, curves)
     rows = []
@@ -63,10 +63,10 @@ def contrasts(
 
 
 def compared_trials(results: Results, record: RunRecord | None = None) -> pd.DataFrame:
-    """The trials that are compared, with arm, its index and budget: of a comparison the planned ones too, in any state.
+    """The trials to compare, with arm, its index and budget; for a comparison all trials, planned ones included.
 
-    A search in groups: its confirmations alone. An older search: the winner of each depth that another seed
-    confirmed, and its controls.
+    For a search in groups: its confirmations alone. For an older search: the winner of each depth and its controls, on
+    the seeds of its confirmations; a depth without confirmations is left out.
     """
     results = confirmed(results, record)
     absent = {name: np.nan for name in (EVAL_ROWS, TRAIN_ROWS, FOLDS, *UNIT) if name not in results.trials}
@@ -82,12 +82,12 @@ def compared_trials(results: Results, record: RunRecord | None = None) -> pd.Dat
 
 
 def unconfirmed_depths(results: Results, trials: pd.DataFrame) -> list[int]:
-    """Depths of a search that are not among `trials`, the ones compared, for no other seed has confirmed a winner."""
+    """Depths of a search that are not in `trials` (the compared ones), because their winner has no confirmation."""
     return sorted(set(results.trials[LAYERS]) - set(trials[LAYERS])) if is_search(results.trials) else []
 
 
 def _with_planned(results: Results, record: RunRecord | None) -> Results:
-    """The tables with a row for each planned trial that has no folder: it has no loss, but its pair is missed."""
+    """The tables with a row for each planned trial without a folder, so that its pair counts as missing."""
     plans = planned_trials(record) if record else pd.DataFrame({TRIAL: []})
     gone = lacking(plans, results.trials).dropna(axis=1, how="all")
     if gone.empty:
@@ -97,7 +97,7 @@ def _with_planned(results: Results, record: RunRecord | None) -> Results:
 
 
 def _points(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """A row for each trial and point of the run: the trial's, with at, step and eval_loss there (NaN: none)."""
+    """The trials at each point of the run, with at, step and eval_loss at that point (NaN if there is none)."""
     reports = dict(iter(curves.groupby(TRIAL)))
     parts = [_end(trials)]
     for share in ON_THE_WAY:
@@ -111,7 +111,7 @@ def _points(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _end(trials: pd.DataFrame) -> pd.DataFrame:
-    """The last reports of trials; one that did not finish has no end."""
+    """The trials at their last report; NaN for a trial that did not finish."""
     done = trials[STATE] == names.FINISHED
     ends = {name: trials[name].astype(float).where(done) for name in (names.STEP, names.EVAL_LOSS)}
     return trials.assign(**{AT: END, **ends})
@@ -124,7 +124,7 @@ def _in_order(group: pd.DataFrame) -> Iterator[str]:
 
 
 def _planned(group: pd.DataFrame, arms: tuple[str, str], record: RunRecord | None) -> int:
-    """How many pairs two arms were to have; without a plan, how many units any arm of the group has."""
+    """Number of planned pairs of two arms; without a plan, number of units of the group."""
     if record and record.confirm_seeds and not (record.is_comparison or record.is_grouped):
         return len(record.confirm_seeds)
     known = record is not None and (record.is_grouped or bool(record.plans))
@@ -137,12 +137,12 @@ def _units(trials: pd.DataFrame) -> set[tuple[Any, ...]]:
 
 
 def _row(here: pd.DataFrame, first: str, second: str, margin: float) -> dict[str, Any]:
-    """What the pairs of two arms at one point of the run say."""
+    """Statistics of the pairs of two arms at one point of the run."""
     pairs = beside_arm(here, first, second, [*UNIT, names.STEP])
     values, ratio = unit_values(pairs, DIFFERENCE)
     test = nadeau_bengio(values, ratio) if len(values) else _NO_TEST
     if spread(values) == 0:
-        test = test._replace(statistic=math.nan, p=math.nan)  # no t test of values that are all the same
+        test = test._replace(statistic=math.nan, p=math.nan)  # a t test is not defined for equal values
     p_equivalent = equivalence(values, margin, ratio) if len(values) else math.nan
     return {
         names.STEP: pairs[names.STEP].max() if len(pairs) else here[names.STEP].max(),

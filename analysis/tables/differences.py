@@ -1,4 +1,4 @@
-"""How far curves lie apart: guided ones from their control, deeper controls from the first one."""
+"""Differences between curves: guided ones and their control, controls of different panels."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -18,7 +18,7 @@ PANEL_NAME: Final = "panel"
 
 
 def gain_lines(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame | None = None) -> pd.DataFrame:
-    """`arm_lines` of the gain: at each step over the control of the same panel, seed and fold, 0 for a control."""
+    """`arm_lines` of the gain over the control of the same panel, seed, fold and step; 0 for a control."""
     shown = shown_trials(results)
     points = results.curves[[TRIAL, names.STEP, names.EVAL_LOSS]].merge(shown[[TRIAL, ROLE, *PANEL, *UNIT]], on=TRIAL)
     same = [*PANEL, *UNIT, names.STEP]
@@ -29,9 +29,9 @@ def gain_lines(results: Results, arms: Sequence[str] = (), plans: pd.DataFrame |
 
 
 def between_controls(results: Results) -> pd.DataFrame:
-    """How far each panel's control is below the control of the first panel (fewest layers, fewest rows), by step.
+    """Loss of the first panel's control (fewest layers, fewest rows) - loss of each other panel's control, by step.
 
-    Pairs controls of the same seed and fold, then takes means. Columns: those of `arm_lines`, and panel (in words).
+    Controls of the same seed and fold are paired, then averaged. Columns: those of `arm_lines`, and panel (in words).
     """
     shown = shown_trials(results)
     shown = shown[shown[ROLE] == names.CONTROL]
@@ -47,7 +47,7 @@ def between_controls(results: Results) -> pd.DataFrame:
 
 
 def panel_words(key: tuple[Any, ...], keys: pd.DataFrame, versus: str = "") -> str:
-    """What tells a panel from the others: "2 layers"; with `versus`, "2 layers rather than 1 layer"."""
+    """The settings in which a panel differs from others: "2 layers"; with `versus`, "2 layers rather than 1 layer"."""
     parts = []
     for column, value in zip(PANEL, key, strict=True):
         if keys[column].nunique(dropna=False) > 1 or (column == LAYERS and not versus):

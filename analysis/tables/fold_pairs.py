@@ -1,4 +1,4 @@
-"""Which guided trial of a fold stands beside which control, and why a pair does not count."""
+"""Pairs of a guided trial and its control in each fold, with the reason why a pair does not count."""
 
 import math
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ CONTROL_LOSS: Final = "control_loss"
 CONTROL_SE: Final = "control_se"  # over validation blocks
 GUIDED_LOSS: Final = "guided_loss"
 GUIDED_SE: Final = "guided_se"
-CONTROL_STEPS: Final = "control_steps"  # all that the control ran
+CONTROL_STEPS: Final = "control_steps"  # number of steps that the control ran
 CONTROL_SECONDS: Final = "control_seconds"
 WHY: Final = "why"
 _TEXT: Final = [TRIAL, ROLE, ARM, CONTROL_NAME, STATE, REASON, TEACHER_ROWS]
@@ -46,7 +46,7 @@ _NUMBERS: Final = [
     *(names.TRAIN_SECONDS, STEPS_TO_CONTROL, STEPS_SAVED, SECONDS_TO_CONTROL, SECONDS_SAVED),
 ]
 _FOLLOWS_STEPS: Final = {"optimizer.warmup_steps", "loop.eval_every", "loop.checkpoint_every"}
-_CONTROLS: Final = {  # what the columns are called that a pair takes from its control
+_CONTROLS: Final = {  # column of the control -> column of the pair
     names.EVAL_LOSS: CONTROL_LOSS,
     names.EVAL_LOSS_SE: CONTROL_SE,
     names.STEP: CONTROL_STEPS,
@@ -55,7 +55,7 @@ _CONTROLS: Final = {  # what the columns are called that a pair takes from its c
 
 
 def pairs_of_folds(trials: pd.DataFrame) -> pd.DataFrame:
-    """Every guided trial of a fold beside its control, named by `_named`, with `why` it does not count ("" if so)."""
+    """Every guided trial of a fold with its control, its arm (`_named`), and `why` it does not count, or ""."""
     trials = _of_folds(trials)
     guided = _named(trials[trials[ROLE] != names.CONTROL])
     both = pd.concat([guided, trials[trials[ROLE] == names.CONTROL]])
@@ -69,7 +69,7 @@ def pairs_of_folds(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_folds(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials of folds, with every column that is read. Raises InputError if there are none, or none is guided."""
+    """The trials of folds, with all columns that are read. Raises InputError without folds or guided trials."""
     absent = {name: "" for name in _TEXT if name not in trials} | {n: np.nan for n in _NUMBERS if n not in trials}
     trials = trials.assign(**absent)
     trials = trials[trials[FOLDS].notna() & trials[FOLD].notna()].astype(dict.fromkeys(_NUMBERS, "float64"))
@@ -81,7 +81,7 @@ def _of_folds(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _why(pair: dict[Any, Any], searched_only: bool) -> str:
-    """Why a pair does not count; "" if it does."""
+    """The reason why a pair does not count; "" if it counts."""
     control = pair[CONTROL_NAME]
     if not isinstance(pair[TRIAL + OF_CONTROL], str):
         return f"its control {control} is not in the results"
@@ -96,12 +96,12 @@ def _why(pair: dict[Any, Any], searched_only: bool) -> str:
     if pair[names.STEP] != pair[CONTROL_STEPS]:
         return f"it ended at step {pair[names.STEP]:.0f}, its control at step {pair[CONTROL_STEPS]:.0f}"
     if pair[ROLE] == names.SEARCH and not searched_only:
-        return "the search chose by it, so its gain flatters"
+        return "the search chose by this trial, so its gain flatters"
     return ""
 
 
 def _named(guided: pd.DataFrame) -> pd.DataFrame:
-    """The trials with an arm for each; an arm says the settings that differ within a fold, for those are no repeats."""
+    """The trials with an arm each; its name has the settings that differ in a fold, as these are no repetitions."""
     guided = guided.assign(**{ARM: [_arm(row) for row in guided.to_dict("records")]})
     told = {arm: _varied(group) for arm, group in guided.groupby(ARM)}
     full = [", ".join([row[ARM], *_settings(row, told[row[ARM]])]) for row in guided.to_dict("records")]
@@ -109,7 +109,7 @@ def _named(guided: pd.DataFrame) -> pd.DataFrame:
 
 
 def _arm(trial: dict[Any, Any]) -> str:
-    """`linear 240`, also of a trial that was not given an arm."""
+    """Name of a trial's arm, such as "linear 240"; made from its settings where it has none."""
     if isinstance(trial[ARM], str) and trial[ARM]:
         return trial[ARM]
     named = [str(trial.get(SCHEDULE, "guided"))]
@@ -119,7 +119,7 @@ def _arm(trial: dict[Any, Any]) -> str:
 
 
 def _varied(arm: pd.DataFrame) -> list[str]:
-    """Dotted keys in which trials of the same fold differ; not those that follow from the number of steps."""
+    """Dotted keys in which trials of the same fold differ, without those that follow from the number of steps."""
     keys = [name for name in map(str, arm.columns) if "." in name and name != FOLD]
     varied = [key for key in keys if (arm.groupby(FOLD)[key].nunique(dropna=False) > 1).any()]
     return [key for key in varied if not (LOOP_STEPS in varied and key in _FOLLOWS_STEPS)]

@@ -1,7 +1,7 @@
-"""Guided against plain, fold by fold: the pairs as a table, and their statistics.
+"""Guided trials compared with plain ones, fold by fold: a table of pairs, and their statistics.
 
-One split can favour an arm by luck; k folds show how far the gain moves with the data. The folds are the units: the
-seeds of a fold are averaged first, for more seeds do not make more data.
+One split can favour an arm by chance; k folds show how much the gain changes with the data. The folds are the units:
+the seeds of a fold are averaged first, because more seeds do not make more data.
 """
 
 import math
@@ -55,20 +55,20 @@ ROW_COLUMNS: Final = [ARM, FOLD, SEEDS, *_MEANS[:5], GAIN_SE, *_MEANS[5:], TEACH
 
 @dataclass(frozen=True, kw_only=True)
 class KfoldStatistics:
-    """What the folds of one arm say together. Means over folds are NaN unless every fold has a value."""
+    """Statistics of one arm over folds. Means over folds are NaN unless every fold has a value."""
 
     arm: str
-    folds: int  # complete ones, k
+    folds: int  # number of complete folds, k
     planned: int  # corpus.folds
     gain_mean: float  # nats per token
     gain_sd: float  # over folds
     test_over_train: float  # n_test / n_train of a fold
-    rows_known: bool  # whether that is from row counts; 1/(planned - 1) otherwise
+    rows_known: bool  # whether the ratio comes from row counts; otherwise it is 1/(planned - 1)
     corrected: TTest  # Nadeau and Bengio's
     paired: TTest
     signed_rank: SignedRank
-    reached: int  # folds in which every seed came down to the control's final loss
-    steps_to_control: float  # mean over folds, as are all below
+    reached: int  # number of folds in which every seed reached the control's final loss
+    steps_to_control: float  # mean over folds, as all fields below but the deviations
     steps_saved: float
     steps_saved_sd: float
     control_steps: float
@@ -81,7 +81,7 @@ class KfoldStatistics:
 def kfold_rows(trials: pd.DataFrame) -> pd.DataFrame:
     """One row an arm and fold, seeds averaged: ROW_COLUMNS. Only finished trials beside a finished control count.
 
-    What does not count is in `left_out`. Raises InputError if nothing does.
+    `left_out` has the others. Raises InputError if no trial counts.
     """
     pairs = pairs_of_folds(trials)
     kept = pairs[pairs[WHY] == ""]
@@ -99,9 +99,9 @@ def kfold_rows(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def left_out(trials: pd.DataFrame, plans: pd.DataFrame | None = None) -> pd.DataFrame:
-    """What `kfold_rows` does not count: arm, corpus.fold, trial ("" where a fold has no trial at all), why.
+    """Trials that `kfold_rows` does not count: arm, corpus.fold, trial ("" where a fold has no trial), why.
 
-    plans: the planned trials (`analysis.tables.planned`); without them, an arm is to have every fold once.
+    plans: the planned trials (`analysis.tables.planned`); without them, every fold should have a trial of each arm.
     """
     pairs = pairs_of_folds(trials)
     problems = pairs.loc[pairs[WHY] != "", [ARM, FOLD, TRIAL, WHY]]
@@ -156,15 +156,15 @@ def _statistics(arm: str, rows: pd.DataFrame) -> KfoldStatistics:
 
 
 def fold_ratio(rows: pd.DataFrame) -> tuple[float, bool]:
-    """n_test / n_train of a fold, and whether it is from row counts; 1/(k - 1), as if all rows were used, otherwise."""
+    """n_test / n_train of a fold, and whether it comes from row counts; else 1/(k - 1), as if all rows were used."""
     ratio = float((rows[EVAL_ROWS] / rows[TRAIN_ROWS]).max(skipna=False))
     return (ratio, True) if math.isfinite(ratio) else (1 / (_planned(rows) - 1), False)
 
 
 def unit_values(pairs: pd.DataFrame, column: str) -> tuple[NDArray[np.float64], float]:
-    """The values of pairs whose mean is tested, and n_test / n_train for `nadeau_bengio`.
+    """The values whose mean is tested, and n_test / n_train for `nadeau_bengio`.
 
-    Of two folds or more: one value a fold, its seeds averaged. Else one a pair, taken for independent (0).
+    With two folds or more: one value a fold, the mean of its seeds. Otherwise: one value a pair, independent (ratio 0).
     """
     by_fold = pairs.groupby(FOLD)[column].mean()
     if len(by_fold) < 2:

@@ -1,6 +1,6 @@
-"""The gate: a teacher's own validation loss against the final loss of the control, on the same text.
+"""The gate: a teacher's own validation loss compared with the final loss of the control, on the same text.
 
-Only a student that has passed its teacher can say whether what the teacher gave it lasts.
+Only a run whose student has passed its teacher can show whether the teacher's effect lasts.
 """
 
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ from analysis.tables.confirmations import REPORTING
 from trainable import names
 from trainable.record.run_record import RunRecord, TableFacts, TeacherFacts, model_in_words
 
-SMOOTHED: Final = (None, "bigram", "ngram")  # kinds whose tables are called by their smoothing; None: unknown
+SMOOTHED: Final = (None, "bigram", "ngram")  # kinds whose tables are named by their smoothing; None: kind unknown
 MODEL: Final = "model"
-# Columns of settings that tell an arm's table from others.
+# Settings that identify the table of an arm.
 OF_TEACHER: Final = (KIND, ORDER, SMOOTHING, TEACHER_ROWS, TEACHER_LAYERS, TEACHER_WIDTH, TEACHER_FOLDER)
 
 
 class Gate(NamedTuple):
-    """Losses in nats per token."""
+    """Losses of a teacher and of its control, in nats per token."""
 
     arm: str
-    own_loss: float  # of the teacher; of an unsmoothed one, of the Kneser-Ney estimate of the same counts
+    own_loss: float  # of the teacher; for an unsmoothed one, of the Kneser-Ney estimate of its counts
     is_estimate: bool
     control_loss: float  # mean over units, at the end
 
@@ -48,7 +48,7 @@ class Gate(NamedTuple):
 def gate_of_controls(results: Results, record: RunRecord) -> Gate | None:
     """The gate of a run without a teacher: its best control against the bigram table of its settings.
 
-    None where no control has finished, or run.json does not tell that table's loss.
+    None where no control has finished, or run.json has no loss of that table.
     """
     ended = results.trials[results.trials[STATE] == names.FINISHED]
     tables = [one for one in tables_that_report(record) if one.own_loss is not None]
@@ -61,9 +61,9 @@ def gate_of_controls(results: Results, record: RunRecord) -> Gate | None:
 
 
 def gate_of(row: Mapping[Any, Any], record: RunRecord) -> Gate | None:
-    """The gate of a content arm, from its row of `compare_arms`; None where run.json does not tell its teacher's loss.
+    """The gate of a content arm, from its row of `compare_arms`; None where run.json has no loss of its teacher.
 
-    Over folds, the mean of the folds' tables.
+    With folds, the mean over the folds' tables.
     """
     facts = own_tables(row, record)
     losses = [one.own_loss for one in facts]
@@ -76,14 +76,14 @@ def gate_of(row: Mapping[Any, Any], record: RunRecord) -> Gate | None:
 
 
 def own_tables(row: Mapping[Any, Any], record: RunRecord) -> list[TeacherFacts]:
-    """The tables of an arm's teacher, told by its settings, and by the half that they were measured on."""
+    """The tables of an arm's teacher, found by its settings and by the validation half of their losses."""
     if not record.tables:  # the oldest records
         return [record.teacher] if record.teacher and _is_of(record.teacher, row) else []
     return [one for one in tables_that_report(record) if _is_of(one, row)]
 
 
 def _is_of(table: TeacherFacts, row: Mapping[Any, Any]) -> bool:
-    """Whether a table is what the settings of an arm's teacher make; older records do not tell its kind."""
+    """Whether a table fits the settings of an arm's teacher; older records do not have the kind of a table."""
     if table.rows != row[TEACHER_ROWS] or table.kind not in (None, row.get(KIND)):
         return False
     if table.ngrams and str(row.get(ORDER, "")) not in ("", str(len(table.ngrams) + 1)):
@@ -95,6 +95,6 @@ def _is_of(table: TeacherFacts, row: Mapping[Any, Any]) -> bool:
 
 
 def tables_that_report(record: RunRecord) -> list[TableFacts]:
-    """The tables whose losses were measured on the validation text that the answer is measured on."""
+    """The tables whose losses were measured on the same validation text as the answer."""
     half = REPORTING if record.is_grouped else names.dotted(record.base).get(EVAL_HALF, "whole")
     return [one for one in record.tables.values() if one.eval_half in (half, None)]

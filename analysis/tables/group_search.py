@@ -1,6 +1,6 @@
-"""Tables of a search in groups: each group's best setting, what ASHA stopped, and the students of the confirmations.
+"""Tables of a search in groups: best setting of each group, search trials, and diagnostics of the confirmations.
 
-A group is an arm at a depth. Its losses on the search's seed choose, and flatter; only the confirmations report.
+A group is an arm at a depth. Losses on the search's seed choose a setting and flatter it; only confirmations report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from trainable import names
 from trainable.record.run_record import RunRecord
 
 GROUP: Final = [LAYERS, ARM]
-FINISHED, STOPPED, OTHERS = "finished", "stopped", "others"  # how many trials of a group ended how
+FINISHED, STOPPED, OTHERS = "finished", "stopped", "others"  # numbers of trials of a group by the way they ended
 DIAGNOSTICS: Final = (
     *(names.GRAD_NORM, names.CLIPPED_SHARE, names.OUTPUT_ENTROPY, names.HIDDEN_COSINE, names.UNIGRAM_KL),
 )
 
 
 def searched(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials of the search, the reference control of each depth among them."""
+    """The trials of the search, with the reference control of each depth."""
     halves = trials[EVAL_HALF] if EVAL_HALF in trials else pd.Series("", trials.index)
     reference = (trials[ROLE] == names.CONTROL) & (halves != REPORTING)
     return trials[reference | (trials[ROLE] == names.SEARCH)]
@@ -32,7 +32,7 @@ def searched(trials: pd.DataFrame) -> pd.DataFrame:
 def winners(trials: pd.DataFrame, record: RunRecord) -> pd.DataFrame:
     """The finished trial of each group with the lowest loss, by depth and in the order of the arms.
 
-    Columns: those of a trial, and how many trials of its group finished, were stopped, or ended otherwise.
+    Columns: those of a trial, and the numbers of trials of its group that finished, were stopped, or neither.
     """
     tried = searched(trials)
     done = tried[(tried[STATE] == names.FINISHED) & np.isfinite(tried[names.EVAL_LOSS])]
@@ -49,9 +49,9 @@ def winners(trials: pd.DataFrame, record: RunRecord) -> pd.DataFrame:
 
 
 def at_ends(winner: Mapping[Any, Any], tried: pd.DataFrame, space: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Dotted keys of numbers that a winner has at an end of what its group tried: the best may lie beyond.
+    """Dotted keys of numbers for which a winner has the smallest or largest value that its group tried.
 
-    Not a value of 0, and not scheduling steps over the whole run: nothing lies beyond.
+    A better value may lie beyond. Values of 0, and scheduling steps over the whole run, do not count.
     """
     found = []
     for key, values in space.items():
@@ -64,7 +64,7 @@ def at_ends(winner: Mapping[Any, Any], tried: pd.DataFrame, space: Mapping[str, 
 
 
 def diagnostics(confirmations: Results, record: RunRecord) -> pd.DataFrame:
-    """Mean of each diagnostic in the final reports of an arm's finished confirmations; NaN where no report has it.
+    """Mean of each diagnostic over the final reports of an arm's finished confirmations; NaN where no report has it.
 
     By depth and in the order of the arms.
     Columns: model.layers, arm, trials, and those of DIAGNOSTICS.

@@ -1,7 +1,7 @@
-"""What it cost to make a teacher that was trained itself, and what an arm saves net of that.
+"""The cost of a teacher that is itself trained, and the time that an arm saves net of this cost.
 
-Counting bigrams takes seconds and is left out of an arm's times, as it always was; training and asking a model is not.
-Whoever trains one student pays all of it; in a sweep every trial that it taught bears a share.
+Counting bigrams takes seconds and is left out of an arm's times; training a model teacher and computing its answers is
+not. A single run pays the whole cost; in a sweep, each trial that the teacher taught pays a share.
 """
 
 from collections.abc import Mapping
@@ -17,26 +17,26 @@ from trainable.record.run_record import RunRecord
 
 
 class Making(NamedTuple):
-    """Seconds of making the teachers of one arm; over folds, one a fold."""
+    """Seconds to make the teachers of one arm; with folds, one teacher a fold."""
 
-    train: float  # mean over the teachers: seconds of training
-    answer: float  # mean over the teachers: seconds of answering
-    trials: int  # taught by these teachers
-    teachers: int  # how many were made
+    train: float  # seconds of training, mean over the teachers
+    answer: float  # seconds of answering, mean over the teachers
+    trials: int  # number of trials that these teachers taught
+    teachers: int  # number of teachers made
 
     @property
     def whole(self) -> float:
-        """Seconds that one run alone pays for its teacher."""
+        """Seconds that a single run pays for its teacher."""
         return self.train + self.answer
 
     @property
     def shared(self) -> float:
-        """Seconds that each trial of the sweep pays, if all of them share the cost."""
+        """Seconds that each taught trial of the sweep pays if they share the cost."""
         return self.whole * self.teachers / max(1, self.trials)
 
 
 def making_of(row: Mapping[Any, Any], results: Results, record: RunRecord) -> Making | None:
-    """The cost of an arm's teacher, from its row of `compare_arms`; None where run.json tells of none."""
+    """The cost of an arm's teacher, from its row of `compare_arms`; None where run.json has no cost."""
     own = {one.checksum: one for one in own_tables(row, record)}.values()
     known = [(one.train_seconds, one.answer_seconds) for one in own]
     seconds = [(train, answer) for train, answer in known if train is not None and answer is not None]
@@ -50,6 +50,6 @@ def making_of(row: Mapping[Any, Any], results: Results, record: RunRecord) -> Ma
 
 
 def net_seconds(row: Mapping[Any, Any], making: Making) -> tuple[float, float]:
-    """Seconds that an arm saves to the control's final loss: net of the whole cost, and of one trial's share."""
+    """Seconds that an arm saves to the control's final loss, net of the whole cost and net of one trial's share."""
     saved = float(row[SECONDS_SAVED])
     return saved - making.whole, saved - making.shared

@@ -1,4 +1,4 @@
-"""Trials beside each other: an arm beside its control or another arm, at the same step; when a loss was reached."""
+"""Pairs of trials: an arm with its control or another arm at the same step, and the step where a loss was reached."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -18,17 +18,17 @@ from analysis.tables.statistics import DECIMALS
 from trainable import names
 
 AGAINST_CONTROL: Final = [STEPS_TO_CONTROL, STEPS_SAVED, SECONDS_TO_CONTROL, SECONDS_SAVED]
-OF_CONTROL: Final = "_control"  # ends the name of a column that has the control's value
+OF_CONTROL: Final = "_control"  # suffix of a column with the control's value
 DIFFERENCE: Final = "difference"  # loss of the first arm - loss of the second, nats per token
 
 
 def beside_controls(
     rows: pd.DataFrame, same: Sequence[str], columns: Sequence[str] = (), *, keep_unpaired: bool = False
 ) -> pd.DataFrame:
-    """Each row beside the control's that agrees with it in the columns `same`; a control stands beside itself.
+    """Join each row with the control's row that has the same values in the columns `same`; a control joins itself.
 
     Adds `gain` (the control's eval_loss - the row's own, nats per token), and <column>_control for eval_loss and for
-    `columns`. Rows without a control are left out, or kept with NaN. Where several controls agree, the first counts.
+    `columns`. Rows without a control are left out, or kept with NaN. Of several such controls, the first counts.
     """
     taken = [*same, *dict.fromkeys([names.EVAL_LOSS, *columns])]
     controls = rows.loc[rows[ROLE] == names.CONTROL, taken].drop_duplicates(list(same))
@@ -41,9 +41,9 @@ def beside_controls(
 
 
 def beside_arm(rows: pd.DataFrame, first: str, second: str, same: Sequence[str]) -> pd.DataFrame:
-    """The rows of the arm `first` beside those of `second` that agree in the columns `same`, with their `difference`.
+    """Join the rows of the arms `first` and `second` with the same values in the columns `same`; adds `difference`.
 
-    A row without a finite loss has no pair. Where several rows of an arm agree, the first counts.
+    A row without a finite loss has no pair. Of several such rows of an arm, the first counts.
     """
     taken = rows[np.isfinite(rows[names.EVAL_LOSS])].drop_duplicates([ARM, *same])
     others = taken.loc[taken[ARM] == second, [*same, names.EVAL_LOSS]]
@@ -55,7 +55,7 @@ def beside_arm(rows: pd.DataFrame, first: str, second: str, same: Sequence[str])
 def loss_at(curve: pd.DataFrame, step: float) -> float:
     """The validation loss of a curve at a step, on the straight line between the evaluations around it.
 
-    NaN before the first evaluation and after the last: nothing is guessed beyond what was measured.
+    NaN before the first evaluation and after the last one.
     """
     known = curve[np.isfinite(curve[names.EVAL_LOSS])]
     if known.empty:
@@ -65,7 +65,7 @@ def loss_at(curve: pd.DataFrame, step: float) -> float:
 
 
 def reach(curve: pd.DataFrame, target: float) -> tuple[float, float]:
-    """(step, train_seconds) at which a curve first comes down to `target` nats per token; NaN, NaN if it never does.
+    """(step, train_seconds) at which a curve first reaches `target` nats per token; NaN, NaN if it never does.
 
     Straight line between the evaluation that first is at or below the target and the one before it. A loss curve is
     convex, so it lies below that line: the answer errs late, never early, and by less than one evaluation interval.
@@ -82,9 +82,9 @@ def reach(curve: pd.DataFrame, target: float) -> tuple[float, float]:
 
 
 def time_to_control(curve: pd.DataFrame, final: Any) -> dict[str, float]:
-    """When a curve reached the loss that its control ended with, and how long before the control's end.
+    """Step and seconds at which a curve reached the final loss of its control, and how long before the control's end.
 
-    `final`: the control's last report (step, eval_loss, train_seconds). NaN if the curve never reached it.
+    final: the control's last report (step, eval_loss, train_seconds). NaN if the curve never reached it.
     """
     step, seconds = reach(curve, final[names.EVAL_LOSS])
     return {

@@ -1,6 +1,6 @@
-"""What a run was to have, from the plan in run.json, beside what it has: a table never takes what exists for all.
+"""Planned trials of a run, from run.json, and those that are missing, so that tables can show "4 of 5".
 
-Trials that failed are in the tables; those whose folder is gone, or that never began, are only in the plan.
+A failed trial is in the tables of a run. A trial whose folder is gone, or that never began, is only in the plan.
 """
 
 import math
@@ -21,7 +21,7 @@ COLUMNS: Final = [TRIAL, ROLE, ARM, CONTROL_NAME]
 
 
 class Lack(NamedTuple):
-    """Planned trials of one kind that a run does not have."""
+    """Numbers of planned and missing trials of one kind."""
 
     layers: int
     role: str
@@ -33,8 +33,8 @@ class Lack(NamedTuple):
 def planned_trials(record: RunRecord) -> pd.DataFrame:
     """The trials of a comparison, or the confirmations of a search in groups, with their settings by dotted key.
 
-    A confirmation is named by arm, depth and seed, since its schedule is chosen during the run. No rows for an
-    older search.
+    A confirmation is named by arm, depth and seed, because its schedule is chosen during the run. An older search has
+    no rows.
     """
     if record.is_grouped:
         return pd.DataFrame(list(_planned_confirmations(record)))
@@ -60,12 +60,12 @@ def _planned_confirmations(record: RunRecord) -> Iterator[dict[str, Any]]:
 
 
 def confirmation_name(arm: str, layers: int, seed: int) -> str:
-    """What a planned confirmation is called: "bigram, 2 layers, seed 1"."""
+    """Name of a planned confirmation: "bigram, 2 layers, seed 1"."""
     return f"{arm}, {plural(layers)}, seed {seed}"
 
 
 def lacking(plans: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """The planned trials that a table of trials does not have."""
+    """The planned trials that are not in a table of trials."""
     have = set(trials[TRIAL])
     if ARM in trials:
         known = trials[[ARM, LAYERS, SEED]].dropna().itertuples(index=False, name=None)
@@ -74,23 +74,23 @@ def lacking(plans: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def pending(trials: pd.DataFrame, plans: pd.DataFrame) -> pd.DataFrame:
-    """The planned trials that have neither finished nor failed; what they lack may still come."""
+    """The planned trials that have neither finished nor failed."""
     return lacking(plans, trials[trials[STATE].isin([names.FINISHED, names.FAILED])])
 
 
 def missing_trials(found: Findings) -> list[str]:
-    """Names of a comparison's planned trials that the run does not have, but for those whose control failed."""
+    """Names of the missing trials of a comparison, without those whose control failed."""
     have, failed = set(found.results.trials[TRIAL]), _failed_controls(found)
     return [name for name, control in found.record.planned.items() if name not in have and control not in failed]
 
 
 def search_lacks(found: Findings) -> list[Lack]:
-    """What a search does not have of its controls, search trials and confirmations, by depth (and group)."""
+    """Missing controls, search trials and confirmations of a search, by depth (and group)."""
     return [lack for lack in _plan(found) if lack.missing > 0]
 
 
 def planned_by_role(found: Findings) -> dict[str, int]:
-    """How many trials of each role the plan has; of a search, at most so many."""
+    """Number of planned trials of each role; for a search, an upper bound."""
     if found.record.is_comparison:
         roles = planned_trials(found.record)[ROLE]
         return {str(role): int(count) for role, count in roles.value_counts().items()}
@@ -103,7 +103,7 @@ def _plan(found: Findings) -> Iterator[Lack]:
 
 
 def _grouped_plan(found: Findings) -> Iterator[Lack]:
-    """By depth and group: searched trials (the control's first is the reference), then the winner's confirmations."""
+    """By depth and group: search trials (the first of the control group is the reference), then confirmations."""
     record, trials = found.record, found.results.trials
     reference = (trials[ROLE] == names.CONTROL) & (trials.get(EVAL_HALF) != REPORTING)
     searched = (trials[ROLE] == names.SEARCH) | reference

@@ -1,8 +1,8 @@
-"""ASHA over curves that ran in full: its rule, who competes, and what an order of arrival makes of them.
+"""Replay of ASHA over curves that ran in full: its rule, the groups that compete, and the outcome of random orders.
 
-Trials compete with those that share their control (same depth, seed and fold). Within such a group the order by gain at
-a step is the order by validation loss, so the loss decides. A search in groups compares the trials of one arm, judges
-each only once its own teacher has ended, and never stops the reference control: so does its replay.
+Trials with the same control (same depth, seed and fold) compete. Within such a group the order by gain at a step equals
+the order by validation loss, so the loss decides. A search in groups compares the trials of one arm, judges each only
+after the end of its own teacher, and never stops the reference control. Its replay does the same.
 """
 
 import heapq
@@ -28,9 +28,11 @@ SURVIVES: Final = "survives"
 REGRET: Final = "regret"
 OUTCOME: Final = [SPENT, SURVIVES, REGRET]
 AHEAD: Final = "ahead"
-_FROM, _SPARED = "judged_from", "is_spared"  # columns of what Curve says
-GRACE_PERIODS: Final = 10  # tried at most, unless some are given
-PACE_SPREAD: Final = 0.1  # a trial takes this much more or less time a step than another: it decides who comes first
+_FROM, _SPARED = "judged_from", "is_spared"  # columns with the fields of Curve
+GRACE_PERIODS: Final = 10  # largest number of grace periods to try, unless some are given
+PACE_SPREAD: Final = (
+    0.1  # largest relative difference in time a step between trials, which decides the order of arrival
+)
 
 
 @dataclass(frozen=True)
@@ -41,29 +43,30 @@ class Curve:
     steps: tuple[int, ...]
     losses: tuple[float, ...]
     judged_from: int = 0  # no rung below this step judges it
-    is_spared: bool = False  # it is judged, and never stopped
+    is_spared: bool = False  # whether the trial is judged but never stopped
 
 
 @dataclass(frozen=True)
 class Group:
-    """Trials that compete, for they share their control (and, of a search in groups, their arm)."""
+    """Trials that compete: they have the same control and, in a search in groups, the same arm."""
 
     layers: int
     curves: tuple[Curve, ...]
-    arm: str = ""  # of a search in groups
+    arm: str = ""  # in a search in groups
 
     @property
     def last_step(self) -> int:
-        """The step at which all of them end."""
+        """The last step of all trials of the group."""
         return self.curves[0].steps[-1]
 
 
 @dataclass
 class Bracket:
-    """ASHA's rule, larger rewards being better: below the (1 - 1/factor) quantile of those before it, a trial stops.
+    """ASHA's rule: a trial stops whose reward is below the (1 - 1/factor) quantile of earlier trials at the rung.
 
-    A trial is judged once a rung, at its first report there, by the trials that came before it: the order of arrival
-    matters, and the first always goes on. This is Ray's AsyncHyperBandScheduler with stop_last_trials=False.
+    A trial is judged once at each rung, at its first report there, by the trials that arrived before it. So the order
+    of arrival matters, and the first trial always goes on. This is Ray's AsyncHyperBandScheduler with
+    stop_last_trials=False.
     """
 
     grace: int
@@ -76,7 +79,7 @@ class Bracket:
         self.rungs = {self.grace * self.factor**k: {} for k in reversed(range(number))}
 
     def goes_on(self, trial: str, step: int, reward: float, judged_from: int = 0) -> bool:
-        """Record a trial's report, and say whether the trial goes on; rungs below `judged_from` pass it by."""
+        """Record a report, and return whether the trial goes on; rungs below `judged_from` do not judge it."""
         rung, reached = next(((at, recorded) for at, recorded in self.rungs.items() if at <= step), (0, None))
         if reached is None or trial in reached or rung < judged_from:
             return True
@@ -86,9 +89,9 @@ class Bracket:
 
 
 def groups(results: Results, controls: bool = False, by_arm: bool = False) -> list[Group]:
-    """The trials that ran in full, by control; a group needs two. With `controls`, controls compete as well.
+    """Groups of at least two trials that ran in full and have the same control. controls: let controls compete too.
 
-    by_arm: of a search in groups, its searched trials by arm, each judged from its own teacher's end.
+    by_arm: for a search in groups: search trials by arm, each judged only after the end of its own teacher.
     """
     if by_arm:
         return _of_groups(results)
@@ -110,7 +113,7 @@ def _of_groups(results: Results) -> list[Group]:
 
 
 def _competing(full: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Group]:
-    """The trials that share a control, where two at least ran to the same last step."""
+    """Yield the trials with the same control, where at least two ran to the same last step."""
     evaluated = curves[np.isfinite(curves[names.EVAL_LOSS]) & (curves[names.STEP] > 0)].sort_values(names.STEP)
     for _, members in full.groupby(CONTROL_NAME):
         read = []
@@ -125,7 +128,7 @@ def _competing(full: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Group]:
 
 
 def lead(results: Results) -> pd.DataFrame:
-    """Who is ahead when: the guided trials' gain at each step, over trials that ran in full.
+    """Gain of the guided trials at each step, over trials that ran in full.
 
     One row a step: step, gain (mean, nats per token), ahead (trials with a gain above 0), trials.
     """
@@ -144,9 +147,8 @@ def replay(
 ) -> pd.DataFrame:
     """One row a depth, arm, grace period and factor, with groups, trials, spent, survives and regret.
 
-    Without the column arm where no group has one.
-    Means over groups and `orders` orders of arrival, the same orders for every choice. A grace period at or after the
-    end of a group leaves it out, for ASHA would judge nothing there.
+    There is no column arm if no group has one. Numbers are means over groups and `orders` orders of arrival, the same
+    orders for every choice. A group that ends at or before the grace period is left out: ASHA would judge nothing.
     """
     rows = []
     for (number, group), grace, factor in product(enumerate(found), graces, factors):
@@ -161,7 +163,7 @@ def replay(
 
 
 def play(group: Group, grace: int, factor: int, slots: int, seed: list[int]) -> tuple[float, float, float]:
-    """One sweep of a group in a random order, `slots` trials at a time: spent, survives (0 or 1), regret."""
+    """Replay one sweep of a group in a random order, `slots` trials at a time: spent, survives (0 or 1), regret."""
     ended_at = _ended_at(group, Bracket(grace, factor, group.last_step), slots, np.random.default_rng(seed))
     finals = {curve.name: curve.losses[-1] for curve in group.curves}
     best = min(finals.values())
@@ -171,7 +173,7 @@ def play(group: Group, grace: int, factor: int, slots: int, seed: list[int]) -> 
 
 
 def _ended_at(group: Group, bracket: Bracket, slots: int, rng: np.random.Generator) -> dict[str, int]:
-    """The step at which each trial ended. A free slot takes the next trial of the order; each has a pace of its own."""
+    """The step at which each trial ended. A free slot takes the next trial of the order; trials differ in pace."""
     curves = [group.curves[i] for i in rng.permutation(len(group.curves))]
     pace = dict(zip([curve.name for curve in curves], rng.uniform(1, 1 + PACE_SPREAD, len(curves)), strict=True))
     waiting, ended = iter(curves), {}
@@ -192,7 +194,7 @@ def _ended_at(group: Group, bracket: Bracket, slots: int, rng: np.random.Generat
 
 
 def _report(curve: Curve, number: int, began: float, pace: dict[str, float]) -> tuple[float, str, int, Curve]:
-    """When a trial that began at `began` reports its evaluation `number`."""
+    """Time of the evaluation `number` of a trial that began at `began`, with its name, the number and the curve."""
     return began + curve.steps[number] * pace[curve.name], curve.name, number, curve
 
 
@@ -205,7 +207,7 @@ def grace_periods(found: list[Group]) -> list[int]:
 
 
 def longest_schedules(loaded: list[Results]) -> dict[int, float]:
-    """The longest schedule of each depth, in steps; none where nothing was loaded."""
+    """The longest schedule of each depth, in steps; empty if nothing was loaded."""
     if not loaded:
         return {}
     trials = pd.concat([results.trials[[LAYERS, ROLE, TEACHER_STEPS]] for results in loaded])

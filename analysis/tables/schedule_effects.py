@@ -1,9 +1,9 @@
-"""What a search says of the schedule, as numbers: effect and importance of each parameter, gain of each cell.
+"""Numbers on the schedules of a search: effect and importance of each parameter, gain of each cell.
 
-The search picks the largest of many gains and looks where gains are large, so means by value are no experiment: values
-were tried unequally often and beside different others. Hence every mean comes with its number of trials and spread,
-and importance is not given at all from too few trials. Gains of trials that ASHA stopped are early ones: they are in
-no mean.
+The search tries more settings where gains are large, so means by value do not replace an experiment: some values were
+tried more often than others, and with other parameters. Every mean therefore comes with its number of trials and its
+spread, and no importance is given from too few trials. The gains of trials that ASHA stopped are early ones and count
+in no mean.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,15 +18,15 @@ from trainable import names
 from trainable.errors import InputError
 from trainable.record.run_record import RunRecord, read_record
 
-Space = Mapping[str, Sequence[Any]]  # the values of each dotted key that the search chose from
+Space = Mapping[str, Sequence[Any]]  # dotted key -> values that the search chose from
 PARAMETER: Final = "parameter"
 VALUE: Final = "value"
-TRIALS: Final = "trials"  # how many finished ones
+TRIALS: Final = "trials"  # number of finished trials
 STOPPED: Final = "stopped"
 SD, LOWEST, HIGHEST = "sd", "lowest", "highest"
 IMPORTANCE: Final = "importance"
-ENOUGH: Final = 10  # finished trials of a depth, below which no importance is given
-BETTER_SHARE: Final = 0.5  # PED-ANOVA: importance for being in the better half of the trials
+ENOUGH: Final = 10  # least number of finished trials of a depth for an importance
+BETTER_SHARE: Final = 0.5  # PED-ANOVA: importance for being in this best share of the trials
 
 
 def searched(trials: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def marginals(trials: pd.DataFrame, space: Space) -> pd.DataFrame:
     """One row a depth, parameter and value: the mean gain of the finished trials that had it.
 
     Columns: model.layers, parameter, value, trials (finished), gain (mean), sd, lowest, highest (over those; nats per
-    token), stopped (trials of that value that ASHA stopped: in no mean). Values without a trial have trials 0.
+    token), stopped (number of trials with that value that ASHA stopped). Values without a trial have trials 0.
     """
     found = searched(trials)
     rows = [_marginal(here, depth, key, value) for depth, here, key, value in _values(found, space)]
@@ -63,17 +63,18 @@ def _marginal(here: pd.DataFrame, depth: int, key: str, value: Any) -> dict[str,
 
 
 def equals(column: pd.Series, value: Any) -> pd.Series:
-    """Where a column has a value of the space; decimals may differ in their last digit."""
+    """Mask of the rows with a value of the space; decimals may differ in their last digit."""
     if isinstance(value, str):
         return column == value
     return pd.Series(np.isclose(column.astype(float), value), column.index)
 
 
 def importances(trials: pd.DataFrame, space: Space) -> pd.DataFrame:
-    """Optuna's PED-ANOVA importance of each parameter, a depth at a time, from its finished trials.
+    """Optuna's PED-ANOVA importance of each parameter at each depth, from the finished trials.
 
-    How much the parameter tells whether a trial is in the better half, as shares that add up to 1. NaN where fewer
-    than 10 trials have finished. Columns: model.layers, parameter, importance, trials. It draws no random numbers.
+    Importance: how well the parameter predicts whether a trial is in the better half; shares that add up to 1. NaN
+    where fewer than 10 trials have finished. Columns: model.layers, parameter, importance, trials. No random numbers
+    are used.
     """
     found = searched(trials)
     rows = []
@@ -85,8 +86,8 @@ def importances(trials: pd.DataFrame, space: Space) -> pd.DataFrame:
 
 
 def _ped_anova(finished: pd.DataFrame, space: Space) -> dict[str, float]:
-    """Importance of each parameter; 0 for one that took a single value."""
-    import optuna  # here, for it is heavy and no other analysis needs it
+    """Importance of each parameter; 0 for a parameter with a single value."""
+    import optuna  # here, because it is slow to import and only needed here
 
     varied = {key: values for key, values in space.items() if finished[key].nunique() > 1}
     distributions = {key: _distribution(finished[key], values) for key, values in varied.items()}
@@ -130,7 +131,7 @@ def _cell(cell: pd.DataFrame) -> dict[str, Any]:
 
 
 def axis_values(cells: pd.DataFrame, space: Space, key: str) -> list[float]:
-    """The values of the space along an axis, and any that were tried beside them."""
+    """The values of the space along an axis, and other values that were tried."""
     extra = [value for value in cells[key].unique() if not np.isclose(value, list(space.get(key, ()))).any()]
     return sorted({float(value) for value in (*space.get(key, ()), *extra)})
 
@@ -141,9 +142,9 @@ def gain_text(cell: Any, form: str) -> str:
 
 
 def read_space(run: Path, arm: str | None = None) -> Space:
-    """The values a search chose from, in groups those of an arm.
+    """The values that a search chose from; for a search in groups, those of an arm.
 
-    Raises InputError for a folder that is no run, or no search, and for an arm that it does not have.
+    Raises InputError for a folder that is not a run or not a search, and for an unknown arm.
     """
     record = read_record(run)
     spaces: dict[str | None, Space] = {group.name: group.space for group in record.groups} or {None: record.space}
@@ -154,10 +155,10 @@ def read_space(run: Path, arm: str | None = None) -> Space:
     space = spaces[arm]
     if not space:
         raise InputError(
-            f"{run} is not a search, for its {names.RUN_FILE} has no space: give a run of schedule_search."
+            f"{run} is not a search, because its {names.RUN_FILE} has no space: give a run of schedule_search."
         )
     if arm is not None and SCHEDULE not in space:
-        raise InputError(f"the arm {arm} of {run} searches no schedule: give --arm with one that does.")
+        raise InputError(f"the arm {arm} of {run} searches no schedule: give --arm with an arm that does.")
     return space
 
 

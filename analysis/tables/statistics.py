@@ -1,9 +1,9 @@
-"""Paired statistics for gains on k folds (or seeds), as pure functions: numbers in, a small tuple out.
+"""Paired statistics for gains on k folds (or seeds), as pure functions of numbers.
 
-The folds of a cross-validation share training data, so their gains are not independent and a plain t test claims too
-much. `nadeau_bengio` corrects its variance and is the one to quote; the plain paired t and Wilcoxon's test stand beside
-it. These tests are two-sided and ask whether the mean (Wilcoxon: the centre) of the gains is 0; `one_sided` asks if a
-mean is above 0, `equivalence` whether it lies within a margin; `holm` adjusts the p of several tests.
+The folds of a cross-validation share training data, so their gains are not independent, and p of a plain t test is too
+small. `nadeau_bengio` corrects its variance; quote this test. The plain paired t and Wilcoxon's test are given for
+comparison. These tests are two-sided, of a mean (Wilcoxon: a centre) of 0. `one_sided` tests for a mean above 0,
+`equivalence` for a mean within a margin. `holm` adjusts the p of several tests.
 
     >>> from analysis.tables.statistics import nadeau_bengio
     >>> nadeau_bengio([0.0409, 0.0313, 0.0385, 0.0455, 0.0129], test_over_train=1 / 4)  # the published five folds
@@ -21,7 +21,7 @@ from scipy import stats
 LEVEL: Final = 0.95  # of every interval
 Verdict = Literal["better", "worse", "undecided", "no claim"]  # undecided: the interval holds 0
 Values = Sequence[float] | NDArray[np.float64]
-DECIMALS: Final = 12  # differences of rounded losses tie exactly, but for the noise of binary fractions
+DECIMALS: Final = 12  # rounding that makes equal differences equal despite the noise of binary fractions
 
 
 class TTest(NamedTuple):
@@ -38,14 +38,14 @@ class TTest(NamedTuple):
 class SignedRank(NamedTuple):
     """Wilcoxon's test of paired differences."""
 
-    pairs: int  # that differ; pairs without a difference say nothing and are left out
+    pairs: int  # number of pairs that differ; the others are left out
     statistic: float  # W: the smaller of the two sums of ranks
     p: float  # two-sided
     least_p: float  # smallest p value that this many pairs can give
 
 
 def verdict(low: float, high: float) -> Verdict:
-    """What the 95 % interval of a mean gain allows to say; no claim where there is none (one unit)."""
+    """The verdict from the 95 % interval of a mean gain; "no claim" without an interval (one unit)."""
     if not math.isfinite(low):
         return "no claim"
     if low > 0:
@@ -63,7 +63,7 @@ def student_interval(values: Values) -> tuple[float, float]:
 
 
 def paired_t(gains: Values) -> TTest:
-    """Student's t test of paired differences. Takes them for independent, which folds are not: p is too small there.
+    """Student's t test of paired differences, assumed independent. Folds are not: their p would be too small.
 
     Student 1908, as in `student_interval`.
     """
@@ -88,7 +88,7 @@ def one_sided(test: TTest) -> float:
 
 
 def upper_bound(test: TTest) -> float:
-    """The one-sided 95 % upper bound of the mean that a t test is about; NaN for fewer than 2 values."""
+    """The one-sided 95 % upper bound of the mean of a t test; NaN for fewer than 2 values."""
     if not test.df:
         return math.nan
     return test.mean + (test.high - test.mean) * float(
@@ -111,7 +111,7 @@ def equivalence(gains: Values, margin: float, test_over_train: float = 0.0) -> f
 
 
 def holm(ps: Values) -> NDArray[np.float64]:
-    """Each p adjusted for all of them, so that any at or below 0.05 may be claimed together; NaN is no test and stays.
+    """Adjust each p for the number of tests, so that all at or below 0.05 hold together; NaN (no test) stays NaN.
 
     Valid however the tests depend on each other: the k-th smallest of m times m - k + 1, never below the one before.
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6:65-70, 1979.
@@ -127,7 +127,7 @@ def holm(ps: Values) -> NDArray[np.float64]:
 def wilcoxon(gains: Values) -> SignedRank:
     """The signed-rank test. Exact up to 50 pairs, or up to 13 where differences tie; a normal approximation beyond.
 
-    No p is below 2 / 2^k at k pairs, for all of one sign is the most that can happen: 0.0625 at 5 pairs.
+    The least p at k pairs is 2 / 2^k, where all have the same sign: 0.0625 at 5 pairs.
     Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1:80-83, 1945; p from scipy.
     """
     values = np.round(_checked(gains), DECIMALS)

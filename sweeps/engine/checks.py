@@ -1,6 +1,6 @@
-"""What can be found wrong with a run before anything starts: each check refuses in one sentence.
+"""Check a run before anything starts: each check refuses a mistake with one sentence.
 
-Light where it can be: PyTorch is imported only for a model folder, or a device, that has to be looked at.
+Light where possible: PyTorch is imported only to check a model folder or a CUDA device.
 """
 
 import os
@@ -22,7 +22,7 @@ MOST_MINUTES = 366 * 24 * 60
 
 
 def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
-    """Refuse settings of --set that the study decides itself, for they would change nothing."""
+    """Refuse settings of --set that the study decides itself, because they would change nothing."""
     for key in given:
         if spec.decides(key):
             raise InputError(
@@ -32,9 +32,10 @@ def check_effects(spec: Spec, given: Mapping[str, Any]) -> None:
 
 
 def check_inputs(spec: Spec, places: Mapping[str, str] | None = None) -> list[str]:
-    """Open what the settings name, so that a wrong path, a damaged file or too few rows cost nothing.
+    """Open the files that the settings name, so that a wrong path, a damaged file or too few rows are found early.
 
-    places: where files of the spec lie that have moved. Returns what the plan says of them.
+    places: {path in the spec: path now} of files that have moved. Returns lines for the plan on model, corpus and
+    tokenizer.
     """
     base = placed(spec.base, places or {})
     vocab_size = known_vocab_size(base.tokens.tokenizer, base.tokens.eos)
@@ -51,9 +52,9 @@ def check_inputs(spec: Spec, places: Mapping[str, str] | None = None) -> list[st
 
 
 def _check_tokenizer(base: TrialConfig, corpus: Corpus) -> list[str]:
-    """Lines of the plan on a given tokenizer: what it does on a sample of the rows.
+    """Lines for the plan on a given tokenizer, with what it does on a sample of the rows.
 
-    Raises InputError where it cannot be used, or reads too little of a corpus that the sample holds whole.
+    Raises InputError if the tokenizer cannot be used, or cannot read most of the sampled rows.
     """
     if is_trained(base.tokens.tokenizer):
         return []
@@ -63,7 +64,7 @@ def _check_tokenizer(base: TrialConfig, corpus: Corpus) -> list[str]:
 
 
 def check_device(spec: Spec, options: Options) -> None:
-    """Refuse loop.device cuda where no worker will find one; a cluster may have what this machine lacks."""
+    """Refuse loop.device cuda without a CUDA device here; the nodes of a cluster are not checked, they may have one."""
     if spec.base.loop.device != "cuda" or options.address or os.environ.get("RAY_ADDRESS"):
         return
     import torch
@@ -75,7 +76,7 @@ def check_device(spec: Spec, options: Options) -> None:
 
 
 def check_resources(options: Options) -> None:
-    """Refuse what no machine has, and what Ray does not share out."""
+    """Refuse numbers of workers, CPUs and GPUs that no machine has, or that Ray does not assign."""
     gpus = 0.0 if options.gpus_per_trial is None else options.gpus_per_trial
     workers = options.workers_per_trial
     require(workers >= 1, f"--workers-per-trial is {workers}: give at least 1.")
@@ -83,7 +84,7 @@ def check_resources(options: Options) -> None:
     require(gpus >= 0, f"--gpus-per-trial is {gpus:g}: give 0, a fraction, or a whole number.")
     for option, wanted in (("--cpus-per-trial", options.cpus_per_trial), ("--gpus-per-trial", gpus)):
         shared = wanted <= 1 or float(wanted).is_integer()
-        require(shared, f"{option} is {wanted:g}: give a whole number or a fraction of one, as Ray shares them out.")
+        require(shared, f"{option} is {wanted:g}: give a whole number, or a fraction below 1.")
     cpus = options.cpus
     if cpus is None:
         return
@@ -96,24 +97,24 @@ def check_resources(options: Options) -> None:
 
 
 def check_minutes(options: Options) -> None:
-    """Refuse a number of minutes that is none, and options that say the size themselves."""
+    """Refuse an impossible number of minutes, and options beside --minutes that set the size of the run."""
     if (minutes := options.minutes) is None:
         return
     require(
-        0 < minutes <= MOST_MINUTES,  # of NaN neither holds
+        0 < minutes <= MOST_MINUTES,  # False for NaN
         f"--minutes is {minutes:g}: give a positive number of minutes, up to {MOST_MINUTES:,} (a year).",
     )
     given = {"--steps": options.steps is not None, "--num-samples": getattr(options, "num_samples", None) is not None}
     given |= {"--set loop.steps": "loop.steps" in free_settings(options), "--smoke-test": options.smoke_test}
     if both := [option for option, is_given in given.items() if is_given]:
-        raise InputError(f"--minutes chooses the size of the run, and {both[0]} says it: leave one of them out.")
+        raise InputError(f"--minutes chooses the size of the run, and {both[0]} sets it: leave one of them out.")
 
 
 def check_shares(spec: Spec, workers: int) -> None:
-    """Refuse more workers than a micro-batch has blocks to share out."""
+    """Refuse more workers than a micro-batch has blocks."""
     blocks = spec.base.loop.batch_blocks
     require(
         workers <= blocks,
-        f"--workers-per-trial is {workers} but a micro-batch has loop.batch_blocks = {blocks}: raise the one "
-        "or lower the other.",
+        f"--workers-per-trial is {workers} but a micro-batch has loop.batch_blocks = {blocks}, and each "
+        "worker takes at least one block: give fewer workers, or more blocks.",
     )

@@ -1,10 +1,10 @@
-"""Explain deaths of workers: each restart is told with its cause, and the last death is the reason of a failed trial.
+"""Explain deaths of workers: each restart is printed with its cause; a failed trial gets the cause of its last death.
 
-A worker that cannot work where it is (a library is missing, a file is another user's) has not failed at its trial: the
-sweep ends, and goes on when that is mended.
+If a worker cannot run in its environment (a library is missing, a file belongs to another user), its trial has not
+failed: the sweep ends, and can be resumed when the environment is mended.
 
-A killed process leaves no word, and Ray passes on no signal, so the cause is pieced together: from the exception where
-there was one, from the kernel's count of processes that it killed for want of memory, from what Ray says of the node.
+A killed process leaves no message, and Ray does not pass on the signal. So the cause is inferred from the exception if
+there is one, from the kernel's count of processes that it killed for lack of memory, and from Ray's words on the node.
 """
 
 import re
@@ -32,11 +32,11 @@ from trainable.student.checkpoint import ForeignCheckpoint, load_checkpoint
 
 _VM_EVENTS = Path("/proc/vmstat")  # Linux
 _NODE_DIED = "the node of its worker died or cannot be reached"
-# Ray (2.60) knows these causes of an actor's death but keeps no field of them in ActorDiedError, words alone. Where it
-# changes its words, the sentence for any killed worker is said instead; nothing else depends on them.
+# Ray (2.60) gives these causes of an actor's death only in the text of ActorDiedError, not in a field. If Ray changes
+# its words, the sentence for any killed worker is printed instead; nothing else depends on them.
 _RAY_SAYS = {"its node has died": _NODE_DIED, "SIGTERM": "its worker was ended by SIGTERM"}
-# Ray's words for a worker that cannot import the trial's code, behind which its traceback stands; it ends the process,
-# and keeps no field. Where the words change, the trial counts as killed.
+# Ray's words, before the traceback, for a worker that cannot import the trial's code; Ray ends its process, and has no
+# field for the cause. If the words change, the worker counts as killed.
 _CANNOT_IMPORT = "failed to import on the worker"
 _ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 _KILLED = "its worker was killed (SIGKILL or a crash; the kernel has not said that memory ran out here)"
@@ -47,7 +47,7 @@ _OUT_OF_MEMORY = (
 
 
 class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
-    """Callbacks that Tune calls at the death of a trial's worker; stopper that ends a sweep which cannot work here."""
+    """Callbacks of Tune for the death of a trial's worker, and stopper of a sweep whose workers cannot run."""
 
     def __init__(self, order: TrialOrder, files: RunFiles, console: Console, restarts: int):
         self._order = order
@@ -55,14 +55,14 @@ class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
         self._console = console
         self._restarts = restarts
         self._oom_kills = kernel_oom_kills()
-        self._fault: str | None = None  # of the surroundings
+        self._fault: str | None = None  # fault of the environment, once there is one
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks; nothing here is part of a run's state."""
+        """Return an empty state: Tune pickles its callbacks, but nothing here is part of a run's state."""
         return {}
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Say that Tune restarts the trial, and why."""
+        """Print that Tune restarts the trial, and why."""
         error = _error_of(trial)
         if self._is_fault(error):
             return
@@ -71,11 +71,11 @@ class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
         said = f"  {name:<34} {reason}; goes on from its last checkpoint ({which})"
         self._console.print(said, highlight=False, markup=False)
         row = {"trial": name, "reason": reason, "restart": trial.num_failures, names.TIMESTAMP: time.time()}
-        with suppress(OSError):  # a full disk is told elsewhere
+        with suppress(OSError):  # a full disk is reported by room.py
             self._files.append_row(names.RESTARTS_FILE, row)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Close the trial as failed with the reason of the last death, but not for a fault of the surroundings."""
+        """Close the trial as failed, with the reason of its last death; a fault of the environment fails no trial."""
         error = _error_of(trial)
         if not self._is_fault(error):
             self._order.fail(trial.config["name"], f"{self._reason(error)}, after {self._restarts} restarts")
@@ -85,11 +85,11 @@ class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
         return False
 
     def stop_all(self) -> bool:
-        """Whether trials cannot work here."""
+        """Whether workers cannot run here, so that the sweep must end."""
         return self._fault is not None
 
     def check_after(self, resume: str) -> None:
-        """Raise InputError if the sweep was ended for that."""
+        """Raise InputError if the sweep was ended because workers cannot run."""
         if self._fault is not None:
             raise InputError(f"trials cannot run here ({self._fault}): mend that, then go on with: {resume}")
 
@@ -104,27 +104,27 @@ class WorkerDeaths(tune.Callback, tune.Stopper):  # type: ignore[misc]
 
 
 def _error_of(trial: Any) -> BaseException | None:
-    """What Tune has just kept as the trial's error."""
+    """Exception that Tune has just stored as the trial's error; None if there is none."""
     kept = trial.pickled_error_file
     error = cloudpickle.loads(Path(kept).read_bytes()) if kept and Path(kept).exists() else None
     return error if isinstance(error, BaseException) else None
 
 
 def fault_of_surroundings(error: BaseException | None) -> str | None:
-    """What is wrong where a worker runs, as a clause; None for a death that may be the trial's own.
+    """Fault of a worker's environment, as a clause; None if the trial itself may have caused the death.
 
-    A worker that could not even be set up has done nothing of its trial; Ray keeps the reason as text alone.
+    A worker that could not be set up has not begun its trial; Ray gives the reason only as text.
     """
     where = ""
     if isinstance(error, RayTaskError):
-        ip = getattr(error, "ip", None)  # lost where Ray raises it as its cause
+        ip = getattr(error, "ip", None)  # missing if Ray raised the error as its cause
         where = "" if ip in (None, ray.util.get_node_ip_address()) else f" on node {ip}"
         error = error.cause
     said = str(error)
     no_code = isinstance(error, RayActorError) and (error.actor_init_failed or _CANNOT_IMPORT in said)
     if no_code or isinstance(error, RuntimeEnvSetupError):
         return (_ERROR_LINE.findall(said) or said.strip().splitlines())[-1].strip().rstrip(".")
-    # A library that cannot be loaded has no error number; a network that fails has, or a kind of its own.
+    # The OSError of a library that cannot be loaded has no errno; one of the network has an errno, or its own class.
     unloadable = isinstance(error, OSError) and error.errno is None and not isinstance(error, ConnectionError)
     if error is not None and (isinstance(error, ImportError | PermissionError) or unloadable):
         return f"{type(error).__name__}{where}: {first_line(error)}"
@@ -132,9 +132,9 @@ def fault_of_surroundings(error: BaseException | None) -> str | None:
 
 
 def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
-    """Cause of a worker's death as a sentence without its full stop.
+    """Cause of a worker's death as a sentence without a full stop.
 
-    out_of_memory: the kernel has killed a process for want of memory since the last death.
+    out_of_memory: whether the kernel has killed a process for lack of memory since the last death.
     """
     if isinstance(error, RayTaskError):
         said = first_line(error.cause) if str(error.cause).strip() else "no message"
@@ -148,7 +148,7 @@ def death_reason(error: BaseException | None, out_of_memory: bool) -> str:
 
 
 def kernel_oom_kills() -> int:
-    """Number of processes that this machine's kernel has killed for want of memory since boot; 0 if not told."""
+    """Number of processes that this machine's kernel has killed for lack of memory since boot; 0 if unknown."""
     try:
         counts = dict(line.split() for line in _VM_EVENTS.read_text().splitlines())
     except OSError:
@@ -157,7 +157,7 @@ def kernel_oom_kills() -> int:
 
 
 def drop_unusable_checkpoints(folder: RunFolder, say: Callable[[str], None]) -> None:
-    """Remove the checkpoints of unfinished trials that are damaged, or ahead of a ledger that has lost rows."""
+    """Remove checkpoints of unfinished trials that cannot be loaded, or are ahead of a ledger that has lost rows."""
     for plan, state, reports in folder.trials():
         if state != names.RUNNING or not folder.checkpoint(plan.name).exists():
             continue

@@ -1,7 +1,7 @@
 """The run folder: made once, locked by one driver at a time, read back on resumption.
 
-Its ledgers are the truth; Tune's own files below `tune/` are never read. What is written here is sent to where the run
-lies, and what trials have written is fetched before it is read (trainable/record/run_files.py).
+Results come only from its ledgers; Tune's own files below `tune/` are never read. For a run behind a URI, files written
+here are sent there, and files of trials are fetched before they are read (trainable/record/run_files.py).
 """
 
 import os
@@ -42,24 +42,24 @@ class RunFolder:
 
     @property
     def path(self) -> Path:
-        """Where this process reads and writes: an absolute path."""
+        """Absolute path of the folder in which this process reads and writes."""
         return self.files.path
 
     @property
     def address(self) -> str:
-        """Where the run lies: its path or its URI."""
+        """Path or URI of the run."""
         return self.files.address
 
     @classmethod
     def at(cls, results: Path | str, *inside: str) -> "RunFolder":
-        """The run in that folder of the results, or at the address itself; nothing is made or fetched."""
+        """The run in the folder `inside` of the results, or at `results` itself; nothing is created or fetched."""
         if is_uri(str(results)):
             return cls(run_files(below(str(results), *inside)))
         return cls(run_files(Path(results).expanduser().resolve().joinpath(*inside)))
 
     @classmethod
     def create(cls, results: Path | str, study: str) -> "RunFolder":
-        """A new folder named by the time; never an existing one."""
+        """Create a new run folder, named by the time; an existing one is never taken."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         for attempt in range(100):
             folder = cls.at(results, study, f"{stamp}-{attempt}" if attempt else stamp)
@@ -68,11 +68,11 @@ class RunFolder:
                 return folder
             except FileExistsError:
                 continue
-        raise InputError(f"{results} has a hundred runs of {study} of this second: try again.")
+        raise InputError(f"{results} has a hundred runs of {study} from this second: try again.")
 
     @classmethod
     def named(cls, results: Path | str, study: str, name: str) -> "RunFolder":
-        """The run of that name, begun or not; nothing is made. Raises InputError where something else lies there."""
+        """The run of that name, begun or not; nothing is created. Raises InputError if its folder has other files."""
         require_folder_name("--run", name)
         folder = cls.at(results, study, name)
         folder.files.fetch_records()
@@ -85,19 +85,19 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to go on with."""
+        """Whether the run has begun: it has a run.json."""
         return self.files.fetched(names.RUN_FILE).is_file()
 
     @classmethod
     def check_results(cls, results: Path | str) -> None:
-        """Raise InputError where no folder could be made for results; a store is asked when a run begins."""
+        """Raise InputError if a results folder cannot be made; a URI is checked only when a run begins."""
         if isinstance(results, Path):
             there = next(place for place in (results, *results.absolute().parents) if place.exists())
             if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
                 raise InputError(f"results folder {results} cannot be made in {there}: give --results DIR.")
 
     def make(self, *, may_exist: bool = False) -> None:
-        """The folder itself. Raises FileExistsError unless it may exist, InputError where it cannot be made."""
+        """Make the folder. Raises FileExistsError if it exists and must not, InputError if it cannot be made."""
         try:
             self.files.make(may_exist=may_exist)
         except StoreError:
@@ -111,7 +111,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, address: Path | str) -> "RunFolder":
-        """An existing run. Raises InputError if there is none at `address`."""
+        """Open an existing run. Raises InputError if there is none at `address`."""
         folder = cls.at(address)
         folder.files.fetch_records()
         if not folder.begun:
@@ -122,9 +122,9 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run against a second driver; the lock falls with the process. A run that never began leaves nothing.
+        """Lock the run against a second driver; the lock ends with the process.
 
-        Raises InputError where another driver holds it.
+        The folder of a run that never began is removed at the end. Raises InputError if another driver has the lock.
         """
         try:
             self.files.lock.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ class RunFolder:
                 "permissions, or give --results DIR."
             ) from None
         try:
-            self.files.fetch_records()  # the driver before this one may have gone on until now
+            self.files.fetch_records()  # the previous driver may have written until now
             yield
         finally:
             if not self.begun:
@@ -150,7 +150,7 @@ class RunFolder:
             self.path.rmdir()
 
     def record(self) -> RunRecord:
-        """run.json. Raises InputError if it is damaged, RecordError if it is another version's."""
+        """Read run.json. Raises InputError if it is damaged, RecordError if another version wrote it."""
         with self.files.naming():
             path = self.files.fetched(names.RUN_FILE)
             return RunRecord.from_dict(read_json(path, "start a new run"), path)
@@ -161,11 +161,11 @@ class RunFolder:
 
     @property
     def complete(self) -> bool:
-        """Whether a driver has said that every trial of the run has ended."""
+        """Whether a driver has recorded that every trial of the run has ended."""
         return self.begun and self.record().complete
 
     def spec(self) -> Spec:
-        """What the run is to do. Raises InputError where run.json is damaged, or of another version."""
+        """Spec of the run. Raises InputError if run.json is damaged, or of another version."""
         try:
             tree = self.record().spec
         except RecordError as error:
@@ -186,21 +186,21 @@ class RunFolder:
         return self.path / names.TRIALS_FOLDER / name
 
     def open_trial(self, plan: TrialPlan) -> None:
-        """Write the plan before the trial runs, so that a killed driver's trials are known."""
+        """Write the plan of a trial before it runs, so that the trial is known even if the driver is killed."""
         self.files.write_json(f"{names.TRIALS_FOLDER}/{plan.name}/{names.TRIAL_FILE}", plan.to_dict())
 
     def status(self, name: str) -> tuple[str, str]:
-        """(state, reason) as last written; running if nothing was."""
+        """State and reason of a trial as last written; a trial without a status is running."""
         status = read_status(self._fetched_trial(name))
         return status.state, status.reason
 
     def close_trial(self, plan: TrialPlan, state: str, reason: str = "") -> None:
-        """Write how a trial ended; drop the checkpoints that are no longer of use."""
+        """Write how a trial ended, and remove checkpoints that are no longer needed."""
         folder = self._fetched_trial(plan.name)
         with self.files.writing():
             write_status(folder, state, reason)
         if state == names.FINISHED:
-            for other in self.finished(with_checkpoint=True)[1:]:  # the best is kept: it can be exported
+            for other in self.finished(with_checkpoint=True)[1:]:  # the best one is kept for --export
                 self._drop_unless_kept(other.plan)
         elif state != names.FAILED:
             self._drop_unless_kept(plan)
@@ -217,13 +217,14 @@ class RunFolder:
         self.files.remove(checkpoint_name(name))
 
     def checkpoint(self, name: str) -> Path:
-        """The file of a trial's checkpoint; it need not be there."""
+        """Path of a trial's checkpoint, which may not exist."""
         return self.files.fetched(checkpoint_name(name))
 
     def finished(self, *, with_checkpoint: bool = False) -> list[FinishedTrial]:
-        """The trials that ran all their steps, lowest final validation loss first; or those with a checkpoint alone.
+        """Trials that ran all their steps, lowest final validation loss first; if asked, only those with a checkpoint.
 
-        Confirmations of a search go before its other trials, for they are measured on other validation text, and count.
+        Confirmations of a search come before its other trials: they are measured on other validation text, and only
+        they count for the verdict.
         """
         if with_checkpoint:
             begun = self.files.trials_with(names.CHECKPOINT_FILE)
@@ -248,7 +249,7 @@ class RunFolder:
         return {plan.name: max((row[names.STEP] for row in reports), default=0) for plan, _, reports in self.trials()}
 
     def new_attempt(self) -> str:
-        """Name of the next of Tune's own folders below `tune/`."""
+        """Name of the next folder for Tune's own files, below `tune/`."""
         taken = [
             int(m[1]) for p in self.path.glob(f"{names.TUNE_FOLDER}/*") if (m := re.fullmatch(r"attempt-(\d+)", p.name))
         ]

@@ -1,6 +1,6 @@
-"""Ctrl-C during a run: Tune takes the first, stops the trials and returns; any further one ends the process at once.
+"""Ctrl-C during a run: at the first, Tune stops the trials and returns; any further one ends the process at once.
 
-Ending at once is safe: ledgers and checkpoints are whole at any time, and the lock of the run falls with the process.
+Ending at once is safe: ledgers and checkpoints are whole at any time, and the lock of the run ends with the process.
 Python's own KeyboardInterrupt could be swallowed inside Ray, or wait for Ray's shutdown.
 """
 
@@ -20,9 +20,9 @@ _SHOW_CURSOR = "\x1b[?25h"  # progress bars hide it
 
 
 class EndAtOnce:
-    """Within the block, a SIGINT that Tune does not take prints the command `resume` and ends the process.
+    """Block in which a SIGINT that Tune does not handle prints the command `resume` and ends the process.
 
-    Tune leaves a handler behind that takes note and does nothing: give each of its runs a block of its own.
+    Tune leaves a handler behind that only records the signal, so each run of Tune needs a block of its own.
     """
 
     def __init__(self, resume: str):
@@ -38,14 +38,14 @@ class EndAtOnce:
         show_cursor = _SHOW_CURSOR if os.isatty(1) else ""
         said = f"{show_cursor}\nEnded at once; nothing is lost. Go on with: {self._resume}\n"
         try:
-            os.write(1, said.encode())  # neither print nor rich: this may interrupt either of them half-way
+            os.write(1, said.encode())  # not print or rich: the signal may have interrupted one of them half-way
             end_children()
         finally:
             os._exit(exit_status())
 
 
 def end_children() -> None:
-    """Kill all processes below this one: a Ray of our own, whose agents would outlive us."""
+    """Kill all processes below this one, such as agents of the driver's own Ray, which would outlive it."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             process.kill()

@@ -1,4 +1,4 @@
-"""loop.precision=auto of a run: chosen once, by the driver, before anything is measured, prepared or started."""
+"""Resolve loop.precision=auto of a run: the driver chooses once, before it measures, prepares or starts anything."""
 
 from typing import NamedTuple
 
@@ -7,18 +7,18 @@ from trainable.record.run_record import RunRecord
 
 
 class Settled(NamedTuple):
-    """A spec that leaves no precision to a machine, and why auto took the one that it has; None: auto had no say."""
+    """A spec in which no precision is auto, and the reason for auto's choice; None: auto did not choose."""
 
     spec: Spec
     because: str | None
 
 
 def settled(spec: Spec) -> Settled:
-    """The spec with the driver's best precision wherever it says auto.
+    """Return the spec with the driver's best precision in place of each auto.
 
-    The driver chooses for all workers, also for those of a cluster of other machines: trials that are compared have one
-    precision, and plan and predicted time need it before a cluster is joined. Where its workers are better at another,
-    `--set loop.precision` says so.
+    The driver chooses for all workers, also for those on other machines of a cluster: compared trials must have one
+    precision, and the plan and the predicted time need it before a cluster is joined. If another precision is better on
+    the workers, set it with `--set loop.precision`.
     """
     if not says_auto(spec):
         return Settled(spec, None)
@@ -29,9 +29,9 @@ def settled(spec: Spec) -> Settled:
 
 
 def kept_precision_lines(begun: Spec, record: RunRecord, asked: Spec | None = None) -> list[str]:
-    """Line of the plan for a run that goes on in a precision which auto would not take here; none for other runs.
+    """Line for the plan of a run that goes on in a precision which auto would not choose here; else no line.
 
-    asked: what the options describe again, where they do.
+    asked: the spec that the options describe, if the run goes on by --run.
     """
     by_auto = record.precision_from is not None or (asked is not None and says_auto(asked))
     if record.complete or not by_auto:

@@ -1,8 +1,8 @@
-"""Find what the machine has for Ray before it starts: CPUs, open files, shared memory, a folder for its sockets.
+"""Find what the machine has for Ray before Ray starts: CPUs, open files, shared memory, a folder for sockets.
 
-Without this, a low limit of open files aborts the driver inside Ray without a word, a small /dev/shm silently moves
-tokens and tables to the disk, and Ray takes all CPUs of the machine where a scheduler gave this process one. Imports
-nothing heavy, for it comes first of all; room.py checks the disk.
+Without these checks, a low limit of open files aborts the driver inside Ray without a message, a small /dev/shm moves
+tokens and tables to the disk without a message, and Ray takes all CPUs of the machine even if a scheduler gave this
+process one. The module imports nothing heavy, because it is used first; room.py checks the disk.
 """
 
 import math
@@ -18,15 +18,15 @@ from trainable.record.files import MIB, free_bytes, mib, require_room
 
 # Measured with 2 and 8 workers: raylet 63 and 87 open files, GCS 67 and 73, a worker 42; at 64 the driver is aborted.
 FILES, FILES_A_WORKER = 128, 8
-SOCKET_PATH = 107  # bytes that the path of a socket may have (sun_path, without its last zero)
-LONGEST_SOCKET = len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store") + 4  # and a suffix
+SOCKET_PATH = 107  # longest path of a socket in bytes (sun_path without its final zero)
+LONGEST_SOCKET = len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store") + 4  # a suffix
 SHARED_MEMORY = Path("/dev/shm")
-STORE_MARGIN = 64 * MIB  # for Tune's own objects, and Ray's smallest store is 75 MiB
-RAYS_SHARE = 0.3  # of the memory, which Ray takes for its store
+STORE_MARGIN = 64 * MIB  # for Tune's own objects; Ray's smallest store is 75 MiB
+RAYS_SHARE = 0.3  # share of the machine's memory that Ray takes for its object store
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use: those it is bound to (taskset, SLURM), within its control group's quota."""
+    """CPUs that this process may use: those it is bound to (taskset, SLURM), at most its control group's quota."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(bound, cpu_quota())))
 
@@ -41,9 +41,9 @@ def cpu_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs
     for _, controllers, path in (line for line in lines if len(line) == 3):
         if controllers and "cpu" not in controllers.split(","):
             continue
-        top = root / controllers if controllers else root  # version 2 has no names, version 1 a folder for them
+        top = root / controllers if controllers else root  # version 1 has a folder for them, version 2 has no names
         inside = Path(path.lstrip("/"))
-        # In a container the group is the top, whatever its path outside.
+        # In a container the group is at the top, whatever path it has outside.
         found += [_group_quota(group) for group in {top, *(top / part for part in (inside, *inside.parents))}]
     return min(found)
 
@@ -61,11 +61,11 @@ def _group_quota(group: Path) -> float:
 
 
 def ray_folder() -> str | None:
-    """Folder for Ray's session; None: the one that Ray takes, where paths of sockets in it are short enough.
+    """Folder for Ray's session; None: the folder that Ray takes by itself, where socket paths are short enough.
 
-    Raises InputError where neither that folder nor a short one can be written.
+    Raises InputError if they are too long there, and no folder with a short name can be written.
     """
-    taken = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray looks for it, on Linux
+    taken = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray chooses it on Linux
     if len(os.fsencode(taken)) + LONGEST_SOCKET <= SOCKET_PATH:
         return None
     for short in ("/tmp", "/var/tmp", "/dev/shm"):
@@ -78,7 +78,7 @@ def ray_folder() -> str | None:
 
 
 def check_open_files(workers: int) -> None:
-    """Raise InputError where Ray cannot open the files that it needs; it raises the soft limit to the hard one."""
+    """Raise InputError if Ray cannot open enough files; it raises the soft limit of open files to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = FILES + FILES_A_WORKER * workers
     if hard != resource.RLIM_INFINITY and hard < needed:
@@ -89,7 +89,7 @@ def check_open_files(workers: int) -> None:
 
 
 def shared_memory_is_ample() -> bool:
-    """Whether /dev/shm has room for as large an object store as Ray likes, or does not matter."""
+    """Whether /dev/shm has room for the object store that Ray makes by default; True where Ray does not use it."""
     if not sys.platform.startswith("linux"):
         return True
     likes = RAYS_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -97,10 +97,10 @@ def shared_memory_is_ample() -> bool:
 
 
 def store_bytes(data_bytes: int, say: Callable[[str], None]) -> int | None:
-    """How large an object store to ask Ray for, given what is put there; None: as large as Ray likes.
+    """Size in bytes of the object store to ask Ray for, given the bytes of data to store; None: Ray's default.
 
-    A /dev/shm smaller than Ray likes makes it use files in the folder for temporary files instead, which is slower; so
-    it is asked for less where that suffices. Raises InputError where neither has room.
+    If /dev/shm is smaller than Ray's default store, Ray uses files in the folder for temporary files, which is slower.
+    So a smaller store is asked for if it is enough. Raises InputError if neither place has room.
     """
     if shared_memory_is_ample():
         return None

@@ -21,13 +21,13 @@ _SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL
 _SECRET = re.compile(
     r"(?<=://)[^/@\s]+(?=@)"  # user:password@ of an address
     r"|\bhf_\w{8,}"  # a token of the Hugging Face hub
-    r"|(?<=token=)[^&\s]+|(?<=key=)[^&\s]+|(?<=secret=)[^&\s]+|(?<=password=)[^&\s]+",  # of a query
+    r"|(?<=token=)[^&\s]+|(?<=key=)[^&\s]+|(?<=secret=)[^&\s]+|(?<=password=)[^&\s]+",  # parameters of a query
     re.IGNORECASE,
 )
 
 
 def provenance() -> dict[str, Any]:
-    """{"versions", "git_commit", "hardware"} of this machine and checkout."""
+    """Versions, git commit, hardware and command of this process, under their keys in run.json."""
     return {"versions": versions(), "git_commit": git_commit(), "hardware": hardware(), "command": command()}
 
 
@@ -41,20 +41,20 @@ def versions() -> dict[str, str]:
 
 
 def command() -> list[str]:
-    """The command line as typed, but for secrets, and files called by names that say nothing of this machine."""
+    """The command line as typed, without secrets, and with file names that say nothing about this machine."""
     return ["python", *(own_name(without_secrets(word), Path.cwd()) for word in sys.argv)]
 
 
 def without_secrets(text: str) -> str:
-    """`text` with "***" for passwords in addresses, tokens of the hub, and what secret variables hold."""
+    """`text` with "***" for passwords in addresses, tokens of the hub, and values of secret environment variables."""
     for name, value in os.environ.items():
-        if _SECRET_VARIABLE.search(name) and len(value) >= 8:  # a shorter one would hide half of all words
+        if _SECRET_VARIABLE.search(name) and len(value) >= 8:  # a shorter value may be part of ordinary words
             text = text.replace(value, "***")
     return _SECRET.sub("***", text)
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout this file lies in, with "+changes" where files differ; None outside of git."""
+    """Commit of this file's checkout, with "+changes" if tracked files differ from it; None outside of git."""
     root = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -69,7 +69,7 @@ def git_commit() -> str | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processors that the driver may use, memory and system of its machine."""
+    """CPUs that the driver may use; processor, memory, GPUs and system of its machine."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {

@@ -1,7 +1,7 @@
-"""What a run that goes on must find again: the same settings, the same data wherever they lie now, and room.
+"""Check that a run can go on: with the same settings, the same data (also at another path), and enough room.
 
-A run knows its corpus and its tokenizer by their fingerprints; the paths in its spec only say where they were. So a
-file that has moved is named again, by --corpus or --tokenizer, and refused here where its content is another.
+A run knows its corpus and its tokenizer by their fingerprints; the paths in its spec only say where they were. So the
+user gives the new path of a moved file by --corpus or --tokenizer, and a file with other content is refused here.
 """
 
 import glob
@@ -27,13 +27,13 @@ _ABSENT = "nothing"
 
 
 def check_same(folder: RunFolder, spec: Spec) -> Spec:
-    """The spec of a run that is begun, which the options describe again; where its files lie may have changed.
+    """Return the spec of a begun run, if the options describe the same run; paths of moved files may differ.
 
-    Raises InputError where the run was to do something else.
+    Raises InputError if any other setting differs.
     """
     begun = folder.spec()
     here = moved(begun, spec.base.corpus.source, spec.base.tokens.tokenizer)
-    again = with_precision(spec, begun.base.loop.precision)  # auto is what it was when the run began
+    again = with_precision(spec, begun.base.loop.precision)  # auto means what it meant when the run began
     difference = first_difference(_named_anew(begun.to_dict(), here), again.to_dict())
     if difference is not None:
         key, was, now = difference
@@ -45,7 +45,7 @@ def check_same(folder: RunFolder, spec: Spec) -> Spec:
 
 
 def moved(spec: Spec, corpus: str | None, tokenizer: str | None) -> dict[str, str]:
-    """{name in the spec: name now} of what is named now; a tokenizer only where the run does not train its own."""
+    """{path in the spec: path now} of the files that are named now; no tokenizer if the run trains its own."""
     base = spec.base
     pairs = [(base.corpus.source, corpus)]
     if not is_trained(base.tokens.tokenizer):
@@ -56,9 +56,10 @@ def moved(spec: Spec, corpus: str | None, tokenizer: str | None) -> dict[str, st
 def check_data(
     folder: RunFolder, spec: Spec, corpus: str | None, tokenizer: str | None
 ) -> tuple[dict[str, str], list[str]]:
-    """Where the files of a begun run lie now, as far as not where its spec says, and what the plan says of them.
+    """Return {path in the spec: path now} of files that have moved since a run began, and lines for the plan on all.
 
-    The options' word goes last. Raises InputError where they are gone, or are not what the trials used.
+    Paths in the options take precedence over those in run.json. Raises InputError if a file is gone, or is not the one
+    that the trials used.
     """
     record, base = folder.record(), spec.base
     require(
@@ -77,20 +78,20 @@ def check_data(
     if not is_trained(now.tokens.tokenizer):
         tokenizer_now = given_tokenizer(now.tokens.tokenizer, now.tokens.eos)
         require_unchanged(folder, "tokenizer", record.tokenizer.fingerprint, tokenizer_now.fingerprint)
-    if record.model is not None and base.model.name not in NAMES:  # older records do not know it
+    if record.model is not None and base.model.name not in NAMES:  # older records lack it
         require_unchanged(folder, "model", record.model, model_fingerprint(base.model.name))
     return places, told
 
 
 def remember(folder: RunFolder, places: Mapping[str, str]) -> None:
-    """Keep in run.json where files of the spec lie now."""
+    """Write the present paths of moved files of the spec to run.json."""
     record = folder.record()
     if (record.places or {}) != places:
         folder.write_record(replace(record, places=places or None))
 
 
 def require_unchanged(folder: RunFolder, part: str, was: str, is_now: str) -> None:
-    """Raise InputError unless a part of the data has the fingerprint that the trials of the run have seen."""
+    """Raise InputError unless a part of the data has the fingerprint that it had for the trials of the run."""
     require(
         was == is_now,
         f"the {part} of run {folder.address} is no longer what its trials used ({was}, now {is_now}): restore it, "
@@ -99,7 +100,7 @@ def require_unchanged(folder: RunFolder, part: str, was: str, is_now: str) -> No
 
 
 def check_resumable(folder: RunFolder, spec: Spec, machine: Machine) -> None:
-    """Raise InputError where a resumption could not write, is locked out, or lacks room for what is left."""
+    """Raise InputError if a resumed run could not write, is locked by another driver, or lacks room for the rest."""
     folder.files.check_writable()
     with folder.locked():
         from sweeps.engine.room import RoomWatch  # imports torch, to know how large a model is
@@ -112,9 +113,9 @@ def check_resumable(folder: RunFolder, spec: Spec, machine: Machine) -> None:
 
 
 def _require_there(folder: RunFolder, part: str, name: str, remedy: str) -> None:
-    """Raise InputError for a file that is not there: of a kept run it has no path but a name, such as books.parquet.
+    """Raise InputError if a file does not exist; a kept run has only the names of its files, such as books.parquet.
 
-    Other names are judged where they are opened.
+    Names that are not those of files, such as hub ids, are checked when they are opened.
     """
     is_file = Path(name).is_absolute() or form_of(Path(name)) is not None
     gone = is_file and not Path(name).exists() and not glob.glob(name)  # noqa: PTH207  (a whole pattern)
@@ -122,7 +123,7 @@ def _require_there(folder: RunFolder, part: str, name: str, remedy: str) -> None
 
 
 def _named_anew(tree: Any, places: Mapping[str, str]) -> Any:
-    """A spec as plain values with the names of moved files replaced."""
+    """A spec as plain values, with the paths of moved files replaced."""
     if isinstance(tree, Mapping):
         return {
             key: places.get(value, value)

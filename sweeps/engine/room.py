@@ -1,4 +1,4 @@
-"""Check the room on the disk for results before and during a run: a full disk would end trial after trial."""
+"""Check the room on the disk for results before and during a run: on a full disk trial after trial would fail."""
 
 import time
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from trainable.errors import InputError
 from trainable.record.files import MIB, free_bytes, mib, require_room
 from trainable.student.model import fresh_model, student_config
 
-# Measured: a report takes 0.7 KiB in the ledger and 0.7 KiB for TensorBoard; a trial 5 KiB beside, and 30 KiB in Tune's
-# own record, which is written anew beside the old one.
+# Measured: a report takes 0.7 KiB in the ledger and 0.7 KiB for TensorBoard; a trial takes 5 KiB more, and 30 KiB in
+# Tune's own record, of which a new copy is written beside the old one.
 BYTES_A_REPORT, BYTES_A_TRIAL, BYTES_A_RUN = 1536, 80 * 1024, 4 * MIB
 ROOM_HINT = "free some space, or give --results DIR"
 
@@ -29,11 +29,11 @@ class RoomWatch(tune.Stopper):  # type: ignore[misc]
         self._checkpoint = checkpoint_bytes(spec, vocab_size)
         ended = sum(1 for _, state, _ in folder.trials() if state != names.RUNNING)
         left = spec.trials - ended
-        kept = left if spec.base.loop.keep_checkpoint else min(left, 1)  # the best finished trial's
+        kept = left if spec.base.loop.keep_checkpoint else min(left, 1)  # only that of the best finished trial
         reports = left * (spec.base.loop.steps // spec.base.loop.eval_every + 2)
         self._next = min(slots, max(left, 1)) * self._checkpoint + MIB
         written = kept * self._checkpoint + reports * BYTES_A_REPORT + left * BYTES_A_TRIAL + BYTES_A_RUN
-        # A checkpoint takes the place of the one before only when it is whole.
+        # A new checkpoint replaces the old one only when it is whole, so each slot needs room for two.
         self.needed = written + 2 * min(slots, left) * self._checkpoint if left > 0 else BYTES_A_RUN
         self._looked = 0.0
         self._full = False
@@ -43,7 +43,7 @@ class RoomWatch(tune.Stopper):  # type: ignore[misc]
         require_room(self._path, self.needed, "the checkpoints, ledgers and tables of this run", ROOM_HINT)
 
     def check_after(self, resume: str) -> None:
-        """Raise InputError if the sweep was ended, or a trial could not write."""
+        """Raise InputError if this watch ended the sweep, or if the disk is nearly full now."""
         free = free_bytes(self._path)
         if self._full or free < self._next:
             what = "the next checkpoints and reports of its trials"
@@ -57,7 +57,7 @@ class RoomWatch(tune.Stopper):  # type: ignore[misc]
         return False
 
     def stop_all(self) -> bool:
-        """Whether the disk is nearly full; looked up once a second."""
+        """Whether the disk is nearly full; checked at most once a second."""
         if time.monotonic() - self._looked > 1:
             self._looked = time.monotonic()
             self._full = self._full or free_bytes(self._path) < self._next

@@ -1,7 +1,8 @@
-"""The driver: prepare -> Ray -> Tune -> tables, figures, summary. Starting and resuming are the same path.
+"""The driver of a run: prepare the data, start Ray, let Tune run the trials, write tables, figures and summary.
 
-The ledgers in the run folder say what has been done; every attempt is a new Tuner whose searcher is told of them, so
-nothing depends on Tune's own state files, and a resumed run never repeats a finished trial.
+A new run and a resumed run take the same path. The ledgers in the run folder say what has been done; every attempt is a
+new Tuner whose searcher reads them first. So nothing depends on Tune's own state files, and a resumed run never repeats
+a finished trial.
 """
 
 import logging
@@ -50,8 +51,8 @@ from trainable.student.tiny_batch import check_trains
 from trainable.trial import make_trainable
 
 TUNES_LOG = "ray.tune.execution.tune_controller"
-ATTEMPTS = 3  # of Tune at one run, should it break off by itself
-RESTARTS = 2  # of a trial whose worker dies
+ATTEMPTS = 3  # Tuners for one run, if Tune breaks off by itself
+RESTARTS = 2  # restarts of a trial whose worker dies
 
 
 def run_sweep(
@@ -67,7 +68,8 @@ def run_sweep(
     """Run what is left of a sweep or a comparison, and return the exit status (sweeps/README.md has all of them).
 
     The caller holds the run's lock. `facts` are added to run.json: the command, versions, hardware. `resume` is
-    the command that goes on with the run, for messages. `places` are those of files that have moved since it began.
+    the command that goes on with the run, for messages. `places` is {path in the spec: path now} of files that have
+    moved since the run began.
     """
     setup()
     started = time.time()
@@ -95,15 +97,15 @@ def run_sweep(
 
 
 def setup() -> None:
-    """Silence what libraries would print while trials run, all of which is told elsewhere in fewer words."""
+    """Silence libraries while trials run: what they would print is reported elsewhere in fewer words."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger(TUNES_LOG).setLevel(logging.CRITICAL)  # a traceback for each death; error.txt has it too
+    logging.getLogger(TUNES_LOG).setLevel(logging.CRITICAL)  # a traceback for each dead worker, also in error.txt
 
 
 def prepare(
     spec: Spec, ray_start: RayStart, say: Callable[[str], None], places: Mapping[str, str] | None = None
 ) -> Prepared:
-    """The data of all trials. Raises InputError where a cluster cannot be joined, or does not get through."""
+    """Prepare the data of all trials. Raises InputError if a cluster cannot be joined, or fails meanwhile."""
     workers = ray_start.workers()
     try:
         return prepare_runs(spec.configs(), say=say, workers=workers, places=places)
@@ -115,14 +117,14 @@ def prepare(
 
 
 def check_models(spec: Spec, prepared: Prepared) -> None:
-    """Raise InputError where a model does not fit the tokenizer, or cannot be trained."""
+    """Raise InputError if a model does not fit the tokenizer, or cannot be trained."""
     fits = {(c.model, prepared.vocab_size(c), c.tokens.context, c.loop.precision) for c in spec.configs()}
     for model, vocab_size, context, precision in fits:
         check_trains(model, vocab_size, context, precision)
 
 
 def disk_full(folder: RunFolder, error: OSError, resume: str) -> InputError:
-    """What to say when the driver itself cannot write."""
+    """Error for a disk to which the driver itself cannot write."""
     where, free = error.filename or folder.path, mib(free_bytes(folder.path))
     return InputError(
         f"cannot write {where} ({error.strerror}; {free} MiB are free): free some space, then go on with: {resume}"
@@ -132,7 +134,10 @@ def disk_full(folder: RunFolder, error: OSError, resume: str) -> InputError:
 def run_trials(
     folder: RunFolder, spec: Spec, prepared: Prepared, machine: Machine, console: Console, resume: str
 ) -> bool:
-    """Let Tune run what is left; whether it all ended. Tries again, from the ledgers, should Tune itself break off."""
+    """Let Tune run the trials that are left, and return whether all have ended.
+
+    If Tune itself breaks off, another Tuner goes on from the ledgers, up to ATTEMPTS in all.
+    """
     needs = needs_of(machine)
     trainable = make_trainable(folder.address, prepared.blocks, prepared.tables, needs)
     sums = checksums(prepared.blocks, prepared.tables)
@@ -171,7 +176,7 @@ def run_trials(
 
 
 def needs_of(machine: Machine) -> Needs:
-    """What each trial asks for; a GPU a worker where the cluster has any and nothing else was said."""
+    """Resources of each trial; without --gpus-per-trial, one GPU for each worker if the cluster has any."""
     gpus = machine.gpus_per_trial
     if gpus is None:
         gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
@@ -179,12 +184,15 @@ def needs_of(machine: Machine) -> Needs:
 
 
 def slots_of(needs: Needs) -> int:
-    """How many trials the cluster can run at once, as it stands now."""
+    """Number of trials that the cluster can run at once with its present resources."""
     return needs.slots(ray.cluster_resources())
 
 
 def most_in_flight(needs: Needs) -> int:
-    """How many trials may be given out: those that run, and one that Tune lets wait where it sees what they need."""
+    """Largest number of trials that Tune is given at once: one for each slot, and one that waits for a slot.
+
+    None waits where a trial has several workers: their resources are reserved by Ray Train, so Tune would start it.
+    """
     return slots_of(needs) + (1 if needs.workers == 1 else 0)
 
 
@@ -198,7 +206,7 @@ def make_tuner(
     *,
     reuse_actors: bool,
 ) -> tune.Tuner:
-    """A Tuner over what the ledgers do not have yet."""
+    """Return a Tuner for the trials that the ledgers do not have yet."""
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -224,15 +232,15 @@ def make_tuner(
 def write_run_file(
     folder: RunFolder, spec: Spec, facts: dict[str, Any], places: Mapping[str, str] | None = None
 ) -> None:
-    """run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed.
+    """Write run.json; a resumed run keeps its date and first facts. Raises InputError if its data have changed.
 
-    places: those of files that have moved since the run began.
+    places: {path in the spec: path now} of files that have moved since the run began.
     """
     head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
     name = spec.base.model.name
     model = None if name in NAMES else model_fingerprint(name)
     commit = str(facts["git_commit"])
-    registered = commit if spec.registered and commit.isalnum() else None  # a checkout with changes is no registration
+    registered = commit if spec.registered and commit.isalnum() else None  # a commit with changes registers nothing
     of_begin = {"model": model, "registered": registered}
     record = RunRecord.from_dict({**facts, **head, **of_begin}).with_own_names(Path.cwd())
     if folder.begun:
@@ -249,10 +257,10 @@ def now() -> str:
 
 
 def data_of(known: RunRecord, record: RunRecord) -> Iterator[tuple[str, str, str]]:
-    """(part, checksum it had, checksum it has) of all data."""
+    """Yield (part of the data, checksum in the record, checksum now)."""
     for part in ("corpus", "tokenizer"):
         yield part, getattr(known, part).fingerprint, getattr(record, part).fingerprint
-    if known.model is not None:  # older records do not know it
+    if known.model is not None:  # older records lack it
         yield "model", known.model, record.model or "a preset"
     for key, table in record.tables.items():
         yield "teacher", known.tables[key].checksum if key in known.tables else "not there", table.checksum

@@ -1,10 +1,10 @@
-"""What is fixed unless a study says otherwise: one setting a model size, everything in it but depth and teacher."""
+"""Settings that are fixed unless a study changes them, one for each model size: all but depth and teacher."""
 
 from typing import Any
 
 from trainable.config import CorpusConfig, LoopConfig, ModelConfig, OptimizerConfig, TokensConfig, TrialConfig, override
 
-# A laptop's: a trial in some 15 seconds on one core.
+# For a laptop: a trial takes some 15 seconds on one core.
 TINY = TrialConfig(
     corpus=CorpusConfig(eval_rows=250),
     tokens=TokensConfig(tokenizer="train:4096", context=128),
@@ -31,7 +31,7 @@ SMALL_LLAMA2 = TrialConfig(
 )
 
 
-# The same on the published study's data, cut as it cut them.
+# The same on the published study's corpus, packed into blocks as that study packed it.
 PUBLISHED = override(SMALL_LLAMA2, {"corpus.source": "bookcorpus", "tokens.packing": "as_published"})
 
 # A quarter of the published study's steps: 240 scheduling steps of 588 are 60 of 147.
@@ -40,7 +40,7 @@ LAPTOP = override(
 )
 
 SMOKE_STEPS = 12
-# What --smoke-test changes in any of them: the whole path in little.
+# Settings that --smoke-test changes: the whole path of a run in its smallest form.
 SMOKE = {
     "corpus.train_rows": 2000,
     "corpus.eval_rows": 100,
@@ -56,23 +56,24 @@ SMOKE = {
 
 
 def setting_of(model: str | None) -> TrialConfig:
-    """The setting of a search: a model of the user's own (a folder) trains like the published one.
+    """The setting of a search; a user's own model (a folder) trains like the published one.
 
-    The search reads its validation rows twice: as many choose as report, so that there are as many as published in all.
+    A search has corpus.eval_rows validation rows that choose settings and as many that report: together as many as
+    published.
     """
     return TINY if model in (None, "tiny") else override(SMALL_LLAMA2, {"corpus.eval_rows": 100_000})
 
 
-GROWS = ("loop.eval_every", "loop.checkpoint_every", "optimizer.warmup_steps")  # with the steps of a run
+GROWS = ("loop.eval_every", "loop.checkpoint_every", "optimizer.warmup_steps")  # grow with the steps of a run
 
 
 def evaluations_of(loop: LoopConfig) -> int:
-    """How many evaluations a run has after its first step."""
+    """Number of evaluations of a run after step 0."""
     return max(1, round(loop.steps / loop.eval_every))
 
 
 def stretched(setting: TrialConfig, steps: int) -> dict[str, Any]:
-    """{dotted key: value} of what grows when a run of the setting has so many steps, in proportion."""
+    """{dotted key: value} of the settings in GROWS, in proportion to a run of so many steps."""
     loop = setting.loop
     if steps == loop.steps:
         return {}

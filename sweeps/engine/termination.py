@@ -1,10 +1,13 @@
 """Signals that end a command: Ctrl-C (SIGINT); SIGTERM and SIGHUP, as schedulers and closing terminals send them.
 
-All are taken alike, but for the exit status. Ray would print a stack of C++ addresses at SIGTERM and let the process
-die. An import may swallow a KeyboardInterrupt: Python drops one that is raised in a callback of its import locks (there
-are thousands of them a second), and a library may drop any, or make another error of one. So the first kind is put off,
-and that a signal came is noted.
-Light, for a command line sets it up first.
+All are handled alike, and differ only in the exit status. Two things need care:
+
+- At SIGTERM Ray would print a stack of C++ addresses and let the process die.
+- An import may swallow a KeyboardInterrupt. Python drops one that is raised in a callback of its import locks, of which
+  there are thousands a second; so there it is raised a moment later. A library may drop any, or turn it into another
+  error; so each signal is recorded.
+
+The module imports little, because a command line sets it up first.
 """
 
 import ctypes
@@ -16,21 +19,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-_WHILE_RAY_STARTS = signal.SIGTERM  # Ray's core takes this one alone, whenever it starts or joins a cluster
+_WHILE_RAY_STARTS = signal.SIGTERM  # the one signal that Ray's core handles itself when it starts or joins a cluster
 _IMPORTS, _SOON = "importlib._bootstrap", 0.01  # seconds
-_came: list[int] = []  # the signals of this kind that have come
+_came: list[int] = []  # numbers of the signals that have come
 _half_started: list[bool] = []
-_farewell: list[str] = []  # what to say when one comes
+_farewell: list[str] = []  # text to print when a signal comes
 
 
 @contextmanager
 def taken_like_ctrl_c() -> Iterator[None]:
-    """Take all three alike in the block, but for one that was ignored before (nohup); for a main thread alone."""
+    """Handle all three alike in the block, except one that was ignored before (nohup); only in the main thread."""
     handlers = {
         signal.SIGINT: _interrupt,
         signal.SIGTERM: _as_ctrl_c,
         signal.SIGHUP: _as_ctrl_c,
-        signal.SIGALRM: _raise,  # what was put off
+        signal.SIGALRM: _raise,  # raises what was put off
     }
     here = threading.current_thread() is threading.main_thread()
     taken = [one for one in handlers if here and signal.getsignal(one) != signal.SIG_IGN]
@@ -49,14 +52,14 @@ def exit_status() -> int:
 
 
 def raise_if_interrupted() -> None:
-    """Raise the KeyboardInterrupt of a signal that has come, should a library have swallowed it."""
+    """Raise KeyboardInterrupt if a signal has come, in case a library has swallowed the first one."""
     if _came:
         raise KeyboardInterrupt
 
 
 @contextmanager
 def interruption_first() -> Iterator[None]:
-    """Within the block, an error that follows a signal counts as the KeyboardInterrupt that it may have been."""
+    """Block in which an error after a signal is raised as KeyboardInterrupt, from which a library may have made it."""
     try:
         yield
     except Exception:
@@ -65,9 +68,9 @@ def interruption_first() -> Iterator[None]:
 
 
 def leave(status: int) -> int:
-    """Give the exit status back; where Ray is half started, end the process instead, without Python's finalization.
+    """Return the exit status; if Ray is half started, end the process at once, without Python's finalization.
 
-    The thread in which Ray starts may wait for servers that are gone, and finalization for the thread.
+    Finalization waits for the thread in which Ray starts, and this thread may wait for servers that are gone.
     """
     if _half_started:
         sys.stdout.flush()
@@ -77,13 +80,13 @@ def leave(status: int) -> int:
 
 
 def ray_is_half_started() -> None:
-    """Note that Ray's start was given up half-way: from here on an interrupted process ends by `leave`."""
+    """Record that Ray's start was given up half-way: from now on `leave` ends the process at once."""
     _half_started.append(True)
 
 
 @contextmanager
 def farewell(text: str) -> Iterator[None]:
-    """Say this at once when a signal comes in the block: Ray may have got it, too, and the end be long in coming."""
+    """Print `text` at once when SIGTERM or SIGHUP comes in the block: Ray may get it too, and the end can take long."""
     _farewell.append(text)
     try:
         yield
@@ -93,9 +96,9 @@ def farewell(text: str) -> Iterator[None]:
 
 @contextmanager
 def kept_from_ray() -> Iterator[None]:
-    """Give the process its own handler of SIGTERM back after the block, in which Ray starts in whatever thread.
+    """Restore the process's own handler of SIGTERM after the block, in which Ray starts in any thread.
 
-    Python's own function for that works in the main thread alone.
+    Python's own function, signal.signal, works only in the main thread.
     """
     get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
     get.restype, put.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
@@ -113,7 +116,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _raise(number: int, frame: FrameType | None) -> None:
     if frame is not None and frame.f_globals.get("__name__") == _IMPORTS and frame.f_code.co_name == "cb":
-        signal.setitimer(signal.ITIMER_REAL, _SOON)  # from a weakref's callback no error gets out
+        signal.setitimer(signal.ITIMER_REAL, _SOON)  # Python drops an error that a weakref's callback raises
         return
     raise KeyboardInterrupt
 

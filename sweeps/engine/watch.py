@@ -1,7 +1,7 @@
-"""`--watch`: a page that shows the run while it goes, served by a process of its own, which can never disturb the run.
+"""`--watch`: serve a page that shows the run while it goes, from a separate process that cannot disturb the run.
 
-The process reads the run folder alone, at low priority, and only while a browser shows the page. It ends some
-seconds after the driver, however that ends. Where it cannot be started, a sentence says so, and the run goes on.
+The process only reads the run folder, at low priority, and only while a browser shows the page. It ends some seconds
+after the driver, however the driver ends. If it cannot be started, a sentence says so, and the run goes on.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ def watched(files: RunFiles, console: Console) -> Iterator[None]:
         yield
     finally:
         if process is not None and process.stdin is not None:
-            process.stdin.close()  # the process ends by itself, once an open page has fetched the report
+            process.stdin.close()  # the process then ends by itself, after an open page has fetched the report
 
 
 def _started(files: RunFiles, console: Console) -> "subprocess.Popen[bytes] | None":

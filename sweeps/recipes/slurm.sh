@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A sweep on SLURM, submitted from a checkout on a file system that all nodes share; README.md in this folder says how.
 #   sbatch sweeps/recipes/slurm.sh --corpus /shared/books.parquet --model small-llama2
-# Needs Ray 2.60.0 and this package in the Python environment that is active when it is submitted.
+# Submit it from a Python environment that has Ray 2.60.0 and this package.
 #SBATCH --job-name=schedule-search
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -11,7 +11,8 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=B:USR1@120
-# --requeue: after a node's failure or a preemption; --signal: two minutes before the time is up, to queue again.
+# --requeue: SLURM queues the job again after a node's failure or a preemption.
+# --signal: two minutes before the time is up, the job gets USR1 and queues itself again.
 set -euo pipefail
 
 cd "$SLURM_SUBMIT_DIR"
@@ -19,10 +20,10 @@ export RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0
 results=${RESULTS:-$PWD/results}
 run=${RUN:-job-$SLURM_JOB_ID}  # a job keeps its number when it is queued again, and so its run
 
-# --- a head on the first node, a worker on each other one; they end with the job ---
+# --- Ray's head on the first node, a worker on each other node; they end with the job ---
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address | awk '{print $1}')
-port=$((20000 + SLURM_JOB_ID % 10000))  # jobs that share a node do not meet
+port=$((20000 + SLURM_JOB_ID % 10000))  # a port of its own for each job, because jobs may share a node
 common=(--block --num-cpus="$SLURM_CPUS_PER_TASK")
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" ray start --head --node-ip-address="$head_ip" --port="$port" \

@@ -164,7 +164,7 @@ def test_tables_that_were_not_read_from_a_run_have_neither(tmp_path: Path) -> No
     results = build(realistic_run(tmp_path / "run"))
     assert ".plot()" not in repr(results)
     for ask in (results.best, results.plot, Results(pd.DataFrame(), pd.DataFrame()).plot):
-        with pytest.raises(InputError, match="were not read from a run folder: take what load"):
+        with pytest.raises(InputError, match="were not read from a run folder: use what load"):
             ask()
     with pytest.raises(InputError, match=f"has no {names.RUN_FILE}"):
         load(ROOT / "results" / "published" / "k_fold").best()

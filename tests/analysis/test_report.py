@@ -52,7 +52,7 @@ def test_a_port_that_another_program_has_is_refused(tmp_path: Path) -> None:
         done = run_module("analysis.report", str(comparison(tmp_path / "run")), "--serve", "--port", str(port))
     assert (done.returncode, done.stderr) == (
         2,
-        f"--port {port} cannot be used, for another program has it: give another, or leave it out.\n",
+        f"--port {port} cannot be opened, most often because another program uses it: give another, or leave it out.\n",
     )
 
 

@@ -24,7 +24,7 @@ def test_a_search_that_has_not_finished_a_trial_says_so_in_every_section(tmp_pat
     run = search(tmp_path)
     report = text(run)
     assert report.count("No search trial has finished yet.") == 2
-    assert report.count("Nothing yet.") == 2
+    assert report.count("No search trial has ended yet.") == 2
     assert run_command(str(run), "--format", "csv").returncode == 0
     assert (run / names.FIGURES_FOLDER / FIGURE).is_file()
 

@@ -106,8 +106,10 @@ def test_rows_that_the_tokenizer_could_not_read_are_told_and_above_one_in_a_hund
 
     assert "tokenizer, or give no token" not in summary() + summary(unread_rows=0, eos_rows=0)
     assert "- 10 of 1,000 rows with text (1.0%) are mostly unknown to the tokenizer" in summary(unread_rows=10)
-    assert "- Warning: losses say little of such text, for 11 of 1,000 rows" in summary(unread_rows=11)
-    assert "- Warning: 3 of 1,000 rows hold text that the tokenizer reads as their end." in summary(eos_rows=3)
+    assert "- Warning: 11 of 1,000 rows" in summary(unread_rows=11)
+    assert "- Warning: 3 of 1,000 rows hold text that the tokenizer reads as the end-of-text token." in summary(
+        eos_rows=3
+    )
 
 
 def test_the_summary_says_which_token_ends_a_row_and_what_was_switched_off(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_stopped_and_failed_trials_are_listed_with_step_gain_and_reason(tmp_path
 def test_guided_trials_whose_control_failed_are_said_to_be_not_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", spec=spec(layers=[1]))
     control = add_trial(run, names.CONTROL, {0: 7.0}, state=names.FAILED, reason="its worker was killed")
-    assert f"Not run, for their control {control} failed: the guided trials of its depth and seed." in printed(run)
+    assert f"Not run, because their control {control} failed: the guided trials of its depth and seed." in printed(run)
 
 
 def test_asha_that_judged_while_the_teacher_was_on_is_pointed_out(tmp_path: Path) -> None:
@@ -168,14 +170,14 @@ def test_cost_is_given_against_all_to_the_end_and_the_full_grid(tmp_path: Path) 
     assert "| search | 1 | 120 | 120 | 100% | 12.0 | 3.5 |" in text
     assert "The full grid (80 settings) would take 9,600 trial-steps; the search took 120." in text
     assert "Wall clock: 600 s (10.0 min)." in text
-    assert "Peak memory of a trial: 400 MiB control, 410 MiB guided." in text
+    assert "Peak memory of a trial: 400 MiB without a teacher, 410 MiB with a teacher." in text
     assert "| 1 | 100.0 | 100.0 | 1.00 | 1.00 to 1.00 | 1 |" in text
 
 
 def test_the_question_of_the_study_and_the_machine_are_given(tmp_path: Path) -> None:
     text = write_summary(one_depth(tmp_path, hardware={"cpus": 2, "gpus": ["H200", "H200"], "cpu": None}))
     assert "- Which schedule of a bigram teacher lowers the validation loss most, at each depth?" in text
-    assert "Machine: cpus 2, gpus H200 + H200. Made with python 3.11.0" in text
+    assert "Machine: cpus 2, gpus H200 + H200." in text and "Software: python 3.11.0" in text
 
 
 def test_a_run_that_is_still_going_has_a_summary_that_says_so(tmp_path: Path) -> None:

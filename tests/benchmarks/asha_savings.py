@@ -1,14 +1,16 @@
-"""What ASHA and TPE save against the full grid, and what they lose: trial-steps, and the gain of the schedule chosen.
+"""Savings and losses of ASHA and TPE against the full grid: trial-steps, and the gain of the schedule that they choose.
 
     python tests/benchmarks/asha_savings.py                    # the books: the grid (10 minutes), a search, replays
     python tests/benchmarks/asha_savings.py --corpus builtin
     python tests/benchmarks/asha_savings.py --grid results/schedule_search/<run>  # run before, with the same options
 
-One depth, one learning rate, 48 schedules of the bigram teacher, a third of them for the search. The grid runs to the
-end by the real command line, and its best schedule again on fresh seeds: the standard deviation of those gains is what
-a choice may lose. A trial's curve is a function of its settings, so searches of other search seeds need no training:
-the real searcher and the real ASHA are told the grid's curves, two trials at a time and one given out ahead, as Tune
-does it. One search is run for real too, to show that its curves are the grid's, and that the replay tells the truth.
+There are 48 schedules of the bigram teacher, at one depth and one learning rate; a search tries a third of them. The
+real command line runs the whole grid, and the grid's best schedule again on fresh seeds. A search may lose as much gain
+as the standard deviation over these seeds.
+
+A trial's curve is a function of its settings, so searches with other search seeds need no training: the real searcher
+and the real ASHA are told the grid's curves, two trials at a time and one given out ahead, as Tune does it. One search
+is also run for real, to show that its curves equal the grid's and that the replay is right.
 """
 
 import argparse
@@ -40,7 +42,7 @@ SETTING = (
     "--schedule-steps 12 48 12 --min-weight 0 0.6 0.2 --teachers bigram --rates 3e-3 --warmup-steps 10"
 )
 SLOTS = 2
-SHARE_LIMIT = 0.35  # of the grid's trial-steps
+SHARE_LIMIT = 0.35  # a search may take this share of the grid's trial-steps
 
 Report = dict[str, Any]
 Curves = dict[str, list[Report]]  # of each trial by name: step, eval_loss, gain
@@ -62,7 +64,7 @@ class Outcome:
 
 
 def run_study(results: Path, words: list[str]) -> Path:
-    """Run the main study with these options; its run folder."""
+    """Run the main study with these options, and return its run folder."""
     before = set(results.glob("*/*"))
     command = [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), "--results", str(results), *words]
     subprocess.run(command, check=True)
@@ -71,7 +73,7 @@ def run_study(results: Path, words: list[str]) -> Path:
 
 
 def outcome_of(run: Path) -> Outcome:
-    """What a real run did: last steps of the trials on the search's seed, and the finished one of largest gain."""
+    """Outcome of a real run: last steps of the trials on the search's seed, and the finished trial of largest gain."""
     trials = load(run).trials
     own = trials[trials["seed"] == RunFolder.open(run).spec().base.seed]
     ended = own[(own["role"] == names.SEARCH) & (own["state"] == names.FINISHED)]
@@ -88,7 +90,7 @@ def curves_of(run: Path) -> Curves:
 
 
 def confirmed_gains(run: Path) -> list[float]:
-    """Final gains of the best schedule on seeds that did not choose it."""
+    """Final gains of the best schedule on seeds that had no part in its choice."""
     trials: pd.DataFrame = load(run).trials
     return [float(gain) for gain in trials.loc[trials["role"] == names.CONFIRM, names.GAIN]]
 
@@ -109,7 +111,7 @@ def search_spec(grid: Sweep, search: Search, search_seed: int) -> Sweep:
 
 
 def replay(sweep: Sweep, curves: Curves, path: Path) -> Outcome:
-    """The sweep with recorded curves in place of training: SLOTS trials advance in turn, one more is given out."""
+    """Run the sweep with recorded curves instead of training: SLOTS trials advance in turn, one more is given out."""
     assert sweep.asha is not None
     path.mkdir()
     folder = RunFolder.at(path)
@@ -132,7 +134,7 @@ def replay(sweep: Sweep, curves: Curves, path: Path) -> Outcome:
 
 
 def advance(search: SearchOrder, asha: GroupAsha, trial_id: str, plan: TrialPlan, report: Report) -> bool:
-    """Tell both of a report as Tune does; whether the trial has ended."""
+    """Tell searcher and ASHA of a report as Tune does, and return whether the trial has ended."""
     trial: Any = SimpleNamespace(config={"plan": plan.to_dict()})
     last = report[names.STEP] == plan.config.loop.steps
     if not last and asha.on_trial_result(None, trial, report) == "CONTINUE":
@@ -152,7 +154,7 @@ def replays(grid: Sweep, curves: Curves, search: Search, seeds: int) -> list[Out
 
 
 def rows_of(grid_run: Path, real_run: Path, seeds: int) -> list[Row]:
-    """Trial-steps against the grid's; regret of each search seed against one seed standard deviation of the gain."""
+    """Rows of trial-steps against the grid's, and of the gain lost against one standard deviation over seeds."""
     grid, curves, sweep = outcome_of(grid_run), curves_of(grid_run), RunFolder.open(grid_run).spec()
     searched = RunFolder.open(real_run).spec()
     same = [(spec.base, [arm.space for arm in spec.arms]) for spec in (searched, sweep)]
@@ -201,7 +203,7 @@ def say_whether_true(real: Outcome, replayed: Outcome, ran: Curves, recorded: Cu
 
 
 def main() -> None:
-    """Run the grid unless it is given, and one search; replay; keep the figures."""
+    """Run the grid unless it is given, and one search; replay searches; keep the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", default=str(BOOKS) if BOOKS.exists() else "builtin", help="books, else builtin")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="where the runs go (results)")

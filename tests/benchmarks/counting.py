@@ -4,17 +4,19 @@
                                          [--only ngrams]
 
 Text is prepared once by the project's own code (V 32,000, kept in the cache; the books are some 43 M tokens). Every way
-starts from the same stream of ids, finds the same bigrams, and makes its own keys. polars, no dependency of the
-project, runs in a process of its own, since its threads are fixed when it is imported: pip install polars.
-The long stream is not stored: it is the text over and over, made a slice at a time, once with the same ids (the bigrams
-stay the same) and once with the rarer half of the ids permuted in each pass (some 0.6 M new bigrams a pass of the
-books; new text would probably bring more). The result is not bounded: it grows with the distinct bigrams.
-The loop is measured twice, on a slice and on the whole stream: on the slice it has fewer bigrams to find, and is 1.4
-times as fast.
-The books fit into one chunk (trainable/teacher/counts.py), so that only the memory cases merge chunks.
+of counting starts from the same stream of ids, finds the same bigrams, and makes its own keys. polars is no dependency
+of the project (pip install polars). It runs in a separate process, because its threads are fixed when it is imported.
+
+The long stream is not stored: it repeats the text, made a slice at a time. In one case the ids are the same in each
+pass, and so are the bigrams. In the other the rarer half of the ids is permuted in each pass (some 0.6 M new bigrams a
+pass of the books; new text would probably bring more). The result has no bound: it grows with the distinct bigrams.
+
+The Python loop is measured on a slice and on the whole stream. On the slice it has fewer bigrams to find, and is 1.4
+times as fast. The books fit into one chunk (trainable/teacher/counts.py), so only the memory cases merge chunks.
+
 N-grams are counted and estimated (modified Kneser-Ney) with all threads, against numpy's sort of as many uint64 keys in
-one thread, which is the floor of counting by sorting; `python tests/benchmarks/counting.py --only ngrams` measures
-these alone. KenLM's lmplz cannot be installed everywhere; on the machine of the reference it did 0.85 M tokens a second
+one thread, the least time for counting by sorting; `python tests/benchmarks/counting.py --only ngrams` measures only
+n-grams. KenLM's lmplz cannot be installed everywhere; on the machine of the reference it did 0.85 M tokens a second
 at order 3 and 1.63 M at order 2 (40.7 M words of the books).
 """
 
@@ -50,9 +52,9 @@ from trainable.text.workers import own_cores
 Ids = NDArray[np.unsignedinteger[Any]]
 Way = Callable[[Ids, int], int]  # (stream, vocabulary size) -> distinct bigrams
 
-SLICE_TOKENS = 2_000_000  # of the Python loop's slice, whose rate is taken for that of the whole
+SLICE_TOKENS = 2_000_000  # of the slice that the Python loop counts; its rate stands for the whole stream
 MEMORY_REPEATS = 2  # memory hardly varies
-PIECE_TOKENS = 1 << 20  # of the long stream, made at once
+PIECE_TOKENS = 1 << 20  # of the long stream that are made at once
 SHORTER = 10  # the long stream is compared with a tenth of it
 
 
@@ -114,19 +116,19 @@ def rate(way: Way, stream_N: Ids, vocab_size: int) -> float:
 
 
 def warm(measure: Callable[[], float]) -> float:
-    """The second of two measurements: after a loop of seconds, the first is one of page faults."""
+    """Return the second of two measurements: after a loop of seconds, the first one measures page faults."""
     measure()
     return measure()
 
 
 def rate_in_folder(way: Way, folder: Path, tokens: int) -> float:
-    """M tokens/s of the first tokens in a folder of blocks: for a process that has nothing yet."""
+    """M tokens/s of the first tokens in a folder of blocks: for a new process without data."""
     manifest = read_manifest(folder)
     return rate(way, np.fromfile(folder / STREAM_FILE, manifest["dtype"], tokens), manifest["vocab_size"])
 
 
 def own_process(polars_threads: int, tasks: int | None = None) -> ProcessPoolExecutor:
-    """A fresh process whose polars has so many threads."""
+    """A new process whose polars has `polars_threads` threads."""
     variable = ("POLARS_MAX_THREADS", str(polars_threads))
     return ProcessPoolExecutor(1, get_context("spawn"), os.putenv, variable, max_tasks_per_child=tasks)
 
@@ -167,7 +169,7 @@ def polars_cases(stream_N: Ids, blocks: TokenBlocks, repeats: int) -> Iterator[R
 
 
 def growth_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
-    """Rates as the stream grows: four times the tokens are to take at most 1.25 x four times as long."""
+    """Rates as the stream grows: four times the tokens should take at most 1.25 x four times as long."""
     whole = partial(rate, ours, stream_N, vocab_size)
     for part in (4, 2):
         some_N = stream_N[: len(stream_N) // part]
@@ -180,7 +182,7 @@ def growth_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
 
 
 def estimated(order: int, threads: int) -> Way:
-    """The way that counts n-grams and estimates their table."""
+    """A function that counts n-grams and estimates their table."""
 
     def way(stream_N: Ids, vocab_size: int) -> int:
         counts = count_ngrams(stream_N, vocab_size, order, eos_id=0, threads=threads)
@@ -190,7 +192,7 @@ def estimated(order: int, threads: int) -> Way:
 
 
 def sort_keys(stream_N: Ids, vocab_size: int) -> int:
-    """numpy's sort of as many uint64 keys, which are made beforehand by the caller."""
+    """Sort the keys (uint64, made beforehand by the caller) with numpy."""
     stream_N.sort()
     return len(stream_N)
 
@@ -201,12 +203,12 @@ def sort_rate(tokens: int, vocab_size: int) -> float:
 
 
 def ngram_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
-    """Rates of orders 2, 3 and 5 against the floor, and how they grow."""
+    """Rates of orders 2, 3 and 5 against the sort of keys, and as the stream grows."""
     for order in (2, 3, 5):
         way = partial(rate, estimated(order, own_cores()), stream_N, vocab_size)
-        floor = partial(sort_rate, len(stream_N), vocab_size)
+        sorting = partial(sort_rate, len(stream_N), vocab_size)
         case = f"order {order} counted and estimated, {own_cores()} threads, against numpy's sort of as many keys"
-        yield compare(case, *alternate(way, floor, repeats), "M tokens/s")
+        yield compare(case, *alternate(way, sorting, repeats), "M tokens/s")
     for tokens in (10_000_000, 20_000_000):
         if tokens < len(stream_N):
             way = partial(rate, estimated(3, own_cores()), stream_N, vocab_size)
@@ -216,7 +218,7 @@ def ngram_cases(stream_N: Ids, vocab_size: int, repeats: int) -> Iterator[Row]:
 
 
 def ngram_memory_cases(blocks: TokenBlocks) -> Iterator[Row]:
-    """Extra memory of order 3 at its peak, and the bytes of the table an n-gram; a process for each length."""
+    """Peak of the extra memory of order 3, and bytes of the table per n-gram; a process for each length."""
     for tokens in (10_000_000, 20_000_000, len(blocks.stream_N)):
         if tokens <= len(blocks.stream_N):
             with own_process(1, tasks=1) as process:
@@ -227,7 +229,7 @@ def ngram_memory_cases(blocks: TokenBlocks) -> Iterator[Row]:
 
 
 def ngram_peak_of(folder: Path, tokens: int) -> tuple[float, int, int]:
-    """(extra MiB at the peak of counting and estimating order 3, bytes of the table, its n-grams)."""
+    """(extra MiB at the peak of counting and estimating order 3, bytes of the table, n-grams in the table)."""
     manifest = read_manifest(folder)
     stream_N = np.fromfile(folder / STREAM_FILE, manifest["dtype"], tokens)
     before = resident_mib("VmRSS")
@@ -237,7 +239,7 @@ def ngram_peak_of(folder: Path, tokens: int) -> tuple[float, int, int]:
 
 
 class Repeated:
-    """The stream over and over, as far as `count_bigrams` looks at an array; `varied`: other ids in each pass."""
+    """The stream repeated, with the parts of an array that `count_bigrams` uses; `varied`: other ids in each pass."""
 
     def __init__(self, stream_N: Ids, vocab_size: int, tokens: int, varied: bool):
         self.stream_N, self.vocab_size, self.tokens, self.varied = stream_N, vocab_size, tokens, varied
@@ -259,7 +261,7 @@ class Repeated:
         return taken_n
 
     def ids_of(self, turn: int) -> Ids:
-        """The id that stands for each id in one pass."""
+        """New id of each id in one pass."""
         ids_V = np.arange(self.vocab_size, dtype=self.stream_N.dtype)
         if self.varied:
             np.random.default_rng(turn).shuffle(ids_V[self.vocab_size // 2 :])  # BPE ids rise as tokens get rarer
@@ -267,7 +269,7 @@ class Repeated:
 
 
 def peak_of(folder: Path, tokens: int, varied: bool) -> tuple[float, int]:
-    """(extra MiB at the peak of counting so many tokens, distinct bigrams), in a process that did nothing else."""
+    """(extra MiB at the peak of counting `tokens` tokens, distinct bigrams), in a process that did nothing else."""
     manifest = read_manifest(folder)
     vocab_size = manifest["vocab_size"]
     stream_N: Any = Repeated(np.fromfile(folder / STREAM_FILE, manifest["dtype"]), vocab_size, tokens, varied)

@@ -1,9 +1,9 @@
-"""A trial of two workers against one of one: tokens a second, and how far their validation losses part.
+"""A trial with two workers against one with one worker: tokens a second, and the difference of their validation losses.
 
     python tests/benchmarks/data_parallel.py [--corpus PATH] [--repeats 7]
 
-Both train the same guided trial, 50 steps with the same global batch, under Ray Train where there are two workers, each
-of one thread on one core (gloo sums the gradients). Starting the workers is not timed, for it is paid once a trial:
+Both train the same guided trial for 50 steps with the same global batch. Two workers run under Ray Train, each with one
+thread on one core; gloo sums the gradients. The rates leave out the start of the workers, which is paid once a trial:
 it has a row of its own, against the seconds of the whole trial.
 """
 
@@ -53,7 +53,7 @@ def alone(config: TrialConfig, data: RunData) -> Report:
 
 
 def together(config: TrialConfig, read: Callable[[], RunData]) -> tuple[Report, float]:
-    """The last report of two workers, and the seconds of the whole."""
+    """The last report of two workers, and the seconds of the whole trial."""
     reports: list[Report] = []
     began = time.perf_counter()
     with TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ def together(config: TrialConfig, read: Callable[[], RunData]) -> tuple[Report, 
 
 
 def case_rows(case: str, config: TrialConfig, repeats: int) -> list[Row]:
-    """Rates, losses, and what starting costs."""
+    """Rows of rates, of losses, and of the seconds of starting workers."""
     data, _ = prepare_run(config)
     assert data.table is not None
     blocks, tables = {data_key(config): (data.train, data.eval)}, {table_key(config): data.table}

@@ -1,13 +1,13 @@
-"""A schedule that a sweep found, in transformers' Trainer on the same text: does it come to the loss that was promised?
+"""A schedule that a sweep found, in transformers' Trainer on the same text: does it reach the loss of the sweep?
 
     python sweeps/schedule_search.py --corpus TEXT ... --export best model
     python tests/benchmarks/exported_schedule.py RUN model [--seeds 3] [--first-seed 100] [--threads 1]
 
-RUN is the folder of the sweep's run: text, tokens, blocks and student are those of the exported trial. Weights and the
-order of the blocks are fresh: of seeds that the sweep did not use, and in Trainer's own order. Schedule, teacher and
-rates come from model/schedule.json alone, by the ten lines of the model's card. Told are the final loss on the trial's
-validation blocks (plain cross-entropy), what the sweep's seeds of the same setting came to, and whether the
-difference of the means is within their standard deviation.
+RUN is the folder of the sweep's run: text, tokens, blocks and student are those of the exported trial. Initial weights
+come from seeds that the sweep did not use, and the blocks are in Trainer's own order. Schedule, teacher and rates come
+only from model/schedule.json, by the ten lines of the model's card. The output has the final loss on the trial's
+validation blocks (plain cross-entropy), the final losses of the sweep's seeds with the same setting, and whether the
+difference of the means is within the standard deviation over the sweep's seeds.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from trainable.student.train import RunData
 
 
 def promised(run: RunFolder, config: TrialConfig) -> list[float]:
-    """Final losses of the finished trials that differ from this one in their seed alone."""
+    """Final losses of the finished trials that differ from this trial only in the seed."""
     setting = fingerprint(identity(replace(config, seed=0)))
     same = [
         reports[-1][names.EVAL_LOSS]

@@ -1,11 +1,11 @@
-"""Reads, seeks and bytes that gathering takes as the shards of a corpus become more: counted, not timed.
+"""Reads, seeks and bytes of gathering, as the number of shards of a corpus grows: counted, not timed.
 
     python tests/benchmarks/gathering.py [--shards 1_000 10_000 100_000 300_000]
 
-Shards are made up as they are read (tests/support/made_shards.py), with 1,024 tokens in 64 rows each where real ones
-have about a million; a piece is an eighth of a shard, where it is a thirtieth of a real one. Runs and result are real
-files, in a folder that is thrown away, and the result is checked. Beside what was counted stands what one level of
-2,048 stretches would read, as the gathering did before: each shard in each stretch, from three files.
+Shards are made up while they are read (tests/support/made_shards.py). Each has 1,024 tokens in 64 rows; a real one has
+about a million tokens. A piece is an eighth of a made-up shard; it is a thirtieth of a real one. Runs and result are
+real files in a folder that is thrown away, and the result is checked. The last column has the reads of one level of
+2,048 stretches, as in an older version: each shard is read in each stretch, from three files.
 """
 
 import argparse
@@ -26,7 +26,7 @@ STRETCHES_BEFORE, FILES_BEFORE = 2048, 3
 
 
 def show(shards: int) -> None:
-    """Gather so many shards, check the result, and print a line of the table."""
+    """Gather that many shards, check the result, and print a line of the table."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         made = MadeShards(Path(folder), shards, ROWS, TOKENS)
         made.install(patch)

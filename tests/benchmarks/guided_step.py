@@ -1,12 +1,17 @@
-"""What a guided optimizer step costs: against a plain one, against dense targets, in memory, and as the work grows.
+"""Cost of a guided optimizer step: against a plain one, against dense targets, in memory, and as the work grows.
 
     python tests/benchmarks/guided_step.py [--repeats 7] [--threads 1] [--only PART ...]
 
-Parts: plain (a guided step against our own plain step), orders (the same with n-grams of order 3 and 5), dense (against
-the published way, dense targets built on the host, and the good dense way, rows of a dense table on the device), memory
-(peak of a step against a loop that holds all logits), growth (tokens a step, contexts, vocabulary, counted tokens). One
-thread is a trial's share of the main job. Every measurement alternates the two on one student, step by step. On a GPU
-the published shapes run instead.
+Parts:
+- plain: a guided step against our own plain step;
+- orders: a step with n-grams of order 3 and 5 against a plain step;
+- dense: a guided step against the published way (dense targets built on the host) and against the good dense way (rows
+  of a dense table on the device);
+- memory: the peak of a step against a loop that holds all logits;
+- growth: the teacher's cost over tokens a step, contexts, vocabulary and counted tokens.
+
+One thread is a trial's share of the main job. Every measurement alternates the two kinds of step on one student. On a
+GPU the published shapes run instead.
 """
 
 import argparse
@@ -75,7 +80,7 @@ def model_folder(width: int) -> str:
 
 
 def vocabularies() -> list[int]:
-    """Vocabularies to measure at: 32,000 needs more text than the built-in corpus has."""
+    """Vocabularies to measure with: 32,000 needs more text than the built-in corpus has."""
     return [4096, 8192] if default_corpus() == "builtin" else [4096, 8192, 32_000]
 
 
@@ -91,7 +96,7 @@ def steps_of(step: Callable[[], float], tokens: int) -> Callable[[], float]:
 def against_plain(
     config: TrialConfig, data: RunData, tokens: int, repeats: int, name: str, at_most: float | None = None
 ) -> Row:
-    """Compare guided and plain steps; the first, which also allocate, do not count. at_most: if no bigram's limit."""
+    """Compare guided and plain steps, without the first ones, which allocate. at_most: a limit, if not the bigrams'."""
     student = Student(resized(config, tokens), data)
     student.guided(), student.plain()
     ours, against = alternate(steps_of(student.guided, tokens), steps_of(student.plain, tokens), repeats)
@@ -197,7 +202,7 @@ def dense_cases(repeats: int) -> Iterator[Row]:
 
 
 def teacher_mib(student: Student) -> float:
-    """MiB of the table's arrays and of all that one step makes of them, by their sizes, not by measurement."""
+    """MiB of the table's arrays and of the arrays of one step, computed from their sizes, not measured."""
     guidance = student.teacher.guide(student.output, contexts_of(student), WEIGHT)
     assert guidance.rows is not None and guidance.expected_RxD is not None and guidance.row is not None
     assert isinstance(guidance.rows.sparse, HostRows)
@@ -216,7 +221,7 @@ def contexts_of(student: Student) -> np.ndarray:
 
 
 def all_logits(student: Student) -> LossOf:
-    """What a bare loop does: all logits of the micro-batch, then cross-entropy."""
+    """The loss of a bare loop: all logits of the micro-batch, then cross-entropy."""
 
     def loss_of(hidden_NxD: Tensor, batch: Batch) -> Tensor:
         logits_NxV = F.linear(hidden_NxD, student.output)
@@ -267,7 +272,7 @@ def memory_cases(repeats: int, threads: int) -> Iterator[Row]:
 
 
 def teacher_milliseconds(student: Student, repeats: int) -> tuple[list[float], int]:
-    """Milliseconds of all the teacher does in a step (E, its gradient closed), and the step's distinct contexts."""
+    """Milliseconds of the teacher's work in a step (E and its gradient), and the number of distinct contexts."""
     context_AxBxT = contexts_of(student)
     grad_VxD = torch.zeros_like(student.output)
 
@@ -291,7 +296,7 @@ def table_of_first(data: RunData, tokens: int) -> BigramTable:
 
 
 def growth_cases(repeats: int) -> Iterator[Row]:
-    """The teacher's milliseconds beside a plain step's; the ratio is its share."""
+    """The teacher's milliseconds against those of a plain step; the ratio is the teacher's share."""
     for vocabulary in vocabularies():
         width = 128 if vocabulary < 32_000 else 256
         config = student_config(vocabulary, width)

@@ -2,9 +2,9 @@
 
     pip install -e ".[hf]" && python tests/benchmarks/guided_trainer.py [--repeats 7] [--threads 1] [--smoke-test]
 
-The same Llama, batches of the same shape, AdamW (fused), clipping and precision in all; data in memory, logging, saving
-and evaluation off. Two measurements take turns. "Teacher's share" is GuidedTrainer with a teacher against the same
-without one; Trainer's own loss makes all logits, so the guided one may take less time and memory than the plain.
+Llama, shape of the batches, AdamW (fused), clipping and precision are the same in all; data are in memory; logging,
+saving and evaluation are off. Two measurements take turns. "Teacher's share" is GuidedTrainer with a teacher against
+GuidedTrainer without one. Trainer's own loss makes all logits, so GuidedTrainer may need less time and memory.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def seconds_of(way: str, config: TrialConfig, data: RunData, steps: int) -> floa
 
 
 def peak_of(way: str, config: TrialConfig, threads: int) -> float:
-    """Peak MiB of a process of its own that trains a few steps."""
+    """Peak MiB of a separate process that trains a few steps."""
     torch.set_num_threads(threads)
     data, _ = prepare_run(config)
     memory = PeakMemory(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -71,7 +71,7 @@ def peak_of(way: str, config: TrialConfig, threads: int) -> float:
 
 
 def cases(smoke_test: bool) -> Iterator[tuple[str, TrialConfig]]:
-    """Shapes of a laptop, or one of them in little."""
+    """Shapes of a laptop, or a small version of one of them."""
     shapes = [(1024, 1, 4, 2)] if smoke_test else [(4096, 1, 8, 1), (8192, 1, 32, 1), (8192, 4, 8, 4)]
     corpus = "builtin" if smoke_test else default_corpus()
     for vocabulary, layers, blocks, accumulation in shapes:
@@ -89,7 +89,7 @@ def cases(smoke_test: bool) -> Iterator[tuple[str, TrialConfig]]:
 
 
 def rows_of(name: str, config: TrialConfig, repeats: int, threads: int) -> Iterator[Row]:
-    """What is measured of a case."""
+    """Rows of a case: seconds of a step, and peak memory."""
     data, _ = prepare_run(config)
     steps = max(2, 16_384 // tokens_per_step(config))
     for what, way, rival, limit in (

@@ -1,10 +1,11 @@
-"""Copy a run to results/record, fit to be committed: it can be read there, and gone on with on any machine.
+"""Copy a run to results/record, ready to be committed: the copy can be read, and resumed on any machine.
 
     python tests/benchmarks/keep_run.py results/content/my_run results/record/content_books
-    python sweeps/content.py --resume results/record/content_books --corpus my_books.parquet    # goes on there
+    python sweeps/content.py --resume results/record/content_books --corpus my_books.parquet    # resumes it
 
-Left out: trials that have not ended (they are trained again), checkpoints, TensorBoard's files, Ray's own. The corpus
-is called by its file name alone, wherever it lay; so its data have other keys (`data_key`), which run.json gets too.
+The copy leaves out trials that have not ended (they are trained again), checkpoints, and the files of TensorBoard and
+Ray. The corpus is named by its file name alone, without its folder. This changes the keys of its data (`data_key`), so
+run.json gets the new keys.
 """
 
 import argparse
@@ -24,7 +25,7 @@ LEFT_OUT = (names.TUNE_FOLDER, names.CHECKPOINT_FILE, "events.out.tfevents.*", "
 
 
 def keep(run: Path, record: Path) -> None:
-    """Copy, leave out what no reader needs, call the corpus by its name, and make tables and summary anew."""
+    """Copy the run without LEFT_OUT, name the corpus by its file name, and make tables and summary again."""
     shutil.copytree(run, record, ignore=shutil.ignore_patterns(*LEFT_OUT))
     for trial in (record / names.TRIALS_FOLDER).iterdir():
         if read_status(trial).state == names.RUNNING:
@@ -39,13 +40,13 @@ def keep(run: Path, record: Path) -> None:
 
 
 def renamed(tree: dict[str, Any], old: str, new: str) -> dict[str, Any]:
-    """The tree with every text that is `old` replaced."""
+    """The JSON tree with every text that equals `old` replaced."""
     found: dict[str, Any] = json.loads(json.dumps(tree).replace(json.dumps(old), json.dumps(new)))
     return found
 
 
 def renamed_run(tree: dict[str, Any], old: str, new: str) -> dict[str, Any]:
-    """run.json with the corpus called otherwise, and its tables under the keys that this gives them."""
+    """run.json with the new name of the corpus, and with its tables under the keys that follow from this name."""
     spec = renamed(tree["spec"], old, new)
     keys = {}
     for was, now in zip(spec_from_dict(tree["spec"]).configs(), spec_from_dict(spec).configs(), strict=True):

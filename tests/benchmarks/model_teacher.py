@@ -1,15 +1,18 @@
-"""What a teacher of kind model costs, and what it knows: training, answers, guided steps, truncation.
+"""Cost and knowledge of a teacher of kind model: training, answers, guided steps, truncation.
 
     python tests/benchmarks/model_teacher.py [--corpus PATH] [--repeats 7] [--threads 1] [--only PART ...]
     python tests/benchmarks/model_teacher.py --smoke-test --corpus builtin --repeats 1
 
-Parts: making (training a teacher, and asking it about all training blocks, against the student's plain steps; bytes of
-the answers' file for each token kept), steps (a guided step against a plain one as more tokens of an answer are kept,
-in turn, as guided_step.py does it), losses (a teacher's own validation loss as less of its answers is kept, against the
-whole of them). Student, text and teachers are those of sweeps/small_teacher.py at the laptop's scale: vocabulary 8,192,
-width 128, 1 layer, 4,096 tokens a step, teachers of width 32 and 64. They are trained and asked once each, in a cache
-that is thrown away, for that takes minutes; in the preparation of a run they would have all cores, here they have
---threads. A row of steps has the limit of a bigram's. --smoke-test is the whole path in little.
+Parts:
+- making: training a teacher, and asking it about all training blocks, against the student's plain steps; bytes of the
+  answers' file for each token that is kept;
+- steps: a guided step against a plain one, in turn as in guided_step.py, as more tokens of an answer are kept;
+- losses: a teacher's own validation loss with truncated answers, against the loss with whole answers.
+
+Student, text and teachers are those of sweeps/small_teacher.py at the laptop's scale: vocabulary 8,192, width 128, 1
+layer, 4,096 tokens a step, teachers of width 32 and 64. Each teacher is trained and asked only once, because that takes
+minutes, in a cache that is thrown away. It has --threads threads here; in the preparation of a run it has all cores. A
+row of steps has the limit of a bigram teacher. --smoke-test runs everything at a small size.
 """
 
 import argparse
@@ -43,7 +46,7 @@ ENTRY_BYTES = 4.01  # an id and a probability; 4 bytes a token of the vocabulary
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
-    """A teacher that was trained and asked, with what that took."""
+    """A teacher that was trained and asked, with its facts and the size of its answers."""
 
     config: TrialConfig
     data: RunData
@@ -66,7 +69,7 @@ Teach = Callable[..., Taught]  # (width), or (width, tokens kept of an answer)
 def taught(base: TrialConfig, folder: Path, width: int, top_k: int | None = None) -> Taught:
     """Train a teacher and ask it, keeping top_k tokens (None: the setting's own) of each answer; `folder` is the cache.
 
-    A model that the folder has already is only asked.
+    If the folder has the trained model already, it is only asked.
     """
     model = model_of(width, base)
     config = override(base, model if top_k is None else model | {"teacher.model.top_k": top_k})
@@ -77,12 +80,12 @@ def taught(base: TrialConfig, folder: Path, width: int, top_k: int | None = None
 
 
 def bytes_below(folder: Path) -> int:
-    """The size of all files in a folder, 0 where there is none."""
+    """Size of all files in a folder; 0 if the folder does not exist."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def making_cases(teach: Teach, widths: Sequence[int], repeats: int) -> Iterator[Row]:
-    """Seconds and tokens a second of training and of asking, beside those of as many tokens in the student's steps."""
+    """Seconds and tokens a second of training and of asking, against the student's steps on as many tokens."""
     for width in widths:
         made = teach(width)
         student = Student(made.config, made.data)
@@ -107,7 +110,7 @@ def step_tokens(config: TrialConfig) -> int:
 
 
 def step_cases(teach: Teach, width: int, repeats: int) -> Iterator[Row]:
-    """A guided step against a plain one for 8 to 64 tokens kept of each answer of one teacher."""
+    """A guided step against a plain one, with 8 to 64 tokens of each answer kept."""
     made = teach(width, MOST_KEPT)
     for top_k in TRUNCATIONS:
         data = replace(made.data, table=cut(made.answers, top_k))
@@ -117,13 +120,13 @@ def step_cases(teach: Teach, width: int, repeats: int) -> Iterator[Row]:
 
 
 def cut(answers: Answers, top_k: int) -> Answers:
-    """The answers with fewer tokens of each kept."""
+    """The answers, cut to fewer tokens each."""
     ids_BxTxk, p_BxTxk = (np.ascontiguousarray(a[..., :top_k]) for a in (answers.ids_BxTxk, answers.p_BxTxk))
     return replace(answers, ids_BxTxk=ids_BxTxk, p_BxTxk=p_BxTxk)
 
 
 def loss_cases(teach: Teach, widths: Sequence[int]) -> Iterator[Row]:
-    """Validation losses of the truncated answers, beside that of the whole distribution."""
+    """Validation losses of the truncated answers, against the loss of the whole distribution."""
     for width in widths:
         made = teach(width)
         for top_k, loss in made.facts["truncated_losses"].items():

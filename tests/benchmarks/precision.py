@@ -1,12 +1,12 @@
-"""What bfloat16 changes beside float32: the loss that a run ends with, and the time of a step.
+"""Effect of bfloat16 against float32 on the final loss of a run, and on the time of a step.
 
     python tests/benchmarks/precision.py [--corpus books.parquet] [--seeds 5] [--steps 704] [--threads 1]
-    python tests/benchmarks/precision.py --corpus builtin --small    # the whole path in little; nothing is kept
+    python tests/benchmarks/precision.py --corpus builtin --small    # all of it at a small size; nothing is kept
 
 The laptop's setting of the sceptic's study (sweeps/engine/protocol.py), its control and its bigram teacher, which fades
 over 40 % of the run. Each arm runs on each seed in both precisions, one after the other: the same initial weights,
-batches and validation text. The mean difference of final losses stands beside the standard deviation of those in
-float32 over seeds, which is what else moves such a loss. Times are of single steps of two students, in turn.
+batches and validation text. The mean difference of final losses is compared with the standard deviation over seeds of
+the final losses in float32. Times are of single steps of two students, in turn.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from trainable.prepare import prepare_run
 from trainable.student.train import Report, RunData, train
 
 LOW, FULL = "bfloat16", "float32"
-LIMIT = 0.1  # of a seed's standard deviation
+LIMIT = 0.1  # of the standard deviation over seeds
 SMALL_SEEDS = 2
 
 
@@ -65,11 +65,11 @@ def loss_row(arm: str, low: Sequence[float], full: Sequence[float]) -> Row:
 
 
 def time_row(arm: str, config: TrialConfig, data: RunData, repeats: int) -> Row:
-    """The time of a step in bfloat16 beside that in float32."""
+    """The time of a step in bfloat16 against the time in float32."""
     low, full = (Student(override(config, {"loop.precision": precision}), data) for precision in (LOW, FULL))
     steps = (low.plain, full.plain) if arm == CONTROL else (low.guided, full.guided)
     for step in steps:
-        step()  # chooses kernels, takes memory
+        step()  # a warm-up: it chooses kernels and allocates memory
     return compare(f"{arm}: a step, {LOW} / {FULL}", *alternate(*steps, repeats), "s")
 
 
@@ -84,7 +84,7 @@ def rows_of(arms: dict[str, TrialConfig], seeds: int, repeats: int) -> Iterator[
 
 
 def main() -> None:
-    """Train all arms in both precisions, and keep what differed."""
+    """Train all arms in both precisions, and keep the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", default=default_corpus(), help="a file of rows, or builtin (the books)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each arm in each precision (5)")

@@ -2,10 +2,11 @@
 
     python tests/benchmarks/preparation.py [--corpus PATH] [--rows 200_000] [--repeats 7]
 
-All that a run prepares is timed (trainable/prepare.py): corpus, split, tokens, counts, teacher's table, into a cache
-that is thrown away; the tokenizer, V 32,000, is there already. The cluster is real, on this machine: a head without
-CPUs, with the driver, and nodes of one CPU each. The three ways take turns and must give the same bits. The driver
-reads, sends, receives and gathers beside its workers, so two workers on two cores cannot be twice as fast as one.
+The whole preparation of a run is timed (trainable/prepare.py): corpus, split, tokens, counts and the teacher's table,
+into a cache that is thrown away. The tokenizer, V 32,000, exists already. The cluster is a real one on this machine: a
+head without CPUs, where the driver runs, and nodes with one CPU each. The three ways take turns and must give the same
+bits. The driver reads, sends, receives and gathers on the same cores as its workers, so two workers on two cores cannot
+be twice as fast as one.
 """
 
 import argparse
@@ -33,11 +34,11 @@ from trainable.text.workers import LOCAL, Workers
 
 VOCABULARY = "train:32000"
 WARM_ROWS = 20_000  # prepared first, so that all workers have started
-WORKERS: Workers = LOCAL  # of a child process
+WORKERS: Workers = LOCAL  # the workers of a child process
 
 
 class Measured(NamedTuple):
-    """What one preparation took, and what it made."""
+    """Seconds of one preparation, and its result."""
 
     seconds: float
     driver_seconds: float  # of CPU time
@@ -47,7 +48,7 @@ class Measured(NamedTuple):
 
 
 def start(nodes: int) -> None:
-    """Start a cluster of so many nodes, or none, as the first thing in a child process."""
+    """Start a cluster of that many nodes, or none; the first call in a child process."""
     global WORKERS
     if not nodes:
         return

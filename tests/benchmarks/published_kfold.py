@@ -1,13 +1,13 @@
-"""The published k-fold on one GPU without Ray: 5 folds x {none, bigram, uniform}. Leaves a run folder as sweeps do.
+"""The published k-fold on one GPU without Ray: 5 folds x {none, bigram, uniform}. Writes a run folder as sweeps do.
 
     python tests/benchmarks/published_kfold.py books.parquet results/kfold/gpu   # some 6 minutes on an H200
     python tests/benchmarks/published_kfold.py builtin results/kfold/small --small
     python -m analysis.summary results/kfold/gpu
 
-For a GPU machine that has torch and transformers, but not Ray, Optuna and datasets. The corpus is read whole: the first
-1,000,000 rows of each training fold train, 10,000 rows of each validation fold validate; every fold trains its own
-tokenizer. Both teachers fade linearly over 240 of 588 steps to 0. Micro-batches are 16 blocks, not 4: the same step in
-fewer launches.
+This script is for a GPU machine that has torch and transformers, but not Ray, Optuna and datasets. The corpus is read
+whole: the first 1,000,000 rows of each training fold train, 10,000 rows of each validation fold validate. Every fold
+trains its own tokenizer. Both teachers' weights fall linearly to 0 over 240 of 588 steps. Micro-batches have 16 blocks,
+not 4: the step is the same, with fewer kernel launches.
 """
 
 import argparse
@@ -54,13 +54,13 @@ def comparison(corpus: str, small: bool) -> Comparison:
 
 
 def by_fold(spec: Comparison, fold: int) -> list[TrialPlan]:
-    """The trials of a fold, its control first."""
+    """The trials of a fold, the control first."""
     plans = [plan for plan in spec.plans if plan.config.corpus.fold == fold]
     return sorted(plans, key=lambda plan: plan.role != names.CONTROL)
 
 
 def run_fold(run: Path, plans: Sequence[TrialPlan]) -> list[dict[str, Any]]:
-    """Train the trials of a fold; the facts of each one's data."""
+    """Train the trials of a fold, and return the facts of each trial's data."""
     facts = []
     for plan in plans:
         data, facts_here = prepare_run(plan.config)
@@ -80,7 +80,7 @@ def run_fold(run: Path, plans: Sequence[TrialPlan]) -> list[dict[str, Any]]:
 
 
 def write_trial(folder: Path, plan: TrialPlan) -> None:
-    """What the trial is to do."""
+    """Write trial.json, the plan of a trial."""
     folder.mkdir(parents=True)
     write_json(folder / names.TRIAL_FILE, plan.to_dict())
 
@@ -91,14 +91,14 @@ def losses_of(folder: Path) -> dict[int, float]:
 
 
 def ledger_row(report: Report, control: dict[int, float]) -> Report:
-    """A report with its gain over the control's; 0 for a control."""
+    """A report with its gain over the control; 0 for a control."""
     step = report[names.STEP]
     gain = control[step] - report[names.EVAL_LOSS] if control else 0.0
     return {name: (report | {names.GAIN: gain})[name] for name in names.REPORT_COLUMNS}
 
 
 def record(run: Path, spec: Comparison, facts: dict[str, dict[str, Any]], seconds: float) -> RunRecord:
-    """What run.json says. facts: of each trial's data, by its name."""
+    """The content of run.json. facts: the facts of each trial's data, by the trial's name."""
     tables = {}
     for plan in spec.plans:
         ours = facts[plan.name]

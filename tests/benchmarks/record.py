@@ -1,7 +1,7 @@
 """How a benchmark is measured and kept: A and B in turn, a table, and results/benchmarks/<name>.json.
 
-Machines are noisy, so a figure here is never one measurement: A and B alternate in one run, the ratio is taken pair by
-pair, and its median is given with the lowest and the highest.
+Machines are noisy, so no number here comes from one measurement: A and B alternate in one run, each pair gives a ratio,
+and the median ratio is kept with the lowest and the highest.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def compare(
     at_most: float | None = None,
     at_least: float | None = None,
 ) -> Row:
-    """A row of measurements taken in turn, a pair at a time, and whether the median ratio keeps its limit."""
+    """A row of measurements that were taken in turn, and whether the median ratio reaches its target."""
     ratios = [a / b for a, b in zip(ours, against, strict=True)]
     ratio = median(ratios)
     target, reached = "", None
@@ -76,7 +76,7 @@ def compare(
 def keep(name: str, rows: list[Row], *, part: bool = False) -> None:
     """Print the rows; write them, with machine, versions, commit and command, to results/benchmarks/<name>.json.
 
-    part: of the cases only; those of the file that were not measured now stay, and each new row says where it is from.
+    part: only some cases were measured. The other cases stay in the file, and each new row says where it is from.
     """
     table = Table("case", "ours", "against", "unit", "ratio", "lowest to highest", "target")
     for row in rows:
@@ -94,7 +94,7 @@ def keep(name: str, rows: list[Row], *, part: bool = False) -> None:
 
 
 def with_part(kept: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is kept, with rows of the same case replaced, in their place, and others behind."""
+    """The kept file with new rows: a row of the same case is replaced in its place, other rows are appended."""
     new = {row["case"]: row for row in rows}
     merged = [new.pop(row["case"], row) for row in kept["rows"]]
     return kept | {"rows": [*merged, *new.values()]}

@@ -12,6 +12,7 @@ from torch import Tensor
 from sweeps.engine.settings import TINY
 from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
+from trainable.student.allocator import keep_freed_memory
 from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.precision import autocast_of
@@ -30,14 +31,15 @@ def config_of(corpus: str, **changes: Any) -> TrialConfig:
 
 
 def default_corpus() -> str:
-    """The books where they are (a 32,000-token vocabulary needs much text), else the built-in text."""
+    """The books if they are there (a 32,000-token vocabulary needs much text), else the built-in text."""
     return str(BOOKS) if BOOKS.exists() else "builtin"
 
 
 class Student:
-    """A model with its optimizer and data, and steps of it timed."""
+    """A model with its optimizer and data, whose steps are timed."""
 
     def __init__(self, config: TrialConfig, data: RunData | None = None):
+        keep_freed_memory()  # as the loop does
         self.config = config
         self.data = data or prepare_run(config)[0]
         assert self.data.table is not None
@@ -58,7 +60,7 @@ class Student:
         return self._step(None, 0.0)
 
     def guided(self) -> float:
-        """Seconds of a guided optimizer step, as the loop takes it."""
+        """Seconds of a guided optimizer step, as in the training loop."""
         return self._step(self.teacher, 0.5)
 
     def with_loss(self, loss_of: LossOf) -> float:
@@ -111,5 +113,5 @@ def loop_of(tokens: int, config: TrialConfig, micro_batch: int = 32) -> dict[str
 
 
 def resized(config: TrialConfig, tokens: int) -> TrialConfig:
-    """The same with another number of tokens a step."""
+    """The same student with another number of tokens a step."""
     return override(config, loop_of(tokens, config))

@@ -1,12 +1,14 @@
-"""What the main job spends on other things than training and evaluation: of all seconds of its two slots, the share.
+"""Share of the main job's time, in the seconds of its two slots, that is neither training nor evaluation.
 
     python tests/benchmarks/sweep_overhead.py [--repeats 3]
 
-Runs `python sweeps/schedule_search.py --cpus 2` (2 trials at once, built-in corpus) as it would be typed, with what is
-prepared in the cache, and reads from the ledgers what each slot did when. A trial occupies its slot from the beginning
-of its evaluation at step 0 to its last report. A slot that waits for a trial to be given out (for a control, or for
-the end of a search) is idle; from then on to the evaluation at step 0 is the trial's start. A row's unit is seconds of
-slots: a second in which both do nothing counts 2.
+The script runs `python sweeps/schedule_search.py --cpus 2` (2 trials at once, built-in corpus) as a user would type it,
+with prepared data in the cache, and reads from the ledgers what each slot did at which time.
+
+- A trial occupies its slot from the beginning of its evaluation at step 0 to its last report.
+- A slot is idle while no trial is given out (while it waits for a control, or for the end of a search).
+- The time from giving out a trial to its evaluation at step 0 is the trial's start.
+- A row's unit is seconds of slots: a second in which both slots do nothing counts 2.
 """
 
 import argparse
@@ -31,7 +33,7 @@ SLOTS = 2
 START_LIMIT = 3.0  # seconds, of a trial that is not the first of its slot
 SHARE_LIMIT = 0.20
 SCRIPT = Path(__file__).resolve().parents[2] / "sweeps" / "schedule_search.py"
-MARKS = {"  teacher ": "prepared", "Ray dashboard:": "ray"}  # what the job prints when it is through with something
+MARKS = {"  teacher ": "prepared", "Ray dashboard:": "ray"}  # lines that the job prints when a part is done
 PARTS = (
     "training steps",
     "evaluations",
@@ -49,7 +51,7 @@ WORK = PARTS[:2]
 
 @dataclass(frozen=True, kw_only=True)
 class TrialTimes:
-    """When one trial was given out, began and ended, in seconds since the epoch, and how long it computed."""
+    """Times at which a trial was given out, began and ended, in seconds since the epoch, and its computing time."""
 
     given_out: float  # by the searcher; may be long before a slot is free
     begin: float  # of the evaluation at step 0
@@ -60,7 +62,7 @@ class TrialTimes:
 
 @dataclass(kw_only=True)
 class Spent:
-    """What one run of the job spent: seconds of slots by part, and the start of each trial but the first of a slot."""
+    """Seconds of slots by part in one run of the job, and the start of each trial except the first of a slot."""
 
     parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
     starts: list[float] = field(default_factory=list)
@@ -102,7 +104,7 @@ def _times(folder: Path) -> TrialTimes:
 
 
 def slots_of(trials: list[TrialTimes]) -> list[list[TrialTimes]]:
-    """Which slot ran which trials: a trial follows the one that ended last before it began."""
+    """The trials of each slot: a trial follows the one that ended last before it began."""
     slots: list[list[TrialTimes]] = [[] for _ in range(SLOTS)]
     for trial in trials:
         free = [slot for slot in slots if not slot or slot[-1].end <= trial.begin]
@@ -111,7 +113,7 @@ def slots_of(trials: list[TrialTimes]) -> list[list[TrialTimes]]:
 
 
 def spent(times: Mapping[str, float], trials: list[TrialTimes]) -> Spent:
-    """Book every second of every slot to one part."""
+    """Assign every second of every slot to one part."""
     result = Spent()
     parts, last_end = result.parts, max(trial.end for trial in trials)
     for slot in slots_of(trials):
@@ -136,7 +138,7 @@ def spent(times: Mapping[str, float], trials: list[TrialTimes]) -> Spent:
 
 
 def measure(words: list[str]) -> Spent:
-    """Run the job once and tell what it spent."""
+    """Run the job once, and return what it spent."""
     with tempfile.TemporaryDirectory() as results:
         times = run_job(Path(results), words)
         (run,) = Path(results).glob("*/*")
@@ -144,7 +146,7 @@ def measure(words: list[str]) -> Spent:
 
 
 def rows_of(runs: list[Spent]) -> list[Row]:
-    """The share of what is not work, the starts of trials, and where the seconds went."""
+    """Rows: the share that is not work, the starts of trials, and the seconds of each part."""
     totals = [run.total for run in runs]
     overhead = [run.total - sum(run.parts[part] for part in WORK) for run in runs]
     limit = [START_LIMIT] * len(runs)

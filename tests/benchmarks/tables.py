@@ -2,10 +2,10 @@
 
     python tests/benchmarks/tables.py
 
-The page is written by hand, but for what stands between `<!-- table: NAME -->` and `<!-- end of table -->`: there this
-script puts the table NAME of TABLES. Numbers, command, machine and commit come from the JSON file. That file knows
-neither the date nor what else the machine did: MEASURED says both, for each commit that a file names.
-tests/test_benchmark_page.py fails where the page is stale, and where a row or a file is in no table.
+The page is written by hand, except between `<!-- table: NAME -->` and `<!-- end of table -->`: there this script puts
+the table NAME of TABLES. Numbers, command, machine and commit come from the JSON file. The JSON file has neither the
+date nor the other work on the machine: MEASURED has both, for each commit that a file names.
+tests/test_benchmark_page.py fails if the page is stale, or if a row or a file is in no table.
 """
 
 import re
@@ -21,7 +21,7 @@ PAGE = FOLDER / "README.md"
 BLOCK = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end of table -->", re.DOTALL)
 HEADINGS = ("what", "against", "here", "there", "unit", "here / there (lowest to highest)", "target")
 
-# (file, first digits of the commit that it names): when, and beside what.
+# (file, first digits of the commit in it): day of the measurement, and other work on the machine.
 MEASURED = {
     ("asha_savings", "b2e81c4"): "2026-11-23, other work on the second core",
     ("counting", "d0afbb4"): "2026-11-25, beside other work",
@@ -41,10 +41,10 @@ MEASURED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of one JSON file, in its order: those whose case a rule matches."""
+    """The rows of one JSON file whose case a rule matches, in the order of the file."""
 
     file: str
-    rules: tuple[tuple[str, str, str], ...]  # (pattern of the case, what is measured, the rival; \1 from the pattern)
+    rules: tuple[tuple[str, str, str], ...]  # (pattern of the case, what is measured, the rival; \1 is a group of it)
 
     def words(self, case: str) -> tuple[str, str] | None:
         """(what is measured, rival) of a case; None where the table has no rule for it."""
@@ -155,7 +155,7 @@ TABLES = {
         rules=(
             (r"data of 1 trial, of table \+ blocks", "memory of 1 trial's data", "table and blocks"),
             (r"each further of (\d) trials, of .+", r"what each further of \1 trials adds", "table and blocks"),
-            (r"  of this private to the workers", "of it, private to the workers", "table and blocks"),
+            (r"  of this private to the workers", "part of this that is private to the workers", "table and blocks"),
         ),
     ),
     "sweep_overhead": Table(
@@ -171,17 +171,17 @@ TABLES = {
         rules=(
             (r"(.+ with ASHA), (.+), of the full grid", r"trial-steps, \1, \2", "the full grid of 48 schedules"),
             (r"gain lost to the grid's best, .+", "gain lost to the grid's best schedule", "sd of one seed"),
-            (r"(random search with ASHA), (.+), of one seed sd", r"the same, \1, \2", "sd of one seed"),
-            (r"  of the full grid", "trial-steps, the same", "the full grid of 48 schedules"),
+            (r"(random search with ASHA), (.+), of one seed sd", r"gain lost, \1, \2", "sd of one seed"),
+            (r"  of the full grid", "trial-steps, random search with ASHA", "the full grid of 48 schedules"),
         ),
     ),
 }
-# Cases that no table shows: those of the picture, and single searches behind a mean.
+# Cases that no table shows: the cases of the picture, and the single searches of a mean.
 LEFT_OUT = re.compile(r"teacher's share: (?!Guided).+|  search seed \d.*")
 
 
 def table_of(name: str) -> str:
-    """A table as Markdown: where and when it was measured, then a row a case."""
+    """A table as Markdown: first where and when it was measured, then a row for each case."""
     table = TABLES[name]
     kept = read_foreign_json(FOLDER / f"{table.file}.json")
     rows = [(words, row) for row in kept["rows"] if (words := table.words(row["case"])) is not None]
@@ -192,7 +192,7 @@ def table_of(name: str) -> str:
 
 
 def source_of(file: str, measured: dict[str, Any]) -> str:
-    """The sentence that says where figures come from."""
+    """The sentence above a table: command, machine, day and commit of the measurement."""
     commit, machine = str(measured["git_commit"])[:7], measured["hardware"]
     assert (file, commit) in MEASURED, f"{file}.json is of commit {commit}: say in MEASURED when and beside what"
     gpus = ", ".join(machine["gpus"]) or "no GPU"
@@ -216,12 +216,12 @@ def cells_of(what: str, rival: str, row: dict[str, Any]) -> Iterator[str]:
 
 
 def decimals(value: float) -> int:
-    """Digits behind the point: some three digits in all."""
+    """Number of digits after the point, for some three digits in all."""
     return next((places for least, places in ((100, 0), (10, 1), (0.3, 2)) if abs(value) >= least), 3)
 
 
 def page_with_tables(page: str) -> str:
-    """The page with every table made anew."""
+    """The page, with every table made again."""
     return BLOCK.sub(lambda block: f"<!-- table: {block[1]} -->\n{table_of(block[1])}\n<!-- end of table -->", page)
 
 

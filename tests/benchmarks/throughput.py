@@ -2,9 +2,9 @@
 
     pip install accelerate && python tests/benchmarks/throughput.py [--repeats 7] [--threads 1]
 
-The same Llama, batches of the same shape, AdamW (fused), clipping and precision in all three; data in memory, logging,
-saving and evaluation off. The three take turns. On a GPU the published shape runs in bfloat16, and model FLOP
-utilisation is printed beside it.
+Llama, shape of the batches, AdamW (fused), clipping and precision are the same in all three; data are in memory;
+logging, saving and evaluation are off. The three take turns. On a GPU the published shape runs in bfloat16, and the
+model FLOP utilisation is printed, too.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def ours(config: TrialConfig, data: RunData, steps: int) -> float:
 
 
 def bare_loop(config: TrialConfig, data: RunData, steps: int) -> float:
-    """What one writes on a first afternoon: the model's own loss, backward, clip, step."""
+    """Tokens a second of the simplest loop: the model's own loss, backward, clip, step."""
     model = student_model(config, data)
     optimizer = make_optimizer(model, config.optimizer)
     loop, device = config.loop, model.device
@@ -56,7 +56,7 @@ def bare_loop(config: TrialConfig, data: RunData, steps: int) -> float:
 
 
 def trainer(config: TrialConfig, data: RunData, steps: int) -> float:
-    """transformers' Trainer with its own defaults for speed."""
+    """Tokens a second of transformers' Trainer with its own defaults for speed."""
     loop = config.loop
     clock = Clock()
     rows = [{"input_ids": row, "labels": row} for row in torch.from_numpy(data.train.ids_BxT[:4096].astype("int64"))]
@@ -97,14 +97,14 @@ def student_model(config: TrialConfig, data: RunData) -> LlamaForCausalLM:
 
 
 def now(device: torch.device) -> float:
-    """Seconds, once the device has done what it was given."""
+    """Seconds on the clock, after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return perf_counter()
 
 
 def tokens_per_step(config: TrialConfig) -> int:
-    """Positions that are trained on; the published way, and ours, count a block's tokens."""
+    """Positions that are trained on in a step; both the published way and ours count the tokens of a block."""
     return config.loop.batch_blocks * config.loop.accumulation * config.tokens.context
 
 

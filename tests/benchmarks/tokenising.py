@@ -2,11 +2,10 @@
 
     python tests/benchmarks/tokenising.py [--corpus PATH] [--rows 200_000] [--repeats 7] [--most-rows N]
 
-Ours is what a run does (trainable/text/blocks.py): rows in a shuffled order, read from the file, tokenised, an eos
-after each, laid end to end, checksummed. `datasets.map` (batched, a process a core, no cache) gives only the ids of
-each row,
-in the order of the file, from text that is already in Arrow; the bare `encode_batch` gives its encodings and no more.
-All three have the same tokenizer, V 32,000, and all cores.
+Our way is what a run does (trainable/text/blocks.py): it reads rows from the file in a shuffled order, tokenises them,
+appends an eos to each, puts them end to end, and writes checksums. `datasets.map` (batched, a process a core, no cache)
+makes only the ids of each row, in the order of the file, from text that is already in Arrow. The bare `encode_batch`
+makes only encodings. All three use the same tokenizer, V 32,000, and all cores.
 """
 
 import argparse
@@ -65,7 +64,7 @@ def map_rows(texts: datasets.Dataset, tokenizer: TextTokenizer) -> None:
 
 
 def encode_rows(texts: list[str], tokenizer: TextTokenizer) -> None:
-    """Tokenise with the bare tokenizer, in batches that fit its threads."""
+    """Tokenise with the bare tokenizer, in batches for its threads."""
     for first in range(0, len(texts), 1 << 15):
         tokenizer.encoder.encode_batch_fast(texts[first : first + (1 << 15)], add_special_tokens=False)
 
@@ -93,7 +92,7 @@ def speed_cases(corpus: Corpus, tokenizer: TextTokenizer, rows: int, repeats: in
 
 
 def peak_of(source: str, rows: int) -> float:
-    """Extra MiB at the peak of preparing so many rows, in a process that did nothing else."""
+    """Extra MiB at the peak of preparing `rows` rows, in a process that did nothing else."""
     corpus, tokenizer = opened(source)
     before = resident_mib("VmRSS")
     prepare(corpus, tokenizer, rows)
@@ -101,7 +100,7 @@ def peak_of(source: str, rows: int) -> float:
 
 
 def memory_cases(source: str, few: int, many: int, repeats: int = 2) -> Iterator[Row]:
-    """Peaks of many and few rows: 4 bytes a row, its number, grow; the rest is a few shards and what is gathered."""
+    """Peaks for many and for few rows. Only the row ids grow (4 bytes a row); the rest is a few shards and buffers."""
 
     def peak(rows: int) -> float:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:

@@ -1,14 +1,16 @@
-"""What each further trial on a node adds in memory to one copy of teacher's table and token blocks: PSS, not RSS.
+"""Memory that each further trial on a node adds to one copy of teacher's table and token blocks: PSS, not RSS.
 
     python tests/benchmarks/trial_memory.py [--repeats 3] [--only ngrams] [--order 3] [--vocab 32_000] [--corpus PATH]
 
-Real trials (`make_trainable`, Ray's object store, guided steps and evaluations of `tiny`) on 2 CPUs: over a synthesised
-bigram table of 100 MB and blocks of 500 MB, 1, 2 and 4 at once; over the n-grams of all rows of the corpus, and the
-blocks of all its tokens, 1 and 2 at once. All are past their second report when memory is read. Then the same with a
-table and blocks of a few KB: what is left of the difference is due to the data. Memory is the PSS of the object store's
-mapping, summed over all processes that map it (driver and raylet too, else the first trial would be charged with a
-share of what is there anyway), plus the anonymous PSS of the workers, where copies of their own would be. What is left
-out: the libraries' files, and a worker's page tables (2 bytes in 1,000, in no PSS).
+Real trials run on 2 CPUs (`make_trainable`, Ray's object store, guided steps and evaluations of `tiny`). One case has a
+synthesised bigram table of 100 MB and blocks of 500 MB, with 1, 2 and 4 trials at once. The other has the n-grams of
+all rows of the corpus and the blocks of all its tokens, with 1 and 2 trials at once. All trials have reported twice
+when memory is read. The same is done with a table and blocks of a few KB: the difference is due to the data.
+
+Memory is the PSS of the object store's mapping, summed over all processes that map it, plus the anonymous PSS of the
+workers, where private copies would be. The sum includes driver and raylet: without them the first trial would be
+charged with a share of their pages. Left out are the libraries' files, and a worker's page tables (2 bytes in 1,000, in
+no PSS).
 """
 
 import argparse
@@ -71,7 +73,7 @@ BASE = override(
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """What trials share: the teacher's table and the training blocks."""
+    """Data that trials share: the teacher's table and the training blocks."""
 
     table: Table
     blocks: TokenBlocks
@@ -83,7 +85,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One kind of table in trials that share it, and the same in little, whose memory is taken off."""
+    """Trials that share one kind of table, and a small version of the data, whose memory is subtracted."""
 
     data: str  # what a row calls the table and the blocks
     base: TrialConfig
@@ -103,7 +105,7 @@ class Memory(NamedTuple):
 
 
 def table_of(megabytes: float) -> BigramTable:
-    """A bigram table of that size, with rows of equal length; 6 bytes a bigram."""
+    """A bigram table of the given size, with rows of equal length; 6 bytes a bigram."""
     row = max(1, int(megabytes * MB / 6 / VOCABULARY))
     columns = np.linspace(0, VOCABULARY - 1, row).astype(np.uint16)
     return BigramTable(
@@ -122,7 +124,7 @@ def table_of(megabytes: float) -> BigramTable:
 
 
 def blocks_of(megabytes: float) -> TokenBlocks:
-    """Blocks of random tokens of that size, 2 bytes each; 128 blocks at the least."""
+    """Blocks of random tokens of the given size, 2 bytes a token; at least 128 blocks."""
     tokens = max(int(megabytes * MB / 2), FEW_BLOCKS * CONTEXT)
     stream_N = np.random.default_rng(0).integers(0, VOCABULARY, tokens, np.uint16)
     ids_BxT = stream_N[: tokens // CONTEXT * CONTEXT].reshape(-1, CONTEXT)
@@ -139,7 +141,7 @@ def trie_of(blocks: TokenBlocks, order: int) -> NgramTable:
 
 
 def few_of(blocks: TokenBlocks) -> TokenBlocks:
-    """The first blocks alone."""
+    """Only the first blocks."""
     stream_N = np.array(blocks.stream_N[: FEW_BLOCKS * CONTEXT])
     checksum = sha256(stream_N.data).hexdigest()
     return replace(blocks, stream_N=stream_N, ids_BxT=stream_N.reshape(-1, CONTEXT), checksum=checksum)
@@ -155,7 +157,7 @@ def bigram_case() -> Case:
 
 
 def ngram_case(order: int, source: str, vocabulary: int) -> Case:
-    """The n-grams of a whole corpus and the blocks of all its tokens; in little, those of its first blocks."""
+    """The n-grams of a whole corpus and the blocks of all its tokens; small data: those of its first blocks."""
     blocks = prepared(source, vocabulary, CONTEXT)
     large, small = (Data(table=trie_of(some, order), blocks=some) for some in (blocks, few_of(blocks)))
     ngrams = sum(large.table.facts["ngrams"]) / 1e6
@@ -169,9 +171,9 @@ def ngram_case(order: int, source: str, vocabulary: int) -> Case:
 
 
 class MeasureOnce(tune.Stopper):  # type: ignore[misc]
-    """Reads the memory when every trial has reported twice (data checked, trained, evaluated), then ends them all.
+    """Read the memory when every trial has reported twice (data checked, trained, evaluated), then end all trials.
 
-    Tune calls it in the driver, and a trial's report waits for the driver: a moment later all trials stand still.
+    Tune calls this in the driver, and a trial's report waits for the driver: a moment later all trials stand still.
     """
 
     def __init__(self, trials: int):
@@ -190,7 +192,7 @@ class MeasureOnce(tune.Stopper):  # type: ignore[misc]
 
 
 def memory_of(workers: list[int]) -> Memory:
-    """The PSS of this Ray's object store, over all processes, and the private memory of the workers."""
+    """PSS of the object store over all processes, and the private memory of the workers."""
     store = {name for name, _ in mappings(os.getpid()) if "plasma" in name}  # its files, with their inodes
     shared = sum(pss for pid in processes() for name, pss in mappings(pid) if name in store)
     private = sum(anonymous(pid) for pid in workers)
@@ -198,19 +200,19 @@ def memory_of(workers: list[int]) -> Memory:
 
 
 def processes() -> list[int]:
-    """Ids of all processes whose mappings may be read here."""
+    """Ids of all processes whose mappings this process may read."""
     return [int(path.name) for path in Path("/proc").glob("[0-9]*") if os.access(path / "maps", os.R_OK)]
 
 
 def anonymous(pid: int) -> int:
-    """PSS in KiB of what a process has allocated itself."""
+    """PSS in KiB of the memory that a process has allocated itself."""
     match = re.search(r"^Pss_Anon:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     assert match is not None, "smaps_rollup has no Pss_Anon: Linux 5.4 or later is needed"
     return int(match[1])
 
 
 def mappings(pid: int) -> Iterator[tuple[str, int]]:
-    """("inode path", PSS in KiB) of each mapping of a process; none if it is gone or not ours."""
+    """("inode path", PSS in KiB) of each mapping of a process; none if the process is gone or not ours."""
     try:
         lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
     except OSError:
@@ -226,11 +228,11 @@ def mappings(pid: int) -> Iterator[tuple[str, int]]:
 def run(trials: int, case: Case, data: Data, folder: Path) -> Memory:
     """Train that many trials at once and read their memory."""
     write_json(folder / names.RUN_FILE, {})
-    floors = [i / 10 for i in range(trials)]
+    min_weights = [i / 10 for i in range(trials)]
     guided = {"teacher.schedule": "linear", "teacher.steps": STEPS}
     plans = [
-        paired_plan(f"floor {floor}", case.base, guided | {"teacher.min_weight": floor}, names.SEARCH)
-        for floor in floors
+        paired_plan(f"min {weight}", case.base, guided | {"teacher.min_weight": weight}, names.SEARCH)
+        for weight in min_weights
     ]
     for step in range(0, STEPS + 1, EVERY):  # their control, made up
         ledger = folder / names.TRIALS_FOLDER / control_plan(case.base).name / names.LEDGER_FILE
@@ -254,7 +256,7 @@ def run(trials: int, case: Case, data: Data, folder: Path) -> Memory:
 
 
 def due_to_data(trials: int, case: Case) -> Memory:
-    """What the data cost that many trials: the same with large and with small data, each in a Ray of its own."""
+    """Memory that the data cost that many trials: large data minus small data, each in a separate Ray."""
     read = []
     for data in (case.large, case.small):
         start_ray(Machine(cpus=CPUS))  # a used store keeps the pages of what was in it
@@ -267,7 +269,7 @@ def due_to_data(trials: int, case: Case) -> Memory:
 
 
 def rows_of(costs: dict[int, list[Memory]], case: Case) -> list[Row]:
-    """Rows of what the data cost one trial, of what each further one adds, and of how much of that is private."""
+    """Rows: memory of one trial's data, memory that each further trial adds, and the private part of it."""
     sizes = [case.large.mib] * len(costs[1])
     rows = [compare(f"data of 1 trial, of {case.data}", [m.total for m in costs[1]], sizes, "MiB")]
     for trials in sorted(costs)[1:]:
@@ -282,7 +284,7 @@ def rows_of(costs: dict[int, list[Memory]], case: Case) -> list[Row]:
 
 
 def measured(case: Case, at_once: Sequence[int], repeats: int) -> list[Row]:
-    """Measure all numbers of trials in turn."""
+    """Measure each number of trials in turn."""
     costs: dict[int, list[Memory]] = {trials: [] for trials in at_once}
     for _ in range(repeats):
         for trials, of_trials in costs.items():

@@ -109,7 +109,7 @@ def test_worker_killed_once_too_often_fails_its_trial_with_the_cause(outcome: Ou
 def test_guided_trials_of_a_failed_control_are_named_and_do_not_wait(outcome: Outcome) -> None:
     text = (outcome.run / names.SUMMARY_FILE).read_text()
     guided = ", ".join(outcome.lost.replace("none", arm) for arm in ("linear-0", "greedy"))
-    assert f"Not run, for their control {outcome.lost} failed: {guided}." in text
+    assert f"Not run, because their control {outcome.lost} failed: {guided}." in text
     assert "2 failed, 0 not ended." in text
 
 

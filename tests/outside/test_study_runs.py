@@ -104,4 +104,7 @@ def test_the_study_of_small_models_trains_them_and_runs_to_its_verdict(
     assert set(confirmations["arm"]) == {"control", "model 32", "model 64"}
     assert set(confirmations["state"]) == {names.FINISHED}
     summary = (run / names.SUMMARY_FILE).read_text()
-    assert "1 layer, model 32: its teacher took" in summary and "1 layer, model 64: its teacher took" in summary
+    assert (
+        "1 layer, model 32: before the first trial, its teacher took" in summary
+        and "1 layer, model 64: before the first trial, its teacher took" in summary
+    )

@@ -1,4 +1,4 @@
-"""Trials of arms made of arithmetic: what curves by arm are tested with."""
+"""Trials of arms with computed losses, for tests of curves by arm."""
 
 from collections.abc import Iterable
 from typing import Any

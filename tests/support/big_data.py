@@ -1,4 +1,4 @@
-"""Blocks, tables and prepared data of a size, with nothing meant by their content."""
+"""Blocks, tables and prepared data of a given size, with arbitrary content."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -35,5 +35,5 @@ def big_blocks(tokens: int) -> TokenBlocks:
 
 
 def prepared(mib: int) -> Prepared:
-    """Tokens of that size, and a small table."""
+    """Tokens of the given size, and a small table."""
     return Prepared({"k": (big_blocks(mib * 2**19), big_blocks(256))}, {"t": big_table(1000)}, {})

@@ -1,6 +1,6 @@
-"""A headless Chromium that a test drives: it opens a page, asks for what stands there, and takes pictures.
+"""A headless Chromium that a test controls: it opens a page, reads values from it, and takes pictures.
 
-It speaks the DevTools protocol over a WebSocket of aiohttp, which Ray's dashboard brings along.
+It uses the DevTools protocol over a WebSocket of aiohttp, which is installed with Ray's dashboard.
 
     async with browser(tmp_path) as page:
         await page.open("http://127.0.0.1:8080")
@@ -30,7 +30,7 @@ class Page:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse):
         self._socket = socket
         self._numbers = itertools.count(1)
-        self.events: list[dict[str, Any]] = []  # that the browser has told of
+        self.events: list[dict[str, Any]] = []  # that the browser has sent
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The result of a method of the protocol."""
@@ -49,7 +49,7 @@ class Page:
         await self.call("Page.navigate", url=address)
 
     async def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives."""
+        """Value of a JavaScript expression."""
         asked = {"expression": expression, "returnByValue": True, "awaitPromise": True}
         result = await self.call("Runtime.evaluate", **asked)
         assert "exceptionDetails" not in result, result
@@ -86,7 +86,7 @@ class Page:
             await self.call("Input.dispatchKeyEvent", type=kind, **own)
 
     async def picture(self, path: Path, *, whole: bool = False) -> None:
-        """Write what is seen to a PNG file; whole: what lies below it, too."""
+        """Write the visible part of the page to a PNG file; whole: the part below it, too."""
         taken = await self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(taken["data"]))
 
@@ -96,7 +96,7 @@ KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, and what it types
 
 @asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[Page]:
-    """A browser with an empty profile below `folder`, ended with the block."""
+    """A browser with an empty profile below `folder`, which ends when the block ends."""
     assert CHROMIUM is not None
     profile = folder / "profile"
     command = [CHROMIUM, *FLAGS.split(), "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
@@ -116,7 +116,7 @@ async def browser(folder: Path) -> AsyncIterator[Page]:
 
 
 async def _port(file: Path) -> int:
-    """The port on which the browser listens, once it says so."""
+    """The port on which the browser listens, as soon as the browser has written it."""
     async with asyncio.timeout(PATIENCE):
         while not file.exists() or not file.read_text().strip():
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A comparison at one depth, and what its page shows."""
+"""A comparison at one depth, and the content of its page."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def name_arm(run: Path, trial: str, arm: str) -> None:
 
 
 def plan_all(run: Path) -> None:
-    """Have run.json plan the trials that there are; whatever is removed later is missing."""
+    """Write all present trials into the plan of run.json, so that a trial removed later counts as missing."""
     record = read_json(run / names.RUN_FILE)
     files = sorted((run / names.TRIALS_FOLDER).glob(f"*/{names.TRIAL_FILE}"))
     record["spec"]["plans"] = [read_json(file) for file in files]

@@ -1,6 +1,6 @@
-"""What becomes of each architecture of transformers: tried, kept in decoders.json, shown in trainable/README.md.
+"""The outcome for each architecture of transformers: tried, kept in decoders.json, shown in trainable/README.md.
 
-python tests/support/decoder_table.py  # tries them all (under a minute) and writes both
+python tests/support/decoder_table.py  # tries all (under a minute), writes both files
 """
 
 import json

@@ -15,7 +15,7 @@ LINEAR_240 = [4.3962, 4.4027, 4.4018, 4.4095, 4.4106]
 
 
 def trial(name: str, control: str, loss: float, fold: int = 0, **changes: Any) -> dict[str, Any]:
-    """A finished row of a trials table; a control if it is its own control."""
+    """A row of a finished trial; a trial that is its own control is a control."""
     guided = name != control
     return {
         "trial": name,
@@ -56,5 +56,5 @@ def table(*pairs: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def text(trials: pd.DataFrame) -> str:
-    """All that is said, tables too."""
+    """Text of all sections, with their tables."""
     return latex(kfold_sections(kfold_rows(trials), left_out(trials))).replace("\\_", "_").replace("\\%", "%")

@@ -34,7 +34,7 @@ def word_level(ordinary: Sequence[str], special: Sequence[str] = (), unknown: st
 
 
 def save(tokenizer: Tokenizer, folder: Path, **config: object) -> Path:
-    """The folder, with tokenizer.json, and tokenizer_config.json if anything is to stand there."""
+    """Write tokenizer.json, and tokenizer_config.json if it has content, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     if config:
@@ -83,7 +83,7 @@ def published_kinds() -> dict[str, Tokenizer]:
 
 
 def _trained(model_of: Callable[[], models.Model], more: dict[str, object], norm: object, pre: object) -> Tokenizer:
-    model = model_of()  # each its own, for training changes it
+    model = model_of()  # a new model each time, because training changes it
     made = Tokenizer(model)
     if norm is not None:
         made.normalizer = norm

@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own, to be watched and killed: what the tests of faults share. Linux only (/proc)."""
+"""Sweeps in separate processes, which tests of faults watch and kill. Linux only (/proc)."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from trainable.record.ledger import read_lines
 
 SMALL_STUDY = Path(__file__).with_name("small_study.py")
 SEARCH = ROOT / "sweeps" / "schedule_search.py"
-PATIENCE = 240  # seconds that something may take on a busy machine before a test gives up on it
+PATIENCE = 240  # seconds that a test waits on a busy machine before it fails
 
 
 class LiveSweep:
-    """A sweep that runs: its driver, its run folder, its processes."""
+    """A running sweep: its driver, its run folder, its processes."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class LiveSweep:
     ):
         """Start `script` on the small corpus, with its results below `folder`.
 
-        where: the working directory; before: words that the command line begins with, such as `setpriv ...`.
+        where: the working directory; before: the first words of the command line, such as `setpriv ...`.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.results = folder / "results"
@@ -78,7 +78,7 @@ class LiveSweep:
         return max(self._runs(), key=lambda path: path.name)
 
     def end(self) -> int:
-        """Wait for the driver to end by itself; its exit status."""
+        """Wait for the driver to end by itself, and return its exit status."""
         return self.driver.wait(timeout=PATIENCE)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -86,7 +86,7 @@ class LiveSweep:
         os.kill(self.driver.pid, number)
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        """Look again and again until the condition holds; fails if the driver ends before."""
+        """Check the condition again and again until it holds; fail if the driver ends before."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert self.driver.poll() is None, f"the sweep ended before {what}:\n{self.printed}"
@@ -94,7 +94,7 @@ class LiveSweep:
             time.sleep(0.02)
 
     def wait_for_trial(self, role: str, *, after_step: int = 1) -> str:
-        """Wait until a running trial of this role has reported and kept a checkpoint; its name."""
+        """Wait until a running trial of this role has reported and kept a checkpoint; return its name."""
         found: list[str] = []
 
         def there() -> bool:
@@ -112,7 +112,7 @@ class LiveSweep:
         return [folder.name for folder in of_role if status(folder)["state"] == names.RUNNING]
 
     def processes(self) -> set[int]:
-        """The driver and all its descendants: Ray's servers, the workers."""
+        """Ids of the driver and all its descendants: Ray's servers and the workers."""
         return {self.driver.pid} | descendants(self.driver.pid)
 
     def worker(self, trial: str) -> int | None:
@@ -121,7 +121,7 @@ class LiveSweep:
         return next((pid for pid in all_processes() if any(f.startswith(folder) for f in open_files(pid))), None)
 
     def kill_worker(self, trial: str, number: int = signal.SIGKILL) -> int:
-        """Send the worker of a trial a signal, once it has reported; its process."""
+        """Send a signal to the worker of a trial after its first report; return the worker's process."""
         found: list[int] = []
 
         def there() -> bool:
@@ -152,7 +152,7 @@ def finish(script: Path, folder: Path, *words: str, environment: dict[str, str] 
 
 
 def status(trial: Path) -> dict[str, str]:
-    """state and reason of a trial's folder."""
+    """State and reason in a trial's folder."""
     path = trial / names.STATUS_FILE
     return json.loads(path.read_text()) if path.exists() else {"state": names.RUNNING, "reason": ""}
 
@@ -163,7 +163,7 @@ def states(run: Path) -> dict[str, str]:
 
 
 def ledgers(run: Path, state: str | None = None) -> dict[str, bytes]:
-    """Trial -> its ledger as it lies there; of the trials in a state, or of all."""
+    """Trial -> bytes of its ledger, for the trials in a state, or for all."""
     files = run.glob(f"trials/*/{names.LEDGER_FILE}")
     return {file.parent.name: file.read_bytes() for file in files if state in (None, status(file.parent)["state"])}
 
@@ -195,7 +195,7 @@ def all_processes() -> list[int]:
 
 
 def parent(pid: int) -> int:
-    """0 for a process that is no more."""
+    """Id of the parent process; 0 if the process has ended."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
@@ -203,7 +203,7 @@ def parent(pid: int) -> int:
 
 
 def descendants(pid: int) -> set[int]:
-    """Children of a process, theirs, and so on."""
+    """Ids of the children of a process, of their children, and so on."""
     children: dict[int, set[int]] = {}
     for process in all_processes():
         children.setdefault(parent(process), set()).add(process)
@@ -215,7 +215,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def open_files(pid: int) -> list[str]:
-    """Paths a process has open; none where it is no more or not ours to ask."""
+    """Paths that a process has open; none if the process has ended or belongs to another user."""
     try:
         return [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
@@ -223,12 +223,12 @@ def open_files(pid: int) -> list[str]:
 
 
 def agents(processes: set[int]) -> set[int]:
-    """Ray's agents among them: when a driver is SIGKILLed, they try to tell its dead servers for a minute or two."""
+    """Ray's agents among the processes; after a SIGKILL of the driver they outlive its servers by a minute or two."""
     return {pid for pid in processes if re.fullmatch(r"ray::\w+Agent", command_line(pid))}
 
 
 def pss_mib(pid: int) -> float:
-    """Proportional set size of a process: a page that n processes share counts 1/n. 0 for one that is no more."""
+    """Proportional set size of a process: a page that n processes share counts 1/n. 0 if the process has ended."""
     try:
         found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     except OSError:
@@ -246,7 +246,7 @@ def object_store_mib(raylet: int) -> float:
 
 
 def wait_until_gone(processes: set[int]) -> None:
-    """Assert that none of these processes stays; Ray's die a moment after their driver."""
+    """Assert that all these processes end; Ray's processes end a moment after their driver."""
     deadline = time.monotonic() + PATIENCE
     while alive := [pid for pid in processes if command_line(pid)]:
         assert time.monotonic() < deadline, f"still there: {[(pid, command_line(pid)) for pid in alive]}"
@@ -254,7 +254,7 @@ def wait_until_gone(processes: set[int]) -> None:
 
 
 def command_line(pid: int) -> str:
-    """Empty for a process that is no more (a zombie has none either)."""
+    """Command line of a process; empty if it has ended, or is a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:

@@ -1,6 +1,6 @@
-"""The plain loop of trainable/README.md and GuidedTrainer, on all ranks of torchrun or alone: what they come to.
+"""Results of the plain loop of trainable/README.md and of GuidedTrainer, on all ranks of torchrun or in one process.
 
-torchrun --nproc_per_node 2 tests/support/loops_on_ranks.py FOLDER      # of table.ngrams; writes found-2.pt
+torchrun --nproc_per_node 2 tests/support/loops_on_ranks.py FOLDER      # has table.ngrams; gets found-2.pt
 """
 
 import os
@@ -20,12 +20,12 @@ import trainable
 from trainable.config import TeacherConfig
 
 PAGE = Path(trainable.__file__).with_name("README.md").read_text(encoding="utf-8")
-LOW = 'torch.autocast("cpu", torch.bfloat16)'  # whose roundings hang on how a batch is cut
+LOW = 'torch.autocast("cpu", torch.bfloat16)'  # its rounding depends on how a batch is cut
 RANK, SIZE = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def examples(language: str) -> list[str]:
-    """Blocks of code of the page."""
+    """Code blocks of the page in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -82,7 +82,7 @@ def trainer(table: Any, folder: Path) -> tuple[list[float], dict[str, Tensor]]:
 
 
 def main(folder: Path) -> None:
-    """Run both, and let the first rank keep what it found."""
+    """Run both loops; the first rank writes the results."""
     torch.set_num_threads(1)
     table = trainable.load_ngrams(folder / "table.ngrams")
     losses, weights = trainer(table, folder)  # sets up the ranks

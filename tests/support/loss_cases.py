@@ -34,7 +34,7 @@ def table_of(smoothing: str, seed: int = 0, length: int = 60, vocab_size: int = 
 def exact(table: BigramTable) -> BigramTable:
     """The table rounded to binary fractions that float32 holds exactly, so that rows sum to 1 without any error.
 
-    A stored row misses 1 by up to 2e-7, which would hide errors of that size in float64.
+    The sum of a stored row differs from 1 by up to 2e-7, which would hide errors of that size in float64.
     """
     base_V, backoff_V = rounded(table.base_V, 10), rounded(table.backoff_V, 10)
     base_V[base_V.argmax()] += 1 - base_V.sum()
@@ -55,14 +55,14 @@ def rounded(array: Any, bits: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def dense(table: BigramTable, rows: int | None = None) -> Tensor:
-    """P [V, rows]; a model may have more output rows than the tokenizer has tokens, which the teacher never expects."""
+    """P [V, rows]; a model may have more output rows than the tokenizer has tokens: their probability is 0."""
     P_VxV = torch.from_numpy(np.array([table.row(c) for c in range(table.vocab_size)]))
     return F.pad(P_VxV, (0, (rows or table.vocab_size) - table.vocab_size))
 
 
 @dataclasses.dataclass
 class Case:
-    """Random hidden states, output matrix, contexts and targets, and maybe a bias."""
+    """Random hidden states, output matrix, contexts and targets, with or without a bias."""
 
     hidden_NxD: Tensor
     output_VxD: torch.nn.Parameter
@@ -78,7 +78,7 @@ class Case:
             leaf.grad = None
 
     def gradients(self) -> list[Tensor]:
-        """Gradients of hidden states and output matrix, and of the bias where there is one."""
+        """Gradients of hidden states, of the output matrix, and of the bias if there is one."""
         found = [leaf.grad.clone() for leaf in self.leaves() if leaf.grad is not None]
         assert len(found) == len(self.leaves())
         return found
@@ -121,7 +121,7 @@ def by_dense_target(c: Case, table: BigramTable, weight: float) -> tuple[Tensor,
 def by_guided_loss(
     c: Case, table: BigramTable, weight: float, parts: int = 1, low: torch.dtype | None = None
 ) -> tuple[Tensor, ...]:
-    """The same by the project's way, in `parts` micro-batches, and as in training: autocast holds the loss alone."""
+    """Loss and gradients by `guided_loss` in `parts` micro-batches, with autocast only for the loss."""
     c.reset()
     guidance = BigramTeacher(table, c.output_VxD.device).guide(c.output_VxD, c.context_N, weight, c.bias_V)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype, device=c.hidden_NxD.device)

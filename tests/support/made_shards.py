@@ -1,4 +1,4 @@
-"""Shards in any number, made up as they are read, and a count of what reading them and their runs takes."""
+"""Any number of shards, made up while they are read, with counts of the reads of shards and runs."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,14 +15,14 @@ KINDS = 60_000  # different tokens
 
 
 class MadeShards:
-    """Rows of as many tokens each, in an order that has nothing to do with that of the file."""
+    """Rows with equal numbers of tokens, in an order that is independent of the order of the file."""
 
     def __init__(self, folder: Path, shards: int, rows: int = 16, tokens: int = 16) -> None:
         self.rows, self.tokens = rows, tokens
         order_N = np.random.default_rng(0).permutation(shards * rows).astype(DTYPES.position)
         self.position_SxR = np.sort(order_N.reshape(shards, rows), axis=1)
         self.paths = [folder / f"{rows * n:012d}-{rows * (n + 1):012d}" for n in range(shards)]
-        self.reads: Counter[str] = Counter()  # by file: each is an open, a seek and a read
+        self.reads: Counter[str] = Counter()  # by file; a read is an open, a seek and a read
         self.nbytes: Counter[str] = Counter()
 
     @property
@@ -31,13 +31,13 @@ class MadeShards:
         return int(self.position_SxR.size)
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Let the gathering read these shards, and what it writes itself."""
+        """Make the gathering read these shards, and the files that it writes."""
         patch.setattr(gather, "read_part", self._read)
         items, ours = gather._items, set(self.paths)
         patch.setattr(gather, "_items", lambda path, dtype: self.rows if path.parent in ours else items(path, dtype))
 
     def gathered(self, folder: Path) -> None:
-        """Gather all rows into the folder, and count what that takes."""
+        """Gather all rows into the folder, and count the reads."""
         self.reads.clear()
         self.nbytes.clear()
         gather.gather(self.paths, [range(self.total)], DTYPES, [folder])

@@ -1,6 +1,6 @@
 """A machine on which a plain step takes 0.1 s and a guided one 0.2 s, for the arithmetic of budgets.
 
-A model that teaches takes 0.05 s a step and 0.001 s to answer to a block; a table of counts takes no time.
+A teacher model takes 0.05 s a training step and 0.001 s to answer for a block; a table of counts takes no time.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ TEACHING = replace(PLAIN, step=0.05, answer=0.001)
 
 
 def made_up_rates(spec: Spec, slots: int = 2, reused: bool = True) -> Rates:
-    """Rates of all shapes of a run; each layer beyond the first takes as long again."""
+    """Rates of all shapes of a run; each layer takes as long as the first one."""
     configs = [load.config for load in spec.workloads()]
     of_shape = {}
     for shape in extremes(shape_of(config, guided) for config in configs for guided in phases(config)):
@@ -34,6 +34,6 @@ def made_up_rates(spec: Spec, slots: int = 2, reused: bool = True) -> Rates:
 
 
 def made_up_size(spec: Spec, train_blocks: int = 4000, eval_blocks: int = 20) -> DataSize:
-    """Data of so many blocks, prepared in 3 s; no teacher is in the cache."""
+    """Data of the given numbers of blocks, prepared in 3 s; no teacher is in the cache."""
     blocks = {data_key(config): (train_blocks, eval_blocks) for config in spec.configs()}
     return DataSize(vocab_size=512, train_tokens=train_blocks * 128, blocks=blocks, seconds=3.0, teachers={})

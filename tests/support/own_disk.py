@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 
 @contextmanager
 def node_with_a_disk_of_its_own(cluster: Cluster, folder: Path) -> Iterator[None]:
-    """A worker node that sees an empty file system where the others see `folder`: a mount of its own."""
+    """A worker node with a mount of its own: it sees an empty file system where the others see `folder`."""
     ray = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address} --num-cpus=1 --block"
     script = f"mount -t tmpfs own {folder} && exec {ray}"
     node = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.DEVNULL)

@@ -32,7 +32,7 @@ def add_run(
 ) -> Path:
     """Write the event file of a run from step `begins` on: 2 s a step, 10 s an evaluation. Returns the file.
 
-    `wall` is when it begins, which names the file; `config` stands in the place of a model_config with `layers`.
+    `wall` is the time of the beginning, which names the file; `config` replaces a model_config with `layers`.
     """
     folder = study / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,13 +9,13 @@ from analysis.tables.replay import Curve, Group
 from trainable import names
 
 STEPS = (30, 60, 90, 120)
-EARLY = Curve("early", STEPS, (5.0, 4.8, 4.7, 4.6))  # ahead until 60, and never after
+EARLY = Curve("early", STEPS, (5.0, 4.8, 4.7, 4.6))  # ahead until step 60, and never after it
 LATE = Curve("late", STEPS, (6.0, 5.0, 4.5, 4.1))
 PAIR = Group(1, (EARLY, LATE))
 
 
 def add_depth(run: Path, arms: Mapping[int, dict[int, float]], **options: str) -> None:
-    """A control and, by scheduling steps, its guided trials."""
+    """Add a control and its guided trials, which are given by scheduling steps."""
     control = {20: 6.0, 40: 5.0}
     add_trial(run, names.CONTROL, control)
     for steps, losses in arms.items():

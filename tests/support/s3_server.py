@@ -1,4 +1,4 @@
-"""An S3 of our own on this machine: moto's server, which answers as AWS does."""
+"""An S3 server on this machine: moto's, which answers as AWS does."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ BUCKET = "bucket"
 
 @contextmanager
 def s3_server() -> Iterator[dict[str, str]]:
-    """The environment in which processes reach it, with an empty bucket; set in this process too."""
+    """The environment in which processes reach the server, with an empty bucket; this process has it, too."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

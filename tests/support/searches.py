@@ -26,17 +26,17 @@ def search(tmp_path: Path) -> Path:
     return run
 
 
-def guided(run: Path, gain: float, schedule: str, steps: int, floor: float, state: str = names.FINISHED) -> None:
+def guided(run: Path, gain: float, schedule: str, steps: int, min_weight: float, state: str = names.FINISHED) -> None:
     losses = {step: loss - (gain if step else 0) for step, loss in CONTROL.items()}
-    settings = {"teacher__schedule": schedule, "teacher__steps": steps, "teacher__min_weight": floor}
+    settings = {"teacher__schedule": schedule, "teacher__steps": steps, "teacher__min_weight": min_weight}
     add_trial(run, names.SEARCH, losses, control=CONTROL, state=state, **settings)
 
 
 def steps_matter(tmp_path: Path) -> Path:
-    """24 trials whose gain is the scheduling steps / 100 and next to nothing else."""
+    """24 trials whose gain is the scheduling steps / 100 and hardly anything else."""
     run = search(tmp_path)
-    for number, (schedule, steps, floor) in enumerate(itertools.product(*SPACE.values())):
-        guided(run, steps / 100 + number * 1e-4, schedule, steps, floor)
+    for number, (schedule, steps, min_weight) in enumerate(itertools.product(*SPACE.values())):
+        guided(run, steps / 100 + number * 1e-4, schedule, steps, min_weight)
     return run
 
 

@@ -1,4 +1,4 @@
-"""Preparation cut into many small shards, done by workers that count what they do and may die."""
+"""Preparation in many small shards, by workers that count their pieces and may die."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,11 +18,11 @@ SHARD_ROWS = 50  # of 600 rows: 10 shards of training rows, 3 of validation rows
 
 
 class Killed(BaseException):
-    """What the driver's death looks like from inside."""
+    """Stands for the death of the driver."""
 
 
 class Counting(Local):
-    """Counts the pieces that are done, and may die after some."""
+    """Workers that count the pieces that are done, and may die after some of them."""
 
     def __init__(self, die_after: int = 1 << 30, how: Callable[[], Any] | None = None) -> None:
         self.done, self.die_after, self.how = 0, die_after, how
@@ -48,14 +48,14 @@ def checksums(config: TrialConfig, cache: Path, **options: Any) -> tuple[str, st
 
 
 def cut_gathering(patch: pytest.MonkeyPatch, fan_in: int = 3) -> None:
-    """Few inputs of a merge, few tokens in a stretch, a few rows read at once."""
+    """Make merges with few inputs, stretches with few tokens, and reads of few rows."""
     small = {"FAN_IN": fan_in, "PIECE_TOKENS": 40, "STRETCH_TOKENS": 100, "READ_ROWS": 7, "SLICE_TOKENS": 64}
     for name, value in small.items():
         patch.setattr(gather, name, value)
 
 
 def cut_small(patch: pytest.MonkeyPatch, rows: int = SHARD_ROWS) -> None:
-    """Many shards of each packing, many pieces to count, several levels of many stretches to gather."""
+    """Make many shards of each packing, many pieces to count, and several levels of many stretches to gather."""
     patch.setattr(packing, "SHARD_ROWS", rows)
     patch.setattr(packing, "SHARD_BYTES", 4000)
     cut_gathering(patch)

@@ -1,4 +1,4 @@
-"""Answers of a model that nobody trained: random distributions for a few blocks. V tokens, N positions."""
+"""Answers of an untrained model: random distributions for a few blocks. V tokens, N positions."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ BLOCKS, POSITIONS = 6, 9
 def distributions(
     shape: tuple[int, ...] = (BLOCKS, POSITIONS), vocab_size: int = V, seed: int = 0, sharp: float = 2.0
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Softmax of random logits, float32 [*shape, V]; the sharper, the nearer to one token alone."""
+    """Softmax of random logits, float32 [*shape, V]; a larger `sharp` puts more of it on one token."""
     logits = np.random.default_rng(seed).normal(size=(*shape, vocab_size)) * sharp
     p = np.exp(logits - logits.max(-1, keepdims=True))
     return (p / p.sum(-1, keepdims=True)).astype(np.float32)
@@ -23,7 +23,7 @@ def distributions(
 def answers_of(
     p_BxTxV: np.ndarray[Any, Any] | None = None, top_k: int = 4, blocks_fingerprint: str = "blocks"
 ) -> Answers:
-    """The likeliest tokens of each distribution, beside a random unigram."""
+    """The likeliest tokens of each distribution, and a random unigram for the rest."""
     p_BxTxV = distributions() if p_BxTxV is None else p_BxTxV
     vocab_size = p_BxTxV.shape[-1]
     ids_BxTxk = np.argsort(-p_BxTxV, axis=-1, kind="stable")[..., :top_k]

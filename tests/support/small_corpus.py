@@ -16,7 +16,7 @@ ENDINGS = ("today", "in the dark", "before noon", "with care", "again and again"
 
 
 def small_sentences(count: int = SENTENCES) -> list[str]:
-    """Sentences of four parts, frequent parts first: skewed enough to be learnt in a few steps."""
+    """Sentences of four parts whose frequencies are skewed enough to be learnt in a few steps."""
     choices = np.random.default_rng(0).zipf(1.6, (count, 4)) % 7
     parts = (SUBJECTS, VERBS, OBJECTS, ENDINGS)
     return [" ".join(part[i] for part, i in zip(parts, line, strict=True)) + "." for line in choices.tolist()]

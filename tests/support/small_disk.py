@@ -1,4 +1,4 @@
-"""Real small file systems for tests, where the test may mount them."""
+"""Real small file systems, for tests that may mount them."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """`folder` as a file system of its own of that size ("600k"); skips the test where it cannot be mounted."""
+    """Mount a file system of `size` ("600k") on `folder`; skip the test if it cannot be mounted."""
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
     if done.returncode:
@@ -22,12 +22,12 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def remount(folder: Path, options: str) -> None:
-    """Give it another size ("size=16m"), or make it read-only ("ro")."""
+    """Give the file system another size ("size=16m"), or make it read-only ("ro")."""
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
 def fill(folder: Path, leave: int = 0) -> Path:
-    """A file that takes all room but `leave` bytes; remove it to make room again."""
+    """Write a file that takes all space except `leave` bytes; remove it to make room again."""
     filler = folder / "filler"
     with open(filler, "wb", buffering=0) as stream:
         try:

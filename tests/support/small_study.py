@@ -1,4 +1,4 @@
-"""A study as a user writes one, of trials that take seconds: what the tests of faults run and disturb."""
+"""A study as a user writes it, with trials that take seconds; tests of faults run and disturb it."""
 
 import sys
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ GREEDY_BLOCKS = 2**17  # of 32 tokens, in one batch: its hidden states in a laye
 
 @dataclass(frozen=True, kw_only=True)
 class SmallOptions(Options):
-    """What every study understands, and how many trials."""
+    """The options of every study, and the number of trials."""
 
     seeds: tuple[int, ...] = (0, 1)
     """a control and every arm run on each"""
@@ -36,7 +36,7 @@ class SmallOptions(Options):
 
 
 def small_study(options: SmallOptions) -> Comparison:
-    """Schedules that differ in their floor."""
+    """Schedules that differ in their minimum weight."""
     base = base_config(options, override(TrialConfig(), SETTING))
     steps = base.loop.steps
     arms = [_linear(f"linear {n}", steps, {"teacher.min_weight": n / options.arms}) for n in range(options.arms)]

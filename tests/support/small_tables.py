@@ -1,4 +1,4 @@
-"""Bigram tables of a few tokens, and what they say written out in full. V vocabulary, N pairs."""
+"""Bigram tables of a few tokens, and their rows written out in full. V vocabulary, N pairs."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ def counted(tokens: Any, vocab_size: int = V) -> BigramCounts:
 
 
 def random_stream(seed: int = 0, length: int = 400) -> NDArray[np.int64]:
-    """Skewed enough for counts of 1 to 4 and more; tokens V - 1 and V - 2 never occur."""
+    """A random stream, skewed enough for counts of 1 to 4 and more; tokens V - 1 and V - 2 never occur."""
     return np.random.default_rng(seed).zipf(1.5, length) % (V - 2)
 
 
 def dense(table: BigramTable) -> NDArray[np.float64]:
-    """All rows, [V, V]."""
+    """All rows of a table, [V, V]."""
     return np.array([table.row(c) for c in range(table.vocab_size)])
 
 

@@ -28,7 +28,7 @@ from live_sweep import (
 from trainable import names
 from trainable.record.ledger import read_reports
 
-ARMS = 4  # guided trials a control
+ARMS = 4  # guided trials for each control
 SHORT = ("--steps", "2", "--set", "loop.eval_every=2", "loop.checkpoint_every=2", "optimizer.warmup_steps=1")
 
 
@@ -40,9 +40,9 @@ class Sample:
     trials: int  # begun so far
     driver_mib: float  # proportional set size
     driver_files: int  # open descriptors
-    object_store_mib: float  # taken by its file
-    worker_mib: float  # of the largest worker, proportional
-    worker_files: int  # of the worker with most
+    object_store_mib: float  # memory that its file takes
+    worker_mib: float  # of the largest worker, proportional set size
+    worker_files: int  # of the worker with most open files
     processes: int  # driver, Ray's servers, workers
 
 
@@ -57,7 +57,7 @@ class Soak:
     starts: list[float]  # seconds from a worker's last report of a trial to its first step of the next, in order
 
     def quarters(self, value: Callable[[Sample], float]) -> tuple[float, float]:
-        """Median over the second quarter of the trials (the first warms up), and over the last."""
+        """Medians over the second quarter of the trials (the first is a warm-up) and over the last."""
         second = [value(s) for s in self.samples if self.trials / 4 <= s.trials < self.trials / 2]
         last = [value(s) for s in self.samples if s.trials >= self.trials * 3 / 4]
         return median(second), median(last)
@@ -109,7 +109,7 @@ def _sample(sweep: LiveSweep, processes: set[int], seconds: float) -> Sample:
 def _starts(run: Path) -> list[float]:
     """Seconds between trials of a worker, in the order of the trials; the first trial of a worker has none.
 
-    Which worker ran what is not kept: a trial follows the one that ended last before it began.
+    No record says which worker ran a trial: a trial is taken to follow the one that ended last before it began.
     """
     times = sorted(_begin_and_end(file) for file in run.glob(f"trials/*/{names.LEDGER_FILE}"))
     ends, gaps = list[float](), list[float]()
@@ -138,7 +138,7 @@ MEASURES: dict[str, Callable[[Sample], float]] = {
 
 
 def table(run: Soak) -> str:
-    """Second quarter of the trials against the last."""
+    """Table of the second quarter of the trials against the last."""
     lines = [f"{run.trials} trials, {run.wall_seconds:.0f} s, exit status {run.status}; no process stayed behind"]
     lines += [f"{'median':<24}{'2nd quarter':>12}{'last quarter':>14}"]
     for name, value in MEASURES.items():

@@ -26,7 +26,7 @@ from trainable.record.trial_files import read_status
 STEPS, EVERY = 40, 10
 RATES = levels([0.001, 0.003, 0.009])
 CONTROL_SPACE = {"optimizer.lr": RATES, "optimizer.warmup_steps": Range(5, 10, 5)}
-# Of a depth, by `made_up_loss`: the reference control, the best control, the best of the bigram teacher.
+# Trials of a depth by `made_up_loss`: reference control, best control, best trial with the bigram teacher.
 REFERENCE, BEST_CONTROL = "control-lr0.003-wu10-L{}-s0", "control-lr0.003-wu5-L{}-s0"
 BEST_BIGRAM = "bigram-linear-T10-min0-lr0.003-L{}-s0"
 Loss = Callable[[TrialPlan, int], float]  # of a trial at a step
@@ -67,7 +67,7 @@ def small_arms(seeds: tuple[int, ...] = (1,), **more: Parameter) -> tuple[Search
 
 
 def run_record(sweep: Spec) -> RunRecord:
-    """run.json of a sweep that nobody has prepared anything for."""
+    """run.json of a sweep without prepared data."""
     return RunRecord(
         study=sweep.study,
         run="run",
@@ -98,7 +98,7 @@ def new_run(folder: Path, sweep: Spec) -> RunFolder:
 
 
 def made_up_loss(plan: TrialPlan, step: int) -> float:
-    """Falls with the steps; the middle rate is best; a teacher helps, most the bigrams, linear over 10 steps."""
+    """A loss that falls with the steps; best are the middle rate, and the bigram teacher, linear over 10 steps."""
     config, teacher = plan.config, plan.config.teacher
     loss = 8.0 - step / STEPS - config.model.layers - config.seed / 100 + 0.1 * (config.optimizer.lr != 0.003)
     if teacher.schedule == "none":
@@ -107,18 +107,18 @@ def made_up_loss(plan: TrialPlan, step: int) -> float:
 
 
 def no_stop(name: str) -> bool:
-    """ASHA that stops nobody."""
+    """ASHA that stops no trial."""
     return False
 
 
 def three_in_flight() -> int:
-    """How many trials a machine for two has in flight: two that run, and one that waits."""
+    """Let a machine with two slots have three trials in flight: two that run, and one that waits."""
     return 3
 
 
 @dataclass(kw_only=True)
 class SimulatedTune:
-    """Asks the searcher for trials, `slots` at a time, runs them in turn, and can break off after any event."""
+    """Asks the searcher for trials, `slots` at a time, runs them in turn, and can stop after any event."""
 
     folder: RunFolder
     sweep: Any  # a Sweep or a Comparison
@@ -128,7 +128,7 @@ class SimulatedTune:
     failing: frozenset[str] = frozenset()  # names of trials that diverge at their second report
     given: list[TrialPlan] = field(default_factory=list)  # in the order they were given out
     _controls: dict[str, TrialPlan] = field(default_factory=dict)
-    started: dict[str, list[str]] = field(default_factory=dict)  # name -> trials finished when it was given out
+    started: dict[str, list[str]] = field(default_factory=dict)  # name -> trials finished at that time
 
     def run(self, events: int = 10**6) -> Any:
         """Run to the end, or until `events` reports and ends have happened: then the driver dies. Returns the order."""
@@ -169,7 +169,7 @@ class SimulatedTune:
         return rows.read_text().count("\n") * EVERY if rows.exists() else 0
 
     def _advance(self, search: TrialOrder, trial_id: str, plan: TrialPlan, step: int) -> bool:
-        """One report, and the end where it comes; whether it came."""
+        """Give a trial's next report, and its end after the last one; return whether the trial has ended."""
         if plan.name in self.failing and step == EVERY:
             status = {"state": names.FAILED, "reason": "loss is nan"}
             write_json(self.folder.trial(plan.name) / names.STATUS_FILE, status)
@@ -184,7 +184,7 @@ class SimulatedTune:
             search.on_trial_result(trial_id, report)
             search.on_trial_complete(trial_id, report)
         elif self.stopped.get(plan.name) == step:
-            search.on_trial_complete(trial_id, report)  # Tune tells this report in no other way
+            search.on_trial_complete(trial_id, report)  # the only way in which Tune passes on this report
         else:
             search.on_trial_result(trial_id, report)
             return False

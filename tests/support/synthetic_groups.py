@@ -1,6 +1,6 @@
-"""A search in groups made of arithmetic: what a sweep of three arms would have written, in milliseconds.
+"""A search in groups with computed losses: the files of a sweep of three arms, written in milliseconds.
 
-`groups_run` writes a whole run, whose confirmations end at the losses that it is given; to look at its pictures:
+`groups_run` writes a whole run whose confirmations end at given losses. To look at its pictures:
 
     python tests/support/synthetic_groups.py FOLDER && python -m analysis.report FOLDER
 """
@@ -27,14 +27,14 @@ TEACHER: Final = {
 RATE_SPACE: Final = {"optimizer.lr": RATES, "optimizer.warmup_steps": [5, 20]}
 CHANGES: Final[dict[str, dict[str, Any]]] = {"control": {}, "uniform": {"teacher.kind": "uniform"}, "bigram": {}}
 OFFSETS: Final = {"control": 0.0, "uniform": -0.04, "bigram": -0.12, "control, unigram bias": -0.02}  # of a final loss
-OWN_LOSS: Final = 5.5  # of the bigram teacher, on the rows that report
+OWN_LOSS: Final = 5.5  # of the bigram teacher, on the reporting rows
 CHOSEN: Final = {"teacher.schedule": "linear", "teacher.steps": 40}  # of the winner, at the middle rate
 
 End = Callable[[str, int, int], float]  # final loss of (arm, depth, seed)
 
 
 def final_loss(arm: str, depth: int, seed: int) -> float:
-    """5.4 at one layer, a little lower at more, with noise that arms of a seed share, and some of their own."""
+    """Final loss: 5.4 at one layer, a little lower at more, with noise for each seed and for each arm."""
     own = 0.004 * math.sin(7 * seed + 3 * len(arm)) if arm != "control" else 0.0
     return 5.5 - 0.1 * depth + 0.02 * math.sin(5 * seed) + OFFSETS[arm] + own
 
@@ -66,7 +66,7 @@ def groups_spec(arms: Mapping[str, Mapping[str, Any]] = CHANGES, **changes: Any)
 
 
 def groups_run(run: Path, end: End = final_loss, **changes: Any) -> Path:
-    """A whole run; `changes` are of its spec, or (registered, complete, tables) of its record."""
+    """Write a whole run; `changes` apply to its spec, or (registered, complete, tables) to its record."""
     top = {key: changes.pop(key) for key in ("registered", "complete", "tables", "teacher") if key in changes}
     spec = groups_spec(**changes)
     write_run(run, spec=spec, tables=top.pop("tables", tables()), **top)
@@ -98,7 +98,7 @@ def is_plain(arm: str) -> bool:
 
 
 def add_search(run: Path, arm: str, changes: Mapping[str, Any], depth: int, end: End, reference: float) -> None:
-    """Six trials: the rates, at two schedules (a control: warm-ups); of a taught arm a rung stopped one."""
+    """Add six trials: three rates, with two schedules each (a control: two warm-ups); ASHA stopped one guided trial."""
     for number, rate in enumerate(RATES):
         for second in (0, 1):
             varied = {"optimizer.warmup_steps": (5, 20)[second]} if is_plain(arm) else dict(CHOSEN)
@@ -121,7 +121,7 @@ def add_search(run: Path, arm: str, changes: Mapping[str, Any], depth: int, end:
 
 
 def confirmation(run: Path, arm: str, depth: int, seed: int, end: End = final_loss, **settings: Any) -> str:
-    """The winner of a group on a fresh seed; `state`, `reason` and `until` may be among the settings."""
+    """Add the winner of a group on a fresh seed; `settings` may also have `state`, `reason` and `until`."""
     control = trial_name("control", depth, seed, 0.003, "", "reporting")
     own = {} if is_plain(arm) else CHOSEN
     varied = {**own, "optimizer.lr": 0.003, "model.layers": depth, "corpus.eval_half": "reporting", "seed": seed}
@@ -155,7 +155,7 @@ def add(
     reason: str = "",
     **settings: Any,
 ) -> str:
-    """A trial that would end at the loss `last`, beside a control that ends at `against`; returns its name."""
+    """Add a trial that would end at the loss `last`, with a control that ends at `against`; return its name."""
     made = config.override(SETTING, settings)
     plain = made.teacher.schedule == "none"
     rate = made.optimizer.lr

@@ -1,7 +1,7 @@
-"""A run folder made of arithmetic: what a sweep would have written, with every kind of trial, in milliseconds.
+"""A run folder with computed losses: the files of a sweep with every kind of trial, written in milliseconds.
 
-`write_run` writes run.json; `add_trial` one trial from the losses it is given; `realistic_run` a whole study with
-controls, finished, stopped, failed and running trials, confirmations, a retried ledger and a cut-off line.
+`write_run` writes run.json, `add_trial` a trial with the given losses, `realistic_run` a whole study with controls,
+ finished, stopped, failed and running trials, confirmations, a retried ledger and a cut-off line.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from trainable.record.files import write_json
 from trainable.record.ledger import ledger_line, read_lines
 
 STEPS, EVERY, TOKENS_A_STEP = 120, 20, 2048
-SETTING = config.override(config.TrialConfig(), {"loop.precision": "float32"})  # a record never says auto
+SETTING = config.override(config.TrialConfig(), {"loop.precision": "float32"})  # a record never has auto
 SECONDS_A_STEP = 0.1  # of a control with one layer; a guided step takes 5 % longer
 
 
@@ -109,7 +109,7 @@ def add_trial(
 
 
 def trial_name(made: config.TrialConfig) -> str:
-    """As the sweep names trials: none-L2-s0, linear-T40-min0.05-L2-s0."""
+    """Name of a trial as in a sweep: none-L2-s0, linear-T40-min0.05-L2-s0."""
     teacher, ending = made.teacher, f"L{made.model.layers}-s{made.seed}"
     if teacher.schedule == "none":
         return f"none-{ending}"
@@ -139,14 +139,14 @@ def report(
 
 
 def weight(teacher: config.TeacherConfig, step: int) -> float:
-    """The teacher's weight, near enough."""
+    """The teacher's weight, roughly."""
     if teacher.schedule == "none":
         return 0.0
     return teacher.min_weight if step >= teacher.steps else max(teacher.min_weight, 1 - step / teacher.steps)
 
 
 def realistic_run(run: Path, layers: tuple[int, ...] = (1, 2), trials_per_depth: int = 10) -> Path:
-    """A study as it comes out of a sweep. To look at its pictures:
+    """Write a study as a sweep leaves it. To look at its pictures:
 
     python tests/support/synthetic_run.py /tmp/synthetic && python -m analysis.summary /tmp/synthetic
     """
@@ -192,8 +192,8 @@ def _add_guided(
 ) -> None:
     control = {step: _control(depth, seed, step) for step in range(0, until + 1, EVERY)}
     losses = {step: loss - _gain(*point, step, seed) / math.sqrt(depth) for step, loss in control.items()}
-    schedule, steps, floor = point
-    settings = {"teacher__schedule": schedule, "teacher__steps": steps, "teacher__min_weight": floor}
+    schedule, steps, min_weight = point
+    settings = {"teacher__schedule": schedule, "teacher__steps": steps, "teacher__min_weight": min_weight}
     pace = 1.05 * SECONDS_A_STEP * depth
     more = {"model__layers": depth, "seed": seed, **settings}
     add_trial(run, role, losses, control=control, state=state, reason=reason, seconds_per_step=pace, **more)
@@ -204,17 +204,17 @@ def _control(depth: int, seed: int, step: int) -> float:
     return 5.2 + 0.15 * depth + (3.1 - 0.15 * depth) * math.exp(-step / 35) + wobble
 
 
-def _gain(schedule: str, steps: int, floor: float, step: int, seed: int) -> float:
-    """Behind while the teacher is strong, ahead once it has let go; a floor costs something at the end."""
+def _gain(schedule: str, steps: int, min_weight: float, step: int, seed: int) -> float:
+    """Gain: below 0 while the teacher's weight is high, above 0 later; a minimum weight costs some of it at the end."""
     if step == 0:
         return 0.0
     lasting = {"linear": 0.30, "exponential": 0.22, "reciprocal": 0.16, "step": 0.24}[schedule] * (steps / 80) ** 0.7
     teaching = 0.25 * max(0.0, 1 - step / steps)
-    return lasting * (1 - math.exp(-step / 30)) - teaching - 0.8 * floor + 0.02 * math.sin(5 * seed + steps + step)
+    return lasting * (1 - math.exp(-step / 30)) - teaching - 0.8 * min_weight + 0.02 * math.sin(5 * seed + steps + step)
 
 
 def _spoil_ledgers(run: Path, depth: int) -> None:
-    """What killed processes leave: a step reported twice, older first, and half a last line."""
+    """Write what killed processes leave: a step reported twice, the older report first, and half a last line."""
     ledger = run / names.TRIALS_FOLDER / f"none-L{depth}-s0" / names.LEDGER_FILE
     first, *others = ledger.read_bytes().splitlines(keepends=True)
     stale = ledger_line(read_lines(ledger)[1] | {names.EVAL_LOSS: 99.0})

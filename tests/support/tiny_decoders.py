@@ -1,4 +1,4 @@
-"""Any causal language model of transformers, shrunk until it trains in a moment, and two guided steps of it.
+"""Any causal language model of transformers, so small that it trains in a moment, and two guided steps of it.
 
 B batch   T time   V rows of the output matrix
 """
@@ -25,9 +25,9 @@ from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import BigramTable
 
 VOCAB, CONTEXT, LAYERS = 96, 32, 2
-TOKENS = 90  # of the tokenizer: six rows of the output matrix stand for no token
+TOKENS = 90  # of the tokenizer: six rows of the output matrix belong to no token
 WEIGHT = 0.6  # of the teacher
-# What most architectures call their sizes, each as small as goes with the others.
+# Keys of sizes in most architectures, each as small as the others allow.
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim", "emb_dim", "embedding_size", "word_embed_proj_dim", "dim_embed")
 _INNER = (
     *("intermediate_size", "moe_intermediate_size", "ffn_dim", "n_inner", "d_inner", "dff", "dim_ff", "d_ff"),
@@ -87,7 +87,7 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "zamba2": {"layers_block_type": ["linear_attention", "hybrid"], "n_mamba_heads": 4, "mamba_d_state": 8},
     "zaya": {"num_experts_per_tok": 1, "router_hidden_size": 8},
 }
-# Encoders of text that are causal when they are told so.
+# Text encoders that are causal if the config says so.
 IF_TOLD = (
     *("bert", "bert-generation", "big_bird", "electra", "ernie", "megatron-bert", "rembert", "roc_bert", "roformer"),
 )
@@ -112,7 +112,7 @@ def tiny_folder(path: Path, kind: str, **changes: Any) -> ModelConfig:
 
 
 def refusal(config: ModelConfig) -> str | None:
-    """Why a model is refused; None for one that is trained."""
+    """The reason why a model is refused; None if it is trained."""
     try:
         check_trains(config, TOKENS, CONTEXT)
     except UnfitModel as refused:
@@ -121,7 +121,7 @@ def refusal(config: ModelConfig) -> str | None:
 
 
 class Steps(NamedTuple):
-    """What two steps change in each weight, by the loop and by dense targets; matrices that get no gradient."""
+    """Changes of each weight in two steps, by the loop and by dense targets; matrices that get no gradient."""
 
     ours: list[Tensor]
     dense: list[Tensor]
@@ -132,7 +132,7 @@ def two_steps(config: ModelConfig) -> Steps:
     """Two steps of the loop's guided loss, and two with dense targets for the model's own logits, from equal weights.
 
     The second is transformers' own forward pass, with the same attention (the tiny batch compares that with another).
-    No weight is where it starts by default.
+    No weight has its default initial value.
     """
     made, table = student_config(config, TOKENS, CONTEXT), bigrams()
     ours, own = fresh_model(made, seed=0), fresh_model(made, seed=0)

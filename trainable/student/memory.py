@@ -6,7 +6,6 @@ Before that, memory that an earlier trial has freed but the allocator has kept (
 the system. If the mark cannot be reset, the peak is reported only if the mark rises while the trial runs.
 """
 
-import ctypes
 import math
 import re
 import resource
@@ -14,6 +13,8 @@ import sys
 from pathlib import Path
 
 import torch
+
+from trainable.student.allocator import return_freed_memory
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _RESET_PEAK = "5"  # proc(5): set VmHWM to what is resident now
@@ -47,8 +48,7 @@ class PeakMemory:
 def _clear() -> bool:
     """Reset the high-water mark of the process, and return whether that worked."""
     try:
-        if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc's
-            trim(0)
+        return_freed_memory()
         _CLEAR.write_text(_RESET_PEAK)
         found = _resident_kib()
         return found["VmHWM"] <= found["VmRSS"] + _SLACK_KIB

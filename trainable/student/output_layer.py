@@ -114,6 +114,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         counted_Nx1 = (target_N != IGNORE_INDEX).unsqueeze(1)
         target_Nx1 = target_N.clamp(min=0).unsqueeze(1)
         low_NxD, low_VxD = hidden_NxD.to(dtype), output_VxD.to(dtype)
+        counted_NxD = low_NxD * counted_Nx1
         grad_NxD = torch.empty_like(low_NxD)
         grad_VxD = torch.zeros_like(output_VxD, dtype=precise)
         grad_V = None if bias_V is None else torch.zeros_like(bias_V)
@@ -131,46 +132,45 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             loss_nx1, grad_logits_nxV = losses_of(logits_nxV, target_nx1, weight, bias_V)
             loss += (loss_nx1 * counted_nx1).sum()
             # 3 from that the gradients for hidden states, output matrix and bias
-            grad_nxD = torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here])
-            counted_nxD = low_NxD[here] * counted_nx1
-            _add_product(grad_VxD, grad_logits_nxV.t(), counted_nxD)
+            torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here])
+            _add_product(grad_VxD, grad_logits_nxV.t(), counted_NxD[here])
             if grad_V is not None:
                 grad_V += (grad_logits_nxV * counted_nx1).sum(0, dtype=grad_V.dtype)
-            # 4 the teacher's part, <h, E> + B: a product of two rows, so each is the gradient for the other
-            if expected is not None:
-                expected_nxD = expected.expected_CxD.index_select(0, expected.row_N[here])
-                counted_nxD = counted_nxD.to(expected_nxD.dtype)
-                loss -= expected.weight * torch.dot(counted_nxD.flatten(), expected_nxD.flatten())
-                grad_nxD.sub_(expected_nxD, alpha=expected.weight)
-                if expected.expected_bias_C is not None:
-                    expected_n = expected.expected_bias_C.index_select(0, expected.row_N[here])
-                    loss -= expected.weight * torch.dot(counted_nx1.squeeze(1).to(expected_n.dtype), expected_n)
-            grad_nxD.mul_(counted_nx1)
 
-        ctx.save_for_backward(grad_NxD, grad_VxD, grad_V, *((low_NxD, counted_Nx1) if expected else (None, None)))
+        # 4 the teacher's part, <h, E> + B: a product of two rows, so each is the gradient for the other
+        if expected is not None:
+            expected_NxD = expected.expected_CxD.index_select(0, expected.row_N)
+            counted_NxD = counted_NxD.to(expected_NxD.dtype)
+            loss -= expected.weight * torch.dot(counted_NxD.flatten(), expected_NxD.flatten())
+            grad_NxD.sub_(expected_NxD, alpha=expected.weight)
+            if expected.expected_bias_C is not None:
+                expected_N = expected.expected_bias_C.index_select(0, expected.row_N)
+                loss -= expected.weight * torch.dot(counted_Nx1.squeeze(1).to(expected_N.dtype), expected_N)
+        grad_NxD.mul_(counted_Nx1)
+
+        ctx.save_for_backward(grad_NxD, grad_VxD, grad_V, *((counted_NxD, counted_Nx1) if expected else (None, None)))
         ctx.expected, ctx.dtypes = expected, (hidden_NxD.dtype, output_VxD.dtype)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = upstream
-        grad_NxD, grad_VxD, grad_V, low_NxD, counted_Nx1 = ctx.saved_tensors
+        grad_NxD, grad_VxD, grad_V, counted_NxD, counted_Nx1 = ctx.saved_tensors
         hidden_dtype, output_dtype = ctx.dtypes
         if ctx.expected is not None:
-            _add_expected_grads(ctx.expected, low_NxD, counted_Nx1, scale)
+            _add_expected_grads(ctx.expected, counted_NxD, counted_Nx1, scale)
         # scaled in place, so a second backward finds changed tensors and raises an error
         grad_V = None if grad_V is None else grad_V.mul_(scale)
         return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), grad_V, None, None, None
 
 
-def _add_expected_grads(expected: Expected, hidden_NxD: Tensor, counted_Nx1: Tensor, scale: Tensor) -> None:
+def _add_expected_grads(expected: Expected, counted_NxD: Tensor, counted_Nx1: Tensor, scale: Tensor) -> None:
     """Compute E.grad[row] -= scale w h and B.grad[row] -= scale w, over the positions that count."""
-    share_Nx1 = counted_Nx1 * (-expected.weight * scale)
-    parts = ((expected.expected_CxD, hidden_NxD * share_Nx1), (expected.expected_bias_C, share_Nx1.squeeze(1)))
-    for leaf, grads in parts:
+    share = -expected.weight * scale
+    for leaf, counted in ((expected.expected_CxD, counted_NxD), (expected.expected_bias_C, counted_Nx1.squeeze(1))):
         if leaf is not None:
             leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-            leaf.grad.index_add_(0, expected.row_N, grads.to(leaf.dtype))
+            leaf.grad.index_add_(0, expected.row_N, (counted * share).to(leaf.dtype))
 
 
 def in_place_losses(

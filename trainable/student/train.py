@@ -21,6 +21,7 @@ from trainable import names
 from trainable.config import LoopConfig, TrialConfig, identity
 from trainable.errors import DamagedFile, InputError, require
 from trainable.record.files import fingerprint
+from trainable.student.allocator import keep_freed_memory
 from trainable.student.batches import Batch
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
 from trainable.student.evaluate import Evaluation, evaluate
@@ -74,6 +75,7 @@ def train(
     loop = config.loop
     device = pick_device(loop)
     memory = PeakMemory(device)
+    keep_freed_memory()
     autocast = autocast_of(loop, device)
     scaler = torch.amp.GradScaler(device.type, enabled=loop.precision == "float16" and device.type == "cuda")
     unigram_V = log_unigram(data.train)
@@ -263,9 +265,9 @@ def make_report(state: RunState, evaluation: Evaluation, weight: float, lr: floa
         names.LEARNING_RATE: lr,
         names.GRAD_NORM: state.recent_norm / state.recent_norms if state.recent_norms else math.nan,
         names.CLIPPED_SHARE: state.recent_clipped / state.recent_steps if state.recent_steps else math.nan,
-        names.OUTPUT_ENTROPY: evaluation.diagnosis.output_entropy,
-        names.HIDDEN_COSINE: evaluation.diagnosis.hidden_cosine,
-        names.UNIGRAM_KL: evaluation.diagnosis.unigram_kl,
+        names.OUTPUT_ENTROPY: evaluation.diagnostics.output_entropy,
+        names.HIDDEN_COSINE: evaluation.diagnostics.hidden_cosine,
+        names.UNIGRAM_KL: evaluation.diagnostics.unigram_kl,
         names.TOKENS: state.tokens,
         names.TOKENS_PER_SECOND: state.recent_tokens / state.recent_seconds if state.recent_seconds else math.nan,
         names.TRAIN_SECONDS: state.train_seconds,

@@ -1,8 +1,9 @@
-"""Measure what trials of a run take on this machine: each shape once, in as many processes as trials will run at once.
+"""Measure a run's trials on this machine: each shape once, in as many processes as trials will run at once.
 
-A shape is all that decides what a step costs: model, depth, vocabulary, batch, precision, kind of teacher. Of several
-depths the least and the greatest are measured, those between are interpolated. A model that teaches is trained and
-asked before all trials, in one process with all of PyTorch's threads, and is measured so; and so are the tables.
+A shape is all settings that decide the cost of a step: model, depth, vocabulary, batch, precision, kind of teacher. Of
+several depths only the least and the greatest are measured; those between are interpolated. A model that teaches is
+trained and asked before the first trial, in one process with all of PyTorch's threads, and is measured in this way. The
+making of tables is timed in this process.
 """
 
 import os
@@ -29,25 +30,25 @@ from trainable.plan import Needs, teacher_run
 from trainable.student.train import RunData
 from trainable.teacher.teacher import Table
 
-SECONDS = 8.0  # of measuring, shared by the shapes
-LEAST_SECONDS = 0.6  # of a shape
-COSTS_LIKE = {"unigram": "uniform", "shuffled": "bigram"}  # kinds of teachers whose tables have the same form
-EVERY_ON_GPU = 10  # steps between two looks at the clock, each of which waits for the GPU
+SECONDS = 8.0  # of measuring in all, shared by the shapes
+LEAST_SECONDS = 0.6  # of measuring one shape
+COSTS_LIKE = {"unigram": "uniform", "shuffled": "bigram"}  # {kind of teacher: kind whose tables have the same form}
+EVERY_ON_GPU = 10  # steps between two readings of the clock, each of which waits for the GPU
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What this machine takes for the trials of a run."""
+    """Measured times of a run's trials on this machine."""
 
-    slots: int  # trials at a time
+    slots: int  # number of trials that run at once
     imports: float  # seconds of processor time that a trial's process takes to import PyTorch and Ray
     reused: bool  # whether a process runs trial after trial
-    of_shape: Mapping[TrialConfig, Rate]  # of the shapes that were measured
-    of_teacher: Mapping[TrialConfig, Rate]  # of models that teach, by teacher_shape
-    of_table: Mapping[TeacherConfig, float]  # seconds of making a table, for each token of text; by table_shape
+    of_shape: Mapping[TrialConfig, Rate]  # rates of the measured shapes
+    of_teacher: Mapping[TrialConfig, Rate]  # rates of models that teach, by teacher_shape
+    of_table: Mapping[TeacherConfig, float]  # seconds of making a table per token of text, by table_shape
 
     def of(self, config: TrialConfig, guided: bool) -> Rate:
-        """The rate of a trial of these settings, with or without its teacher."""
+        """Rate of a trial with these settings: of its guided steps, or of its plain ones."""
         shape = shape_of(config, guided)
         if shape in self.of_shape:
             return self.of_shape[shape]
@@ -60,11 +61,11 @@ class Rates:
 
 
 class CannotMeasure(Exception):
-    """Why no prediction can be made of a run, as the end of a sentence."""
+    """Raised if the time of a run cannot be predicted; the reason is the end of a sentence."""
 
 
 def check_measurable(machine: Machine) -> None:
-    """Raise CannotMeasure where the trials do not run as processes of this machine."""
+    """Raise CannotMeasure unless each trial runs as one process of this machine."""
     if machine.cluster:
         raise CannotMeasure(f"this machine would be measured, and the trials run on the cluster at {machine.cluster}")
     if machine.workers_per_trial > 1:
@@ -72,7 +73,7 @@ def check_measurable(machine: Machine) -> None:
 
 
 def calibrate(spec: Spec, machine: Machine, size: DataSize) -> Rates:
-    """Measure all shapes of a run. Raises CannotMeasure where that cannot be done here."""
+    """Measure all shapes of a run. Raises CannotMeasure if that cannot be done here."""
     check_measurable(machine)
     needs, slots = _needs(machine)
     configs = [load.config for load in spec.workloads()]
@@ -82,7 +83,7 @@ def calibrate(spec: Spec, machine: Machine, size: DataSize) -> Rates:
     tables = {table_shape(config) for config in prepared if config.teacher.kind != "model"}
     seconds = max(LEAST_SECONDS, SECONDS / (len(shapes) + len(models)))
     with _processes(slots, needs) as processes:
-        text_N = drawn_text(size.vocab_size, size.train_tokens)  # while they import PyTorch
+        text_N = drawn_text(size.vocab_size, size.train_tokens)  # meanwhile the processes import PyTorch
         imports = _answers(processes)
         bench = _Bench(processes=processes, needs=needs, size=size, text_N=text_N, seconds=seconds)
         return Rates(
@@ -96,7 +97,7 @@ def calibrate(spec: Spec, machine: Machine, size: DataSize) -> Rates:
 
 
 def shape_of(config: TrialConfig, guided: bool) -> TrialConfig:
-    """The settings with all that costs nothing taken out; the teacher, where there is one, speaks at each step."""
+    """The settings, with fixed values for all without effect on the cost of a step; if guided, all steps are."""
     teacher = TeacherConfig()
     if guided:
         shape = table_shape(config)
@@ -108,31 +109,31 @@ def shape_of(config: TrialConfig, guided: bool) -> TrialConfig:
 
 
 def table_shape(config: TrialConfig) -> TeacherConfig:
-    """The teacher's settings with all taken out that costs nothing when its table is made."""
+    """The teacher's settings, with fixed values for all that do not change the cost of making its table."""
     return replace(
         config.teacher, schedule="none", steps=0, min_weight=0.0, tau=None, rows="student", model=model_shape(config)
     )
 
 
 def model_shape(config: TrialConfig) -> TeacherModelConfig:
-    """The settings of the model that teaches, with its steps and learning rate taken out."""
+    """The settings of the model that teaches, with its steps and learning rate at their defaults."""
     own = TeacherModelConfig()
     return replace(config.teacher.model, steps=own.steps, lr=own.lr)
 
 
 def teacher_shape(config: TrialConfig) -> TrialConfig:
-    """The run that trains the model of the config's teacher, as a shape, and in its teacher how the model is asked."""
+    """Shape of the run that trains the model of the config's teacher; its `teacher` says how the model is asked."""
     asked = TeacherConfig(kind="model", model=model_shape(config))
     return replace(shape_of(teacher_run(config), guided=False), teacher=asked)
 
 
 def phases(config: TrialConfig) -> tuple[bool, ...]:
-    """Whether the steps of a trial are guided: none of a control's, the first or all of any other's."""
+    """The values of `guided` to measure for a trial: a control has only plain steps, any other trial may have both."""
     return (False,) if config.teacher.schedule == "none" else (False, True)
 
 
 def extremes(shapes: Iterable[TrialConfig]) -> Iterator[TrialConfig]:
-    """Those of the least and the greatest depth among shapes that differ in nothing else."""
+    """Yield the shapes of least and greatest depth among shapes that differ only in depth."""
     alike: dict[TrialConfig, set[int]] = {}
     for shape in shapes:
         alike.setdefault(_at_depth(shape, 1), set()).add(shape.model.layers)
@@ -145,7 +146,7 @@ def _at_depth(shape: TrialConfig, layers: int) -> TrialConfig:
 
 
 def _needs(machine: Machine) -> tuple[Needs, int]:
-    """What a trial asks for, and how many run at once."""
+    """Resources of a trial, and the number of trials that run at once."""
     import torch
 
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -158,27 +159,27 @@ def _needs(machine: Machine) -> tuple[Needs, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Bench:
-    """What shapes are measured on: processes that wait for tasks, and stand-ins for the data of a run."""
+    """Processes that wait for tasks, and stand-in data of a run, to measure shapes with."""
 
     processes: Sequence["subprocess.Popen[bytes]"]  # as many as trials will run at once
     needs: Needs
     size: DataSize
-    text_N: NDArray[Any]  # drawn, as dense in n-grams as the text
-    seconds: float  # of measuring a shape
-    tables: dict[TeacherConfig, tuple[Table | None, float]] = field(default_factory=dict)  # that were made
+    text_N: NDArray[Any]  # drawn tokens, as dense in n-grams as the text
+    seconds: float  # of measuring one shape
+    tables: dict[TeacherConfig, tuple[Table | None, float]] = field(default_factory=dict)  # made so far
 
     def trials(self, shape: TrialConfig) -> Rate:
-        """The mean rate of all processes at work on one shape."""
+        """Mean rate of a shape, measured in all processes at once."""
         return self._measured(self.processes, shape, threads=max(1, int(self.needs.cpus)))
 
     def teacher(self, shape: TrialConfig) -> Rate:
-        """The rate of a model that teaches, in one process with the threads that PyTorch takes in this one."""
+        """Rate of a model that teaches, measured in one process with as many threads as PyTorch has in this one."""
         import torch
 
         return self._measured(self.processes[:1], shape, threads=torch.get_num_threads(), teaches=True)
 
     def table(self, teacher: TeacherConfig) -> tuple[Table | None, float]:
-        """A table that is made of counts, and the seconds that making it here takes for each token of text."""
+        """A table made of counts, and the seconds per token of text that making it takes in this process."""
         if teacher not in self.tables:
             no_blocks = stand_in_blocks(self.size.vocab_size, context=1, blocks=1, seed=1)
             begun = time.perf_counter()
@@ -193,14 +194,14 @@ class _Bench:
         threads: int,
         teaches: bool = False,
     ) -> Rate:
-        """The mean rate of some processes at work on one shape."""
+        """Mean rate of a shape, measured in the given processes at once."""
         times, config = self._on_the_clock(shape)
         loop, vocab_size, context = config.loop, self.size.vocab_size, shape.tokens.context
         train = stand_in_blocks(vocab_size, context, loop.steps * loop.batch_blocks * loop.accumulation, seed=1)
         held_out = stand_in_blocks(vocab_size, context, min(loop.eval_batch_blocks, self.size.eval_blocks), seed=2)
         table = None
         if shape.teacher.schedule != "none":
-            answers = shape.teacher.kind == "model"  # which are to these very blocks
+            answers = shape.teacher.kind == "model"  # answers belong to these blocks
             table = stand_in_table(shape.teacher, self.text_N, train) if answers else self.table(table_shape(shape))[0]
         data = RunData(train=train, eval=held_out, table=table)
         task = pickle.dumps(Task(config=config, data=data, seconds=self.seconds, threads=threads, teaches=teaches))
@@ -210,19 +211,19 @@ class _Bench:
                 process.stdin.write(task)
                 process.stdin.flush()
         except OSError as error:
-            raise CannotMeasure("a process that measures it has ended") from error
+            raise CannotMeasure("a measuring process has ended") from error
         rates = _answers(processes)
         average = {key: mean(getattr(rate, key) for rate in rates) for key in vars(rates[0])}
         return Rate(**{**average, "step": times * average["step"]})
 
     def _on_the_clock(self, shape: TrialConfig) -> tuple[int, TrialConfig]:
-        """The settings under which a shape is measured, and how many of their steps make one of its own."""
+        """Return the number of measured steps in a step of a shape, and the settings to measure the shape with."""
         loop = shape.loop
-        if self.needs.gpus:  # each look at the clock waits for the GPU
+        if self.needs.gpus:  # each reading of the clock waits for the GPU
             n = EVERY_ON_GPU
             loop = replace(loop, steps=n * loop.steps, eval_every=n, checkpoint_every=n * loop.checkpoint_every)
             return 1, replace(shape, loop=loop)
-        # a micro-batch after the other takes as many times the time of one
+        # micro-batches run one after the other, so the time of one is measured
         return loop.accumulation, replace(shape, loop=replace(loop, accumulation=1))
 
 
@@ -261,7 +262,7 @@ def _answers(processes: Sequence["subprocess.Popen[bytes]"]) -> list[Any]:
     try:
         answers = [pickle.load(cast("BinaryIO", process.stdout)) for process in processes]
     except (EOFError, pickle.UnpicklingError) as error:
-        raise CannotMeasure("a process that measures it has ended, perhaps for want of memory") from error
+        raise CannotMeasure("a measuring process has ended, perhaps for lack of memory") from error
     if failed := [answer for answer in answers if isinstance(answer, str)]:
         raise CannotMeasure(f"its first steps failed ({failed[0]})")
     return answers

@@ -1,7 +1,7 @@
-"""How much text a run reads, before it is prepared: token blocks of its trials, and the seconds until they are there.
+"""Estimate the data of a run before it is prepared: numbers of token blocks, and seconds of preparing them.
 
-What is prepared already is counted as it lies in the cache, teachers too. For the rest, a sample of the rows is
-tokenised; with a tokenizer that the run will train, one is trained on the sample.
+Data and teachers that are in the cache already are looked up there. For the rest, a sample of the rows is tokenised; if
+the run will train its tokenizer, one is trained on the sample.
 """
 
 import time
@@ -21,31 +21,31 @@ from trainable.text.split import split_rows
 from trainable.text.tokenizer.tokenizer import given_tokenizer, is_trained, pieces_of, train_bpe
 from trainable.text.workers import LOCAL
 
-SAMPLE_ROWS, ROW_CHARACTERS = 2000, 1 << 12  # of a longer row, so much is looked at
-SPREAD_ROWS = 1 << 20  # the first rows of a corpus, from which the sample comes
-WORD, TRAINED_ON = 128, 1 << 24  # characters without a space, and in all, that a tokenizer is trained on
-FILLED = 0.73  # share of the places in a block that are tokens where text is packed as published
-WITHOUT_TABLE = TeacherConfig(kind="ramp")  # for a look at the blocks alone
+SAMPLE_ROWS, ROW_CHARACTERS = 2000, 1 << 12  # rows of a sample, and characters read of a longer row
+SPREAD_ROWS = 1 << 20  # the sample comes from so many first rows of a corpus
+WORD, TRAINED_ON = 128, 1 << 24  # most characters without a space, and in all, that train a tokenizer
+FILLED = 0.73  # share of a block that holds tokens, not padding, with packing as_published
+WITHOUT_TABLE = TeacherConfig(kind="ramp")  # to look up the blocks alone
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSize:
-    """What trials read: the number of blocks of each set of data, and the time that preparing them takes."""
+    """Data that trials read: the number of blocks of each set of data, and the time of preparing them."""
 
     vocab_size: int
-    train_tokens: int  # of the first set
-    blocks: Mapping[str, tuple[int, int]]  # training, validation; by data_key
-    seconds: float  # of preparing the text, as far as that is still to be done
-    teachers: Mapping[str, float]  # seconds of finding those that lie in the cache; by teacher_key
+    train_tokens: int  # training tokens of the first set
+    blocks: Mapping[str, tuple[int, int]]  # numbers of training and validation blocks, by data_key
+    seconds: float  # to check the text in the cache, and to prepare the rest
+    teachers: Mapping[str, float]  # seconds of finding each teacher that is in the cache, by teacher_key
 
     @property
     def eval_blocks(self) -> int:
-        """The least number of validation blocks of a trial."""
+        """Smallest number of validation blocks of any trial."""
         return min(held_out for _, held_out in self.blocks.values())
 
 
 def data_size(spec: Spec, places: Mapping[str, str]) -> DataSize:
-    """The size of all data of a run; places: where files of the spec lie that have moved."""
+    """Size of all data of a run; places: {path in the spec: path now} of files that have moved."""
     preparation = Preparation(None, lambda text: None, LOCAL)
     configs = {data_key(config): placed(config, places) for config in spec.configs()}
     built = _built(configs, preparation)
@@ -64,14 +64,14 @@ def data_size(spec: Spec, places: Mapping[str, str]) -> DataSize:
 
 
 def teacher_key(config: TrialConfig) -> str:
-    """Fingerprint of what a trial learns from, whatever text validates it: equal keys, one table on the disk."""
+    """Fingerprint of a trial's teacher table, whatever text validates: equal keys mean one table on the disk."""
     corpus, own = config.corpus, CorpusConfig()
     return table_key(replace(config, corpus=replace(corpus, eval_rows=own.eval_rows, eval_half=own.eval_half)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Built:
-    """One set of data in the cache; the seconds that it took to check it."""
+    """One set of data in the cache, and the seconds that checking it took."""
 
     vocab_size: int
     train_tokens: int
@@ -101,7 +101,7 @@ def _built(configs: Mapping[str, TrialConfig], preparation: Preparation) -> dict
 def _teachers(
     spec: Spec, places: Mapping[str, str], preparation: Preparation, built: Collection[str]
 ) -> dict[str, float]:
-    """Seconds of finding each teacher that is in the cache, by teacher_key; built: data whose text is there."""
+    """Seconds of finding each teacher that is in the cache, by teacher_key; built: data keys of text in the cache."""
     found = {}
     configs = [config for config in spec.configs() if data_key(config) in built]
     for key, config in {teacher_key(config): config for config in configs}.items():
@@ -113,13 +113,13 @@ def _teachers(
 
 
 def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built], teachers: Mapping[str, float]) -> DataSize:
-    """The size of data of which some sets are still to be prepared, from a sample of the first one's rows."""
+    """Estimate the size of data of which the sets `left` are not prepared, from a sample of rows of the first."""
     config = next(iter(left.values()))
     corpus, spec = open_corpus(config.corpus), config.tokens.tokenizer
     texts, characters_a_row = _sample(corpus)
     read = sum(map(len, texts))
 
-    # 1 a tokenizer such as the run will have, and its tokens of the sample
+    # 1 a tokenizer like that of the run, and the tokens that it makes of the sample
     begun = time.perf_counter()
     if is_trained(spec):
         encoder = train_bpe(pieces_of(texts, WORD, read), asked := int(spec.removeprefix("train:")))
@@ -127,9 +127,9 @@ def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built], tea
     else:
         encoder = given_tokenizer(spec, config.tokens.eos).encoder
         vocab_size = encoder.get_vocab_size()
-    training = (time.perf_counter() - begun) / read  # of a character
+    training = (time.perf_counter() - begun) / read  # seconds per character
     begun = time.perf_counter()
-    tokens = sum(len(encoding.ids) for encoding in encoder.encode_batch(texts)) / read  # of a character
+    tokens = sum(len(encoding.ids) for encoding in encoder.encode_batch(texts)) / read  # per character
     encoding = (time.perf_counter() - begun) / read
     tokens_a_row = tokens * characters_a_row + 1
 
@@ -145,9 +145,9 @@ def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built], tea
             max(1, int(eval_rows * tokens_a_row / per_block)),
         )
         rows += train_rows + eval_rows
-        if is_trained(spec):  # a tokenizer for each set
+        if is_trained(spec):  # each set trains its own tokenizer
             seconds += training * min(TRAINED_ON, train_rows * characters_a_row)
-    if not is_trained(spec):  # what sets have in common is tokenised once
+    if not is_trained(spec):  # rows that sets share are tokenised once
         rows = min(rows, corpus.rows)
     first_rows = sum(map(len, split_rows(corpus.rows, config.corpus).train_parts))
     return DataSize(
@@ -160,7 +160,7 @@ def _estimated(left: Mapping[str, TrialConfig], built: Mapping[str, _Built], tea
 
 
 def _sample(corpus: Corpus) -> tuple[list[str], float]:
-    """Beginnings of some rows from everywhere among the first, and the characters that a row has on average."""
+    """Beginnings of rows spread over the first SPREAD_ROWS, and the mean number of characters of a row."""
     among = min(corpus.rows, SPREAD_ROWS)
     row_ids = np.unique(np.linspace(0, among - 1, min(among, SAMPLE_ROWS)).astype(np.int64))
     whole = list(corpus.texts(row_ids))

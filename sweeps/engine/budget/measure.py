@@ -1,10 +1,10 @@
-"""A process that measures steps: it runs the trials' own loop on stand-in data and tells what a step took.
+"""A process that measures steps: it runs the training loop of trials on stand-in data and times the steps.
 
-Where a model teaches, its own steps are measured likewise, and what it takes to be asked about a block.
+For a model that teaches, it times the steps that train the model, and the model's answer to a block.
 
-The parent (calibration.py) starts as many as trials will run at once, and sends each the same task at the same moment,
-for processes that run together share the machine's memory bandwidth and caches. Tasks come in as pickles on standard
-input, rates go out as pickles on what was standard output; at the end of the input the process ends.
+The parent (calibration.py) starts as many processes as trials will run at once, and sends each the same task at the
+same moment, because processes that run together share the machine's memory bandwidth and caches. Tasks come in as
+pickles on standard input; rates go out as pickles on what was standard output. The process ends when its input ends.
 """
 
 import os
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from trainable.student.train import Report, RunData
 
-WARM_REPORTS = 2  # reports whose steps are not counted: kernels are chosen, memory is taken
+WARM_REPORTS = 2  # first reports, whose steps are not counted: kernels are chosen, memory is allocated
 MOST_REPORTS = 8
-ASKED_BLOCKS = 32  # of a model that teaches
-PATIENCE = 5  # times the seconds of a task after which slow steps count as they are, without a warm-up
+ASKED_BLOCKS = 32  # blocks that a model which teaches is asked about
+PATIENCE = 5  # times a task's seconds, after which slow steps count although the warm-up has not ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,9 @@ class Rate:
     step: float
     evaluation: float  # of one validation block
     checkpoint: float
-    start: float  # of a trial in a process that has run such trials before: its model is made
+    start: float  # of a trial in a process that has run such trials before: making the model
     warm_up: float  # once in a process: kernels are chosen for this shape
-    answer: float = 0.0  # of a model that teaches, to one block
+    answer: float = 0.0  # answer of a model that teaches to one block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +58,11 @@ class Task:
 
 
 class _Enough(Exception):
-    """Ends the loop when the reports say enough."""
+    """Raised to end the loop when there are enough reports."""
 
 
 def measured(task: Task) -> Rate:
-    """The rate of a task's shape; of a model in a folder, which is not trained, the answers alone."""
+    """Measure the rate of a task's shape; of a model in a folder, which is not trained, only the answer."""
     import torch
 
     torch.set_num_threads(task.threads)
@@ -107,7 +107,7 @@ def rate_of_steps(task: Task) -> Rate:
 
 
 def seconds_of_answer(model: "Module", task: Task) -> float:
-    """Seconds in which a model answers to one block; the first time, which also allocates, does not count."""
+    """Seconds of a model's answer to one block; the first call, which also allocates memory, does not count."""
     from trainable.small_teacher import likeliest
     from trainable.student.train import pick_device
 
@@ -123,7 +123,7 @@ def seconds_of_answer(model: "Module", task: Task) -> float:
 
 
 def rate_of(reports: "list[tuple[float, Report]]", config: TrialConfig, eval_blocks: int, start: float) -> Rate:
-    """The rate that reports show: (seconds since the trial began, report) at step 0 and later ones."""
+    """Rate from a trial's reports: (seconds since the trial began, report), the first at step 0."""
     every = config.loop.eval_every
     steps, evaluations, others = [], [], []
     for (was, before), (now, after) in pairwise(reports):
@@ -146,9 +146,9 @@ def rate_of(reports: "list[tuple[float, Report]]", config: TrialConfig, eval_blo
 
 
 def serve() -> None:
-    """Tell the processor time that the imports of a trial took, then answer tasks until there are no more."""
+    """Write the processor time that the imports of a trial took, then answer tasks until there are no more."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
     import trainable.trial  # noqa: F401  (what a trial's process imports)
 
     pickle.dump(time.process_time(), answers)
@@ -160,7 +160,7 @@ def serve() -> None:
             return
         try:
             answer: Rate | str = measured(task)
-        except Exception as error:  # a trial would fail of it too; the parent says so
+        except Exception as error:  # a trial would fail in the same way; the parent reports the error
             answer = first_line(error)
         pickle.dump(answer, answers)
         answers.flush()

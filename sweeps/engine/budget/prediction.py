@@ -1,4 +1,4 @@
-"""From rates to minutes: how long a run takes on this machine, with what it costs to start, to prepare and to end."""
+"""From rates to minutes: how long a run takes on this machine, its start, preparation and end included."""
 
 import heapq
 import math
@@ -14,11 +14,11 @@ from trainable.config import TrialConfig
 from trainable.plan import data_key
 from trainable.teacher.schedules import teacher_weight
 
-# Measured on 2 cores, in units of the processor time that a trial's imports take: until the data are prepared, from the
-# last trial to the end (tables, pictures, page). A trial's process is 1.
+# Measured on 2 cores, in units of the processor time that a trial's imports take. START: from the start until the data
+# are prepared; END: from the last trial to the end (tables, pictures, page). The start of a trial's process takes 1.
 START, END = 1.9, 1.0
-REPORT = 0.02  # seconds: ledger, TensorBoard, Tune
-BETWEEN_TRIALS = 0.1  # seconds: the searcher, Tune
+REPORT = 0.02  # seconds of a report: ledger, TensorBoard, Tune
+BETWEEN_TRIALS = 0.1  # seconds between two trials: the searcher, Tune
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,12 @@ class Prediction:
 
     seconds: float
     slots: int
-    plain: float  # seconds of an optimizer step, mean over all of the run
-    guided: float | None  # None where no step is guided
-    teachers: float = 0.0  # seconds of these in which teachers are prepared, before the first trial
+    plain: float  # mean seconds of a plain optimizer step
+    guided: float | None  # mean seconds of a guided step; None if no step is guided
+    teachers: float = 0.0  # part of `seconds` in which teachers are prepared, before the first trial
 
     def line(self, left: bool = False) -> str:
-        """The line of the plan; left: a part of the run is done already."""
+        """Line of the plan; left: whether a part of the run is done already."""
         at_once = f"{self.slots} trials" if self.slots > 1 else "1 trial"
         guided = f", {_short(self.guided)} a guided one" if self.guided is not None else ""
         rest = " for what is left" if left else ""
@@ -44,7 +44,7 @@ class Prediction:
 
 
 def predict(spec: Spec, rates: Rates, size: DataSize, done: float = 0.0) -> Prediction:
-    """The time of a run; done: the share of its steps that earlier drivers did."""
+    """Predict the time of a run; done: the share of its steps that earlier drivers did."""
     loads = list(spec.workloads())
     trials = [seconds for load in loads for seconds in trials_of(load, trial_seconds(load, rates, size))]
     warm_up = sum(rate.warm_up for rate in rates.of_shape.values()) if rates.reused else 0.0
@@ -61,7 +61,7 @@ def predict(spec: Spec, rates: Rates, size: DataSize, done: float = 0.0) -> Pred
 
 
 def trial_seconds(load: Workload, rates: Rates, size: DataSize) -> float:
-    """The time of one trial of a workload: start, steps, evaluations, reports, checkpoints."""
+    """Seconds of one trial of a workload: start, steps, evaluations, reports, checkpoints."""
     config, plain = load.config, rates.of(load.config, guided=False)
     loop, guided = config.loop, _steps(load, guided=True)
     _, eval_blocks = size.blocks[data_key(config)]
@@ -76,7 +76,7 @@ def trial_seconds(load: Workload, rates: Rates, size: DataSize) -> float:
 
 
 def guided_steps(config: TrialConfig) -> int:
-    """How many of the steps of a trial hear its teacher."""
+    """Number of guided steps of a trial."""
     teacher = config.teacher
     if teacher.schedule == "none":
         return 0
@@ -87,7 +87,7 @@ def guided_steps(config: TrialConfig) -> int:
 
 
 def trials_of(load: Workload, seconds: float) -> Iterator[float]:
-    """Seconds of each trial; what is left of a whole number is a shorter one."""
+    """Seconds of each trial of a workload; a fraction of a trial counts as a shorter one."""
     whole = int(load.trials)
     yield from [seconds] * whole
     if (rest := load.trials - whole) > 1e-9:
@@ -95,7 +95,7 @@ def trials_of(load: Workload, seconds: float) -> Iterator[float]:
 
 
 def makespan(trials: Sequence[float], slots: int) -> float:
-    """Seconds until the last trial has ended, each begun in turn as soon as a slot is free."""
+    """Seconds until the last trial has ended, if each begins in turn as soon as a slot is free."""
     free = [0.0] * slots
     for seconds in trials:
         heapq.heapreplace(free, free[0] + seconds)
@@ -103,7 +103,7 @@ def makespan(trials: Sequence[float], slots: int) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit in which a user thinks of it."""
+    """A time as text in a suitable unit, such as 12 min or 3.5 hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
@@ -112,7 +112,7 @@ def duration(seconds: float) -> str:
 
 
 def _steps(load: Workload, guided: bool) -> float:
-    """How many steps of a trial are expected to be guided, or plain: the teacher speaks first."""
+    """Expected number of guided, or of plain, steps of a trial; guided steps come first."""
     spoken = min(load.steps, guided_steps(load.config))
     return spoken if guided else load.steps - spoken
 

@@ -1,6 +1,6 @@
-"""--minutes: the largest run that fits in so many minutes on this machine, steps first, then trials of a search.
+"""--minutes: find the largest run that fits in the given minutes on this machine; steps first, then trials of a search.
 
-What it chooses are options like a user's own: the spec of the run has them, so a run that goes on has the same sizes.
+The chosen sizes are used like a user's own options: the spec of the run has them, so a resumed run has the same sizes.
 """
 
 import math
@@ -32,9 +32,9 @@ class Sized(NamedTuple):
 
 
 def sized(study: Callable[[AnyOptions], Spec], options: AnyOptions, spec: Spec) -> Sized:
-    """The largest run of the study that fits; `spec` is its run at its own size.
+    """Return the largest run of the study that fits in --minutes; spec: the study's run at its own size.
 
-    Raises InputError where the study sets the steps itself, where none fits, or where nothing can be measured.
+    Raises InputError if the study decides the steps itself, if no run fits, or if nothing can be measured.
     """
     begun, machine = time.perf_counter(), machine_of(options)
     minutes, steps = options.minutes or 0.0, spec.base.loop.steps
@@ -54,7 +54,7 @@ def sized(study: Callable[[AnyOptions], Spec], options: AnyOptions, spec: Spec) 
 
 
 class Room(Generic[AnyOptions]):
-    """The sizes that a run can have, and how long each takes."""
+    """Possible sizes of a run, and the predicted time of each."""
 
     def __init__(
         self, study: Callable[[AnyOptions], Spec], options: AnyOptions, spec: Spec, rates: Rates, size: DataSize
@@ -64,9 +64,10 @@ class Room(Generic[AnyOptions]):
         self._own_samples = sampled(options, spec)
 
     def fill(self, seconds: float, minutes: float) -> Sized:
-        """The largest run that takes no longer than that, of the minutes asked for. Raises InputError where none does.
+        """Return the largest run that takes at most `seconds` (left of `minutes`). Raises InputError if none does.
 
-        A number of steps that is no run (shorter than its schedules) is taken as one of no time: longer ones may be.
+        Numbers of steps that the study refuses (shorter than its schedules) count as runs of no time, because it may
+        accept larger numbers.
         """
 
         def time_of(count: int) -> float:
@@ -77,12 +78,12 @@ class Room(Generic[AnyOptions]):
         fitting = bisect_right(every, seconds, key=lambda steps: self._seconds(steps, samples, no_run=0.0))
         steps = every[max(0, fitting - 1)]
 
-        # 2 fewer trials where the fewest steps are too many, more where all steps fit, as far as the space has them
+        # 2 fewer trials if even the fewest steps take too long; more if all steps fit, up to the size of the spaces
         if samples is not None and fitting in (0, len(every)):
             counts = range(LEAST_SAMPLES, samples) if fitting == 0 else range(samples, MOST_SAMPLES)
             taken = bisect_right(counts, seconds, key=time_of)
             samples = counts[taken - 1] if taken else min(samples, LEAST_SAMPLES) if fitting == 0 else samples
-            if taken:  # no more than its spaces have
+            if taken:  # the smallest number with this time: larger ones exceed the spaces
                 samples = counts[bisect_left(counts, time_of(samples), key=time_of)]
         spec = self._study(with_size(self._options, steps, samples))
         prediction = predict(spec, self._rates, self._size)
@@ -96,7 +97,7 @@ class Room(Generic[AnyOptions]):
         return Sized(spec, prediction, self._said(spec, steps, samples, minutes, is_whole=fitting == len(every)))
 
     def _seconds(self, steps: int, samples: int | None, no_run: float) -> float:
-        """The time of a run of that size; `no_run` where the study refuses it."""
+        """Predicted seconds of a run of this size; `no_run` if the study refuses the size."""
         try:
             return predict(self._study(with_size(self._options, steps, samples)), self._rates, self._size).seconds
         except InputError:
@@ -112,15 +113,16 @@ class Room(Generic[AnyOptions]):
 
 
 def round_steps(base: TrialConfig, size: DataSize) -> Iterator[int]:
-    """Numbers of steps that a run may have, ascending: round multiples of the evaluations of the study's own run.
+    """Numbers of steps that a run may have, ascending: multiples of the study's evaluations, by round factors.
 
-    From a quarter of its own steps up to one epoch of the training rows, or to its own steps where these are more.
+    They go from a quarter of the study's own steps up to one epoch of the training rows, or to its own steps if these
+    are more.
     """
     loop, evaluations = base.loop, evaluations_of(base.loop)
     epoch = min(train for train, _ in size.blocks.values()) // (loop.batch_blocks * loop.accumulation)
     every = max(1, math.ceil(LEAST_SHARE * loop.steps / evaluations))
     while True:
         yield evaluations * every
-        every += 10 ** max(0, len(str(every)) - 2)  # two digits that are not 0
+        every += 10 ** max(0, len(str(every)) - 2)  # only the first two digits are not 0
         if evaluations * every > max(epoch, loop.steps):
             return

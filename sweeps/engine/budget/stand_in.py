@@ -1,9 +1,10 @@
-"""Stand-ins for the data of a run, of the same size and density, to measure steps on before any text is prepared.
+"""Stand-in data of a run, of the same size and density, to measure steps on before any text is prepared.
 
 Token ids are drawn independently with the frequencies of Zipf and Mandelbrot. A stream of independent tokens has more
-distinct bigrams than text of the same length, hence SHARE: drawn at a fifth of the length, a step of 4,096 tokens of
-a vocabulary of 8,192 touches 1,444 contexts with 0.19 M bigrams (text: 1,377 with 0.26 M), one of 32,768 tokens of
-32,000 touches 7,753 with 1.7 M (text: 5,850 with 1.6 M).
+distinct bigrams than text of the same length, so it is drawn at a fifth of the length (SHARE). Measured:
+
+- a step of 4,096 tokens, vocabulary 8,192, reads 1,444 contexts with 0.19 M bigrams (text: 1,377 with 0.26 M);
+- a step of 32,768 tokens, vocabulary 32,000, reads 7,753 contexts with 1.7 M bigrams (text: 5,850 with 1.6 M).
 
     V vocabulary   N tokens
 """
@@ -27,12 +28,12 @@ from trainable.text.packing import id_dtype
 from trainable.text.workers import own_cores
 
 EXPONENT, OFFSET = 1.1, 5  # frequency of rank r: 1 / (r + OFFSET) ** EXPONENT
-SHARE = 0.2
-LONGEST = 1 << 23  # tokens drawn at most, in half a second
+SHARE = 0.2  # length of the drawn stream, as a share of the text's
+LONGEST = 1 << 23  # most tokens that are drawn; takes half a second
 
 
 def drawn_tokens(vocab_size: int, tokens: int, seed: int = 0) -> NDArray[Any]:
-    """Token ids, [N], with a text's frequencies, in a random order."""
+    """Token ids, [N], with frequencies like those of text, in random order."""
     bounds_V = np.cumsum(1 / (np.arange(vocab_size) + OFFSET) ** EXPONENT)
     drawn_N = np.random.default_rng(seed).random(tokens, dtype=np.float32) * np.float32(bounds_V[-1])
     ids_N = np.searchsorted(bounds_V.astype(np.float32), drawn_N, side="right")
@@ -40,7 +41,7 @@ def drawn_tokens(vocab_size: int, tokens: int, seed: int = 0) -> NDArray[Any]:
 
 
 def drawn_text(vocab_size: int, text_tokens: int) -> NDArray[Any]:
-    """A stream whose n-grams are about as many, in rows as long, as those of a text of `text_tokens` tokens."""
+    """Stream with about as many n-grams, in table rows of about the same length, as a text of `text_tokens` tokens."""
     return drawn_tokens(vocab_size, min(LONGEST, max(vocab_size, int(SHARE * text_tokens))))
 
 
@@ -63,7 +64,7 @@ def stand_in_blocks(vocab_size: int, context: int, blocks: int, seed: int) -> To
 
 
 def drawn_answers(blocks: TokenBlocks, top_k: int) -> Answers:
-    """Answers to these blocks of as many tokens as a model's: drawn ones, with equal chances."""
+    """Stand-in for a model's answers to these blocks: `top_k` tokens at each position, with equal probabilities."""
     shape = (*blocks.ids_BxT[:, 1:].shape, min(top_k, blocks.vocab_size))
     first = drawn_tokens(blocks.vocab_size, int(np.prod(shape[:2])), seed=3).reshape(*shape[:2], 1).astype(np.int64)
     ids_BxTxk = (first + np.arange(shape[2])) % blocks.vocab_size
@@ -80,7 +81,7 @@ def drawn_answers(blocks: TokenBlocks, top_k: int) -> Answers:
 
 
 def stand_in_table(teacher: TeacherConfig, text_N: NDArray[Any], blocks: TokenBlocks) -> Table | None:
-    """The table that these settings make of a drawn text, or for these blocks; None for a teacher that has none."""
+    """Table of a teacher with these settings, from drawn text or for these blocks; None if it has no table."""
     kind = teacher_class(teacher.kind)
     if not issubclass(kind, RowTeacher):
         return None

@@ -1,8 +1,9 @@
-"""How long the teachers of a run take before its first trial: found in the cache, or made one after the other.
+"""Predict how long the teachers of a run take before its first trial; they are prepared one after the other.
 
-A model is trained and asked: its own measured step times its steps, and a measured answer to a block times all blocks
-of the training rows, and of the validation rows, on which its losses are told. A table of counts takes a measured time
-a token. What lies in the cache takes as long as it took to find it (data_size.py).
+- A teacher in the cache takes as long as it took to find it (data_size.py).
+- A table of counts takes the measured time per token, times the tokens.
+- A model is trained and asked. Training takes its measured step, times its steps. Asking takes its measured answer to a
+  block, times all training blocks, and the validation blocks on which its losses are reported.
 """
 
 import math
@@ -17,8 +18,8 @@ from trainable.small_teacher import WATCHED_BLOCKS
 
 
 def teachers_seconds(spec: Spec, rates: Rates, size: DataSize) -> float:
-    """Seconds of preparing all teachers of a run, each once, whatever trials and validation text it is for."""
-    # 1 what is there
+    """Seconds of preparing all teachers of a run, each once, however many trials and validation texts share it."""
+    # 1 teachers in the cache
     wanted = {teacher_key(config): config for config in spec.configs() if config.teacher.has_table}
     seconds = sum(size.teachers[key] for key in wanted if key in size.teachers)
 
@@ -27,7 +28,7 @@ def teachers_seconds(spec: Spec, rates: Rates, size: DataSize) -> float:
     counted = [config for config in missing if config.teacher.kind != "model"]
     seconds += sum(rates.of_table[table_shape(config)] * size.train_tokens for config in counted)
 
-    # 3 models: trained once, however many tokens of their answers are kept; asked for each number of them
+    # 3 models: trained once, whatever their top_k; asked once for each top_k
     asked = [config for config in missing if config.teacher.kind == "model"]
     trained = {teacher_key(override(config, {"teacher.model.top_k": 1})): config for config in asked}
     seconds += sum(training_seconds(config, rates.of_teacher[teacher_shape(config)]) for config in trained.values())
@@ -35,7 +36,7 @@ def teachers_seconds(spec: Spec, rates: Rates, size: DataSize) -> float:
         blocks, _ = size.blocks[data_key(config)]
         seconds += blocks * rates.of_teacher[teacher_shape(config)].answer
 
-    # 4 their losses on each validation text
+    # 4 losses of the models on each validation text
     for config in {table_key(config): config for config in spec.configs() if config.teacher.kind == "model"}.values():
         if teacher_key(config) not in size.teachers:
             _, eval_blocks = size.blocks[data_key(config)]
@@ -44,7 +45,7 @@ def teachers_seconds(spec: Spec, rates: Rates, size: DataSize) -> float:
 
 
 def training_seconds(config: TrialConfig, rate: Rate) -> float:
-    """Seconds of training the model of a config's teacher; a model from a folder has no steps of its own."""
+    """Seconds of training the model of a config's teacher; 0 for a model from a folder, which is not trained."""
     if config.teacher.model.folder:
         return 0.0
     loop = teacher_run(config).loop

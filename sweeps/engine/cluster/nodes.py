@@ -1,7 +1,7 @@
-"""Check once, before trials are sent there, that each node of a cluster sees the run folder and has this package.
+"""Check once, before the first trial, that each node of a cluster sees the run folder and has this package.
 
-A trial that lands on a node without them would fail there, one after the other. A node that joins later is not asked;
-its trials still refuse to run without the run folder (trainable/trial.py).
+On a node without them, trial after trial would fail. A node that joins later is not checked, but its trials refuse to
+run without the run folder (trainable/trial.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from trainable.errors import InputError
 from trainable.record.run_files import RunFiles
 
 PATIENCE = 5.0  # seconds that a network file system may take to show a file that another machine has just made
-ANSWER = 120.0  # seconds until a node that says nothing is left to its trials
+ANSWER = 120.0  # seconds to wait for the answer of a node, which then counts as fine
 UNSEEN = "no run folder"
 _FINE = ""
 
@@ -34,14 +34,14 @@ def check_nodes(run: RunFiles) -> None:
 
 
 def other_nodes() -> dict[str, str]:
-    """{id: address} of the living nodes with CPUs, but for the driver's own."""
+    """{id: address} of the living nodes with CPUs, without the driver's own node."""
     own = ray.get_runtime_context().get_node_id()
     living = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != own]
     return {node["NodeID"]: node["NodeManagerAddress"] for node in living if node["Resources"].get("CPU")}
 
 
 def judge(answers: Mapping[str, str], run: str) -> None:
-    """Raise InputError where a node has said what it lacks; {address: the lack, or nothing}."""
+    """Raise InputError if a node lacks something; answers: {address of a node: what it lacks, or an empty text}."""
     lacking = {address: lack for address, lack in answers.items() if lack != _FINE}
     if not lacking:
         return
@@ -64,12 +64,12 @@ def _ask(node: str, run: str, mark: str) -> Any:
 def _answer(question: Any) -> str:
     try:
         return str(ray.get(question, timeout=ANSWER))
-    except RayError:  # it has died meanwhile, or is too busy to say
+    except RayError:  # the node has died meanwhile, or is too busy to answer
         return _FINE
 
 
 def _look() -> Callable[[str, str], str]:
-    """Function that runs on the node: pickled whole, for one of this module could not be found where it is missing."""
+    """Return the function that runs on a node; being nested, it is pickled whole and needs no package on the node."""
     unseen, fine, patience = UNSEEN, _FINE, PATIENCE
 
     def look(run: str, mark: str) -> str:

@@ -1,7 +1,7 @@
-"""Start or join the Ray that trials run on; a Ray of our own starts while the driver imports and prepares data.
+"""Join a Ray cluster for the trials, or start the driver's own Ray while the driver imports and prepares data.
 
-Ray's servers take some seconds to come up, and so do the driver's imports of PyTorch and transformers; neither needs
-the other. Hence this module imports none of them at its top.
+Ray's servers take some seconds to start, and so do the driver's imports of PyTorch and transformers; neither needs the
+other. So this module imports none of them at its top.
 """
 
 import logging
@@ -21,29 +21,29 @@ from trainable.text.workers import LOCAL, Workers
 
 _ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^\s/:@]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,9})")
 _OR_NONE = {"--address": ", or leave --address out", "RAY_ADDRESS": ", or unset RAY_ADDRESS to start a Ray here"}
-WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}  # the data are prepared: no worker asks the network
+WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}  # the data are prepared: no worker needs the network
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where and with what the trials run."""
+    """Where the trials run, and with which resources."""
 
-    address: str | None = None  # of a Ray cluster to join; None: RAY_ADDRESS, or a Ray of our own
+    address: str | None = None  # of a Ray cluster to join; None: RAY_ADDRESS, or the driver's own Ray
     workers_per_trial: int = 1
-    cpus_per_trial: float = 1  # each worker's
-    gpus_per_trial: float | None = None  # each worker's; None: 1 where the cluster has GPUs, else 0
-    cpus: int | None = None  # of a Ray of our own; None: all
+    cpus_per_trial: float = 1  # of each worker
+    gpus_per_trial: float | None = None  # of each worker; None: 1 if the cluster has GPUs, else 0
+    cpus: int | None = None  # of the driver's own Ray; None: all that the process may use
     dashboard_host: str = "127.0.0.1"
 
     @property
     def cluster(self) -> str | None:
-        """Address of a cluster that runs already; None: a Ray of our own."""
+        """Address of a running cluster; None: the driver starts its own Ray."""
         address = (self.address or os.environ.get("RAY_ADDRESS") or "").strip()
         return None if address in ("", "local") else address
 
     @property
     def said_by(self) -> str:
-        """What gave the address of the cluster, for messages."""
+        """The option or variable that gave the address of the cluster, for messages."""
         return "--address" if self.address else "RAY_ADDRESS"
 
 
@@ -71,7 +71,7 @@ class RayStart:
             from sweeps.engine.interrupt import end_children
 
             ray_is_half_started()
-            end_children()  # half started: waiting would keep the user from the message, for a minute after Ctrl-C
+            end_children()  # half started: after Ctrl-C, waiting would delay the message by a minute
             return
         self._up.wait()
         import ray
@@ -80,8 +80,8 @@ class RayStart:
         self._end.set()
 
     def dashboard(self, store_bytes: Callable[[], int | None]) -> str:
-        """Wait for Ray; the address of its dashboard. Raises InputError where Ray cannot be had."""
-        if self._thread.ident is None:  # /dev/shm is small: what the trials read decides what Ray is asked for
+        """Wait for Ray and return the address of its dashboard. Raises InputError if Ray does not start or join."""
+        if self._thread.ident is None:  # /dev/shm is small: the size of the data decides what Ray is asked for
             self._store = store_bytes()
             self._thread.start()
         self._wait()
@@ -102,22 +102,22 @@ class RayStart:
             raise self._error
 
     def _start(self) -> None:
-        # Ray blocks Ctrl-C in its servers soon after it has forked them; inherited from here, it is so from the start.
+        # Ray blocks SIGINT in its servers only after it has forked them. Blocked here, it is so from the start.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with kept_from_ray():
                 context = start_ray(self._machine, self._store)
             self._dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else "none (it did not start)"
-        except BaseException as error:  # for the thread that waits
+        except BaseException as error:  # raised again in the thread that waits
             self._error = error
         self._up.set()
         self._end.wait()  # Linux ends Ray's servers with the thread that started them (PR_SET_PDEATHSIG)
 
 
 def check_address(machine: Machine) -> None:
-    """Raise InputError for what is no address, or where nothing listens: `ray.init` alone would try for minutes."""
+    """Raise InputError if the address is malformed or nothing listens there: `ray.init` alone would try for minutes."""
     address = machine.cluster
-    if address is None or address == "auto":  # Ray's own to look for
+    if address is None or address == "auto":  # Ray looks for it itself
         return
     found = _ADDRESS.fullmatch(address)
     if found is None:
@@ -139,20 +139,20 @@ def _no_cluster(machine: Machine, reason: str) -> InputError:
 
 
 def start_ray(machine: Machine, store: int | None = None) -> Any:
-    """Join the cluster, or start a Ray of our own with its dashboard on localhost; Ray's context.
+    """Join the cluster, or start the driver's own Ray with a dashboard, and return Ray's context.
 
-    store: bytes of its object store; None: as Ray likes.
+    store: bytes of its object store; None: Ray's default.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reaches out to the network otherwise
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray sends statistics over the network
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a token file would lock out `ray status` and later clusters
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # its kills can end a whole sweep
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # what the monitor kills can end a whole sweep
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the ledgers are the log
-    # Tune lets a custom searcher have one trial pending, so workers would start one after the other; ours holds back
-    # by itself what would be proposed too early.
+    # By default Tune lets a custom searcher have one pending trial, so workers would start one after the other. The
+    # searcher of this project itself holds back trials that would be proposed too early.
     os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "64")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes, which verbose=0 does not silence
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's printed boxes, which verbose=0 does not silence
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Its state is read by nobody, and a disk that takes no more is told in a sentence (room.py): no traceback for it.
+    # Nothing reads Tune's own state, and room.py reports a full disk in one sentence: print no traceback about it.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     from ray._private import worker
 
@@ -173,7 +173,7 @@ def start_ray(machine: Machine, store: int | None = None) -> Any:
 
 
 def _told_elsewhere(data: Any, *_: Any, **__: Any) -> None:
-    """Print nothing of what Ray has to say of workers that die: the traceback of each, which failures.py sums up."""
+    """Print nothing: for each worker that dies Ray would print a traceback, which failures.py sums up."""
 
 
 def _join(machine: Machine, common: dict[str, Any]) -> Any:
@@ -186,7 +186,7 @@ def _join(machine: Machine, common: dict[str, Any]) -> Any:
 
 
 def _check_room(machine: Machine) -> None:
-    """Raise InputError where no trial would ever start."""
+    """Raise InputError if Ray has fewer CPUs or GPUs than one trial needs."""
     import ray
 
     has = ray.cluster_resources()
@@ -197,7 +197,7 @@ def _check_room(machine: Machine) -> None:
 
 
 def _start_own(settings: dict[str, Any]) -> Any:
-    """Start Ray. Raises InputError where that cannot be, whatever the reason."""
+    """Start the driver's own Ray, without a dashboard if that fails. Raises InputError if Ray fails, for any reason."""
     import ray
 
     try:

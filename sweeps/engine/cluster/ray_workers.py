@@ -1,7 +1,7 @@
-"""Preparation on a Ray cluster: pieces of work as tasks of one core, whose results are those of one process.
+"""Preparation on a Ray cluster: pieces of work run as tasks of one core each, with the results of a single process.
 
-Text and tokens travel through the object store, so that a worker node needs nothing but the installed package. A task
-whose worker or node dies is run again by Ray, as is one whose result is lost with its node.
+Text and tokens travel through the object store, so a worker node needs only the installed package. Ray runs a task
+again if its worker or node dies, or if its result is lost with its node.
 """
 
 from collections import deque
@@ -15,12 +15,10 @@ from ray.exceptions import RayTaskError
 
 from trainable.text.workers import Function, tree_sum
 
-RETRIES = 3  # of a piece whose worker dies
-AHEAD = 2  # pieces in flight for each core: one is worked at, one is on its way
-MOST_AHEAD = 64  # a piece is some 8 MiB of text and tokens, or 64 MiB of tokens, in the driver's store
-TOGETHER = (
-    64  # pieces added up by the workers: until their sum is here Ray keeps all items, to add up again what is lost
-)
+RETRIES = 3  # of a piece of work whose worker dies
+AHEAD = 2  # pieces in flight for each core: one in work, one on its way
+MOST_AHEAD = 64  # pieces in flight; each has some 8 MiB of text and tokens, or 64 MiB of tokens, in the driver's store
+TOGETHER = 64  # pieces that workers add up; until the sum is fetched Ray keeps their items, to repeat what is lost
 ONE_CORE = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -34,7 +32,7 @@ class RayWorkers:
         self._add = ray.remote(**options)(_sum_of_two)
 
     def map(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
-        """In order, although they end in any order; a bounded number is in flight."""
+        """Yield the results in the order of the items; a bounded number of pieces is in flight."""
         flying: deque[Any] = deque()
         for piece in self._started(function, items):
             flying.append(piece)
@@ -44,7 +42,7 @@ class RayWorkers:
             yield _result(flying.popleft())
 
     def sum(self, function: Function, items: Iterable[Any]) -> Any:
-        """Partial sums stay with the workers; the sums of TOGETHER items come here."""
+        """Return the sum of the results; workers add up TOGETHER of them at a time, and only these sums are fetched."""
         return tree_sum(self._sums(function, iter(items)))
 
     def _sums(self, function: Function, items: Iterator[Any]) -> Iterator[Any]:
@@ -62,7 +60,7 @@ class RayWorkers:
             yield self._apply.remote([kept], item)
 
     def _waited_for(self, pieces: Iterator[Any]) -> Iterator[Any]:
-        """Each result as soon as its piece has been started, no more than some ahead of the oldest that is not done."""
+        """Yield each piece as soon as it has started, at most `_ahead` of them before the oldest one is done."""
         flying: deque[Any] = deque()
         for piece in pieces:
             yield piece
@@ -72,7 +70,7 @@ class RayWorkers:
 
 
 def _apply(kept: list[Any], item: Any) -> Any:
-    """Runs on a worker. The function comes as a reference in a list, which Ray leaves alone, and is fetched once."""
+    """Apply a function to an item, on a worker. Ray fetches no reference inside a list, so `_function` does it once."""
     return _function(kept[0])(item)
 
 
@@ -82,13 +80,13 @@ def _sum_of_two(one: Any, other: Any) -> Any:
 
 @lru_cache(maxsize=2)
 def _function(reference: Any) -> Function:
-    """A tokenizer is large: unpacked once a worker, not once a piece."""
+    """Fetch a function once for each worker, not for each piece, because a tokenizer is large."""
     function: Function = ray.get(reference)
     return function
 
 
 def _result(reference: Any) -> Any:
-    """Raises what the piece raised, without Ray's wrapping."""
+    """Fetch a result. Raises the error that the piece raised, without Ray's wrapper."""
     try:
         return ray.get(reference)
     except RayTaskError as error:

@@ -1,7 +1,7 @@
 """Choose the trial whose model is exported, and check the choice before a sweep spends hours on it.
 
 A run keeps the checkpoint of its best finished trial (sweeps/engine/folder.py), so the best can be exported whenever
-the run is complete; any other only of a run with loop.keep_checkpoint.
+the run is complete. Any other trial can be exported only from a run with loop.keep_checkpoint.
 """
 
 import os
@@ -19,14 +19,14 @@ BEST = "best"
 
 @dataclass(frozen=True)
 class Export:
-    """A model asked for: `best`, or the name of a trial; and the folder it goes to, an absolute path."""
+    """An export that is asked for: `best` or the name of a trial, and the absolute path of the folder to write."""
 
     trial: str
     folder: Path
 
 
 def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
-    """Raise InputError for a folder that cannot be written, or a trial that the run will not have or keep."""
+    """Raise InputError if the folder cannot be written, or the run will not have the trial or keep its checkpoint."""
     _check_target(export.folder)
     if run is not None and run.complete:
         chosen_trial(export, run)
@@ -51,7 +51,7 @@ def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
 
 
 def chosen_trial(export: Export, run: RunFolder) -> FinishedTrial:
-    """The finished trial that is asked for. Raises InputError if there is none, or its checkpoint is gone."""
+    """Return the finished trial to export. Raises InputError if there is none, or its checkpoint is gone."""
     finished = run.finished()
     if not finished:
         raise InputError(
@@ -80,7 +80,7 @@ def chosen_trial(export: Export, run: RunFolder) -> FinishedTrial:
 
 
 def has_output_bias(config: TrialConfig) -> bool:
-    """Whether a trial's student has an output bias that its architecture in transformers has not."""
+    """Whether a trial's student has an output bias for which its architecture in transformers has no place."""
     if config.model.output_bias == "none":
         return False
     from trainable.student.model import has_own_bias  # imports torch

@@ -1,8 +1,8 @@
-"""The schedule of an exported trial and the table of its teacher, beside its model: what `GuidedTrainer` takes.
+"""Write the schedule of an exported trial and its teacher's table beside the model, for `GuidedTrainer`.
 
-schedule.json is written for every trial that had a teacher. Its table goes with it where it is one of bigrams or of
-longer n-grams, which teach any text of the same tokens; the answers of a trained model are about the run's own blocks,
-and a class of the user's own brings its table itself.
+schedule.json is written for every trial that had a teacher. The teacher's table is written if it is one of bigrams or
+longer n-grams, which can teach any text of the same tokens. It is not written for a trained model, whose answers belong
+to the run's own blocks, and not for a user's own class, which brings its table itself.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from trainable.teacher.kinds.bigram import BigramTeacher
 from trainable.teacher.kinds.ngram import NgramTeacher
 from trainable.teacher.teacher import RowTeacher
 
-READ_BY_ALL = (BigramTeacher.rows, NgramTeacher.rows)  # what a file of their tables is read as
+READ_BY_ALL = (BigramTeacher.rows, NgramTeacher.rows)  # of the teachers whose table a file can hold
 
 
 def has_schedule(config: TrialConfig) -> bool:
@@ -34,7 +34,7 @@ def has_table_file(config: TrialConfig) -> bool:
 def write_found_schedule(run: RunFolder, trial: FinishedTrial, folder: Path, tokenizer_fingerprint: str) -> None:
     """Write schedule.json and teacher.table to a folder; nothing for a control.
 
-    Raises InputError for a table that is not the trial's any more.
+    Raises InputError if the table is no longer the one that taught the trial.
     """
     config = trial.plan.config
     if not has_schedule(config):

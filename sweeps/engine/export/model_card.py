@@ -1,4 +1,4 @@
-"""The README.md of an exported model: what it is, how it was trained, what is known of its gain, how to load it."""
+"""The README.md of an exported model: what it is, how it was trained, its gain, and how to load it."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -119,12 +119,12 @@ def _table(run: Findings, row: Mapping[Any, Any]) -> str:
 
 
 def _gain(run: Findings, row: Mapping[Any, Any]) -> Iterator[str]:
-    """What is known of the teacher's worth: on the trial's own seed, and over units with an interval."""
+    """The gain of a trial in words: on its own seed, and as a mean over units with an interval."""
     if row[ROLE] == names.CONTROL:
         yield "none, for this is a control"
         return
     yield f"{signed(row[names.GAIN])} nats per token over its control {row['control']} (same seed and batches)"
-    found = _arm_interval(run, row) if run.record.is_comparison else _claimed_interval(run, row)
+    found = _arm_interval(run, row) if run.record.is_comparison else _confirmed_interval(run, row)
     if found is None:
         yield "; no interval, for it takes at least 2 seeds or folds: no claim from one"
         return
@@ -148,8 +148,8 @@ def _arm_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
     return None
 
 
-def _claimed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
-    """The gain of the trial's arm at its depth on the seeds that did not choose its setting."""
+def _confirmed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
+    """The gain of the trial's arm at its depth, over the seeds that did not choose its setting."""
     table = compare_arms(confirmed(run.results, run.record), run.record.arms, None, planned_trials(run.record))
     for found in table.to_dict("records"):
         if (found[ARM], found[LAYERS]) == (row[ARM], row[LAYERS]) and np.isfinite(found[LOW]):
@@ -161,7 +161,7 @@ def _claimed_interval(run: Findings, row: Mapping[Any, Any]) -> Interval | None:
 def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
     config = trial.plan.config
     if run.record.corpus.demonstration:
-        yield "Trained on the built-in text alone, four novels of 1 MB: it shows how all works, and has seen little."
+        yield "Trained on the built-in text alone, four novels of 1 MB: it shows that all works, and has read little."
     if config.teacher.schedule != "none" and config.teacher.rows == "all":
         yield LEAK
     if config.loop.precision != "float32":
@@ -172,7 +172,7 @@ def _notes(run: Findings, trial: FinishedTrial) -> Iterator[str]:
 
 
 def _schedule(trial: FinishedTrial) -> Iterator[str]:
-    """How to train with the schedule that lies here, for a trial that had one."""
+    """Section on how to train with the exported schedule; none for a trial without one."""
     config = trial.plan.config
     if not has_schedule(config):
         return
@@ -180,7 +180,7 @@ def _schedule(trial: FinishedTrial) -> Iterator[str]:
     if not has_table_file(config):
         table = ""
         if config.teacher.has_table:
-            table = f" Its teacher, of kind `{config.teacher.kind}`, is not here: give one with `teacher=`."
+            table = f" Its teacher, of kind `{config.teacher.kind}`, is not in this folder: give one with `teacher=`."
     teacher = ", teacher=teacher" if config.teacher.has_table and not has_table_file(config) else ""
     yield (
         f"## To train with its schedule\n\n`{SCHEDULE_FILE}` is the schedule, with the settings that it was found with."
@@ -193,14 +193,14 @@ def _prompts(trial: FinishedTrial, tokenizer: TextTokenizer) -> Iterator[str]:
     if trial.plan.config.tokens.packing == "packed":
         yield f"Rows of text stood end to end with `{eos}` between them, so the tokenizer begins a text with it."
     elif tokenizer.eos_id not in tokenizer.encoder.encode("a").ids:
-        yield "No text had an end in training, so no end-of-text token is declared: say how many tokens to generate."
+        yield "In training no text had an end-of-text token, so none is declared: say how many tokens to generate."
     yield (
         f"Text that spells a special token, such as `{eos}`, is only text to the tokenizer, as in training: "
         "`split_special_tokens` in tokenizer_config.json."
     )
     if tokenizer.switched_off:
         yield f"Switched off in the tokenizer, in training and here: {', '.join(tokenizer.switched_off)}."
-    yield f"Longer texts than {trial.plan.config.tokens.context} tokens were never seen."
+    yield f"In training the model never saw more than {trial.plan.config.tokens.context} tokens at once."
 
 
 def _cell(text: str) -> str:

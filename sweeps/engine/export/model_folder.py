@@ -1,9 +1,9 @@
-"""A trained trial as a folder that transformers loads: weights, tokenizer, model card, and the schedule that it had.
+"""Write a trained trial as a folder that transformers loads: weights, tokenizer, model card, and its schedule.
 
     model = AutoModelForCausalLM.from_pretrained(DIR)
     tokenizer = AutoTokenizer.from_pretrained(DIR)
 
-The folder is filled under a temporary name beside its own and read back before it is renamed, so it is whole or absent.
+The folder is filled under a temporary name and read back before it gets its own name, so it is whole or absent.
 """
 
 import os
@@ -41,7 +41,7 @@ CARD_FILE = "README.md"
 def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> None:
     """Write the model of a finished trial to a new folder.
 
-    Raises InputError for a checkpoint or tokenizer that is not the trial's any more, and where the disk takes no more.
+    Raises InputError if checkpoint or tokenizer are no longer the trial's, or if the folder cannot be written.
     """
     tokenizer = trial_tokenizer(run, trial.plan.config)
     model = trained_model(run, trial.plan, tokenizer)
@@ -66,7 +66,7 @@ def write_model_folder(run: RunFolder, trial: FinishedTrial, folder: Path) -> No
 
 
 def trial_tokenizer(run: RunFolder, config: TrialConfig) -> TextTokenizer:
-    """The tokenizer a trial was trained with, from its source or the cache. Raises InputError if it has changed."""
+    """Return the tokenizer of a trial, from its source or the cache. Raises InputError if it has changed."""
     here = placed(config, run.record().places or {})
     corpus = open_corpus(here.corpus)
     train_rows_R = split_rows(corpus.rows, here.corpus).train
@@ -85,7 +85,7 @@ def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> 
     config, path = plan.config, run.checkpoint(plan.name)
     state, parts = load_checkpoint(path, fingerprint(identity(config)))
     require(state.step == config.loop.steps, f"--export: {path} is of step {state.step}, not the last: resume the run.")
-    plain = replace(config.model, output_bias="none")  # where an architecture's own bias starts does not matter here
+    plain = replace(config.model, output_bias="none")  # an architecture's own bias is loaded below
     model = build_model(plain, vocab_size=tokenizer.vocab_size, context=config.tokens.context, seed=config.seed)
     try:
         model.load_state_dict(parts["model"])
@@ -100,10 +100,10 @@ def trained_model(run: RunFolder, plan: TrialPlan, tokenizer: TextTokenizer) -> 
 
 
 def special_ids(tokenizer: TextTokenizer, config: TrialConfig) -> dict[str, int | None]:
-    """What generation begins, ends and pads with: tokens that were put into the training text, and no others."""
+    """Tokens with which generation begins, ends and pads: only those that were put into the training text."""
     if config.tokens.packing == "packed":
         return {"bos_token_id": tokenizer.eos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": None}
-    put = tokenizer.encoder.encode("a")  # with what the tokenizer itself puts around a text
+    put = tokenizer.encoder.encode("a")  # with the tokens that the tokenizer itself puts around a text
     added = {token_id for token_id, is_added in zip(put.ids, put.special_tokens_mask, strict=True) if is_added}
     bos, eos = (token_id if token_id in added else None for token_id in (tokenizer.bos_id, tokenizer.eos_id))
     pad = None if tokenizer.pad_id == tokenizer.eos_id else tokenizer.pad_id  # a pad's embedding is never trained
@@ -111,10 +111,11 @@ def special_ids(tokenizer: TextTokenizer, config: TrialConfig) -> dict[str, int 
 
 
 def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedTokenizerFast:
-    """The tokenizer for transformers, which makes of a text the ids that the model has learnt to see.
+    """Return the tokenizer for transformers, which encodes a text in the way in which the model has learnt to read it.
 
-    Packed rows have an eos after each and so before the next, and none of the tokens that the tokenizer itself would
-    add: a text begins with the eos, as a row did in training. Text that spells a special token is only text, too.
+    In packed rows an eos stands after each row, and so before the next; the tokens that the tokenizer itself would add
+    are left out. So a text begins with the eos, as a row did in training. Text that spells a special token is encoded
+    as text, as in training.
     """
     encoder = Tokenizer.from_str(tokenizer.encoder.to_str())
     special = special_ids(tokenizer, config)
@@ -126,7 +127,7 @@ def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedT
     return PreTrainedTokenizerFast(
         tokenizer_object=encoder,
         model_max_length=config.tokens.context,
-        model_input_names=["input_ids", "attention_mask"],  # no language model of one text takes token types
+        model_input_names=["input_ids", "attention_mask"],  # a language model of one text takes no token types
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,
         **{name.removesuffix("_id"): encoder.id_to_token(i) for name, i in special.items() if i is not None},
@@ -134,7 +135,7 @@ def fast_tokenizer(tokenizer: TextTokenizer, config: TrialConfig) -> PreTrainedT
 
 
 def _check_loads(folder: Path, model: PreTrainedModel) -> None:
-    """Raise InputError unless transformers reads the weights that were written."""
+    """Raise InputError unless transformers reads back the weights that were written."""
     loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
     written: dict[str, Any] = model.state_dict()
     same = loaded.keys() == written.keys() and all(torch.equal(loaded[name], written[name]) for name in written)
@@ -142,7 +143,7 @@ def _check_loads(folder: Path, model: PreTrainedModel) -> None:
 
 
 def _to_disk(folder: Path) -> None:
-    """Every byte, for everyone who may read the card: safetensors' own files are the writer's alone."""
+    """Sync all files to the disk, with the permissions of the card: those of safetensors only their owner may read."""
     mode = (folder / CARD_FILE).stat().st_mode
     for path in folder.iterdir():
         path.chmod(mode)

@@ -1,5 +1,5 @@
-"""Which trial comes next, and which is stopped early.
+"""Decide which trial comes next, and which is stopped early.
 
-Read trial_order.py (Tune's calls, resumption, a list of trials), search.py (TPE, random, grid), asha.py, journal.py,
-orders.py (which order a spec has).
+Read trial_order.py (Tune's calls, resumption, the order of a list), search.py (the order of a search: TPE, random,
+grid), asha.py (early stopping), journal.py (a copy for Optuna's tools), orders.py (which order a kind of spec has).
 """

@@ -1,13 +1,13 @@
-"""ASHA within each group, with what Ray's AsyncHyperBandScheduler gets wrong here put right.
+"""ASHA within each group. It corrects Ray's AsyncHyperBandScheduler where that would be wrong for these sweeps:
 
-- ranks trials of one group only: one depth (which lowers the loss far more than any schedule), one arm (which is not to
-  be tuned away by its rivals);
-- judges a trial only once its own teacher's schedule has ended, among trials whose schedules have ended too;
-- never stops a reference control, and never judges confirmations, which must reach the end;
-- judges exactly at a rung, once a trial: a late report cannot back-fill a rung with a later, better value;
-- keeps its rungs in a journal in the run folder, so that a resumed sweep judges by all that it has seen.
+- it ranks only trials of one group: of one depth, because depth lowers the loss far more than any schedule, and of one
+  arm, because a better rival must not stop the trials of an arm;
+- it judges a trial only once its own teacher's schedule has ended, among trials whose schedules have ended too;
+- it never stops a reference control, and never judges confirmations, which must run to their end;
+- it judges a trial exactly at a rung, and once: a late report cannot fill a rung with a later, better value;
+- it records its decisions in asha.jsonl in the run folder, so that a resumed sweep judges by all earlier reports.
 
-Rungs, cutoff and the decision to stop are Ray's own (`_Bracket`).
+Rungs and cutoffs are Ray's own (`_Bracket`).
 """
 
 import math
@@ -29,7 +29,7 @@ GroupKey = tuple[int, str]  # depth, arm
 
 
 class GroupAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
-    """Stops searched trials that fall behind the others of their group, by `gain`, after their own teacher's end."""
+    """Scheduler that stops searched trials whose gain falls behind their group, after their own schedule has ended."""
 
     def __init__(self, asha: AshaSpec, steps: int, files: RunFiles):
         super().__init__(
@@ -52,18 +52,18 @@ class GroupAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
                 self._stopped.add(row[_TRIAL])
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """The metric is fixed; a Tuner may name it again."""
+        """Accept the metric that a Tuner names, and change nothing: the metric is fixed."""
         return True
 
     def has_stopped(self, name: str) -> bool:
-        """Whether the trial lost at a rung, now or under an earlier driver."""
+        """Whether ASHA has stopped the trial of this name, under this driver or an earlier one."""
         return name in self._stopped
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Prepare nothing: a trial meets its group's bracket at its first rung."""
+        """Do nothing: a trial enters its group's bracket at its first rung."""
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """STOP where the trial is below its group's cutoff at a rung."""
+        """Return STOP if the trial is below its group's cutoff at a rung, else CONTINUE."""
         plan = TrialPlan.from_dict(trial.config["plan"])
         step, gain = result[names.STEP], result[names.GAIN]
         is_searched, has_ended = plan.config.corpus.eval_half == CHOOSING, step >= plan.config.teacher.steps
@@ -72,7 +72,7 @@ class GroupAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         return self.judge(plan, step, gain)
 
     def judge(self, plan: TrialPlan, step: int, gain: float) -> str:
-        """Record a trial's gain at a rung and decide; a trial that comes again gets its first decision."""
+        """Record a trial's gain at a rung and decide; a trial that reaches the rung again gets its first decision."""
         name, key = plan.name, (plan.config.model.layers, plan.arm)
         recorded = self._recorded(key, step)
         if name in recorded:
@@ -93,7 +93,7 @@ class GroupAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Judge nothing: the end of a run is no rung."""
+        """Do nothing: the end of a trial is not a rung."""
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Do nothing: no state is kept for a trial before its first report."""

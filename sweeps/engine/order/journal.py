@@ -2,9 +2,9 @@
 
     optuna-dashboard results/<study>/<run>/optuna.journal
 
-Only a mirror: the studies that decide live in memory and are told of the ledgers (an external storage breaks
-resumption). So nothing reads it back but the check at the start of a driver: where it is damaged, or tells other
-trials than the ledgers do, it is made again from them.
+The journal is only a copy. The Optuna studies that propose settings are in memory and are filled from the ledgers,
+because an external storage breaks resumption. The journal is read back only at the start of a driver: if it is damaged,
+or has trials that the ledgers do not have, it is made again from them.
 """
 
 import json
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 class StudyJournal:
     """Optuna journal of one run, with an Optuna study for each group, named by study, run, depth and arm.
 
-    run: study and name that the run was begun with, which a copy of its folder keeps.
+    run: study and name with which the run began; a copy of its folder keeps them.
     """
 
     def __init__(self, files: RunFiles, run: str):
@@ -42,16 +42,16 @@ class StudyJournal:
         self._studies: dict[str, optuna.Study] = {}
 
     def start(self, groups: Mapping[str, Sequence[FrozenTrial]]) -> None:
-        """Make the file tell exactly these trials of each group, by its name; what it tells already stays as it is."""
+        """Make the file hold exactly these trials, by the name of their group; those in it already stay unchanged."""
         with self._files.writing():
             self._start(groups)
 
     def _start(self, groups: Mapping[str, Sequence[FrozenTrial]]) -> None:
-        for lock in self._path.parent.glob(f"{self._path.name}.lock*"):  # a killed driver's: the run is locked by us
+        for lock in self._path.parent.glob(f"{self._path.name}.lock*"):  # a killed driver's: this one locked the run
             lock.unlink(missing_ok=True)
         if self._path.exists() and not self._tells_nothing_else(groups):
             _log.warning(
-                "%s is damaged or not of this run's ledgers. It is made again from them now.",
+                "%s is damaged or does not match the run's ledgers: it is made again from them.",
                 self._files.shown(self._path),
             )
             self._path.unlink()
@@ -84,23 +84,23 @@ class StudyJournal:
         return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileSymlinkLock(path)))
 
     def _tells_nothing_else(self, groups: Mapping[str, Sequence[FrozenTrial]]) -> bool:
-        """Whether all that the file tells can be read, and is also told by the ledgers."""
+        """Whether the whole file can be read, and all its trials are in the ledgers too."""
         expected = {self._name(group): {_said(t) for t in trials} for group, trials in groups.items()}
         try:
-            if not self._path.read_bytes().endswith(b"\n"):  # half a line would swallow the next
+            if not self._path.read_bytes().endswith(b"\n"):  # a next line would be joined to half a line
                 return False
             storage = self._storage()
             found = {
                 study.study_name: [_said(trial) for trial in storage.get_all_trials(study._study_id)]
                 for study in storage.get_all_studies()
             }
-        except Exception:  # a damaged line fails anywhere in Optuna, as anything
+        except Exception:  # a damaged line can raise any error, anywhere in Optuna
             return False
         return all(set(said) <= expected.get(name, set()) for name, said in found.items())
 
 
 def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    """An ended trial as Optuna keeps it: its parameters, its gains by step, and its final gain if it finished."""
+    """An ended trial as Optuna stores it: its parameters, its gains by step, and its final gain if it finished."""
     trial = create_trial(
         state=_STATES[record.state],
         value=record.gains[record.last_step] if record.state == names.FINISHED else None,
@@ -116,13 +116,13 @@ def mirrored(record: Record, parameters: Mapping[str, Any], kinds: Mapping[str, 
 
 
 def _reaching(kind: BaseDistribution, value: Any) -> BaseDistribution:
-    """The distribution, widened where the value lies beyond it: that of one more learning rate."""
+    """The distribution, widened if the value lies outside, as one more learning rate does."""
     if isinstance(kind, FloatDistribution) and not kind.low <= value <= kind.high:
         return FloatDistribution(min(kind.low, value), max(kind.high, value), log=kind.log)
     return kind
 
 
 def _said(trial: FrozenTrial) -> str:
-    """What the journal says of a trial, apart from its number and the times of writing."""
+    """Content of a trial in the journal as text, without its number and the times of writing."""
     gains = sorted(trial.intermediate_values.items())
     return json.dumps([trial.user_attrs[NAME], trial.state.name, trial.value, trial.params, gains], sort_keys=True)

@@ -1,4 +1,4 @@
-"""The order of trials that each kind of spec wants, and who stops trials early."""
+"""Searcher and scheduler for each kind of spec: the order of its trials, and which of them are stopped early."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -19,9 +19,9 @@ ORDERS: Final[dict[str, Callable[..., TrialOrder]]] = {Sweep.kind: SearchOrder, 
 def order_of(
     spec: Spec, folder: RunFolder, checksums: Mapping[str, str], most_in_flight: Callable[[], int]
 ) -> tuple[TrialOrder, TrialScheduler]:
-    """Which trial of the run comes next, and which is stopped early; both take over what the ledgers know.
+    """Return the searcher that orders a run's trials, and the scheduler that stops some early; both read the ledgers.
 
-    most_in_flight: how many trials may be given out at once, be it to wait for room.
+    most_in_flight: largest number of trials that Tune is given at once, a trial that waits for a slot included.
     """
     asha = GroupAsha(spec.asha, spec.steps_of_search, folder.files) if spec.asha is not None else None
     stopped = asha.has_stopped if asha is not None else frozenset[str]().__contains__

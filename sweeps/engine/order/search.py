@@ -1,8 +1,8 @@
-"""Order of a search: reference controls, then searched trials in turn over the groups, then confirmations.
+"""Order of a search: reference controls, then searched trials from all groups in turn, then confirmations.
 
-Each group has its own Optuna study (TPE; random search and the grid go through it too), so the searcher learns within
-a group and every group gets the same number of trials. On resumption a study is told what the ledgers know; a trial
-that ASHA stopped is told as pruned, never as finished with its early value.
+Each group has its own Optuna study (for TPE, random search and grid alike), so the searcher learns within a group and
+every group gets the same number of trials. On resumption each study gets its trials from the ledgers. A trial that ASHA
+stopped is passed on as pruned, never as finished with its early value.
 """
 
 import random
@@ -24,15 +24,15 @@ from sweeps.engine.specs.space import Point, points, snapped
 from trainable import names
 from trainable.plan import TrialPlan
 
-_ATTEMPTS = 20  # at a proposal the group has not had yet, before one is taken from the shuffled grid
+_ATTEMPTS = 20  # at a proposal that is new to the group, before one is taken from the shuffled grid
 _RANDOM_TRIALS = 4  # of a group before TPE begins to model
 
 
 class GroupSearch:
-    """The search for the best setting of one group: as many different trials as every group has.
+    """The search for the best setting of one group, with as many different trials as every other group.
 
-    The control's group begins with its reference, against which the gains of the whole depth are taken. Where the
-    winner lies at an end of its learning rates, and the sweep says so, one more rate follows.
+    The control's group begins with its reference, against which all gains of the depth are measured. If the sweep
+    extends rates and the winner's is the lowest or the highest, the settings of one more rate follow.
     """
 
     def __init__(self, sweep: Sweep, group: Group):
@@ -45,9 +45,9 @@ class GroupSearch:
         settings = points(group.arm.space)
         if sweep.search != "grid":
             random.Random(seed).shuffle(settings)
-        self._unasked = {tuple(point.values()): point for point in settings}  # not yet proposed
+        self._unasked = {tuple(point.values()): point for point in settings}  # settings not yet proposed
         self._open: dict[str, optuna.Trial] = {}  # proposed, not ended
-        self._told: set[str] = set()  # of the study: trials of one more rate are none of it
+        self._told: set[str] = set()  # names of the trials in the Optuna study; those of one more rate are not in it
         self._more: list[Point] | None = None  # settings of one more rate; None until the search has ended
 
     @property
@@ -62,7 +62,7 @@ class GroupSearch:
         return self.remaining == 0 and all(record.ended for record in self.records.values())
 
     def propose(self) -> TrialPlan:
-        """Propose a setting that this group has not had: TPE's, the next of the (shuffled) grid, one more rate."""
+        """Propose a setting that is new to this group: from TPE, from the (shuffled) grid, or of one more rate."""
         if self.group.control is None and not self.records:
             return self._begin(self.group.reference)
         if len(self._told) >= self._sweep.samples(self.group.arm):
@@ -76,7 +76,7 @@ class GroupSearch:
         return self._begin(next(iter(self._unasked.values())))
 
     def resume(self, record: Record) -> None:
-        """Take over a trial of an earlier driver: ended, or to go on."""
+        """Take over a trial of an earlier driver, ended or not."""
         point = self.group.parameters(record.plan)
         if tuple(point.values()) in self._unasked:
             self._open_trial(self._ask_for(point), record)
@@ -110,7 +110,7 @@ class GroupSearch:
         return max(finished, key=lambda r: r.gains[r.last_step]).plan if finished else None
 
     def _beyond(self) -> list[Point]:
-        """Settings of one more learning rate; none before the search has ended, or where its winner lies inside."""
+        """Settings of one more learning rate; none before the search has ended, or if the winner's is not at an end."""
         if self._more is None:
             searched = [self.records[name] for name in self._told]
             if len(searched) < self._sweep.samples(self.group.arm) or not all(record.ended for record in searched):
@@ -123,14 +123,14 @@ class GroupSearch:
         return self.group.search_plan(point)
 
     def _tell_again(self, trial: optuna.Trial, known: Record) -> None:
-        """A setting proposed twice costs no training: the study hears the value it had, or that there is none yet."""
+        """Answer a repeated proposal without training: with the value that it had, or as failed without one."""
         if known.state == names.FINISHED:
             self._study.tell(trial, known.gains[known.last_step])
         else:
             self._study.tell(trial, state=TrialState.FAIL)
 
     def _ask_for(self, point: Point) -> optuna.Trial:
-        """A trial of the study with the setting given."""
+        """A new trial of the Optuna study, with the given setting."""
         self._study.enqueue_trial(point)
         return self._study.ask(self._distributions)
 
@@ -175,14 +175,14 @@ class SearchOrder(TrialOrder):
         return self._next_reference() or self._next_searched() or self._next_confirmation()
 
     def _next_reference(self) -> TrialPlan | None:
-        """The reference control of a depth that has not begun."""
+        """The reference control of a depth whose search has not begun; None if all have."""
         for search in self._groups.values():
             if search.group.control is None and not search.records:
                 return self._known(search, search.propose())
         return None
 
     def _next_searched(self) -> TrialPlan | None:
-        """Next searched trial: of the group with the most to come, among those whose reference has finished."""
+        """Next searched trial, of the group with the most still to propose among those whose reference has finished."""
         ready = [search for search in self._groups.values() if search.remaining and self._has_reference(search)]
         if not ready:
             return None
@@ -190,7 +190,7 @@ class SearchOrder(TrialOrder):
         return self._known(search, search.propose())
 
     def _next_confirmation(self) -> TrialPlan | None:
-        """Return the next confirmation that may start: its group is searched, its control confirmed."""
+        """Next confirmation that may start: the search of its group has ended, and its control has finished."""
         return next(
             (self._begin(p) for p in self._confirmations() if p.name not in self._records and self._may_start(p)), None
         )

@@ -1,7 +1,8 @@
-"""Give Tune the trials of a run in an order: what every order shares, and the order of a plain list.
+"""Give Tune the trials of a run in order: the class that all orders share, and the order of a plain list.
 
-A subclass says which trial comes next (`_next`): order/search.py searches, `ListOrder` goes through a list. A
-guided trial starts only when its control has finished, for its gain is taken against the control's ledger.
+A subclass decides which trial comes next (`_next`): `SearchOrder` (order/search.py) searches, `ListOrder` goes through
+a list. A guided trial starts only when its control has finished, because its gain is measured against the control's
+ledger.
 """
 
 import math
@@ -21,16 +22,16 @@ from trainable.record.trial_files import diverged, diverged_at
 
 @dataclass(kw_only=True)
 class Record:
-    """What is known of a trial: its plan, how it stands, its reports by step."""
+    """State of a trial in this driver: its plan, its state in names.py, and its reports by step."""
 
     plan: TrialPlan
     state: str = names.RUNNING
-    gains: dict[int, float] = field(default_factory=dict)  # step -> gain, where it is a number
+    gains: dict[int, float] = field(default_factory=dict)  # step -> gain, if it is finite
     times: dict[int, float] = field(default_factory=dict)  # step -> when it was reported, seconds since the epoch
-    diverged_at: int | None = None  # step of a report that is no number
+    diverged_at: int | None = None  # step of the first report that is not finite
 
     def book(self, report: Mapping[str, Any]) -> None:
-        """Take in a report: a row of the ledger, or the same as Tune passes it on."""
+        """Add a report: a row of the ledger, or the same values as Tune passes them on."""
         if self.diverged_at is None:
             self.diverged_at = diverged_at([dict(report)])
         if (gain := report[names.GAIN]) is not None and math.isfinite(gain):
@@ -62,14 +63,14 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         self._folder = folder
         self._checksums = checksums
         self._stopped = stopped  # has ASHA stopped the trial of this name?
-        self._most_in_flight = most_in_flight  # how many trials may be out at once, be it to wait; the cluster may grow
+        self._most_in_flight = most_in_flight  # limit of trials given to Tune; it grows with the cluster
         self._records: dict[str, Record] = {}  # by name
         self._running: dict[str, str] = {}  # Tune's trial id -> name
         self._resumed: list[Record] = []
-        self.exhausted = False  # every trial of the run has been given out and has ended
+        self.exhausted = False  # whether every trial of the run has been given to Tune and has ended
 
     def take_over(self) -> None:
-        """Learn from the ledgers what earlier drivers did; once, before Tune asks."""
+        """Read from the ledgers what earlier drivers did; called once, before Tune asks for a trial."""
         for plan, state, reports in self._folder.trials():
             record = Record(plan=plan, state=state)
             for row in reports:
@@ -86,38 +87,38 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         """The next trial that may start now; None where there is none (yet)."""
 
     def _on_taken_over(self, record: Record) -> None:
-        """Called for each trial of an earlier driver."""
+        """Hook for subclasses, called for each trial of an earlier driver."""
 
     def _on_ended(self, record: Record) -> None:
-        """Called for each trial that ends."""
+        """Hook for subclasses, called for each trial that ends."""
 
     # --- what Tune calls ---
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config; None while it waits for others to end; FINISHED when no more will come."""
+        """Config of the next trial; None while it must wait for others to end; FINISHED when no more will come."""
         self._close_without_control()
-        if len(self._running) >= self._most_in_flight():  # what is proposed late has learnt more
+        if len(self._running) >= self._most_in_flight():  # a later proposal has learnt more
             return None
         plan = self._next_resumed() or self._next()
         if plan is None and not self._running:
             self.exhausted = True
             return str(Searcher.FINISHED)
-        if plan is None:  # until a trial ends, whose end may bring new ones
+        if plan is None:  # wait until a trial ends, which may bring new ones
             return None
         self._running[trial_id] = plan.name
         self._folder.open_trial(plan)
         return {"name": plan.name, "plan": plan.to_dict(), "checksums": dict(self._checksums)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take in a report."""
+        """Add a report to the record of its trial."""
         self._records[self._running[trial_id]].book(result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Write how a trial ended: finished, stopped by ASHA, failed; an interrupted one is left to a resumption."""
+        """Write how a trial ended: finished, stopped by ASHA, failed; an interrupted one is left to a resumed run."""
         record = self._records[self._running.pop(trial_id)]
-        if result is not None:  # Tune does not tell the report at which ASHA stopped a trial otherwise
+        if result is not None:  # the only place where Tune passes on the report at which ASHA stopped a trial
             record.book(result)
-        if not error:  # else Tune tells a searcher no more than that: `fail` or nobody closes the trial
+        if not error:  # after an error Tune passes on no more: `fail` closes the trial, or a resumed run does
             self._close(record, *self._how_it_ended(record))
 
     def _close(self, record: Record, state: str, reason: str) -> None:
@@ -139,20 +140,20 @@ class TrialOrder(Searcher):  # type: ignore[misc]
         return names.RUNNING, ""
 
     def fail(self, name: str, reason: str) -> None:
-        """Close a trial whose workers have died for good, after Tune has told its end; `reason` is why they died."""
+        """Close a trial as failed, after Tune has reported its end; reason: cause of its worker's last death."""
         self._close(self._records[name], names.FAILED, reason)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledgers are the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Restore nothing: a resumed sweep is a new searcher told of the ledgers."""
+        """Restore nothing: a resumed sweep has a new searcher, which reads the ledgers."""
 
     # --- what is known ---
 
     @property
     def ended(self) -> int:
-        """How many trials have ended."""
+        """Number of trials that have ended."""
         return sum(record.ended for record in self._records.values())
 
     def _begin(self, plan: TrialPlan) -> TrialPlan:
@@ -183,7 +184,7 @@ class TrialOrder(Searcher):  # type: ignore[misc]
 
 
 class ListOrder(TrialOrder):
-    """All trials of a comparison, in its order."""
+    """Order of a comparison: all its trials, in the order of the plan."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ RATE = "optimizer.lr"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchArm:
-    """One arm: every depth searches its space by itself, which makes a group."""
+    """One arm of a search; its space is searched separately at each depth, and each such search is a group."""
 
     name: str  # what tables call it
     changes: Mapping[str, Any] = field(default_factory=dict)  # dotted keys that it fixes
@@ -36,7 +36,7 @@ class SearchArm:
 
     @property
     def has_teacher(self) -> bool:
-        """Whether a schedule is searched or fixed."""
+        """Whether the arm has a teacher, that is, searches or fixes a schedule."""
         return "teacher.schedule" in self.space or self.changes.get("teacher.schedule", "none") != "none"
 
     @property

@@ -1,4 +1,4 @@
-"""Early stopping as data: at which steps ASHA judges the searched trials of a group, and how many of them go on."""
+"""Early stopping as data: the steps at which ASHA judges the searched trials of a group, and the share that goes on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from trainable.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class AshaSpec:
-    """Asynchronous successive halving: at steps grace, grace * factor, ... the top 1/factor of a group goes on.
+    """Asynchronous successive halving: at each rung the best 1/reduction_factor of a group's judged trials goes on.
 
-    A trial is judged only once its own teacher's schedule has ended, among trials whose schedules have ended too: while
-    a teacher is on, the loss does not tell who will win.
+    The rungs are at steps grace_period, grace_period * reduction_factor, and so on. A trial is judged only once its own
+    teacher's schedule has ended, among trials whose schedules have ended too: while a teacher is on, the loss does not
+    show which trial will win.
     """
 
     grace_period: int  # optimizer steps before the first rung
@@ -27,7 +28,7 @@ class AshaSpec:
         return rungs
 
     def judged(self, schedule_ends: Iterable[int], steps: int) -> int:
-        """How many of the schedules that end at these steps can be judged before the end of the run."""
+        """Number of the schedules that end at these steps which ASHA can judge before the end of the run."""
         last = max(self.rungs(steps), default=-1)
         return sum(end <= last for end in schedule_ends)
 

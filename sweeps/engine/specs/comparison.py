@@ -23,7 +23,7 @@ from trainable.plan import TrialPlan, data_key
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison: what tables call it, and the dotted keys it changes."""
+    """One arm of a comparison: its name in tables, and the settings that it changes, by dotted key."""
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class Comparison:
     kind: ClassVar[str] = "comparison"
     study: str  # folder of its runs under results/
     question: str  # heads the summary
-    base: TrialConfig  # what the units share; its schedule is "none"
+    base: TrialConfig  # settings that the units share; its schedule is "none"
     plans: tuple[TrialPlan, ...]  # controls before their guided trials
-    tuned: str | None = None  # a dotted key of which each arm takes the value that is best for it
+    tuned: str | None = None  # dotted key of a setting for which each arm takes its own best value
 
     def __post_init__(self) -> None:
         if not self.plans:
@@ -55,17 +55,17 @@ class Comparison:
 
     @property
     def registered(self) -> bool:
-        """Whether run.json is to name the commit of its plan: only a search has rules to register."""
+        """Whether run.json is to name the commit of the plan: no, only a search has rules to register."""
         return False
 
     @property
     def trials(self) -> int:
-        """Number of its trials."""
+        """Number of trials."""
         return len(self.plans)
 
     @property
     def asha(self) -> None:
-        """Early stopping: none, for every trial of a comparison runs to its end."""
+        """Early stopping: none, because every trial of a comparison runs to its end."""
         return None
 
     @property
@@ -75,7 +75,7 @@ class Comparison:
 
     @property
     def depths(self) -> tuple[int, ...]:
-        """Numbers of layers that it trains, in ascending order."""
+        """Numbers of layers of the models, in ascending order."""
         return tuple(sorted({config.model.layers for config in self.configs()}))
 
     def configs(self) -> list[TrialConfig]:
@@ -83,22 +83,22 @@ class Comparison:
         return [plan.config for plan in self.plans]
 
     def largest(self) -> list[TrialConfig]:
-        """One config of each model and its data."""
+        """One config for each pair of model and data."""
         return list({(config.model, data_key(config)): config for config in self.configs()}.values())
 
     def trial_names(self) -> Iterator[str]:
-        """Names of all its trials."""
+        """Names of all trials."""
         return (plan.name for plan in self.plans)
 
     def decides(self, key: str) -> bool:
-        """Whether the arms or units set the dotted key; a control's teacher does not count, for it has none."""
+        """Whether the arms or units set the dotted key; for keys of the teacher, controls are left out."""
         plans = [plan for plan in self.plans if plan.role != names.CONTROL or not key.startswith("teacher.")]
         values = {flatten(plan.config)[key] for plan in plans}
         varied = len(values) > 1 and key in ("model.layers", "corpus.fold", "seed")
         return varied or flatten(self.base)[key] not in values
 
     def workloads(self) -> list[Workload]:
-        """Each trial, to its end."""
+        """One workload for each trial, with all its steps."""
         return [Workload(config=config, trials=1, steps=config.loop.steps) for config in self.configs()]
 
     def plan_lines(self) -> list[str]:
@@ -142,13 +142,13 @@ class Comparison:
 
 
 def grid(base: TrialConfig, over: Mapping[str, Iterable[Any]]) -> list[TrialConfig]:
-    """The units: `base` with every combination of the values of dotted keys, the last key fastest."""
+    """The units: `base` with every combination of values of the dotted keys; the last key varies fastest."""
     points = product(*(list(values) for values in over.values()))
     return [override(base, dict(zip(over, point, strict=True))) for point in points]
 
 
 def paired_plans(units: Sequence[TrialConfig], arms: Callable[[TrialConfig], Sequence[Arm]]) -> tuple[TrialPlan, ...]:
-    """The control and the arms of every unit; all controls come first, so that no worker waits for one."""
+    """Plans of the control and the arms of every unit; all controls come first, so that no worker waits for one."""
     keys = keys_of_units(units)
     controls = [control_plan(unit, keys) for unit in units]
     guided = [paired_plan(arm.name, unit, arm.changes, names.ARM, keys) for unit in units for arm in arms(unit)]

@@ -1,7 +1,8 @@
-"""One depth of one arm, a group: the trials that it may search, and its winner's trials on fresh seeds.
+"""A group is one depth of one arm: the trials that it may search, and the confirmations of its winner on fresh seeds.
 
-A searched trial reads the choosing half of the validation text, a confirmation the reporting half. Gains within a
-search are taken against the depth's reference control, one setting of the control's group; they only rank settings.
+A searched trial is validated on the choosing half of the validation text, a confirmation on the reporting half. Gains
+within a search are measured against the depth's reference control, which is one setting of the control's group; they
+only rank settings.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,26 +25,26 @@ _NO_TEACHER = defaults("teacher")
 class Group:
     """One depth of one arm of a sweep."""
 
-    base: TrialConfig  # the sweep's, of this depth; its steps are those of a confirmation
+    base: TrialConfig  # the sweep's base at this depth; its steps are those of a confirmation
     arm: SearchArm
-    search_steps: int  # of a searched trial
-    control: "Group | None" = None  # the control's group of this depth; None: this is it
+    search_steps: int  # optimizer steps of a searched trial
+    control: "Group | None" = None  # the control's group at this depth; None: this is the control's group
 
     @property
     def key(self) -> tuple[int, str]:
-        """Depth and arm: what tells a group from the others of a sweep."""
+        """Depth and arm, which identify a group in a sweep."""
         return self.base.model.layers, self.arm.name
 
     @property
     def name(self) -> str:
-        """What messages and journals call it."""
+        """Name of the group in messages and journals."""
         return f"depth {self.base.model.layers} {self.arm.name}"
 
     @property
     def reference(self) -> Point:
         """The setting of the depth's reference control: the point of the control's space that is nearest to the base.
 
-        Distances are relative, summed over the keys, so that a rate and a number of steps count alike.
+        Distances are relative and summed over the keys, so that a learning rate and a number of steps count alike.
         """
         space = (self.control or self).arm.space
         settings = flatten(at_length(self.base, self.search_steps))
@@ -55,7 +56,7 @@ class Group:
         return min(points(space), key=distance)
 
     def search_plan(self, point: Mapping[str, Any]) -> TrialPlan:
-        """The trial of one setting of the arm's space, on the search's seed and the choosing half."""
+        """Plan of a searched trial: one setting of the arm's space, on the search's seed and the choosing half."""
         config = self._config({**self.arm.changes, **point, "loop.steps": self.search_steps}, CHOOSING)
         name = self._name(config)
         control = (self.control or self).reference_name
@@ -75,9 +76,9 @@ class Group:
         return self._name(self._config(changes, CHOOSING))
 
     def confirmation_plan(self, winner: TrialPlan, seed: int, control: TrialPlan | None) -> TrialPlan:
-        """The winner of the group on a fresh seed and the reporting half, over the whole length of the run.
+        """Plan of a confirmation: the winner of the group on a fresh seed and the reporting half, at full length.
 
-        control: the confirmation of the control's group on that seed; None where this is the control's group.
+        control: the confirmation of the control's group on the same seed; None if this is the control's group.
         """
         whole = at_length(winner.config, self.base.loop.steps)
         loop = {f"loop.{key}": getattr(self.base.loop, key) for key in ("eval_every", "checkpoint_every")}
@@ -92,25 +93,25 @@ class Group:
         )
 
     def parameters(self, plan: TrialPlan) -> Point:
-        """The setting of a searched trial: its point in the space."""
+        """Setting of a searched trial, as a point of the space."""
         settings = flatten(plan.config)
         return {key: settings[key] for key in self.arm.space}
 
     @property
     def schedule_ends(self) -> list[int]:
-        """Steps at which the teacher of a searched trial ends: each stands for an equal share of the settings."""
+        """Steps at which schedules of searched trials end; each stands for an equal share of the settings."""
         if "teacher.steps" in self.arm.space:
             return [int(steps) for steps in self.arm.space["teacher.steps"].grid()]
         return [self.search_plan(self.dearest).config.teacher.steps]
 
     @property
     def dearest(self) -> Point:
-        """A setting whose teacher stays longest, which costs the most time."""
+        """The last value of every parameter: a setting whose teacher stays longest, which costs the most time."""
         return {key: parameter.grid()[-1] for key, parameter in self.arm.space.items()}
 
     @property
     def next_rates(self) -> tuple[float, float] | None:
-        """The learning rates next to the lowest and to the highest of the grid; None where there is one or none."""
+        """The next learning rate below the grid and the next above it; None if the grid has fewer than two rates."""
         rates = self.arm.space[RATE].grid() if RATE in self.arm.space else []
         if len(rates) < 2:
             return None
@@ -118,7 +119,7 @@ class Group:
         return float(f"{lower:.4g}"), float(f"{higher:.4g}")
 
     def beyond(self, winner: TrialPlan) -> list[Point]:
-        """The settings of one more learning rate, next to the winner's, where that lies at an end of the grid.
+        """Settings with one more learning rate, beyond the winner's; none unless that is the lowest or the highest.
 
         Every other key keeps its whole grid, so that the new rate is searched as the others were.
         """
@@ -150,7 +151,7 @@ class Group:
 
 
 def at_length(config: TrialConfig, steps: int) -> TrialConfig:
-    """The config for a run of another length: warm-up and teacher's schedule keep their share of the run."""
+    """The config for a run of `steps` steps; warm-up and the teacher's schedule keep their shares of the run."""
     if steps == config.loop.steps:
         return config
     share = steps / config.loop.steps

@@ -1,4 +1,4 @@
-"""A guided trial and its control, the same in everything but the teacher: the pair that a gain is taken from."""
+"""Plans of a guided trial and its control, which differ only in the arm's changes: a gain compares this pair."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from trainable.plan import TrialPlan
 
 
 def control_plan(unit: TrialConfig, unit_keys: Sequence[str] | None = None) -> TrialPlan:
-    """The control of a unit. `unit_keys` are what its name tells (default: depth, fold, seed)."""
+    """Plan of a unit's control. unit_keys: settings that its name shows (default: depth, fold, seed)."""
     config = override(unit, defaults("teacher"))
     name = trial_name(NO_TEACHER, config, keys_of_unit(config) if unit_keys is None else unit_keys)
     return TrialPlan(name=name, role=names.CONTROL, control=name, config=config, arm=NO_TEACHER)
@@ -19,7 +19,7 @@ def control_plan(unit: TrialConfig, unit_keys: Sequence[str] | None = None) -> T
 def paired_plan(
     arm: str, unit: TrialConfig, changes: Mapping[str, Any], role: str, unit_keys: Sequence[str] | None = None
 ) -> TrialPlan:
-    """A guided trial of an arm, which changes these dotted keys of its unit, paired with the unit's control."""
+    """Plan of a guided trial: the unit with the changes of an arm, paired with the unit's control."""
     keys = keys_of_unit(unit) if unit_keys is None else unit_keys
     return TrialPlan(
         name=trial_name(arm, unit, keys),

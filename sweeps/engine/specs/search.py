@@ -1,7 +1,7 @@
-"""A search as data: its groups (a depth of an arm), their budget, and the rules that make the comparison fair.
+"""A search as data: its groups (one depth of one arm), their budget, and the rules that make the comparison fair.
 
 Every arm is tuned as hard as its rivals: each group searches its own space with the same number of trials, and its
-winner runs again on fresh seeds and on validation text that chose nothing. Checked whole before anything runs.
+winner runs again on fresh seeds and on validation text that chose nothing. All is checked before anything runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,13 +33,13 @@ class Sweep:
     layers: tuple[int, ...]
     arms: tuple[SearchArm, ...]  # the control first
     search: Search = "optuna"
-    num_samples: int  # searched trials of a group; all of its settings where it has fewer
-    search_seed: int = 0  # of the searcher
+    num_samples: int  # searched trials of a group; all of its settings if it has fewer
+    search_seed: int = 0  # seed of the searcher
     asha: AshaSpec | None = None
-    search_steps: int | None = None  # of a searched trial; None: as of a confirmation
-    extend_rates: bool = False  # a winner at an end of its rates gets one more rate
-    margin: float = MARGIN  # of the verdict, nats per token
-    registered: bool = False  # its plan and rules are committed before it runs: run.json names the commit
+    search_steps: int | None = None  # optimizer steps of a searched trial; None: those of a confirmation
+    extend_rates: bool = False  # search one more rate if the best one is the lowest or the highest
+    margin: float = MARGIN  # the verdict's, nats per token
+    registered: bool = False  # plan and rules are committed before the run: run.json names the commit
 
     def __post_init__(self) -> None:
         if not self.layers or len(set(self.layers)) != len(self.layers) or min(self.layers) < 1:
@@ -71,12 +71,12 @@ class Sweep:
         return tuple(found)
 
     def samples(self, arm: SearchArm) -> int:
-        """Searched trials of a group of this arm, but for those of one more rate."""
+        """Number of searched trials of a group of this arm, without those of one more rate."""
         return arm.size if self.search == "grid" else min(self.num_samples, arm.size)
 
     @property
     def trials(self) -> int:
-        """How many trials there are at most: searched ones, those of one more rate, confirmations."""
+        """Largest number of trials: searched trials, those of one more rate, and confirmations."""
         return len(self.layers) * sum(self.samples(arm) + self._of_more_rate(arm) + len(arm.seeds) for arm in self.arms)
 
     def _of_more_rate(self, arm: SearchArm) -> int:
@@ -85,13 +85,14 @@ class Sweep:
 
     @property
     def depths(self) -> tuple[int, ...]:
-        """Numbers of layers that it searches, each by itself."""
+        """Numbers of layers, each searched separately."""
         return self.layers
 
     def configs(self) -> list[TrialConfig]:
-        """One setting of each arm on each half of the validation text: a search varies nothing else that shapes data.
+        """One config of each arm on each half of the validation text: a search varies nothing else that changes data.
 
-        An arm without a teacher keeps the base's, which it never reads, so that no table is made for it alone.
+        The config of an arm without a teacher keeps the teacher settings of the base, which the arm never uses, so that
+        no table is made for this arm alone.
         """
         arms = [
             group.search_plan(group.dearest).config if group.arm.has_teacher else override(self.base, group.arm.changes)
@@ -100,12 +101,12 @@ class Sweep:
         return [override(arm, {"corpus.eval_half": half}) for half in (CHOOSING, REPORTING) for arm in arms]
 
     def largest(self) -> list[TrialConfig]:
-        """The greatest depth of each arm's model."""
+        """One config for each different model of the arms, at the greatest depth."""
         deepest = [override(config, {"model.layers": max(self.layers)}) for config in self.configs()]
         return list({config.model: config for config in deepest}.values())
 
     def trial_names(self) -> Iterator[str]:
-        """Names of every setting of every group, and of its confirmations."""
+        """Names of the trials of every setting of every group, and of their confirmations."""
         for group in self.groups:
             yield from group.trial_names()
 
@@ -116,7 +117,7 @@ class Sweep:
         return by_arms or key in ("model.layers", "seed", "corpus.eval_half")
 
     def workloads(self) -> list[Workload]:
-        """Each group's searched trials, those of one more rate too, of which ASHA stops some; and its confirmations."""
+        """Workloads of each group: searched trials (of one more rate too; ASHA stops some), and confirmations."""
         loads = []
         for group in self.groups:
             searched = group.search_plan(group.dearest).config
@@ -131,7 +132,7 @@ class Sweep:
         return loads
 
     def plan_lines(self) -> list[str]:
-        """The arms and their spaces, the reference controls, the budget, what ASHA can judge."""
+        """Lines of the plan: arms and spaces, reference controls, confirmations, what ASHA can judge, the budget."""
         references = [group.reference_name for group in self.groups if group.control is None]
         again = f"again over {self.base.loop.steps} steps on fresh seeds" if self.search_steps else "again on new seeds"
         alike: dict[str, list[str]] = {}  # by what is fixed, what is searched and how often
@@ -208,7 +209,7 @@ class Sweep:
 
 
 def expected_steps(asha: AshaSpec, schedule_ends: list[int], steps: int) -> float:
-    """Steps that a searched trial takes on average, where at each rung the worse share of those judged stops."""
+    """Mean steps of a searched trial, if at each rung only 1 of reduction_factor judged trials goes on."""
     rungs = asha.rungs(steps)
     total = 0.0
     for end in schedule_ends:
@@ -221,7 +222,7 @@ def expected_steps(asha: AshaSpec, schedule_ends: list[int], steps: int) -> floa
 
 
 def _listed(values: list[Any]) -> str:
-    """All values, or the first two and the last of many."""
+    """All values, or the first two and the last if there are more than six."""
     words = list(map(shown, values))
     return ", ".join(words if len(words) <= 6 else [*words[:2], "...", words[-1]])
 
@@ -243,7 +244,7 @@ def _check_search(sweep: Sweep) -> None:
 
 
 def _check_arms(sweep: Sweep) -> None:
-    """The control first, no name twice, and no two trials of one name; each value makes a trial that fits the run."""
+    """Raise InputError unless the control is first, names differ, and each value of a space makes a valid trial."""
     if not sweep.arms or sweep.arms[0].has_teacher:
         raise InputError("the first arm of a search is its control, which has no teacher.")
     known = [slug(arm.name) for arm in sweep.arms]

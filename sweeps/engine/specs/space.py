@@ -1,4 +1,4 @@
-"""What a study may vary: a parameter is a dotted key of the trial's config and a finite range of values.
+"""A search space: for each dotted key of a trial's config a parameter, which is a finite range of values.
 
 Ranges are finite on purpose: the same space serves the grid, random search and TPE, and trial names stay readable.
 """
@@ -13,13 +13,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from trainable.errors import InputError
 
-MOST_VALUES = 10_000  # of a range
-MOST_POINTS = 100_000  # of a space: the grid is made, and kept
+MOST_VALUES = 10_000  # in a range
+MOST_POINTS = 100_000  # in a space: its whole grid is kept in memory
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Any of a few values without order."""
+    """A few values without an order."""
 
     values: tuple[str, ...]
 
@@ -30,7 +30,7 @@ class Choice:
             raise InputError(f"a choice repeats a value ({', '.join(self.values)}): give each once.")
 
     def distribution(self) -> BaseDistribution:
-        """The parameter as Optuna takes it."""
+        """The parameter as a distribution of Optuna."""
         return CategoricalDistribution(self.values)
 
     def grid(self) -> list[Any]:
@@ -40,7 +40,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """low, low + step, ... up to high; whole numbers where low and step are whole."""
+    """low, low + step, ... up to high; integers if low and step are integers."""
 
     low: float
     high: float
@@ -71,7 +71,7 @@ class Range:
         return FloatDistribution(values[0], values[-1], step=self.step)
 
     def nearest(self, value: float) -> Any:
-        """The value of the grid that Optuna means, whose own arithmetic differs in the last digits."""
+        """The value of the grid nearest to Optuna's value, which may differ from it in the last digits."""
         return self._value(round((value - self.low) / self.step))
 
     def grid(self) -> list[Any]:
@@ -90,7 +90,7 @@ class Levels:
     values: tuple[float, ...]
 
     def distribution(self) -> BaseDistribution:
-        """The range of the levels as a distribution of Optuna; what is proposed between them is `snapped`."""
+        """The interval of the levels as a distribution of Optuna; `snapped` moves a proposal to the nearest level."""
         if all(isinstance(value, int) for value in self.values):
             return IntDistribution(int(self.values[0]), int(self.values[-1]))
         return FloatDistribution(self.values[0], self.values[-1], log=self.values[0] > 0)
@@ -112,7 +112,7 @@ Point = dict[str, Any]  # {dotted key: value}
 
 
 def snapped(space: Space, proposed: Mapping[str, Any]) -> Point:
-    """The point of the space nearest to what a searcher proposes, which may lie between the levels of a parameter."""
+    """The point of the space nearest to a searcher's proposal, which may lie between the levels of a parameter."""
     return {
         key: proposed[key] if isinstance(parameter, Choice) else parameter.nearest(proposed[key])
         for key, parameter in space.items()
@@ -140,7 +140,7 @@ def from_description(tree: Mapping[str, list[Any]]) -> dict[str, Parameter]:
 
 
 def levels(values: Sequence[float]) -> Range | Levels:
-    """The parameter that takes these numbers, smallest first: a range where they are evenly spaced."""
+    """Parameter with these values, smallest first: a Range if they are evenly spaced, else Levels."""
     if not all(map(math.isfinite, values)):
         raise InputError(f"values {', '.join(map(str, values))} of a search space: give finite numbers.")
     if not values or list(values) != sorted(set(values)):

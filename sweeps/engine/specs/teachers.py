@@ -1,7 +1,7 @@
-"""Teachers by the names that command lines and tables know them by, each with the settings that it means.
+"""Names of teachers on command lines and in tables, each with the settings that it stands for.
 
-To add one, add an entry to TEACHERS. A class of one's own needs no entry: its import path, package.module:ClassName, is
-a name too, and tables call it by the name of the class.
+To add a name, add an entry to TEACHERS. A user's own class needs no entry: its import path, package.module:ClassName,
+is accepted as a name, and tables use the name of the class.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ TEACHERS: dict[str, Mapping[str, Any]] = {
     "trigram": _ngram(3),
     "4-gram": _ngram(4),
     "5-gram": _ngram(5),
-    "model": {"teacher.kind": "model"},  # a small one that is trained first, of the size that teacher.model.* says
+    "model": {"teacher.kind": "model"},  # a small model that is trained first; teacher.model.* gives its size
 }
 
 
 def teacher_arm(name: str) -> tuple[str, dict[str, Any]]:
-    """What tables call a teacher, and the dotted keys that it fixes. Raises InputError for an unknown name."""
+    """Name of a teacher in tables, and the dotted keys that it fixes. Raises InputError for an unknown name."""
     if ":" in name:
         return name.rpartition(":")[2], {"teacher.kind": name}
     require_choice("--teachers", name, TEACHERS)

@@ -1,11 +1,12 @@
-"""How trials are called: what taught, then the unit it ran in, such as `linear-T240-min0.05-L2-s0`.
+"""Names of trials: the arm with its searched settings, then the unit, such as `linear-240-L1-f3-s0`.
 
     bigram-linear-T240-min0.05-lr0.003-L2-s0   searched: arm, schedule, scheduling steps, minimum weight, learning rate
     control-lr0.003-wu10-L1-s0                 searched without a teacher: learning rate, warm-up steps
     linear-240-L1-f3-s0                        compared: the arm "linear 240", 1 layer, fold 3, seed 0
     none-L1-lr0.003-s0                         a control of a comparison in which the learning rate varies
 
-A name is a folder's name, tells every setting in which the trials of a run may differ, and refuses any other.
+A name is also the name of a folder. It shows every setting in which trials of a run may differ; trials that differ in
+any other setting are refused.
 """
 
 import re
@@ -16,7 +17,7 @@ from trainable.config import TeacherConfig, TrialConfig, flatten
 from trainable.errors import InputError
 
 NO_TEACHER: Final = "none"  # the control's arm
-# What a unit's settings are called, in this order; a unit that varies in anything else is refused.
+# {dotted key: short name} of the settings of a unit, in their order in a name; units that differ in others are refused.
 _UNIT: Final = {
     "model.layers": "L",
     "loop.steps": "n",
@@ -30,19 +31,19 @@ _ALWAYS: Final = ("model.layers", "seed")
 _FROM_THE_BUDGET: Final = ("optimizer.warmup_steps", "loop.eval_every", "loop.checkpoint_every")
 _OF_OPTIMIZER: Final = {"optimizer.lr": "lr", "optimizer.warmup_steps": "wu"}
 SEARCHED: Final = (
-    *("teacher.schedule", "teacher.steps", "teacher.min_weight", "teacher.tau"),  # what `schedule_arm` tells
+    *("teacher.schedule", "teacher.steps", "teacher.min_weight", "teacher.tau"),  # shown by `schedule_arm`
     *_OF_OPTIMIZER,
 )
 
 
 def trial_name(arm: str, unit: TrialConfig, unit_keys: Sequence[str]) -> str:
-    """The name of a trial of an arm in a unit, of which it tells the settings `unit_keys`."""
+    """Name of a trial: its arm, then the settings `unit_keys` of its unit."""
     settings = flatten(unit)
     return "-".join([slug(arm), *(f"{_UNIT[key]}{shown(settings[key])}" for key in unit_keys)])
 
 
 def group_trial_name(arm: str, config: TrialConfig, searched: Iterable[str]) -> str:
-    """The name of a trial of a group: its arm, its schedule if it has a teacher, what else is searched, its unit."""
+    """Name of a trial of a group: its arm, its schedule if it has a teacher, other searched settings, its unit."""
     settings, searched = flatten(config), set(searched)
     schedule = [] if config.teacher.schedule == NO_TEACHER else [schedule_arm(config.teacher)]
     more = [f"{short}{shown(settings[key])}" for key, short in _OF_OPTIMIZER.items() if key in searched]
@@ -50,30 +51,30 @@ def group_trial_name(arm: str, config: TrialConfig, searched: Iterable[str]) -> 
 
 
 def slug(arm: str) -> str:
-    """An arm's name as names of folders tell it."""
+    """An arm's name in the form that names of folders have."""
     return re.sub(r"[^0-9A-Za-z.+_]+", "-", arm).strip("-")
 
 
 def keys_of_unit(unit: TrialConfig) -> list[str]:
-    """The settings that name a unit by itself: depth, fold if there are any, seed."""
+    """Dotted keys that the name of a single unit shows: depth, fold if there are folds, seed."""
     folds = unit.corpus.folds is not None
     return [key for key in _UNIT if key in _ALWAYS or (key == "corpus.fold" and folds)]
 
 
 def keys_of_units(units: Sequence[TrialConfig]) -> list[str]:
-    """The settings that name each of several units: depth, seed, and whatever differs. Raises InputError for others."""
+    """Dotted keys that names of several units show: depth, seed, and all that differ. Raises InputError for others."""
     settings = [flatten(unit) for unit in units]
     differ = {key for key in settings[0] if len({repr(one[key]) for one in settings}) > 1} if settings else set()
     unknown = sorted(differ - _UNIT.keys() - set(_FROM_THE_BUDGET))
     if unknown:
         raise InputError(
-            f"units differ in {', '.join(unknown)}, which trial names do not tell: vary {', '.join(_UNIT)}."
+            f"units differ in {', '.join(unknown)}, which trial names do not show: vary {', '.join(_UNIT)}."
         )
     return [key for key in _UNIT if key in differ or key in _ALWAYS]
 
 
 def schedule_arm(teacher: TeacherConfig) -> str:
-    """The arm of a searched schedule: `linear-T240-min0.05`, or `none`."""
+    """Part of a trial's name for its schedule: `linear-T240-min0.05`, or `none`."""
     if teacher.schedule == NO_TEACHER:
         return NO_TEACHER
     tau = [f"tau{shown(teacher.tau)}"] if teacher.tau is not None else []
@@ -86,9 +87,9 @@ def check_searchable(key: str, values: Iterable[Any]) -> None:
     if len({shown(value) for value in values}) < len(values):
         raise InputError(f"values of {key} differ in no digit that trial names show (six): give larger steps.")
     if key not in SEARCHED:
-        raise InputError(f"the search space varies {key}, which trial names do not tell: vary {', '.join(SEARCHED)}.")
+        raise InputError(f"the search space varies {key}, which trial names do not show: vary {', '.join(SEARCHED)}.")
 
 
 def shown(value: Any) -> str:
-    """A value as names tell it: six digits of a fraction, all of a whole number."""
+    """A value as names show it: six digits of a float, all digits of an integer."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""How much there is to compute in a run: how many trials of which settings, and how many steps of each are expected."""
+"""Amount of computation in a run: numbers of trials by their settings, and the expected steps of each."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from trainable.config import TrialConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Trials that cost the same: they differ in nothing that shapes a step."""
+    """Trials of equal cost: they differ in nothing that changes the cost of a step."""
 
     config: TrialConfig
-    trials: float  # how many of them; an expectation where a search chooses
+    trials: float  # number of trials; an expected number where a search chooses
     steps: float  # optimizer steps that each is expected to run: fewer than loop.steps where ASHA stops some

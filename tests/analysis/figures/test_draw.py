@@ -89,7 +89,7 @@ def test_the_moment_the_best_teacher_ends_is_a_dotted_line_that_the_legend_names
     for axes, panel in zip(panels(draw(data)), data.panels, strict=True):
         dotted = [line for line in axes.lines if line.get_linestyle() == "--" and line.get_color() == BEST_COLOUR]
         assert [set(line.get_xdata()) for line in dotted] == [{panel.best_ends}]
-    assert "its teacher is at its minimum weight" in legend_of(data)
+    assert "teacher at its minimum weight" in legend_of(data)
 
 
 def test_the_legend_names_marks_only_where_they_are_drawn(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def test_the_legend_names_marks_only_where_they_are_drawn(tmp_path: Path) -> Non
     add_trial(run, names.SEARCH, CONTROL, control=CONTROL, teacher__schedule="step", teacher__steps=60)
     data = trial_loss(read_findings(run))
     for shown, drawn in ((data, True), (tail(data), False)):
-        assert ("its teacher is at its minimum weight" in legend_of(shown)) == drawn
+        assert ("teacher at its minimum weight" in legend_of(shown)) == drawn
     arms = loss_by_arm(two_arms(), ())
     for shown, drawn in ((arms, True), (tail(arms), False)):
-        assert ("its teacher ends here" in legend_of(shown)) == drawn
+        assert ("teacher ends here" in legend_of(shown)) == drawn
         assert "band: lowest to highest unit" in legend_of(shown)
 
 

@@ -62,7 +62,7 @@ def test_a_browser_unpacks_plotly_and_draws_every_plot(any_run: Path, tmp_path: 
 
 
 def test_without_a_script_the_page_says_where_the_pictures_are(any_run: Path) -> None:
-    assert "If this line stays, JavaScript is off here or the browser is older" in page_of(any_run)
+    assert "If this line stays, JavaScript is off or the browser is older" in page_of(any_run)
 
 
 def test_the_page_has_all_that_the_summary_says(any_run: Path) -> None:

@@ -55,26 +55,54 @@ def test_the_best_of_a_group_is_the_finished_trial_with_the_lowest_loss(tmp_path
     assert (group["best"], group["best_loss"]) == ("linear-T90-min0-L1-s0", 4.8)
 
 
-@pytest.mark.parametrize(("slots", "seconds"), [(1, 3 * 100.0), (2, 150.0)])
-def test_the_time_left_is_the_steps_left_at_the_pace_so_far(tmp_path: Path, slots: int, seconds: float) -> None:
-    """Two of five trials have ended, 100 s of training each, one after the other or at once."""
+def timed_run(tmp_path: Path, planned: int, begun: int, every: int) -> LiveRun:
+    """A comparison with `planned` controls on as many seeds; `begun` of them have finished, 120 steps each."""
     plans = []
     write_run(tmp_path / "plan", spec=spec(kind="comparison", arms=["none"], tuned=None, layers=None))
-    for seed in range(5):
+    for seed in range(planned):
         name = add_trial(tmp_path / "plan", names.CONTROL, {0: 8.0}, seed=seed)
         plans.append(read_json(tmp_path / "plan" / names.TRIALS_FOLDER / name / names.TRIAL_FILE))
     run = tmp_path / "run"
     write_run(run, spec=spec(kind="comparison", arms=["none"], tuned=None, layers=None, plans=plans))
-    for number in range(2):
-        add_trial(run, names.CONTROL, dict.fromkeys(range(0, 121, 20), 5.0), seed=number)
-    found = live(run)
-    for number, trial in enumerate(found.trials):
-        for row in trial.reports:  # no evaluation costs anything; a step takes 100 s / 120
-            done = row[names.STEP] / 120 * 100.0
-            start = number * 100.0 if slots == 1 else 0.0
-            row |= {names.TRAIN_SECONDS: done, names.EVAL_SECONDS: 0.0, names.TIMESTAMP: 1e9 + start + done}
+    for number in range(begun):
+        add_trial(run, names.CONTROL, dict.fromkeys(range(0, 121, every), 5.0), seed=number)
+    return live(run)
+
+
+def set_times(found: LiveRun, number: int, start: float, seconds: float) -> None:
+    """Let a trial begin at `start` and train for `seconds`; its evaluations cost nothing."""
+    for row in found.trials[number].reports:
+        done = row[names.STEP] / 120 * seconds
+        row |= {names.TRAIN_SECONDS: done, names.EVAL_SECONDS: 0.0, names.TIMESTAMP: 1e9 + start + done}
+
+
+def seconds_left(found: LiveRun) -> float | None:
     assert found.record is not None
-    assert time_left(plans_of(found.record, found.trials), found.trials) == pytest.approx(seconds)
+    return time_left(plans_of(found.record, found.trials), found.trials)
+
+
+@pytest.mark.parametrize(("slots", "seconds"), [(1, 3 * 100.0), (2, 150.0)])
+def test_the_time_left_is_the_steps_left_at_the_pace_so_far(tmp_path: Path, slots: int, seconds: float) -> None:
+    """Two of five trials have ended, 100 s of training each, one after the other or at once."""
+    found = timed_run(tmp_path, planned=5, begun=2, every=20)
+    for number in range(2):
+        set_times(found, number, number * 100.0 if slots == 1 else 0.0, 100.0)
+    assert seconds_left(found) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("every", "a_trial"),
+    [(10, 3600.0), (20, (36_000 + 36_000 + 3600) / 3)],
+    ids=["twelve reports in the last hour", "only six: the whole run's pace"],
+)
+def test_the_time_left_follows_the_last_hour_and_not_a_slower_beginning(
+    tmp_path: Path, every: int, a_trial: float
+) -> None:
+    """Two trials took ten hours each, the third one hour; three are to come."""
+    found = timed_run(tmp_path, planned=6, begun=3, every=every)
+    for number, (start, seconds) in enumerate([(0.0, 36_000.0), (36_000.0, 36_000.0), (72_000.0, 3600.0)]):
+        set_times(found, number, start, seconds)
+    assert seconds_left(found) == pytest.approx(3 * a_trial)
 
 
 def test_before_a_step_is_reported_no_end_is_estimated(tmp_path: Path) -> None:

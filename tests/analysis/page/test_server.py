@@ -142,7 +142,7 @@ def test_it_listens_on_this_machine_alone_and_takes_the_next_port_where_one_is_i
         assert {one.getsockname()[0] for one in (first, second)} == {"127.0.0.1"}
         assert first.getsockname()[1] < second.getsockname()[1]
         assert address_of(first) == f"http://127.0.0.1:{first.getsockname()[1]}"
-        with pytest.raises(InputError, match="another program has it: give another, or leave it out"):
+        with pytest.raises(InputError, match="another program uses it: give another, or leave it out"):
             listening(first.getsockname()[1])
 
 

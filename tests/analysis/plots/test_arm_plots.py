@@ -48,3 +48,13 @@ def test_gains_are_0_for_the_control_and_there_are_none_without_a_guided_arm() -
 def test_the_tail_is_the_last_forty_percent_of_the_steps() -> None:
     data = tail(loss_by_arm(two_arms(), ()))
     assert [sorted(set(line.x)) for line in data.panels[0].lines] == [[80, 100, 120]] * 2
+
+
+def test_settings_of_a_run_without_a_teacher_are_lines_of_their_own_in_colours_of_their_own() -> None:
+    settings = [{"optimizer.lr": rate, "optimizer.beta2": beta2} for rate in (1e-3, 2e-3) for beta2 in (0.95, 0.999)]
+    lines = loss_by_arm(study(*(trial_rows("none", 0, 0.0, **one) for one in settings)), ["none"]).panels[0].lines
+    assert [line.label for line in lines] == [
+        *("control, lr 0.001, beta2 0.95", "control, lr 0.001, beta2 0.999"),
+        *("control, lr 0.002, beta2 0.95", "control, lr 0.002, beta2 0.999"),
+    ]
+    assert len({line.colour for line in lines}) == 4 and all(line.low is None for line in lines)

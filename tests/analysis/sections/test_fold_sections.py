@@ -19,7 +19,7 @@ def five() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("absent", "words"), [("corpus.train_rows", "p is if anything too large"), ("corpus.eval_rows", "p is too small")]
+    ("absent", "words"), [("corpus.train_rows", "p may be too large"), ("corpus.eval_rows", "p is too small")]
 )
 def test_an_assumed_ratio_says_which_way_it_errs(five: pd.DataFrame, absent: str, words: str) -> None:
     assert words in text(five.drop(columns=absent))

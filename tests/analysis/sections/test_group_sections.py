@@ -170,7 +170,7 @@ def test_a_group_without_a_finished_trial_leaves_the_question_open(tmp_path: Pat
     )  # fmt: skip
     lines = verdict(run)
     assert lines[0].startswith("1 layer: bigram: no verdict before all planned units have ended")
-    assert "1 layer: whether the content of a teacher helps cannot be told: no rival ran" in lines[1]
+    assert "1 layer: whether the content of a teacher helps is unknown: no rival ran" in lines[1]
     assert rebuild(run) == []
 
 
@@ -179,7 +179,7 @@ def test_a_run_without_content_or_claims_has_no_answer_yet(tmp_path: Path) -> No
     drop(run, "^bigram")
     assert (
         verdict(run)[0]
-        == "1 layer: no arm with content has finished on a fresh seed beside its control: no answer yet."
+        == "1 layer: no content arm has finished on a fresh seed together with its control: no answer yet."
     )
     drop(run, "reporting")
     assert report(run)["Arms"].lines == ("No winner has finished on a fresh seed yet.",)
@@ -195,7 +195,7 @@ def test_without_rivals_the_verdict_says_what_it_cannot_answer(tmp_path: Path) -
     run = groups_run(tmp_path / "run", arms={arm: CHANGES[arm] for arm in ("control", "bigram")})
     first, second, *_ = verdict(run)
     assert first.startswith("1 layer: bigram: better than the control; gain +0.1")
-    assert second.endswith("cannot be told: no rival ran beside it.")
+    assert second.endswith("is unknown: no rival ran beside it.")
 
 
 def test_a_control_with_another_bias_is_a_rival(tmp_path: Path) -> None:
@@ -214,7 +214,9 @@ def test_a_registered_run_names_its_commit_and_one_that_should_have_been_says_so
     asked = groups_run(tmp_path / "asked")
     record = read_json(asked / names.RUN_FILE)
     write_json(asked / names.RUN_FILE, record | {"spec": record["spec"] | {"registered": True}})
-    assert any(line.startswith("Not registered, though the study asks for it") for line in verdict(asked))
+    assert any(
+        line.startswith("Rules and plan are not registered, though the study asks for it") for line in verdict(asked)
+    )
 
 
 def test_the_offsets_make_the_numbers(tmp_path: Path) -> None:
@@ -276,7 +278,7 @@ def test_the_cost_of_a_trained_teacher_is_taken_off_the_seconds_that_it_saves(tm
     run = model_run(tmp_path / "run")
     told, saved = report(run)["Cost"].lines[2:]
     assert told == (
-        "1 layer, model: its teacher took 30.0 s of training and 12.0 s of answering, before the first trial; shared "
+        "1 layer, model: before the first trial, its teacher took 30.0 s to train and 12.0 s to answer; shared "
         "by the 9 trials that it taught, 4.7 s each."
     )
     pattern = r"1 layer, model: (\S+) training seconds saved .*; net of its teacher (\S+) s for one run, (\S+) s with"
@@ -308,7 +310,7 @@ def test_teachers_of_two_sizes_have_a_cost_and_a_loss_each(tmp_path: Path) -> No
     counted = {key: table | {"kind": key.split()[0]} for key, table in tables().items()}
     run = groups_run(tmp_path / "run", end, arms=arms, tables=counted | halves)
     told = [line for line in report(run)["Cost"].lines if "its teacher took" in line]
-    assert ["30.0 s of training" in told[0], "9.0 s of training and 0.0 s" in told[1]] == [True, True]
+    assert ["30.0 s to train" in told[0], "9.0 s to train and 0.0 s to answer" in told[1]] == [True, True]
     assert all("shared by the 9 trials" in line for line in told)
     verdict = "\n".join(report(run)["Verdict"].lines)
     assert "5.2000" in verdict and "5.6000" in verdict, "each is held against its own teacher's loss"
@@ -322,7 +324,7 @@ def test_a_trained_teacher_is_told_with_what_truncation_costs(tmp_path: Path) ->
     lines = report(model_run(tmp_path / "run"))["Setting"].lines
     assert (
         "Teacher model of 1 layer, width 64, trained on student rows: the 16 likeliest tokens at 1,000 positions; own "
-        "validation loss 5.2000 nats per token, or where so many tokens are kept: 8: 5.6000, 16: 5.4000."
+        "validation loss 5.2000 nats per token, with only the k likeliest tokens kept, k = 8: 5.6000, k = 16: 5.4000."
     ) in lines
 
 

@@ -1,12 +1,13 @@
 """What a report says of learning rates that its run did not choose."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from comparisons import LINEAR, NONE, name_arm
 from synthetic_run import add_trial, spec, write_run
 
-from analysis.results import read_findings
+from analysis.results import Results, read_findings
 from analysis.sections.run_sections import not_controlled
 from trainable import names
 
@@ -36,3 +37,11 @@ def test_rates_that_each_arm_brought_along_are_named(tmp_path: Path) -> None:
 
 def test_rates_that_the_run_varied_are_no_reason_to_doubt(tmp_path: Path) -> None:
     assert "earning rate" not in lines_of(tmp_path / "run", {"none": [0.002, 0.004], "linear": [0.002]})
+
+
+def test_an_old_search_without_arms_has_its_one_rate_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    add_trial(tmp_path / "run", names.CONTROL, NONE, optimizer__lr=0.001)
+    found = read_findings(tmp_path / "run")
+    without_arms = Results(found.results.trials.drop(columns="arm"), found.results.curves)
+    assert "Learning rate 0.001 for all arms" in "\n".join(not_controlled(replace(found, results=without_arms)).lines)

@@ -37,8 +37,8 @@ def test_the_setting_says_the_precision_and_why_auto_took_it(make: Callable[[Pat
     in_precision(run, "bfloat16")
     write_json(run / names.RUN_FILE, read_json(run / names.RUN_FILE) | {"precision_from": "the CPU has AMX"})
     assert (
-        "Precision: matrix products in bfloat16, weights and their updates in float32; loop.precision=auto took it, "
-        "for the CPU has AMX."
+        "Precision: matrix products in bfloat16, weights and their updates in float32; loop.precision=auto chose it, "
+        "because the CPU has AMX."
     ) in lines_of(run, "Setting")
     assert MIXED not in "".join(lines_of(run, "Not controlled"))
 
@@ -51,8 +51,7 @@ def test_trials_of_different_precisions_are_not_compared_without_a_word(
     (told,) = [line for line in lines_of(run, "Not controlled") if line.startswith(MIXED)]
     others = "linear-T90-min0-L1-s0, linear-T90-min0-L1-s1, none-L1-s1"
     assert told == (
-        f"{MIXED} (bfloat16 in none-L1-s0; float32 in {others}): a difference between them may be that of their "
-        "rounding."
+        f"{MIXED} (bfloat16 in none-L1-s0; float32 in {others}): a difference between them may come from rounding."
     )
     assert "matrix products in bfloat16 and float32" in "".join(lines_of(run, "Setting"))
     contrasts(run, format="markdown")

@@ -134,3 +134,15 @@ def test_trials_that_failed_or_lost_their_control_are_left_out() -> None:
 
 def test_run_without_a_finished_trial_has_no_arms() -> None:
     assert compare_arms(results_of([{"arm": "none", "eval_loss": 5.0, "state": names.RUNNING}]), ARMS).empty
+
+
+def test_settings_of_a_run_without_a_teacher_are_arms_of_their_own_and_not_units() -> None:
+    rates = [{"arm": "none", "eval_loss": 5.0 + rate, "optimizer.lr": rate} for rate in (0.1, 0.2, 0.4)]
+    compared = compare_arms(results_of(rates), ["none"])
+    assert list(compared["arm"]) == ["none, lr 0.1", "none, lr 0.2", "none, lr 0.4"]
+    assert list(compared["n"]) == list(compared["planned"]) == [1, 1, 1]
+    assert list(compared["gain"]) == [0, 0, 0] and compared[["gain_low", "eval_loss_sd"]].isna().all(axis=None)
+    twice = [row | {"seed": seed} for row in rates for seed in (0, 1)]
+    assert list(compare_arms(results_of(twice), ["none"])["n"]) == [2, 2, 2]
+    beside = compare_arms(results_of([*rates, *seeds("linear", [4.9])]), ARMS)
+    assert list(beside["arm"]) == ["none", "linear"]  # with a guided arm the control stays one arm

@@ -44,7 +44,7 @@ def test_a_run_without_arms_is_named_by_its_schedule(five: pd.DataFrame) -> None
         (3, {"control": "none-f0-s0"}, "its control none-f0-s0 is of fold 0"),
         (3, {"eval_loss": math.nan}, "it or its control has no finite loss"),
         (3, {"step": 540}, "it ended at step 540, its control at step 570"),
-        (3, {"role": names.SEARCH}, "the search chose by it, so its gain flatters"),
+        (3, {"role": names.SEARCH}, "the search chose by this trial, so its gain flatters"),
     ],
 )
 def test_what_cannot_be_paired_is_left_out_and_named(

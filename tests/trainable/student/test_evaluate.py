@@ -47,7 +47,7 @@ def test_chunks_of_positions_change_nothing(monkeypatch: pytest.MonkeyPatch, pos
     whole = evaluate(model, blocks, 4, OFF, unigram_V=unigram_V)
     monkeypatch.setitem(output_layer.CHUNK, "cpu", positions)
     found = evaluate(model, blocks, 4, OFF, unigram_V=unigram_V)
-    assert (*found[:2], *found.diagnosis) == pytest.approx((*whole[:2], *whole.diagnosis), rel=1e-5)
+    assert (*found[:2], *found.diagnostics) == pytest.approx((*whole[:2], *whole.diagnostics), rel=1e-5)
 
 
 def test_in_low_precision_it_is_near() -> None:

@@ -336,13 +336,13 @@ def test_a_norm_that_overflowed_is_left_out_of_the_mean() -> None:
     assert state == RunState()
 
 
-def test_the_diagnosis_of_a_report_is_that_of_the_validation_blocks(small: tuple[TrialConfig, RunData]) -> None:
+def test_the_diagnostics_of_a_report_are_those_of_the_validation_blocks(small: tuple[TrialConfig, RunData]) -> None:
     config, data = small
     first, *_, last = reports_of(config, data)
     off, unigram_V = torch.autocast("cpu", enabled=False), log_unigram(data.train)
     expected = evaluate(model_of(config, data), data.eval, config.loop.eval_batch_blocks, off, unigram_V=unigram_V)
     columns = (names.OUTPUT_ENTROPY, names.HIDDEN_COSINE, names.UNIGRAM_KL)
-    assert tuple(first[column] for column in columns) == expected.diagnosis
+    assert tuple(first[column] for column in columns) == expected.diagnostics
     assert last[names.OUTPUT_ENTROPY] < first[names.OUTPUT_ENTROPY] - 1, "it has become sure of something"
 
 

@@ -78,7 +78,7 @@ def test_comparison_survives_json() -> None:
         (lambda: small_comparison({"seed": ()}), "no trials"),
         (lambda: small_comparison({"seed": (0, 0)}), "called none-L1-s0"),
         (lambda: small_comparison(None, LINEAR, LINEAR), "called linear-10-L1-s0"),
-        (lambda: small_comparison({"tokens.context": (32, 64)}), "trial names do not tell"),
+        (lambda: small_comparison({"tokens.context": (32, 64)}), "trial names do not show"),
         (lambda: small_comparison(None, Arm("x", {"teacher.stebs": 3})), "teacher.stebs"),
         (lambda: small_comparison(None, Arm("x", {"teacher.schedule": "linear"})), "teacher.steps"),
     ],

@@ -1,4 +1,4 @@
-"""The diagnosis of a student, against the dense distributions and all pairs of hidden states. N positions, V tokens."""
+"""Diagnostics of a student, against the dense distributions and all pairs of hidden states. N positions, V tokens."""
 
 import math
 from pathlib import Path
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trainable.config import ModelConfig
-from trainable.student import diagnosis
-from trainable.student.diagnosis import Diagnosis, diagnose
+from trainable.student import diagnostics
+from trainable.student.diagnostics import Diagnostics, diagnose
 from trainable.student.evaluate import evaluate
 from trainable.student.model import build_model
 from trainable.student.output_layer import IGNORE_INDEX
@@ -54,7 +54,7 @@ def by_hand(m: dict[str, Tensor], positions: int = N) -> list[float]:
 def test_it_is_the_mean_over_the_first_positions_that_have_a_target(
     chunk: int, positions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnosis, "POSITIONS", positions)
+    monkeypatch.setattr(diagnostics, "POSITIONS", positions)
     found = diagnose(**material(), buffer_nxV=torch.empty(chunk, V))
     assert found.tolist() == pytest.approx(by_hand(material(), positions), rel=1e-5)
 
@@ -101,9 +101,9 @@ def test_the_first_rank_alone_has_it_of_the_first_batch_in_float32_and_under_aut
         for ids in (ids_BxT, ids_BxT[:4])
     )
     unigram_V = torch.linspace(-9, -1, 50)
-    found = evaluate(model, blocks, 4, off, unigram_V=unigram_V).diagnosis
-    assert found == pytest.approx(evaluate(model, head, 4, off, unigram_V=unigram_V).diagnosis, rel=1e-6)
-    low = evaluate(model, blocks, 4, torch.autocast("cpu", dtype=torch.bfloat16), unigram_V=unigram_V).diagnosis
+    found = evaluate(model, blocks, 4, off, unigram_V=unigram_V).diagnostics
+    assert found == pytest.approx(evaluate(model, head, 4, off, unigram_V=unigram_V).diagnostics, rel=1e-6)
+    low = evaluate(model, blocks, 4, torch.autocast("cpu", dtype=torch.bfloat16), unigram_V=unigram_V).diagnostics
     assert low == pytest.approx(found, rel=2e-2)
     monkeypatch.setattr(Ranks, "in_order", lambda self, mine: mine)
-    assert repr(evaluate(model, blocks, 2, off, Ranks(1, 2), unigram_V).diagnosis) == repr(Diagnosis())
+    assert repr(evaluate(model, blocks, 2, off, Ranks(1, 2), unigram_V).diagnostics) == repr(Diagnostics())

@@ -1,8 +1,8 @@
-"""Diagnosis of a student at a report: entropy of its output, cosine of hidden states, divergence from the unigram.
+"""Diagnostics of a student at a report: entropy of its output, cosine of hidden states, divergence from the unigram.
 
 A student that has learnt only the frequencies of tokens has hidden states that all point in one direction, and the
-unigram as output. The diagnosis distinguishes such a stall from learning, which the loss alone does not. It uses about
-a thousand positions and adds a tenth to the time of a small evaluation; nothing here waits for a GPU.
+unigram as output. The diagnostics tell such a stall from learning, which the loss alone does not. They use about
+a thousand positions and add a tenth to the time of a small evaluation; nothing here waits for a GPU.
 
 N positions of a batch   n positions used   V vocabulary   D width
 """
@@ -18,7 +18,7 @@ from trainable.student.output_layer import IGNORE_INDEX, log_probabilities
 POSITIONS = 1024  # largest number of positions used: the first ones of the batch
 
 
-class Diagnosis(NamedTuple):
+class Diagnostics(NamedTuple):
     """Means over the positions that have a target; NaN if not known."""
 
     output_entropy: float = math.nan  # of the student's output, nats
@@ -34,7 +34,7 @@ def diagnose(
     unigram_V: Tensor,
     buffer_nxV: Tensor,
 ) -> Tensor:
-    """Compute the three values of a Diagnosis, [3], on the device; unigram_V: log-probabilities of all output rows."""
+    """Compute the values of a Diagnostics, [3], on the device; unigram_V: log-probabilities of all output rows."""
     hidden_nxD = hidden_NxD[:POSITIONS]
     counted_n = (target_N[:POSITIONS] != IGNORE_INDEX).float()
     count = counted_n.sum()
