@@ -34,34 +34,35 @@ from analysis.results import Results, load
 from analysis.tables.replay import REGRET, SPENT, SURVIVES, grace_periods, groups, lead, longest_schedules, replay
 from trainable import names
 from trainable.errors import InputError
+from trainable.record.option import option
 from trainable.record.run_record import read_record
 
 Format = Literal["text", "csv", "markdown"]
 
 
 def main(
-    results: Annotated[tuple[RunPath, ...], tyro.conf.Positional],
-    grace: tuple[int, ...] = (),
-    factor: tuple[int, ...] = (2, 3, 4),
+    results: Annotated[tuple[RunPath, ...], tyro.conf.Positional, option("DIR|URI ...", "none")],
+    grace: Annotated[tuple[int, ...], option("INT ...", "evaluation steps from the first to the last")] = (),
+    factor: Annotated[tuple[int, ...], option("INT ...")] = (2, 3, 4),
     orders: int = 200,
     slots: int = 4,
     seed: int = 0,
     controls: bool = False,
     format: Format = "text",
-    figure: Path | None = None,
+    figure: Annotated[Path | None, option("PATH", "figures/asha_replay.png in the first folder")] = None,
 ) -> None:
     """Replay ASHA over curves that ran in full, and show what each grace period and factor would have saved and lost.
 
     Args:
         results: run folders, or folders of results/published
-        grace: grace periods in steps (default: up to 10 of the evaluation steps)
+        grace: grace periods in steps
         factor: reduction factors
         orders: random orders of arrival for each choice
         slots: trials that run at the same time
         seed: seed of the random orders
         controls: let controls compete too
         format: form of the table
-        figure: file of the figure (default: figures/asha_replay.png in the first folder)
+        figure: file of the figure
     """
     _check(results, grace, factor, orders, slots)
     loaded = [load(folder) for folder in results]

@@ -13,6 +13,7 @@ import tyro
 
 from trainable.errors import InputError
 from trainable.record.home import ensure_home
+from trainable.record.option import described
 from trainable.record.printing import steady_output
 from trainable.record.run_files import RunFiles, StoredRunFiles
 from trainable.record.store import ADVICE, StoreError, is_uri
@@ -27,7 +28,8 @@ def run_command(main: Callable[..., None], name: str) -> None:
         ensure_home()
         try:
             with _writing:
-                tyro.cli(main, prog=f"python -m analysis.{name}")
+                what = described((main.__doc__ or "").partition("\n\n")[0])  # without the paragraph of its arguments
+                tyro.cli(main, prog=f"python -m analysis.{name}", description=what)
         except (InputError, StoreError) as error:
             _refuse(error)
         except OSError as error:

@@ -21,6 +21,7 @@ from analysis.tables.confirmations import confirmed
 from analysis.tables.planned import planned_trials
 from trainable import names
 from trainable.errors import InputError
+from trainable.record.option import option
 from trainable.record.run_record import read_record
 
 SEARCH_PREFIX: Final = "best_"
@@ -28,12 +29,15 @@ TRIAL_COLUMNS: Final = (TRIAL, ROLE, CONTROL_NAME, STATE, LAYERS, TEACHER_STEPS,
 CURVE_COLUMNS: Final = (TRIAL, names.STEP, names.EVAL_LOSS, names.TRAIN_LOSS)
 
 
-def main(results: Annotated[tuple[RunPath, ...], tyro.conf.Positional], out: Path | None = None) -> None:
+def main(
+    results: Annotated[tuple[RunPath, ...], tyro.conf.Positional, option("DIR|URI ...", "none")],
+    out: Annotated[Path | None, option("PATH", "figures/ of each")] = None,
+) -> None:
     """Draw validation loss, its tail and training loss of each arm of a study.
 
     Args:
         results: run folders, or folders with kept tables, such as results/published/k_fold
-        out: folder for the pictures, with a subfolder for each of several RESULTS (default: figures/ of each)
+        out: folder for the pictures, with a subfolder for each of several RESULTS
     """
     if not results:
         raise InputError("RESULTS: give at least one run folder.")

@@ -24,6 +24,7 @@ from analysis.tables.planned import planned_trials
 from analysis.tables.statistics import SignedRank, TTest
 from trainable import names
 from trainable.errors import InputError
+from trainable.record.option import option
 from trainable.record.run_record import read_record
 
 Format = Literal["terminal", "csv", "markdown", "latex"]
@@ -33,14 +34,14 @@ def main(
     results: Annotated[RunPath, tyro.conf.Positional],
     /,
     format: Format = "terminal",
-    arm: str | None = None,
+    arm: Annotated[str | None, option("NAME", "all of them")] = None,
 ) -> None:
     """Compare guided and plain trials over the folds of a run, with tests for folds.
 
     Args:
         results: a run folder, such as results/kfold/my_run, or a folder of kept tables
         format: form of the output; csv has one number a row (left-out trials are listed on stderr)
-        arm: only this arm; all of them if not given
+        arm: the only arm to show
     """
     trials = load(results).trials
     is_run = (results / names.RUN_FILE).is_file()  # kept tables of others have no plan

@@ -37,6 +37,7 @@ from analysis.published.studies import WALL_SECONDS, WHOLE, read
 from analysis.results import Results
 from trainable import names
 from trainable.record.files import atomic_file
+from trainable.record.option import option
 
 SHOWN: Final = {
     ARM: "arm", LAYERS: "layers", FOLD: "fold", EVAL_ROWS: "validation rows", STATE: "state", names.STEP: "step",
@@ -67,7 +68,10 @@ def troubles(trials: pd.DataFrame) -> list[str]:
     return [f"! {name}: {reason}" for name, reason in zip(spoken[TRIAL], spoken[REASON], strict=True)]
 
 
-def main(folder: Annotated[Path, tyro.conf.Positional], keep: Path | None = None) -> None:
+def main(
+    folder: Annotated[Path, tyro.conf.Positional],
+    keep: Annotated[Path | None, option("PATH", "nothing is written")] = None,
+) -> None:
     """Show the published runs of every study in a folder, read from TensorBoard event files.
 
     Args:

@@ -22,6 +22,7 @@ from analysis.page.server import serve as serve_page
 from analysis.results import read_findings
 from trainable.errors import require
 from trainable.record.files import atomic_file
+from trainable.record.option import option
 from trainable.record.run_record import read_record
 
 REPORT_FILE: Final = "report.html"
@@ -40,15 +41,18 @@ def write_report(run: Path, out: Path | None = None, called: str = "") -> Path:
 
 
 def main(
-    run: Annotated[RunPath, tyro.conf.Positional], out: Path | None = None, serve: bool = False, port: int | None = None
+    run: Annotated[RunPath, tyro.conf.Positional],
+    out: Annotated[Path | None, option("PATH", "report.html in the run folder")] = None,
+    serve: bool = False,
+    port: Annotated[int | None, option("INT", "the first free one from 8080 on")] = None,
 ) -> None:
     """Write the report of a run as one HTML page that needs no network, or serve a page that shows the run live.
 
     Args:
         run: a run folder, such as results/schedule_types/my_run
-        out: file of the page (default: report.html in the run folder)
+        out: file of the page
         serve: write nothing; show the run on 127.0.0.1 until Ctrl-C: live during the run, its report afterwards
-        port: port of the page that --serve shows (default: the first free one from 8080 on)
+        port: port of the page that --serve shows
     """
     require(serve or port is None, "--port says where --serve shows the page: add --serve, or leave --port out.")
     require(not (serve and out), "--serve writes no file: leave out --out, or --serve.")

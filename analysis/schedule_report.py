@@ -38,6 +38,7 @@ from analysis.tables.schedule_effects import (
     read_space,
 )
 from trainable import names
+from trainable.record.option import option
 from trainable.record.run_record import read_record
 
 Format = Literal["terminal", "markdown", "csv"]
@@ -48,17 +49,17 @@ _WHOLE: Final = [LAYERS, RANK, TEACHER_STEPS, CONFIRMED_N, TRIALS, STOPPED]
 
 def main(
     run: Annotated[RunPath, tyro.conf.Positional],
-    arm: str | None = None,
+    arm: Annotated[str | None, option("NAME", "the last arm that searches schedules")] = None,
     format: Format = "terminal",
-    out: Path | None = None,
+    out: Annotated[Path | None, option("PATH", "figures/ of the run")] = None,
 ) -> None:
     """Report on the schedules of a search, and draw the gain over scheduling steps and minimum weight.
 
     Args:
         run: a run of schedule_search, such as results/schedule_search/my_run
-        arm: arm of a search in groups (default: the last arm that searches schedules)
+        arm: arm of a search in groups
         format: form of the report
-        out: folder for the picture (default: figures/ of the run)
+        out: folder for the picture
     """
     record, trials = read_record(run), load(run).trials
     if record.is_grouped:

@@ -7,6 +7,7 @@ To make the tables, figures and summary of a run again from its ledgers, also du
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -18,9 +19,10 @@ from analysis.command import RunPath, run_command, shown
 from analysis.figures.draw import save_plot
 from analysis.kinds import pictures, plots, sections
 from analysis.plots.plot import Plot
+from analysis.report import REPORT_FILE, write_report
 from analysis.results import Findings, read_findings, write
-from analysis.sections.document import markdown, print_sections
-from analysis.sections.run_sections import again
+from analysis.sections.document import Section, markdown, print_sections
+from analysis.sections.run_sections import again, mixed_precisions
 from trainable import names
 from trainable.record.files import atomic_file
 
@@ -39,6 +41,32 @@ def print_summary(run: Path, console: Console, called: str = "") -> None:
     print_sections(sections(read_findings(run, called)), console)
 
 
+def print_ending(run: Path, console: Console, called: str = "") -> None:
+    """Print what the end of a run shows: failures, the verdict, the tables that carry it, and where the rest is."""
+    found = read_findings(run, called)
+    shown: list[Section] = []
+    for section in sections(found):
+        tables = tuple(table.of_brief() for table in section.tables if table.brief)
+        if section.subject == "failed" and (section.tables or len(section.lines) > 1):
+            shown.insert(0, section)
+        elif section.subject == "verdict":
+            shown.append(replace(section, lines=(*section.lines, *mixed_precisions(found.results.trials))))
+        elif tables:
+            shown.append(replace(section, lines=(), tables=tables))
+    print_sections([*shown, _paths(found)], console)
+
+
+def _paths(found: Findings) -> Section:
+    """Section of the paths where a reader goes on, and of the line that reads the run with pandas."""
+    paths = (
+        ("Summary", f"{found.called}/{names.SUMMARY_FILE}"),
+        ("Page", f"{found.called}/{REPORT_FILE}"),
+        ("Run", found.called),
+        ("In Python", f"from analysis.results import load; trials, curves = load({found.called!r})"),
+    )
+    return Section("Where to read on", subject="files", commands=paths)
+
+
 def rebuild(run: Path, called: str = "") -> list[str]:
     """Write the tables, figures and summary.md of a run from its ledgers; return a sentence for each that failed.
 
@@ -51,13 +79,16 @@ def rebuild(run: Path, called: str = "") -> list[str]:
         pieces.append(("the tables", partial(write, run)))
     pieces += [(" and ".join(plot.pictures), partial(_draw, plot, found)) for plot in plots(found) if plot.in_pictures]
     pieces.append((names.SUMMARY_FILE, partial(write_summary, found)))
-    failures = []
-    for what, make in pieces:
-        try:
-            make()
-        except Exception as error:  # whatever fails: a part of a report can be made again, a run cannot
-            failures.append(_failure(what, error, found.called))
-    return failures
+    return [failure for what, make in pieces for failure in _made(what, make, found.called)]
+
+
+def _made(what: str, make: Callable[[], object], called: str) -> list[str]:
+    """Make a piece of a report; a sentence if that failed."""
+    try:
+        make()
+    except Exception as error:  # however it fails: a piece of a report can be made again, a run cannot
+        return [_failure(what, error, called)]
+    return []
 
 
 def _draw(plot: Plot, found: Findings) -> None:
@@ -67,21 +98,24 @@ def _draw(plot: Plot, found: Findings) -> None:
 
 
 def _failure(what: str, error: Exception, called: str) -> str:
+    """Sentence on a piece of a report that failed, with the command that makes it again."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
     reason = " ".join(said.split()).rstrip(".")
-    return f"Could not make {what} ({reason}): the run is whole; to try again: {again(called)}"
+    command = again(called, "report" if what == REPORT_FILE else "summary")
+    return f"Could not make {what} ({reason}): the run is whole; to try again: {command}"
 
 
 def conclude(run: Path, console: Console, called: str) -> None:
-    """Rebuild and print the summary of a run that has just ended. A failure is printed as a sentence, never raised."""
+    """Make the reports of a run that has just ended and print its answer; a failure is told and never raised."""
     failures = []
     try:
         failures += rebuild(run, called)
-        print_summary(run, console, called)
+        failures += _made(REPORT_FILE, partial(write_report, run, None, called), called)
+        print_ending(run, console, called)
     except Exception as error:
         failures.append(_failure("the tables, figures and summary", error, called))
     for sentence in failures:
-        console.print(sentence, markup=False, highlight=False)
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def main(run: Annotated[RunPath, tyro.conf.Positional]) -> None:

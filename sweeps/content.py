@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """The sceptic's study: does what the bigrams know help, or would any soft target do?
 
-    python sweeps/content_gate.py --corpus my_books.parquet      # first: is the run long enough to tell?
-    python sweeps/content.py --corpus my_books.parquet --gate results/content_gate/<run>     # 3 hours on 2 cores
-    python sweeps/content.py --scale published --corpus my_books.parquet                     # one GPU
+    python sweeps/content_gate.py --corpus books.parquet  # first: long enough?
+    python sweeps/content.py --corpus books.parquet --gate <run of content_gate>
+    python sweeps/content.py --corpus books.parquet --scale published  # one GPU
 
 What varies: the student (with and without an output bias that starts at the log unigram) times the teacher (none,
 uniform, bigram), on 6 seeds. Two secondary arms have 3 seeds: shuffled bigrams, and a ramp without a teacher. What is
@@ -21,7 +22,7 @@ run.json names that commit. All runs are reported, also those that diverged.
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from sweeps.content_gate import passed_gate
 from sweeps.engine.cli import main
@@ -40,6 +41,7 @@ from sweeps.engine.specs.search import Sweep
 from sweeps.engine.study import StudyOptions
 from trainable.config import TrialConfig
 from trainable.errors import InputError
+from trainable.record.option import option
 
 QUESTION = "Does what the bigrams know help a student that ends better than its teacher, or would any soft target do?"
 SEEDS, SECONDARY_SEEDS = (1, 2, 3, 4, 5, 6), (1, 2, 3)
@@ -55,11 +57,17 @@ WITH_BIAS = "{} with bias"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContentOptions(ProtocolOptions):
-    """What every study of the protocol understands, and the run that says whether this one can tell anything."""
+class GateOptions:
+    """The option for the run that says whether this study can tell anything."""
 
-    gate: str | None = None
-    """a finished run of sweeps/content_gate.py on the same corpus: its steps and its beta2 are taken"""
+    GROUP = "comparison"
+    gate: Annotated[str | None, option("DIR|URI", "the study's own steps and beta2")] = None
+    """finished run of sweeps/content_gate.py on the same corpus, whose steps and beta2 are taken"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContentOptions(GateOptions, ProtocolOptions):
+    """Options of this study."""
 
 
 def content(options: ContentOptions) -> Sweep:

@@ -1,7 +1,8 @@
+#!/usr/bin/env python
 """Before the sceptic's study: does a student without a teacher end below the bigram's own validation loss?
 
-    python sweeps/content_gate.py --corpus my_books.parquet
-    python sweeps/content_gate.py --corpus my_books.parquet --steps 1408      # where it did not
+    python sweeps/content_gate.py --corpus books.parquet
+    python sweeps/content_gate.py --corpus books.parquet --steps 1408  # if not
 
 Where a student never passes its teacher, the run is too short to say whether anything lasts. The best of these four
 controls must end at least 0.1 nats below the teacher's own loss; if it does not, double the steps. Every arm of

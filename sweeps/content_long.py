@@ -1,6 +1,7 @@
+#!/usr/bin/env python
 """Does the gain at 3 M tokens last? The control, the best rival and the best teacher at the published budget.
 
-    python sweeps/content_long.py --corpus my_books.parquet --answer results/content/<run>
+    python sweeps/content_long.py --corpus books.parquet --answer <run>
 
 What varies: the arm. Each of the three is a winner of a finished run of sweeps/content.py and keeps its own learning
 rate and schedule, stretched in proportion to the longer run; 2 seeds. What is fixed: 4,640 steps of 4,096 tokens (19 M,
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any
+from typing import Annotated, Any
 
 from sweeps.engine.folder import RunFolder
 from sweeps.engine.options import run_address
@@ -25,6 +26,7 @@ from trainable import names
 from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError, require
 from trainable.plan import TrialPlan
+from trainable.record.option import option
 
 QUESTION = "Is anything of the gain left at the published budget of tokens?"
 STEPS: Mapping[Scale, int] = {"laptop": 4_640, "published": 3_822}
@@ -33,11 +35,17 @@ OF_AN_ARM = ("teacher.", "model.output_bias", "optimizer.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LongOptions(StudyOptions):
-    """What every study understands, and the run whose winners go on."""
+class AnswerOptions:
+    """The option for the run whose winners are trained longer."""
 
-    answer: str | None = None
-    """a finished run of sweeps/content.py"""
+    GROUP = "comparison"
+    answer: Annotated[str | None, option("DIR|URI", "none, and one must be given")] = None
+    """finished run of sweeps/content.py"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongOptions(AnswerOptions, StudyOptions):
+    """Options of this study."""
 
 
 def content_long(options: LongOptions) -> Comparison:

@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """Experiments 1 to 3 of the published study: does a bigram teacher help early, and must it leave?
 
-    python sweeps/early_stage.py                     # laptop scale, built-in corpus
-    python sweeps/early_stage.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/early_stage.py --scale published   # small-llama2, BookCorpus
+    python sweeps/early_stage.py  # laptop scale, built-in text
+    python sweeps/early_stage.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/early_stage.py --scale published  # a GPU, BookCorpus
 
 What varies: the teacher: none; linear over 100 steps to a minimum weight of 0.05, which stays to the end; linear over
 100 steps to 0. What is fixed: 3 layers and the data; all trials of a seed share batches and initial weights.

@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """Does a head start matter in a whole pre-training? One epoch of the training split.
 
-    python sweeps/full_pretraining.py                     # laptop scale, built-in corpus
-    python sweeps/full_pretraining.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/full_pretraining.py --scale published   # small-llama2, BookCorpus
+    python sweeps/full_pretraining.py  # laptop scale, built-in text
+    python sweeps/full_pretraining.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/full_pretraining.py --scale published  # a GPU, BookCorpus
 
 What varies: the teacher (none, or with the best schedule). What is fixed: 6 layers, and every row of the training
 split: 34,856 steps at published scale (warm-up 1000, an evaluation and a checkpoint every 3000), 216 on a laptop, about

@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """Does the gain hold on other text? Five folds, the teacher of each counted without that fold.
 
-    python sweeps/kfold.py                     # laptop scale, built-in corpus
-    python sweeps/kfold.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/kfold.py --scale published   # small-llama2, BookCorpus
+    python sweeps/kfold.py  # laptop scale, built-in text
+    python sweeps/kfold.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/kfold.py --scale published  # a GPU, BookCorpus
 
 What varies: the fold that validates, and the teacher (none, or linear over 240 of 588 steps). What is fixed: 1 layer;
 at published scale 250,000 rows of each training fold and 200,000 of the validation fold. With a tokenizer `train:N`

@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """Does depth change what the teacher is worth?
 
-    python sweeps/layer_depth.py                     # laptop scale, built-in corpus
-    python sweeps/layer_depth.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/layer_depth.py --scale published   # small-llama2, BookCorpus
+    python sweeps/layer_depth.py  # laptop scale, built-in text
+    python sweeps/layer_depth.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/layer_depth.py --scale published  # a GPU, BookCorpus
 
 What varies: the depth, 1 to 5 layers; at each depth the control and the best schedule, which the published study did
 not run. What is fixed: steps and rows (at published scale 1 M to train and 0.2 M to validate).

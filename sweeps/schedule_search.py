@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """The main study: does a bigram teacher help at each depth, how much, with which schedule, and is it what bigrams know?
 
-    python sweeps/schedule_search.py                          # built-in corpus, 2 CPU cores
-    python sweeps/schedule_search.py --corpus my_books.parquet --layers 1 2 3 --num-samples 40
-    python sweeps/schedule_search.py --teachers uniform bigram trigram --rates 1e-3 2e-3 4e-3
+    python sweeps/schedule_search.py  # built-in text, 2 cores, 3 minutes
+    python sweeps/schedule_search.py --corpus my_books.parquet --layers 1 2 3
+    python sweeps/schedule_search.py --teachers uniform bigram trigram
     python sweeps/schedule_search.py --resume results/schedule_search/<run>
 
 What varies: the arm (no teacher, teachers that know nothing of the text, the bigram teacher); in every arm the learning
@@ -15,6 +16,7 @@ and all other settings in `sweeps/engine/settings.py`.
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from sweeps.engine.cli import main
 from sweeps.engine.options import Options, base_config
@@ -26,51 +28,57 @@ from sweeps.engine.specs.space import Choice, Parameter, Range, levels
 from sweeps.engine.specs.teachers import teacher_arm
 from trainable.config import LoopConfig, OptimizerConfig, Schedule, TrialConfig, override
 from trainable.errors import InputError
+from trainable.record.option import option
 
 QUESTION = "Which schedule of a teacher lowers the validation loss most at each depth, and is it what bigrams know?"
 CONTROL = "control"
+SAMPLES = 6  # trials of each arm at each depth
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(Options):
-    """What every study understands, and the search."""
+class SpaceOptions:
+    """Options for the arms, the values that each tries, and the search through them."""
 
-    # --- arms and their spaces ---
-    layers: tuple[int, ...] = (1, 2)
+    GROUP = "search"
+    layers: Annotated[tuple[int, ...], option("INT ...")] = (1, 2)
     """depths to search, each by itself"""
-    teachers: tuple[str, ...] = ("uniform", "bigram")
-    """arms beside the control: bigram, trigram, 4-gram, 5-gram, a class of your own (package.module:ClassName), and
-    teachers that know nothing of what follows what: uniform, ramp, unigram, shuffled"""
-    rates: tuple[float, ...] | None = None
-    """learning rates that every arm searches, smallest first (default: the setting's, a third, three times)"""
-    warmup_steps: tuple[int, ...] | None = None
-    """warm-up steps that the control searches, smallest first (default: half of the setting's, its own, twice)"""
-    schedules: tuple[Schedule, ...] = ("linear", "exponential", "reciprocal")
-    """schedule types that teachers search"""
-    schedule_steps: tuple[int, int, int] | None = None
-    """shortest, longest, increment of the scheduling steps; they may reach the whole run"""
-    min_weight: tuple[float, float, float] = (0.0, 0.5, 0.05)
-    """lowest, highest, increment of the floor"""
-
-    # --- search ---
+    teachers: Annotated[tuple[str, ...], option("NAME ...")] = ("uniform", "bigram")
+    """arms beside the control: bigram, trigram, 4-gram, 5-gram, model, uniform, unigram, shuffled, ramp, or a class"""
+    rates: Annotated[tuple[float, ...] | None, option("FLOAT ...", "the setting's, a third, three times")] = None
+    """learning rates that every arm tries, smallest first"""
+    warmup_steps: Annotated[tuple[int, ...] | None, option("INT ...", "the setting's, half, twice")] = None
+    """warm-up steps that the control tries, smallest first"""
+    schedules: Annotated[tuple[Schedule, ...], option("TYPE ...")] = ("linear", "exponential", "reciprocal")
+    """types of schedule that teachers try: linear, exponential, reciprocal or step"""
+    schedule_steps: Annotated[
+        tuple[int, int, int] | None, option("INT INT INT", "from one evaluation to the whole run")
+    ] = None
+    """scheduling steps that teachers try: shortest, longest, increment"""
+    min_weight: Annotated[tuple[float, float, float], option("FLOAT FLOAT FLOAT")] = (0.0, 0.5, 0.05)
+    """minimum weights that teachers try: lowest, highest, increment"""
     search: Search = "optuna"
-    """optuna (TPE), random, or grid (every setting of the space)"""
-    num_samples: int | None = None
+    """how values are chosen: optuna (TPE), random, or grid (all of them)"""
+    num_samples: Annotated[int | None, option("INT", f"{SAMPLES}; of a grid all")] = None
     """trials of each arm at each depth"""
     seed: int = 0
-    """weights and batches of the search"""
-    confirm_seeds: tuple[int, ...] | None = None
-    """fresh seeds for the winner of each arm at each depth"""
+    """seed of weights and batches in the search"""
+    confirm_seeds: Annotated[tuple[int, ...] | None, option("INT ...", "1 2 3")] = None
+    """fresh seeds on which the winner of each arm at each depth runs again"""
     margin: float = MARGIN
     """least mean gain that is called a help, nats per token"""
     search_seed: int = 0
     """seed of the searcher"""
     asha: bool = True
     """stop trials that fall behind the others of their arm and depth, after their own schedule has ended"""
-    grace_period: int | None = None
+    grace_period: Annotated[int | None, option("INT", "a quarter of the run")] = None
     """step of ASHA's first rung"""
-    reduction_factor: int | None = None
-    """of ASHA: 1 in so many goes on (default: 2)"""
+    reduction_factor: Annotated[int | None, option("INT", "2")] = None
+    """of the trials at a rung of ASHA, one in so many goes on"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(SpaceOptions, Options):
+    """Options of this study."""
 
 
 def schedule_search(options: SearchOptions) -> Sweep:
@@ -86,7 +94,7 @@ def schedule_search(options: SearchOptions) -> Sweep:
         layers=options.layers,
         arms=arms(options, base),
         search=options.search,
-        num_samples=6 if options.num_samples is None else options.num_samples,
+        num_samples=SAMPLES if options.num_samples is None else options.num_samples,
         search_seed=options.search_seed,
         asha=asha_of(options, base.loop) if options.asha else None,
         margin=options.margin,

@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """How long should the teacher stay?
 
-    python sweeps/schedule_steps.py                     # laptop scale, built-in corpus
-    python sweeps/schedule_steps.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/schedule_steps.py --scale published   # small-llama2, BookCorpus
+    python sweeps/schedule_steps.py  # laptop scale, built-in text
+    python sweeps/schedule_steps.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/schedule_steps.py --scale published  # a GPU, BookCorpus
 
 What varies: linear over 240, 300, 360 of 588 steps. What is fixed: 2 layers, minimum weight 0.
 """

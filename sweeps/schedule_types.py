@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """How should the weight of the teacher fall: linearly, exponentially, or as 1/t?
 
-    python sweeps/schedule_types.py                     # laptop scale, built-in corpus
-    python sweeps/schedule_types.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/schedule_types.py --scale published   # small-llama2, BookCorpus
+    python sweeps/schedule_types.py  # laptop scale, built-in text
+    python sweeps/schedule_types.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/schedule_types.py --scale published  # a GPU, BookCorpus
 
 What varies: the type of the schedule. Each type lasts the whole run (588 published steps); exponential and reciprocal
 also run in their published forms, exp(-t) and 1/(1 + t), which are over after a few steps. What is fixed: 1 layer,

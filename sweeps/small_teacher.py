@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """Can a small language model teach a larger one better than a trigram does, with its training time counted?
 
-    python sweeps/small_teacher.py --corpus my_books.parquet                                  # 90 minutes on 2 cores
-    python sweeps/small_teacher.py --corpus my_books.parquet --set model.output_bias=none
-    python sweeps/small_teacher.py --scale published --corpus my_books.parquet                # one GPU
+    python sweeps/small_teacher.py --corpus books.parquet  # 90 min on 2 cores
+    python sweeps/small_teacher.py --scale published  # a GPU, BookCorpus
+    python sweeps/small_teacher.py --set model.output_bias=none  # no bias
 
 What varies: the teacher: none, uniform, a trigram table, or a small trained model with a quarter or half of the
 student's width. Each small model is trained once, on the student's rows and for as many steps as the student, and is

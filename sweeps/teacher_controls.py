@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """The sceptic's question: is it what bigrams know, or would any soft target do?
 
-    python sweeps/teacher_controls.py                     # laptop scale, built-in corpus
-    python sweeps/teacher_controls.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/teacher_controls.py --scale published   # small-llama2, BookCorpus
+    python sweeps/teacher_controls.py  # laptop scale, built-in text
+    python sweeps/teacher_controls.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/teacher_controls.py --scale published  # a GPU, BookCorpus
 
 What varies: what the teacher knows, with the same weights w(t) for all teachers: uniform and unigram (label smoothing),
 shuffled (rows of the table permuted: same entropy, wrong content), bigrams without smoothing and with modified

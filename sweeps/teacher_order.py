@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """Dose and response: does a teacher that knows more of the text teach more?
 
-    python sweeps/teacher_order.py --corpus my_books.parquet                                  # 2 hours on 2 cores
-    python sweeps/teacher_order.py --corpus my_books.parquet --set model.output_bias=none
-    python sweeps/teacher_order.py --scale published --corpus my_books.parquet                # one GPU
+    python sweeps/teacher_order.py --corpus books.parquet  # 2 hours on 2 cores
+    python sweeps/teacher_order.py --scale published  # a GPU, BookCorpus
+    python sweeps/teacher_order.py --set model.output_bias=none  # no bias
 
 What varies: the teacher: none; one that knows nothing (uniform); one that knows how often each token occurs (unigram);
 n-grams of order 2 to 5. What is fixed: 1 layer, an output bias that starts at the log unigram in every student, linear

@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """Does the head start last? The same comparison at 1, 2, 4 and 8 times the steps.
 
-    python sweeps/training_budget.py                     # laptop scale, built-in corpus
-    python sweeps/training_budget.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/training_budget.py --scale published   # small-llama2, BookCorpus
+    python sweeps/training_budget.py  # laptop scale, built-in text
+    python sweeps/training_budget.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/training_budget.py --scale published  # a GPU, BookCorpus
 
 What varies: the budget (optimizer steps; warm-up and cosine decay have its length), and the teacher: none, the best
 schedule with its scheduling steps scaled with the run, or the same schedule unscaled. What is fixed: 1 layer; each step

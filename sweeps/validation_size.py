@@ -1,8 +1,9 @@
+#!/usr/bin/env python
 """Does the size of the validation set change what is measured?
 
-    python sweeps/validation_size.py                     # laptop scale, built-in corpus
-    python sweeps/validation_size.py --corpus my_books.parquet --train-rows 100000 --seeds 0 1 2
-    python sweeps/validation_size.py --scale published   # small-llama2, BookCorpus
+    python sweeps/validation_size.py  # laptop scale, built-in text
+    python sweeps/validation_size.py --corpus my_books.parquet --seeds 0 1 2
+    python sweeps/validation_size.py --scale published  # a GPU, BookCorpus
 
 What varies: the number of rows to validate on, 0.2 M and 1 M at published scale, 250 and 1,250 on a laptop. What is
 fixed: 1 layer, no teacher.

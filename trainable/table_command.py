@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import tyro
 
@@ -22,6 +22,7 @@ from trainable.errors import InputError, first_line, require
 from trainable.record.cache import cache_folder, check_cache
 from trainable.record.files import atomic_file, user_path
 from trainable.record.home import ensure_home
+from trainable.record.option import described, option
 from trainable.record.printing import steady_output
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
@@ -48,20 +49,19 @@ class Options:
     corpus: str
     """builtin (four novels, 1 MB), a path (parquet, jsonl, csv, txt, folder, quoted 'pattern*'), or a hub id"""
     tokenizer: str
-    """folder with tokenizer.json, such a file, a hub id, or train:<vocabulary size>, which trains one on the counted
-    rows and writes it to OUT.tokenizer.json"""
-    eos: str | None = None
-    """token that ends a row; None: the end-of-text token that the tokenizer's own files name"""
+    """folder with tokenizer.json, such a file, a hub id, or train:SIZE to train one, written to OUT.tokenizer.json"""
+    eos: Annotated[str | None, option("TOKEN", "the end-of-text token that the tokenizer's own files name")] = None
+    """token that ends a row"""
     column: str = "text"
     """text column of the corpus"""
     split: str = "train"
     """official split to read, where files, folders or a data set are named by splits; all: all splits together"""
-    revision: str | None = None
+    revision: Annotated[str | None, option("STR", "the newest")] = None
     """revision (branch, tag or commit) of a hub id"""
-    train_rows: int | None = None
-    """rows to count, from the training split; None: all"""
-    eval_rows: int | None = None
-    """rows of the validation split, on which the table's own loss is measured and which are not counted; None: all"""
+    train_rows: Annotated[int | None, option("INT", "all")] = None
+    """rows to count, from the training split"""
+    eval_rows: Annotated[int | None, option("INT", "all")] = None
+    """rows of the validation split, on which the table's own loss is measured and which are not counted"""
     test_fraction: float = 0.2
     """share of the corpus's rows in the validation split"""
     split_seed: int = 42
@@ -72,10 +72,10 @@ class Options:
     # --- table ---
     order: int = 2
     """tokens of an n-gram, the predicted one included: 2 makes a bigram table, 3 to 5 an n-gram table"""
-    smoothing: Smoothing = KNESER_NEY
-    """smoothing method of order 2; longer n-grams allow only modified_kneser_ney"""
-    strength: float | None = None
-    """k of add_k, or lambda of jelinek_mercer; None: the default of the method"""
+    smoothing: Annotated[Smoothing, option("METHOD")] = KNESER_NEY
+    """smoothing method of order 2 (trainable/teacher/smoothing.py); longer n-grams allow only modified_kneser_ney"""
+    strength: Annotated[float | None, option("FLOAT", "the default of the method")] = None
+    """k of add_k, or lambda of jelinek_mercer"""
     min_count: str = "1"
     """n-grams seen fewer times leave the table; from order 3 on also one number for each order from 2, such as 1,2,2"""
 
@@ -112,7 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (said := ensure_home()) is not None:
             print(said)
         try:
-            make_table(tyro.cli(Options, prog="python -m trainable.teacher", description=DESCRIPTION, args=arguments))
+            make_table(
+                tyro.cli(
+                    Options, prog="python -m trainable.teacher", description=described(DESCRIPTION), args=arguments
+                )
+            )
         except InputError as error:
             return _refuse(in_options(str(error)))
         except ImportError as error:

@@ -33,6 +33,7 @@ HEADINGS: Final = (
     *("arm", "n", "loss ± sd", "gain ± 95 %", "aid ± 95 %", "content gain ± 95 %"),
     *("steps, s to rival's loss", "steps, s to control's loss", "best setting"),
 )
+BRIEF: Final = (HEADINGS[0], HEADINGS[1], HEADINGS[2], HEADINGS[3], HEADINGS[5])  # what fits 80 columns
 NOTES: Final = (
     "gain = control - arm; aid = control - best rival; content gain = best rival - arm: differences of validation loss "
     "in nats per token, paired within a unit (a seed or a fold). ±: half of the 95 % interval.",
@@ -105,7 +106,7 @@ def answer_table(rows: pd.DataFrame, settings: Mapping[str, str]) -> Table:
     """Table of one group with a row an arm. settings: the best setting of each arm, in words."""
     best = set(rows[BEST_RIVAL])
     cells = [_cells(row, settings.get(row[ARM], DASH), row[ARM] in best) for row in rows.to_dict("records")]
-    return Table(HEADINGS, tuple(cells))
+    return Table(HEADINGS, tuple(cells), BRIEF)
 
 
 def _cells(row: Mapping[Any, Any], setting: str, is_best_rival: bool) -> tuple[str, ...]:

@@ -159,7 +159,9 @@ def _arms(found: Findings, compared: pd.DataFrame, tuned: str | None) -> Section
     if has_rivals:
         notes += NOTES
     of_rivals = ("aid ± 95 %", "content gain ± 95 %", "steps, s to rival's loss") if has_rivals else ()
-    table = Table((*headings, "95 % interval", "steps saved", "seconds saved", *of_rivals), rows)
+    groups = ("group",) if len({row[0] for row in rows}) > 1 else ()
+    brief = (*groups, "arm", *([tuned] if tuned else []), "validation loss ± sd", "gain ± sd", "95 % interval")
+    table = Table((*headings, "95 % interval", "steps saved", "seconds saved", *of_rivals), rows, brief)
     return Section("Arms", tuple(notes), (table,) if rows else ())
 
 

@@ -13,15 +13,27 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-Subject = Literal["question", "verdict", "setting", "finding", "leak", "not controlled", "files"]
+from trainable.record.lines import paragraph
+
+Subject = Literal["question", "verdict", "setting", "finding", "leak", "failed", "not controlled", "files"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: headings and rows."""
+    """A table of text: headings and rows.
+
+    brief: headings of the columns that carry the answer, which the end of a run shows alone; none: it leaves the table
+    out.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    brief: tuple[str, ...] = ()
+
+    def of_brief(self) -> "Table":
+        """The table with the columns of `brief` alone."""
+        kept = [i for i, heading in enumerate(self.headings) if heading in self.brief]
+        return Table(tuple(self.headings[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in self.rows))
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ def print_sections(sections: Iterable[Section], console: Console) -> None:
     for section in sections:
         console.print(Text.assemble("\n", (section.title, "bold")))
         for line in section.lines:
-            console.print(Text(f"  {line}"))
+            console.print(Text(paragraph(line, console.width, "  ")), soft_wrap=True)
         for what, command in section.commands:
             console.print(Text(f"  {what}: {command}"), soft_wrap=True)  # one line, so that it can be pasted
         for table in section.tables:

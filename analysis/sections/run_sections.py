@@ -147,7 +147,7 @@ def failed(found: Findings) -> Section:
     lines.extend(_without_control(found))
     rows = tuple((row[TRIAL], str(row[names.STEP]), clip(row[REASON])) for _, row in failed.iterrows())
     tables = (Table(("trial", "last step", "reason"), rows),) if rows else ()
-    return Section("Failed and unfinished trials", tuple(lines), tables)
+    return Section("Failed and unfinished trials", tuple(lines), tables, subject="failed")
 
 
 def _missing(found: Findings) -> Iterator[str]:
@@ -282,9 +282,9 @@ def where(found: Findings, pictures: Sequence[str]) -> Section:
     )
 
 
-def again(called: str) -> str:
-    """The command that makes tables, pictures and summary of a run again."""
-    return shlex.join(["python", "-m", "analysis.summary", called])
+def again(called: str, module: str = "summary") -> str:
+    """The command that makes tables, pictures and summary of a run again, or its page (module: report)."""
+    return shlex.join(["python", "-m", f"analysis.{module}", called])
 
 
 def leak_status(found: Findings) -> Section:

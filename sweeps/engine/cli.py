@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from typing import NamedTuple
 
-import tyro
 from rich.console import Console
 from rich.text import Text
 
@@ -37,6 +36,7 @@ from sweeps.engine.options import (
     sampled,
     with_size,
 )
+from sweeps.engine.parsing import parsed
 from sweeps.engine.precision import kept_precision_lines, settled
 from sweeps.engine.resumption import check_data, check_resumable, check_same, remember
 from sweeps.engine.specs.spec import Spec
@@ -44,16 +44,17 @@ from trainable import names
 from trainable.errors import InputError, first_line, require
 from trainable.record.cache import check_cache
 from trainable.record.home import ensure_home
+from trainable.record.lines import WIDTH, paragraph
 from trainable.record.printing import steady_output
 from trainable.record.store import ADVICE, StoreError
 
 USAGE_ERROR = 2
-LOG_WIDTH = 120  # of tables where the output is not a terminal
+SHORT = 1_000_000  # tokens in all trials: a run of fewer is over before it is worth measuring how long it takes
 
 
 def setup() -> None:
-    """What a command line does to its process before anything else."""
-    atexit.register(gc.freeze)  # else Python looks through all of torch and Ray for garbage before it ends: 1.4 s
+    """Let the process end without a last search for garbage through all objects of torch and Ray."""
+    atexit.register(gc.freeze)  # saves 1.4 s
 
 
 def main(
@@ -62,19 +63,17 @@ def main(
     description: str | None,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, check, run, and return the exit status (sweeps/README.md has all of them)."""
+    """Parse the options, check them, run the study, and return the exit status (sweeps/README.md lists them)."""
     setup()
     with steady_output(), termination.taken_like_ctrl_c():
-        # Nothing that a user wrote is markup, or the name of an emoji.
-        console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=True, markup=False, emoji=False)
+        # Text of a user's is never read as markup or as the name of an emoji.
+        console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True, markup=False, emoji=False)
         if (said := ensure_home()) is not None:
             console.print(said)
         try:
             working_directory()
             arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
-            options = tyro.cli(
-                options_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,)
-            )
+            options = parsed(options_type, description, arguments)
             if options.resume is not None:
                 check_beside_resume(arguments)
             with termination.interruption_first():
@@ -85,7 +84,7 @@ def main(
             return _refuse(f"a library cannot be imported ({first_line(error)}): mend the installation.")
         except PermissionError as error:
             return _refuse(f"{error.filename} cannot be used ({error.strerror}): change its permissions.")
-        except KeyboardInterrupt:  # while trials run, the driver handles it
+        except KeyboardInterrupt:  # before or after the trials; while they run, run.py handles it
             console.print("Interrupted outside of the trials; the same command goes on with what is prepared.")
             return termination.leave(termination.exit_status())
 
@@ -116,12 +115,15 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
 
         spec, prediction, said = sized(lambda of_size: settled(study(of_size)).spec, options, spec)
         told = [*told, said]
-    show_plan(spec, console, told)
+    show_aim(spec, console)
     if prediction is not None:
-        console.print(f"  time: {prediction.line()}", highlight=False)
+        show(f"time: {prediction.line()}", console)
+    elif not export_alone and (options.dry_run or ((folder is None or not folder.begun) and is_long(spec))):
+        with console.status("measuring this machine for some seconds"):
+            said = time_of(spec, machine, folder, places)
+        show(f"time: {said}", console)
+    show_plan(spec, console, told)
     if options.dry_run:
-        if prediction is None and not export_alone:
-            console.print(f"  time: {time_of(spec, machine, folder, places)}", highlight=False)
         if folder is None:
             RunFolder.check_results(lasting_address("--results", options.results))
         elif folder.begun and not export_alone:
@@ -153,16 +155,23 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
         return write_export(export, folder, console) if export is not None and folder.complete else status
 
 
+def is_long(spec: Spec) -> bool:
+    """Whether a run is long enough to measure first how long it takes."""
+    steps = sum(load.trials * load.steps for load in spec.workloads())
+    loop = spec.base.loop
+    return steps * loop.batch_blocks * loop.accumulation * spec.base.tokens.context >= SHORT
+
+
 def time_of(spec: Spec, machine: Machine, folder: RunFolder | None, places: Mapping[str, str]) -> str:
-    """What the plan says of the time that a run takes here; of one that has begun, of what is left."""
+    """Return how long a run takes on this machine, or its remaining part if it has begun, as words for the plan."""
     from sweeps.engine.budget.calibration import CannotMeasure, calibrate, check_measurable  # imports PyTorch
     from sweeps.engine.budget.data_size import data_size
     from sweeps.engine.budget.prediction import predict
 
     done = 0.0
     if folder is not None and folder.begun:
-        reported = [max((row[names.STEP] for row in reports), default=0) for _, _, reports in folder.trials()]
-        done = min(1.0, sum(reported) / sum(load.trials * load.steps for load in spec.workloads()))
+        reached = sum(folder.reached().values())
+        done = min(1.0, reached / sum(load.trials * load.steps for load in spec.workloads()))
     try:
         check_measurable(machine)
         size = data_size(spec, places)
@@ -172,17 +181,17 @@ def time_of(spec: Spec, machine: Machine, folder: RunFolder | None, places: Mapp
 
 
 class Work(NamedTuple):
-    """What the options ask for."""
+    """A run as the options ask for it."""
 
     spec: Spec
-    folder: RunFolder | None  # None: a new run that the time will name
-    places: Mapping[str, str]  # where files of the spec lie that have moved since the run began
+    folder: RunFolder | None  # None: a new run, which will be named by the time
+    places: Mapping[str, str]  # new paths of files of the spec that have moved since the run began
     told: Sequence[str]  # lines of the plan on corpus, tokenizer, model and precision
-    precision_from: str | None = None  # why auto took the precision of a new run; None: auto had no say
+    precision_from: str | None = None  # why loop.precision=auto took this precision; None: auto was not used
 
 
 def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
-    """The run that is begun or goes on, after a check of all that its settings name."""
+    """Return the run to begin or to go on with, once the files and names in its settings have been checked."""
     if options.resume is not None:
         require(options.run is None, "--resume and --run both say which run to go on with: leave one of them out.")
         folder = RunFolder.open(run_address("--resume", options.resume))
@@ -208,7 +217,7 @@ def work_of(study: Callable[[AnyOptions], Spec], options: AnyOptions) -> Work:
 
 
 def write_export(export: Export, folder: RunFolder, console: Console) -> int:
-    """Write the model of a run that is complete; the exit status is the run's."""
+    """Write a model of a complete run, and return the exit status of the run."""
     from sweeps.engine.export.model_folder import write_model_folder
 
     trial = chosen_trial(export, folder)
@@ -217,14 +226,25 @@ def write_export(export: Export, folder: RunFolder, console: Console) -> int:
     return 1 if names.FAILED in [state for _, state, _ in folder.trials()] else 0
 
 
+def show_aim(spec: Spec, console: Console) -> None:
+    """Print the question of a run and its size, the last line of its plan."""
+    head = paragraph(f"{spec.study}: {spec.question}", console.width)
+    console.print(Text.assemble((spec.study, "bold"), head.removeprefix(spec.study)))
+    show(spec.plan_lines()[-1], console)
+
+
 def show_plan(spec: Spec, console: Console, told: Sequence[str] = ()) -> None:
-    """Print what will run on what, and what it costs at most. told: of the input."""
+    """Print what will run on what. told: lines on corpus, tokenizer, model and precision."""
     base, steps = spec.base, sorted({config.loop.steps for config in spec.configs()})
-    console.print(Text.assemble((spec.study, "bold"), f": {spec.question}"))
     setting = (
         f"corpus {base.corpus.source}, tokenizer {base.tokens.tokenizer}, model {base.model.name}, "
         f"depths {', '.join(map(str, spec.depths))}; {', '.join(map(str, steps))} steps of "
         f"{base.loop.batch_blocks * base.loop.accumulation} x {base.tokens.context} tokens in {base.loop.precision}"
     )
-    for line in [setting, *told, *spec.plan_lines()]:
-        console.print(f"  {line}", highlight=False)
+    for line in [setting, *told, *spec.plan_lines()[:-1]]:
+        show(line, console)
+
+
+def show(line: str, console: Console) -> None:
+    """Print a line of the plan, broken between words."""
+    console.print(paragraph(line, console.width, "  "), highlight=False)

@@ -244,6 +244,10 @@ class RunFolder:
         oldest_first = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))
         return [_read_trial(file.parent) for file in oldest_first]
 
+    def reached(self) -> dict[str, int]:
+        """{trial: its last reported step} of every trial that was begun."""
+        return {plan.name: max((row[names.STEP] for row in reports), default=0) for plan, _, reports in self.trials()}
+
     def new_attempt(self) -> str:
         """Name of the next folder for Tune's own files, below `tune/`."""
         taken = [

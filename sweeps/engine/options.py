@@ -1,6 +1,6 @@
-"""Options that every study understands, and what is made of them: settings, machine, results folder, resume command.
+"""Options of every study, and what is made of them: settings, machine, results folder, resume command.
 
-What is left out takes the study's setting; what an option does not name, `--set key=value` does.
+An option that is left out takes the study's setting. `--set key=value` gives any setting that has no option.
 """
 
 import glob
@@ -13,8 +13,6 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import tyro
-
 from sweeps.engine.cluster.ray_start import Machine
 from sweeps.engine.export.choice import Export
 from sweeps.engine.folder import RunFolder
@@ -23,9 +21,10 @@ from sweeps.engine.specs.spec import Spec
 from trainable.config import Packing, Smoothing, TeacherRows, TrialConfig, from_text, override
 from trainable.errors import InputError, require
 from trainable.record.files import user_path
+from trainable.record.option import option
 from trainable.record.store import Store, is_uri
 
-NAMES = ("builtin", "tiny", "small-llama2")  # never taken for files
+NAMES = ("builtin", "tiny", "small-llama2")  # names that are never read as paths
 KEPT = (
     "--export",
     "--address",
@@ -35,88 +34,106 @@ KEPT = (
     "--cpus",
     "--dashboard-host",
     "--watch",
-)  # options that a run does not remember
-# What may stand beside --resume: besides these, where the files of the run lie now.
+)  # options that run.json does not keep, so that the command to resume repeats them
+# Options that are allowed beside --resume: those above, and the new paths of the run's files.
 BESIDE_RESUME = (*KEPT, "--resume", "--run", "--corpus", "--tokenizer", "--dry-run", "--no-dry-run", "--no-watch")
 _PATHS = ("corpus.source", "tokens.tokenizer", "model.name")
-_JOB_COPY = "working_dir_files"  # in the path of what `ray job submit --working-dir` copies to the head
+_JOB_COPY = "working_dir_files"  # a folder in the path of the copy that `ray job submit --working-dir` makes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What every study understands; what is left out (None) takes the study's setting."""
+class DataOptions:
+    """Options for the text and for how it becomes tokens."""
 
-    # --- data ---
-    corpus: str | None = None
-    """builtin (four novels, 1 MB), a path (parquet, jsonl, csv, txt, folder, quoted 'pattern*'), or a hub id"""
-    column: str | None = None
-    """text column of the corpus (default: text)"""
-    train_rows: int | None = None
+    GROUP = "data"
+    corpus: Annotated[str | None, option("PATH|ID", "the study's, mostly builtin")] = None
+    """builtin (four novels, 1 MB), a path (parquet, jsonl, csv, txt, a folder, a quoted 'pattern*'), or a hub id"""
+    column: Annotated[str | None, option("STR", "text")] = None
+    """column of the corpus that holds the text"""
+    train_rows: Annotated[int | None, option("INT", "the study's")] = None
     """rows to train on, from the training split"""
-    eval_rows: int | None = None
+    eval_rows: Annotated[int | None, option("INT", "the study's")] = None
     """rows to validate on, from the validation split"""
-    tokenizer: str | None = None
-    """folder with tokenizer.json, hub id, or train:<vocabulary size>"""
-    packing: Packing | None = None
-    """packed: no padding; as_published: 200 rows a string, padded"""
+    tokenizer: Annotated[str | None, option("PATH|ID", "the study's")] = None
+    """a folder with tokenizer.json, a hub id, or train:SIZE to train one of that many tokens"""
+    packing: Annotated[Packing | None, option("{packed,as_published}", "the study's")] = None
+    """packed: no padding; as_published: 200 rows joined to a string, padded"""
 
-    # --- model and run ---
-    model: str | None = None
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Options for the student, its teacher and the length of a trial."""
+
+    GROUP = "model and run"
+    model: Annotated[str | None, option("NAME|DIR", "the study's")] = None
     """tiny, small-llama2, or a folder with the config.json of a causal language model of transformers"""
-    steps: int | None = None
+    steps: Annotated[int | None, option("INT", "the study's")] = None
     """optimizer steps of a trial"""
-    minutes: float | None = None
-    """size the run to take so long on this machine: measures it for some seconds, then chooses steps and trials"""
-    smoothing: Smoothing | None = None
-    """smoothing of the bigram teacher"""
-    teacher_rows: TeacherRows | None = None
-    """rows the teacher is counted on; all is a leak probe"""
-    set: tuple[str, ...] = ()
-    """any other setting of trainable/config.py, e.g. --set optimizer.lr=1e-3 loop.accumulation=2"""
+    minutes: Annotated[float | None, option("FLOAT", "the study's own size")] = None
+    """how long the run is to take: measures this machine for some seconds, then chooses steps and trials"""
+    smoothing: Annotated[Smoothing | None, option("METHOD", "the study's")] = None
+    """smoothing of the bigram teacher: mle, modified_kneser_ney, or another of trainable/teacher/smoothing.py"""
+    teacher_rows: Annotated[TeacherRows | None, option("{student,train_split,all}", "the study's")] = None
+    """rows on which the teacher is counted; all has the validation rows too, a leak on purpose"""
+    set: Annotated[tuple[str, ...], option("KEY=VALUE ...", "none")] = ()
+    """any other setting of trainable/config.py, such as optimizer.lr=1e-3 loop.accumulation=2"""
 
-    # --- where ---
-    results: Annotated[str, tyro.conf.arg(metavar="DIR|URI")] = "results"
-    """runs go to RESULTS/STUDY/TIME; on a cluster a folder that all nodes share, or such as s3://bucket/results"""
-    run: str | None = None
-    """name of the run, instead of the time: the very same command starts it or goes on with it (for retries)"""
-    resume: Annotated[str | None, tyro.conf.arg(metavar="DIR|URI")] = None
-    """a run folder: go on with it as it was begun; --corpus and --tokenizer say where these lie now, if they moved"""
-    export: Annotated[tuple[str, str] | None, tyro.conf.arg(metavar="best|TRIAL DIR")] = None
-    """write a trained model to a new folder that transformers loads: of the trial named, or best for the finished trial
-    with the lowest final validation loss, of a search among the winners on fresh seeds; with --resume RUN of a complete
-    run, nothing is trained"""
-    address: str | None = None
-    """of a Ray cluster to join (default: RAY_ADDRESS, or an own Ray)"""
-    workers_per_trial: Annotated[int, tyro.conf.arg(name="workers-per-trial")] = 1
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Options for where a run writes and on what it runs."""
+
+    GROUP = "where"
+    results: Annotated[str, option("DIR|URI")] = "results"
+    """runs are written to RESULTS/STUDY/TIME; on a cluster a folder that all nodes share, or s3://bucket/results"""
+    run: Annotated[str | None, option("NAME", "the time")] = None
+    """name of the run: the same command starts it or goes on with it, for a scheduler that retries"""
+    resume: Annotated[str | None, option("DIR|URI", "a new run")] = None
+    """run folder to go on with, as it was begun; --corpus and --tokenizer beside it say where these have moved"""
+    export: Annotated[tuple[str, str] | None, option("best|TRIAL DIR", "no model is written")] = None
+    """write the model of a trial, or of the best, to a new folder; with --resume of a complete run, train nothing"""
+    address: Annotated[str | None, option("HOST:PORT", "RAY_ADDRESS, or a Ray of its own")] = None
+    """Ray cluster to join"""
+    workers_per_trial: Annotated[int, option("INT")] = 1
     """processes that train one model together, data-parallel; each takes a share of every batch"""
-    cpus_per_trial: Annotated[float, tyro.conf.arg(name="cpus-per-trial")] = 1
+    cpus_per_trial: Annotated[float, option("FLOAT")] = 1
     """CPUs, and threads, of a trial (of each of its workers)"""
-    gpus_per_trial: float | None = None
-    """GPUs of a trial (of each of its workers), may be a fraction (default: 1 where there are any)"""
-    cpus: int | None = None
-    """CPUs that an own Ray may use (default: all that this process may use)"""
-    dashboard_host: str = "127.0.0.1"
-    """address the dashboard of an own Ray listens on"""
+    gpus_per_trial: Annotated[float | None, option("FLOAT", "1 where there are any, else 0")] = None
+    """GPUs of a trial (of each of its workers); may be a fraction"""
+    cpus: Annotated[int | None, option("INT", "all that this process may use")] = None
+    """CPUs for a Ray of its own"""
+    dashboard_host: Annotated[str, option("HOST")] = "127.0.0.1"
+    """address on which the dashboard of a Ray of its own listens"""
     watch: bool = False
     """serve a page on this machine that shows the run while it goes, and its report at the end"""
 
-    # --- instead of a run ---
+
+@dataclass(frozen=True, kw_only=True)
+class InsteadOptions:
+    """Options that replace the run by something smaller."""
+
+    GROUP = "instead of a run"
     dry_run: bool = False
-    """check everything that can be checked, show the plan and how long it takes here, run nothing"""
+    """check all that can be checked, show the plan and how long it takes here, and run nothing"""
     smoke_test: bool = False
-    """the whole path in the smallest form: a few trials of a few steps"""
+    """run the whole path in its smallest form: a few trials of a few steps"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(DataOptions, ModelOptions, PlaceOptions, InsteadOptions):
+    """Options of every study; one that is left out (None) takes the study's setting."""
 
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
 def each_option_once(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the values of several --set behind one. Raises InputError for another option given twice.
+    """Return the arguments with the values of all --set after one. Raises InputError for another option given twice.
 
-    The parser would take the last and drop the others in silence.
+    Without this check the parser takes the last one and silently drops the others.
     """
     given: dict[str, list[str]] = {}
-    option = ""  # what stands before the first option
+    option = ""  # the words before the first option
     for argument in arguments:
         if argument.startswith("--") and argument != "--":
             option, equals, value = argument.partition("=")
@@ -130,7 +147,7 @@ def each_option_once(arguments: Sequence[str]) -> list[str]:
 
 
 def check_beside_resume(arguments: Sequence[str]) -> None:
-    """Raise InputError for an option that a run which goes on would ignore."""
+    """Raise InputError for an option that would be ignored beside --resume."""
     for word in arguments:
         option = word.partition("=")[0].replace("_", "-")
         if word.startswith("--") and word != "--" and option not in BESIDE_RESUME:
@@ -141,7 +158,7 @@ def check_beside_resume(arguments: Sequence[str]) -> None:
 
 
 def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
-    """The control's config: the setting with the options applied."""
+    """Return the config of the control: the study's setting with the options applied."""
     named = {key: value for key, value in named_settings(options).items() if value is not None}
     free = free_settings(options)
     if both := named.keys() & free.keys():
@@ -153,7 +170,7 @@ def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
 
 
 def named_settings(options: Options) -> dict[str, Any]:
-    """{dotted key: value} of the settings that have an option of their own; None where it was not given."""
+    """Return {dotted key: value} of the settings that have an option of their own; None for an option not given."""
     return {
         "corpus.source": options.corpus,
         "corpus.column": options.column,
@@ -169,7 +186,7 @@ def named_settings(options: Options) -> dict[str, Any]:
 
 
 def free_settings(options: Options) -> dict[str, Any]:
-    """{dotted key: value} that --set gives."""
+    """Return {dotted key: value} of the settings given by --set."""
     given: dict[str, Any] = {}
     for text in options.set:
         key, equals, value = text.partition("=")
@@ -182,7 +199,7 @@ def free_settings(options: Options) -> dict[str, Any]:
 
 
 def absolute(name: Any) -> Any:
-    """A path that exists, or a pattern, made absolute, for workers run in other folders; any other name as it is."""
+    """Return an existing path or a pattern as absolute, since workers run in other folders; any other name as it is."""
     if not isinstance(name, str) or name in NAMES or not name:
         return name
     path = user_path(name)
@@ -191,19 +208,19 @@ def absolute(name: Any) -> Any:
 
 
 def with_size(options: AnyOptions, steps: int, samples: int | None) -> AnyOptions:
-    """The options with --steps and, where a number is given, --num-samples."""
+    """Return the options with other --steps and, unless samples is None, another --num-samples."""
     of_search: dict[str, Any] = {} if samples is None else {"num_samples": samples}
     return replace(options, steps=steps, **of_search)
 
 
 def sampled(options: Options, spec: Spec) -> int | None:
-    """The --num-samples that give this run; None where the study has no such option, or runs its whole grid."""
+    """Return the --num-samples of this run; None if the study has no such option, or runs its whole grid."""
     chooses = hasattr(options, "num_samples") and getattr(options, "search", None) != "grid"
     return getattr(spec, "num_samples", None) if chooses else None
 
 
 def machine_of(options: Options) -> Machine:
-    """The machine that the options describe."""
+    """Return the machine that the options describe."""
     return Machine(
         address=options.address,
         workers_per_trial=options.workers_per_trial,
@@ -215,7 +232,7 @@ def machine_of(options: Options) -> Machine:
 
 
 def export_of(options: Options) -> Export | None:
-    """The model that --export asks for; None without it."""
+    """Return the model that --export asks for; None without --export."""
     if options.export is None:
         return None
     trial, folder = options.export
@@ -224,12 +241,12 @@ def export_of(options: Options) -> Export | None:
 
 
 def resume_command(folder: RunFolder) -> str:
-    """The command that goes on with a run of this process."""
+    """Return the command that resumes a run of this process."""
     return shlex.join(["python", sys.argv[0], "--resume", folder.files.called, *kept(sys.argv[1:])])
 
 
 def kept(arguments: Sequence[str]) -> Iterator[str]:
-    """The options of KEPT, with their values."""
+    """Yield those arguments that are options of KEPT, with their values."""
     keep = False
     for word in arguments:
         if word.startswith("--"):
@@ -239,12 +256,12 @@ def kept(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def run_address(option: str, text: str) -> Path | str:
-    """A path, or a URI of a store. Raises InputError for a URI that cannot be opened."""
+    """Return the path or the URI that an option gives. Raises InputError for a URI that cannot be opened."""
     if not is_uri(text):
         return user_path(text)
     parts = urlsplit(text)
     if parts.scheme.lower() != "file":
-        Store(text)  # says what is wrong with it
+        Store(text)  # raises InputError that says what is wrong with the URI
         return text
     path = url2pathname(parts.path)
     require(
@@ -255,13 +272,13 @@ def run_address(option: str, text: str) -> Path | str:
 
 
 def lasting_address(option: str, text: str) -> Path | str:
-    """A place to write to. Raises InputError as `run_address` does, and for a folder that Ray removes after the job."""
+    """Return a path or URI to write to. Raises InputError as `run_address` and `lasting_path` do."""
     place = run_address(option, text)
     return lasting_path(option, place) if isinstance(place, Path) else place
 
 
 def lasting_path(option: str, path: Path) -> Path:
-    """The path itself. Raises InputError for a folder that Ray removes when the job ends."""
+    """Return the path. Raises InputError for a path in a folder that Ray removes when the job ends."""
     require(
         _JOB_COPY not in path.absolute().parts,
         f"{option} is {path}, which lies in the copy of the working folder that Ray removes after the job: give an "

@@ -1,7 +1,7 @@
-"""What the sceptic's studies share: the setting of each scale, rows for one epoch at most, and arms tuned alike.
+"""Parts that the sceptic's studies share: the setting of each scale, rows for at most one epoch, arms tuned alike.
 
-Read sweeps/content_gate.py (is the run long enough?), sweeps/content.py (the claim), sweeps/content_long.py (does it
-last?), then sweeps/teacher_order.py (which teacher?).
+Order to read the studies: sweeps/content_gate.py (is the run long enough?), sweeps/content.py (does the content help?),
+sweeps/content_long.py (does the gain last?), sweeps/teacher_order.py (which teacher?).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,10 +19,11 @@ from trainable.errors import InputError
 
 CONTROL = "control"
 BETA2 = 0.999  # the better of the two that sweeps/content_gate.py tries, on the books
-SEEDS = (1, 2, 3)  # of the confirmations of a study of teachers
-PROTOCOL_RATES = (0.5, 1.0, 2.0)  # times the setting's learning rate
-WARM_UPS, SCHEDULES = (0.05, 0.2), (0.4, 1.0)  # shares of the run: of arms without a teacher, and with one
-_WARM_UP = 0.1  # of the run, where it is not searched
+SEEDS = (1, 2, 3)  # seeds of the confirmations in a study of teachers
+PROTOCOL_RATES = (0.5, 1.0, 2.0)  # factors of the setting's learning rate
+WARM_UPS = (0.05, 0.2)  # warm-ups that an arm without a teacher tries, as shares of the run
+SCHEDULES = (0.4, 1.0)  # scheduling steps that an arm with a teacher tries, as shares of the run
+_WARM_UP = 0.1  # warm-up as a share of the run, in an arm that does not search it
 _FIXED = {"model.layers": 1, "teacher.smoothing": "modified_kneser_ney"}
 _SETTINGS: Mapping[Scale, TrialConfig] = {
     # 4,096 tokens a step; 704 steps are 2.9 M tokens: a student of this size then ends below the bigram's own loss
@@ -46,18 +47,24 @@ _ROWS_A_STEP: Mapping[Scale, float] = {"laptop": 108_000 / 704, "published": 1_0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtocolOptions(StudyOptions):
-    """What every study understands, and the margin of the verdict."""
+class MarginOptions:
+    """The option for the margin of the verdict."""
 
+    GROUP = "comparison"
     margin: float = MARGIN
     """least mean gain that is called a help, nats per token"""
 
 
-def protocol_base(options: StudyOptions, steps: int | None, changes: Mapping[str, Any]) -> TrialConfig:
-    """The control's setting for a run of `steps` (None: the scale's), with changes, then the user's options.
+@dataclass(frozen=True, kw_only=True)
+class ProtocolOptions(MarginOptions, StudyOptions):
+    """Options of a study whose arms are all tuned alike."""
 
-    Training rows are as many as one epoch of such a run takes of book sentences, so that the teacher, which is counted
-    on them, has read what the student reads.
+
+def protocol_base(options: StudyOptions, steps: int | None, changes: Mapping[str, Any]) -> TrialConfig:
+    """Return the control's setting for a run of `steps` (None: the scale's), with changes, then the user's options.
+
+    The number of training rows is that of one epoch of such a run over book sentences. The teacher is counted on these
+    rows, so it has read what the student reads.
     """
     setting = _SETTINGS[options.scale]
     steps = setting.loop.steps if steps is None else steps
@@ -81,9 +88,9 @@ def protocol_arm(
     search_steps: int,
     smoke_test: bool = False,
 ) -> SearchArm:
-    """An arm tuned as all are: learning rates, times warm-ups (no teacher) or scheduling steps (teachers).
+    """Return an arm that tries three learning rates times two warm-ups (no teacher) or scheduling steps (a teacher).
 
-    search_steps: length of the runs that tune it, the same as `protocol_sweep` is given.
+    search_steps: steps of the runs that tune the arm, as given to `protocol_sweep`.
     """
 
     def share(shares: tuple[float, ...]) -> Parameter:
@@ -98,7 +105,7 @@ def protocol_arm(
 
 
 def named_arms(study: str, arms: tuple[SearchArm, ...], named: tuple[str, ...]) -> tuple[SearchArm, ...]:
-    """The control and the arms named by --arms, or all. Raises InputError for a name that is none of them."""
+    """Return the control and the arms of --arms, or all arms. Raises InputError for an unknown name."""
     known = [arm.name for arm in arms if arm.name != CONTROL]
     if strange := [name for name in named if name not in known]:
         raise InputError(f"--arms: {study} has no arm {strange[0]!r}: give some of {', '.join(map(repr, known))}.")
@@ -108,7 +115,7 @@ def named_arms(study: str, arms: tuple[SearchArm, ...], named: tuple[str, ...]) 
 def protocol_sweep(
     study: str, question: str, base: TrialConfig, arms: tuple[SearchArm, ...], margin: float, *, search_steps: int
 ) -> Sweep:
-    """The study: every arm tuned over `search_steps` on one seed, its winner confirmed at full length on fresh ones."""
+    """Return the study: each arm is tuned over `search_steps` on one seed, and its winner confirmed on fresh seeds."""
     return Sweep(
         study=study,
         question=question,
@@ -130,11 +137,13 @@ def teachers_study(
     options: ProtocolOptions,
     teachers_of: Callable[[TrialConfig], Mapping[str, Mapping[str, Any]]],
 ) -> Sweep:
-    """A study of several teachers beside the control, after what sweeps/content.py found.
+    """Return a study of several teachers beside the control, with two choices that follow from sweeps/content.py.
 
-    Two choices differ from that study. Every student has an output bias that starts at the log unigram: it is worth
-    more than any teacher there, and without it a gain may be the unigram's. And arms are tuned at full length: what won
-    at half length there (a bigram that stays for the whole run) did not win at full length.
+    - Every student has an output bias that starts at the log unigram. In that study the bias is worth more than any
+      teacher, and without it a gain may come from the unigram alone.
+    - Arms are tuned at full length. In that study the winner at half length (a bigram that stays for the whole run) did
+      not win at full length.
+
     teachers_of: {name of an arm: the dotted keys that make its teacher}, given the control's setting.
     """
     base = protocol_base(options, options.steps, {"optimizer.beta2": BETA2, "model.output_bias": "unigram"})

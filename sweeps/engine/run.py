@@ -42,6 +42,7 @@ from trainable.errors import InputError, first_line
 from trainable.plan import Needs
 from trainable.prepare import Prepared, prepare_runs
 from trainable.record.files import free_bytes, is_disk_full, mib
+from trainable.record.lines import paragraph
 from trainable.record.run_record import RunRecord
 from trainable.record.store import StoreError
 from trainable.shared_data import checksums
@@ -74,7 +75,7 @@ def run_sweep(
     started = time.time()
     say = partial(console.print, highlight=False)
     termination.raise_if_interrupted()
-    prepared = prepare(spec, ray_start, lambda text: say(f"  {text}"), places)
+    prepared = prepare(spec, ray_start, lambda text: say(paragraph(text, console.width, "  ")), places)
     check_models(spec, prepared)
     try:
         drop_unusable_checkpoints(folder, say)
@@ -146,7 +147,14 @@ def run_trials(
         order, scheduler = order_of(spec, folder, sums, partial(most_in_flight, needs))
         deaths = WorkerDeaths(order, folder.files, console, RESTARTS)
         try:
-            progress = LiveProgress(console, trials=spec.trials, ended=order.ended, cannot_work=deaths.stop_all)
+            progress = LiveProgress(
+                console,
+                trials=spec.trials,
+                ended=order.ended,
+                steps=sum(load.trials * load.steps for load in spec.workloads()),
+                reached=folder.reached(),
+                cannot_work=deaths.stop_all,
+            )
             callbacks, stopper = [deaths, progress], CombinedStopper(watch, deaths)
             tuner = make_tuner(
                 folder, trainable, order, scheduler, callbacks, stopper, reuse_actors=needs.actors_reusable

@@ -135,7 +135,11 @@ class Sweep:
         """Lines of the plan: arms and spaces, reference controls, confirmations, what ASHA can judge, the budget."""
         references = [group.reference_name for group in self.groups if group.control is None]
         again = f"again over {self.base.loop.steps} steps on fresh seeds" if self.search_steps else "again on new seeds"
-        lines = [*map(self._arm_line, self.arms), f"reference controls of the search: {', '.join(references)}"]
+        alike: dict[str, list[str]] = {}  # by what is fixed, what is searched and how often
+        for arm in self.arms:
+            alike.setdefault(self._space_line(arm), []).append(arm.name)
+        lines = [f"{', '.join(arms)}: {space}" for space, arms in alike.items()]
+        lines.append(f"reference controls of the search: {', '.join(references)}")
         if self.extend_rates:
             lines.append("a winner at an end of its learning rates gets one more rate, the same rule for every arm")
         seeds = {arm.seeds: [one.name for one in self.arms if one.seeds == arm.seeds] for arm in self.arms if arm.seeds}
@@ -147,11 +151,13 @@ class Sweep:
         lines.append(f"at most {self.trials} trials, about {steps:,.0f} trial-steps")
         return lines
 
-    def _arm_line(self, arm: SearchArm) -> str:
-        fixed = [f"{key} {shown(value)}" for key, value in arm.changes.items()]
+    def _space_line(self, arm: SearchArm) -> str:
+        """What an arm fixes and searches, and how often; its kind of teacher is left out where that is its name."""
+        of_name = ("teacher.kind", arm.name)
+        fixed = [f"{key} {shown(value)}" for key, value in arm.changes.items() if (key, value) != of_name]
         varied = [f"{key} {_listed(parameter.grid())}" for key, parameter in arm.space.items()]
         which = f"{self.samples(arm)} of {arm.size} settings at each depth by {self.search}"
-        return f"{arm.name}: {'; '.join([*fixed, *varied])}; {which}"
+        return f"{'; '.join([*fixed, *varied])}; {which}"
 
     def _asha_lines(self) -> list[str]:
         if self.asha is None:

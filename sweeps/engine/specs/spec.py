@@ -68,7 +68,7 @@ class Spec(Protocol):
         """Expected numbers of trials by shape and length, for predictions of the run's time."""
 
     def plan_lines(self) -> list[str]:
-        """Lines of the plan: what will run, and what it costs at most."""
+        """Lines of the plan: what will run, and last, to be shown first, what it costs at most."""
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain values, for run.json."""

@@ -30,6 +30,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def plan_of(printed: pytest.CaptureFixture[str]) -> str:
+    """What has been printed, as one line: a line of the plan is broken between words."""
+    return " ".join(printed.readouterr().out.split())
+
+
 def call(*arguments: str) -> int:
     return main(schedule_search, SearchOptions, "The study.", list(arguments))
 
@@ -43,7 +48,7 @@ except SystemExit: print(sorted({{'ray', 'torch', 'transformers', 'datasets'}} &
 
 def test_dry_run_shows_the_plan_and_runs_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*SMALL, "--layers", "1", "3", "--num-samples", "5", "--dry-run") == 0
-    plan = capsys.readouterr().out
+    plan = plan_of(capsys)
     assert "depths 1, 3" in plan
     assert "control: optimizer.lr 0.001, 0.003, 0.009; optimizer.warmup_steps 5, 10, 20; 5 of 9 settings" in plan
     assert "reference controls of the search: control-lr0.003-wu10-L1-s0, control-lr0.003-wu10-L3-s0" in plan
@@ -59,9 +64,9 @@ def test_the_plan_says_what_is_set_in_a_model_folder(workplace: Path, capsys: py
     settings = {"model_type": "llama", "max_position_embeddings": 1024, **sizes, **more}
     (workplace / "llama" / "config.json").write_text(json.dumps(settings))
     assert call(*SMALL, "--model", "llama", "--dry-run") == 0
-    plan = capsys.readouterr().out
-    assert "/llama: pad_token_id 2 set to none, attention_dropout 0.2 set to 0\n" in plan
-    assert "/llama: not used, because a Llama has no such key: sliding_window\n" in plan
+    plan = plan_of(capsys)
+    assert "/llama: pad_token_id 2 set to none, attention_dropout 0.2 set to 0" in plan
+    assert "/llama: not used, because a Llama has no such key: sliding_window" in plan
 
 
 def test_the_plan_tells_how_a_given_tokenizer_ends_and_reads_the_rows(
@@ -73,13 +78,13 @@ def test_the_plan_tells_how_a_given_tokenizer_ends_and_reads_the_rows(
     folder = str(save(made, workplace / "given"))
     given = ["--corpus", "small.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "50"]
     assert call(*given, "--dry-run") == 0
-    plan = capsys.readouterr().out
+    plan = plan_of(capsys)
     assert "end of text: '<|endoftext|>', a special token of tokenizer.json, for no other file names one" in plan
     assert "other candidates there: <|im_end|> (--set tokens.eos=TOKEN)" in plan
     assert "switched off in the tokenizer: truncation at 16 tokens" in plan
     assert "cannot read" not in plan
     assert call(*given, "--dry-run", "--set", "tokens.eos=<|im_end|>") == 0
-    assert "end of text: '<|im_end|>', from the setting tokens.eos" in capsys.readouterr().out
+    assert "end of text: '<|im_end|>', from the setting tokens.eos" in plan_of(capsys)
 
 
 def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_most_of_them_are_refused(
@@ -89,7 +94,7 @@ def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_most_of_them_
     given = ["--corpus", "rows.txt", "--tokenizer", folder, "--train-rows", "400", "--eval-rows", "50", "--dry-run"]
     (workplace / "rows.txt").write_text("a b\na b\nx y\n" * 200)
     assert call(*given) == 0
-    assert f"warning: tokenizer {folder} cannot read 200 of 600 rows: their text mostly" in capsys.readouterr().out
+    assert f"warning: tokenizer {folder} cannot read 200 of 600 rows: their text mostly" in plan_of(capsys)
     (workplace / "rows.txt").write_text("a b\nx y\nx y\n" * 200)
     assert call(*given) == USAGE_ERROR
     assert "cannot read 400 of 600 rows: their text mostly becomes '<unk>', or nothing; take" in capsys.readouterr().err

@@ -179,10 +179,8 @@ def test_plan_tells_arms_spaces_references_seeds_and_how_many_settings_asha_can_
     assert sweep.plan_lines() == [
         "control: optimizer.lr 0.001, 0.003, 0.009; optimizer.warmup_steps 5, 10; 4 of 6 settings at each depth by "
         "optuna",
-        "uniform: teacher.kind uniform; teacher.schedule linear, exponential; teacher.steps 10, 20, 30, 40; "
-        "optimizer.lr 0.001, 0.003, 0.009; 4 of 24 settings at each depth by optuna",
-        "bigram: teacher.kind bigram; teacher.schedule linear, exponential; teacher.steps 10, 20, 30, 40; "
-        "optimizer.lr 0.001, 0.003, 0.009; 4 of 24 settings at each depth by optuna",
+        "uniform, bigram: teacher.schedule linear, exponential; teacher.steps 10, 20, 30, 40; optimizer.lr 0.001, "
+        "0.003, 0.009; 4 of 24 settings at each depth by optuna",
         "reference controls of the search: control-lr0.003-wu10-L1-s0, control-lr0.003-wu10-L2-s0",
         "a winner at an end of its learning rates gets one more rate, the same rule for every arm",
         "the winner of every group again on new seeds 1, 2, on validation text that chose nothing",

@@ -15,7 +15,7 @@ from rich.console import Console
 from sweep_specs import SimulatedTune, new_run, small_arms, small_sweep
 
 from sweeps.engine.checks import check_effects, check_inputs, check_shares
-from sweeps.engine.cli import show_plan
+from sweeps.engine.cli import show_aim, show_plan
 from sweeps.engine.export.choice import Export, check_export
 from sweeps.engine.order.orders import ORDERS, order_of
 from sweeps.engine.order.trial_order import TrialOrder
@@ -93,6 +93,7 @@ def spec(monkeypatch: pytest.MonkeyPatch) -> OneTrial:
 def test_a_new_kind_of_spec_is_shown_checked_written_read_and_run(
     spec: OneTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    show_aim(spec, Console(width=200))
     show_plan(spec, Console(width=200))
     assert "one: Does it run?" in (told := capsys.readouterr().out) and "one trial" in told
     check_inputs(spec)

@@ -1,0 +1,33 @@
+"""Options of a command line as `--help` shows them: a plain name for the value, one default, 80 columns."""
+
+from typing import Any
+
+import tyro
+
+from trainable.record.lines import paragraph
+
+
+def option(metavar: str, default: str = "") -> Any:
+    """Return what stands in `Annotated` beside the type of an option.
+
+    metavar: name of the value, such as INT or "FLOAT ...". default: the default in words, for an option whose own is
+    None; without it the option's own default is shown.
+    """
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else None)
+
+
+def described(text: str | None) -> str | None:
+    """Return the docstring of a command as its `--help` shows it: paragraphs in lines of 80 columns.
+
+    tyro joins lines that begin with a letter, so the further lines of a paragraph are indented. Lines that were
+    indented, which are commands, stay as they are, below the paragraph before them.
+    """
+    if text is None:
+        return None
+    shown = ""
+    for part in text.strip("\n").split("\n\n"):
+        if part.startswith(" "):
+            shown += f"\n{part}"
+        else:
+            shown += "\n\n" + paragraph(" ".join(part.split()))
+    return shown.strip("\n")
