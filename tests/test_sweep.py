@@ -151,7 +151,7 @@ def test_a_trial_that_diverges_is_named_with_its_reason_and_the_exit_status_is_1
     assert len(failed) > 0
     assert failed.reason.str.contains(r"at step \d+ .*learning rate .*teacher weight").all()
     assert failed[["eval_loss", "gain"]].isna().all(axis=None), "a diverged trial has a last loss"
-    assert "learning rate" in capsys.readouterr().out
+    assert "learning rate" in " ".join(capsys.readouterr().out.split())
     folder, best = RunFolder.open(run), best_precision()
     assert {plan.config.loop.precision for plan, _, _ in folder.trials()} == {best.precision}, "auto, the default"
     assert folder.record().precision_from == best.because

@@ -159,7 +159,11 @@ def _missing(found: Findings) -> Iterator[str]:
     yield f"{count} of {sum(planned_by_role(found).values())} planned trials missing"
     which = names_of[:MOST_NAMED] + [f"{len(names_of) - MOST_NAMED} more"] * (len(names_of) > MOST_NAMED)
     which += [f"{plural(x.layers)}: {x.missing} of {x.planned} {_lacked(x)}" for x in lacks]
-    why = "their folders are gone" if found.record.complete else "not begun yet, or their folders are gone"
+    why = (
+        "never begun, or their folders are gone"
+        if found.record.complete
+        else "not begun yet, or their folders are gone"
+    )
     yield f"Missing ({why}): {', '.join(which)}."
 
 
@@ -167,7 +171,7 @@ def _lacked(lack: Lack) -> str:
     """Kind of the missing trials of a search, and their arm in a search in groups."""
     if not lack.arm:
         return TRIALS_OF[lack.role]
-    return f"{'search trials' if lack.role == names.SEARCH else 'fresh seeds'} of {lack.arm}"
+    return f"{'search trials' if lack.role == names.SEARCH else 'confirmations'} of {lack.arm}"
 
 
 def _without_control(found: Findings) -> Iterator[str]:

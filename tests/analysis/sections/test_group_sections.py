@@ -137,7 +137,7 @@ def test_no_verdict_before_all_seeds_have_ended(tmp_path: Path) -> None:
         "1 layer: bigram: no verdict before all planned units have ended; so far gain +0.1"
     )
     failed = report(run)["Failed and unfinished trials"].lines
-    assert "1 of 27 planned trials missing" in failed[0] and "1 layer: 1 of 3 fresh seeds of bigram" in failed[1]
+    assert "1 of 27 planned trials missing" in failed[0] and "1 layer: 1 of 3 confirmations of bigram" in failed[1]
     change_record(run, complete=True)
     assert verdict(run)[0].startswith("1 layer: bigram: the content helps; gain +0.1")
     assert "; 2 of 3 seeds." in verdict(run)[0]

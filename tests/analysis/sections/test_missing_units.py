@@ -101,7 +101,7 @@ def test_folders_that_are_gone_are_counted_against_the_plan(tmp_path: Path) -> N
     assert "0 failed, 0 not ended, 6 of 10 planned trials missing." in text
     assert f"Missing (not begun yet, or their folders are gone): {', '.join(f.name for f in gone)}." in text
     write_json(run / names.RUN_FILE, read_json(run / names.RUN_FILE) | {"complete": True})
-    assert "Missing (their folders are gone): " in summary(run)
+    assert "Missing (never begun, or their folders are gone): " in summary(run)
 
 
 @pytest.mark.parametrize("lost", ["*-s4", "none-L1-s4", "linear-T60-min0-L1-s4"])

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import cast
 
 import pytest
@@ -47,7 +48,9 @@ def printed_by(call: Callable[[], object]) -> str:
 def output_of(module: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
     """What `python -m module` prints with --help, or with other words."""
     monkeypatch.setattr(sys, "argv", [module, *(words or ["--help"])])
-    monkeypatch.delitem(sys.modules, module, raising=False)  # runpy warns of a module that it runs again
+    spec = find_spec(module)
+    run = f"{module}.__main__" if spec is not None and spec.submodule_search_locations else module
+    monkeypatch.delitem(sys.modules, run, raising=False)  # runpy warns of a module that it runs again
     return printed_by(lambda: runpy.run_module(module, run_name="__main__"))
 
 

@@ -147,7 +147,7 @@ def test_minutes_that_are_none_are_refused_in_a_sentence(minutes: float) -> None
     ],
 )
 def test_beside_a_size_of_the_users_own_minutes_are_refused(options: Options, said: str) -> None:
-    with pytest.raises(InputError, match=f"--minutes chooses the size of the run, and {said} says it"):
+    with pytest.raises(InputError, match=f"--minutes chooses the size of the run, and {said} sets it"):
         check_minutes(options)
 
 
