@@ -86,7 +86,7 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
         plan = TrialPlan.from_dict(trial.config["plan"])
         result = trial.last_result or {}
         step, steps = result.get(names.STEP, 0), plan.config.loop.steps
-        self._end(plan, f"{step}/{steps}  {_note(plan, result)}{'' if step == steps else '  ended early'}")
+        self._end(plan, f"{step}/{steps}  {_note(plan, result)}{'' if step == steps else '  ended'}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Print a line that says so; the sweep goes on."""

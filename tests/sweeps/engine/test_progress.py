@@ -105,6 +105,6 @@ def test_a_trial_that_fails_or_stops_early_is_told_in_at_most_80_columns(clock: 
         shown.on_trial_complete(20, trials, trials[1])
         shown.on_trial_error(20, trials, trials[2])
     lines = stream.getvalue().splitlines()
-    assert lines[1].split() == [PLANS[1].name, "20/120", "loss", "4.8000", "gain", "+0.2500", "ended", "early"]
+    assert lines[1].split() == [PLANS[1].name, "20/120", "loss", "4.8000", "gain", "+0.2500", "ended"]
     assert lines[2].split() == [PLANS[2].name, "failed"]
     assert max(map(len, lines)) <= 80
