@@ -164,4 +164,4 @@ def test_a_package_of_our_name_that_stands_before_ours_is_told_in_one_sentence(
     ended = subprocess.run(words, cwd=tmp_path.parent, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: Python finds ") and ended.stderr.count("\n") == 1
-    assert ended.stderr.endswith("rename it, or remove its folder from PYTHONPATH.\n")
+    assert ended.stderr.endswith("rename that module, or remove its folder from PYTHONPATH.\n")
