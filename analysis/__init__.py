@@ -37,7 +37,7 @@ def require_own(name: str, is_command: bool) -> None:
     if found is not None and found.origin is not None and Path(found.origin).samefile(own):
         return
     instead = found and (found.origin or ", ".join(found.submodule_search_locations or ()))
-    said = f"Python finds {instead} instead of {own.parent}: rename it, or remove its folder from PYTHONPATH."
+    said = f"Python finds {instead} instead of {own.parent}: rename that module, or remove its folder from PYTHONPATH."
     if not is_command:
         raise ImportError(said)
     print(f"error: {said}", file=sys.stderr)

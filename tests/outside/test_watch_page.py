@@ -116,7 +116,7 @@ def test_the_page_shows_what_the_ledgers_say_while_a_sweep_runs_and_then_its_rep
         assert await in_thread(sweep.end) == 0
         assert shown == write_report(sweep.run).read_text(encoding="utf-8")
 
-    with LiveSweep(SMALL_STUDY, tmp_path / "sweep", "--watch") as sweep:
+    with LiveSweep(SMALL_STUDY, tmp_path / "sweep", "--arms", "8", "--watch") as sweep:
         asyncio.run(look(sweep))
 
 
