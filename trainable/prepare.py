@@ -350,6 +350,8 @@ def _teacher_line(facts: Mapping[str, Any]) -> str:
     cut = ", ".join(f"{k}: {cut:.4f}" for k, cut in (facts.get("truncated_losses") or {}).items())
     shown = f"{infinite}{of_smoothed}" if loss is None else f"{loss:.4f}"
     known = TeacherFacts(**facts)
+    if not known.counted_tokens and known.making_seconds is None:
+        return f"teacher {known.smoothing} (no text is counted for it); its own validation loss {shown}"
     from_rows = f"on {known.rows} rows: {known.holds}"
     if known.making_seconds is None:
         return (
