@@ -36,6 +36,7 @@ MEASURED = {
     ("throughput", "c96a9c0"): "2026-11-23, other work on the second core",
     ("tokenising", "64cc85c"): "2026-11-23, other work on the second core",
     ("trial_memory", "faa0b56"): "2026-11-25, beside other work",
+    ("trial_memory", "47c83de"): "2026-11-27, alone on the machine",
 }
 
 
@@ -154,8 +155,24 @@ TABLES = {
         file="trial_memory",
         rules=(
             (r"data of 1 trial, of table \+ blocks", "memory of 1 trial's data", "table and blocks"),
-            (r"each further of (\d) trials, of .+", r"what each further of \1 trials adds", "table and blocks"),
+            (r"each further of (\d) trials, of table .+", r"what each further of \1 trials adds", "table and blocks"),
             (r"  of this private to the workers", "part of this that is private to the workers", "table and blocks"),
+        ),
+    ),
+    "trie_memory": Table(
+        file="trial_memory",
+        rules=(
+            (r"data of 1 trial, of n-grams of order 3 .+", "memory of 1 trial's data", "n-grams and blocks"),
+            (
+                r"each further of (\d) trials, of n-grams of order 3 .+",
+                r"what each further of \1 trials adds",
+                "n-grams and blocks",
+            ),
+            (
+                r"  private to the workers: each further of (\d) trials, of n-grams of order 3 .+",
+                r"part of what each further of \1 trials adds that is private to the workers",
+                "n-grams and blocks",
+            ),
         ),
     ),
     "sweep_overhead": Table(
