@@ -75,7 +75,7 @@ def _heading(results: Results) -> str:
 
 
 def _parts(results: Results) -> list[tuple[str, pd.DataFrame, int]]:
-    """For each table: a title, its main columns, and the number of rows to show."""
+    """Return (title, main columns, number of rows to show) for each table."""
     parts = []
     for called, table, columns, rows in (
         ("trials, a row a trial", results.trials, TRIAL_COLUMNS, TRIAL_ROWS),

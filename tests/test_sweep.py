@@ -81,7 +81,7 @@ def test_gain_is_the_controls_loss_minus_the_own_at_every_step(finished: tuple[P
     assert (first.gain == 0).all(), "a pair starts from the same weights"
 
 
-def test_the_main_job_searches_three_groups_alike_and_claims_their_winners_on_other_text(
+def test_the_main_job_searches_three_groups_alike_and_confirms_their_winners_on_other_text(
     finished: tuple[Path, str],
 ) -> None:
     trials = load(finished[0]).trials

@@ -128,7 +128,7 @@ GRID = (  # proposals do not depend on which trial ended first; 2 + 4 + 4 settin
 TIMES = "seconds|timestamp|per_second|memory"  # columns that differ from run to run
 
 
-def test_a_run_of_groups_killed_in_its_search_and_in_its_claims_has_the_tables_of_one_that_never_was(
+def test_a_run_of_groups_killed_in_its_search_and_in_its_confirmations_has_the_tables_of_one_that_never_was(
     tmp_path: Path,
 ) -> None:
     words = (*SEARCH_WORDS, *GRID)

@@ -60,7 +60,7 @@ def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monke
     assert {path.name for path in (run / names.FIGURES_FOLDER).iterdir()} >= {"curves.png", "curves_tail.png"}
 
 
-def test_the_sceptics_study_runs_from_its_claim_to_its_long_pair(
+def test_the_sceptics_study_runs_from_its_answer_to_its_long_pair(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every arm tuned and confirmed; then the winners once more, over more steps."""

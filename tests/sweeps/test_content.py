@@ -118,7 +118,7 @@ def test_gate_of_other_steps_or_of_another_study_is_refused(tmp_path: Path) -> N
 # ---- content.py ----------------------------------------------------------------------------------------------------
 
 
-def test_every_arm_is_tuned_alike_at_half_length_and_claimed_at_full_length() -> None:
+def test_every_arm_is_tuned_alike_at_half_length_and_confirmed_at_full_length() -> None:
     sweep = content(ContentOptions())
     assert [arm.name for arm in sweep.arms] == [
         *("control", "uniform", "bigram"),
@@ -165,7 +165,7 @@ def test_arms_are_chosen_by_name_and_unknown_ones_refused() -> None:
 # ---- the long pair -----------------------------------------------------------------------------------------------
 
 
-def test_long_pair_takes_control_best_rival_and_best_teacher_of_the_claims(tmp_path: Path) -> None:
+def test_long_pair_takes_control_best_rival_and_best_teacher_of_the_confirmations(tmp_path: Path) -> None:
     run = answer_run(tmp_path / "answer")
     assert list(confirmed_settings(run)) == ["control", "uniform with bias", "bigram"]
     pair = content_long(LongOptions(answer=run))

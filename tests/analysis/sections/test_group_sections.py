@@ -174,7 +174,7 @@ def test_a_group_without_a_finished_trial_leaves_the_question_open(tmp_path: Pat
     assert rebuild(run) == []
 
 
-def test_a_run_without_content_or_claims_has_no_answer_yet(tmp_path: Path) -> None:
+def test_a_run_without_content_or_confirmations_has_no_answer_yet(tmp_path: Path) -> None:
     run = groups_run(tmp_path / "run")
     drop(run, "^bigram")
     assert (

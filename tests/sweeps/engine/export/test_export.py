@@ -215,7 +215,7 @@ def checkpoint(run: RunFolder, name: str) -> None:
     (run.trial(name) / names.CHECKPOINT_FILE).write_bytes(b"weights")
 
 
-def test_best_is_the_claim_of_lowest_final_loss(tmp_path: Path) -> None:
+def test_best_is_the_confirmation_of_lowest_final_loss(tmp_path: Path) -> None:
     """Searched trials were chosen by the text that they are measured on."""
     run = searched(tmp_path)
     losses = {plan.name: reports[-1][names.EVAL_LOSS] for plan, _, reports in run.trials() if plan.config.seed == 1}

@@ -112,7 +112,7 @@ def test_reference_control_is_ranked_with_its_group_and_never_stopped(tmp_path: 
     assert report(scheduler, worse, 20, 0.1) == STOP, "the cutoff is between those two, at 0.2"
 
 
-def test_claims_are_never_judged(tmp_path: Path) -> None:
+def test_confirmations_are_never_judged(tmp_path: Path) -> None:
     scheduler, (first, second, *_) = asha(tmp_path), plans()
     own = CONTROL.confirmation_plan(CONTROL.search_plan(CONTROL.reference), 1, None)
     report(scheduler, first, 20, 0.5)

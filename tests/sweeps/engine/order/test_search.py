@@ -109,7 +109,7 @@ def test_groups_take_turns(tmp_path: Path) -> None:
         assert max(counts) - min(counts) <= 1
 
 
-def test_searched_trials_read_the_choosing_half_and_claims_the_reporting_half(tmp_path: Path) -> None:
+def test_searched_trials_read_the_choosing_half_and_confirmations_the_reporting_half(tmp_path: Path) -> None:
     tune = simulated(tmp_path)
     tune.run()
     assert {plan.config.corpus.eval_half for plan in searched(tune.given)} == {"choosing"}
@@ -136,7 +136,7 @@ def test_winner_of_every_group_runs_on_the_arms_own_seeds_after_its_search(tmp_p
         )
 
 
-def test_winner_of_the_controls_group_is_the_control_of_all_claims(tmp_path: Path) -> None:
+def test_winner_of_the_controls_group_is_the_control_of_all_confirmations(tmp_path: Path) -> None:
     """It need not be the reference, against which the search's gains are taken."""
     tune = simulated(tmp_path, search="grid", arms=small_arms((1, 2)))
     tune.run()
@@ -151,7 +151,7 @@ def test_winner_of_the_controls_group_is_the_control_of_all_claims(tmp_path: Pat
         assert plan.role == (names.CONTROL if plan.name == plan.control else names.SEARCH)
 
 
-def test_without_seeds_nothing_is_claimed(tmp_path: Path) -> None:
+def test_without_seeds_nothing_is_confirmed(tmp_path: Path) -> None:
     tune = simulated(tmp_path, arms=small_arms(()))
     assert tune.run().exhausted and confirmations(tune.given) == []
 
@@ -280,7 +280,7 @@ def test_a_winner_at_an_end_of_the_rates_gets_one_more_at_all_other_settings_onc
     assert others == {0.001, 0.003, 0.009}, "their winners lie inside"
 
 
-def test_one_more_rate_of_the_control_may_become_the_control_of_all_claims(tmp_path: Path) -> None:
+def test_one_more_rate_of_the_control_may_become_the_control_of_all_confirmations(tmp_path: Path) -> None:
     loss = at_an_end("control", 0.009)
     tune = simulated(tmp_path, loss=loss, search="grid", extend_rates=True, layers=(1,))
     assert tune.run().exhausted
@@ -300,7 +300,7 @@ def test_a_single_rate_has_no_end(tmp_path: Path) -> None:
     assert Counter(plan.arm for plan in searched(tune.given)) == {"control": 6, "uniform": 4, "bigram": 4}
 
 
-def test_no_claim_starts_before_one_more_rate_has_ended(tmp_path: Path) -> None:
+def test_no_confirmation_starts_before_one_more_rate_has_ended(tmp_path: Path) -> None:
     tune = simulated(tmp_path, 3, at_an_end("bigram", 0.009), search="grid", extend_rates=True, layers=(1,))
     tune.run()
     more = {plan.name for plan in searched(tune.given, "bigram") if plan.config.optimizer.lr == 0.027}
@@ -327,7 +327,7 @@ def test_one_more_rate_is_searched_after_a_resumption_at_any_point_as_without(tm
 # ---- a short search ----------------------------------------------------------------------------------------------
 
 
-def test_a_short_search_is_claimed_at_the_whole_length(tmp_path: Path) -> None:
+def test_a_short_search_is_confirmed_at_the_whole_length(tmp_path: Path) -> None:
     arms = small_arms(teacher__steps=levels([5, 10, 20]))
     tune = simulated(tmp_path, search="grid", search_steps=20, asha=None, layers=(1,), arms=arms)
     assert tune.run().exhausted
@@ -370,7 +370,7 @@ def test_depth_whose_reference_failed_has_no_other_trials_and_the_sweep_ends(tmp
     assert Counter(plan.config.model.layers for plan in tune.given) == {1: 1, 2: 3 * (4 + 1)}
 
 
-def test_control_whose_claim_failed_takes_the_claims_of_its_seed_with_it_and_no_others(tmp_path: Path) -> None:
+def test_control_that_failed_takes_the_confirmations_of_its_seed_with_it_and_no_others(tmp_path: Path) -> None:
     tune = simulated(tmp_path, search="grid", layers=(1,), arms=small_arms((1, 2)))
     tune.failing = frozenset({"control-lr0.003-wu5-L1-s1"})
     assert tune.run().exhausted
@@ -382,7 +382,7 @@ def test_control_whose_claim_failed_takes_the_claims_of_its_seed_with_it_and_no_
     ]
 
 
-def test_group_of_which_no_trial_finished_claims_nothing_and_the_others_do(tmp_path: Path) -> None:
+def test_group_of_which_no_trial_finished_confirms_nothing_and_the_others_do(tmp_path: Path) -> None:
     sweep = small_sweep(search="grid", layers=(1,))
     uniform = sweep.groups[1]
     tune = simulated(tmp_path, search="grid", layers=(1,))

@@ -104,7 +104,7 @@ def test_schedules_of_a_group_end_at_the_steps_that_it_searches_or_fixes() -> No
 # ---- confirmations ------------------------------------------------------------------------------------------------
 
 
-def test_claim_is_the_winner_on_a_fresh_seed_and_the_reporting_half() -> None:
+def test_confirmation_is_the_winner_on_a_fresh_seed_and_the_reporting_half() -> None:
     control, _, bigram = groups()
     winner = bigram.search_plan(LINEAR)
     own = control.confirmation_plan(control.search_plan(control.reference), 1, None)
@@ -116,7 +116,7 @@ def test_claim_is_the_winner_on_a_fresh_seed_and_the_reporting_half() -> None:
     assert own.config.corpus.eval_half == "reporting"
 
 
-def test_claim_of_a_short_search_has_warm_up_and_schedule_in_proportion() -> None:
+def test_confirmation_of_a_short_search_has_warm_up_and_schedule_in_proportion() -> None:
     """A quarter of the steps: 3 steps of warm-up are 12, T 4 is 16, tau 2.5 is 10."""
     arms = small_arms(teacher__steps=levels([4]), teacher__tau=levels([2.5]), optimizer__warmup_steps=levels([3]))
     control, _, bigram = groups(search_steps=10, asha=None, arms=arms)
@@ -132,7 +132,7 @@ def test_claim_of_a_short_search_has_warm_up_and_schedule_in_proportion() -> Non
     }
 
 
-def test_claim_is_evaluated_and_kept_as_the_base_says_however_short_the_search() -> None:
+def test_confirmation_is_evaluated_and_kept_as_the_base_says_however_short_the_search() -> None:
     short = small_arms(teacher__steps=levels([5]))
     arms = (replace(short[0], space={**short[0].space, "optimizer.warmup_steps": levels([1, 2])}), *short[1:])
     control, _, bigram = groups(search_steps=5, asha=None, arms=arms)
@@ -193,7 +193,7 @@ def test_winner_at_an_end_gets_one_more_rate_at_all_other_settings_and_one_insid
     assert [p["optimizer.warmup_steps"] for p in of_control] == ([5, 10] if more else [])
 
 
-def test_names_that_a_group_can_have_include_one_more_rate_and_every_claim() -> None:
+def test_names_that_a_group_can_have_include_one_more_rate_and_every_confirmation() -> None:
     arms = small_arms((1, 2), teacher__steps=Range(10, 10, 10))
     _, _, bigram = groups(arms=arms)
     found = set(bigram.trial_names())

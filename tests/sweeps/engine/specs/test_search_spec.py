@@ -94,7 +94,7 @@ def test_data_are_those_of_every_arm_on_both_halves_of_the_validation_text() -> 
     assert found == [(half, kind) for half in ("choosing", "reporting") for kind in ("bigram", "uniform", "bigram")]
 
 
-def test_names_of_all_trials_are_different_and_as_many_as_there_are_settings_and_claims() -> None:
+def test_names_of_all_trials_are_different_and_as_many_as_there_are_settings_and_confirmations() -> None:
     names = list(small_sweep(extend_rates=True).trial_names())
     assert (
         len(names) == len(set(names)) == 2 * 2 * (10 + 20 + 20)
@@ -150,7 +150,7 @@ def test_expected_steps_are_those_that_halving_leaves(ends: list[int], factor: i
     assert expected_steps(asha, ends, 160) == pytest.approx(steps)
 
 
-def test_workloads_are_the_searched_trials_and_the_claims_of_each_group() -> None:
+def test_workloads_are_the_searched_trials_and_the_confirmations_of_each_group() -> None:
     """A trial ends at 40 steps; those judged at step 20 spend 20 + 20 / 2, and a T of 30 is never judged."""
     sweep = small_sweep(layers=(3,), arms=small_arms((1, 2), teacher__steps=levels([10, 30])))
     told = [(load.config.teacher.kind, load.trials, load.steps) for load in sweep.workloads()]
@@ -161,13 +161,13 @@ def test_workloads_are_the_searched_trials_and_the_claims_of_each_group() -> Non
     assert "at most 18 trials, about 640 trial-steps" in sweep.plan_lines()  # 4 x (30 + 2 x 35) + 6 x 40
 
 
-def test_workloads_of_a_short_search_have_its_steps_and_claims_the_whole_length() -> None:
+def test_workloads_of_a_short_search_have_its_steps_and_confirmations_the_whole_length() -> None:
     sweep = small_sweep(layers=(1,), search_steps=20, asha=None)
     assert [load.steps for load in sweep.workloads()] == [20, 40] * 3
     assert [load.config.loop.steps for load in sweep.workloads()] == [20, 40] * 3
 
 
-def test_workloads_without_claims_are_the_search_alone() -> None:
+def test_workloads_without_confirmations_are_the_search_alone() -> None:
     assert len(small_sweep(arms=small_arms(())).workloads()) == 6
 
 
@@ -190,7 +190,7 @@ def test_plan_tells_arms_spaces_references_seeds_and_how_many_settings_asha_can_
     ]
 
 
-def test_plan_tells_which_arms_have_which_seeds_and_the_length_of_a_claim() -> None:
+def test_plan_tells_which_arms_have_which_seeds_and_the_length_of_a_confirmation() -> None:
     arms = (*small_arms((1, 2, 3))[:2], bigram_arm(seeds=(2,)))
     lines = small_sweep(arms=arms, search_steps=20, asha=None).plan_lines()
     whole = "again over 40 steps on fresh seeds"
@@ -199,7 +199,7 @@ def test_plan_tells_which_arms_have_which_seeds_and_the_length_of_a_claim() -> N
     assert "all trials run to their end" in lines
 
 
-def test_plan_without_claims_speaks_of_none() -> None:
+def test_plan_without_confirmations_speaks_of_none() -> None:
     assert not [line for line in small_sweep(arms=small_arms(())).plan_lines() if "seeds" in line]
 
 
