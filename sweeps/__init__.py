@@ -1,4 +1,4 @@
-"""One short file per study: what varies, what is fixed, the budget. `schedule_search.py` is the main one."""
+"""One short file per study: what varies, what is fixed, how long it trains. `schedule_search.py` is the main one."""
 
 import sys
 from pathlib import Path

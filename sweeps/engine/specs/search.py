@@ -1,4 +1,4 @@
-"""A search as data: its groups (one depth of one arm), their budget, and the rules that make the comparison fair.
+"""A search as data: its groups (one depth of one arm), the trials of each, and the rules that make the comparison fair.
 
 Every arm is tuned as hard as its rivals: each group searches its own space with the same number of trials, and its
 winner runs again on fresh seeds and on validation text that chose nothing. All is checked before anything runs.
