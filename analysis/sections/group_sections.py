@@ -16,7 +16,23 @@ from analysis.tables.answer import CLASS
 from analysis.tables.arms import compare_arms
 from analysis.tables.best import stopped
 from analysis.tables.confirmations import CONTENT, RIVAL, confirmed
-from analysis.tables.group_search import DIAGNOSTICS, FINISHED, OTHERS, STOPPED, at_ends, diagnostics, searched, winners
+from analysis.tables.group_search import (
+    DIAGNOSTICS,
+    EXCESS,
+    FINISHED,
+    FRESH,
+    FRESH_HIGH,
+    FRESH_LOW,
+    GROUP,
+    OTHERS,
+    RISE,
+    STOPPED,
+    at_ends,
+    diagnostics,
+    rises,
+    searched,
+    winners,
+)
 from analysis.tables.planned import pending, planned_trials
 from analysis.wording import DASH, clip, number, plural, setting_words, signed
 from trainable import names
@@ -35,19 +51,20 @@ def group_sections(found: Findings) -> list[Section]:
     plans, confirmations = planned_trials(found.record), confirmed(found.results, found.record)
     compared = compare_arms(confirmations, found.record.arms, None, plans)
     best = winners(found.results.trials, found.record)
+    risen = rises(best, confirmations.trials)
     return [
         setting(found, tuple(teacher_lines(found))),
-        Section("Verdict", tuple(_verdict(found, compared, plans)), subject="verdict"),
+        Section("Verdict", tuple(_verdict(found, compared, plans, risen)), subject="verdict"),
         *_arms(found, compared, best),
-        _best_settings(found, best),
+        _best_settings(found, best, risen),
         _stopped(found),
         _cost(found, compared),
         _diagnostics(found),
     ]
 
 
-def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> Iterator[str]:
-    """Sentences on each content arm of each depth, the gate, failures, the registration and the corpus."""
+def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame, risen: pd.DataFrame) -> Iterator[str]:
+    """Sentences on each content arm of each depth, the gate, lucky winners, failures, the registration, the corpus."""
     leak = leak_status(found)
     yield from leak.lines if leak.is_warning else ()
     confirmations = confirmed(found.results, found.record).trials
@@ -65,6 +82,7 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
             yield f"{where}{NO_RIVAL[0].lower()}{NO_RIVAL[1:]}"
         if len(rows):
             yield from gate_lines(rows, found, where)
+        yield from _lucky(risen[risen[LAYERS] == depth], found.record.margin, where)
         yield from _failures(confirmations[confirmations[LAYERS] == depth], plans, where)
     if found.record.registered:
         yield f"Rules and plan registered in commit {found.record.registered}, before the first confirmation trial."
@@ -75,6 +93,18 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame) -> It
         )
     if found.record.corpus.demonstration:
         yield DEMONSTRATION
+
+
+def _lucky(risen: pd.DataFrame, margin: float, where: str) -> Iterator[str]:
+    """A sentence on each arm of a depth whose loss rises more than the others', by more than the margin."""
+    for row in risen[risen[EXCESS] > margin].to_dict("records"):
+        rise = f"{row[RISE]:.4f} above the {row[names.EVAL_LOSS]:.4f} of the search"
+        yield (
+            f"{where}{row[ARM]} was lucky in the search. On fresh seeds its setting ends at {row[FRESH]:.4f} "
+            f"({row[FRESH_LOW]:.4f} to {row[FRESH_HIGH]:.4f}), {rise}; the median arm rises by "
+            f"{row[RISE] - row[EXCESS]:+.4f}. Another setting of {row[ARM]} may be better: differences from this arm "
+            "are unsure."
+        )
 
 
 def _failures(confirmations: pd.DataFrame, plans: pd.DataFrame, where: str) -> Iterator[str]:
@@ -108,20 +138,24 @@ def _settings(found: Findings, depth: int, best: pd.DataFrame) -> dict[str, str]
     return {row[ARM]: setting_words(row, spaces[row[ARM]]) for _, row in here.iterrows()}
 
 
-def _best_settings(found: Findings, best: pd.DataFrame) -> Section:
+def _best_settings(found: Findings, best: pd.DataFrame, risen: pd.DataFrame) -> Section:
     spaces = {group.name: group.space for group in found.record.groups}
     tried = searched(found.results.trials)
     lines = [
         "The finished trial of each group with the lowest loss, on the search's seed and the validation rows that "
-        "choose. The lowest of many losses is too good by chance: the verdict does not use it."
+        "choose. The lowest of many losses is too good by chance: the verdict does not use it.",
+        "Rise: mean loss on the fresh seeds - search loss. The part that comes from the other half of the validation "
+        "text is the same for all arms of a depth. An arm that rises more than the others was lucky in the search.",
     ]
+    rise_of = risen.set_index(GROUP)[RISE].to_dict()
     rows, ends = [], dict[int, list[str]]()
     for _, row in best.iterrows():
         space = spaces.get(row[ARM], {})
         own = tried[(tried[LAYERS] == row[LAYERS]) & (tried[ARM] == row[ARM])]
         counts = (str(row[name]) for name in (FINISHED, STOPPED, OTHERS))
         words = (str(row[LAYERS]), row[ARM], setting_words(row, space), f"{row[names.EVAL_LOSS]:.4f}")
-        rows.append((*words, signed(row[names.GAIN]), *counts))
+        risen_by = signed(rise_of.get((row[LAYERS], row[ARM])))
+        rows.append((*words, risen_by, signed(row[names.GAIN]), *counts))
         if keys := at_ends(row, own, space):
             ends.setdefault(int(row[LAYERS]), []).append(f"{row[ARM]} ({', '.join(keys)})")
     lines += [
@@ -129,7 +163,7 @@ def _best_settings(found: Findings, best: pd.DataFrame) -> Section:
         f"better one, for {'; '.join(arms)}."
         for depth, arms in ends.items()
     ]
-    headings = ("layers", "arm", "best setting", "search loss", "gain over the reference control")
+    headings = ("layers", "arm", "best setting", "search loss", "rise", "gain over the reference control")
     table = Table((*headings, "finished", "stopped", "failed or not ended"), tuple(rows))
     return Section("Best settings", tuple(lines) if rows else ("No trial has finished yet.",), (table,) if rows else ())
 

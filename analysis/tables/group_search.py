@@ -1,4 +1,5 @@
-"""Tables of a search in groups: best setting of each group, search trials, and diagnostics of the confirmations.
+"""Tables of a search in groups: best setting of each group, search trials, how far the loss of a best setting rises on
+fresh seeds, and diagnostics of the confirmations.
 
 A group is an arm at a depth. Losses on the search's seed choose a setting and flatter it; only confirmations report.
 """
@@ -17,6 +18,9 @@ from trainable.record.run_record import RunRecord
 
 GROUP: Final = [LAYERS, ARM]
 FINISHED, STOPPED, OTHERS = "finished", "stopped", "others"  # numbers of trials of a group by the way they ended
+FRESH, FRESH_LOW, FRESH_HIGH = "fresh", "fresh_low", "fresh_high"  # loss on fresh seeds: mean, lowest, highest
+RISE: Final = "rise"  # FRESH - the loss with which the setting won the search
+EXCESS: Final = "excess"  # RISE - the median rise of the arms at this depth
 DIAGNOSTICS: Final = (
     *(names.GRAD_NORM, names.CLIPPED_SHARE, names.OUTPUT_ENTROPY, names.HIDDEN_COSINE, names.UNIGRAM_KL),
 )
@@ -61,6 +65,29 @@ def at_ends(winner: Mapping[Any, Any], tried: pd.DataFrame, space: Mapping[str, 
         whole = key == TEACHER_STEPS and winner[key] >= winner[LOOP_STEPS]
         found += [key] if winner[key] in ends and not whole else []
     return found
+
+
+def rises(best: pd.DataFrame, confirmations: pd.DataFrame) -> pd.DataFrame:
+    """How far the loss of each winner rises from the search to its finished confirmations, in nats per token.
+
+    All rises at a depth share the difference between the two halves of the validation text. The median rise stands for
+    that difference, so EXCESS is what the arm's own luck in the search made; NaN with fewer than three arms. Arms whose
+    confirmations have another length than their search are left out.
+    Columns: model.layers, arm, eval_loss (of the search), FRESH, FRESH_LOW, FRESH_HIGH, RISE, EXCESS.
+    """
+    done = confirmations[(confirmations[STATE] == names.FINISHED) & np.isfinite(confirmations[names.EVAL_LOSS])]
+    spread = {
+        FRESH: (names.EVAL_LOSS, "mean"),
+        FRESH_LOW: (names.EVAL_LOSS, "min"),
+        FRESH_HIGH: (names.EVAL_LOSS, "max"),
+    }
+    keys = [*GROUP, LOOP_STEPS]
+    fresh = done.groupby(keys, sort=False).agg(**spread).reset_index()
+    table = best[[*keys, names.EVAL_LOSS]].merge(fresh, on=keys).drop(columns=LOOP_STEPS)
+    table[RISE] = table[FRESH] - table[names.EVAL_LOSS]
+    by_depth = table.groupby(LAYERS)[RISE]
+    table[EXCESS] = (table[RISE] - by_depth.transform("median")).where(by_depth.transform("size") >= 3)
+    return table
 
 
 def diagnostics(confirmations: Results, record: RunRecord) -> pd.DataFrame:

@@ -103,10 +103,20 @@ def test_a_table_a_depth_has_each_arm_with_its_best_setting(tmp_path: Path) -> N
 
 def test_best_settings_say_the_search_loss_and_what_lies_at_an_end(tmp_path: Path) -> None:
     section = report(groups_run(tmp_path / "run"))["Best settings"]
-    assert "control (optimizer.warmup_steps); uniform (teacher.steps); bigram (teacher.steps)." in section.lines[1]
+    assert "control (optimizer.warmup_steps); uniform (teacher.steps); bigram (teacher.steps)." in section.lines[2]
     (table,) = section.tables
     assert [row[1] for row in table.rows] == ["control", "uniform", "bigram"]
-    assert [row[5:] for row in table.rows] == [("6", "0", "0"), ("5", "1", "0"), ("5", "1", "0")]
+    assert table.headings[4] == "rise" and all(re.fullmatch(r"[+-]0\.0\d{3}", row[4]) for row in table.rows)
+    assert [row[6:] for row in table.rows] == [("6", "0", "0"), ("5", "1", "0"), ("5", "1", "0")]
+
+
+def test_the_verdict_names_an_arm_that_was_lucky_in_the_search_and_only_that_one(tmp_path: Path) -> None:
+    def lucky_uniform(arm: str, depth: int, seed: int) -> float:
+        return final_loss(arm, depth, seed) - (0.1 if (arm, seed) == ("uniform", 0) else 0.0)
+
+    assert not [line for line in verdict(groups_run(tmp_path / "even")) if "lucky" in line]
+    (line,) = [line for line in verdict(groups_run(tmp_path / "run", lucky_uniform)) if "lucky" in line]
+    assert line.startswith("1 layer: uniform was lucky in the search. On fresh seeds its setting ends at 5.3")
 
 
 def test_what_asha_stopped_is_told_by_arm_and_cost_and_step_time_mix_no_arms(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic_groups import OWN_LOSS, groups_run, tables
+from synthetic_groups import OWN_LOSS, SEEDS, final_loss, groups_run, tables
 
 from analysis.results import Findings, read_findings
 from analysis.tables.arms import compare_arms
 from analysis.tables.confirmations import confirmed
 from analysis.tables.gate import gate_of
-from analysis.tables.group_search import at_ends, searched, winners
+from analysis.tables.group_search import at_ends, rises, searched, winners
 from analysis.tables.planned import missing_trials, pending, planned_by_role, planned_trials, search_lacks
 from trainable import names
 
@@ -30,6 +30,27 @@ def test_the_winner_of_a_group_has_its_lowest_finished_loss_and_groups_keep_thei
         own = tried[(tried["model.layers"] == row["model.layers"]) & (tried["arm"] == row["arm"])]
         assert row["eval_loss"] == own.loc[own["state"] == names.FINISHED, "eval_loss"].min()
         assert row["finished"] + row["stopped"] + row["others"] == len(own) == 6
+
+
+def test_the_rise_of_a_winner_is_its_mean_on_fresh_seeds_less_its_search_loss(found: Findings) -> None:
+    best, confirmations = winners(found.results.trials, found.record), confirmed(found.results, found.record).trials
+    table = rises(best, confirmations)
+    assert list(zip(table["model.layers"], table["arm"], strict=True)) == [
+        (depth, arm) for depth in (1, 2) for arm in ("control", "uniform", "bigram")
+    ]
+    for row in table.to_dict("records"):
+        arm, depth = row["arm"], row["model.layers"]
+        losses = [final_loss(arm, depth, seed) for seed in SEEDS]
+        assert row["rise"] == pytest.approx(sum(losses) / len(SEEDS) - final_loss(arm, depth, 0))
+        assert (row["fresh_low"], row["fresh_high"]) == pytest.approx((min(losses), max(losses)))
+    for _, own in table.groupby("model.layers"):
+        assert own["excess"].median() == 0 and list(own["excess"]) == pytest.approx(own["rise"] - own["rise"].median())
+
+
+def test_two_arms_have_no_excess_and_a_longer_confirmation_has_no_rise(found: Findings) -> None:
+    best, confirmations = winners(found.results.trials, found.record), confirmed(found.results, found.record).trials
+    assert rises(best[best["arm"] != "uniform"], confirmations)["excess"].isna().all()
+    assert rises(best, confirmations.assign(**{"loop.steps": 10 * confirmations["loop.steps"]})).empty
 
 
 def test_an_end_of_what_was_tried_is_said_for_numbers_but_not_for_zero_or_a_whole_run() -> None:
