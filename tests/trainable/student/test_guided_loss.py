@@ -40,7 +40,7 @@ def test_guided_loss_is_cross_entropy_with_the_dense_soft_target(smoothing: str,
 @given(st.data())
 @settings(max_examples=30)
 def test_guided_loss_is_cross_entropy_with_the_dense_soft_target_of_any_shape(data: st.DataObject) -> None:
-    """Smoothing, table, vocabulary, width, spare rows, bias, weight, padding, micro-batches and chunk are random."""
+    """The loss is exact for random tables, vocabularies, widths, biases, weights, padding, micro-batches and chunks."""
     seed, vocab_size = data.draw(st.integers(0, 2**32)), data.draw(st.integers(EOS + 2, 40))
     table = exact(table_of(data.draw(st.sampled_from(METHODS)), seed, data.draw(st.integers(1, 200)), vocab_size))
     positions, rows = data.draw(st.integers(1, 30)), vocab_size + data.draw(st.integers(0, 5))
