@@ -104,7 +104,7 @@ def test_products_in_bfloat16_agree_to_their_precision() -> None:
 
 @pytest.mark.parametrize("share", [-1.0, 1.0])
 def test_a_step_never_waits_for_the_device(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step makes no call that, on a GPU, would wait until the device has done all its work."""
+    """A step calls none of the Tensor methods below, each of which waits on a GPU until all its work is done."""
     set_long_row(monkeypatch, share)
     table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32, bias=True)
     teacher = teacher_of(table)
