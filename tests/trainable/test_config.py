@@ -186,7 +186,7 @@ def test_a_group_within_a_group_has_dotted_keys_of_its_own() -> None:
     )
     assert config.teacher.model == TeacherModelConfig(hidden=96, lr=1.0)
     assert type(config.teacher.model.lr) is float
-    assert identity(config)["teacher"]["model"]["layers"] == 1, "the identity has all settings of a group in which one has changed"
+    assert identity(config)["teacher"]["model"]["layers"] == 1, "the identity has all of a changed group"
     with pytest.raises(InputError, match=r"no setting 'teacher.model.hiden'.*'teacher.model.hidden'"):
         override(TrialConfig(), {"teacher.model.hiden": 96})
     with pytest.raises(InputError, match=r"no setting 'teacher.model'"):
@@ -281,7 +281,7 @@ def test_out_of_range_is_refused_by_name_and_value(changes: dict[str, Any]) -> N
 
 
 @given(st.floats(0, 1), st.integers(1, 120), st.sampled_from(["linear", "exponential", "reciprocal", "step"]))
-def test_every_minimum_weight_and_number_of_scheduling_steps_in_range_is_allowed(min_weight: float, steps: int, schedule: str) -> None:
+def test_every_value_in_range_is_allowed(min_weight: float, steps: int, schedule: str) -> None:
     changes = {"teacher.min_weight": min_weight, "teacher.steps": steps, "teacher.schedule": schedule}
     assert override(TrialConfig(), changes).teacher.min_weight == min_weight
 

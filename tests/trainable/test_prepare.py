@@ -70,7 +70,7 @@ def test_validation_rows_are_counted_for_the_leak_probe_alone(tmp_path: Path) ->
         contexts[rows] = (np.diff(table.indptr) > 0).sum()
         assert (counted > tokens) == (rows != "student")
         assert table.rows == rows
-    assert contexts["all"] > contexts["train_split"], "only the leak probe (rows: all) has the words of validation rows as contexts"
+    assert contexts["all"] > contexts["train_split"], "only the leak probe has contexts from validation rows"
 
 
 def test_a_table_is_made_once_and_another_smoothing_gives_another_table(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_empty_rows_are_counted_and_reported(tmp_path: Path) -> None:
 
 
 def config_of_a_tokenizer(folder: Path, known: int) -> TrialConfig:
-    """Config of 600 rows, each of one letter; in `known` of every 100 rows it is the letter that the tokenizer knows."""
+    """Config of 600 rows, each of one letter; of every 100 rows, `known` have the letter that the tokenizer knows."""
     rows = ["a a a a a a a a" if 37 * i % 100 < known else "Ж Ж" for i in range(600)]
     given = save(word_level(["<unk>", "a"], ["</s>", "<eos>"]), folder / "given", eos_token="</s>", pad_token=None)
     config = small_config(folder, {"tokens.tokenizer": str(given)})
@@ -234,7 +234,7 @@ def test_the_kneser_ney_estimate_uses_the_counts_that_exist_already(
     listed = prepare_runs(halves, tmp_path / "cache", said.append).facts["tables"]
     assert counted == [60]
     assert all(facts["kneser_ney_loss"] > 0 for facts in listed.values())
-    assert len({facts["kneser_ney_loss"] for facts in listed.values()}) == 2, "each half of the validation rows has its own loss"
+    assert len({facts["kneser_ney_loss"] for facts in listed.values()}) == 2, "each half has its own loss"
     assert "with modified Kneser-Ney it would be " in said[-1]
 
 
@@ -341,7 +341,7 @@ def test_eight_teachers_on_one_file_open_hash_permute_read_and_tokenise_it_once(
     counted = {name: len(found) for name, found in calls.items()}
     # eight tables, and the Kneser-Ney estimates of the two bigram tables whose loss is infinite
     assert counted == ONE_READING | {"teacher_table": 10}
-    assert sorted(tokenised) == sorted(small_sentences()), "each row is tokenised once, the 300 training rows and all others"
+    assert sorted(tokenised) == sorted(small_sentences()), "each row is tokenised once"
 
 
 EVERY_TABLE: list[dict[str, Any]] = [
@@ -383,7 +383,8 @@ def test_tables_of_every_kind_tokenise_the_corpus_once_and_never_again_with_a_ca
 
 def test_later_tables_do_not_tokenise_rows_that_are_in_the_cache(tmp_path: Path, tokenised: list[str]) -> None:
     shared = {"tokens.tokenizer": shared_tokenizer(tmp_path)}
-    for rows, fresh in {"student": 420, "train_split": 180, "all": 0}.items():  # 420: 300 training and 120 validation rows
+    # `student` tokenises 300 training and 120 validation rows, `train_split` the 180 other rows of the split
+    for rows, fresh in {"student": 420, "train_split": 180, "all": 0}.items():
         tokenised.clear()
         config = small_config(tmp_path, shared | {"corpus.train_rows": 300, "teacher.rows": rows})
         table = prepare_run(config, tmp_path / "cache")[0].table
@@ -426,8 +427,9 @@ def test_both_halves_of_the_validation_rows_share_training_blocks_and_table_and_
     (train, first), (train_too, second) = (prepared.blocks[data_key(config)] for config in configs)
     table, table_too = (prepared.tables[table_key(config)] for config in configs)
     assert train is train_too and table is table_too
+    # the training blocks and the table are put into the object store once, not once for each half
     once = ray_bytes((prepared.blocks, prepared.tables))
-    assert once - ray_bytes(({"": (train, first)}, {"": table})) < second.stream_N.nbytes + 4096, "training blocks and table are in the object store once"
+    assert once - ray_bytes(({"": (train, first)}, {"": table})) < second.stream_N.nbytes + 4096, "put once"
     alone, facts = prepare_run(whole, tmp_path / "cache")
     assert alone.eval.checksum == first.checksum != second.checksum
     losses = [prepared.facts["tables"][table_key(config)]["eval_loss"] for config in configs]

@@ -125,7 +125,9 @@ def test_the_model_is_trained_by_the_students_loop_on_the_students_rows(
     assert facts["train_seconds"] > 0 and facts["answer_seconds"] > 0
 
 
-def test_the_teacher_changes_the_students_loss_and_a_killed_student_resumes_to_the_same_losses(prepared: Prepared, tmp_path: Path) -> None:
+def test_the_teacher_changes_the_losses_and_a_killed_student_resumes_to_the_same_losses(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     config, _, data, _ = prepared
     whole: list[dict[str, Any]] = []
     train(config, data, whole.append)
@@ -268,7 +270,7 @@ def test_a_teacher_that_diverges_is_reported_in_one_sentence(tmp_path: Path) -> 
 
 
 def test_all_trials_of_a_sweep_have_one_teacher(tmp_path: Path) -> None:
-    """Schedule, learning rate, seed, length and validation half do not change the teacher; each half has its own loss."""
+    """Schedule, learning rate, seed, length and validation half do not change the teacher; a half changes its loss."""
     one = small_config(tmp_path, SMALL | {"corpus.eval_half": "choosing"})
     changes = {"optimizer.lr": 1e-2, "optimizer.warmup_steps": 5, "seed": 3, "loop.steps": 40, "teacher.steps": 40}
     other = override(one, changes)
@@ -276,7 +278,7 @@ def test_all_trials_of_a_sweep_have_one_teacher(tmp_path: Path) -> None:
     reporting = override(other, {"corpus.eval_half": "reporting"})
     prepared = prepare_runs([one, other, reporting], tmp_path / "cache")
     assert len(prepared.tables) == 2
-    assert len({id(table) for table in prepared.tables.values()}) == 1, "both halves share one table, which goes into the object store once"
+    assert len({id(table) for table in prepared.tables.values()}) == 1, "all trials share one table"
     losses = {facts["eval_loss"] for facts in prepared.facts["tables"].values()}
     assert len(losses) == 2
     expected = checksums(prepared.blocks, prepared.tables)
@@ -333,7 +335,7 @@ def test_a_model_from_a_folder_gives_the_answers_of_the_same_model_trained_here(
     assert given_facts["teacher"]["eval_loss"] == facts["eval_loss"]
 
 
-def test_the_tokenizer_of_an_exported_model_counts_as_the_same(prepared: Prepared, trained: tuple[TrialConfig, Path]) -> None:
+def test_the_tokenizer_of_an_exported_model_is_accepted(prepared: Prepared, trained: tuple[TrialConfig, Path]) -> None:
     """transformers writes a tokenizer in another form; special tokens that it adds around a text do not matter."""
     from sweeps.engine.export.model_folder import fast_tokenizer
 

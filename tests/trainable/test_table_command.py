@@ -83,7 +83,9 @@ def test_order_2_makes_the_bigram_table_of_the_training_rows_alone(capsys: pytes
     assert loss_said(table) in said
 
 
-def test_order_3_makes_an_n_gram_table_and_prints_the_number_of_kept_n_grams(capsys: pytest.CaptureFixture[str]) -> None:
+def test_order_3_makes_an_n_gram_table_and_prints_the_number_of_kept_n_grams(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     said = made(capsys, "--order", "3", "--min-count", "1,2")
     table = trainable.load_ngrams(Path("table"))
     train = blocks_of("train")

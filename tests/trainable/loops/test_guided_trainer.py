@@ -159,7 +159,7 @@ def test_a_checkpoint_of_another_schedule_is_refused(folder: Path, tmp_path: Pat
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 
 
-def test_losses_in_bfloat16_equal_those_in_float32_within_the_precision_of_bfloat16(folder: Path, tmp_path: Path) -> None:
+def test_losses_in_bfloat16_equal_those_in_float32_within_its_precision(folder: Path, tmp_path: Path) -> None:
     config, data = prepared(folder, GUIDED)
     precise, low = (like_ours(config, data, tmp_path, bf16=bf16) for bf16 in (False, True))
     precise.train()
@@ -287,7 +287,7 @@ def test_a_target_at_a_hidden_position_is_learnt_from_the_text_alone(tmp_path: P
     assert whole[0] != pytest.approx(whole[1], abs=1e-2)
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["forward gets the targets of the step", "forward does not get the targets of the step"])
+@pytest.mark.parametrize("told", [True, False], ids=["with num_items_in_batch", "without num_items_in_batch"])
 def test_without_a_teacher_guided_trainer_trains_like_trainer(tmp_path: Path, told: bool) -> None:
     """Each target counts alike in a step whose micro-batches have different numbers of targets."""
     batches = [in_a_row_each("left"), by_themselves()[0], end_to_end()]

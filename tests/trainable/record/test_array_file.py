@@ -73,7 +73,7 @@ def test_facts_are_read_back_as_json_values(tmp_path: Path) -> None:
 
 
 def test_the_bytes_are_header_arrays_and_the_digest_of_both(path: Path) -> None:
-    """The docstring of array_file.py shows this layout; files that older versions of this program wrote have it."""
+    """The docstring of array_file.py shows this layout, by which files of other versions of this program are read."""
     content = path.read_bytes()
     length = int.from_bytes(content[12:16], "little")
     assert content[:12] == b"\x89SMALL!\n\x03\0\0\0"

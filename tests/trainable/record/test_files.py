@@ -91,7 +91,9 @@ def test_missing_or_damaged_json_is_named(tmp_path: Path, content: bytes | None,
         (b"[1]", "it holds no JSON object"),
     ],
 )
-def test_an_error_about_damage_has_path_reason_and_remedy_as_fields(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_an_error_about_damage_has_path_reason_and_remedy_as_fields(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
     path = tmp_path / "value.json"
     path.write_bytes(content)
     with pytest.raises(DamagedFile) as told:

@@ -103,7 +103,9 @@ def test_is_held_says_whether_a_lock_is_held_without_taking_it(tmp_path: Path) -
     assert is_held(path) is True
 
 
-def test_is_held_gives_none_on_a_system_that_does_not_list_its_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_held_gives_none_on_a_system_that_does_not_list_its_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("trainable.record.locks._KERNEL_LOCKS", tmp_path / "absent")
     with held(tmp_path / "lock"):
         assert is_held(tmp_path / "lock") is None

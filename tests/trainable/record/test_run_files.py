@@ -65,9 +65,7 @@ def test_another_process_continues_the_ledger_of_the_first(uri: str) -> None:
     assert [row[names.STEP] for row in read_reports(first.fetched(LEDGER))] == [0, 10]
 
 
-def test_only_changed_files_are_sent_and_only_new_files_are_fetched(
-    uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_changed_files_are_sent_and_only_new_files_are_fetched(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
     got: list[str] = []
     put, get = Store.put, Store.get

@@ -134,7 +134,9 @@ def test_a_store_that_keeps_failing_is_given_up_with_the_reason(store: Store, mo
 
 
 @pytest.mark.parametrize("error", [OSError("AWS Error ACCESS_DENIED"), PermissionError("no")])
-def test_a_store_that_denies_access_is_not_asked_again(store: Store, error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_denies_access_is_not_asked_again(
+    store: Store, error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     store.list()
     system = faulty(store, failures=1000, error=error)

@@ -84,7 +84,9 @@ def reads_of_a_shard(folder: Path, shards: int, patch: pytest.MonkeyPatch, **cha
     return made.reads[STREAM_FILE] / shards, made
 
 
-def test_the_reads_per_shard_do_not_grow_with_the_number_of_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reads_per_shard_do_not_grow_with_the_number_of_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With two levels the reads stay the same; with one level and stretches of a fixed size they grow."""
     sizes = (64, 256, 1024)
     counted: dict[str, list[float]] = {"one level": [], "two levels": []}
@@ -98,8 +100,8 @@ def test_the_reads_per_shard_do_not_grow_with_the_number_of_shards(tmp_path: Pat
             reads, made = reads_of_a_shard(folder, shards, monkeypatch, **changes)
             counted[way].append(reads)
             times = 2 if way == "two levels" else 1
-            assert made.nbytes[STREAM_FILE] == times * made.total * made.tokens * 2, "each token is read once in each level"
-            assert made.nbytes[LENGTHS_FILE] == 2 * times * made.total * 4, "each length is read twice in each level, to cut stretches and to order rows"
+            assert made.nbytes[STREAM_FILE] == times * made.total * made.tokens * 2, "each token once in each level"
+            assert made.nbytes[LENGTHS_FILE] == 2 * times * made.total * 4, "to cut stretches, and to order rows"
     # a shard counts as 16 rows x (16 + ROW_TOKENS) tokens, which are 8 pieces of 64 tokens in each level
     assert all(13 < reads <= 17 for reads in counted["two levels"])
     assert counted["one level"][1] > 1.5 * counted["one level"][0], "reads grow until each row is read by itself"

@@ -30,7 +30,7 @@ def test_many_shards_give_the_bits_of_one(
     config = config_of(tmp_path, packed)
     whole = Counting()
     at_once = checksums(config, tmp_path / "one", workers=whole)
-    assert whole.done == (1 if packed == "packed" else 2), "no string of as_published joins training and validation rows"
+    assert whole.done == (1 if packed == "packed" else 2), "no string has training and validation rows"
     cut_small(monkeypatch, rows)
     cut = Counting()
     assert checksums(config, tmp_path / "many", workers=cut) == at_once

@@ -162,7 +162,9 @@ def test_the_two_halves_of_the_validation_rows_have_no_row_in_common_and_one_tra
         (3, CorpusConfig(folds=5), "eval_rows needs 1 rows but the validation split has 0"),
     ],
 )
-def test_too_few_rows_are_refused_with_the_needed_and_the_found_number(rows: int, config: CorpusConfig, sentence: str) -> None:
+def test_too_few_rows_are_refused_with_the_needed_and_the_found_number(
+    rows: int, config: CorpusConfig, sentence: str
+) -> None:
     with pytest.raises(InputError, match=sentence):
         split_rows(rows, config)
 
