@@ -1,4 +1,4 @@
-"""Settings: dotted keys, types and ranges are checked, and every mistake is named."""
+"""Settings: dotted keys, types and ranges are checked, and an error message names the wrong setting."""
 
 import dataclasses
 import json
@@ -56,13 +56,13 @@ def test_missing_settings_take_their_defaults() -> None:
 
 
 def leaves(part: Any) -> int:
-    """Settings of a group, those of the groups in it included."""
+    """Number of settings in a group and in the groups inside it."""
     if not dataclasses.is_dataclass(part):
         return 1
     return sum(leaves(getattr(part, field.name)) for field in dataclasses.fields(part))
 
 
-def test_every_leaf_can_be_flattened_and_set_again() -> None:
+def test_every_setting_can_be_flattened_and_set_again() -> None:
     config = override(TrialConfig(), CHANGED)
     flat = flatten(config)
     assert {key: flat[key] for key in CHANGED} == CHANGED
@@ -90,7 +90,7 @@ def test_override_leaves_the_original_and_all_other_settings_alone() -> None:
     ],
 )
 def test_override_makes_all_changes_at_once(changes: dict[str, Any], reverse: bool) -> None:
-    """Each change alone would break a rule between two settings in one order or the other."""
+    """Changes made one after the other would, in one of the two orders, break a rule between two settings."""
     items = list(changes.items())
     config = override(TrialConfig(), dict(items[::-1] if reverse else items))
     assert {key: flatten(config)[key] for key in changes} == changes
@@ -106,12 +106,12 @@ def test_override_makes_all_changes_at_once(changes: dict[str, Any], reverse: bo
         ("sed", "seed"),
     ],
 )
-def test_unknown_setting_names_a_near_miss(key: str, near: str) -> None:
+def test_the_message_about_an_unknown_setting_suggests_a_similar_one(key: str, near: str) -> None:
     with pytest.raises(InputError, match=f"no setting '{key}'.*{near}"):
         override(TrialConfig(), {key: 1})
 
 
-def test_unknown_setting_far_from_all_lists_them() -> None:
+def test_the_message_about_an_unknown_setting_without_a_similar_one_lists_known_settings() -> None:
     with pytest.raises(InputError, match=r"Known settings: .*teacher.steps"):
         override(TrialConfig(), {"zzzzzz": 1})
 
@@ -126,12 +126,12 @@ def test_unknown_setting_far_from_all_lists_them() -> None:
         ({"seed": {}}, "seed is {}"),
     ],
 )
-def test_tree_of_another_shape_is_refused(tree: dict[str, Any], message: str) -> None:
+def test_a_tree_with_unknown_keys_or_misplaced_groups_is_refused(tree: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_dict(tree)
 
 
-def test_group_cannot_be_set_whole() -> None:
+def test_a_group_cannot_be_set_as_a_whole() -> None:
     with pytest.raises(InputError, match="no setting 'teacher'"):
         override(TrialConfig(), {"teacher": {"steps": 3}})
 
@@ -163,15 +163,15 @@ def test_wrong_type_or_choice_is_refused_by_name(key: str, value: Any, message: 
         override(TrialConfig(), {key: value})
 
 
-def test_int_passes_for_a_float_and_none_for_an_optional() -> None:
+def test_an_int_is_accepted_for_a_float_and_none_for_an_optional_setting() -> None:
     config = override(TrialConfig(), {"optimizer.lr": 1, "corpus.train_rows": None, "teacher.tau": 2})
     assert type(config.optimizer.lr) is float
     assert type(config.teacher.tau) is float
     assert config.corpus.train_rows is None
 
 
-def test_younger_settings_leave_the_identity_of_older_runs_as_it_was() -> None:
-    """Checkpoints and blocks are found by it."""
+def test_settings_added_later_leave_the_identity_of_older_runs_unchanged() -> None:
+    """Checkpoints and token blocks are found by the identity of the settings."""
     younger = {"tokens.eos": "<e>", "corpus.split": "x", "corpus.eval_half": "choosing", "model.output_bias": "unigram"}
     younger |= {"model.hidden": 64, "teacher.model.layers": 2, "teacher.model.folder": "trained"}
     assert not set(younger) & set(names.dotted(identity(TrialConfig())))
@@ -186,7 +186,7 @@ def test_a_group_within_a_group_has_dotted_keys_of_its_own() -> None:
     )
     assert config.teacher.model == TeacherModelConfig(hidden=96, lr=1.0)
     assert type(config.teacher.model.lr) is float
-    assert identity(config)["teacher"]["model"]["layers"] == 1, "a group that has changed is told whole"
+    assert identity(config)["teacher"]["model"]["layers"] == 1, "the identity has all of a changed group"
     with pytest.raises(InputError, match=r"no setting 'teacher.model.hiden'.*'teacher.model.hidden'"):
         override(TrialConfig(), {"teacher.model.hiden": 96})
     with pytest.raises(InputError, match=r"no setting 'teacher.model'"):
@@ -209,7 +209,7 @@ def test_a_group_within_a_group_has_dotted_keys_of_its_own() -> None:
         ({"model.hidden": 100}, "model.hidden is 100: give a multiple of 8"),
     ],
 )
-def test_a_teachers_model_out_of_range_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_wrong_settings_of_a_model_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         override(TrialConfig(), changes)
 
@@ -219,7 +219,7 @@ def test_defaults_of_a_group_undo_all_changes_to_it() -> None:
     assert override(changed, defaults("teacher")) == TrialConfig(seed=1)
 
 
-def test_what_a_teachers_model_is_decides_the_table_of_that_kind_alone() -> None:
+def test_only_the_table_of_kind_model_depends_on_the_settings_of_the_teacher_model() -> None:
     wider = {"teacher.model.hidden": 96}
     bigram, model = TrialConfig(), override(TrialConfig(), {"teacher.kind": "model"})
     assert override(bigram, wider).teacher.table_settings == bigram.teacher.table_settings
@@ -229,7 +229,7 @@ def test_what_a_teachers_model_is_decides_the_table_of_that_kind_alone() -> None
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("key", ["optimizer.lr", "optimizer.eps", "teacher.tau", "teacher.min_weight"])
 def test_numbers_that_are_not_finite_are_refused(key: str, value: float) -> None:
-    """They could not be written as JSON either."""
+    """NaN and infinity cannot be written as JSON."""
     with pytest.raises(InputError, match=f"{key} is "):
         override(TrialConfig(), {key: value})
 
@@ -281,7 +281,7 @@ def test_out_of_range_is_refused_by_name_and_value(changes: dict[str, Any]) -> N
 
 
 @given(st.floats(0, 1), st.integers(1, 120), st.sampled_from(["linear", "exponential", "reciprocal", "step"]))
-def test_all_of_the_range_is_allowed(min_weight: float, steps: int, schedule: str) -> None:
+def test_every_value_in_range_is_allowed(min_weight: float, steps: int, schedule: str) -> None:
     changes = {"teacher.min_weight": min_weight, "teacher.steps": steps, "teacher.schedule": schedule}
     assert override(TrialConfig(), changes).teacher.min_weight == min_weight
 

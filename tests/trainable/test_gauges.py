@@ -1,4 +1,4 @@
-"""What a running trial shows as gauges, and for how long. Ray and Prometheus: test_prometheus.py."""
+"""Gauges of a running trial: their values, and how long they are set. With Ray and Prometheus: test_prometheus.py."""
 
 import math
 import time
@@ -22,7 +22,7 @@ PATIENCE = 60  # seconds
 
 
 class Recorder:
-    """Ray's gauges as far as they are used here: keeps what each is set to."""
+    """Stand-in for Ray's gauges that records every value to which a gauge is set."""
 
     def __init__(self) -> None:
         self.set_to: list[tuple[str, float, dict[str, str]]] = []
@@ -57,11 +57,11 @@ def shown(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Any:
 def wait_for_repeats(recorder: Recorder, name: str, number: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while len(recorder.values(name)) < number:
-        assert time.monotonic() < deadline, "not set again"
+        assert time.monotonic() < deadline, "the gauge was not set again"
         time.sleep(0.01)
 
 
-def test_report_sets_each_gauge_to_its_number_with_the_tags_of_the_trial(
+def test_a_report_sets_each_gauge_to_its_number_with_the_tags_of_the_trial(
     shown: TrialGauges, recorder: Recorder
 ) -> None:
     shown.show(ROW)
@@ -72,7 +72,7 @@ def test_report_sets_each_gauge_to_its_number_with_the_tags_of_the_trial(
     assert all(its_tags == tags for _, _, its_tags in recorder.set_to)
 
 
-def test_last_report_is_set_again_while_the_trial_runs_and_never_after_a_newer_one(
+def test_the_last_report_is_set_again_while_the_trial_runs_and_never_after_a_newer_report(
     shown: TrialGauges, recorder: Recorder
 ) -> None:
     shown.show(ROW)
@@ -83,20 +83,20 @@ def test_last_report_is_set_again_while_the_trial_runs_and_never_after_a_newer_o
     assert losses == sorted(losses, reverse=True) and set(losses) == {5.5, 5.0}
 
 
-def test_nothing_is_set_once_the_trial_has_ended(shown: TrialGauges, recorder: Recorder) -> None:
+def test_the_thread_that_sets_gauges_ends_with_the_trial(shown: TrialGauges, recorder: Recorder) -> None:
     shown.show(ROW)
     shown.close()
     assert not shown._thread.is_alive()
 
 
 @pytest.mark.parametrize("unknown", [None, math.nan])
-def test_a_number_that_is_not_known_is_not_set(shown: TrialGauges, recorder: Recorder, unknown: float | None) -> None:
+def test_an_unknown_number_is_not_set(shown: TrialGauges, recorder: Recorder, unknown: float | None) -> None:
     shown.show(ROW | {names.TOKENS_PER_SECOND: unknown})
     shown.close()
     assert recorder.values(names.TOKENS_PER_SECOND) == []
     assert len(recorder.values(names.EVAL_LOSS)) >= 1
 
 
-def test_nothing_is_set_before_the_first_report(shown: TrialGauges, recorder: Recorder) -> None:
+def test_no_gauge_is_set_before_the_first_report(shown: TrialGauges, recorder: Recorder) -> None:
     shown.close()
     assert recorder.set_to == []

@@ -1,4 +1,4 @@
-"""How many trials of given needs a cluster has room for."""
+"""Number of trials that a cluster runs at once, and the resources that Tune reserves for each trial."""
 
 import pytest
 
@@ -14,13 +14,13 @@ from trainable.plan import Needs
         (Needs(workers=2, cpus=2), {"CPU": 16, "GPU": 8}, 4),
         (Needs(workers=2, gpus=1), {"CPU": 16, "GPU": 5}, 2),
         (Needs(workers=2, gpus=0.5), {"CPU": 16, "GPU": 1}, 1),
-        (Needs(cpus=8), {"CPU": 4}, 1),  # it may grow
+        (Needs(cpus=8), {"CPU": 4}, 1),  # the cluster may grow
     ],
 )
-def test_slots(needs: Needs, has: dict[str, float], slots: int) -> None:
+def test_slots_are_the_trials_that_fit_in_a_cluster_at_once(needs: Needs, has: dict[str, float], slots: int) -> None:
     assert needs.slots(has) == slots
 
 
-def test_tune_sets_nothing_aside_that_the_workers_take() -> None:
+def test_tune_reserves_no_cpu_or_gpu_for_a_trial_of_several_workers() -> None:
     assert Needs(cpus=2, gpus=1).reserved == {"CPU": 2, "GPU": 1}
     assert not {"CPU", "GPU"} & Needs(cpus=2, gpus=1, workers=2).reserved.keys()

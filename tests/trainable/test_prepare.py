@@ -1,4 +1,4 @@
-"""What a run reads is made from the rows it may read, once."""
+"""Preparation: the data of a run are made once, and only from the rows that the run may read."""
 
 import pickle
 from dataclasses import replace
@@ -34,7 +34,7 @@ from trainable.text.tokenizer.tokenizer import corpus_tokenizer, train_bpe
 
 
 def ray_bytes(data: object) -> int:
-    """Bytes of the data as Ray's object store takes them: arrays out of band, each object once."""
+    """Bytes of the data in Ray's object store: their pickle, and the arrays beside it; a shared object counts once."""
     arrays: list[pickle.PickleBuffer] = []
     head = pickle.dumps(data, 5, buffer_callback=arrays.append)
     return len(head) + sum(array.raw().nbytes for array in arrays)
@@ -45,7 +45,7 @@ SECRET = "xylophone quartz xylophone quartz xylophone."
 
 
 def prepared(folder: Path, rows: str) -> tuple[BigramTable, int, int]:
-    """(table, counted bigrams, tokens of the training rows) where only validation rows hold the secret."""
+    """Prepare a run whose validation rows alone hold SECRET: (table, counted tokens, tokens of the training rows)."""
     config = small_config(folder, {"teacher.rows": rows, "corpus.train_rows": 200})
     split = split_rows(600, config.corpus)
     sentences = small_sentences()
@@ -62,7 +62,7 @@ def test_the_teacher_counts_the_students_rows_and_no_others(tmp_path: Path) -> N
     assert counted == tokens
 
 
-def test_no_validation_row_is_counted_unless_the_leak_is_asked_for(tmp_path: Path) -> None:
+def test_validation_rows_are_counted_for_the_leak_probe_alone(tmp_path: Path) -> None:
     contexts = {}
     for rows in ("student", "train_split", "all"):
         (tmp_path / rows).mkdir()
@@ -70,10 +70,10 @@ def test_no_validation_row_is_counted_unless_the_leak_is_asked_for(tmp_path: Pat
         contexts[rows] = (np.diff(table.indptr) > 0).sum()
         assert (counted > tokens) == (rows != "student")
         assert table.rows == rows
-    assert contexts["all"] > contexts["train_split"], "the words of validation rows are contexts of the probe alone"
+    assert contexts["all"] > contexts["train_split"], "only the leak probe has contexts from validation rows"
 
 
-def test_the_table_is_counted_once_for_a_smoothing_and_anew_for_another(tmp_path: Path) -> None:
+def test_a_table_is_made_once_and_another_smoothing_gives_another_table(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     cache = tmp_path / "cache"
     first, _ = prepare_run(config, cache)
@@ -90,8 +90,8 @@ def test_the_table_is_counted_once_for_a_smoothing_and_anew_for_another(tmp_path
     assert facts["teacher"]["smoothing"] == "witten_bell"
 
 
-def test_a_table_without_rare_bigrams_is_another_table_and_keys_of_old_ones_stay(tmp_path: Path) -> None:
-    """Runs recorded before there was a limit can be resumed."""
+def test_a_table_without_rare_bigrams_is_another_table_and_keys_of_old_tables_stay(tmp_path: Path) -> None:
+    """Runs that were recorded before teacher.min_count existed can be resumed."""
     plain, pruned = (
         small_config(tmp_path, {"teacher.smoothing": "kneser_ney", "teacher.min_count": limit}) for limit in (1, 3)
     )
@@ -131,7 +131,7 @@ def test_a_damaged_table_is_counted_again(tmp_path: Path) -> None:
     assert again.table.row(5) == pytest.approx(first.table.row(5))
 
 
-def test_empty_rows_are_counted_and_said(tmp_path: Path) -> None:
+def test_empty_rows_are_counted_and_reported(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     path = Path(config.corpus.source)
     path.write_text(path.read_text(encoding="utf-8") + "\n \n\n", encoding="utf-8")
@@ -142,7 +142,7 @@ def test_empty_rows_are_counted_and_said(tmp_path: Path) -> None:
 
 
 def config_of_a_tokenizer(folder: Path, known: int) -> TrialConfig:
-    """600 rows of one of two letters; the tokenizer knows the first, which is that of so many of every 100 rows."""
+    """Config of 600 rows, each of one letter; of every 100 rows, `known` have the letter that the tokenizer knows."""
     rows = ["a a a a a a a a" if 37 * i % 100 < known else "Ж Ж" for i in range(600)]
     given = save(word_level(["<unk>", "a"], ["</s>", "<eos>"]), folder / "given", eos_token="</s>", pad_token=None)
     config = small_config(folder, {"tokens.tokenizer": str(given)})
@@ -151,7 +151,7 @@ def config_of_a_tokenizer(folder: Path, known: int) -> TrialConfig:
 
 
 @pytest.mark.parametrize(("known", "begin"), [(100, None), (99, "tokenizer "), (60, "warning: tokenizer ")])
-def test_rows_that_the_tokenizer_cannot_read_are_told_and_recorded(
+def test_rows_that_the_tokenizer_cannot_read_are_reported_and_recorded(
     known: int, begin: str | None, tmp_path: Path
 ) -> None:
     said: list[str] = []
@@ -172,7 +172,7 @@ def test_a_run_whose_rows_are_mostly_unknown_is_refused_with_the_reason(tmp_path
         prepare_run(config, tmp_path / "cache")
 
 
-def test_the_record_says_which_token_ends_a_row_and_where_that_is_from(tmp_path: Path) -> None:
+def test_the_record_says_which_token_ends_a_row_and_what_names_this_token(tmp_path: Path) -> None:
     config = config_of_a_tokenizer(tmp_path, 100)
     data, facts = prepare_run(config, tmp_path / "cache")
     assert {key: facts["tokenizer"][key] for key in ("eos", "eos_from", "switched_off")} == {
@@ -187,8 +187,8 @@ def test_the_record_says_which_token_ends_a_row_and_where_that_is_from(tmp_path:
     assert (facts["tokenizer"]["eos"], facts["tokenizer"]["eos_from"]) == ("</s>", "tokenizer.json")
 
 
-def test_settings_that_came_later_change_no_key_of_older_runs_where_they_have_their_defaults() -> None:
-    """The key is what the program gave when it wrote this record, before there were the settings below."""
+def test_settings_added_later_leave_the_keys_of_older_runs_unchanged_at_their_defaults() -> None:
+    """The expected key is that of the program that wrote this record, before the settings below existed."""
     base = from_dict(read_record(ROOT / "results" / "record" / "early_stage_books").spec["base"])
     assert data_key(base) == "77d1aaa4c8fbd387"
     for later in (
@@ -206,8 +206,8 @@ def table_of_kind(folder: Path, kind: str) -> BigramTable:
     return data.table
 
 
-def test_the_sceptics_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
-    """Uniform rows are equal and flat, unigram rows equal; shuffled rows are the bigram's own, of other contexts."""
+def test_rival_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
+    """Uniform rows are flat, unigram rows are all equal, and shuffled rows have the entropies of the bigram rows."""
     tables = {kind: table_of_kind(tmp_path, kind) for kind in ("bigram", "shuffled", "unigram", "uniform")}
     seen = np.flatnonzero(np.diff(tables["bigram"].indptr))
     rows = {kind: np.array([table.row(c) for c in seen]) for kind, table in tables.items()}
@@ -221,7 +221,7 @@ def test_the_sceptics_teachers_know_less_than_bigrams(tmp_path: Path) -> None:
     assert len({table.checksum for table in tables.values()}) == 4
 
 
-def test_the_kneser_ney_estimate_is_of_the_counts_that_are_there_already(
+def test_the_kneser_ney_estimate_uses_the_counts_that_exist_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
@@ -234,11 +234,11 @@ def test_the_kneser_ney_estimate_is_of_the_counts_that_are_there_already(
     listed = prepare_runs(halves, tmp_path / "cache", said.append).facts["tables"]
     assert counted == [60]
     assert all(facts["kneser_ney_loss"] > 0 for facts in listed.values())
-    assert len({facts["kneser_ney_loss"] for facts in listed.values()}) == 2, "each half has its own"
+    assert len({facts["kneser_ney_loss"] for facts in listed.values()}) == 2, "each half has its own loss"
     assert "with modified Kneser-Ney it would be " in said[-1]
 
 
-def test_where_kneser_ney_cannot_be_estimated_there_is_no_such_loss(
+def test_the_kneser_ney_loss_is_none_if_kneser_ney_cannot_be_estimated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(settings: TeacherConfig, *rest: Any) -> BigramTable:
@@ -253,7 +253,7 @@ def test_where_kneser_ney_cannot_be_estimated_there_is_no_such_loss(
 
 
 def test_a_ramp_has_no_table_and_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "teacher_table", lambda *_: pytest.fail("it made a table"))
+    monkeypatch.setattr(prepare, "teacher_table", lambda *_: pytest.fail("a table was made"))
     changes = {"teacher.kind": "ramp", "teacher.rows": "train_split", "corpus.train_rows": 300}
     config, said = small_config(tmp_path, changes), list[str]()
     prepared = prepare_runs([config], tmp_path / "cache", said.append)
@@ -279,7 +279,7 @@ def test_several_runs_share_their_blocks_and_have_a_table_each(tmp_path: Path) -
     ]
     lines: list[str] = []
     prepared = prepare_runs(configs, tmp_path / "cache", lines.append)
-    assert len(set(lines)) == len(lines), "what several runs share is said once"
+    assert len(set(lines)) == len(lines), "a line about data that several runs share is printed once"
     assert set(prepared.blocks) == {data_key(config) for config in configs} and len(prepared.blocks) == 2
     assert set(prepared.tables) == {table_key(config) for config in configs} and len(prepared.tables) == 3
     alone, facts = prepare_run(configs[0], tmp_path / "cache")
@@ -314,13 +314,13 @@ ONE_READING = {
     "_scan": 1,  # reads and hashes the whole file
     "permuted_rows": 1,
     "corpus_tokenizer": 1,
-    "batches": 2,  # for the tokenizer, or a sample of it, and for the tokens
+    "batches": 2,  # one to train or sample the tokenizer, one to tokenise the rows
 }
 
 
 @pytest.fixture
 def tokenised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that are tokenised, as often as they are."""
+    """List of the tokenised texts; a text that is tokenised twice is in the list twice."""
     texts: list[str] = []
     encode = packing.encode_rows
     monkeypatch.setattr(packing, "encode_rows", lambda tokenizer, some: texts.extend(some) or encode(tokenizer, some))
@@ -339,9 +339,9 @@ def test_eight_teachers_on_one_file_open_hash_permute_read_and_tokenise_it_once(
     configs = [small_config(tmp_path, {"corpus.train_rows": 300, **changes}) for changes in teachers]
     assert len(prepare_runs(configs, tmp_path / "cache").tables) == 8
     counted = {name: len(found) for name, found in calls.items()}
-    # two bigram tables give unseen pairs no chance: their Kneser-Ney estimates are made too
+    # eight tables, and the Kneser-Ney estimates of the two bigram tables whose loss is infinite
     assert counted == ONE_READING | {"teacher_table": 10}
-    assert sorted(tokenised) == sorted(small_sentences()), "each row once: 300 of the training split, and the others"
+    assert sorted(tokenised) == sorted(small_sentences()), "each row is tokenised once"
 
 
 EVERY_TABLE: list[dict[str, Any]] = [
@@ -359,10 +359,10 @@ EVERY_TABLE: list[dict[str, Any]] = [
 ]
 
 
-def test_tables_of_every_kind_take_one_reading_of_the_corpus_and_one_for_a_cache(
+def test_tables_of_every_kind_tokenise_the_corpus_once_and_never_again_with_a_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenised: list[str]
 ) -> None:
-    """Splits, folds, sizes, orders of n-grams, answers of a model: what they have in common is tokenised once."""
+    """Tables of several splits, folds, sizes and n-gram orders, and a model's answers, share each row's tokens."""
     calls: dict[str, list[Any]] = {}
     for module, name in OPENINGS:
         count_calls(monkeypatch, module, name, calls)
@@ -374,16 +374,17 @@ def test_tables_of_every_kind_take_one_reading_of_the_corpus_and_one_for_a_cache
     assert sorted(tokenised) == sorted(small_sentences())
     calls.clear()
     again = prepare_runs(configs, tmp_path / "cache")
-    assert len(calls["batches"]) == 1, "a sample for the tokenizer"
+    assert len(calls["batches"]) == 1, "the second time only a sample for the tokenizer is read"
     assert len(tokenised) == 600
     assert {key: table.checksum for key, table in again.tables.items()} == {
         key: table.checksum for key, table in prepared.tables.items()
     }
 
 
-def test_later_tables_take_the_rows_that_are_in_the_cache_from_there(tmp_path: Path, tokenised: list[str]) -> None:
+def test_later_tables_do_not_tokenise_rows_that_are_in_the_cache(tmp_path: Path, tokenised: list[str]) -> None:
     shared = {"tokens.tokenizer": shared_tokenizer(tmp_path)}
-    for rows, fresh in {"student": 420, "train_split": 180, "all": 0}.items():  # first 300 rows train, 120 validate
+    # `student` tokenises 300 training and 120 validation rows, `train_split` the 180 other rows of the split
+    for rows, fresh in {"student": 420, "train_split": 180, "all": 0}.items():
         tokenised.clear()
         config = small_config(tmp_path, shared | {"corpus.train_rows": 300, "teacher.rows": rows})
         table = prepare_run(config, tmp_path / "cache")[0].table
@@ -392,7 +393,7 @@ def test_later_tables_take_the_rows_that_are_in_the_cache_from_there(tmp_path: P
         assert table is not None and alone is not None and table.checksum == alone.checksum
 
 
-def test_folds_share_corpus_and_permutation_and_their_parts(
+def test_folds_share_corpus_permutation_and_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenised: list[str]
 ) -> None:
     calls: dict[str, list[Any]] = {}
@@ -426,6 +427,7 @@ def test_both_halves_of_the_validation_rows_share_training_blocks_and_table_and_
     (train, first), (train_too, second) = (prepared.blocks[data_key(config)] for config in configs)
     table, table_too = (prepared.tables[table_key(config)] for config in configs)
     assert train is train_too and table is table_too
+    # the training blocks and the table are put into the object store once, not once for each half
     once = ray_bytes((prepared.blocks, prepared.tables))
     assert once - ray_bytes(({"": (train, first)}, {"": table})) < second.stream_N.nbytes + 4096, "put once"
     alone, facts = prepare_run(whole, tmp_path / "cache")
@@ -436,7 +438,7 @@ def test_both_halves_of_the_validation_rows_share_training_blocks_and_table_and_
     assert [prepared.facts["tables"][table_key(c)]["blocks"] for c in configs] == [data_key(c) for c in configs]
 
 
-def test_the_half_of_an_official_split_is_of_its_own_validation_rows(tmp_path: Path) -> None:
+def test_the_halves_of_an_official_split_divide_its_validation_rows(tmp_path: Path) -> None:
     (tmp_path / "official").mkdir()
     for name in ("train", "test"):
         rows = [f"{name} {sentence}" for sentence in small_sentences(200)]
@@ -448,8 +450,8 @@ def test_the_half_of_an_official_split_is_of_its_own_validation_rows(tmp_path: P
     assert [prepare_run(config, tmp_path / "cache")[0].eval.rows for config in configs] == [20, 20]
 
 
-def test_the_teacher_of_a_fold_has_not_counted_that_fold(tmp_path: Path) -> None:
-    """Tables of k folds: each counts the tokens of the others' rows only."""
+def test_the_teacher_of_a_fold_counts_only_as_many_tokens_as_the_fold_trains_on(tmp_path: Path) -> None:
+    """Each table counts as many tokens as its fold's training rows have, and no validation row is a training row."""
     configs = [small_config(tmp_path, {"corpus.folds": 3, "corpus.fold": fold}) for fold in range(3)]
     prepared = prepare_runs(configs, tmp_path / "cache")
     for config in configs:
@@ -460,7 +462,7 @@ def test_the_teacher_of_a_fold_has_not_counted_that_fold(tmp_path: Path) -> None
 
 
 def shared_tokenizer(folder: Path) -> str:
-    """A folder with a tokenizer that all folds share."""
+    """Path of a folder with a tokenizer that all folds share."""
     texts = folder / "tokenizer"
     texts.mkdir()
     train_bpe(iter(small_sentences()), 512).save(str(texts / "tokenizer.json"))
@@ -469,9 +471,10 @@ def shared_tokenizer(folder: Path) -> str:
 
 @pytest.mark.parametrize("packing", ["packed", "as_published"])
 @pytest.mark.parametrize("limit", [None, 150])
-def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting_each_fold_alone(
+def test_tables_of_k_folds_equal_those_of_each_fold_alone_and_common_parts_are_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str, limit: int | None
 ) -> None:
+    """Folds share the counts of common parts; as_published parts that do not fill a string are counted fold by fold."""
     rows = 400 if packing == "as_published" and limit is None else limit
     changes = {"corpus.folds": 3, "tokens.tokenizer": shared_tokenizer(tmp_path), "tokens.packing": packing}
     configs = [small_config(tmp_path, {**changes, "corpus.train_rows": rows, "corpus.fold": i}) for i in range(3)]
@@ -480,7 +483,7 @@ def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting
     monkeypatch.setattr(teacher, "count", lambda blocks, _: counted.append(blocks.rows) or count(blocks))
     prepared = prepare_runs(configs, tmp_path / "cache")
 
-    separate = packing == "packed" or limit is None  # 75 rows are no whole string of 200: then each fold by itself
+    separate = packing == "packed" or limit is None  # 75 rows do not fill a string of 200
     assert counted == ([(rows or 600) // (2 if rows else 3)] * 3 if separate else [150] * 3)
     for config in configs:
         table = prepared.tables[table_key(config)]
@@ -496,10 +499,10 @@ def test_k_folds_tokenise_and_count_each_row_once_and_get_the_tables_of_counting
 
 
 @pytest.mark.parametrize("packing", ["packed", "as_published"])
-def test_k_folds_get_the_n_gram_tables_of_counting_each_fold_alone_and_count_each_row_once(
+def test_n_gram_tables_of_k_folds_equal_those_of_each_fold_alone_and_each_row_is_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
-    """No leak at any order: the sums that the folds share hold nothing of the fold that validates."""
+    """No order leaks: the counts in a fold's table hold no row that validates in that fold."""
     changes = {"corpus.folds": 3, "tokens.tokenizer": shared_tokenizer(tmp_path), "tokens.packing": packing, **TRIGRAM}
     configs = [small_config(tmp_path, {**changes, "corpus.train_rows": 400, "corpus.fold": i}) for i in range(3)]
     counted: list[int] = []
@@ -534,7 +537,7 @@ def test_an_n_gram_teacher_is_made_once_found_again_and_recorded(tmp_path: Path)
     assert 0 < facts["teacher"]["eval_loss"] < prepare_run(bigram, tmp_path / "cache")[1]["teacher"]["eval_loss"]
 
 
-def test_the_blocks_of_a_fold_are_those_of_its_rows_tokenised_at_once(tmp_path: Path) -> None:
+def test_the_blocks_of_a_fold_equal_those_of_its_rows_tokenised_at_once(tmp_path: Path) -> None:
     changes = {"corpus.folds": 3, "corpus.fold": 1, "corpus.train_rows": 300, "tokens.tokenizer": "train:512"}
     config = small_config(tmp_path, changes)
     data, facts = prepare_run(config, tmp_path / "cache")
@@ -548,8 +551,8 @@ def test_the_blocks_of_a_fold_are_those_of_its_rows_tokenised_at_once(tmp_path: 
     assert facts["corpus"]["train_rows"] == 300
 
 
-def test_a_table_of_infinite_loss_is_held_against_its_kneser_ney_estimate(tmp_path: Path) -> None:
-    """mle gives unseen pairs no chance; the gate of a report needs a number."""
+def test_the_facts_of_a_table_with_infinite_loss_have_the_loss_of_its_kneser_ney_estimate(tmp_path: Path) -> None:
+    """mle gives unseen pairs no probability, so the loss is infinite; the gate of a report needs a finite loss."""
     unsmoothed, smoothed, uniform = (
         prepare_run(small_config(tmp_path, {"corpus.train_rows": 300, **changes}), tmp_path / "cache")[1]["teacher"]
         for changes in ({}, {"teacher.smoothing": "modified_kneser_ney"}, {"teacher.kind": "uniform"})

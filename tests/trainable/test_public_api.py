@@ -1,4 +1,4 @@
-"""`import trainable`: light, complete, and every example of trainable/README.md runs."""
+"""`import trainable` is light and complete, and every example of trainable/README.md runs."""
 
 import inspect
 import re
@@ -24,7 +24,7 @@ COMMAND = "python -m trainable.teacher "
 BLOCKS = re.findall(r"^```(python|bash)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 EXAMPLES = [text for kind, text in BLOCKS if kind == "python"]
 SHORTER = ["--tokenizer", "train:512", "--train-rows", "1000", "--eval-rows", "100", "--no-cost"]
-FOUND = FoundSchedule(  # as --export writes it
+FOUND = FoundSchedule(  # as --export writes a schedule
     teacher=TeacherConfig(schedule="linear", steps=4),
     optimizer=OptimizerConfig(warmup_steps=2),
     loop=LoopConfig(steps=8, batch_blocks=8, eval_every=4, checkpoint_every=4),
@@ -38,7 +38,7 @@ FOUND = FoundSchedule(  # as --export writes it
 
 
 def imported_by(code: str) -> set[str]:
-    """The modules that a fresh Python has imported after the code."""
+    """Names of the modules that a new Python process has imported after it ran the code."""
     command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     return set(done.stdout.split())
@@ -50,19 +50,19 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert not {"torch", "ray", "pandas", "numpy", "transformers", "trainable.config", "analysis"} & found
 
 
-def test_loading_results_needs_neither_torch_nor_ray() -> None:
+def test_the_function_that_loads_results_imports_neither_torch_nor_ray() -> None:
     found = imported_by("import trainable; trainable.load")
     assert "analysis.results" in found
     assert not {"torch", "ray"} & found
 
 
-def test_a_table_is_made_and_read_without_torch_and_ray() -> None:
+def test_the_functions_that_make_and_read_a_table_import_neither_torch_nor_ray_nor_pandas() -> None:
     found = imported_by("from trainable import count_bigrams, estimate_table, load_table, teacher_weight")
     assert "trainable.teacher.smoothing" in found
     assert not {"torch", "ray", "pandas"} & found
 
 
-def test_every_name_is_there_listed_and_documented() -> None:
+def test_every_public_name_exists_and_is_listed_and_has_an_example() -> None:
     for name in trainable.__all__:
         assert getattr(trainable, name).__name__ == name
         assert name in dir(trainable)
@@ -75,22 +75,22 @@ def test_every_name_is_there_listed_and_documented() -> None:
 
 
 @pytest.mark.parametrize("name", trainable.__all__)
-def test_every_docstring_says_what_each_argument_is(name: str) -> None:
-    """`help(trainable.NAME)` is the reference; a class is explained by its methods and fields too."""
+def test_every_docstring_names_each_argument(name: str) -> None:
+    """The docstring of a public function names each argument, and every public docstring has over 100 characters."""
     public = getattr(trainable, name)
     given = inspect.signature(public).parameters if inspect.isfunction(public) else []
     assert [one for one in given if not re.search(rf"\b{one}\b", public.__doc__)] == []
     assert len(public.__doc__) > 100, public.__doc__
 
 
-def test_a_name_that_is_not_there_is_refused_as_python_does() -> None:
+def test_an_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'trainable' has no attribute 'Techer'"):
         trainable.Techer  # noqa: B018
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Small products on several threads of a busy machine wait for each other."""
+    """Use one torch thread: on a busy machine several threads of a small matrix product wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -105,7 +105,7 @@ def test_the_examples_of_the_page_run_in_order(
     (tmp_path / "results").symlink_to(ROOT / "results")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "home"))
-    monkeypatch.setattr("trainable.teacher.schedules.SCHEDULES", dict(SCHEDULES))  # an example adds to it
+    monkeypatch.setattr("trainable.teacher.schedules.SCHEDULES", dict(SCHEDULES))  # an example adds a schedule
     save_schedule(FOUND, tmp_path / "model")
     session: dict[str, Any] = {}
     for number, (kind, example) in enumerate(BLOCKS):

@@ -1,4 +1,4 @@
-"""The small model that teaches: trained once, resumed where it was killed, asked about every block, or given."""
+"""Teacher of kind model: trained once, resumed after a kill, asked about every block, or loaded from a folder."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("small")
     config = small_config(folder, SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(small_teacher, "LOGITS_BYTES", {"cpu": 7 * 31 * 512 * 4})  # of 7 blocks
+        patch.setattr(small_teacher, "LOGITS_BYTES", {"cpu": 7 * 31 * 512 * 4})  # logits of 7 blocks
         data, facts = prepare_run(config, folder / "cache")
     return config, folder / "cache", data, facts["teacher"]
 
@@ -56,7 +56,7 @@ def answers_of(data: RunData) -> Answers:
 
 
 def small_of(config: TrialConfig, data: RunData, cache: Path) -> small_teacher.SmallTeacher:
-    """The teacher of a run that was prepared."""
+    """SmallTeacher of a prepared run."""
     corpus = open_corpus(config.corpus)
     rows = split_rows(corpus.rows, config.corpus).train
     tokenizer = corpus_tokenizer(config.tokens.tokenizer, corpus, rows, cache)
@@ -67,7 +67,7 @@ def model_of(config: TrialConfig, data: RunData, cache: Path) -> Any:
     return small_of(config, data, cache)._model
 
 
-def test_every_position_of_every_training_block_has_what_the_model_finds_likeliest(
+def test_the_answers_at_every_training_position_are_the_models_likeliest_tokens(
     prepared: Prepared,
 ) -> None:
     config, cache, data, facts = prepared
@@ -77,18 +77,18 @@ def test_every_position_of_every_training_block_has_what_the_model_finds_likelie
         ids_BxT = torch.from_numpy(data.train.ids_BxT[:, :-1].astype(np.int64))
         found = model(input_ids=ids_BxT).logits.softmax(-1).topk(8)
     np.testing.assert_allclose(answers.p_BxTxk, found.values, atol=1e-3)
-    assert (answers.ids_BxTxk == found.indices.numpy()).mean() > 0.99, "but for ties"
+    assert (answers.ids_BxTxk == found.indices.numpy()).mean() > 0.99, "ids differ only where probabilities are equal"
     assert answers.blocks_fingerprint == data.train.fingerprint
     assert (facts["top_k"], facts["positions"]) == (8, answers.ids_BxTxk[..., 0].size)
 
 
-def test_its_own_loss_is_that_of_evaluation(prepared: Prepared) -> None:
+def test_the_teachers_own_loss_equals_the_loss_of_evaluate(prepared: Prepared) -> None:
     config, cache, data, facts = prepared
     expected = evaluate(model_of(config, data, cache), data.eval, 8, PLAIN).loss
     assert facts["eval_loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_padding_counts_in_no_loss(tmp_path: Path) -> None:
+def test_padding_does_not_count_in_the_teachers_own_loss(tmp_path: Path) -> None:
     config = small_config(tmp_path, SMALL | {"tokens.packing": "as_published"})
     data, facts = prepare_run(config, tmp_path / "cache")
     assert data.eval.lengths_B is not None and (data.eval.lengths_B < 32).any()
@@ -96,8 +96,8 @@ def test_padding_counts_in_no_loss(tmp_path: Path) -> None:
     assert facts["teacher"]["eval_loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_what_truncation_costs_is_the_loss_of_the_truncated_distribution(prepared: Prepared) -> None:
-    """Written out in full: the likeliest tokens as the model says, and for all tokens the rest times the unigram."""
+def test_a_truncated_loss_is_the_loss_of_the_truncated_distribution(prepared: Prepared) -> None:
+    """The truncated distribution keeps the k likeliest probabilities and adds the remaining mass times the unigram."""
     config, cache, data, facts = prepared
     assert list(facts["truncated_losses"]) == ["8", "16", "32", "64"]
     ids_BxT = torch.from_numpy(data.eval.ids_BxT.astype(np.int64))
@@ -110,10 +110,10 @@ def test_what_truncation_costs_is_the_loss_of_the_truncated_distribution(prepare
         assert facts["truncated_losses"][str(k)] == pytest.approx(float(loss), abs=1e-5)
 
 
-def test_the_model_is_trained_by_the_students_loop_on_its_rows(
+def test_the_model_is_trained_by_the_students_loop_on_the_students_rows(
     prepared: Prepared,
 ) -> None:
-    """The same weights as those of a control with its settings."""
+    """Loss and number of tokens equal those of a control that has the settings of the teacher's model."""
     config, _, data, facts = prepared
     reports: list[dict[str, Any]] = []
     run = teacher_run(config)
@@ -125,7 +125,9 @@ def test_the_model_is_trained_by_the_students_loop_on_its_rows(
     assert facts["train_seconds"] > 0 and facts["answer_seconds"] > 0
 
 
-def test_a_student_learns_from_it_and_resumes_to_the_same_bits(prepared: Prepared, tmp_path: Path) -> None:
+def test_the_teacher_changes_the_losses_and_a_killed_student_resumes_to_the_same_losses(
+    prepared: Prepared, tmp_path: Path
+) -> None:
     config, _, data, _ = prepared
     whole: list[dict[str, Any]] = []
     train(config, data, whole.append)
@@ -145,7 +147,7 @@ def test_a_student_learns_from_it_and_resumes_to_the_same_bits(prepared: Prepare
     assert [report[names.EVAL_LOSS] for report in resumed] == [report[names.EVAL_LOSS] for report in whole[2:]]
 
 
-def test_auto_has_the_teacher_of_the_precision_that_it_takes(
+def test_precision_auto_has_the_teacher_of_the_precision_that_auto_chooses(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, cache, data, facts = prepared
@@ -153,10 +155,10 @@ def test_auto_has_the_teacher_of_the_precision_that_it_takes(
     monkeypatch.setattr("trainable.student.precision.best_precision", lambda device: best)
     again, told = prepare_run(override(config, {"loop.precision": "auto"}), cache)
     assert answers_of(again).checksum == answers_of(data).checksum
-    assert told["teacher"]["train_seconds"] == facts["train_seconds"], "it was not trained again"
+    assert told["teacher"]["train_seconds"] == facts["train_seconds"], "the model was not trained again"
 
 
-def test_a_second_preparation_trains_and_asks_nothing(
+def test_a_second_preparation_neither_trains_nor_asks_a_model(
     prepared: Prepared,
 ) -> None:
     config, cache, data, facts = prepared
@@ -168,11 +170,11 @@ def test_a_second_preparation_trains_and_asks_nothing(
             prepare_run(override(config, {"teacher.model.hidden": 24}), cache)
 
 
-def test_other_tokens_kept_are_asked_for_anew_of_the_same_model(
+def test_another_number_of_kept_tokens_asks_the_same_model_again(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, cache, data, facts = prepared
-    monkeypatch.setattr(small_teacher, "train", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr(small_teacher, "train", lambda *_: pytest.fail("the model was trained again"))
     more, more_facts = prepare_run(override(config, {"teacher.model.top_k": 12}), cache)
     assert answers_of(more).ids_BxTxk.shape[2] == 12
     np.testing.assert_array_equal(answers_of(more).ids_BxTxk[..., :8], answers_of(data).ids_BxTxk)
@@ -202,7 +204,7 @@ def test_training_that_was_killed_goes_on_at_its_checkpoint_to_the_same_answers(
         prepare_run(config, tmp_path / "cache")
     seen_before = len(seen)
     again, _ = prepare_run(config, tmp_path / "cache")
-    assert seen[seen_before] == 13, "it goes on at the checkpoint of the step where it was killed"
+    assert seen[seen_before] == 13, "training goes on at the checkpoint of the step where it was killed"
     assert answers_of(again).checksum == answers_of(data).checksum
     assert not list((tmp_path / "cache" / "teachers").glob("*.pt")), "a checkpoint is left"
 
@@ -245,14 +247,14 @@ def test_a_damaged_answer_is_asked_for_again(prepared: Prepared, tmp_path: Path)
     assert answers_of(prepare_run(config, tmp_path / "cache")[0]).checksum == answers_of(data).checksum
 
 
-def test_room_for_the_answers_is_asked_for_before_anything_is_trained(
+def test_room_for_the_answers_is_required_before_the_model_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(path: Path, needed_bytes: float, what: str, remedy: str) -> None:
         raise InputError(f"{needed_bytes:.0f} for {what}: {remedy}")
 
     monkeypatch.setattr(small_teacher, "require_room", no_room)
-    monkeypatch.setattr(small_teacher, "train", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(small_teacher, "train", lambda *_: pytest.fail("the model was trained"))
     config = small_config(tmp_path, SMALL)
     plain, _ = prepare_run(override(config, {"teacher.kind": "uniform"}), tmp_path / "cache")
     needed = 2 * plain.train.ids_BxT[:, 1:].size * 8 * 4
@@ -260,7 +262,7 @@ def test_room_for_the_answers_is_asked_for_before_anything_is_trained(
         prepare_run(config, tmp_path / "cache")
 
 
-def test_a_teacher_that_diverges_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_teacher_that_diverges_is_reported_in_one_sentence(tmp_path: Path) -> None:
     config = small_config(tmp_path, SMALL | {"teacher.model.lr": 1e9, "optimizer.clip_norm": 1e9})
     with pytest.raises(InputError, match=r"the teacher of kind model diverged at step \d+: lower teacher.model.lr"):
         prepare_run(config, tmp_path / "cache")
@@ -268,7 +270,7 @@ def test_a_teacher_that_diverges_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_all_trials_of_a_sweep_have_one_teacher(tmp_path: Path) -> None:
-    """Whatever their schedule, learning rate, seed, length, and half of the validation text; its losses differ."""
+    """Schedule, learning rate, seed, length and validation half do not change the teacher; a half changes its loss."""
     one = small_config(tmp_path, SMALL | {"corpus.eval_half": "choosing"})
     changes = {"optimizer.lr": 1e-2, "optimizer.warmup_steps": 5, "seed": 3, "loop.steps": 40, "teacher.steps": 40}
     other = override(one, changes)
@@ -276,7 +278,7 @@ def test_all_trials_of_a_sweep_have_one_teacher(tmp_path: Path) -> None:
     reporting = override(other, {"corpus.eval_half": "reporting"})
     prepared = prepare_runs([one, other, reporting], tmp_path / "cache")
     assert len(prepared.tables) == 2
-    assert len({id(table) for table in prepared.tables.values()}) == 1, "it goes into the object store once"
+    assert len({id(table) for table in prepared.tables.values()}) == 1, "all trials share one table"
     losses = {facts["eval_loss"] for facts in prepared.facts["tables"].values()}
     assert len(losses) == 2
     expected = checksums(prepared.blocks, prepared.tables)
@@ -295,7 +297,7 @@ def test_answers_to_other_blocks_are_refused(
         train(config, other, lambda report: None)
 
 
-def test_the_record_says_what_it_holds_and_what_it_cost(
+def test_the_record_says_what_the_teacher_holds_and_what_it_cost(
     prepared: Prepared,
 ) -> None:
     facts = TeacherFacts(**json.loads(json.dumps(prepared[3])))
@@ -310,7 +312,7 @@ def test_the_record_says_what_it_holds_and_what_it_cost(
 
 @pytest.fixture
 def trained(prepared: Prepared, tmp_path: Path) -> tuple[TrialConfig, Path]:
-    """The trained teacher as a folder for transformers, and a config that takes it."""
+    """Config that loads the trained teacher from a folder, and this folder, as transformers writes it."""
     config, cache, data, _ = prepared
     folder = tmp_path / "trained"
     model_of(config, data, cache).save_pretrained(folder)
@@ -319,13 +321,13 @@ def trained(prepared: Prepared, tmp_path: Path) -> tuple[TrialConfig, Path]:
     return override(config, {"teacher.model.folder": str(folder)}), folder
 
 
-def test_a_model_in_a_folder_answers_as_it_would_have_if_trained_here(
+def test_a_model_from_a_folder_gives_the_answers_of_the_same_model_trained_here(
     prepared: Prepared,
     trained: tuple[TrialConfig, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, cache, data, facts = prepared
-    monkeypatch.setattr(small_teacher, "train", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(small_teacher, "train", lambda *_: pytest.fail("the model was trained"))
     given, given_facts = prepare_run(trained[0], cache)
     np.testing.assert_array_equal(answers_of(given).p_BxTxk, answers_of(data).p_BxTxk)
     assert given_facts["teacher"]["smoothing"] == "model trained"
@@ -333,8 +335,8 @@ def test_a_model_in_a_folder_answers_as_it_would_have_if_trained_here(
     assert given_facts["teacher"]["eval_loss"] == facts["eval_loss"]
 
 
-def test_the_tokenizer_of_an_exported_model_is_the_same(prepared: Prepared, trained: tuple[TrialConfig, Path]) -> None:
-    """transformers writes a tokenizer in its own way, and what it puts around a text is of no account."""
+def test_the_tokenizer_of_an_exported_model_is_accepted(prepared: Prepared, trained: tuple[TrialConfig, Path]) -> None:
+    """transformers writes a tokenizer in another form; special tokens that it adds around a text do not matter."""
     from sweeps.engine.export.model_folder import fast_tokenizer
 
     config, cache, data, _ = prepared
@@ -399,7 +401,7 @@ def test_a_model_that_does_not_fit_is_refused(
         prepare_run(trained[0], prepared[1])
 
 
-def test_a_folder_that_is_not_there_is_refused_before_any_text_is_read(tmp_path: Path) -> None:
+def test_a_missing_model_folder_is_refused_before_any_text_is_read(tmp_path: Path) -> None:
     config = small_config(tmp_path, SMALL | {"teacher.model.folder": str(tmp_path / "absent")})
     Path(config.corpus.source).unlink()
     with pytest.raises(InputError, match=r"teacher\.model\.folder is .*absent, which has no config\.json"):

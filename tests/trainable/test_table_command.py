@@ -1,4 +1,4 @@
-"""`python -m trainable.teacher`: the table of the counted rows alone, in the right file, and what is said of it."""
+"""`python -m trainable.teacher` writes a table of the training rows alone, and prints its size, loss and cost."""
 
 import math
 import subprocess
@@ -32,7 +32,7 @@ COST = StepCost(plain=0.4, ratio=1.05, ratio_low=0.98, ratio_high=1.12, pairs=5,
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a small corpus and a cache of its own; a step costs COST without a measurement."""
+    """Folder with a small corpus and its own cache; the cost of a step is COST and is not measured."""
     (tmp_path / "small.txt").write_text("".join(f"{line}\n" for line in small_sentences()), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
@@ -41,7 +41,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def made(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What the command says when it makes `table` of the small corpus."""
+    """Output of the command that makes the file `table` from the small corpus."""
     rows = [word for name, number in ROWS.items() for word in (f"--{name}", str(number))]
     given = ["--corpus", "small.txt", "--tokenizer", "train:512", "--out", "table", "--context", "32", *rows, *words]
     assert main(given) == 0
@@ -49,7 +49,7 @@ def made(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def blocks_of(part: str) -> TokenBlocks:
-    """Blocks of the training or the validation rows, by the public API."""
+    """Token blocks of the training or the validation rows, made with the public API."""
     source = CorpusConfig(source="small.txt", **ROWS)
     corpus = trainable.open_corpus(source)
     split = trainable.split_rows(corpus.rows, source)
@@ -59,7 +59,7 @@ def blocks_of(part: str) -> TokenBlocks:
 
 
 def loss_said(table: Any) -> str:
-    """How the table's own loss on the held-out rows is to be told."""
+    """Sentence that the command should print about the table's own loss on the held-out rows."""
     held_out = blocks_of("eval")
     loss = table.own_loss(held_out.ids_BxT, None)
     return (
@@ -83,7 +83,9 @@ def test_order_2_makes_the_bigram_table_of_the_training_rows_alone(capsys: pytes
     assert loss_said(table) in said
 
 
-def test_order_3_makes_an_n_gram_table_and_tells_the_n_grams_that_it_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_order_3_makes_an_n_gram_table_and_prints_the_number_of_kept_n_grams(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     said = made(capsys, "--order", "3", "--min-count", "1,2")
     table = trainable.load_ngrams(Path("table"))
     train = blocks_of("train")
@@ -97,8 +99,8 @@ def test_order_3_makes_an_n_gram_table_and_tells_the_n_grams_that_it_kept(capsys
 
 
 @pytest.mark.parametrize("order", ["2", "4"])
-def test_the_file_teaches(capsys: pytest.CaptureFixture[str], order: str) -> None:
-    """E of each position is its row of the table times W."""
+def test_the_written_file_can_be_loaded_as_a_teacher(capsys: pytest.CaptureFixture[str], order: str) -> None:
+    """The teacher's vector E at the last position is the table's row for its context times the output matrix."""
     said = made(capsys, "--order", order)
     assert "teacher = trainable.load_teacher('table')" in said
     teacher = trainable.load_teacher("table")
@@ -113,15 +115,15 @@ def test_the_file_teaches(capsys: pytest.CaptureFixture[str], order: str) -> Non
     torch.testing.assert_close(guidance.expected_RxD[guidance.row[0, -1]].double(), expected_D, rtol=1e-4, atol=1e-4)
 
 
-def test_an_infinite_loss_is_told_with_what_kneser_ney_would_have(capsys: pytest.CaptureFixture[str]) -> None:
-    """Row after row that the table has never seen."""
+def test_an_infinite_loss_is_reported_with_the_loss_of_kneser_ney(capsys: pytest.CaptureFixture[str]) -> None:
+    """The validation rows have pairs of tokens that the table has never seen."""
     Path("small.txt").write_text("".join(f"{chr(97 + i % 26)}{chr(97 + i * 7 % 25)} {i}\n" for i in range(600)))
     said = made(capsys, "--smoothing", "mle")
     assert "rows that were not counted is infinite, because mle gives unseen pairs no probability; --smoothing" in said
     assert "modified_kneser_ney would have " in said
 
 
-def test_the_tokenizer_that_was_trained_lies_beside_and_makes_the_same_tokens(
+def test_the_trained_tokenizer_is_written_beside_the_table_and_makes_the_same_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     said = made(capsys)
@@ -137,7 +139,7 @@ def test_the_tokenizer_that_was_trained_lies_beside_and_makes_the_same_tokens(
     assert Tokenizer.from_file("table.tokenizer.json").get_vocab_size() == table.vocab_size
 
 
-def test_the_cost_of_a_step_is_told_unless_it_is_not_wanted(
+def test_the_cost_of_a_step_is_printed_unless_no_cost_is_given(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = made(capsys)
@@ -148,7 +150,7 @@ def test_the_cost_of_a_step_is_told_unless_it_is_not_wanted(
     assert "A guided step" not in made(capsys, "--no-cost", "--out", "other")
 
 
-def test_a_cost_that_cannot_be_measured_leaves_the_table(
+def test_the_table_is_written_even_if_the_cost_cannot_be_measured(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -159,11 +161,11 @@ def test_a_cost_that_cannot_be_measured_leaves_the_table(
     assert trainable.load_table(Path("table")).counted_tokens > 0
 
 
-def test_a_disk_that_is_full_is_a_sentence_and_leaves_nothing(
+def test_a_full_disk_is_reported_in_one_sentence_and_leaves_no_file(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def save(table: BigramTable, path: Path) -> None:
-        if path.name != "table":  # the cache's
+        if path.name != "table":  # the table in the cache
             return save_table(table, path)
         with atomic_file(path) as stream:
             stream.write(b"some of it")

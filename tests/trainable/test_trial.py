@@ -1,4 +1,4 @@
-"""The trainable on a real Ray: what it shares, and what it refuses."""
+"""Data of trials on a real Ray: trials share memory, and refuse wrong data and folders that a node cannot see."""
 
 import re
 import time
@@ -28,7 +28,7 @@ def shared_data(
     return {data_key(CONFIG): (blocks, big_blocks(256))}, {table_key(CONFIG): table}
 
 
-def test_data_of_another_checksum_are_refused() -> None:
+def test_data_with_another_checksum_are_refused() -> None:
     blocks, tables = shared_data(big_table(1000), big_blocks(1280))
     expected = checksums(blocks, tables)
     assert data_of(CONFIG, expected, blocks, tables).table is tables[table_key(CONFIG)]
@@ -39,19 +39,19 @@ def test_data_of_another_checksum_are_refused() -> None:
         data_of(CONFIG, expected, other_blocks, tables)
 
 
-def test_a_control_is_handed_no_table() -> None:
+def test_a_control_gets_no_table() -> None:
     blocks, tables = shared_data(big_table(1000), big_blocks(1280))
     control = override(CONFIG, {"teacher.schedule": "none"})
     assert data_of(control, checksums(blocks, tables), blocks, tables).table is None
 
 
-def test_a_ramp_is_handed_no_table() -> None:
+def test_a_ramp_gets_no_table() -> None:
     blocks, _ = shared_data(big_table(1000), big_blocks(1280))
     assert data_of(override(CONFIG, {"teacher.kind": "ramp"}), checksums(blocks, {}), blocks, {}).table is None
 
 
 def pss_mib() -> float:
-    """Proportional set size of this process: a page that n processes share counts 1/n."""
+    """Proportional set size of this process in MiB: a page that n processes share counts 1/n in each."""
     match = re.search(r"^Pss:\s+(\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE)
     assert match is not None
     return int(match[1]) / 1024
@@ -59,9 +59,9 @@ def pss_mib() -> float:
 
 @ray.remote(num_cpus=1)
 def read_everything(shared: list[Any], sums: dict[str, str], marks: Path, number: int) -> dict[str, Any]:
-    """Touch each byte of what trials share, beside another that does the same; memory taken, and what was found."""
+    """Read all shared arrays while another reader does the same; return the memory taken and facts about the arrays."""
 
-    def wait_for(name: str) -> None:  # both have got that far
+    def wait_for(name: str) -> None:  # until both readers are here
         (marks / f"{name}{number}").touch()
         while len(list(marks.glob(f"{name}*"))) < 2:
             time.sleep(0.01)
@@ -73,7 +73,7 @@ def read_everything(shared: list[Any], sums: dict[str, str], marks: Path, number
     total = float(sum(int(array.sum()) for array in arrays))
     wait_for("read")
     found = {"pss": pss_mib() - before, "writeable": any(a.flags.writeable for a in arrays), "total": total}
-    wait_for("measured")  # the pages stay mapped until the other has measured too
+    wait_for("measured")  # the pages stay mapped until the other reader has measured too
     return found
 
 

@@ -1,4 +1,4 @@
-"""schedule.json: what is written is what is read, and what is no schedule is refused in a sentence."""
+"""schedule.json: a schedule is read back as it was written, and any other file is refused in one sentence."""
 
 import json
 from pathlib import Path
@@ -34,12 +34,12 @@ def found(folder: Path) -> FoundSchedule:
     )
 
 
-def test_what_is_written_is_what_is_read_from_the_file_and_from_its_folder(tmp_path: Path) -> None:
+def test_a_schedule_is_read_back_from_its_file_and_from_its_folder(tmp_path: Path) -> None:
     save_schedule(found(tmp_path), tmp_path)
     assert load_schedule(tmp_path) == load_schedule(str(tmp_path / "schedule.json")) == found(tmp_path)
 
 
-def test_its_arguments_are_what_training_arguments_take(tmp_path: Path) -> None:
+def test_training_arguments_accept_the_arguments_of_a_schedule(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate", reason="TrainingArguments need accelerate, which the extra [hf] installs")
     arguments = transformers.TrainingArguments(str(tmp_path), use_cpu=True, **found(tmp_path).arguments)
@@ -57,7 +57,7 @@ def test_its_arguments_are_what_training_arguments_take(tmp_path: Path) -> None:
         ({"settings": []}, "is no whole schedule"),
     ],
 )
-def test_what_is_no_schedule_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_a_file_that_is_no_schedule_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     save_schedule(found(tmp_path), tmp_path)
     tree = json.loads((tmp_path / "schedule.json").read_text())
     tree.pop("checksum")
@@ -66,7 +66,7 @@ def test_what_is_no_schedule_is_refused(tmp_path: Path, changes: dict[str, Any],
         load_schedule(tmp_path)
 
 
-def test_a_table_is_only_looked_for_beside_its_schedule(tmp_path: Path) -> None:
+def test_a_table_is_searched_only_beside_its_schedule(tmp_path: Path) -> None:
     save_schedule(found(tmp_path), tmp_path)
     tree = json.loads((tmp_path / "schedule.json").read_text())
     tree.pop("checksum")
@@ -74,6 +74,6 @@ def test_a_table_is_only_looked_for_beside_its_schedule(tmp_path: Path) -> None:
     assert load_schedule(tmp_path).table == tmp_path / "teacher.table"
 
 
-def test_a_folder_without_a_schedule_is_told_where_one_comes_from(tmp_path: Path) -> None:
+def test_the_message_about_a_missing_schedule_says_what_writes_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="so there is no schedule: give a folder that a sweep's --export wrote"):
         load_schedule(tmp_path)

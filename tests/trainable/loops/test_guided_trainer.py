@@ -1,4 +1,4 @@
-"""GuidedTrainer trains as this project's loop does, from any collator's batches. B rows, T positions, V tokens."""
+"""GuidedTrainer trains like this project's loop, on batches of any collator. B rows, T positions, V tokens."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,7 @@ from trainable.teacher.teacher import RowTeacher
 
 pytest.importorskip("accelerate", reason="needs accelerate, which the extra [hf] installs")
 
-V, EOS, PAD = 40, 2, 39  # the table knows no padding token
+V, EOS, PAD = 40, 2, 39  # the teacher's table has no padding token
 LINEAR = TeacherConfig(schedule="linear", steps=4, min_weight=0.25)
 TRIGRAM = {"teacher.kind": "ngram", "teacher.order": 3, "teacher.smoothing": "modified_kneser_ney"}
 GUIDED = {"teacher.schedule": "linear", "teacher.steps": 12, "teacher.min_weight": 0.1}
@@ -65,7 +65,7 @@ def rows_of(ids_BxT: np.ndarray) -> list[dict[str, Tensor]]:
 
 
 def like_ours(config: TrialConfig, data: RunData, folder: Path, **changes: Any) -> GuidedTrainer:
-    """A trainer of the same model, optimizer and batches."""
+    """GuidedTrainer with the model, optimizer and batches of this project's loop."""
     loop = config.loop
     numbers_N = np.concatenate([step_numbers(data.train, t, loop, config.seed).ravel() for t in range(loop.steps)])
     model = build_model(config.model, vocab_size=data.train.vocab_size, context=config.tokens.context, seed=config.seed)
@@ -100,7 +100,7 @@ def logged(trainer: Trainer, name: str) -> list[float]:
 @pytest.mark.parametrize(
     ("arm", "accumulation"), [({}, 1), (GUIDED, 1), (GUIDED | TRIGRAM, 2)], ids=["control", "bigram", "trigram"]
 )
-def test_its_curve_is_that_of_this_projects_loop_on_the_same_batches(
+def test_its_losses_equal_those_of_this_projects_loop_on_the_same_batches(
     folder: Path, tmp_path: Path, arm: Mapping[str, Any], accumulation: int
 ) -> None:
     config, data = prepared(folder, {**arm, "loop.accumulation": accumulation, "loop.batch_blocks": 4 // accumulation})
@@ -110,10 +110,10 @@ def test_its_curve_is_that_of_this_projects_loop_on_the_same_batches(
     trainer.train()
     assert logged(trainer, "eval_loss") == pytest.approx([row[names.EVAL_LOSS] for row in ours[1:]], abs=1e-4)
     assert logged(trainer, "loss") == pytest.approx([row[names.TRAIN_LOSS] for row in ours[1:]], abs=1e-4)
-    assert ours[-1][names.EVAL_LOSS] < ours[0][names.EVAL_LOSS] - 0.5, "it learnt"
+    assert ours[-1][names.EVAL_LOSS] < ours[0][names.EVAL_LOSS] - 0.5, "the student learnt"
 
 
-def test_the_teacher_is_asked_once_a_step_while_its_weight_lasts_and_the_weight_is_logged(
+def test_the_teacher_is_asked_once_a_step_while_its_weight_is_above_0_and_the_weight_is_logged(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, data = prepared(folder, GUIDED | {"teacher.min_weight": 0.0, "loop.accumulation": 2})
@@ -130,7 +130,7 @@ def test_the_teacher_is_asked_once_a_step_while_its_weight_lasts_and_the_weight_
     assert logged(trainer, "teacher_weight") == pytest.approx([*asked, *[0.0] * 8])
 
 
-def test_evaluation_is_plain(folder: Path, tmp_path: Path) -> None:
+def test_evaluation_uses_no_teacher(folder: Path, tmp_path: Path) -> None:
     config, data = prepared(folder, GUIDED)
     trainer = like_ours(config, data, tmp_path)
     found = trainer.evaluate()["eval_loss"]
@@ -138,7 +138,7 @@ def test_evaluation_is_plain(folder: Path, tmp_path: Path) -> None:
     assert found == control.evaluate()["eval_loss"]
 
 
-def test_it_goes_on_from_a_checkpoint_to_the_same_bits(folder: Path, tmp_path: Path) -> None:
+def test_training_resumed_from_a_checkpoint_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
     config, data = prepared(folder, GUIDED)
     saved = {"save_strategy": "steps", "save_steps": 8, "eval_strategy": "no"}
     whole = like_ours(config, data, tmp_path / "whole", **saved)
@@ -159,7 +159,7 @@ def test_a_checkpoint_of_another_schedule_is_refused(folder: Path, tmp_path: Pat
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 
 
-def test_in_bfloat16_it_trains_as_in_float32_to_its_precision(folder: Path, tmp_path: Path) -> None:
+def test_losses_in_bfloat16_equal_those_in_float32_within_its_precision(folder: Path, tmp_path: Path) -> None:
     config, data = prepared(folder, GUIDED)
     precise, low = (like_ours(config, data, tmp_path, bf16=bf16) for bf16 in (False, True))
     precise.train()
@@ -182,7 +182,7 @@ TEXTS = [torch.from_numpy(np.random.default_rng(seed).zipf(1.3, 5 + 3 * seed) % 
 
 
 def in_a_row_each(side: str) -> dict[str, Tensor]:
-    """The texts padded on a side; the first token of each is no target, as nothing stands before it."""
+    """Batch with a text in each row, padded on one side; a text's first token is no target: no token precedes it."""
     longest = max(map(len, TEXTS))
 
     def padded(text_T: Tensor, value: int) -> Tensor:
@@ -197,7 +197,7 @@ def in_a_row_each(side: str) -> dict[str, Tensor]:
 
 
 def end_to_end() -> dict[str, Tensor]:
-    """The texts packed in one row, as DataCollatorWithFlattening does it."""
+    """Batch with all texts packed in one row, as DataCollatorWithFlattening makes it."""
     return {
         "input_ids": torch.cat(TEXTS)[None],
         "position_ids": torch.cat([torch.arange(len(text_T)) for text_T in TEXTS])[None],
@@ -210,7 +210,7 @@ def by_themselves() -> list[dict[str, Tensor]]:
 
 
 def small_llama(vocab_size: int = V) -> LlamaForCausalLM:
-    """Its logits are far from equal, so that what is expected of them matters."""
+    """Llama whose logits differ much from each other, so that the teacher changes the loss clearly."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, max_position_embeddings=64, **sizes))
@@ -225,7 +225,7 @@ def one_step(
     schedule: TeacherConfig = LINEAR,
     model: LlamaForCausalLM | None = None,
 ) -> tuple[float, Tensor]:
-    """(mean loss of the step, output matrix after it) where a step has these micro-batches."""
+    """Train one step of these micro-batches; return its mean loss and the output matrix after the step."""
     trainer = GuidedTrainer(
         model=model or small_llama(),
         args=arguments(
@@ -261,22 +261,22 @@ def taught_by_themselves(tmp_path_factory: pytest.TempPathFactory) -> tuple[floa
 def test_texts_are_taught_alike_however_they_are_collated(
     tmp_path: Path, taught_by_themselves: tuple[float, Tensor], batches: list[dict[str, Tensor]]
 ) -> None:
-    """As each text in a micro-batch of its own: no history reaches across padding or from one text into the next."""
+    """The step equals that of one text in each micro-batch: no history crosses padding or enters the next text."""
     loss, output_VxD = one_step(tmp_path, batches, trigrams())
     assert loss == pytest.approx(taught_by_themselves[0], abs=1e-5)
     torch.testing.assert_close(output_VxD, taught_by_themselves[1], atol=1e-6, rtol=1e-5)
 
 
-def test_packed_texts_without_position_ids_would_be_taught_otherwise(
+def test_packed_texts_without_position_ids_have_another_loss(
     tmp_path: Path, taught_by_themselves: tuple[float, Tensor]
 ) -> None:
-    """Else the test above would see nothing."""
+    """This difference shows that the test above can fail."""
     batch = {name: value for name, value in end_to_end().items() if name != "position_ids"}
     assert one_step(tmp_path, [batch], trigrams())[0] != pytest.approx(taught_by_themselves[0], abs=1e-2)
 
 
 def test_a_target_at_a_hidden_position_is_learnt_from_the_text_alone(tmp_path: Path) -> None:
-    """As the first token of a text that is padded on the left: its loss is the same at any weight."""
+    """The first token of a text with padding on the left has the same loss with and without a teacher."""
     batch = in_a_row_each("left")
     first_token = {**batch, "labels": torch.full_like(batch["labels"], -100)}
     first_token["labels"][0, -len(TEXTS[0])] = TEXTS[0][0]
@@ -287,9 +287,9 @@ def test_a_target_at_a_hidden_position_is_learnt_from_the_text_alone(tmp_path: P
     assert whole[0] != pytest.approx(whole[1], abs=1e-2)
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["forward is told of the step", "forward is not"])
-def test_without_a_teacher_it_is_trainer(tmp_path: Path, told: bool) -> None:
-    """In a step whose micro-batches have unequal numbers of targets: each target counts alike."""
+@pytest.mark.parametrize("told", [True, False], ids=["with num_items_in_batch", "without num_items_in_batch"])
+def test_without_a_teacher_guided_trainer_trains_like_trainer(tmp_path: Path, told: bool) -> None:
+    """Each target counts alike in a step whose micro-batches have different numbers of targets."""
     batches = [in_a_row_each("left"), by_themselves()[0], end_to_end()]
     words: dict[str, Any] = {
         "args": arguments(
@@ -315,19 +315,19 @@ def test_without_a_teacher_it_is_trainer(tmp_path: Path, told: bool) -> None:
         torch.testing.assert_close(guided.model.state_dict()[name], expected, atol=1e-6, rtol=1e-5, msg=name)
 
 
-def test_masked_labels_count_for_nothing_and_stay_in_the_history(tmp_path: Path) -> None:
-    """A prompt: what follows it is taught after it."""
+def test_masked_labels_are_no_targets_but_stay_in_the_history(tmp_path: Path) -> None:
+    """The masked labels are a prompt: the tokens after the prompt are learnt with the prompt as history."""
     [text_T] = [text_T for text_T in TEXTS if len(text_T) == 11]
     answer = {"input_ids": text_T[None], "labels": text_T[None].clone()}
     answer["labels"][:, :6] = -100
     sums = []
-    for last in (6, 11):  # the loss of the prompt alone, and of all
+    for last in (6, 11):  # the loss of the prompt alone, then of the whole text
         ids_1xT = text_T[None, :last]
         sums.append(one_step(tmp_path, [{"input_ids": ids_1xT, "labels": ids_1xT}], trigrams())[0] * (last - 1))
     assert one_step(tmp_path, [answer], trigrams())[0] * 5 == pytest.approx(sums[1] - sums[0], abs=1e-4)
 
 
-def test_a_model_of_half_precision_weights_is_taught_to_its_precision(
+def test_a_model_with_bfloat16_weights_is_taught_alike_within_the_precision_of_bfloat16(
     tmp_path: Path, taught_by_themselves: tuple[float, Tensor]
 ) -> None:
     loss, output_VxD = one_step(tmp_path, by_themselves(), trigrams(), model=small_llama().bfloat16())
@@ -337,13 +337,13 @@ def test_a_model_of_half_precision_weights_is_taught_to_its_precision(
 
 
 class OneToken(UniformTeacher):
-    """A class of a user's own that knows whole rows alone."""
+    """Teacher class of a user that supports only histories that begin with a row."""
 
     def rows(self, context, blocks, dtype):  # type: ignore[no-untyped-def, override]
         return super().rows(context, blocks, dtype)
 
 
-def test_a_teacher_of_ones_own_that_knows_whole_rows_alone_is_asked_about_nothing_else(tmp_path: Path) -> None:
+def test_a_users_teacher_that_does_not_support_packed_texts_refuses_them(tmp_path: Path) -> None:
     table = table_without_context(
         np.full(V - 1, 1 / (V - 1)), smoothing="uniform", tokenizer_fingerprint="abc", counted_tokens=0, rows="none"
     )
@@ -361,7 +361,7 @@ def refused(folder: Path, match: str, **changes: Any) -> None:
         GuidedTrainer(**words | {"train_dataset": [0], "schedule": LINEAR, "teacher": trigrams()} | changes)
 
 
-def test_what_it_does_not_know_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+def test_unsupported_arguments_are_refused_before_training(tmp_path: Path) -> None:
     refused(tmp_path, "the teacher knows 39 tokens but the model's head has 35 rows", model=small_llama(V - 5))
     refused(tmp_path, "a schedule with a teacher of kind bigram needs its table", teacher=None)
     refused(tmp_path, "does not exist, so there is no schedule", schedule=tmp_path / "schedule.json")
@@ -372,7 +372,7 @@ def test_what_it_does_not_know_is_refused_before_anything_is_trained(tmp_path: P
 
 
 def with_another_forward(change: Callable[[Any], None]) -> LlamaForCausalLM:
-    """A student whose outputs are changed where it gives a loss."""
+    """Student whose outputs are changed before the loss is computed."""
     model = small_llama()
 
     class Other(LlamaForCausalLM):
@@ -389,7 +389,7 @@ def with_another_forward(change: Callable[[Any], None]) -> LlamaForCausalLM:
 
 
 def penalise(found: Any) -> None:
-    found.penalty = 0.01  # as experts' auxiliary losses
+    found.penalty = 0.01  # as the auxiliary loss of a mixture of experts
 
 
 def cap(found: Any) -> None:
@@ -410,7 +410,7 @@ def test_a_model_whose_loss_is_not_that_of_a_linear_head_is_refused(
     refused(tmp_path, "not its hidden states times its head, or its loss", model=with_another_forward(change))
 
 
-def test_a_batch_whose_histories_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_a_batch_with_unknown_histories_is_refused(tmp_path: Path) -> None:
     batch = by_themselves()[0]
     of_rows = torch.ones(1, 1, 5, 5)
     for changes, match in (

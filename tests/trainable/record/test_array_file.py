@@ -1,4 +1,4 @@
-"""Claims about trainable/record/array_file.py: a file comes back as it was written, or is refused with what to do."""
+"""Files of arrays: a file is read back as it was written, or refused with advice on what to do."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def resealed(content: bytes) -> bytes:
-    """The bytes with a right digest."""
+    """Content of a file with its digest replaced by the right one."""
     return content[:-32] + hashlib.sha256(content[:-32]).digest()
 
 
@@ -55,7 +55,7 @@ def resealed(content: bytes) -> bytes:
     st.lists(npst.arrays(st.sampled_from([np.int64, np.float32, np.uint16]), npst.array_shapes(min_side=0)), max_size=4)
 )
 @settings(max_examples=60)
-def test_arrays_of_any_type_and_shape_come_back(tmp_path_factory: pytest.TempPathFactory, found: list[Any]) -> None:
+def test_arrays_of_any_type_and_shape_are_read_back(tmp_path_factory: pytest.TempPathFactory, found: list[Any]) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
     arrays = {str(i): array for i, array in enumerate(sorted(found, key=lambda array: -array.itemsize))}
     KIND.write(path, facts_of(arrays), arrays.values())
@@ -67,13 +67,13 @@ def test_arrays_of_any_type_and_shape_come_back(tmp_path_factory: pytest.TempPat
         assert array.flags.aligned and not array.flags.writeable
 
 
-def test_facts_come_back_as_json_gives_them(tmp_path: Path) -> None:
+def test_facts_are_read_back_as_json_values(tmp_path: Path) -> None:
     KIND.write(tmp_path / "t", facts_of({}, pair=(1, None), name="Zürich"), [])
     assert KIND.read(tmp_path / "t", both) == ({"arrays": [], "pair": [1, None], "name": "Zürich"}, {})
 
 
 def test_the_bytes_are_header_arrays_and_the_digest_of_both(path: Path) -> None:
-    """The layout that the head of the module draws: files of other versions of this program are read by it."""
+    """The docstring of array_file.py shows this layout, by which files of other versions of this program are read."""
     content = path.read_bytes()
     length = int.from_bytes(content[12:16], "little")
     assert content[:12] == b"\x89SMALL!\n\x03\0\0\0"
@@ -84,7 +84,7 @@ def test_the_bytes_are_header_arrays_and_the_digest_of_both(path: Path) -> None:
     assert content[-32:].hex() == KIND.checksum(FACTS, ARRAYS.values())
 
 
-def test_arrays_may_be_written_in_pieces_of_which_few_are_in_memory(path: Path, tmp_path: Path) -> None:
+def test_arrays_are_written_in_pieces_of_which_two_at_most_are_in_memory(path: Path, tmp_path: Path) -> None:
     made: list[weakref.ref[np.ndarray]] = []
     alive: list[int] = []
 
@@ -107,7 +107,7 @@ def test_an_array_that_is_a_view_with_gaps_is_written_whole(tmp_path: Path) -> N
     np.testing.assert_array_equal(KIND.read(tmp_path / "t", both)[1]["gaps"], gaps["gaps"])
 
 
-def test_a_piece_that_cannot_be_made_leaves_the_old_file(path: Path) -> None:
+def test_an_interrupted_write_leaves_the_old_file(path: Path) -> None:
     def pieces() -> Iterator[np.ndarray]:
         yield ARRAYS["wide"]
         raise KeyboardInterrupt
@@ -131,7 +131,7 @@ def test_a_file_is_digested_once_when_it_is_read(path: Path, monkeypatch: pytest
     assert sizes == [path.stat().st_size - 32]
 
 
-def test_every_damage_is_told_with_the_way_to_mend_it(path: Path, tmp_path: Path) -> None:
+def test_every_damage_is_reported_with_a_remedy(path: Path, tmp_path: Path) -> None:
     content = path.read_bytes()
     flips = (content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :] for at in range(len(content)))
     cuts = (content[:size] for size in range(len(content)))
@@ -145,7 +145,7 @@ def test_every_damage_is_told_with_the_way_to_mend_it(path: Path, tmp_path: Path
             assert caught.value.remedy == REMEDY
 
 
-def test_files_that_are_missing_unreadable_or_of_another_kind_or_version_are_told_in_the_words_of_the_kind(
+def test_missing_unreadable_and_foreign_files_are_reported_in_the_words_of_their_format(
     path: Path, tmp_path: Path
 ) -> None:
     for where, kind, words in (
@@ -162,8 +162,8 @@ def test_files_that_are_missing_unreadable_or_of_another_kind_or_version_are_tol
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b"[2, 3]", b"[2, 2]"),  # less than the file holds
-        (b"[2, 3]", b"[9, 9]"),  # more
+        (b"[2, 3]", b"[2, 2]"),  # fewer items than the file holds
+        (b"[2, 3]", b"[9, 9]"),  # more items than the file holds
         (b"[2, 3]", b'"234" '),
         (b"[2, 3]", b"[1e9] "),
         (b'"<f8"', b'"O"  '),
@@ -173,7 +173,7 @@ def test_files_that_are_missing_unreadable_or_of_another_kind_or_version_are_tol
         (b'"wide"', b"[[[]]]"),
     ],
 )
-def test_facts_without_sense_are_damage_though_the_digest_is_right(path: Path, old: bytes, new: bytes) -> None:
+def test_impossible_facts_are_damage_even_if_the_digest_is_right(path: Path, old: bytes, new: bytes) -> None:
     content = path.read_bytes()
     assert content.count(old) == 1 and len(old) == len(new)
     path.write_bytes(resealed(content.replace(old, new)))
@@ -197,7 +197,7 @@ def test_arrays_that_do_not_fill_the_file_are_damage(path: Path) -> None:
 @pytest.mark.parametrize(
     "error", [ValueError, InputError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError]
 )
-def test_what_the_reader_cannot_make_of_it_is_damage(path: Path, error: type[Exception]) -> None:
+def test_content_of_which_no_object_can_be_built_is_damage(path: Path, error: type[Exception]) -> None:
     def make(facts: Facts, arrays: Arrays) -> None:
         raise error("a row reaches out of memory")
 
@@ -205,7 +205,7 @@ def test_what_the_reader_cannot_make_of_it_is_damage(path: Path, error: type[Exc
         KIND.read(path, make)
 
 
-def test_an_error_of_the_machine_is_not_taken_for_damage(path: Path) -> None:
+def test_a_memory_error_does_not_count_as_damage(path: Path) -> None:
     def make(facts: Facts, arrays: Arrays) -> None:
         raise MemoryError
 

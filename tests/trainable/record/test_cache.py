@@ -1,4 +1,4 @@
-"""The cache: a folder is built once and trusted only whole, and damage is told in fields."""
+"""The cache: a folder is built once and used only if it is whole; an error about damage has its facts as fields."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_a_whole_folder_is_not_built_again(folder: Path) -> None:
     assert built_once(folder, lambda _: pytest.fail("built again")) == read_manifest(folder)
 
 
-def test_who_asks_only_for_what_is_built_builds_nothing(folder: Path) -> None:
+def test_no_folder_is_built_within_only_what_is_built(folder: Path) -> None:
     with only_what_is_built():
         assert built_once(folder, lambda _: pytest.fail("built again")) == read_manifest(folder)
         with pytest.raises(NotBuilt):
@@ -44,7 +44,7 @@ def test_who_asks_only_for_what_is_built_builds_nothing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"dat", b"dada", None])
-def test_a_file_of_another_size_or_checksum_is_told_in_fields_and_built_again(
+def test_a_missing_or_changed_file_is_reported_in_fields_and_built_again(
     folder: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / "data.bin").unlink()
@@ -58,7 +58,7 @@ def test_a_file_of_another_size_or_checksum_is_told_in_fields_and_built_again(
     assert (folder / "data.bin").read_bytes() == b"data"
 
 
-def test_a_manifest_that_lists_no_files_or_others_than_its_own_is_damaged(folder: Path) -> None:
+def test_a_manifest_without_a_list_of_files_in_its_own_folder_is_damaged(folder: Path) -> None:
     manifest = read_json(folder / "manifest.json")
     for files in (None, ["data.bin"], {"../data.bin": manifest["files"]["data.bin"]}):
         write_json(folder / "manifest.json", manifest | {"files": files})
@@ -66,7 +66,7 @@ def test_a_manifest_that_lists_no_files_or_others_than_its_own_is_damaged(folder
             read_manifest(folder)
 
 
-def test_a_missing_manifest_is_told_and_the_folder_built_again(folder: Path) -> None:
+def test_a_missing_manifest_is_reported_and_the_folder_is_built_again(folder: Path) -> None:
     (folder / "manifest.json").unlink()
     with pytest.raises(InputError, match=r"manifest\.json does not exist"):
         read_manifest(folder)
@@ -74,7 +74,7 @@ def test_a_missing_manifest_is_told_and_the_folder_built_again(folder: Path) -> 
     assert json.loads((folder / "manifest.json").read_text())["what"] == "data"
 
 
-def test_a_cache_of_another_user_is_told_before_anything_is_made(
+def test_a_cache_that_cannot_be_written_is_reported_before_any_folder_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and fingerprints are the same everywhere."""
+"""Files are whole or absent, and fingerprints are the same on every machine."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     with atomic_file(path) as stream:
         stream.write(b"half")
@@ -23,15 +23,15 @@ def test_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert names_in(path.parent) == ["file"]
 
 
-def test_text_with_a_path_that_is_no_text_is_written(tmp_path: Path) -> None:
-    """As of names in Latin-1, which other systems have left on a disk."""
+def test_text_with_a_path_that_is_not_utf8_is_written(tmp_path: Path) -> None:
+    """Other systems may have left such paths on a disk, for example with names in Latin-1."""
     with atomic_file(tmp_path / "file", "w") as stream:
         stream.write("run " + os.fsdecode(b"caf\xe9"))
     assert (tmp_path / "file").read_text(encoding="utf-8") == "run caf\\udce9"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_error_leaves_the_old_file_and_no_temporary(tmp_path: Path, error: type[BaseException]) -> None:
+def test_an_error_leaves_the_old_file_and_no_temporary_file(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -46,7 +46,7 @@ def test_error_leaves_the_old_file_and_no_temporary(tmp_path: Path, error: type[
     assert names_in(tmp_path) == ["file"]
 
 
-def test_failed_rename_leaves_no_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError("no")
 
@@ -56,7 +56,7 @@ def test_failed_rename_leaves_no_temporary(tmp_path: Path, monkeypatch: pytest.M
     assert names_in(tmp_path) == []
 
 
-def test_two_writers_do_not_share_a_temporary(tmp_path: Path) -> None:
+def test_two_writers_do_not_share_a_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with atomic_file(path) as first, atomic_file(path) as second:
         first.write(b"1" * 5)
@@ -91,7 +91,9 @@ def test_missing_or_damaged_json_is_named(tmp_path: Path, content: bytes | None,
         (b"[1]", "it holds no JSON object"),
     ],
 )
-def test_damage_is_told_in_fields(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_an_error_about_damage_has_path_reason_and_remedy_as_fields(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
     path = tmp_path / "value.json"
     path.write_bytes(content)
     with pytest.raises(DamagedFile) as told:
@@ -100,22 +102,22 @@ def test_damage_is_told_in_fields(tmp_path: Path, content: bytes, reason: str) -
     assert told.value.remedy == "restore it from a copy, or begin anew"
 
 
-def test_fingerprint_is_stable_and_blind_to_the_order_of_keys() -> None:
+def test_a_fingerprint_is_stable_and_does_not_depend_on_the_order_of_keys() -> None:
     assert fingerprint({"b": 1, "a": [1.5, None, "x"]}) == fingerprint({"a": [1.5, None, "x"], "b": 1})
     expected = hashlib.sha256(b'{"a":[1.5,null,"x"],"b":1}').hexdigest()[:16]
     assert fingerprint({"b": 1, "a": [1.5, None, "x"]}) == expected
 
 
-def test_fingerprint_tells_values_apart() -> None:
+def test_different_values_have_different_fingerprints() -> None:
     values = [0, 0.0, "0", None, False, [], [0], {}, {"0": 0}]
     assert len({fingerprint(value) for value in values}) == len(values)
 
 
-def test_checksum_is_that_of_the_bytes(tmp_path: Path) -> None:
+def test_sha256_of_file_is_the_digest_of_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256_of_file(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
 
 
-def test_json_with_the_mark_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+def test_json_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + b'{"vocab_size": 7}')
     assert read_foreign_json(tmp_path / "config.json") == {"vocab_size": 7}

@@ -1,4 +1,4 @@
-"""The ledger: appended, never rewritten, and readable after any death of its writer."""
+"""The ledger: rows are appended, never rewritten, and stay readable if its writer is killed."""
 
 import json
 from pathlib import Path
@@ -25,14 +25,14 @@ def test_absent_ledger_has_no_rows(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "none.jsonl") == read_reports(tmp_path / "none.jsonl") == []
 
 
-def test_last_row_of_a_step_wins_and_rows_are_ordered_by_step(ledger: Path) -> None:
+def test_the_last_row_of_a_step_counts_and_rows_are_ordered_by_step(ledger: Path) -> None:
     append_row(ledger, {"step": 20, "eval_loss": 1.5})
     assert [(row["step"], row["eval_loss"]) for row in read_reports(ledger)] == [(0, 5.0), (20, 1.5), (40, 4.6)]
     assert len(read_lines(ledger)) == 4
 
 
 @pytest.mark.parametrize("half", [b"{", b'{"step": 60, "eval_loss": 4.4', b'{"step": 60}', b"\xff\xfe"])
-def test_half_a_last_line_is_not_read_and_is_cut_off_before_the_next_row(ledger: Path, half: bytes) -> None:
+def test_an_unfinished_last_line_is_not_read_and_is_cut_off_before_the_next_row(ledger: Path, half: bytes) -> None:
     whole = ledger.read_bytes()
     ledger.write_bytes(whole + half)
     assert [row["step"] for row in read_lines(ledger)] == [0, 20, 40]
@@ -41,7 +41,7 @@ def test_half_a_last_line_is_not_read_and_is_cut_off_before_the_next_row(ledger:
     assert [row["step"] for row in read_lines(ledger)] == [0, 20, 40, 60]
 
 
-def test_half_of_the_first_line_is_cut_off_too(tmp_path: Path) -> None:
+def test_an_unfinished_first_line_is_cut_off_too(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"st')
     assert read_lines(path) == []
@@ -61,7 +61,7 @@ def test_damage_before_the_end_names_the_line(ledger: Path, damage: bytes, numbe
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_json_has_no_word_for_is_null(tmp_path: Path, value: float) -> None:
+def test_numbers_that_json_lacks_are_written_as_null(tmp_path: Path, value: float) -> None:
     path = tmp_path / "metrics.jsonl"
     append_row(path, {"step": 0, "train_loss": value, "tokens": 3})
     assert path.read_text().startswith('{"step": 0, "train_loss": null, "tokens": 3, "checksum": ')
@@ -73,7 +73,7 @@ def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "m.jsonl").read_text())["eval_loss"] == 1 / 3
 
 
-def test_a_tail_reads_what_was_added_and_never_half_a_line(ledger: Path) -> None:
+def test_a_tail_reads_added_rows_and_never_an_unfinished_line(ledger: Path) -> None:
     tail = LedgerTail(ledger)
     assert tail.refresh() and tail.rows == read_lines(ledger)
     assert not tail.refresh()
@@ -85,7 +85,7 @@ def test_a_tail_reads_what_was_added_and_never_half_a_line(ledger: Path) -> None
     assert [row["step"] for row in tail.rows] == [0, 20, 40, 60]
 
 
-def test_a_tail_begins_again_where_its_ledger_was_replaced_cut_or_removed(ledger: Path) -> None:
+def test_a_tail_starts_again_if_its_ledger_was_replaced_cut_or_removed(ledger: Path) -> None:
     tail = LedgerTail(ledger)
     assert tail.refresh()
     other = ledger.with_name("other.jsonl")

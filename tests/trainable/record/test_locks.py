@@ -1,4 +1,4 @@
-"""Locks fall with their process; without locks of the file system a marker stands in, and says whose it is."""
+"""Locks of files; on a file system without locks, a marker file replaces a lock and names its owner."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def other_machines(path: Path) -> Path:
-    """What a process of another machine has left, where there are no locks."""
+    """Write the marker of a process on another machine, as on a file system without locks."""
     marker = path.with_name(path.name + MARKER_ENDING)
     marker.write_text("4321\nfar-away\n")
     return marker
@@ -40,7 +40,7 @@ def test_a_lock_is_held_until_it_is_released(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_without_a_lock_service_a_marker_keeps_the_second_out_and_says_whose_it_is(tmp_path: Path) -> None:
+def test_without_a_lock_service_a_marker_refuses_a_second_lock_and_names_its_owner(tmp_path: Path) -> None:
     lock = try_lock(tmp_path / "lock")
     with pytest.raises(InUse) as refused:
         try_lock(tmp_path / "lock")
@@ -67,7 +67,7 @@ def test_a_marker_of_another_machine_is_named_with_the_file_to_delete(
     try_lock(tmp_path / "lock").release()
 
 
-def test_who_waits_for_another_machine_hears_of_it_first(
+def test_a_wait_for_another_machine_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object) -> None:
@@ -80,20 +80,20 @@ def test_who_waits_for_another_machine_hears_of_it_first(
         assert "process 4321 on machine far-away" in caplog.text and str(marker) in caplog.text
 
 
-def test_other_refusals_are_the_callers_to_tell(tmp_path: Path) -> None:
+def test_other_errors_of_the_file_system_are_raised_to_the_caller(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"exists|Not a directory"):
         try_lock(tmp_path / "file" / "lock")
 
 
-def test_nothing_is_left_of_a_lock_that_is_removed(tmp_path: Path) -> None:
+def test_remove_lock_leaves_no_file(tmp_path: Path) -> None:
     lock = try_lock(tmp_path / "lock")
     remove_lock(tmp_path / "lock")
     assert list(tmp_path.iterdir()) == []
     lock.release()
 
 
-def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path) -> None:
+def test_is_held_says_whether_a_lock_is_held_without_taking_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert is_held(path) is False
     with held(path):
@@ -103,7 +103,9 @@ def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path) -> Non
     assert is_held(path) is True
 
 
-def test_a_system_that_does_not_list_its_locks_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_held_gives_none_on_a_system_that_does_not_list_its_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("trainable.record.locks._KERNEL_LOCKS", tmp_path / "absent")
     with held(tmp_path / "lock"):
         assert is_held(tmp_path / "lock") is None

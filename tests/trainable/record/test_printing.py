@@ -1,4 +1,4 @@
-"""What cannot be printed ends nothing: a closed or full output, an encoding that lacks a letter."""
+"""A failure to print never ends a command: a closed or full output, or an encoding that lacks a letter."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ with steady_output():
 
 
 def run(tmp_path: Path, shell: str, more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """The code above with its output as `shell` has it; its exit status is the code's."""
+    """Run CODE in bash with its output redirected as `shell` says; the exit status is that of CODE."""
     command = f'"$0" -c "$1" "$2" {shell}'
     words = ["bash", "-c", command, sys.executable, CODE, str(tmp_path / "file")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | dict(more or {})
@@ -35,7 +35,7 @@ def run(tmp_path: Path, shell: str, more: Mapping[str, str] | None = None) -> su
 
 
 @pytest.mark.parametrize("shell", [">&-", ">&- 2>&- <&-", "> /dev/full", "| head -1; exit ${PIPESTATUS[0]}"])
-def test_an_output_that_fails_changes_no_result(tmp_path: Path, shell: str) -> None:
+def test_an_output_that_fails_does_not_change_the_result(tmp_path: Path, shell: str) -> None:
     done = run(tmp_path, shell)
     assert done.returncode == 0 and (tmp_path / "file").read_text() == "done"
     assert "rror" not in done.stderr
@@ -43,7 +43,7 @@ def test_an_output_that_fails_changes_no_result(tmp_path: Path, shell: str) -> N
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_letters_that_an_encoding_lacks_are_written_by_their_numbers(tmp_path: Path, encoding: str) -> None:
+def test_letters_that_an_encoding_lacks_are_written_as_their_code_points(tmp_path: Path, encoding: str) -> None:
     done = run(tmp_path, "", {"PYTHONIOENCODING": encoding, "LC_ALL": "C"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("line 0 \\u4f60 ") and "line 2999" in done.stdout

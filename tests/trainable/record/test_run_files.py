@@ -1,4 +1,4 @@
-"""A run in a store: each process works in a copy, sends what it changed, fetches what it needs."""
+"""A run in a store: each process works in its own copy, sends the files that it changed, fetches those it needs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,7 +34,7 @@ def server() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a run of this test alone."""
+    """URI of a run that only this test uses."""
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
     return f"s3://{BUCKET}/{request.node.name}/study/run"
 
@@ -57,7 +57,7 @@ def test_a_ledger_that_grows_in_one_process_is_read_in_another(uri: str) -> None
         assert read_reports(reader.fetched(LEDGER))[-1][names.STEP] == step
 
 
-def test_another_process_takes_over_where_the_first_was(uri: str) -> None:
+def test_another_process_continues_the_ledger_of_the_first(uri: str) -> None:
     first, second = StoredRunFiles(uri), StoredRunFiles(uri)
     first.append_row(LEDGER, report(0, 5.0))
     second.fetched(names.TRIALS_FOLDER)
@@ -65,9 +65,7 @@ def test_another_process_takes_over_where_the_first_was(uri: str) -> None:
     assert [row[names.STEP] for row in read_reports(first.fetched(LEDGER))] == [0, 10]
 
 
-def test_only_what_has_changed_is_sent_and_only_what_is_new_is_fetched(
-    uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_changed_files_are_sent_and_only_new_files_are_fetched(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
     got: list[str] = []
     put, get = Store.put, Store.get
@@ -83,14 +81,14 @@ def test_only_what_has_changed_is_sent_and_only_what_is_new_is_fetched(
     other.fetch_records()
     assert sorted(got) == [names.RUN_FILE, LEDGER]
     other.publish()
-    assert len(sent) == 2, "what was fetched is sent back"
+    assert len(sent) == 2, "fetched files are not sent back"
     files.append_row(LEDGER, report(10, 4.0))
     assert sent[2:] == [LEDGER]
     other.fetch_records()
     assert got[2:] == [LEDGER]
 
 
-def test_neither_half_written_files_nor_tunes_own_are_sent(uri: str) -> None:
+def test_neither_half_written_files_nor_files_of_tune_are_sent(uri: str) -> None:
     files = StoredRunFiles(uri)
     tunes = f"{names.TUNE_FOLDER}/attempt-1/state"
     with files.writing():
@@ -133,10 +131,10 @@ def test_messages_name_the_uri_and_not_the_copy(uri: str) -> None:
     with pytest.raises(DamagedFile) as told, files.naming():
         raise DamagedFile(files.path / names.RUN_FILE, "half of it is there", "restore it")
     assert str(told.value) == f"{uri}/{names.RUN_FILE} is damaged (half of it is there): restore it."
-    assert told.value.reason == "half of it is there", "fields are lost on the way"
+    assert told.value.reason == "half of it is there", "the error keeps its fields"
 
 
-def test_whatever_is_written_through_run_files_is_in_the_store_without_a_further_call(uri: str) -> None:
+def test_a_file_written_through_run_files_is_in_the_store_without_a_further_call(uri: str) -> None:
     files, other = StoredRunFiles(uri), StoredRunFiles(uri)
     files.write_json(names.RUN_FILE, {"a": 1})
     files.append_row(LEDGER, report(0, 5.0))
@@ -146,7 +144,7 @@ def test_whatever_is_written_through_run_files_is_in_the_store_without_a_further
     assert in_store(uri) == {names.RUN_FILE} and not other.has(LEDGER)
 
 
-def test_what_others_write_is_sent_also_when_the_block_breaks_off(uri: str) -> None:
+def test_files_written_in_a_writing_block_are_sent_even_if_the_block_is_interrupted(uri: str) -> None:
     files = StoredRunFiles(uri)
 
     def write_and_break_off() -> None:
@@ -159,7 +157,7 @@ def test_what_others_write_is_sent_also_when_the_block_breaks_off(uri: str) -> N
     assert in_store(uri) == {LEDGER}
 
 
-def test_a_copy_goes_with_its_owner(uri: str) -> None:
+def test_a_copy_is_deleted_with_its_run_files(uri: str) -> None:
     files = StoredRunFiles(uri)
     path = files.path
     assert path.is_dir() and path.parts[-2:] == ("study", "run")
@@ -167,7 +165,7 @@ def test_a_copy_goes_with_its_owner(uri: str) -> None:
     assert not path.exists()
 
 
-def test_a_path_is_worked_in_itself(tmp_path: Path) -> None:
+def test_a_run_on_a_path_has_no_copy(tmp_path: Path) -> None:
     files = run_files(tmp_path)
     assert type(files) is RunFiles and files.path == tmp_path and files.address == str(tmp_path)
 
@@ -182,7 +180,7 @@ def begun(uri: str) -> RunFolder:
 
 
 def trained(folder: RunFolder, plan: TrialPlan, loss: float) -> None:
-    """As a trial on another node leaves itself."""
+    """Write the files that a trial leaves when it ran on another node."""
     node = StoredRunFiles(folder.address)
     inside = f"{names.TRIALS_FOLDER}/{plan.name}"
     node.append_row(f"{inside}/{names.LEDGER_FILE}", report(plan.config.loop.steps, loss))
@@ -190,7 +188,7 @@ def trained(folder: RunFolder, plan: TrialPlan, loss: float) -> None:
         (node.path / inside / names.CHECKPOINT_FILE).write_bytes(b"weights")
 
 
-def test_a_run_is_made_once_and_read_back(uri: str) -> None:
+def test_each_run_has_its_own_address_and_is_read_back(uri: str) -> None:
     results = uri.removesuffix("/study/run")
     made = RunFolder.create(results, "study")
     made.write_record(run_record(SWEEP))
@@ -200,7 +198,7 @@ def test_a_run_is_made_once_and_read_back(uri: str) -> None:
         RunFolder.open(f"{results}/other")
 
 
-def test_a_name_that_holds_something_else_is_refused(uri: str, tmp_path: Path) -> None:
+def test_a_run_name_that_holds_other_files_is_refused(uri: str, tmp_path: Path) -> None:
     results = uri.removesuffix("/study/run")
     assert not RunFolder.named(results, "study", "run").begun
     (tmp_path / "file").touch()
@@ -209,10 +207,10 @@ def test_a_name_that_holds_something_else_is_refused(uri: str, tmp_path: Path) -
         RunFolder.named(results, "study", "run")
 
 
-def test_a_second_driver_of_this_machine_is_refused(uri: str) -> None:
+def test_a_second_driver_on_this_machine_is_refused(uri: str) -> None:
     folder = begun(uri)
     with folder.locked(), pytest.raises(InputError, match=f"^run {uri} is in use"), RunFolder.open(uri).locked():
-        pytest.fail("two drivers")
+        pytest.fail("two drivers have locked the run")
 
 
 def test_a_run_keeps_the_checkpoint_of_its_best_trial_alone(uri: str) -> None:
@@ -252,7 +250,7 @@ def test_the_command_line_names_a_damaged_file_of_a_stored_run_by_its_uri(
     assert told.startswith(f"error: {uri}/{ledger} is damaged") and "bigram-run-" not in told
 
 
-def test_what_a_node_says_of_its_trial_is_heard(uri: str) -> None:
+def test_the_status_that_a_node_writes_is_read_by_the_driver(uri: str) -> None:
     folder, node = begun(uri), StoredRunFiles(uri)
     plan = control_plan(SWEEP.base)
     folder.open_trial(plan)
@@ -263,12 +261,12 @@ def test_what_a_node_says_of_its_trial_is_heard(uri: str) -> None:
 
 def test_a_store_that_cannot_be_written_to_is_refused(uri: str) -> None:
     RunFolder.at(uri).files.check_writable()
-    assert in_store(uri) == set(), "a mark is left"
+    assert in_store(uri) == set(), "the check leaves no file"
     with pytest.raises(InputError, match=r"^cannot write to s3://no-such-bucket/study/run: .*check its name"):
         RunFolder.at("s3://no-such-bucket/study/run").files.check_writable()
 
 
-def test_a_run_on_a_path_is_called_from_the_working_folder_where_it_lies_below(
+def test_a_run_below_the_working_folder_is_called_by_its_relative_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""run.json: what is written is read back; older records can be read; anything else is refused by name."""
+"""run.json: a record is read back as written, older records can be read, and an error names each wrong key."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ KEPT = sorted((ROOT / "results" / "record").glob(f"*/{names.RUN_FILE}"))
 
 @pytest.fixture
 def tree(tmp_path: Path) -> dict[str, Any]:
-    """A record as another program reads it."""
+    """Record as plain JSON values, without its checksum."""
     found: dict[str, Any] = json.loads((write_run(tmp_path / "run") / names.RUN_FILE).read_text())
     del found["checksum"]
     return found
@@ -34,19 +34,19 @@ def test_a_record_is_read_back_from_json_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.parent.name)
-def test_the_runs_kept_for_the_record_can_be_read_and_say_the_same(path: Path) -> None:
-    """They are of schema 1, and some lack keys that came later."""
+def test_kept_records_can_be_read_and_keep_their_values(path: Path) -> None:
+    """The kept records have schema 1, and some lack keys that were added later."""
     kept = json.loads(path.read_text())
     again = json.loads(json.dumps(read_record(path.parent).to_dict()))
     assert {key: again[key] for key in kept.keys() - {"checksum"}} == {k: v for k, v in kept.items() if k != "checksum"}
 
 
-def test_what_is_not_known_yet_is_left_out() -> None:
+def test_facts_that_are_not_known_yet_are_left_out() -> None:
     assert {"ended", "wall_seconds"}.isdisjoint(run_record(small_sweep()).to_dict())
 
 
 @pytest.mark.parametrize("key", ["study", "run", "versions", "git_commit", "hardware", "corpus", "tokenizer", "tokens"])
-def test_a_record_without_a_fact_is_refused_by_its_name(tree: dict[str, Any], key: str) -> None:
+def test_a_record_without_a_fact_is_refused_with_the_name_of_the_fact(tree: dict[str, Any], key: str) -> None:
     with pytest.raises(RecordError, match=rf"^run\.json lacks {key}: restore it from a copy, or start a new run\.$"):
         RunRecord.from_dict({name: value for name, value in tree.items() if name != key})
 
@@ -62,13 +62,13 @@ def test_a_record_without_a_fact_is_refused_by_its_name(tree: dict[str, Any], ke
         ({"weather": "fine"}, "has weather, unknown to this version"),
     ],
 )
-def test_what_is_no_record_is_told_with_its_reason(tree: dict[str, Any], changes: dict[str, Any], problem: str) -> None:
+def test_a_wrong_record_is_refused_with_the_reason(tree: dict[str, Any], changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(RecordError) as told:
         RunRecord.from_dict(tree | changes, "a/run.json")
     assert (told.value.path, told.value.problem) == ("a/run.json", problem)
 
 
-def test_a_fact_that_no_dataclass_has_is_refused_and_not_dropped(tree: dict[str, Any]) -> None:
+def test_an_unknown_fact_is_refused_and_not_dropped(tree: dict[str, Any]) -> None:
     tree["teacher"]["order"] = 3
     with pytest.raises(RecordError, match=r"has teacher\.order, unknown to this version"):
         RunRecord.from_dict(tree)
@@ -79,7 +79,7 @@ def test_a_folder_without_run_json_is_no_run(tmp_path: Path) -> None:
         read_record(tmp_path)
 
 
-def test_a_checksum_may_lack_only_where_tables_alone_were_kept(tree: dict[str, Any], tmp_path: Path) -> None:
+def test_a_checksum_may_be_missing_only_in_a_run_without_trial_folders(tree: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "kept" / names.RUN_FILE
     write_json(path, tree)
     path.write_text(json.dumps(tree))
@@ -89,7 +89,7 @@ def test_a_checksum_may_lack_only_where_tables_alone_were_kept(tree: dict[str, A
         read_record(path.parent)
 
 
-def test_reading_a_record_imports_neither_torch_nor_ray_nor_pandas() -> None:
+def test_the_module_of_records_imports_neither_torch_nor_ray_nor_pandas() -> None:
     code = "import sys, trainable.record.run_record; print(sorted({'torch', 'ray', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
@@ -112,11 +112,11 @@ def test_reading_a_record_imports_neither_torch_nor_ray_nor_pandas() -> None:
         ("train:4096", "train:4096"),
     ],
 )
-def test_a_record_calls_a_file_from_the_working_folder_or_by_its_own_name(text: str, named: str) -> None:
+def test_a_record_names_a_file_by_its_relative_path_or_by_its_last_part(text: str, named: str) -> None:
     assert own_name(text, Path("/disk/mine")) == named
 
 
-def test_a_record_calls_corpus_tokenizer_and_command_so_and_its_spec_keeps_what_a_resumption_needs() -> None:
+def test_paths_of_corpus_tokenizer_and_command_are_shortened_but_those_of_the_spec_are_kept() -> None:
     sweep = small_sweep({"corpus.source": "/elsewhere/books.parquet", "model.name": "/elsewhere/llama"})
     typed = ("python", "/elsewhere/sweeps/kfold.py", "--corpus", "/elsewhere/b.txt")
     record = replace(run_record(sweep), command=typed)

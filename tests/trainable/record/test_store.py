@@ -1,4 +1,4 @@
-"""Objects behind a URI, on a real S3 protocol (moto), and a store that fails."""
+"""Store of objects behind a URI, with a server of the S3 protocol (moto) and with a file system that fails."""
 
 import os
 import time
@@ -23,7 +23,7 @@ def server() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def store() -> Store:
-    """A store of this test alone."""
+    """Store that only this test uses."""
     return Store(f"s3://{BUCKET}/{uuid.uuid4().hex}")
 
 
@@ -39,8 +39,8 @@ def read(store: Store, name: str, folder: Path) -> bytes:
     return target.read_bytes()
 
 
-def test_what_is_put_is_got(store: Store, tmp_path: Path) -> None:
-    content = os.urandom(40 * 2**20)  # more than one part of an upload
+def test_an_object_is_read_back_as_it_was_put(store: Store, tmp_path: Path) -> None:
+    content = os.urandom(40 * 2**20)  # larger than one part of an upload
     store.put(file(tmp_path, content), "trials/a/checkpoint.pt")
     assert read(store, "trials/a/checkpoint.pt", tmp_path) == content
 
@@ -68,14 +68,14 @@ def test_a_folder_lists_all_below_it_and_a_file_itself(store: Store, tmp_path: P
     assert store.list("absent") == {}
 
 
-def test_what_is_removed_is_gone_and_removing_nothing_is_no_error(store: Store, tmp_path: Path) -> None:
+def test_a_removed_object_is_gone_and_removing_it_again_is_no_error(store: Store, tmp_path: Path) -> None:
     store.put(file(tmp_path, b"x"), "trials/a/checkpoint.pt")
     store.remove("trials/a/checkpoint.pt")
     store.remove("trials/a/checkpoint.pt")
     assert store.list("trials") == {}
 
 
-def test_a_bucket_that_is_none_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_bucket_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     with pytest.raises(StoreError, match=r"^s3://no-such-bucket/x: .*bucket does not exist"):
         Store("s3://no-such-bucket/x").put(file(tmp_path, b"x"), "one")
@@ -87,14 +87,14 @@ def test_a_uri_that_cannot_be_opened_is_refused(uri: str) -> None:
         Store(uri)
 
 
-def test_a_password_in_a_uri_is_refused_and_not_told() -> None:
+def test_a_password_in_a_uri_is_refused_and_not_printed() -> None:
     with pytest.raises(InputError, match=r"^the URI of bucket has a password in it") as told:
         Store("s3://me:planted@bucket/x")
     assert "planted" not in str(told.value)
 
 
 class Faulty:
-    """A file system of which the first calls fail."""
+    """File system whose first calls fail."""
 
     def __init__(self, real: Any, failures: int, error: OSError):
         self._real, self._failures, self._error = real, failures, error
@@ -123,7 +123,7 @@ def test_a_store_that_has_answered_is_asked_again_when_it_fails(
     assert waited == [1, 4, 10]
 
 
-def test_patience_ends_with_the_reason(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_keeps_failing_is_given_up_with_the_reason(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     store.list()
     system = faulty(store, failures=1000)
@@ -134,7 +134,9 @@ def test_patience_ends_with_the_reason(store: Store, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("error", [OSError("AWS Error ACCESS_DENIED"), PermissionError("no")])
-def test_a_refusal_is_final(store: Store, error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_denies_access_is_not_asked_again(
+    store: Store, error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
     store.list()
     system = faulty(store, failures=1000, error=error)
@@ -164,5 +166,5 @@ def test_options_of_a_uri_stay_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(("text", "uri"), [("s3://b/x", True), ("GS://b", True), ("/a/b", False), ("c:/x", False)])
-def test_a_uri_is_told_from_a_path(text: str, uri: bool) -> None:
+def test_a_uri_is_distinguished_from_a_path(text: str, uri: bool) -> None:
     assert is_uri(text) == uri

@@ -1,4 +1,4 @@
-"""TensorBoard logs: scalars and settings of an attempt in one file, whatever the clock."""
+"""TensorBoard logs: one file for each attempt, with its scalars and settings, even within one second."""
 
 import math
 from pathlib import Path
@@ -21,7 +21,7 @@ def report(step: int, loss: float) -> dict[str, Any]:
 
 
 def log(folder: Path, rows: dict[int, float]) -> None:
-    """One attempt at a trial."""
+    """Write the log of one attempt at a trial."""
     board = TensorBoardLog(folder, flatten(TrialConfig()), first_step=min(rows))
     for step, loss in rows.items():
         board.write(report(step, loss))
@@ -32,7 +32,7 @@ def scalars(folder: Path, tag: str) -> dict[int, float]:
     return {event.step: event.value for event in EventAccumulator(str(folder)).Reload().Scalars(tag)}
 
 
-def test_trial_of_less_than_a_second_keeps_both_its_scalars_and_its_settings(tmp_path: Path) -> None:
+def test_a_trial_of_less_than_a_second_keeps_both_its_scalars_and_its_settings(tmp_path: Path) -> None:
     log(tmp_path, {0: 5.0, 10: 4.0})
     events = EventAccumulator(str(tmp_path)).Reload()
     assert set(events.Tags()["scalars"]) == {names.EVAL_LOSS, names.GAIN}
@@ -41,16 +41,14 @@ def test_trial_of_less_than_a_second_keeps_both_its_scalars_and_its_settings(tmp
     assert b"optimizer.lr" in start and b"teacher.schedule" in start
 
 
-def test_settings_of_a_running_trial_are_there_and_tensorboard_is_left_to_choose_their_columns(tmp_path: Path) -> None:
-    """It puts first what differs between trials, unless a trial lists columns: then they stand by name, most of them
-    the same in every trial.
-    """
+def test_the_log_of_a_running_trial_has_its_settings_but_no_list_of_columns(tmp_path: Path) -> None:
+    """TensorBoard puts settings that differ between trials first, but only if no trial lists columns."""
     TensorBoardLog(tmp_path, flatten(TrialConfig()), first_step=0).write(report(0, 5.0))
     tags = set(EventAccumulator(str(tmp_path)).Reload().summary_metadata)
     assert {tag for tag in tags if tag.startswith("_hparams_")} == {"_hparams_/session_start_info"}
 
 
-def test_second_attempt_of_the_same_second_has_a_file_of_its_own(tmp_path: Path) -> None:
+def test_a_second_attempt_in_the_same_second_has_its_own_file(tmp_path: Path) -> None:
     log(tmp_path, {0: 5.0, 10: 4.0})
     log(tmp_path, {10: 4.5, 20: 3.0})
     assert len(list(tmp_path.glob("events.out.tfevents*"))) == 2

@@ -1,4 +1,4 @@
-"""Attention under autocast on a CPU: float32 for short sequences, where bfloat16 is slower; causal in any case."""
+"""Causal attention on a CPU: under autocast short sequences stay in float32, because bfloat16 is slower for them."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ HEADS, WIDTH = 2, 32
 
 
 class Layer(torch.nn.Module):
-    """What transformers' attention reads of the layer that calls it."""
+    """A layer with the two attributes that transformers' attention reads from the layer that calls it."""
 
     is_causal = True
     num_key_value_groups = 1
@@ -22,7 +22,7 @@ def qkv_of(time: int) -> list[Tensor]:
 
 
 def dense(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Causal attention by its formula, [B, T, H, d] as transformers wants it."""
+    """Causal attention by its formula, [B, T, H, d], the shape that transformers expects."""
     time = query.shape[2]
     scores = query @ key.transpose(2, 3) / WIDTH**0.5
     hidden = torch.ones(time, time, dtype=torch.bool).triu(1)
@@ -31,7 +31,7 @@ def dense(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("time", [5, SHORT // WIDTH, SHORT // WIDTH + 1])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_attention_is_causal_and_short_sequences_lose_nothing_under_autocast(time: int, autocast: bool) -> None:
+def test_attention_is_causal_and_short_sequences_stay_in_float32_under_autocast(time: int, autocast: bool) -> None:
     qkv = qkv_of(time)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         found, _ = causal_attention(Layer(), *qkv, attention_mask=None)

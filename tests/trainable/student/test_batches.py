@@ -21,7 +21,7 @@ def test_the_same_seed_and_step_give_the_same_blocks() -> None:
     assert not np.array_equal(step_blocks(3, 50, 8, seed=1), step_blocks(3, 50, 8, seed=2))
 
 
-def test_every_block_comes_once_an_epoch_also_where_a_step_spans_two() -> None:
+def test_every_block_comes_once_an_epoch_also_if_a_step_spans_two_epochs() -> None:
     seen = np.concatenate([step_blocks(step, 10, 4, seed=0) for step in range(5)])  # two epochs of ten
     assert sorted(seen[:10]) == list(range(10))
     assert sorted(seen[10:]) == list(range(10))

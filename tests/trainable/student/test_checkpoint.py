@@ -1,4 +1,4 @@
-"""A checkpoint is whole or refused, and runs no code."""
+"""A checkpoint file is loaded whole or refused, and loading runs no code from the file."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ def saved(folder: Path) -> Path:
     return path
 
 
-def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
+def test_a_loaded_checkpoint_equals_the_saved_one(tmp_path: Path) -> None:
     state, parts = load_checkpoint(saved(tmp_path), "settings")
     assert state == STATE
     assert parts["model"]["w"].tolist() == [0, 1, 2, 3, 4]
@@ -63,7 +63,7 @@ def test_a_torch_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         load_checkpoint(path, "settings")
 
 
-def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> None:
+def test_a_file_that_would_run_code_is_refused_and_its_code_does_not_run(tmp_path: Path) -> None:
     class Payload:
         def __reduce__(self) -> tuple[object, ...]:
             return Path.touch, (tmp_path / "ran",)

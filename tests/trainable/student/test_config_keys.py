@@ -1,4 +1,4 @@
-"""Keys of a foreign config.json: none of them changes training without a word in the plan."""
+"""Keys of a foreign config.json: none of them changes training without a line in the plan."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ from trainable.student.config_keys import (
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.train import batch_loss
 
-# key -> a value that a real file has, and what the plan says of it
+# {key: (a value from a real file, words of the plan about this value)}
 SAID = {
     "pad_token_id": (2, "pad_token_id 2 set to none"),
     "attention_dropout": (0.2, "attention_dropout 0.2 set to 0"),
@@ -83,10 +83,10 @@ def folder(path: Path, **changes: Any) -> str:
 
 
 def weights_after_a_step(name: str) -> dict[str, torch.Tensor]:
-    """What an optimizer step on one batch that holds every token leaves of the weights."""
+    """Weights after one optimizer step on a batch that holds every token."""
     model = build_model(ModelConfig(name=name), vocab_size=320, context=64, seed=0)
     ids_BxT = torch.arange(320).view(5, 64)
-    torch.manual_seed(len(name))  # whatever is random now differs between two calls
+    torch.manual_seed(len(name))  # names differ in length, so a random operation would give other weights
     batch = Batch(ids_BxT[:, :-1], ids_BxT[:, 1:], ids_BxT[:, :-1].numpy(), np.arange(len(ids_BxT)))
     batch_loss(model, batch, None).backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(model.parameters(), lr=0.1).step()
@@ -94,7 +94,7 @@ def weights_after_a_step(name: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("key", [*SAID, *UNUSED, *QUIETLY])
-def test_a_key_that_is_no_architecture_changes_nothing_in_training(tmp_path: Path, key: str) -> None:
+def test_a_key_outside_the_architecture_changes_nothing_in_training(tmp_path: Path, key: str) -> None:
     (tmp_path / "plain").mkdir()
     (tmp_path / "with_it").mkdir()
     plain = weights_after_a_step(folder(tmp_path / "plain"))
@@ -105,7 +105,7 @@ def test_a_key_that_is_no_architecture_changes_nothing_in_training(tmp_path: Pat
 
 
 @pytest.mark.parametrize("key", SAID)
-def test_a_key_that_is_set_here_is_said_in_the_plan(tmp_path: Path, key: str) -> None:
+def test_the_plan_names_a_key_that_is_set_to_another_value(tmp_path: Path, key: str) -> None:
     value, said = SAID[key]
     name = folder(tmp_path, **{key: value})
     assert key_lines(name) == [f"model {name}: {said}"]
@@ -116,12 +116,12 @@ def test_keys_that_no_llama_has_are_named_in_one_line(tmp_path: Path) -> None:
     assert key_lines(name) == [f"model {name}: not used, because a Llama has no such key: {', '.join(sorted(UNUSED))}"]
 
 
-def test_what_is_as_training_has_it_is_not_worth_a_word(tmp_path: Path) -> None:
+def test_the_plan_is_silent_about_keys_that_need_no_other_value(tmp_path: Path) -> None:
     usual = {"pad_token_id": None, "attention_dropout": 0.0, "hidden_dropout": 0, "return_dict": True, "dtype": None}
     assert key_lines(folder(tmp_path, **QUIETLY, **usual, architectures=["LlamaForCausalLM"])) == []
 
 
-def test_every_key_of_the_list_is_tried_here() -> None:
+def test_every_key_of_set_and_quiet_is_tried_in_this_file() -> None:
     assert {*SET, *QUIET} - {*SAID, *QUIETLY, "model_type"} == set()
 
 
@@ -142,7 +142,7 @@ def test_every_key_of_the_list_is_tried_here() -> None:
         ("intermediate_size", 96),
     ],
 )
-def test_a_key_of_the_architecture_makes_the_model(tmp_path: Path, key: str, value: Any) -> None:
+def test_a_key_of_the_architecture_changes_the_model(tmp_path: Path, key: str, value: Any) -> None:
     assert key in LLAMA_KEYS
     (tmp_path / "plain").mkdir()
     plain, found = (
@@ -156,22 +156,22 @@ def test_a_key_of_the_architecture_makes_the_model(tmp_path: Path, key: str, val
 
 
 def test_the_embedding_of_a_padding_token_learns(tmp_path: Path) -> None:
-    """transformers gives that row no gradient, and our own export declares eos as the padding token."""
+    """The row of the padding token learns: without `SET` it has no gradient, and an export declares eos as padding."""
     name = folder(tmp_path, pad_token_id=2)
     fresh = build_model(ModelConfig(name=name), vocab_size=320, context=64, seed=0).state_dict()
     row = "model.embed_tokens.weight"
     assert not torch.equal(weights_after_a_step(name)[row][2], fresh[row][2])
-    assert fresh[row][2].any(), "nor does it begin at 0"
+    assert fresh[row][2].any(), "the row of the padding token begins at 0"
 
 
-def test_a_misspelt_key_is_refused_and_a_missing_number_of_groups_is_that_of_heads(tmp_path: Path) -> None:
+def test_a_misspelt_key_is_refused_and_missing_key_value_heads_equal_attention_heads(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'num_key_value_heads'"):
         key_lines(folder(tmp_path, num_key_value_head=2))
     model = build_model(ModelConfig(name=folder(tmp_path)), vocab_size=320, context=64, seed=0)
     assert model.config.num_key_value_heads == 4
 
 
-def test_equal_settings_have_the_fingerprint_that_older_runs_have_kept(tmp_path: Path) -> None:
+def test_a_model_has_the_fingerprint_that_older_runs_recorded(tmp_path: Path) -> None:
     assert model_fingerprint(folder(tmp_path)) == "bea9e215d4b2da6b"
     changes = {"pad_token_id": 2, "attention_dropout": 0.1, "rope_scaling": {"type": "linear", "factor": 2.0}}
     name = folder(tmp_path, **changes, num_hidden_layers=9, tie_word_embeddings=True)
@@ -180,11 +180,11 @@ def test_equal_settings_have_the_fingerprint_that_older_runs_have_kept(tmp_path:
 
 # --- any other architecture -------------------------------------------------------------------------------------------
 
-GPT2_DROPOUTS = "resid_pdrop 0.1 set to 0, embd_pdrop 0.1 set to 0, attn_pdrop 0.1 set to 0"  # its own, unless told
+GPT2_DROPOUTS = "resid_pdrop 0.1 set to 0, embd_pdrop 0.1 set to 0, attn_pdrop 0.1 set to 0"  # the library's defaults
 
 
 def step_of(config: ModelConfig) -> dict[str, torch.Tensor]:
-    """What an optimizer step on one batch that holds every token leaves of the weights."""
+    """Weights after one optimizer step on a batch that holds every token."""
     model = build_model(config, vocab_size=VOCAB, context=CONTEXT, seed=0)
     ids_BxT = torch.arange(VOCAB).view(-1, CONTEXT)
     batch = Batch(ids_BxT[:, :-1], ids_BxT[:, 1:], ids_BxT[:, :-1].numpy(), np.arange(len(ids_BxT)))
@@ -214,7 +214,7 @@ def step_of(config: ModelConfig) -> dict[str, torch.Tensor]:
         ("summary_first_dropout", 0.5, None),
     ],
 )
-def test_of_another_architecture_too_such_a_key_changes_nothing_and_is_said(
+def test_a_key_outside_the_architecture_of_gpt2_changes_nothing_and_the_plan_says_what_is_set(
     tmp_path: Path, key: str, value: Any, said: str | None
 ) -> None:
     plain, with_it = tiny_folder(tmp_path / "plain", "gpt2"), tiny_folder(tmp_path / "with_it", "gpt2", **{key: value})
@@ -230,7 +230,7 @@ def test_of_another_architecture_too_such_a_key_changes_nothing_and_is_said(
 
 @pytest.mark.parametrize("kind", ["gpt2", "opt", "bart", "mpt", "mixtral"])
 @pytest.mark.parametrize("told", [None, 0.5])
-def test_no_dropout_is_left_whether_the_file_or_the_library_has_it(
+def test_no_dropout_is_left_whether_the_file_or_the_library_sets_it(
     tmp_path: Path, kind: str, told: float | None
 ) -> None:
     dropouts = [key for key in default_keys(kind) if is_random(key)]
@@ -241,7 +241,7 @@ def test_no_dropout_is_left_whether_the_file_or_the_library_has_it(
     assert all(not getattr(model.config, key) for key in dropouts)
 
 
-@pytest.mark.parametrize("kind", ["opt", "gemma", "modernbert-decoder"])  # the last cannot be without a padding token
+@pytest.mark.parametrize("kind", ["opt", "gemma", "modernbert-decoder"])  # the last always has a padding token
 def test_the_embedding_of_every_architectures_padding_token_learns(tmp_path: Path, kind: str) -> None:
     config = tiny_folder(tmp_path, kind, pad_token_id=0, tie_word_embeddings=False)
     model = build_model(config, vocab_size=VOCAB, context=CONTEXT, seed=0)
@@ -251,7 +251,7 @@ def test_the_embedding_of_every_architectures_padding_token_learns(tmp_path: Pat
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_tied_embeddings_stay_tied_and_others_apart(tmp_path: Path, tied: bool) -> None:
+def test_tied_embeddings_stay_tied_and_untied_ones_untied(tmp_path: Path, tied: bool) -> None:
     config = tiny_folder(tmp_path, "gpt2", tie_word_embeddings=tied)
     model = build_model(config, vocab_size=TOKENS, context=CONTEXT, seed=0)
     assert (model.get_input_embeddings().weight is output_matrix(model)) == tied
@@ -266,7 +266,7 @@ def test_misspelt_and_unknown_keys_of_another_architecture(tmp_path: Path) -> No
     ]
 
 
-def test_of_a_model_of_several_parts_the_text_model_is_taken_and_said(tmp_path: Path) -> None:
+def test_only_the_text_model_of_a_model_of_several_parts_is_used_and_the_plan_says_so(tmp_path: Path) -> None:
     name = tiny_folder(tmp_path, "gemma3").name
     assert key_lines(name)[0] == f"model {name}: of gemma3 only the text model is used, gemma3_text"
     model = build_model(ModelConfig(name=name), vocab_size=TOKENS, context=CONTEXT, seed=0)
@@ -281,7 +281,7 @@ def test_attention_that_looks_ahead_at_random_is_set_to_the_causal_kind(tmp_path
     assert model.config.attention_type == "original_full"
 
 
-def test_every_architecture_that_is_refused_by_name_is_one(tmp_path: Path) -> None:
+def test_every_architecture_in_the_list_of_refused_ones_exists_and_is_refused(tmp_path: Path) -> None:
     assert set(REFUSED) <= set(language_models())
     for kind, reason in REFUSED.items():
         with pytest.raises(UnfitModel) as refused:

@@ -1,4 +1,4 @@
-"""Diagnostics of a student, against the dense distributions and all pairs of hidden states. N positions, V tokens."""
+"""Diagnostics of a student, against dense distributions and all pairs of hidden states. N positions, V tokens."""
 
 import math
 from pathlib import Path
@@ -34,7 +34,7 @@ def material(seed: int = 0) -> dict[str, Tensor]:
 
 
 def by_hand(m: dict[str, Tensor], positions: int = N) -> list[float]:
-    """From dense distributions, and a loop over pairs."""
+    """The three diagnostics, computed from dense distributions and by a loop over pairs of hidden states."""
     counted = (m["target_N"] != IGNORE_INDEX) & (torch.arange(N) < positions)
     hidden_nxD = m["hidden_NxD"][counted].double()
     p_nxV = torch.softmax(hidden_nxD @ m["output_VxD"].double().t() + m["bias_V"].double(), 1)
@@ -51,7 +51,7 @@ def by_hand(m: dict[str, Tensor], positions: int = N) -> list[float]:
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 @pytest.mark.parametrize("positions", [12, 4096])
-def test_it_is_the_mean_over_the_first_positions_that_have_a_target(
+def test_diagnostics_are_means_over_those_of_the_first_positions_that_have_a_target(
     chunk: int, positions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnostics, "POSITIONS", positions)
@@ -59,13 +59,13 @@ def test_it_is_the_mean_over_the_first_positions_that_have_a_target(
     assert found.tolist() == pytest.approx(by_hand(material(), positions), rel=1e-5)
 
 
-def test_products_in_low_precision_are_near() -> None:
+def test_diagnostics_with_products_in_bfloat16_are_close_to_those_in_float32() -> None:
     found = diagnose(**material(), buffer_nxV=torch.empty(8, V, dtype=torch.bfloat16))
     assert found.tolist() == pytest.approx(by_hand(material()), rel=2e-2)
 
 
-def test_a_student_that_knows_the_unigram_alone_is_told_by_all_three() -> None:
-    """Hidden states that are all one, and a bias that is the unigram."""
+def test_all_three_diagnostics_show_a_student_that_knows_only_the_unigram() -> None:
+    """Equal hidden states and the unigram as bias give the unigram's entropy, cosine 1 and divergence 0."""
     m = material()
     m["hidden_NxD"], m["output_VxD"], m["bias_V"] = torch.ones(N, D), torch.zeros(V, D), m["unigram_V"]
     entropy = -(m["unigram_V"].exp() * m["unigram_V"]).sum().item()
@@ -73,7 +73,7 @@ def test_a_student_that_knows_the_unigram_alone_is_told_by_all_three() -> None:
     assert found == pytest.approx([entropy, 1.0, 0.0], abs=1e-5)
 
 
-def test_one_position_has_no_pair() -> None:
+def test_a_single_position_has_no_pair_and_so_no_cosine() -> None:
     m = material()
     m["target_N"][1:] = IGNORE_INDEX
     m["target_N"][0] = 3
@@ -81,9 +81,9 @@ def test_one_position_has_no_pair() -> None:
     assert math.isnan(cosine) and math.isfinite(entropy) and math.isfinite(divergence)
 
 
-def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diagnose_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise AssertionError("it waits")
+        raise AssertionError("diagnose waits for the device")
 
     m = material()
     for name in ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__int__", "__float__"):
@@ -91,7 +91,7 @@ def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     diagnose(**m, buffer_nxV=torch.empty(8, V))
 
 
-def test_the_first_rank_alone_has_it_of_the_first_batch_in_float32_and_under_autocast(
+def test_only_the_first_rank_has_diagnostics_and_takes_them_from_the_first_batch_also_under_autocast(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = build_model(ModelConfig(), vocab_size=50, context=16, seed=0)

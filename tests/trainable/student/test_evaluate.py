@@ -1,4 +1,4 @@
-"""The validation loss is plain cross-entropy, and its standard error that of the mean over blocks."""
+"""Validation loss: plain cross-entropy, with the standard error of the mean over blocks."""
 
 import math
 from pathlib import Path
@@ -21,7 +21,7 @@ def blocks_of(ids_BxT: np.ndarray, lengths_B: np.ndarray | None = None) -> Token
     return TokenBlocks(ids_BxT, ids_BxT.ravel(), lengths_B, 0, None, 50, 1, 0, "f", "c", Path())
 
 
-def test_it_is_the_loss_that_transformers_computes() -> None:
+def test_validation_loss_equals_the_loss_that_transformers_computes() -> None:
     model = build_model(ModelConfig(), vocab_size=50, context=16, seed=0)
     ids = torch.from_numpy(IDS_BxT.astype(np.int64))
     expected = model(input_ids=ids, labels=ids).loss.item()
@@ -29,7 +29,7 @@ def test_it_is_the_loss_that_transformers_computes() -> None:
         assert evaluate(model, blocks_of(IDS_BxT), batch_blocks, OFF).loss == pytest.approx(expected, rel=1e-6)
 
 
-def test_it_is_the_loss_of_logits_with_their_bias() -> None:
+def test_validation_loss_includes_the_output_bias() -> None:
     unigram_V = torch.linspace(-9, -1, 50)
     model = build_model(ModelConfig(output_bias="unigram"), vocab_size=50, context=16, seed=0, unigram_V=unigram_V)
     ids = torch.from_numpy(IDS_BxT.astype(np.int64))
@@ -39,7 +39,7 @@ def test_it_is_the_loss_of_logits_with_their_bias() -> None:
     assert expected != pytest.approx(math.log(50), abs=0.5)
 
 
-@pytest.mark.parametrize("positions", [1, 7, 45])  # blocks have 15: some chunks end inside a block, some in another
+@pytest.mark.parametrize("positions", [1, 7, 45])  # a block has 15: chunks of 7 may span two, a chunk of 45 has three
 def test_chunks_of_positions_change_nothing(monkeypatch: pytest.MonkeyPatch, positions: int) -> None:
     model = build_model(ModelConfig(), vocab_size=50, context=16, seed=0)
     lengths_B = np.array([16, 3, 9, 16, 2, 16], np.int32)
@@ -50,7 +50,7 @@ def test_chunks_of_positions_change_nothing(monkeypatch: pytest.MonkeyPatch, pos
     assert (*found[:2], *found.diagnostics) == pytest.approx((*whole[:2], *whole.diagnostics), rel=1e-5)
 
 
-def test_in_low_precision_it_is_near() -> None:
+def test_validation_loss_in_bfloat16_is_close_to_that_in_float32() -> None:
     model = build_model(ModelConfig(), vocab_size=50, context=16, seed=0)
     precise = evaluate(model, blocks_of(IDS_BxT), 4, OFF).loss
     low = evaluate(model, blocks_of(IDS_BxT), 4, torch.autocast("cpu", dtype=torch.bfloat16)).loss

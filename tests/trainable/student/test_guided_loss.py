@@ -1,4 +1,4 @@
-"""The guided loss is cross-entropy with the dense soft target: value and both gradients. V tokens."""
+"""The guided loss equals cross-entropy with the dense soft target, in value and in all gradients. V tokens."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ from trainable.teacher.kinds.bigram import BigramTeacher
 from trainable.teacher.smoothing import SMOOTHINGS
 
 METHODS = list(SMOOTHINGS)
-FORMS = ["mle", "modified_kneser_ney"]  # rows without and with a share of the common vector; to the loss, all there is
+FORMS = ["mle", "modified_kneser_ney"]  # rows without and with a share of the shared vector: the loss knows no others
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -40,7 +40,7 @@ def test_guided_loss_is_cross_entropy_with_the_dense_soft_target(smoothing: str,
 @given(st.data())
 @settings(max_examples=30)
 def test_guided_loss_is_cross_entropy_with_the_dense_soft_target_of_any_shape(data: st.DataObject) -> None:
-    """Any method, table, vocabulary, width, spare output rows, bias, weight, padding, micro-batches and chunk."""
+    """The loss is exact for random tables, vocabularies, widths, biases, weights, padding, micro-batches and chunks."""
     seed, vocab_size = data.draw(st.integers(0, 2**32)), data.draw(st.integers(EOS + 2, 40))
     table = exact(table_of(data.draw(st.sampled_from(METHODS)), seed, data.draw(st.integers(1, 200)), vocab_size))
     positions, rows = data.draw(st.integers(1, 30)), vocab_size + data.draw(st.integers(0, 5))
@@ -58,7 +58,7 @@ def test_guided_loss_is_cross_entropy_with_the_dense_soft_target_of_any_shape(da
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_guided_loss_of_tied_embeddings_has_the_gradient_of_the_dense_soft_target(bias: bool) -> None:
-    """The output matrix is the embedding as well: both uses add to its one gradient."""
+    """The output matrix is also the embedding, and both uses add to its gradient."""
     table, c = exact(table_of("witten_bell")), case(bias=bias)
     shared = c.output_VxD
 
@@ -79,7 +79,7 @@ def test_guided_loss_of_tied_embeddings_has_the_gradient_of_the_dense_soft_targe
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_guided_loss_agrees_in_float32(bias: bool) -> None:
-    """With the table as it is stored: rows sum to 1 within 2e-7."""
+    """The loss agrees to 1e-5 with the table as it is stored, whose rows sum to 1 within 2e-7."""
     table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32, bias=bias)
     assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-5)
 
@@ -152,7 +152,7 @@ def test_batch_of_ignored_positions_alone_has_no_loss_and_no_gradient() -> None:
 
 
 def test_with_full_weight_the_best_student_is_the_teacher() -> None:
-    """Minimising the loss over free logits gives the table's row, whatever the targets."""
+    """With weight 1, minimising the loss over free logits gives the table's rows, whatever the targets."""
     table = table_of("witten_bell")
     logits = torch.zeros(V, V, dtype=torch.float64, requires_grad=True)
     eye = torch.nn.Parameter(torch.eye(V, dtype=torch.float64))
@@ -172,7 +172,7 @@ def test_with_full_weight_the_best_student_is_the_teacher() -> None:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 3e-3)])
 def test_autocast_agrees_with_float32_to_its_precision(dtype: torch.dtype, tolerance: float, bias: bool) -> None:
-    """bfloat16 keeps 8 bits (4e-3 a rounding), float16 11 (5e-4); several roundings meet in a gradient."""
+    """The tolerances allow several roundings in a gradient, each of 4e-3 in bfloat16 and 5e-4 in float16."""
     table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32, bias=bias)
     expected = by_guided_loss(c, table, 0.7)
     with torch.autocast("cpu", dtype=dtype):

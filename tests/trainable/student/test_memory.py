@@ -1,4 +1,4 @@
-"""A trial's own peak of memory, whatever ran in its process before."""
+"""Peak memory of one trial, whatever ran before in the same process."""
 
 import math
 import platform
@@ -14,7 +14,7 @@ CPU, MIB = torch.device("cpu"), 2**20
 
 
 def take(mib: int) -> None:
-    """Have that much resident for a moment."""
+    """Make this much memory resident for a moment."""
     torch.ones(mib * MIB // 4)
 
 
@@ -33,9 +33,9 @@ def test_a_small_trial_after_a_large_one_has_a_small_peak() -> None:
 
 
 @pytest.mark.skipif(not can_be_set_back(), reason="/proc/self/clear_refs does not work here")
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_what_a_large_trial_has_freed_does_not_count_for_the_next() -> None:
-    """As models do, in pieces that the allocator keeps for later as long as anything lies above them."""
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_memory_that_a_large_trial_has_freed_does_not_count_for_the_next_trial() -> None:
+    """The large trial frees small pieces, which the allocator keeps as long as memory above them is in use."""
     large = PeakMemory(CPU)
     pieces = [torch.ones(16 * 1024) for _ in range(300 * MIB // 2**16)]
     above = torch.ones(1024)
@@ -48,7 +48,7 @@ def test_what_a_large_trial_has_freed_does_not_count_for_the_next() -> None:
 
 
 @pytest.mark.skipif(not can_be_set_back(), reason="/proc/self/clear_refs does not work here")
-def test_the_peak_is_what_was_taken_at_most_not_what_is_left() -> None:
+def test_the_peak_includes_memory_that_was_freed_again() -> None:
     before = PeakMemory(CPU)
     start = before.mib()
     take(200)
@@ -56,7 +56,7 @@ def test_the_peak_is_what_was_taken_at_most_not_what_is_left() -> None:
 
 
 @pytest.mark.parametrize(("mark", "told"), [(900.0, 900.0), (700.0, math.nan)])
-def test_where_the_mark_cannot_be_set_back_only_one_that_rises_is_told(
+def test_if_the_high_water_mark_cannot_be_reset_it_is_reported_only_if_it_rises(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mark: float, told: float
 ) -> None:
     monkeypatch.setattr(memory, "_CLEAR", tmp_path / "absent" / "clear_refs")
@@ -66,7 +66,7 @@ def test_where_the_mark_cannot_be_set_back_only_one_that_rises_is_told(
     assert peak.mib() == pytest.approx(told, nan_ok=True)
 
 
-def test_a_container_that_takes_the_word_and_does_nothing_is_seen_through(
+def test_a_container_that_accepts_the_reset_and_ignores_it_is_noticed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     status = tmp_path / "status"

@@ -43,8 +43,8 @@ def test_small_llama2_has_the_published_number_of_parameters(layers: int, parame
 @pytest.mark.parametrize(
     ("hidden", "inner", "heads"), [(None, 344, 4), (128, 344, 4), (64, 168, 2), (8, 24, 1), (40, 104, 5), (48, 128, 3)]
 )
-def test_a_width_brings_heads_and_an_inner_width_with_it(hidden: int | None, inner: int, heads: int) -> None:
-    """At that of its preset, the preset."""
+def test_a_width_sets_the_number_of_heads_and_the_inner_width(hidden: int | None, inner: int, heads: int) -> None:
+    """The preset's own width gives the heads and the inner width of the preset."""
     config = student_config(ModelConfig(hidden=hidden), vocab_size=300, context=16)
     assert (config.hidden_size, config.intermediate_size) == (hidden or 128, inner)
     assert (config.num_attention_heads, config.num_key_value_heads) == (heads, heads)
@@ -78,7 +78,7 @@ def test_an_output_bias_is_at_first_the_unigram_and_all_other_weights_are_as_wit
     assert state.keys() == plain.state_dict().keys()
 
 
-def test_output_rows_that_stand_for_no_token_begin_without_mass(tmp_path: Path) -> None:
+def test_output_rows_that_stand_for_no_token_begin_with_almost_no_probability(tmp_path: Path) -> None:
     config = replace(folder(tmp_path), output_bias="unigram")
     model = build_model(config, vocab_size=300, context=16, seed=0, unigram_V=torch.full((300,), -math.log(300)))
     bias_V = output_bias(model)
@@ -86,7 +86,7 @@ def test_output_rows_that_stand_for_no_token_begin_without_mass(tmp_path: Path) 
     assert bias_V.exp()[300:].sum() < 1e-11
 
 
-def test_an_output_bias_does_not_decay() -> None:
+def test_an_output_bias_has_no_weight_decay() -> None:
     unigram_V = torch.zeros(300)
     model = build_model(ModelConfig(output_bias="unigram"), vocab_size=300, context=16, seed=0, unigram_V=unigram_V)
     groups = make_optimizer(model, OptimizerConfig(weight_decay=0.1)).param_groups
@@ -156,7 +156,7 @@ def logits_by_hand(model: PreTrainedModel, ids_BxT: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("kind", "changes", "about"),
     [
-        ("llama", {}, "nothing between"),
+        ("llama", {}, "no scale, bias or projection"),
         ("cohere", {"logit_scale": 0.25}, "a scale of logits"),
         ("granite", {"logits_scaling": 4.0}, "a divisor of logits"),
         ("phi", {}, "a bias"),
@@ -171,10 +171,10 @@ def test_hidden_states_times_the_output_matrix_plus_its_bias_are_the_models_own_
     ids_2xT = torch.arange(2 * CONTEXT).view(2, CONTEXT)
     own = model(input_ids=ids_2xT).logits
     torch.testing.assert_close(logits_by_hand(model, ids_2xT), own, rtol=0, atol=1e-6, msg=about)
-    assert torch.equal(model(input_ids=ids_2xT).logits, own), "the model is not as it was"
+    assert torch.equal(model(input_ids=ids_2xT).logits, own), "hidden_states has changed the model"
 
 
-def test_a_scale_of_the_logits_is_one_of_the_hidden_states(tmp_path: Path) -> None:
+def test_a_scale_of_the_logits_scales_the_hidden_states(tmp_path: Path) -> None:
     ids_1xT = torch.arange(CONTEXT).unsqueeze(0)
     plain, scaled = (
         hidden_states(
@@ -185,7 +185,7 @@ def test_a_scale_of_the_logits_is_one_of_the_hidden_states(tmp_path: Path) -> No
     torch.testing.assert_close(scaled, 0.25 * plain)
 
 
-def test_a_bias_of_the_architecture_starts_at_the_unigram_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_an_output_bias_of_the_architecture_starts_at_the_unigram_if_output_bias_is_unigram(tmp_path: Path) -> None:
     unigram_V = torch.randn(TOKENS).log_softmax(0)
     config = tiny_folder(tmp_path, "phi")
     own, told = (
@@ -193,7 +193,7 @@ def test_a_bias_of_the_architecture_starts_at_the_unigram_where_that_is_asked_fo
         for bias in ("none", "unigram")
     )
     assert output_bias(own).shape == output_bias(told).shape == (VOCAB,)
-    assert not output_bias(own).any(), "transformers' own start is 0"
+    assert not output_bias(own).any(), "transformers does not start this bias at 0"
     assert torch.equal(output_bias(told)[:TOKENS], unigram_V)
     assert all(
         torch.equal(told.state_dict()[name], w) for name, w in own.state_dict().items() if "lm_head.b" not in name
@@ -205,12 +205,12 @@ def depth_of(tmp_path: Path, kind: str, layers: int, **changes: Any) -> PreTrain
 
 
 @pytest.mark.parametrize(("kind", "key"), [("gpt2", "n_layer"), ("gpt_neo", "num_layers"), ("bart", "decoder_layers")])
-def test_layers_set_the_depth_by_whatever_name_it_has(tmp_path: Path, kind: str, key: str) -> None:
+def test_layers_set_the_depth_whatever_its_key_is_called(tmp_path: Path, kind: str, key: str) -> None:
     changes = {"attention_types": [[["global", "local"], 2]], "num_layers": 4} if kind == "gpt_neo" else {}
     assert getattr(depth_of(tmp_path, kind, 1, **changes), key) == 1
 
 
-def test_lists_with_an_entry_a_layer_are_cut_with_the_depth(tmp_path: Path) -> None:
+def test_lists_with_one_entry_for_each_layer_are_cut_to_the_depth(tmp_path: Path) -> None:
     turns = ["sliding_attention", "full_attention"] * 2
     made = depth_of(tmp_path, "qwen3", 2, num_hidden_layers=4, layer_types=turns, use_sliding_window=True)
     assert (made.num_hidden_layers, made.layer_types) == (2, turns[:2])
@@ -224,12 +224,12 @@ def test_lists_with_an_entry_a_layer_are_cut_with_the_depth(tmp_path: Path) -> N
         depth_of(tmp_path, "nemotron_h", 2, layers_block_type=None, hybrid_override_pattern="M*-").num_hidden_layers
         == 2
     )
-    assert depth_of(tmp_path, "qwen3", 1, num_hidden_layers=2, my_layer_kind="ab").my_layer_kind == "ab", "no list"
+    assert depth_of(tmp_path, "qwen3", 1, num_hidden_layers=2, my_layer_kind="ab").my_layer_kind == "ab", "text was cut"
     with pytest.raises(InputError, match=r"is 5 but layer_types of model .* has 4 layers: lower model\.layers"):
         depth_of(tmp_path, "qwen3", 5, num_hidden_layers=4, layer_types=turns)
 
 
-def test_only_architectures_whose_every_layer_sees_all_take_the_attention_that_knows_no_window(tmp_path: Path) -> None:
+def test_only_architectures_without_a_window_use_the_attention_that_supports_none(tmp_path: Path) -> None:
     def attention(kind: str, **changes: Any) -> str:
         made = student_config(tiny_folder(tmp_path, kind, **changes), TOKENS, CONTEXT)
         taken: str = fresh_model(made, seed=0).config._attn_implementation

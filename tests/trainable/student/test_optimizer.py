@@ -1,4 +1,4 @@
-"""Learning rate: the formula, its ends, and that it only falls after warm-up."""
+"""Learning rate: its formula, its first and last values, and its fall after warm-up."""
 
 import math
 

@@ -43,8 +43,8 @@ def test_size_of_the_chunks_does_not_matter(chunk: int, monkeypatch: pytest.Monk
     assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-10)
 
 
-def test_logits_of_any_size_neither_overflow_nor_lose_the_loss() -> None:
-    """The loss comes from log-probabilities: 1e4 nats would underflow a probability."""
+def test_very_large_logits_give_the_exact_loss_and_gradients() -> None:
+    """A loss over 1e4 nats is exact, because it comes from log-probabilities; a probability would underflow."""
     c = case()
     c.hidden_NxD = (c.hidden_NxD.detach() * 1e4).requires_grad_()
     expected = plain_cross_entropy(c)
@@ -55,8 +55,8 @@ def test_logits_of_any_size_neither_overflow_nor_lose_the_loss() -> None:
     assert_equal((loss.detach(), *c.gradients()), expected, 1e-12)
 
 
-def test_backward_runs_once() -> None:
-    """Gradients are scaled in place, so a second time would be wrong: it must not pass in silence."""
+def test_a_second_backward_pass_is_refused() -> None:
+    """A second backward pass raises an error, because the first one scales the gradients in place."""
     c = case()
     loss = chunked_cross_entropy(c.hidden_NxD, c.output_VxD, c.target_N)
     loss.backward(retain_graph=True)
@@ -65,7 +65,7 @@ def test_backward_runs_once() -> None:
 
 
 class _Shapes(TorchDispatchMode):
-    """Notes the shape of each strided tensor that an operation makes."""
+    """Records the shape of each strided tensor that an operation makes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def shapes_made() -> Iterator[set[tuple[int, ...]]]:
 
 
 def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither by the teacher nor by the output layer, whose logits exist for a chunk of positions only."""
+    """Neither teacher nor output layer makes such a tensor; logits exist for one chunk of positions at a time."""
     vocab_size, positions, chunk = 101, 300, 2 * D
     monkeypatch.setitem(CHUNK, "cpu", chunk)
     table = table_of("witten_bell", length=2000, vocab_size=vocab_size)
@@ -96,7 +96,7 @@ def test_no_tensor_of_tokens_or_contexts_by_vocabulary_is_made(monkeypatch: pyte
     with shapes_made() as shapes:
         guidance = BigramTeacher(table, CPU).guide(c.output_VxD, c.context_N, 0.5, c.bias_V)
         guided_loss(c.hidden_NxD, c.output_VxD, c.target_N, guidance, c.bias_V).backward()
-    assert (contexts, D) in shapes  # the mode did see what was made
+    assert (contexts, D) in shapes  # E: the watch sees what is made
     assert (chunk, vocab_size) in shapes
     largest = max(positions, vocab_size) * D
     too_large = {shape for shape in shapes if len(shape) > 1 and np.prod(shape) > largest}
@@ -113,8 +113,8 @@ def test_the_watch_for_large_tensors_sees_a_dense_target() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("bias_V", [None, torch.linspace(-9, 2, V)])
-def test_both_ways_to_make_losses_of_logits_agree(dtype: torch.dtype, weight: float, bias_V: Tensor | None) -> None:
-    """The way that is compiled on a GPU, and the one of a CPU, which writes over the logits."""
+def test_fusible_and_in_place_losses_agree(dtype: torch.dtype, weight: float, bias_V: Tensor | None) -> None:
+    """The function that is compiled for a GPU agrees with that for a CPU, which overwrites the logits."""
     precise = torch.promote_types(dtype, torch.float32)
     logits_nxV, target_nx1 = (torch.randn(9, V, dtype=precise) * 4).to(dtype), torch.randint(0, V, (9, 1))
     weight_tensor = torch.tensor(weight, dtype=precise)
@@ -126,7 +126,7 @@ def test_both_ways_to_make_losses_of_logits_agree(dtype: torch.dtype, weight: fl
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
-def test_a_buffer_for_the_losses_of_low_precision_changes_none_of_them() -> None:
+def test_a_buffer_for_losses_of_logits_in_low_precision_changes_no_loss() -> None:
     logits_nxV, target_nx1, weight = torch.randn(9, V).bfloat16(), torch.randint(0, V, (9, 1)), torch.tensor(0.3)
     alone = in_place_losses(logits_nxV.clone(), target_nx1, weight)
     buffered = in_place_losses(logits_nxV, target_nx1, weight, room_nxV=torch.full((12, V), torch.nan))
@@ -134,7 +134,7 @@ def test_a_buffer_for_the_losses_of_low_precision_changes_none_of_them() -> None
     assert buffered[1].data_ptr() == logits_nxV.data_ptr()
 
 
-def test_where_pytorch_cannot_compile_the_loss_is_made_all_the_same(
+def test_if_pytorch_cannot_compile_the_loss_is_computed_without_compilation(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*_: Any) -> None:

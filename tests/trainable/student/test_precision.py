@@ -1,4 +1,4 @@
-"""auto is bfloat16 where the machine multiplies it faster than float32, and nowhere else; what flags leave is timed."""
+"""Precision auto: bfloat16 if its products are faster than in float32; flags decide or, in doubt, a measurement."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ from trainable.student import precision
 from trainable.student.precision import Best, best_precision, resolved
 
 X86 = "flags : fpu avx2 avx512f"
-FASTER, SLOWER = 0.4, 1.3  # time of a product in bfloat16, of that in float32
+FASTER, SLOWER = 0.4, 1.3  # time of a product in bfloat16 / its time in float32
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +23,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def a_cpu(
     monkeypatch: pytest.MonkeyPatch, folder: Path, told: str | None, claims: str, share: float | None = None
 ) -> None:
-    """Have Linux tell these flags (None: nothing), PyTorch claim those, and a product take that share (None: fail)."""
+    """Simulate a CPU. told: flags from Linux; claims: flags from PyTorch; share: time in bfloat16 / time in float32.
+
+    With told None there is no file of flags; with share None a measurement fails.
+    """
 
     def timed() -> float:
-        assert share is not None, "a product is timed although the flags tell all"
+        assert share is not None, "a product is timed although the flags decide"
         return share
 
     monkeypatch.setattr(precision, "CPU_FLAGS", folder / "cpuinfo")
@@ -44,7 +47,7 @@ def a_cpu(
         (X86, "avx2", Best("float32", "the CPU does not multiply bfloat16 in hardware")),
     ],
 )
-def test_flags_decide_where_pytorch_agrees(
+def test_flags_of_the_cpu_decide_if_pytorch_agrees(
     told: str, claims: str, expected: Best, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_cpu(monkeypatch, tmp_path, told, claims)
@@ -54,16 +57,16 @@ def test_flags_decide_where_pytorch_agrees(
 @pytest.mark.parametrize(
     ("told", "claims"),
     [
-        (f"{X86} avx512_bf16", "avx512_bf16"),  # alone: fast on some CPUs
+        (f"{X86} avx512_bf16", "avx512_bf16"),  # AVX512_BF16 alone is fast on some CPUs
         (X86, "amx_bf16"),
         (f"{X86} amx_bf16", "avx2"),
         ("Features : asimd bf16 i8mm", "bf16"),  # ARM
-        (None, "amx_bf16"),  # no Linux
+        (None, "amx_bf16"),  # not Linux
         (None, ""),
     ],
 )
 @pytest.mark.parametrize(("share", "expected"), [(FASTER, "bfloat16"), (0.7, "float32"), (SLOWER, "float32")])
-def test_a_product_is_timed_where_flags_leave_doubt(
+def test_a_product_is_timed_if_the_flags_leave_doubt(
     told: str | None, claims: str, share: float, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_cpu(monkeypatch, tmp_path, told, claims, share)
@@ -72,8 +75,8 @@ def test_a_product_is_timed_where_flags_leave_doubt(
     assert found.because == f"a product of the output layer takes {share} times as long in bfloat16 as in float32"
 
 
-def test_the_share_of_time_is_that_of_the_least_processor_times_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that goes on by 2 s a product in bfloat16, 8 s in float32, and 50 s more now and then."""
+def test_the_share_of_time_is_a_ratio_of_least_processor_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated clock advances 2 s a product in bfloat16, 8 s in float32, and 50 s more at every third product."""
     clock, taken, dtypes = [0.0], {torch.bfloat16: 2.0, torch.float32: 8.0}, list[torch.dtype]()
 
     def product(hidden_NxD: torch.Tensor, output_DxV: torch.Tensor) -> None:
@@ -105,10 +108,10 @@ def test_a_gpu_decides_before_the_cpu_unless_the_run_is_for_the_cpu(
 
 
 @pytest.mark.parametrize("said", ["float32", "bfloat16", "float16"])
-def test_auto_alone_is_resolved(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_precision_auto_is_resolved(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "best_precision", lambda device: Best("bfloat16", f"of {device}"))
     config = override(TrialConfig(), {"loop.device": "cpu"})
-    assert config.loop.precision == "auto", "the default"
+    assert config.loop.precision == "auto", "auto is not the default"
     assert resolved(config) == override(config, {"loop.precision": "bfloat16"})
     other = override(config, {"loop.precision": said})
     assert resolved(other) is other

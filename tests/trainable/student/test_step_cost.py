@@ -1,4 +1,4 @@
-"""What a guided step costs: pairs of a plain and a guided run of the loop itself, and their ratios' median and ends."""
+"""Cost of a guided step: median, least and greatest ratio over pairs of a plain and a guided run of the loop."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from trainable.student.train import RunData
 
 
 def test_the_ratio_is_the_median_over_pairs_with_the_least_and_the_greatest() -> None:
-    """Not the ratio of the medians: a machine that slows down for a while slows both of a pair."""
+    """The ratio is taken within each pair, because a machine that slows down for a while slows both runs of a pair."""
     cost = cost_of([(1.0, 1.2), (4.0, 4.0), (2.0, 2.2)], tokens=64)
     assert (cost.ratio, cost.ratio_low, cost.ratio_high) == pytest.approx((1.1, 1.0, 1.2))
     assert (cost.plain, cost.pairs, cost.tokens) == (2.0, 3, 64)
@@ -23,7 +23,7 @@ def test_the_ratio_is_the_median_over_pairs_with_the_least_and_the_greatest() ->
 
 @pytest.fixture
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock: seconds that a test has let pass."""
+    """Simulated clock: its only entry is the time in seconds, which a test advances."""
     now = [0.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     return now
@@ -48,8 +48,10 @@ def test_the_first_pair_warms_up_and_slow_steps_are_measured_fewer_times(
     assert (cost.pairs, cost.ratio, cost.ratio_high) == (pairs, 2.0, 2.0)
 
 
-def test_steps_are_the_loops_own_on_its_model_and_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A teacher of weight 1 at each guided step, none at a plain one; one validation block is all that is evaluated."""
+def test_measured_steps_are_steps_of_the_training_loop_on_the_batches_of_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guided steps have a teacher of weight 1, plain steps have none; only one validation block is evaluated."""
     reports: list[dict[str, float]] = []
     train = module.train
 
@@ -72,4 +74,4 @@ def test_steps_are_the_loops_own_on_its_model_and_batches(tmp_path: Path, monkey
     assert cost.tokens == 4 * 32
     assert cost.plain > 0
     spent = [row[names.TRAIN_SECONDS] for row in reports]
-    assert cost.plain == pytest.approx((spent[11] - spent[9]) / 2), "the first step of a run does not count"
+    assert cost.plain == pytest.approx((spent[11] - spent[9]) / 2), "the first step of a run was counted"

@@ -1,4 +1,4 @@
-"""Data of steps made ahead: the same data in the same order, never more than are wanted, errors in their turn."""
+"""Data of steps made ahead: the same data in the same order, no more than allowed, and errors at their own step."""
 
 import threading
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from trainable.student.step_data import made_ahead
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2, 50])
-def test_everything_comes_once_and_in_order(ahead: int) -> None:
+def test_each_step_comes_once_and_in_order(ahead: int) -> None:
     assert list(made_ahead(str, 3, 9, ahead)) == ["3", "4", "5", "6", "7", "8"]
     assert list(made_ahead(str, 9, 9, ahead)) == []
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2])
-def test_at_most_so_many_are_made_before_they_are_asked_for(ahead: int) -> None:
+def test_no_more_steps_than_allowed_are_made_before_they_are_asked_for(ahead: int) -> None:
     begun = threading.Semaphore(0)
     made: list[int] = []
 
@@ -30,10 +30,10 @@ def test_at_most_so_many_are_made_before_they_are_asked_for(ahead: int) -> None:
         for _ in range(1 if asked > 1 else 1 + ahead):
             assert begun.acquire(timeout=20)
         assert len(made) == asked + ahead
-        assert not begun.acquire(timeout=0.02)  # and no more, however long the GPU takes
+        assert not begun.acquire(timeout=0.02)  # no more is made, however long the GPU takes
 
 
-def test_one_side_thread_makes_them_where_any_are_made_ahead() -> None:
+def test_one_side_thread_makes_the_steps_that_are_made_ahead() -> None:
     def threads(ahead: int) -> set[str]:
         return set(made_ahead(lambda _: threading.current_thread().name, 0, 5, ahead))
 
@@ -43,7 +43,7 @@ def test_one_side_thread_makes_them_where_any_are_made_ahead() -> None:
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
-def test_an_error_is_raised_in_its_turn(ahead: int) -> None:
+def test_an_error_is_raised_when_its_step_is_asked_for(ahead: int) -> None:
     def make(number: int) -> int:
         if number == 2:
             raise ValueError("block 7 is outside")

@@ -56,14 +56,16 @@ def test_a_model_that_trains_passes(tmp_path: Path, changes: dict[str, Any]) -> 
         ({"hidden_act": "softest"}, "unknown value 'softest'"),
     ],
 )
-def test_a_model_that_does_not_is_one_sentence(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+def test_a_model_that_does_not_train_is_refused_in_one_sentence(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(InputError) as refused:
         check_trains(folder(tmp_path, **changes), vocab_size=300, context=32)
     assert reason in str(refused.value) and str(tmp_path) in str(refused.value)
     assert str(refused.value).endswith("mend its config.json.")
 
 
-def test_a_large_model_is_tried_in_little(tmp_path: Path) -> None:
+def test_a_large_model_is_tried_at_a_small_size(tmp_path: Path) -> None:
     huge = {"vocab_size": 10**9, "intermediate_size": 10**9, "hidden_size": 64, "num_attention_heads": 8}
     check_trains(folder(tmp_path, **huge), vocab_size=10**9, context=32)
     with pytest.raises(InputError, match="head_dim"):
@@ -90,7 +92,7 @@ def test_logits_bent_by_a_soft_cap_are_refused_with_the_key_and_the_way_out(tmp_
         "a non-linear function (final_logit_softcapping) follows its output layer, so the teacher's part of the loss "
         "has no exact form unless final_logit_softcapping is null"
     )
-    assert reason == refused(tiny_folder(tmp_path, "gemma2", final_logit_softcapping=1e4)), "however wide the cap"
+    assert reason == refused(tiny_folder(tmp_path, "gemma2", final_logit_softcapping=1e4)), "the reason has changed"
 
 
 def test_a_loss_with_a_part_for_the_balance_of_experts_is_refused(tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_a_loss_with_a_part_for_the_balance_of_experts_is_refused(tmp_path: Path
 
 
 def test_a_bias_beside_a_scale_of_the_logits_is_refused(tmp_path: Path) -> None:
-    """transformers would scale the bias too."""
+    """An output bias is refused for a model that scales its logits, because transformers would scale the bias too."""
     check_trains(replace(tiny_folder(tmp_path, "phi"), output_bias="unigram"), TOKENS, CONTEXT)
     reason = refused(replace(tiny_folder(tmp_path, "granite", logits_scaling=4.0), output_bias="unigram"))
     assert reason == "its own logits are not hidden states times the output matrix, plus its bias"
@@ -113,7 +115,7 @@ def test_a_model_that_does_not_run_in_the_precision_of_the_loop_is_refused(tmp_p
     check_trains(tiny_folder(tmp_path, "mixtral"), TOKENS, CONTEXT, "bfloat16")
 
 
-def test_attention_that_is_not_the_models_own_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_that_differs_from_the_models_own_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_folder(tmp_path, "mistral", sliding_window=4)
     check_trains(config, TOKENS, CONTEXT)
     monkeypatch.setattr("trainable.student.model._sees_all", lambda made: True)
@@ -130,17 +132,17 @@ def test_attention_that_is_not_the_models_own_is_found(tmp_path: Path, monkeypat
         (lambda out, labels: out[..., :-1], "its logits are not made by its output layer alone"),
     ],
 )  # fmt: skip
-def test_what_the_loss_takes_for_granted_is_looked_at(
+def test_assumptions_of_the_loss_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, reason: str
 ) -> None:
-    """Hidden states as the loop would see them, were an architecture so: transformers' own logits stay."""
+    """Only the hidden states are spoilt, as if an architecture broke the assumption; transformers' own logits stay."""
     plain = tiny_batch.hidden_states
     monkeypatch.setattr(tiny_batch, "hidden_states", lambda *given, **more: spoil(plain(*given, **more), None))
     assert refused(folder(tmp_path)).startswith(reason)
 
 
 def test_an_own_loss_that_is_more_than_cross_entropy_is_found(tmp_path: Path) -> None:
-    """Were the key of the balance of experts not known by name."""
+    """The auxiliary loss of experts is found by its value, without the name of its key."""
     config = tiny_folder(tmp_path, "mixtral")
     ids_2xT1 = torch.arange(34).view(2, -1)
     made = student_config(config, TOKENS, CONTEXT)

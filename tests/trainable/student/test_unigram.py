@@ -1,4 +1,4 @@
-"""The unigram of the training rows: counted by hand, without padding, piece by piece."""
+"""Unigram of the training rows: equal to counts by hand, without padding, however many tokens are counted at once."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from trainable.student import unigram
 from trainable.student.unigram import log_unigram
 from trainable.text.blocks import TokenBlocks
 
-STREAM_N = np.array([0, 3, 3, 1, 3, 0, 1, 3, 3], np.uint16)  # the last is in no block
+STREAM_N = np.array([0, 3, 3, 1, 3, 0, 1, 3, 3], np.uint16)  # the last token is in no block
 
 
 def blocks_of(lengths_B: np.ndarray | None) -> TokenBlocks:
@@ -23,7 +23,7 @@ def blocks_of(lengths_B: np.ndarray | None) -> TokenBlocks:
 @pytest.mark.parametrize(
     ("lengths_B", "counts"), [(None, [2, 2, 0, 5, 0]), (np.array([4, 2], np.int32), [2, 1, 0, 3, 0])]
 )
-def test_each_token_is_counted_once_more_than_it_occurs_and_pads_are_not(
+def test_each_token_is_counted_once_more_than_it_occurs_and_padding_is_not_counted(
     lengths_B: np.ndarray | None, counts: list[int], counted_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unigram, "COUNTED_TOKENS", counted_tokens)

@@ -1,4 +1,4 @@
-"""Claims about what is kept of a model's answers: half precision without a lost chance, and a file that is whole."""
+"""Claims about stored answers of a model: probabilities in half precision, and a file that is whole or refused."""
 
 import hashlib
 import pickle
@@ -24,8 +24,8 @@ def likeliest(p_NxV: Array, top_k: int) -> Array:
 
 @given(st.integers(0, 2**20), st.integers(1, 40), st.floats(0, 40))
 @settings(max_examples=60)
-def test_what_is_left_to_other_tokens_is_at_least_what_the_model_left(seed: int, top_k: int, sharp: float) -> None:
-    """This holds for flat and for sharp distributions; so lambda is never negative, and no token without a chance."""
+def test_lambda_is_at_least_the_mass_that_the_model_left_to_other_tokens(seed: int, top_k: int, sharp: float) -> None:
+    """Lambda is above 0 for flat and for sharp distributions."""
     p_NxK = likeliest(distributions((50,), 40, seed, sharp), top_k)
     left_N = residual(kept(p_NxK))
     assert left_N.dtype == np.float32
@@ -35,19 +35,19 @@ def test_what_is_left_to_other_tokens_is_at_least_what_the_model_left(seed: int,
 
 @given(st.integers(0, 2**20), st.integers(2, 40), st.floats(0, 10))
 @settings(max_examples=30)
-def test_only_the_largest_is_more_than_a_rounding_away(seed: int, top_k: int, sharp: float) -> None:
+def test_only_the_largest_probability_differs_by_more_than_its_rounding(seed: int, top_k: int, sharp: float) -> None:
     p_NxK = likeliest(distributions((50,), 40, seed, sharp), top_k)
     np.testing.assert_array_equal(kept(p_NxK)[:, 1:], p_NxK[:, 1:].astype(np.float16))
     np.testing.assert_allclose(kept(p_NxK)[:, 0], p_NxK[:, 0], atol=2**-10)
 
 
-def test_a_model_that_is_sure_leaves_the_least_chance_to_others() -> None:
+def test_a_model_that_is_certain_leaves_one_rounding_to_other_tokens() -> None:
     half_1xK = kept(np.array([[1, 0, 0]], np.float32))
-    assert half_1xK[0, 0] == 1 - 2**-11, "the next below 1"
+    assert half_1xK[0, 0] == 1 - 2**-11, "not the largest number below 1"
     assert residual(half_1xK) == 2**-11
 
 
-def test_a_chance_that_half_precision_cannot_hold_goes_to_the_unigram() -> None:
+def test_a_probability_too_small_for_half_precision_goes_to_the_unigram() -> None:
     half_1xK = kept(np.array([[0.5, 1e-8]], np.float32))
     assert half_1xK.tolist() == [[0.5, 0]]
     assert residual(half_1xK) == 0.5
@@ -60,7 +60,7 @@ def test_every_row_sums_to_one(top_k: int) -> None:
     np.testing.assert_allclose(np.sum(rows, axis=1), 1, atol=1e-6)
 
 
-def test_a_row_has_what_the_model_said_of_the_likeliest_tokens_and_the_unigram_for_the_rest() -> None:
+def test_a_row_has_the_models_probabilities_of_the_likeliest_tokens_plus_a_share_of_the_unigram() -> None:
     p_BxTxV = distributions()
     answers = answers_of(p_BxTxV, top_k=V // 2)
     row_V, said_V = answers.row(2, 3), p_BxTxV[2, 3].astype(np.float64)
@@ -91,8 +91,8 @@ def test_loaded_answers_equal_the_saved_ones_and_cannot_be_written(tmp_path: Pat
     assert (tmp_path / "made" / "answers.bin").read_bytes()[-32:].hex() == answers.checksum
 
 
-def test_files_of_earlier_versions_can_be_read_and_checksums_in_records_stay() -> None:
-    """If this fails, raise the version of the format: a change of it must not pass for damage."""
+def test_the_checksum_of_fixed_answers_stays() -> None:
+    """The checksum of fixed answers stays. If not, raise the format's version, or old files will look damaged."""
     answers = Answers(
         ids_BxTxk=np.array([[[0, 2], [1, 3]]], np.uint16),
         p_BxTxk=np.array([[[0.5, 0.25], [0.75, 0.125]]], np.float16),
@@ -106,7 +106,7 @@ def test_files_of_earlier_versions_can_be_read_and_checksums_in_records_stay() -
     assert answers.checksum == "921f39def0ead3102184d283da8d858e5108ca8c208c66d0a8c416b4ae6a031e"
 
 
-def test_the_checksum_tells_of_any_changed_array_or_fact() -> None:
+def test_a_changed_array_or_fact_changes_the_checksum() -> None:
     answers = answers_of()
     changed = [replace(answers, model="another"), replace(answers, blocks_fingerprint="others")]
     for name in ARRAYS:
@@ -124,10 +124,10 @@ def test_a_flipped_bit_anywhere_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
         with pytest.raises(InputError, match=r"answers\.bin .*ask the teacher again") as caught:
             load_answers(path)
-        assert isinstance(caught.value, DamagedFile) == (at >= 12), "behind the magic and the version"
+        assert isinstance(caught.value, DamagedFile) == (at >= 12), "wrong class of error for this byte"
 
 
-def test_a_file_of_any_other_length_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_off_or_too_long_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "answers.bin"
     save_answers(answers_of(), path)
     content = path.read_bytes()
@@ -147,8 +147,10 @@ def test_a_file_of_any_other_length_is_refused(tmp_path: Path) -> None:
         ("unigram_V", np.inf, "negative or no number"),
     ],
 )
-def test_a_whole_file_that_makes_no_sense_is_refused(tmp_path: Path, name: str, value: float, reason: str) -> None:
-    """A digest shows that nobody damaged it, not that its maker meant well."""
+def test_an_undamaged_file_with_impossible_values_is_refused(
+    tmp_path: Path, name: str, value: float, reason: str
+) -> None:
+    """A file whose checksum is right but whose values are impossible is refused."""
     answers = answers_of()
     array = getattr(answers, name).copy()
     array.flat[1] = value
@@ -172,7 +174,7 @@ def test_answers_of_a_model_with_another_tokenizer_are_refused(tmp_path: Path) -
         load_answers(tmp_path / "answers.bin", expect_tokenizer="xyz")
 
 
-def test_answers_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_a_missing_answer_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the answer file .*absent[.]bin does not exist: ask the teacher first"):
         load_answers(tmp_path / "absent.bin")
 

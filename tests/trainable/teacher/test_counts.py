@@ -35,12 +35,12 @@ def naive(tokens) -> dict[tuple[int, int], int]:
 
 
 @given(stream, st.integers(1, 9), st.integers(1, 3))
-def test_a_stream_counts_as_a_dictionary_does_whatever_the_chunks_and_threads(tokens, chunk_tokens, threads):
+def test_counts_of_a_stream_equal_those_by_a_dictionary_whatever_the_chunks_and_threads(tokens, chunk_tokens, threads):
     assert as_dict(counted(tokens, chunk_tokens=chunk_tokens, threads=threads)) == naive(tokens)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_slices_of_the_cache_and_threads_leave_no_seam(monkeypatch, threads):
+def test_no_bigram_is_lost_between_slices_of_the_cache_or_between_threads(monkeypatch, threads):
     tokens = np.random.default_rng(0).zipf(1.5, 5000) % V
     monkeypatch.setattr(counts_module, "CACHED_TOKENS", 13)
     assert as_dict(counted(tokens, chunk_tokens=997, threads=threads)) == naive(tokens.tolist())
@@ -92,13 +92,13 @@ def test_blocks_count_only_pairs_inside_their_length(blocks, chunk_tokens):
     assert as_dict(count_blocks(ids_BxT, lengths_B, V, chunk_tokens=chunk_tokens)) == expected
 
 
-def test_padding_outside_the_vocabulary_is_not_looked_at():
+def test_padding_outside_the_vocabulary_is_ignored():
     counts = count_blocks(np.array([[1, 2, -100], [3, 99, 99]]), np.array([2, 1]), V)
     assert as_dict(counts) == {(1, 2): 1}
 
 
 @pytest.mark.parametrize("vocab_size", [65_535, 65_536, 70_000])
-def test_the_largest_pair_of_a_vocabulary_survives_the_width_of_the_key(vocab_size):
+def test_the_largest_pair_of_a_vocabulary_fits_its_key(vocab_size):
     last = vocab_size - 1
     counts = counted([last, last, 0, last], vocab_size, np.int64)
     assert as_dict(counts) == {(EOS, last): 1, (last, last): 1, (last, 0): 1, (0, last): 1}

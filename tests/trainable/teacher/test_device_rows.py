@@ -1,4 +1,4 @@
-"""A GPU's way to multiply a teacher's rows, run on a CPU: the same numbers, and nothing that waits for the device."""
+"""A teacher's rows multiplied as on a GPU, but on a CPU: the same numbers, and no call that waits for the device."""
 
 from typing import Any
 
@@ -19,19 +19,19 @@ from trainable.teacher.table import BigramTable, cut_rows
 
 
 def teacher_of(table: BigramTable, product: torch.dtype | None = None) -> BigramTeacher:
-    """A teacher that multiplies as on a GPU."""
+    """A bigram teacher that multiplies its rows as on a GPU."""
     teacher = BigramTeacher(table, CPU)
     teacher.on_device = device_table(table, CPU, product)
     return teacher
 
 
 def host_rows(table: BigramTable, contexts_C: np.ndarray) -> HostRows:
-    """The same rows as a CPU multiplies them."""
+    """Rows of a table that are multiplied as on a CPU."""
     return HostRows(*cut_rows(table, contexts_C, np.int32), table.vocab_size, torch.float32)
 
 
 def guided(c: Any, teacher: BigramTeacher, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
-    """Loss and gradients, the context ids given as the loop gives them."""
+    """Loss and gradients, with context ids in a numpy array, as in the training loop."""
     c.reset()
     guidance = teacher.guide(c.output_VxD, c.context_N.numpy(), weight, c.bias_V)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype)
@@ -43,14 +43,14 @@ def guided(c: Any, teacher: BigramTeacher, weight: float, parts: int = 1) -> tup
 
 
 def set_long_row(patch: pytest.MonkeyPatch, share: float) -> None:
-    """Rows longer than `share` of the vocabulary are multiplied as dense tiles."""
+    """Have rows that are longer than `share` of the vocabulary multiplied as dense tiles."""
     patch.setattr(device_rows, "LONG_ROW", dict.fromkeys((torch.float32, torch.float64, torch.bfloat16), share))
 
 
 @given(st.data())
 @settings(max_examples=30)
 def test_the_loss_is_cross_entropy_with_the_dense_soft_target(data: st.DataObject) -> None:
-    """Whatever the share of long rows, from none to all, the size of the tiles, the method, and the micro-batches."""
+    """The loss is exact for any share of long rows (none to all), size of tiles, smoothing and micro-batches."""
     vocab_size = data.draw(st.integers(EOS + 2, 40))
     method, seed = data.draw(st.sampled_from(list(SMOOTHINGS))), data.draw(st.integers(0, 2**32))
     table = exact(table_of(method, seed, data.draw(st.integers(1, 200)), vocab_size))
@@ -65,7 +65,7 @@ def test_the_loss_is_cross_entropy_with_the_dense_soft_target(data: st.DataObjec
 
 
 @pytest.mark.parametrize("share", [-1.0, 0.1, 1.0])
-def test_both_products_equal_the_host_s_in_float32(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_products_equal_those_of_the_host_in_float32(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     set_long_row(monkeypatch, share)
     table, contexts_C = table_of("modified_kneser_ney"), np.array([0, 2, 3, 7])
     output_VxD, grad_CxD = torch.randn(table.vocab_size, 5), torch.randn(4, 5)
@@ -79,8 +79,8 @@ def test_both_products_equal_the_host_s_in_float32(share: float, monkeypatch: py
 
 
 @pytest.mark.parametrize("product", [None, torch.bfloat16])
-def test_a_bias_agrees_in_float32_whatever_the_type_of_the_products(product: torch.dtype | None) -> None:
-    """A column of biases is never rounded to bfloat16: at -9 that would be 0.03 nats."""
+def test_products_with_a_bias_are_in_float32_whatever_the_dtype_of_other_products(product: torch.dtype | None) -> None:
+    """A bias is never rounded to bfloat16: the rounding of a bias of -9 would change it by 0.03 nats."""
     table, contexts_C = table_of("modified_kneser_ney"), np.array([0, 2, 3, 7])
     bias_Vx1, grad_Cx1 = torch.randn(table.vocab_size, 1) - 9, torch.randn(4, 1)
     host = host_rows(table, contexts_C)
@@ -94,7 +94,7 @@ def test_a_bias_agrees_in_float32_whatever_the_type_of_the_products(product: tor
 
 
 def test_products_in_bfloat16_agree_to_their_precision() -> None:
-    """8 bits are 4e-3 a rounding; several roundings meet in a gradient."""
+    """The tolerance allows several roundings in a gradient, each of 4e-3 (bfloat16 has 8 bits)."""
     table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32)
     expected = guided(c, teacher_of(table), 0.7)
     found = guided(c, teacher_of(table, torch.bfloat16), 0.7)
@@ -103,8 +103,8 @@ def test_products_in_bfloat16_agree_to_their_precision() -> None:
 
 
 @pytest.mark.parametrize("share", [-1.0, 1.0])
-def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU each of these calls would wait until the device has done all it was given."""
+def test_a_step_never_waits_for_the_device(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step calls none of the Tensor methods below, each of which waits on a GPU until all its work is done."""
     set_long_row(monkeypatch, share)
     table, c = table_of("modified_kneser_ney"), case(dtype=torch.float32, bias=True)
     teacher = teacher_of(table)
@@ -119,7 +119,7 @@ def test_a_step_asks_the_device_for_no_number(share: float, monkeypatch: pytest.
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and PyTorch finds none here")
 @pytest.mark.parametrize(("product", "tolerance"), [(None, 1e-5), (torch.bfloat16, 2e-2)])
-def test_both_products_equal_the_host_s_on_a_gpu(product: torch.dtype | None, tolerance: float) -> None:
+def test_both_products_on_a_gpu_equal_those_of_the_host(product: torch.dtype | None, tolerance: float) -> None:
     table, contexts_C = table_of("mle", length=20_000, vocab_size=2000), np.arange(0, 1999, 3)
     output_VxD, grad_CxD = torch.randn(2000, 32), torch.randn(len(contexts_C), 32)
     host, ours = host_rows(table, contexts_C), torch.zeros(2000, 32, device="cuda")

@@ -1,4 +1,4 @@
-"""Claims about trainable/teacher/kinds/: what the controls of the bigram teacher know, and what they do not."""
+"""Claims about trainable/teacher/kinds/: what the bigram teacher and its rivals know of the text."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def material(tokens, **chosen):
     return Material(counts=lambda: counted(tokens), vocab_size=V, **IDS, **chosen)
 
 
-def test_controls_without_context_have_one_row_for_all():
+def test_rivals_without_context_have_one_row_for_all_contexts():
     np.testing.assert_allclose(dense(table("uniform", material([3, 4, 3, EOS]))), 1 / V)
     one_row_V = [0, 0, 0.25, 0.5, 0.25, 0, 0, 0, 0]
     np.testing.assert_allclose(dense(table("unigram", material([3, 4, 3, EOS]))), np.tile(one_row_V, (V, 1)))
@@ -28,13 +28,13 @@ def test_controls_without_context_have_one_row_for_all():
 
 def test_a_uniform_teacher_counts_nothing():
     def never():
-        raise AssertionError("it counted")
+        raise AssertionError("a uniform teacher asks for counts")
 
     uniform = table("uniform", Material(counts=never, vocab_size=V, **IDS))
     assert (uniform.counted_tokens, uniform.rows) == (0, "none")
 
 
-def test_a_bigram_teacher_is_the_smoothed_table_and_a_shuffled_one_the_same_rows_in_another_order():
+def test_a_bigram_teacher_is_the_smoothed_table_and_a_shuffled_teacher_has_the_same_rows_permuted():
     tokens, chosen = random_stream(), {"smoothing": "add_k", "strength": 0.5, "min_counts": (2,)}
     bigram = table("bigram", material(tokens, **chosen))
     assert bigram.checksum == estimate_table(counted(tokens), "add_k", 0.5, min_count=2, **IDS).checksum
@@ -42,7 +42,7 @@ def test_a_bigram_teacher_is_the_smoothed_table_and_a_shuffled_one_the_same_rows
 
 
 def test_every_kind_but_n_grams_and_models_is_a_rival_without_content():
-    """A sceptic's rival that is not named there would be counted as content."""
+    """A rival that is missing in names.CONTENT_FREE would be taken for an arm with content."""
     assert set(KINDS) - {"bigram", "ngram", "model"} == set(names.CONTENT_FREE)
     assert [kind for kind in KINDS if not has_rows(kind)] == ["ramp"]
 
@@ -52,7 +52,7 @@ def test_a_unigram_teacher_needs_text():
         table("unigram", material([]))
 
 
-def test_shuffled_gives_every_seen_context_the_row_of_another_and_loses_none():
+def test_shuffled_gives_every_seen_context_the_row_of_another_context_and_loses_no_row():
     bigrams = estimate_table(counted(random_stream()), "modified_kneser_ney", **IDS)
     other = shuffled(bigrams, seed=3)
     before_VxV, after_VxV = dense(bigrams), dense(other)

@@ -34,7 +34,7 @@ def ngrams_of(tokens, order, vocab_size=V) -> NgramCounts:
 
 
 def limits_of(order):
-    """Smallest counts of each order from 2, which do not fall."""
+    """Minimum counts of the orders from 2 on, none smaller than that of the order before."""
     return st.lists(st.integers(1, 4), min_size=order - 1, max_size=order - 1).map(lambda limits: tuple(sorted(limits)))
 
 
@@ -47,9 +47,10 @@ def read_lines(path: Path) -> list[list[str]]:
 
 @cache
 def reference(folder: Path):
-    """(training tokens, test tokens after an eos, vocabulary, KenLM's values).
+    """Training tokens, test tokens after an eos, vocabulary size, and KenLM's values.
 
-    KenLM holds an <unk> of its own besides the text's: a 13,778th share of the uniform distribution, never an event.
+    KenLM has an <unk> of its own besides that of the text. It never occurs, but is one of the 13,778 tokens that share
+    the uniform distribution.
     """
     train, test = read_lines(folder / "wikitext2/valid.txt"), read_lines(folder / "wikitext2/test.txt")
     ids = {"</s>": 0}
@@ -87,7 +88,7 @@ def test_numbers_of_ngrams_and_discounts_are_kenlms(shared_data, order):
 
 
 @pytest.mark.parametrize("order", [2, 3, 4, 5])
-def test_an_ngram_takes_8_bytes_at_most_all_in_all(shared_data, order):
+def test_a_table_takes_at_most_8_bytes_for_each_ngram(shared_data, order):
     table = reference_table(shared_data, order)
     assert table.nbytes <= 8 * sum(table.ngrams)
 
@@ -104,7 +105,7 @@ class Definition:
         records = {
             tuple(t for t in r if t != nothing): n for r, n in zip(written, counts.counts_K.tolist(), strict=True)
         }
-        # 1 raw counts and what stood before
+        # 1 raw counts, and the tokens before each n-gram
         self.order, raw, before = counts.order, Counter(), defaultdict(set)
         for record, number in records.items():
             for m in range(1, len(record) + 1):
@@ -124,7 +125,7 @@ class Definition:
         self.uniform_V = np.full(size, 1 / size)
 
     def row(self, history: tuple[int, ...]) -> np.ndarray:
-        """p of every token after a history that begins with the last eos at the earliest."""
+        """Probability of every token after a history, in which only the first token may be an eos."""
         shorter_V = self.row(history[1:]) if history else self.uniform_V
         follows = {
             k: n for k, n in self.follows.get(history, {}).items() if self.raw[*history, k] >= self.limits[len(history)]
@@ -139,7 +140,7 @@ class Definition:
 
 
 def histories_in(tokens, order):
-    """Every history of the text, some that are longer than the order, and some that never occurred."""
+    """All histories of the text, histories that are longer than the order, and histories that never occurred."""
     whole = [EOS, *tokens]
     seen = {tuple(whole[max(0, i - n) : i]) for i in range(1, len(whole) + 1) for n in range(1, order + 1)}
     return [*seen, *((a, b) for a in range(V) for b in range(V)), (V - 1,) * order]
@@ -154,7 +155,7 @@ def of_one_document(history, order):
 
 @given(data=st.data(), order=orders, tokens=streams)
 @settings(max_examples=40)
-def test_every_row_is_its_definition_and_sums_to_1_with_and_without_pruning(data, order, tokens):
+def test_every_row_equals_its_definition_and_sums_to_1_with_and_without_pruning(data, order, tokens):
     limits = data.draw(st.one_of(st.just((1,) * (order - 1)), limits_of(order)))
     counts = ngrams_of(tokens, order)
     table, definition = estimate_ngrams(counts, min_count=limits, **IDS), Definition(counts, limits)
@@ -169,8 +170,8 @@ def test_every_row_is_its_definition_and_sums_to_1_with_and_without_pruning(data
     orders,
 )
 @settings(max_examples=40)
-def test_rows_of_padded_blocks_are_their_definition(blocks, order):
-    """Blocks begin anywhere: what stands first in one has "nothing" before it, and is no eos."""
+def test_rows_of_padded_blocks_equal_their_definition(blocks, order):
+    """A block may begin anywhere in a text, so before its first token stands "nothing", not an eos."""
     blocks.append(([1, 3, 4, 1, 3, 5, EOS, 1], 8))
     ids_BxT, lengths_B = np.array([ids for ids, _ in blocks]), np.array([length for _, length in blocks])
     counts = count_block_ngrams(ids_BxT, lengths_B, V, order, eos_id=EOS)
@@ -190,7 +191,7 @@ def test_long_rows_of_a_larger_text_sum_to_one():
 
 
 @pytest.mark.parametrize("min_count", [1, 2])
-def test_order_2_is_the_bigram_tables_modified_kneser_ney(min_count):
+def test_order_2_equals_a_bigram_table_with_modified_kneser_ney(min_count):
     tokens = random_stream()
     bigrams = estimate_table(counted(tokens), "modified_kneser_ney", min_count=min_count, **IDS)
     table = estimate_ngrams(ngrams_of(tokens, 2), min_count=min_count, **IDS)
@@ -202,9 +203,9 @@ def test_order_2_is_the_bigram_tables_modified_kneser_ney(min_count):
 
 @given(streams, orders, st.sampled_from([1, 2]))
 @settings(max_examples=30)
-def test_two_words_give_the_same_table_as_one(tokens, order, min_count):
+def test_records_of_two_words_give_the_same_table_as_records_of_one_word(tokens, order, min_count):
     made = []
-    for bits in (64, 14, 11):  # words of 5 or more, 4 and 3 digits to the base 10
+    for bits in (64, 14, 11):  # words that hold 5 or more, 4, and 3 digits in base 10
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ngram_counts, "WORD_BITS", bits)
             counts = ngrams_of(tokens, order)
@@ -214,14 +215,14 @@ def test_two_words_give_the_same_table_as_one(tokens, order, min_count):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_change_nothing(threads):
+def test_the_number_of_threads_does_not_change_the_table(threads):
     counts = ngrams_of(random_stream(), 4)
     assert estimate_ngrams(counts, threads=threads, **IDS).checksum == estimate_ngrams(counts, **IDS).checksum
 
 
 @given(streams, streams, orders)
 @settings(max_examples=30)
-def test_the_table_of_the_rest_is_that_of_the_whole_minus_a_fold(fold, rest, order):
+def test_counts_of_the_whole_minus_a_fold_give_the_table_of_the_rest(fold, rest, order):
     fold_N, rest_N = [*fold, EOS], [*rest, EOS]
     left = ngrams_of([*fold_N, *rest_N], order) - ngrams_of(fold_N, order)
     assert estimate_ngrams(left, **IDS).checksum == estimate_ngrams(ngrams_of(rest_N, order), **IDS).checksum
@@ -229,7 +230,7 @@ def test_the_table_of_the_rest_is_that_of_the_whole_minus_a_fold(fold, rest, ord
 
 @given(streams, orders, st.integers(0, 80), st.sampled_from([1, 2]))
 @settings(max_examples=40)
-def test_rows_sum_to_1_where_what_was_subtracted_cuts_through_rows(tokens, order, cut, min_count):
+def test_rows_of_the_table_sum_to_1_also_if_the_subtracted_part_ends_inside_a_text(tokens, order, cut, min_count):
     whole = [*tokens, 1, 3, 4, 1, EOS]
     rest = ngrams_of(whole, order) - ngrams_of(whole[: min(cut, len(whole) - 1)], order)
     table = estimate_ngrams(rest, min_count=min_count, **IDS)
@@ -250,7 +251,7 @@ def test_discounts_that_cannot_be_estimated_fall_back_order_by_order():
 
 @given(streams, orders)
 @settings(max_examples=30)
-def test_pruning_leaves_discounts_and_what_stays_as_they_were(tokens, order):
+def test_pruning_removes_entries_and_changes_no_discount_and_no_base_vector(tokens, order):
     counts = ngrams_of(tokens, order)
     whole = estimate_ngrams(counts, **IDS)
     sizes = []
@@ -265,7 +266,7 @@ def test_pruning_leaves_discounts_and_what_stays_as_they_were(tokens, order):
     assert pruned.smoothing == "modified_kneser_ney, n-grams seen 10000 times or more"
 
 
-def test_limits_by_order_that_fall_or_do_not_fit_are_refused_and_so_is_nothing_counted():
+def test_minimum_counts_that_fall_or_do_not_fit_are_refused_and_so_are_empty_counts():
     counts = ngrams_of([1, 3], 3)
     for limits in ((2, 1), (1,), (1, 1, 1), 0, (0, 1)):
         with pytest.raises(InputError, match=r"teacher\.min_count"):
@@ -277,7 +278,7 @@ def test_limits_by_order_that_fall_or_do_not_fit_are_refused_and_so_is_nothing_c
 
 
 @given(st.lists(st.integers(1, 20), min_size=1), st.sampled_from([1, 5, 1 << 16]))
-def test_codes_give_back_the_counts_frequent_or_not(counts, frequent):
+def test_codes_give_back_the_counts_whether_they_are_frequent_or_not(counts, frequent):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kneser_ney, "FREQUENT", frequent)
         count_L, codes = kneser_ney._coded(np.array(counts))
@@ -286,7 +287,7 @@ def test_codes_give_back_the_counts_frequent_or_not(counts, frequent):
     assert codes.dtype == np.uint16
 
 
-def test_more_distinct_counts_than_16_bits_hold_have_codes_of_32():
+def test_more_distinct_counts_than_16_bits_hold_have_codes_of_32_bits():
     counts = np.arange(1, 70_000)
     count_L, codes = kneser_ney._coded(counts)
     assert codes.dtype == np.uint32

@@ -1,4 +1,4 @@
-"""A model's answers at work: loss and gradients are those of the dense truncated distributions. V tokens, D width."""
+"""Teacher of kind model: loss and gradients equal those of dense truncated distributions. V tokens, D width."""
 
 from dataclasses import replace
 from typing import Any
@@ -47,7 +47,7 @@ def case_of(numbers_B: Numbers, dtype: torch.dtype = torch.float64, rows: int = 
 
 
 def dense_rows(answers: Answers, numbers_B: Numbers, rows: int = V) -> Tensor:
-    """The distribution at each position of these blocks, over all rows of an output matrix; written out anew."""
+    """The distribution at each position of these blocks, over all rows of an output matrix, computed independently."""
     kept_NxK, ids_NxK = (
         array[numbers_B.ravel()].reshape(-1, array.shape[-1]).astype(np.float64)
         for array in (answers.p_BxTxk, answers.ids_BxTxk)
@@ -74,7 +74,7 @@ def by_dense_target(c: Case, answers: Answers, numbers_B: Numbers, weight: float
 
 
 def by_teacher(c: Case, answers: Answers, numbers_B: Numbers, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
-    """The same by the project's way, in micro-batches of whole blocks."""
+    """Loss and gradients by the teacher and `guided_loss`, in micro-batches of whole blocks."""
     c.reset()
     guidance = ModelTeacher(answers, CPU).guide(c.output_VxD, c.context_N, weight, c.bias_V, blocks=numbers_B)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype)
@@ -89,7 +89,7 @@ def by_teacher(c: Case, answers: Answers, numbers_B: Numbers, weight: float, par
 @given(st.data())
 @settings(max_examples=25)
 def test_the_loss_is_cross_entropy_with_the_dense_truncated_target(data: st.DataObject) -> None:
-    """Any answers, tokens kept, blocks in any order, weight, micro-batches; with a bias, padding and spare rows."""
+    """The loss is exact for random answers, numbers of kept tokens, blocks, weights, micro-batches and spare rows."""
     p_BxTxV = distributions(seed=data.draw(st.integers(0, 2**20)), sharp=data.draw(st.floats(0, 20)))
     answers = answers_of(p_BxTxV, top_k=data.draw(st.integers(1, V)))
     numbers_B = np.array(data.draw(st.lists(st.integers(0, BLOCKS - 1), min_size=1, max_size=8)), np.uint32)
@@ -100,7 +100,7 @@ def test_the_loss_is_cross_entropy_with_the_dense_truncated_target(data: st.Data
 
 
 def exact_answers(top_k: int = 4) -> Answers:
-    """Answers whose unigram is binary fractions, so that rows sum to 1 without any error."""
+    """Answers whose unigram consists of binary fractions, so that rows sum to 1 without any error."""
     unigram_V = np.full(V, 1 / 16, np.float32)
     unigram_V[:3] *= 2
     assert unigram_V.sum() == 1
@@ -109,8 +109,8 @@ def exact_answers(top_k: int = 4) -> Answers:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("parts", [1, 3])
-def test_the_loss_is_exact_where_the_rows_are(bias: bool, parts: int) -> None:
-    """A float32 unigram misses 1 by up to 1e-7, which would hide errors of that size in float64."""
+def test_the_loss_is_exact_if_the_rows_sum_exactly_to_1(bias: bool, parts: int) -> None:
+    """The sum of an ordinary float32 unigram differs from 1 by up to 1e-7, which would hide errors of that size."""
     numbers_B = np.array([3, 0, 5])
     c = case_of(numbers_B)
     c.bias_V = c.bias_V if bias else None
@@ -125,7 +125,7 @@ def test_the_loss_agrees_in_float32() -> None:
 
 
 def step_of(numbers_AxB: Numbers) -> list[Batch]:
-    """Micro-batches of random ids that stand for these blocks."""
+    """Micro-batches of random ids, for the blocks with these numbers."""
     ids_BxT = np.random.default_rng(0).integers(0, V, (BLOCKS, POSITIONS + 1))
     return [
         Batch(torch.from_numpy(ids_BxT[row, :-1]), torch.from_numpy(ids_BxT[row, 1:]), ids_BxT[row, :-1], row)
@@ -143,7 +143,7 @@ def gradients(model: LlamaForCausalLM) -> list[Tensor]:
 def of_step(
     model: LlamaForCausalLM, answers: Answers, batches: list[Batch], targets: int
 ) -> tuple[Tensor, list[Tensor]]:
-    """Loss and gradients of an optimizer step of the loop."""
+    """Loss and gradients of one optimizer step of the training loop."""
     plain, scaler = torch.autocast("cpu", enabled=False), torch.amp.GradScaler("cpu", enabled=False)
     loss = backward(model, ModelTeacher(answers), batches, targets, 0.6, plain, scaler)
     return loss, gradients(model)
@@ -151,7 +151,7 @@ def of_step(
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_step_of_a_model_has_the_gradients_of_the_dense_target(tied: bool) -> None:
-    """Through a whole Llama, whose embedding may be its output matrix, in two micro-batches."""
+    """A step of a whole Llama, in two micro-batches, is exact with tied and with untied embeddings."""
     llama = student_config(ModelConfig(hidden=16), V, POSITIONS)
     llama.tie_word_embeddings = tied
     model, answers = fresh_model(llama, seed=0), exact_answers()
@@ -168,8 +168,8 @@ def test_a_step_of_a_model_has_the_gradients_of_the_dense_target(tied: bool) -> 
     torch.testing.assert_close(ours, gradients(model), rtol=1e-4, atol=1e-6)
 
 
-def test_two_workers_make_the_gradients_that_one_makes() -> None:
-    """Each asks the teacher about its own share of the blocks."""
+def test_two_workers_make_the_same_gradients_as_one() -> None:
+    """The gradients of two simulated workers, each with its share of the blocks, add up to those of one."""
     model, answers = fresh_model(student_config(ModelConfig(hidden=16), V, POSITIONS), seed=0), answers_of()
     numbers_AxB = np.array([[1, 4, 3], [0, 2, 5]])
     _, alone = of_step(model, answers, step_of(numbers_AxB), numbers_AxB.size * POSITIONS)
@@ -178,8 +178,8 @@ def test_two_workers_make_the_gradients_that_one_makes() -> None:
     torch.testing.assert_close([one + other for one, other in zip(*both, strict=True)], alone, rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_said_of_a_position_depends_on_its_block() -> None:
-    """Not on its token: the same contexts in another block have other rows."""
+def test_answers_depend_on_the_number_of_the_block() -> None:
+    """The same contexts with other block numbers give another loss."""
     c, answers = case_of(np.array([0, 1])), answers_of()
     first, second = (by_teacher(c, answers, np.array(numbers), 0.7)[0] for numbers in ([0, 1], [1, 0]))
     assert not torch.isclose(first, second)
@@ -196,17 +196,15 @@ def test_what_is_said_of_a_position_depends_on_its_block() -> None:
         ([0, 1], POSITIONS, -1, "token id -1 is outside"),
     ],
 )
-def test_contexts_that_were_not_answered_to_are_refused(
-    numbers: list[int] | None, length: int, token: int, message: str
-) -> None:
+def test_contexts_without_answers_are_refused(numbers: list[int] | None, length: int, token: int, message: str) -> None:
     blocks = None if numbers is None else np.array(numbers)
     with pytest.raises(InputError, match=message):
         ModelTeacher(answers_of(), CPU).guide(torch.zeros(V, D), np.full((2, length), token), 0.5, blocks=blocks)
 
 
-def test_a_loop_of_ones_own_is_told_where_answers_come_from() -> None:
+def test_prepare_is_refused_with_the_name_of_the_function_that_makes_answers() -> None:
     def counts() -> Any:
-        raise AssertionError("it counted")
+        raise AssertionError("the teacher asks for counts")
 
     with pytest.raises(InputError, match=r"use trainable[.]prepare[.]prepare_run"):
         teacher_class("model").prepare(Material(counts=counts, vocab_size=V, **IDS))

@@ -1,4 +1,4 @@
-"""Claims about trainable/teacher/ngram_counts.py. E eos, V vocabulary, M order; V in a record is "nothing"."""
+"""Claims about trainable/teacher/ngram_counts.py. E eos, V vocabulary, M order; in a record V means "nothing"."""
 
 from collections import Counter
 
@@ -24,7 +24,7 @@ orders = st.sampled_from([2, 3, 4, 5])
 
 @pytest.fixture(params=[64, 12, 9], ids=["one word", "two words", "two words, the first full"])
 def _word_bits(request, monkeypatch):
-    """Words that hold all digits of a record, four, or three."""
+    """Set the size of a word: it holds all digits of a record, four digits, or three digits."""
     monkeypatch.setattr(ngram_counts, "WORD_BITS", request.param)
 
 
@@ -38,7 +38,7 @@ def as_dict(counts: NgramCounts) -> dict[tuple[int, ...], int]:
 
 
 def record(before: list[int], token: int, order: int) -> tuple[int, ...]:
-    """The tokens before one, back to the last eos, and the token; nothing to the left of that."""
+    """The record of a token: "nothing" as padding, the tokens before it back to the last eos, and the token itself."""
     history: list[int] = []
     for t in reversed(before[-(order - 1) :]):
         history.insert(0, t)
@@ -64,12 +64,14 @@ def test_counts_by_hand():
 
 @pytest.mark.usefixtures("_word_bits")
 @given(stream, orders, st.integers(1, 9), st.integers(1, 3))
-def test_a_stream_counts_as_a_dictionary_does_whatever_the_chunks_threads_and_words(tokens, order, chunk, threads):
+def test_counts_of_a_stream_equal_those_by_a_dictionary_whatever_the_chunks_threads_and_words(
+    tokens, order, chunk, threads
+):
     assert as_dict(counted(tokens, order, chunk_tokens=chunk, threads=threads)) == naive(tokens, order)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_slices_of_the_cache_and_threads_leave_no_seam(monkeypatch, threads):
+def test_no_ngram_is_lost_between_slices_of_the_cache_or_between_threads(monkeypatch, threads):
     tokens = np.random.default_rng(0).zipf(1.5, 3000) % V
     monkeypatch.setattr("trainable.teacher.counts.CACHED_TOKENS", 13)
     assert as_dict(counted(tokens, 4, chunk_tokens=997, threads=threads)) == naive(tokens.tolist(), 4)
@@ -95,7 +97,7 @@ def test_order_2_counts_the_bigrams(tokens):
 
 @given(stream, orders, st.integers(1, 20))
 def test_pieces_with_the_tokens_before_them_add_up_to_the_stream(tokens, order, size):
-    """As `Workers.sum` has it: a piece is (tokens before it, tokens)."""
+    """The sum by `Workers.sum` is exact; a piece is (tokens before the piece, tokens of the piece)."""
     stream_N = np.array(tokens, np.uint16)
     firsts = range(0, max(1, len(tokens)), size)
     pieces = [(tokens_before(stream_N, i, order, EOS), stream_N[i : i + size]) for i in firsts]
@@ -129,22 +131,22 @@ def test_blocks_count_only_records_inside_their_length(blocks, order, chunk_toke
         assert np.array_equal(counts.counts_K, count_blocks(ids_BxT, lengths_B, V).counts_K)
 
 
-def test_padding_outside_the_vocabulary_is_not_looked_at():
+def test_padding_outside_the_vocabulary_is_ignored():
     counts = count_block_ngrams(np.array([[1, 3, -100], [3, 99, 99]]), np.array([2, 1]), V, 3, eos_id=EOS)
     assert as_dict(counts) == {(V, 1, 3): 1}
 
 
 @pytest.mark.parametrize(("vocab_size", "order"), [(60_000, 5), (65_535, 4), (65_536, 4), (200_000, 5), (2_000_000, 5)])
-def test_the_largest_records_survive_the_width_of_the_words(vocab_size, order):
+def test_the_largest_records_fit_their_words(vocab_size, order):
     last = vocab_size - 1
     tokens = [last] * (order + 1) + [0, last, last]
     counts = counted(tokens, order, vocab_size, np.int64)
     assert len(counts.words) == (1 if (vocab_size, order) == (65_535, 4) else 2)
-    expected = naive(tokens, order)  # with V for nothing: 7, a token that is not among these
+    expected = naive(tokens, order)  # V, 7, means "nothing" here, and no token is 7
     assert as_dict(counts) == {tuple(vocab_size if t == V else t for t in r): n for r, n in expected.items()}
 
 
-def test_a_vocabulary_beyond_two_words_is_refused():
+def test_a_vocabulary_too_large_for_two_words_is_refused():
     with pytest.raises(InputError, match="do not fit two words"):
         Packing(5, 1 << 33).sizes  # noqa: B018
 
@@ -184,7 +186,7 @@ def test_subtracting_what_was_not_counted_is_refused(fold):
 
 
 @pytest.mark.parametrize("other", [counted([1], order=4), counted([1], vocab_size=8)])
-def test_counts_of_two_kinds_are_not_combined(other):
+def test_counts_of_different_orders_or_vocabularies_are_not_combined(other):
     for combine in (NgramCounts.__add__, NgramCounts.__sub__):
         with pytest.raises(InputError, match="cannot be combined"):
             combine(counted([1]), other)

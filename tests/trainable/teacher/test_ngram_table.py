@@ -41,7 +41,7 @@ def small_table(order=4, min_count=1) -> NgramTable:
 
 
 def history_of(table: NgramTable, level: int, row: int) -> list[int]:
-    """The tokens of a row: what its place in the trie says."""
+    """The history of a row, read from the place of the row in the trie."""
     history: list[int] = []
     for above in reversed(table.levels[:level]):
         history.insert(0, int(above.columns[row]))
@@ -50,7 +50,7 @@ def history_of(table: NgramTable, level: int, row: int) -> list[int]:
 
 
 def dense(rows, number: int, base_V) -> np.ndarray:
-    """The distribution of a cut row, by the recursion that its user follows."""
+    """The distribution of a cut row, by recursion through its parents."""
     if number < 0:
         return base_V.astype(np.float64)
     row_V = rows.lambda_C[number] * dense(rows, int(rows.parent_C[number]), base_V)
@@ -64,7 +64,7 @@ def dense(rows, number: int, base_V) -> np.ndarray:
 
 @given(streams, orders, blocks, st.sampled_from([1, 2]))
 @settings(max_examples=60)
-def test_a_row_found_is_that_of_the_last_tokens_and_none_is_missed(tokens, order, ids_BxT, min_count):
+def test_find_rows_finds_the_row_of_the_last_tokens_and_misses_no_row(tokens, order, ids_BxT, min_count):
     table = estimated(tokens, order, min_count=min_count)
     known = {
         tuple(history_of(table, i, row)): row
@@ -82,7 +82,7 @@ def test_a_row_found_is_that_of_the_last_tokens_and_none_is_missed(tokens, order
 
 @given(streams, orders, blocks, st.sampled_from([1, 2]))
 @settings(max_examples=60)
-def test_the_rows_cut_give_every_position_its_distribution(tokens, order, ids_BxT, min_count):
+def test_cut_rows_give_every_position_its_distribution(tokens, order, ids_BxT, min_count):
     table = estimated(tokens, order, min_count=min_count)
     rows = cut(table, find_rows(table, ids_BxT))
     for b, t in np.ndindex(ids_BxT.shape):
@@ -93,7 +93,7 @@ def test_the_rows_cut_give_every_position_its_distribution(tokens, order, ids_Bx
 
 @given(streams, orders, blocks)
 @settings(max_examples=30)
-def test_rows_cut_are_distinct_with_parents_first_one_level_before(tokens, order, ids_BxT):
+def test_cut_rows_are_distinct_and_each_parent_is_one_level_before_its_children(tokens, order, ids_BxT):
     table = estimated(tokens, order)
     row_MxBxT = find_rows(table, ids_BxT)
     rows = cut(table, row_MxBxT)
@@ -125,11 +125,11 @@ def test_rows_gathered_by_slices_and_by_index_are_the_same(monkeypatch, long_row
 def test_histories_never_reach_across_an_eos_or_out_of_the_block():
     table = estimated([1, 3, 4, EOS, 3, 4, 1] * 5, 4)
     row_MxBxT = find_rows(table, np.array([[1, 3, EOS, 3, 4], [3, 4, 1, EOS, EOS]]))
-    seen = (row_MxBxT >= 0).sum(0)  # the tokens of the longest history
+    seen = (row_MxBxT >= 0).sum(0)  # length of the longest history that has a row
     assert seen.tolist() == [[1, 2, 1, 2, 3], [1, 2, 3, 1, 1]]
 
 
-def test_an_empty_block_and_positions_without_a_row_are_cut():
+def test_an_empty_block_and_positions_without_a_row_can_be_cut():
     table = estimated([1, 1], 3)
     for ids_BxT in (np.zeros((0, 4), np.int64), np.zeros((2, 0), np.int64), np.array([[5, 6]])):
         rows = cut(table, find_rows(table, ids_BxT))
@@ -200,7 +200,7 @@ def test_a_table_in_read_only_memory_works_and_is_not_written_to():
         array.flags.writeable = False
     rows = cut(table, find_rows(table, random_stream(1)[None]))
     for array in (rows.indptr, rows.columns, rows.values, rows.lambda_C):
-        array += 1  # copies
+        array += 1  # a copy
     probabilities(table, random_stream(1)[None])
     assert table.checksum == before
 
@@ -258,8 +258,8 @@ def test_the_file_ends_with_the_checksum_and_equal_tables_make_equal_files(tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_files_of_earlier_versions_can_be_read_and_checksums_in_records_stay():
-    """If this fails, raise the version of the format: a change of it must not pass for damage."""
+def test_the_checksum_of_a_fixed_table_stays():
+    """The checksum of a fixed table stays. If not, raise the format's version, or old files will look damaged."""
 
     def level(indptr, columns, codes, count_L, pruned_R) -> Level:
         return Level(
@@ -289,7 +289,7 @@ def test_files_of_earlier_versions_can_be_read_and_checksums_in_records_stay():
     assert table.checksum == "f6f67d494e395e5019f9ea7a9b301c340429a9fcc731acd671cd6511eecb85cd"
 
 
-def test_the_checksum_tells_of_any_changed_array_or_fact_and_survives_pickling():
+def test_a_changed_array_or_fact_changes_the_checksum_and_pickling_does_not():
     table = small_table(4, 2)
     changed = [
         replace(table, rows="all"),
@@ -310,7 +310,7 @@ def test_the_checksum_tells_of_any_changed_array_or_fact_and_survives_pickling()
 
 
 def test_a_flipped_bit_anywhere_is_refused(tmp_path):
-    """Magic, version, facts, every array, digest: no byte is left out."""
+    """One flipped bit in any byte is found: in magic, version, facts, arrays and digest."""
     path = tmp_path / "table.ngrams"
     save_ngrams(estimated(random_stream(length=30), 3, min_count=2), path)
     content = path.read_bytes()
@@ -318,12 +318,12 @@ def test_a_flipped_bit_anywhere_is_refused(tmp_path):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
         with pytest.raises(InputError, match=r"table\.ngrams .*count the table again") as caught:
             load_ngrams(path)
-        if at >= 12:  # behind the magic and the version, which say what is read at all
+        if at >= 12:  # after the magic and the version, which decide how the file is read
             assert isinstance(caught.value, DamagedFile)
             assert (caught.value.path, caught.value.reason) == (path, "its checksum does not match")
 
 
-def test_a_file_of_any_other_length_is_refused(tmp_path):
+def test_a_file_that_is_cut_off_or_too_long_is_refused(tmp_path):
     path = tmp_path / "table.ngrams"
     save_ngrams(small_table(), path)
     content = path.read_bytes()
@@ -333,10 +333,10 @@ def test_a_file_of_any_other_length_is_refused(tmp_path):
             load_ngrams(path)
 
 
-def test_a_file_whose_digest_fits_but_whose_values_cannot_be_is_refused(tmp_path):
+def test_a_file_with_the_right_digest_but_impossible_values_is_refused(tmp_path):
     table, path = small_table(), tmp_path / "table.ngrams"
     first = table.levels[0]
-    at = int(np.argmax(np.diff(first.indptr) > 1))  # a row of two or more
+    at = int(np.argmax(np.diff(first.indptr) > 1))  # a row of two or more entries
     start = int(first.indptr[at])
 
     def with_first(**changes) -> NgramTable:

@@ -1,4 +1,4 @@
-"""The n-gram teacher at work: loss and gradients are those of the dense target, order by order. V tokens, D width."""
+"""N-gram teacher: loss and gradients equal those of the dense target at each order. V tokens, D width."""
 
 from typing import Any
 
@@ -52,13 +52,13 @@ def dense(table: NgramTable, context_BxT: np.ndarray[Any, Any]) -> Tensor:
     rows = []
     for context_T in context_BxT:
         for t in range(len(context_T)):
-            begins = max([0, *(np.flatnonzero(context_T[: t + 1] == EOS).tolist())])  # nothing before an eos counts
+            begins = max([0, *(np.flatnonzero(context_T[: t + 1] == EOS).tolist())])  # from the last eos on
             rows.append(table.row(context_T[begins : t + 1][-(table.order - 1) :]))
     return torch.from_numpy(np.array(rows))
 
 
 def by_dense_target(c: Case, table: NgramTable, weight: float) -> tuple[Tensor, ...]:
-    """Loss and gradients with the [N, V] target that the project never makes, where that sums to 1."""
+    """Loss and gradients with the [N, V] target that the project never makes; each target must sum to 1."""
     c.reset()
     counted = c.target_N != IGNORE_INDEX
     soft_NxV = F.pad(dense(table, c.context_N.numpy()), (0, len(c.output_VxD) - V))
@@ -72,7 +72,7 @@ def by_dense_target(c: Case, table: NgramTable, weight: float) -> tuple[Tensor, 
 
 
 def by_teacher(c: Case, table: NgramTable, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
-    """The same by the project's way, in micro-batches of whole blocks."""
+    """Loss and gradients by the teacher and `guided_loss`, in micro-batches of whole blocks."""
     c.reset()
     blocks, length = c.context_N.shape
     guidance = NgramTeacher(table, CPU).guide(c.output_VxD, c.context_N, weight, c.bias_V)
@@ -88,7 +88,7 @@ def by_teacher(c: Case, table: NgramTable, weight: float, parts: int = 1) -> tup
 @given(st.data())
 @settings(max_examples=25)
 def test_the_loss_is_cross_entropy_with_the_dense_target(data: st.DataObject) -> None:
-    """Any order, text, pruning, weight, micro-batches; with a bias, padding and spare output rows."""
+    """The loss is exact for random orders, texts, pruning, weights, micro-batches and spare output rows."""
     order, seed = data.draw(st.integers(2, 5)), data.draw(st.integers(0, 2**20))
     table = table_of(order, seed, data.draw(st.integers(1, 400)), data.draw(st.sampled_from([1, 1, 2])))
     c = case_of(blocks_of(seed), rows=V + data.draw(st.integers(0, 3)))
@@ -103,7 +103,7 @@ def test_the_loss_agrees_in_float32(order: int) -> None:
 
 
 def test_longer_histories_are_used() -> None:
-    """Else all of this could be about bigrams."""
+    """Teachers of orders 2, 3 and 4 give three different losses."""
     c = case_of(blocks_of(3))
     losses = [float(by_teacher(c, table_of(order), 0.7)[0]) for order in (2, 3, 4)]
     assert len(set(losses)) == 3
@@ -111,7 +111,7 @@ def test_longer_histories_are_used() -> None:
 
 @pytest.mark.parametrize("order", [2, 3, 5])
 def test_a_history_reaches_back_to_where_it_begins_and_no_further(order: int) -> None:
-    """Texts end to end in one row, marked, are taught as each in a row of its own."""
+    """Texts joined in one row, with their beginnings marked, have the same expectations as each text in its own row."""
     c, table, texts = case_of(blocks_of(4, blocks=1, length=30)), table_of(order, length=4000), [1, 12, 4, 13]
     begins_N = np.isin(np.arange(30), np.cumsum([0, *texts]))
     teacher = NgramTeacher(table, CPU)
@@ -121,7 +121,7 @@ def test_a_history_reaches_back_to_where_it_begins_and_no_further(order: int) ->
     expected_NxD = torch.cat([one.expected_RxD[one.row.flatten()] for one in apart])
     torch.testing.assert_close(together.expected_RxD[together.row.flatten()], expected_NxD, rtol=1e-12, atol=1e-12)
     differs = not torch.allclose(whole.expected_RxD[whole.row.flatten()], expected_NxD)
-    assert differs == (order > 2), "a bigram knows the token alone"
+    assert differs == (order > 2), "only a bigram teacher ignores where texts begin"
 
 
 def test_a_token_that_was_never_seen_is_followed_by_the_shared_vector() -> None:

@@ -1,4 +1,4 @@
-"""A teacher of one's own, a class outside of the project: named by its import path, it trains a student."""
+"""A teacher of your own: a class outside the project, named by its import path, teaches a student."""
 
 import sys
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from trainable.teacher.teacher import Guidance, RowTeacher, StepRows, Teacher
 
 
 class Repeat(UniformTeacher):
-    """Half a chance that the token comes once more, half for all tokens alike."""
+    """Half of the probability for a repetition of the token, half shared equally by all tokens."""
 
     def rows(self, context, blocks, dtype):
         assert blocks.shape == context.shape[:-1]
@@ -37,7 +37,7 @@ class Repeat(UniformTeacher):
 
 
 class Alone(RowTeacher):
-    """Repeat from the ground up, with nothing of a kind of this project: its table is made for each run."""
+    """The rows of Repeat, in a class derived from RowTeacher alone; its table is made anew for each run."""
 
     prepared = 0
 
@@ -54,7 +54,7 @@ class Alone(RowTeacher):
 
 
 class Half(Teacher):
-    """Half of a ramp."""
+    """A ramp with half the weight."""
 
     def guide(self, output_VxD, context, weight, bias_V=None, *, blocks=None):
         return Guidance(weight=weight / 2)
@@ -98,13 +98,13 @@ def test_a_class_named_by_its_import_path_teaches(tmp_path: Path, own_module: st
     assert facts["teacher"]["smoothing"] == "uniform"
     assert reports[-1][names.EVAL_LOSS] < reports[0][names.EVAL_LOSS]
     uniform = reports_of(small_config(tmp_path, settings("uniform")), data)
-    assert losses(reports)[0] != losses(uniform)[0], "it taught what a uniform teacher does"
+    assert losses(reports)[0] != losses(uniform)[0], "Repeat teaches the same as a uniform teacher"
 
 
-def test_a_class_from_the_ground_up_teaches_the_same_and_its_table_is_made_for_each_run(
+def test_a_class_derived_from_row_teacher_alone_teaches_the_same_and_its_table_is_made_for_each_run(
     tmp_path: Path, own_module: str
 ) -> None:
-    """What a row teacher needs is what RowTeacher asks for, and no more."""
+    """A class with only the three methods that RowTeacher asks for is a whole teacher."""
     config = small_config(tmp_path, settings(f"{own_module}:Alone"))
     for runs in (1, 2):
         data, _ = prepare_run(config, tmp_path / "cache")
@@ -119,7 +119,7 @@ def test_a_class_with_guide_alone_teaches_without_a_table(tmp_path: Path, own_mo
     data, facts = prepare_run(config, tmp_path / "cache")
     assert data.table is None and facts["teacher"]["smoothing"] == f"{own_module}:Half"
     half, ramp = (reports_of(one, data) for one in (config, small_config(tmp_path, settings("ramp"))))
-    assert losses(half)[0] > losses(ramp)[0], "a smaller weight leaves more of the text's loss"
+    assert losses(half)[0] > losses(ramp)[0], "half the weight does not leave more of the plain loss"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_a_class_with_guide_alone_teaches_without_a_table(tmp_path: Path, own_mo
     ],
 )
 @pytest.mark.usefixtures("own_module")
-def test_a_class_that_is_no_whole_teacher_is_refused_before_anything_is_read(kind: str, reason: str) -> None:
+def test_an_incomplete_teacher_class_is_refused_before_anything_is_read(kind: str, reason: str) -> None:
     with pytest.raises(InputError, match=f"teacher.kind is {kind}, {reason}"):
         TeacherConfig(kind=kind, schedule="linear", steps=1).has_table  # noqa: B018

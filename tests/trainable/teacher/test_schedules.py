@@ -1,4 +1,4 @@
-"""Teacher weight: the formulas, their ends, and what they leave."""
+"""Weight of the teacher: the formulas of all schedules, their first and last steps, and the minimum weight."""
 
 import math
 from typing import Any
@@ -45,7 +45,7 @@ def test_weight_follows_its_formula(schedule: str, tau: float | None, expected: 
 
 
 @given(teachers(), st.integers(0, 10_000))
-def test_weight_is_exactly_the_floor_from_the_last_scheduling_step_on(teacher: TeacherConfig, later: int) -> None:
+def test_weight_is_exactly_the_minimum_weight_after_the_scheduling_steps(teacher: TeacherConfig, later: int) -> None:
     assert weight_at(teacher.steps + later, teacher) == teacher.min_weight
 
 
@@ -62,7 +62,7 @@ def test_weight_starts_at_one(teacher: TeacherConfig) -> None:
 
 @given(st.sampled_from(DECAYING), st.integers(2, 1000))
 def test_last_scheduling_step_still_teaches(schedule: str, steps: int) -> None:
-    """T - 1 is before the end: an off-by-one would already give the floor there."""
+    """The weight is above 0 at step T - 1 and 0 at step T; an error by one step would show."""
     teacher = TeacherConfig(schedule=schedule, steps=steps)
     assert weight_at(steps - 1, teacher) > 0
     assert weight_at(steps, teacher) == 0
@@ -70,20 +70,20 @@ def test_last_scheduling_step_still_teaches(schedule: str, steps: int) -> None:
 
 @pytest.mark.parametrize("schedule", ["exponential", "reciprocal"])
 @pytest.mark.parametrize("steps", [1000, 10_000, 100_000])
-def test_one_percent_is_left_at_the_end(schedule: str, steps: int) -> None:
-    """At T the weight is the floor already, so the step before is looked at: it comes to 1 % as T grows."""
+def test_weight_of_the_last_scheduling_step_is_close_to_one_percent(schedule: str, steps: int) -> None:
+    """The weight at step T - 1 approaches 1 % as T grows; at step T it is already the minimum weight."""
     left = weight_at(steps - 1, TeacherConfig(schedule=schedule, steps=steps))
     assert left == pytest.approx(0.01, rel=5 / steps)
     assert left > 0.01
 
 
 @pytest.mark.parametrize("schedule", ["exponential", "reciprocal"])
-def test_floor_of_one_percent_is_met_without_a_jump(schedule: str) -> None:
+def test_minimum_weight_of_one_percent_is_reached_without_a_jump(schedule: str) -> None:
     teacher = TeacherConfig(schedule=schedule, steps=1000, min_weight=0.01)
     assert weight_at(999, teacher) - weight_at(1000, teacher) < 5e-5
 
 
-def test_linear_reaches_its_floor_before_the_end() -> None:
+def test_linear_reaches_its_minimum_weight_before_the_end() -> None:
     teacher = TeacherConfig(schedule="linear", steps=100, min_weight=0.25)
     assert [weight_at(t, teacher) for t in (74, 75, 76, 99)] == [0.26, 0.25, 0.25, 0.25]
 
@@ -94,7 +94,7 @@ def test_decay_constant_of_one_gives_the_published_exponential() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
-def test_none_is_zero_whatever_the_floor(step: int, min_weight: float) -> None:
+def test_weight_of_schedule_none_is_zero_whatever_the_minimum_weight(step: int, min_weight: float) -> None:
     assert weight_at(step, TeacherConfig(schedule="none", steps=5, min_weight=min_weight)) == 0.0
 
 
@@ -107,6 +107,6 @@ def test_none_is_zero_whatever_the_floor(step: int, min_weight: float) -> None:
         ({"schedule": "exponential", "steps": 5, "tau": 0.0}, "give a positive number of steps"),
     ],
 )
-def test_a_loop_of_ones_own_is_told_of_settings_that_are_wrong(settings: dict[str, Any], message: str) -> None:
+def test_teacher_weight_refuses_wrong_settings_and_says_why(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         teacher_weight(0, **settings)

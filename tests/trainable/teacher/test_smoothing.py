@@ -44,7 +44,7 @@ def read_lines(path: Path) -> list[list[str]]:
 
 @cache
 def reference(folder: Path, unused_ids: int = 0):
-    """(training counts, contexts of the test events, test events, published values)."""
+    """Training counts, contexts of the test events, test events, and published values."""
     train, test = read_lines(folder / "wikitext2/valid.txt"), read_lines(folder / "wikitext2/test.txt")
     ids = {"</s>": 0}
     for line in train:
@@ -73,14 +73,14 @@ def test_the_reference_protocol_is_followed(shared_data):
     ],
 )
 def test_perplexity_on_wikitext2_is_the_published_one(shared_data, name, smoothing, strength):
-    # KenLM holds an <unk> of its own besides the text's: a 13,778th share of the uniform distribution, never an event.
+    # KenLM has an <unk> of its own besides that of the text: one more token of the uniform distribution, never an event
     counts, prev_N, next_N, published = reference(shared_data, unused_ids=smoothing == "modified_kneser_ney")
     table = estimate_table(counts, smoothing, strength, **IDS)
     perplexity = math.exp(cross_entropy(table, prev_N, next_N))
     assert perplexity == pytest.approx(published["perplexity"][name], abs=1e-4)  # published to 4 places
 
 
-def test_controls_reach_the_published_perplexity(shared_data):
+def test_rivals_reach_the_published_perplexity(shared_data):
     counts, prev_N, next_N, published = reference(shared_data)
     material = Material(counts=lambda: counts, vocab_size=counts.vocab_size, **IDS)
     for name, kind in (("uniform", UniformTeacher), ("unigram_mle", UnigramTeacher)):
@@ -88,7 +88,7 @@ def test_controls_reach_the_published_perplexity(shared_data):
         assert perplexity == pytest.approx(published["perplexity"][name], rel=1e-7, abs=1e-4), name
 
 
-def test_maximum_likelihood_finds_the_published_share_of_events_possible(shared_data):
+def test_maximum_likelihood_gives_the_published_number_of_impossible_events(shared_data):
     counts, prev_N, next_N, _ = reference(shared_data)
     table = estimate_table(counts, "mle", **IDS)
     assert (probabilities(table, prev_N, next_N) == 0).sum() == 83_455
@@ -115,7 +115,7 @@ def test_discounts_are_the_published_ones(shared_data):
 @given(data=st.data())
 @settings(max_examples=40)
 def test_every_row_is_a_distribution_whatever_the_vocabulary_and_the_strength(smoothing, data):
-    """Stored values and the share of the shared vector, contexts never seen included: those have it alone."""
+    """Stored values and the share of the shared vector sum to 1; a context never seen has the shared vector alone."""
     size = data.draw(st.integers(EOS + 1, 30))
     tokens = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=60))
     largest = {"add_k": 1e3, "jelinek_mercer": 1.0}.get(smoothing)
@@ -144,13 +144,13 @@ def test_long_rows_sum_to_one_as_stored(smoothing):
 @pytest.mark.parametrize("smoothing", [m for m in METHODS if m != "mle"])
 @given(tokens=streams)
 @settings(max_examples=20)
-def test_no_event_is_impossible_unless_maximum_likelihood_says_so(smoothing, tokens):
+def test_no_event_is_impossible_except_with_maximum_likelihood(smoothing, tokens):
     prev_N, next_N = all_pairs()
     assert (probabilities(estimate_table(counted(tokens), smoothing, **IDS), prev_N, next_N) > 0).all()
 
 
-def test_each_method_is_its_formula():
-    """Written out densely, from a count matrix, without the table's sparse form."""
+def test_methods_equal_their_formulas():
+    """Each method but modified Kneser-Ney equals its formula, written out with a dense matrix of counts."""
     tokens = random_stream()
     n_VxV = np.zeros((V, V))
     np.add.at(n_VxV, (np.r_[EOS, tokens[:-1]], tokens), 1)
@@ -187,7 +187,7 @@ def test_maximum_likelihood_leaves_unseen_contexts_the_unigram_distribution():
     assert table.row(3).tolist() == [0, 0, 0.5, 0, 0.5, 0, 0, 0, 0]
 
 
-def test_the_weight_of_jelinek_mercer_is_the_bigrams():
+def test_the_strength_of_jelinek_mercer_is_the_weight_of_the_bigrams():
     assert estimate_table(counted(random_stream()), "jelinek_mercer", 0.9, **IDS).backoff_V[1] == pytest.approx(0.1)
 
 
@@ -198,7 +198,7 @@ def test_add_k_with_little_k_approaches_maximum_likelihood_on_seen_contexts():
     np.testing.assert_allclose(near, exact, atol=1e-6)
 
 
-def test_nothing_counted_and_strengths_that_do_not_fit_are_refused():
+def test_empty_counts_and_strengths_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="no bigrams were counted"):
         estimate_table(counted([]), "mle", **IDS)
     for smoothing, strength in (("jelinek_mercer", 1.5), ("add_k", 0.0), ("add_k", math.nan), ("witten_bell", 0.5)):
@@ -233,14 +233,14 @@ BACKING_OFF = tuple(method for method in METHODS if method != "mle")
 
 @pytest.mark.parametrize("smoothing", BACKING_OFF)
 @given(tokens=streams, min_count=st.integers(2, 5))
-def test_rows_without_rare_bigrams_sum_to_1_and_give_their_mass_to_the_backoff(smoothing, tokens, min_count):
+def test_the_mass_of_rare_bigrams_goes_to_the_backoff_and_rows_sum_to_1(smoothing, tokens, min_count):
     counts = counted(tokens)
     whole = estimate_table(counts, smoothing, **IDS)
     pruned = estimate_table(counts, smoothing, min_count=min_count, **IDS)
     np.testing.assert_allclose(dense(pruned).sum(1), 1, atol=1e-6)
     assert len(pruned.values) == (counts.counts_K >= min_count).sum()
     kept_K = counts.counts_K >= min_count
-    assert np.array_equal(pruned.values, whole.values[kept_K]), "what stays is as likely as before"
+    assert np.array_equal(pruned.values, whole.values[kept_K]), "the values of frequent bigrams have changed"
     assert np.array_equal(pruned.indices, whole.indices[kept_K])
     assert np.array_equal(pruned.base_V, whole.base_V)
     lost_V = np.bincount(counts.prev_K[~kept_K], whole.values[~kept_K], V)
@@ -270,6 +270,6 @@ def test_a_vocabulary_of_128k_takes_8_bytes_a_bigram():
         assert table.row(context).sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_mle_has_no_backoff_for_rare_bigrams():
+def test_a_minimum_count_with_mle_is_refused_because_mle_has_no_backoff():
     with pytest.raises(InputError, match=r"teacher\.min_count is 2 but mle has no back-off weight .* choose another"):
         estimate_table(counted([1, 2]), "mle", min_count=2, **IDS)

@@ -1,4 +1,4 @@
-"""Claims about a table in use: rows, pairs, cross-entropy, and the types of its arrays. V vocabulary, N pairs."""
+"""Claims about the use of a bigram table: rows, pairs, cross-entropy, and dtypes of arrays. V vocabulary, N pairs."""
 
 from dataclasses import replace
 

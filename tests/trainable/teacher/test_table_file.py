@@ -1,4 +1,4 @@
-"""Claims about a table's file: whole or refused, what it holds, and its checksum."""
+"""Claims about the file of a bigram table: it is loaded whole or refused; its content and its checksum."""
 
 import pickle
 from dataclasses import replace
@@ -44,8 +44,8 @@ def test_the_file_ends_with_the_checksum_and_equal_tables_make_equal_files(tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_files_of_earlier_versions_can_be_read_and_checksums_in_records_stay():
-    """If this fails, records name tables that can no longer be made: raise the version of the format, and say so."""
+def test_the_checksum_of_a_fixed_table_stays():
+    """The checksum of a fixed table stays. If not, raise the format's version: records name tables by checksum."""
     table = BigramTable(
         indptr=np.array([0, 2, 2, 3]),
         indices=np.array([0, 2, 1], np.uint16),
@@ -62,7 +62,7 @@ def test_files_of_earlier_versions_can_be_read_and_checksums_in_records_stay():
     assert table.checksum == "4505b20a78f904b9b6364b704790f22bc0e5422a97ced0e8fac7f0d0b3f8457b"
 
 
-def test_the_checksum_tells_of_any_changed_array_or_fact():
+def test_a_changed_array_or_fact_changes_the_checksum():
     table = estimate_table(counted(random_stream()), "jelinek_mercer", **IDS)
     changed = [replace(table, rows="all"), replace(table, strength=0.25), replace(table, counted_tokens=1)]
     for name in ARRAYS:
@@ -85,12 +85,12 @@ def test_a_flipped_bit_anywhere_is_refused(tmp_path):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
         with pytest.raises(InputError, match=r"table\.bigram .*count the table again") as caught:
             load_table(path)
-        if at >= 12:  # behind the magic and the version, which say what is read at all
+        if at >= 12:  # after the magic and the version, which decide how the file is read
             assert isinstance(caught.value, DamagedFile)
             assert (caught.value.path, caught.value.reason) == (path, "its checksum does not match")
 
 
-def test_a_file_of_any_other_length_is_refused(tmp_path):
+def test_a_file_that_is_cut_off_or_too_long_is_refused(tmp_path):
     path = tmp_path / "table.bigram"
     save_table(estimate_table(counted(random_stream()), "mle", **IDS), path)
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The teacher at work: the rows E of a step, and the chain rule through them in its last backward pass."""
+"""Guidance of a bigram teacher: the rows E of a step, and the chain rule through E in the last backward pass."""
 
 import gc
 
@@ -10,8 +10,8 @@ from trainable.student.guided_loss import guided_loss
 from trainable.teacher.kinds.bigram import BigramTeacher
 
 
-def test_smoothed_tables_use_the_shared_vector() -> None:
-    """Else the tests above would not see a forgotten backoff."""
+def test_smoothed_tables_give_weight_to_the_shared_vector() -> None:
+    """The tables of these tests give the shared vector a visible share, so a forgotten back-off would show."""
     for smoothing in ("witten_bell", "modified_kneser_ney"):
         table = exact(table_of(smoothing))
         assert (table.backoff_V[: V - 2] > 0.05).any()
@@ -32,8 +32,8 @@ def test_guide_leaves_no_gradient_on_the_output_matrix() -> None:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_the_last_backward_pass_of_a_step_brings_what_flows_back_through_the_teacher(bias: bool) -> None:
-    """Hooks of W see it, as DistributedDataParallel and gradient scalers do; until then the gradient lacks it."""
+def test_the_last_backward_pass_of_a_step_adds_the_gradient_through_the_teacher(bias: bool) -> None:
+    """Hooks of W see the whole gradient, so DistributedDataParallel and gradient scalers do as well."""
     c, table = case(bias=bias), exact(table_of("modified_kneser_ney"))
     guidance = BigramTeacher(table, CPU).guide(c.output_VxD, c.context_N, 0.7, c.bias_V)
     assert guidance.expected_RxD is not None
@@ -44,13 +44,13 @@ def test_the_last_backward_pass_of_a_step_brings_what_flows_back_through_the_tea
         assert not seen or guidance.expected_RxD.grad is not None
         loss = guided_loss(c.hidden_NxD[part], c.output_VxD, c.target_N[part], guidance[part], c.bias_V)
         loss.backward()
-    assert guidance.expected_RxD.grad is None, "spent"
+    assert guidance.expected_RxD.grad is None, "E.grad is still there"
     found = (torch.zeros(()), *c.gradients())
     assert_equal(found[1:], by_dense_target(c, table, 0.7)[1:], 1e-10)
     torch.testing.assert_close(seen[0] + seen[1], found[2], atol=1e-12, rtol=1e-12)
 
 
-def test_a_step_whose_positions_are_not_all_used_is_told_in_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_step_that_does_not_use_all_its_positions_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     c = case()
     guidance = BigramTeacher(table_of("mle"), CPU).guide(c.output_VxD, c.context_N, 0.5)
     guided_loss(c.hidden_NxD[:24], c.output_VxD, c.target_N[:24], guidance[:24]).backward()
@@ -61,7 +61,7 @@ def test_a_step_whose_positions_are_not_all_used_is_told_in_a_warning(caplog: py
     assert said.startswith("guide() was given 40 positions of an optimizer step, but only 24 of them had a backward")
 
 
-def test_positions_used_twice_are_a_mistake_of_the_programmer() -> None:
+def test_positions_used_twice_raise_an_assertion_error() -> None:
     c = case()
     guidance = BigramTeacher(table_of("mle"), CPU).guide(c.output_VxD, c.context_N, 0.5)
     losses = [
@@ -73,7 +73,7 @@ def test_positions_used_twice_are_a_mistake_of_the_programmer() -> None:
         losses[1].backward()
 
 
-def test_a_teacher_of_weight_zero_makes_nothing() -> None:
+def test_a_teacher_of_weight_zero_computes_no_expectation() -> None:
     c = case()
     guidance = BigramTeacher(table_of("mle"), CPU).guide(c.output_VxD, c.context_N, 0.0)
     assert guidance.expected_RxD is None

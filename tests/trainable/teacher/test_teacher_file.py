@@ -1,4 +1,4 @@
-"""A teacher from its file: the first bytes say which, it guides as the table in memory does, and others are refused."""
+"""Teacher from a file: the first bytes tell its kind, it guides as from memory does, and other files are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from trainable.teacher.teacher_file import load_teacher
 
 
 def saved(path: Path, order: int) -> RowTeacher:
-    """The teacher of a table that was saved, as made in memory."""
+    """Save a table to `path`, and return the teacher made from the table in memory."""
     if order == 2:
         table = estimate_table(counted(random_stream()), "modified_kneser_ney", **IDS)
         save_table(table, path)
@@ -42,8 +42,8 @@ def expected_rows(teacher: RowTeacher) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("order", [2, 3, 5])
-def test_a_teacher_from_a_file_says_what_the_one_in_memory_says(tmp_path: Path, order: int) -> None:
-    """Whatever the file is called: a trigram table may lie in table.bigram."""
+def test_a_teacher_from_a_file_guides_as_the_teacher_in_memory(tmp_path: Path, order: int) -> None:
+    """The name of the file does not matter: a table of any order may be in table.bigram."""
     made = saved(tmp_path / "table.bigram", order)
     loaded = load_teacher(str(tmp_path / "table.bigram"), expect_tokenizer="abc")
     assert type(loaded) is type(made)
@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[bytes | None, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_table_is_refused_in_a_sentence(tmp_path: Path, case: str) -> None:
+def test_a_file_that_is_no_table_is_refused_in_a_sentence(tmp_path: Path, case: str) -> None:
     content, said = REFUSED[case]
     path = tmp_path / "table"
     if content is not None:

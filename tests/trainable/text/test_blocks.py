@@ -1,4 +1,4 @@
-"""Token blocks: the tokens of a naive implementation, made once, found again only whole."""
+"""Token blocks equal those of a naive implementation, are made once, and are taken from the cache only if whole."""
 
 import dataclasses
 import json
@@ -124,7 +124,7 @@ def test_as_published_joins_200_rows_cuts_and_pads_the_last_block(
     assert blocks.pad_id == tokenizer.pad_id == 0
 
 
-def test_pads_are_told_from_tokens_by_length_where_pad_is_eos(
+def test_lengths_distinguish_padding_from_tokens_if_pad_is_eos(
     make: Callable[..., TokenBlocks], tokenizer: TextTokenizer
 ) -> None:
     blocks = make("as_published", tokenizer=dataclasses.replace(tokenizer, pad_id=None, fingerprint="no pad"))
@@ -145,7 +145,7 @@ def test_null_and_blank_rows_are_dropped_and_counted(
     assert (manifest["rows"], manifest["empty_rows"]) == (1000, 3)
 
 
-UNREAD = ["the cat", "Ж Й", "", "a dog Ж", "Ж", "her sister </s>", None, "the wind"]  # rows 1 and 4
+UNREAD = ["the cat", "Ж Й", "", "a dog Ж", "Ж", "her sister </s>", None, "the wind"]  # rows 1 and 4 cannot be read
 
 
 @pytest.mark.parametrize("packing", ["packed", "as_published"])
@@ -160,7 +160,7 @@ def test_rows_that_the_tokenizer_cannot_read_are_counted_apart_from_empty_ones(
     blocks = token_blocks(open_corpus(CorpusConfig(source=str(path))), np.arange(8), tokenizer, config, tmp_path)
     assert (blocks.rows, blocks.empty_rows, blocks.unread_rows, blocks.eos_rows) == (8, 2, 2, 0)
     again = token_blocks(open_corpus(CorpusConfig(source=str(path))), np.arange(8), tokenizer, config, tmp_path)
-    assert again.unread_rows == 2, "from the cache"
+    assert again.unread_rows == 2, "the cache keeps the number of unread rows"
     halves = [
         token_blocks(open_corpus(CorpusConfig(source=str(path))), part, tokenizer, config, tmp_path)
         for part in (np.arange(3), np.arange(3, 8))
@@ -169,8 +169,8 @@ def test_rows_that_the_tokenizer_cannot_read_are_counted_apart_from_empty_ones(
     assert (whole.rows, whole.empty_rows, whole.unread_rows) == (8, 2, 2)
 
 
-def test_a_row_without_a_token_is_left_out_as_an_empty_one_is(tmp_path: Path) -> None:
-    """Its end of text alone would teach that one end follows the other."""
+def test_a_row_without_a_token_is_left_out_like_an_empty_row(tmp_path: Path) -> None:
+    """An end of text without tokens before it would teach that one end of text follows another."""
     path = tmp_path / "rows.txt"
     path.write_text("the cat\nЖ\nthe wind\n")
     tokenizer = given_tokenizer(str(save(published_kinds()["drops"], tmp_path / "given")))
@@ -182,7 +182,7 @@ def test_a_row_without_a_token_is_left_out_as_an_empty_one_is(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("packing", ["packed", "as_published"])
-def test_rows_whose_text_gives_an_end_are_counted(packing: Packing, tmp_path: Path) -> None:
+def test_rows_whose_text_gives_an_end_of_text_are_counted(packing: Packing, tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
     path.write_text("a b\na </s> b\nb a\n")
     given = save(word_level(["<unk>", "</s>", "a", "b"]), tmp_path / "given", eos_token="</s>")
@@ -193,6 +193,7 @@ def test_rows_whose_text_gives_an_end_are_counted(packing: Packing, tmp_path: Pa
 
 @pytest.mark.parametrize("packing", ["packed", "as_published"])
 def test_books_equal_the_naive_implementation(tmp_path: Path, shared_data: Path, packing: Packing) -> None:
+    """Packed tokens are compared one by one; with as_published, only the numbers of tokens and blocks are compared."""
     path = tmp_path / "books.parquet"
     write_first_books(shared_data, path)
     config = CorpusConfig(source=str(path))
@@ -235,7 +236,7 @@ def test_validation_text_is_in_no_training_block(
         assert "w1" not in tokenizer.encoder.decode(held_out.stream_N.tolist())
 
 
-# ---- types and travel --------------------------------------------------------------------------------------------
+# ---- types and pickling ------------------------------------------------------------------------------------------
 
 
 def test_ids_are_uint16_while_the_vocabulary_fits_and_uint32_beyond(
@@ -248,7 +249,7 @@ def test_ids_are_uint16_while_the_vocabulary_fits_and_uint32_beyond(
 
 
 @pytest.mark.parametrize("packing", ["packed", "as_published"])
-def test_a_token_id_beyond_the_vocabulary_is_told(
+def test_a_token_id_beyond_the_vocabulary_is_refused(
     make: Callable[..., TokenBlocks], tokenizer: TextTokenizer, packing: Packing, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"the tokenizer gave token id \d+ but has 300 tokens"):
@@ -257,7 +258,7 @@ def test_a_token_id_beyond_the_vocabulary_is_told(
 
 
 @pytest.mark.parametrize("packing", ["packed", "as_published"])
-def test_blocks_are_read_only_and_travel_by_pickle_once_and_by_reference(
+def test_blocks_are_read_only_and_a_pickle_refers_to_their_arrays_once(
     make: Callable[..., TokenBlocks], packing: Packing
 ) -> None:
     blocks = make(packing)
@@ -354,7 +355,7 @@ def test_manifest_without_a_field_is_refused(make: Callable[..., TokenBlocks]) -
     assert told.value.path == path
 
 
-def test_a_failed_build_leaves_nothing_behind_and_an_abandoned_one_is_swept_up(
+def test_a_failed_build_leaves_no_file_and_an_abandoned_build_is_removed(
     make: Callable[..., TokenBlocks], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     name = make().fingerprint
@@ -403,7 +404,7 @@ def test_two_processes_that_want_the_same_blocks_build_them_once(
     assert sorted(output.strip() for output in outputs) == ["", "built"]
 
 
-def test_too_few_tokens_for_a_block_are_told(make: Callable[..., TokenBlocks], order: NDArray[np.int64]) -> None:
+def test_too_few_tokens_for_a_block_are_refused(make: Callable[..., TokenBlocks], order: NDArray[np.int64]) -> None:
     with pytest.raises(
         InputError, match=r"the validation rows of rows.jsonl give \d+ tokens, fewer than one block of 1,000"
     ):

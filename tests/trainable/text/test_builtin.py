@@ -16,9 +16,9 @@ SHA_256 = "ed9ee5dc432341abf9cb26d136732cefdfb91d2ce17bd38154511be64cf21d8e"
 TEXT, ABOUT = (resources.files("trainable.text") / f"builtin.{ending}" for ending in ("txt", "md"))
 
 
-def test_the_text_is_what_it_was_for_every_result_on_it() -> None:
-    assert hashlib.sha256(TEXT.read_bytes()).hexdigest() == SHA_256, "other text, other results: give it another name"
-    assert open_corpus(CorpusConfig()).fingerprint == "b8b39164dc27de97", "the key of everything made from it"
+def test_the_text_has_not_changed_since_the_results_on_it() -> None:
+    assert hashlib.sha256(TEXT.read_bytes()).hexdigest() == SHA_256, "a changed text needs another name"
+    assert open_corpus(CorpusConfig()).fingerprint == "b8b39164dc27de97", "part of the keys of all data from the text"
 
 
 def test_the_page_beside_it_names_every_book_and_the_checksum() -> None:
@@ -29,7 +29,7 @@ def test_the_page_beside_it_names_every_book_and_the_checksum() -> None:
     bounds = [[int(number.replace(",", "")) for number in book[:2]] for book in books]
     rows = TEXT.read_text(encoding="utf-8").splitlines()
     assert SHA_256 in about and "public domain" in about
-    assert [first for first, _ in bounds] == [1, *(last + 1 for _, last in bounds[:-1])], "no row of an unnamed book"
+    assert [first for first, _ in bounds] == [1, *(last + 1 for _, last in bounds[:-1])], "each row is of a named book"
     assert bounds[-1][1] == len(rows)
     words = ["alice", "jekyll", "holmes", "huckleberry"]
     found = [[word in " ".join(rows[first - 1 : last]).split() for word in words] for first, last in bounds]
@@ -37,7 +37,7 @@ def test_the_page_beside_it_names_every_book_and_the_checksum() -> None:
     assert all(int(died) < 1931 and int(published) < 1929 for *_, died, published in books)
 
 
-def test_rows_are_lower_case_sentences_and_opening_them_writes_nothing(
+def test_rows_are_in_lower_case_and_opening_the_corpus_writes_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
@@ -49,7 +49,7 @@ def test_rows_are_lower_case_sentences_and_opening_them_writes_nothing(
 
 
 def test_a_wheel_has_every_file_that_the_packages_read() -> None:
-    """What lies in a package and is neither Python nor a README is named in pyproject.toml, else a wheel lacks it."""
+    """pyproject.toml lists the files in packages that are neither Python nor a README; else a wheel would lack them."""
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     shipped = {path for name, patterns in listed.items() for path in _files(name, patterns)}
     packages = [

@@ -1,4 +1,4 @@
-"""The corpus: every source gives the same rows, changes are noticed, and mistakes are told in a sentence."""
+"""The corpus: every source gives the same rows, changes are noticed, and mistakes are reported in one sentence."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def test_parquet_of_any_string_type_gives_its_rows(tmp_path: Path, kind: Any) ->
     assert (texts_of(corpus), corpus.rows, corpus.demonstration) == (ROWS, 7, False)
 
 
-def test_folder_of_parquet_files_gives_their_rows_in_the_order_of_names(tmp_path: Path) -> None:
+def test_a_folder_of_parquet_files_gives_their_rows_in_the_order_of_names(tmp_path: Path) -> None:
     write_parquet(tmp_path / "data" / "b.parquet", ROWS[4:])
     write_parquet(tmp_path / "data" / "a.parquet", ROWS[:4])
     corpus = opened(tmp_path / "data")
@@ -159,7 +159,7 @@ def test_a_changed_file_has_another_fingerprint(tmp_path: Path) -> None:
 def test_a_parquet_file_is_hashed_once_and_only_when_its_fingerprint_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Checking the settings of a run on a large corpus costs no reading of all of it."""
+    """The settings of a run on a large corpus are checked without reading the whole corpus."""
     hashed: list[Path] = []
     monkeypatch.setattr(rows_parquet, "sha256_once", lambda path: hashed.append(path) or "digest")
     corpus = opened(write_parquet(tmp_path / "a.parquet", ROWS))
@@ -168,7 +168,7 @@ def test_a_parquet_file_is_hashed_once_and_only_when_its_fingerprint_is_asked_fo
     assert len(hashed) == 1
 
 
-def test_a_file_that_cannot_be_read_any_more_is_told(tmp_path: Path) -> None:
+def test_a_file_that_was_deleted_after_opening_is_reported(tmp_path: Path) -> None:
     corpus = opened(write_parquet(tmp_path / "a.parquet", ROWS))
     (tmp_path / "a.parquet").unlink()
     with pytest.raises(InputError, match=r"cannot read .*a\.parquet \(No such file or directory\)"):
@@ -184,7 +184,7 @@ def test_a_changed_saved_data_set_has_another_fingerprint(tmp_path: Path) -> Non
     assert len(prints) == 2
 
 
-def test_a_corpus_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+def test_a_change_of_the_corpus_while_it_is_read_is_reported(tmp_path: Path) -> None:
     corpus = opened(write_jsonl(tmp_path / "a.jsonl", ROWS))
     write_jsonl(tmp_path / "a.jsonl", ROWS[:3])
     with pytest.raises(InputError, match=r"changed while it was read \(7 rows, now 3\)"):
@@ -196,7 +196,7 @@ def test_a_corpus_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["data/foo.parquet", "foo.jsonl", "./foo", "/tmp/no/such", "~/no/such", "a/b/c", ""])
 def test_a_missing_path_is_not_taken_for_a_hub_id(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "open_hub", lambda *_: pytest.fail("went to the hub"))
+    monkeypatch.setattr(corpus_module, "open_hub", lambda *_: pytest.fail("the hub was asked"))
     with pytest.raises(InputError, match=r"does not exist"):
         opened(source)
 
@@ -225,13 +225,13 @@ def test_a_path_on_disk_comes_before_a_hub_id(tmp_path: Path, monkeypatch: pytes
         ("a.parquet", b"", "is not a whole parquet file"),
     ],
 )
-def test_a_bad_file_is_told_in_a_sentence(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+def test_a_bad_file_is_reported_in_one_sentence(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=sentence):
         opened(tmp_path / name)
 
 
-def test_columns_that_exist_are_named(tmp_path: Path) -> None:
+def test_the_message_about_a_wrong_column_names_the_existing_columns(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", ROWS, column="body")
     with pytest.raises(InputError, match=r"no column 'text': set corpus.column to one of 'id', 'body'"):
         opened(path)
@@ -240,7 +240,7 @@ def test_columns_that_exist_are_named(tmp_path: Path) -> None:
     assert opened(path, column="body").rows == 7
 
 
-def test_parquet_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
+def test_damage_in_the_middle_of_a_parquet_file_is_reported(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", [f"row {i} {i * 7919}" for i in range(1000)])
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 8 : len(damaged) // 4] = b"\xff" * (len(damaged) // 4 - len(damaged) // 8)
@@ -255,12 +255,12 @@ def test_parquet_row_that_is_not_utf8_is_named(tmp_path: Path) -> None:
         texts_of(opened(write_parquet(tmp_path / "a.parquet", rows)))
 
 
-def test_folder_without_a_corpus_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no files of text and no saved data set"):
         opened(tmp_path)
 
 
-def test_damaged_saved_data_set_is_told(tmp_path: Path) -> None:
+def test_a_damaged_saved_data_set_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     (tmp_path / "state.json").write_text("{")
     with pytest.raises(InputError, match=r"is not a whole saved data set"):
@@ -286,7 +286,7 @@ except InputError as error:
 
 
 def open_in_a_new_process(home: Path, kind: str, hub_id: str, **variables: str) -> str:
-    """What is printed: the rows, or what is wrong."""
+    """Open a corpus or a tokenizer of the hub; return what is printed: the number of rows, or an error message."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith("HF_") and "PROXY" not in name.upper()
     }
@@ -297,7 +297,7 @@ def open_in_a_new_process(home: Path, kind: str, hub_id: str, **variables: str) 
 
 
 class SilentHub:
-    """A server that accepts, and never answers."""
+    """Server that accepts connections and never answers."""
 
     def __init__(self, server: socket.socket) -> None:
         self._server = server
@@ -305,7 +305,7 @@ class SilentHub:
 
     @property
     def asked(self) -> int:
-        """How often since it was last looked at."""
+        """Number of connections since this property was last read."""
         self._server.setblocking(False)
         count = 0
         with suppress(BlockingIOError):
@@ -322,7 +322,7 @@ def silent_hub() -> Iterator[SilentHub]:
 
 
 @pytest.mark.parametrize(("kind", "hub_id"), [("corpus", "bookcorpus"), ("corpus", "org/name"), ("tokenizer", "gpt2")])
-def test_a_silent_hub_is_asked_once_for_two_seconds_at_most_and_told_and_nothing_is_left_behind(
+def test_a_silent_hub_is_asked_once_for_two_seconds_at_most_and_reported_and_leaves_no_file(
     tmp_path: Path, silent_hub: SilentHub, kind: str, hub_id: str
 ) -> None:
     message = open_in_a_new_process(tmp_path, kind, hub_id, HF_ENDPOINT=silent_hub.endpoint)
@@ -332,7 +332,7 @@ def test_a_silent_hub_is_asked_once_for_two_seconds_at_most_and_told_and_nothing
     assert not list(tmp_path.rglob("*"))
 
 
-def test_offline_mode_asks_nobody(tmp_path: Path, silent_hub: SilentHub) -> None:
+def test_offline_mode_asks_no_server(tmp_path: Path, silent_hub: SilentHub) -> None:
     message = open_in_a_new_process(tmp_path, "corpus", "org/name", HF_HUB_OFFLINE="1", HF_ENDPOINT=silent_hub.endpoint)
     assert "HF_HUB_OFFLINE is set" in message
     assert silent_hub.asked == 0
@@ -343,7 +343,7 @@ def test_a_data_set_that_was_downloaded_before_works_without_network(tmp_path: P
     write_parquet(tmp_path / "a.parquet", ROWS)
     cache = tmp_path / "cache" / "huggingface" / "datasets"
     made = datasets.load_dataset("parquet", data_files=str(tmp_path / "a.parquet"), split="train", cache_dir=str(cache))
-    downloaded = cache / "org___my_books" / "default" / "0.0.0" / "0123abc"  # as a download of org/MyBooks lies there
+    downloaded = cache / "org___my_books" / "default" / "0.0.0" / "0123abc"  # where a download of org/MyBooks lies
     downloaded.parent.mkdir(parents=True)
     Path(made.cache_files[0]["filename"]).parent.rename(downloaded)
     (downloaded / "parquet-train.arrow").rename(downloaded / "my_books-train.arrow")
@@ -351,7 +351,7 @@ def test_a_data_set_that_was_downloaded_before_works_without_network(tmp_path: P
     assert message == "7"
 
 
-def test_the_hubs_own_complaint_becomes_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_hub_becomes_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -380,7 +380,7 @@ def test_bookcorpus_is_loaded_from_the_revision_that_can_be_read(monkeypatch: py
     assert asked == [("bookcorpus/bookcorpus", "refs/convert/parquet")]
 
 
-def test_of_the_splits_of_the_hub_train_is_read_or_the_one_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_train_split_of_a_hub_data_set_is_read_unless_another_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     parts = {name: datasets.Dataset.from_dict({"text": [name]}) for name in ("test", "train")}
     monkeypatch.setattr(hub, "_dataset_folders", lambda hub_id: ["a folder"])

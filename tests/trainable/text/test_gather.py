@@ -1,4 +1,4 @@
-"""Gathering: the order of use whatever the shards, levels and stretches, in reads whose size does not shrink."""
+"""Gathering: any shards, levels and stretches give the order of use, and reads do not get smaller with more shards."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ Rows = list[tuple[NDArray[np.uint16], int]]  # tokens and flag, in the order of 
 
 
 def shards_of(folder: Path, count: int, rows: int) -> tuple[list[Path], Rows]:
-    """Shards of unlike rows: some have no token, one has more than a slice."""
+    """Write shards of rows with different lengths: some rows have no token, one has more tokens than a slice."""
     random = np.random.default_rng(count)
     lengths = random.integers(0, 12, rows)
     lengths[rows // 2] = 500
@@ -62,9 +62,9 @@ def test_rows_follow_in_the_order_of_use_span_by_span_in_any_number_of_levels(
         assert np.fromfile(target / FLAGS_FILE, FLAG).tolist() == [flag for _, flag in ours]
 
 
-def test_levels_are_as_many_as_the_inputs_of_a_merge_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_are_added_to_keep_the_inputs_of_a_merge_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [levels(shards) for shards in (1, 2048, 2049, 2048**2, 2048**2 + 1)] == [1, 1, 2, 2, 3]
-    assert gathering._group_size(1_100_000) == 1049, "both levels have as many inputs"
+    assert gathering._group_size(1_100_000) == 1049, "merges of both levels have about equally many inputs"
     monkeypatch.setattr(gathering, "FAN_IN", 10)
     for shards in range(11, 3000, 7):
         assert 2 <= gathering._group_size(shards) <= 10
@@ -74,7 +74,7 @@ SMALL = {"PIECE_TOKENS": 64, "STRETCH_TOKENS": 1, "READ_ROWS": 8, "GROUP_ROWS": 
 
 
 def reads_of_a_shard(folder: Path, shards: int, patch: pytest.MonkeyPatch, **changes: int) -> tuple[float, MadeShards]:
-    """How often a shard's tokens are opened, the reads of runs counted in."""
+    """Gather all shards; return the reads of tokens per shard, those of runs included, and the shards."""
     made = MadeShards(folder, shards)
     made.install(patch)
     for name, value in {**SMALL, **changes}.items():
@@ -84,8 +84,10 @@ def reads_of_a_shard(folder: Path, shards: int, patch: pytest.MonkeyPatch, **cha
     return made.reads[STREAM_FILE] / shards, made
 
 
-def test_reads_of_a_shard_do_not_become_more_as_the_shards_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one level, with the memory of the smallest, they grow with the shards: as many as there are stretches."""
+def test_the_reads_per_shard_do_not_grow_with_the_number_of_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two levels the reads stay the same; with one level and stretches of a fixed size they grow."""
     sizes = (64, 256, 1024)
     counted: dict[str, list[float]] = {"one level": [], "two levels": []}
     for way, changes in (
@@ -98,14 +100,14 @@ def test_reads_of_a_shard_do_not_become_more_as_the_shards_do(tmp_path: Path, mo
             reads, made = reads_of_a_shard(folder, shards, monkeypatch, **changes)
             counted[way].append(reads)
             times = 2 if way == "two levels" else 1
-            assert made.nbytes[STREAM_FILE] == times * made.total * made.tokens * 2, "each token once a level"
-            assert made.nbytes[LENGTHS_FILE] == 2 * times * made.total * 4, "to weigh, and to order"
-    # a shard weighs 16 rows x (16 + ROW_TOKENS) tokens: 8 pieces of 64 in each level
+            assert made.nbytes[STREAM_FILE] == times * made.total * made.tokens * 2, "each token once in each level"
+            assert made.nbytes[LENGTHS_FILE] == 2 * times * made.total * 4, "to cut stretches, and to order rows"
+    # a shard counts as 16 rows x (16 + ROW_TOKENS) tokens, which are 8 pieces of 64 tokens in each level
     assert all(13 < reads <= 17 for reads in counted["two levels"])
-    assert counted["one level"][1] > 1.5 * counted["one level"][0], "and then each row is read by itself"
+    assert counted["one level"][1] > 1.5 * counted["one level"][0], "reads grow until each row is read by itself"
 
 
-def test_memory_and_open_files_are_bounded_whatever_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_and_open_files_are_bounded_for_many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stretches: list[int] = []
     files: list[int] = []
     in_order, read = gathering._in_order, np.fromfile
@@ -120,17 +122,17 @@ def test_memory_and_open_files_are_bounded_whatever_the_shards(tmp_path: Path, m
     monkeypatch.setattr(np, "fromfile", noted)
     before = open_files()
     reads_of_a_shard(tmp_path, 600, monkeypatch, FAN_IN=32)
-    assert max(stretches) <= 32 * 64 + 16, "of a merge, and the last group of a stretch"
+    assert max(stretches) <= 32 * 64 + 16, "the tokens of a stretch and of its last group"
     assert max(files) <= before + 5
 
 
 def open_files() -> int:
-    """Open files of this process, one more for the folder that lists them; 0 where there is none."""
+    """Number of open files of this process, and one for the folder that lists them; 0 if there is no such folder."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.exists() else 0
 
 
-def test_runs_that_are_whole_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_runs_are_kept_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_gathering(monkeypatch, fan_in=4)
     shards, ordered = shards_of(tmp_path, 16, 200)
     made: list[Path] = []
@@ -151,5 +153,5 @@ def test_runs_that_are_whole_are_found_again(tmp_path: Path, monkeypatch: pytest
         made.clear()
         patch.setattr(gathering, "build_folder", lambda folder, fill: made.append(folder) or build(folder, fill))
         gather(shards, [range(200)], DTYPES, [tmp_path / "all"])
-    assert len(made) == 3 and first in made, "two were not begun, one was damaged"
+    assert len(made) == 3 and first in made, "two runs were not begun, one was damaged"
     assert np.fromfile(tmp_path / "all" / STREAM_FILE, DTYPES.token).tolist() == [i for ids, _ in ordered for i in ids]

@@ -26,7 +26,7 @@ ROWS = 1000
 
 
 class Counted:
-    """What is read and tokenised."""
+    """Counts of the passes over a corpus, and of the texts that are tokenised."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.passes, self.tokenised = 0, Counter[str]()
@@ -47,7 +47,7 @@ class Counted:
         self.passes, self.tokenised = 0, Counter()
 
     def rows(self) -> int:
-        """Rows that were tokenised, each of them once."""
+        """Number of tokenised rows; fails if a row was tokenised twice."""
         assert max(self.tokenised.values(), default=0) <= 1
         return len(self.tokenised)
 
@@ -59,7 +59,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Rows that all differ; every 50th is empty."""
+    """Corpus of rows that all differ; every 50th row is empty."""
     path = tmp_path_factory.mktemp("corpus") / "rows.jsonl"
     rows = [None if n % 50 == 7 else f"row {n} {'of words ' * (n % 9)}." for n in range(ROWS)]
     path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
@@ -105,7 +105,7 @@ def assert_as_alone(blocks: TokenBlocks, other: TokenBlocks) -> None:
 
 @pytest.mark.parametrize("how", ["packed", "as_published"])
 @pytest.mark.parametrize("levels", ["one level", "several"])
-def test_parts_that_overlap_are_each_what_they_are_alone(
+def test_each_of_several_overlapping_parts_equals_the_part_made_alone(
     corpus: Corpus, tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Packing, levels: str
 ) -> None:
     if levels == "several":
@@ -123,7 +123,7 @@ def test_parts_that_overlap_are_tokenised_once_in_one_pass(
     made(corpus, tokenizer, tmp_path, OVERLAPPING)
     assert (counted.passes, counted.rows()) == (1, 980)
     made(corpus, tokenizer, tmp_path, OVERLAPPING)
-    assert (counted.passes, counted.rows()) == (1, 980), "they lie in the cache"
+    assert (counted.passes, counted.rows()) == (1, 980), "the second time all parts are in the cache"
 
 
 def test_rows_that_lie_in_the_cache_are_not_tokenised_for_another_part(
@@ -166,7 +166,7 @@ def test_parts_of_another_order_or_tokenizer_are_no_source(
     assert counted.passes == 1 and blocks.rows == 400
 
 
-def test_published_strings_that_parts_have_in_common_are_tokenised_once(
+def test_strings_that_as_published_parts_have_in_common_are_tokenised_once(
     corpus: Corpus, tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: Counted
 ) -> None:
     strings: Counter[str] = Counter()
@@ -187,7 +187,7 @@ def test_published_strings_that_parts_have_in_common_are_tokenised_once(
         assert len(strings) == fresh
 
 
-def test_what_is_wrong_with_a_row_leaves_no_work_and_whole_parts_stay(
+def test_an_error_in_a_row_leaves_no_unfinished_part_and_keeps_whole_parts(
     corpus: Corpus, tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made(corpus, tokenizer, tmp_path, {range(0, 100): "some"})
@@ -204,7 +204,7 @@ def test_what_is_wrong_with_a_row_leaves_no_work_and_whole_parts_stay(
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), min_size=1))
-def test_united_positions_are_those_of_all_pieces_each_once(bounds: list[tuple[int, int]]) -> None:
+def test_united_pieces_have_each_position_of_all_pieces_once(bounds: list[tuple[int, int]]) -> None:
     pieces = sorted({range(first, first + size) for first, size in bounds}, key=lambda p: (p.start, p.stop))
     united = [position for one in _united(pieces) for position in one]
     assert united == sorted({position for piece in pieces for position in piece})

@@ -1,4 +1,4 @@
-"""Preparation in shards: the same bits however it is cut, and what was made before a kill is not made again."""
+"""Preparation in shards: any cut gives the same bits, and shards made before a kill are not made again."""
 
 import os
 import pickle
@@ -30,16 +30,16 @@ def test_many_shards_give_the_bits_of_one(
     config = config_of(tmp_path, packed)
     whole = Counting()
     at_once = checksums(config, tmp_path / "one", workers=whole)
-    assert whole.done == (1 if packed == "packed" else 2), "training and validation rows, which no string joins"
+    assert whole.done == (1 if packed == "packed" else 2), "no string has training and validation rows"
     cut_small(monkeypatch, rows)
     cut = Counting()
     assert checksums(config, tmp_path / "many", workers=cut) == at_once
     assert cut.done > whole.done
-    assert not list((tmp_path / "many" / "tokens").glob("*.shards")), "shards are left when the whole is made"
+    assert not list((tmp_path / "many" / "tokens").glob("*.shards")), "the shards are removed when all tokens are made"
 
 
 @pytest.mark.parametrize("packed", ["packed", "as_published"])
-def test_a_preparation_that_dies_goes_on_at_its_shard(
+def test_a_killed_preparation_goes_on_at_the_unfinished_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: str
 ) -> None:
     cut_small(monkeypatch)
@@ -86,7 +86,7 @@ def test_a_driver_that_is_killed_loses_no_whole_shard_and_a_damaged_one_is_made_
     assert again.done == undisturbed.done - 3
 
 
-def test_shards_cut_in_another_way_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_cut_in_another_way_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_small(monkeypatch)
     with pytest.raises(Killed):
         prepare_run(config_of(tmp_path), tmp_path / "cache", workers=Counting(die_after=3))
@@ -95,7 +95,7 @@ def test_shards_cut_in_another_way_are_not_taken(tmp_path: Path, monkeypatch: py
     assert found == checksums(config_of(tmp_path), tmp_path / "elsewhere")
 
 
-def test_shards_of_an_older_format_are_not_taken_and_not_left_behind(
+def test_shards_of_an_older_format_are_not_used_and_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_small(monkeypatch)
@@ -113,7 +113,7 @@ def test_shards_of_an_older_format_are_not_taken_and_not_left_behind(
     assert not list(tokens.glob("*.shards"))
 
 
-def test_nothing_is_left_of_shards_of_wrong_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_input_leaves_no_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_small(monkeypatch)
 
     def refuse() -> None:
@@ -124,7 +124,7 @@ def test_nothing_is_left_of_shards_of_wrong_input(tmp_path: Path, monkeypatch: p
     assert not list((tmp_path / "cache" / "tokens").glob("*.shards"))
 
 
-def test_a_tokenizer_that_has_travelled_still_takes_text_for_text(tmp_path: Path) -> None:
+def test_a_pickled_tokenizer_still_reads_the_name_of_a_special_token_as_text(tmp_path: Path) -> None:
     train_bpe(iter(small_sentences()), 512).save(str(tmp_path / "tokenizer.json"))
     tokenizer = load_tokenizer(str(tmp_path), lambda: iter(()), "", tmp_path)
     travelled = pickle.loads(pickle.dumps(tokenizer))
@@ -135,16 +135,16 @@ def test_a_tokenizer_that_has_travelled_still_takes_text_for_text(tmp_path: Path
 
 
 @given(st.lists(st.text(max_size=3), min_size=1, max_size=40))
-def test_a_tree_adds_in_order_what_a_loop_adds(words: list[str]) -> None:
+def test_a_tree_sum_equals_the_sum_of_a_loop(words: list[str]) -> None:
     assert tree_sum(words) == "".join(words)
 
 
 @pytest.mark.parametrize("count", [1, 2, 100, 1000])
-def test_a_tree_copies_each_value_a_logarithmic_number_of_times(count: int) -> None:
+def test_a_tree_sum_copies_each_value_a_logarithmic_number_of_times(count: int) -> None:
     copied: list[int] = []
 
     def add(a: range, b: range) -> range:
-        assert a.stop == b.start, "in order"
+        assert a.stop == b.start, "only neighbours are added, in order"
         copied.append(len(a) + len(b))
         return range(a.start, b.stop)
 
@@ -153,7 +153,7 @@ def test_a_tree_copies_each_value_a_logarithmic_number_of_times(count: int) -> N
     assert sum(copied) <= count * np.ceil(np.log2(count) + 1)
 
 
-def test_a_piece_has_the_cores_that_its_environment_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_cores_are_omp_num_threads_if_that_is_a_number_else_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert own_cores() == 1
     for nothing in ("", "0", "2,1"):

@@ -1,4 +1,4 @@
-"""The split: the published permutation, a partition, no leak."""
+"""The split: it uses the published permutation, is a partition, and leaks no validation row into training."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from trainable.text.split import permuted_rows, row_ids_digest, split_rows, teac
 
 @pytest.mark.parametrize("rows", [10, 101, 1001])
 @pytest.mark.parametrize("fraction", [0.2, 0.37])
-def test_single_split_is_that_of_datasets(rows: int, fraction: float) -> None:
+def test_a_single_split_equals_that_of_the_library_datasets(rows: int, fraction: float) -> None:
     datasets = pytest.importorskip("datasets")
     published = datasets.Dataset.from_dict({"row": range(rows)}).train_test_split(test_size=fraction, seed=42)
     split = split_rows(rows, CorpusConfig(test_fraction=fraction))
@@ -35,7 +35,7 @@ def test_folds_are_fifths_of_the_rows_that_datasets_shuffles(rows: int) -> None:
 
 @st.composite
 def splits(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
-    """(rows of the corpus, settings of a single split or of k folds, with limits that there are rows for)"""
+    """(rows of the corpus, settings of a single split or of k folds, with limits that the corpus has rows for)"""
     rows, folds = draw(st.integers(2, 300)), draw(st.none() | st.integers(2, 12))
     fraction = draw(st.floats(0.01, 0.99))
     held_out = rows // folds if folds else int(np.ceil(fraction * rows))
@@ -51,7 +51,7 @@ def splits(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
 
 
 @given(splits())
-def test_every_fold_is_a_partition_within_its_limits_and_no_validation_row_trains(
+def test_every_fold_is_a_partition_within_its_limits_and_no_validation_row_is_a_training_row(
     case: tuple[int, dict[str, Any]],
 ) -> None:
     rows, settings = case
@@ -69,7 +69,7 @@ def test_every_fold_is_a_partition_within_its_limits_and_no_validation_row_train
 
 
 @given(st.integers(2, 12), st.integers(0, 200), st.integers(0, 2**32 - 1))
-def test_each_row_validates_in_one_fold_but_for_the_remainder(folds: int, more_rows: int, seed: int) -> None:
+def test_each_row_except_the_remainder_validates_in_one_fold(folds: int, more_rows: int, seed: int) -> None:
     rows = folds + more_rows
     configs = [CorpusConfig(folds=folds, fold=fold, split_seed=seed) for fold in range(folds)]
     evals = np.concatenate([split_rows(rows, config).eval for config in configs])
@@ -100,7 +100,7 @@ def test_limited_folds_do_not_share_one_training_set() -> None:
             assert len(trains[first] & trains[second]) <= 75
 
 
-def test_teacher_rows_are_the_students_the_training_split_or_every_row() -> None:
+def test_teacher_rows_are_the_students_rows_the_training_split_or_all_rows() -> None:
     split = split_rows(100, CorpusConfig(train_rows=7))
     student, train_split, every = (
         split.row_ids(teacher_parts(split, which)) for which in ("student", "train_split", "all")
@@ -162,7 +162,9 @@ def test_the_two_halves_of_the_validation_rows_have_no_row_in_common_and_one_tra
         (3, CorpusConfig(folds=5), "eval_rows needs 1 rows but the validation split has 0"),
     ],
 )
-def test_too_few_rows_are_told_with_needed_and_found(rows: int, config: CorpusConfig, sentence: str) -> None:
+def test_too_few_rows_are_refused_with_the_needed_and_the_found_number(
+    rows: int, config: CorpusConfig, sentence: str
+) -> None:
     with pytest.raises(InputError, match=sentence):
         split_rows(rows, config)
 
@@ -174,7 +176,7 @@ def test_another_seed_gives_another_split() -> None:
 
 
 def test_the_rows_are_permuted_once_and_only_when_they_are_asked_for() -> None:
-    """Whether 74 M rows suffice is known without permuting them."""
+    """The check that there are enough rows does not permute them, which matters for a corpus of 74 M rows."""
     asked: list[tuple[int, int]] = []
     split = split_rows(50, CorpusConfig(), lambda *key: asked.append(key) or permuted_rows(*key))
     assert len(split.train_parts) == 1 and not asked
@@ -182,7 +184,7 @@ def test_the_rows_are_permuted_once_and_only_when_they_are_asked_for() -> None:
     assert asked == [(50, 42)]
 
 
-def test_row_numbers_cannot_be_written() -> None:
+def test_row_ids_are_read_only() -> None:
     for config in (CorpusConfig(train_rows=5), CorpusConfig(folds=5, train_rows=5)):
         split = split_rows(50, config)
         for row_ids_R in (split.train, split.eval, split.row_ids(split.every_parts)):

@@ -1,4 +1,4 @@
-"""Which files of a folder or a pattern are the corpus: one split, one form, nothing hidden, nothing twice."""
+"""Files of a folder or a pattern that are read as the corpus: one split, one form, no hidden file, no text twice."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def texts_of(corpus: Corpus) -> list[str | None]:
 
 
 def write(folder: Path, *names: str) -> Path:
-    """Each file has one row: its own name."""
+    """Write files to a folder; each file has one row, its own name."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def test_of_files_named_by_splits_train_is_read_alone_and_said(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("names", TRAIN_AND_OTHERS, ids=lambda names: names[1])
-def test_the_same_rule_holds_for_a_pattern(tmp_path: Path, names: list[str]) -> None:
+def test_a_pattern_reads_train_alone_too(tmp_path: Path, names: list[str]) -> None:
     write(tmp_path, *names)
     assert texts_of(opened(tmp_path / "**" / f"*{Path(names[0]).suffix}")) == [names[0]]
 
@@ -107,7 +107,7 @@ def test_files_that_are_not_named_by_splits_are_all_read(tmp_path: Path, names: 
         (["a.txt", "b.txt"], ""),
     ],
 )
-def test_a_name_that_may_be_that_of_a_split_is_told_where_all_are_read(
+def test_a_name_that_may_be_that_of_a_split_is_reported_if_all_files_are_read(
     tmp_path: Path, names: list[str], told: str
 ) -> None:
     corpus = opened(write(tmp_path, *names))
@@ -116,7 +116,7 @@ def test_a_name_that_may_be_that_of_a_split_is_told_where_all_are_read(
     assert corpus.notes[1:2] == ((note,) if told else ())
 
 
-def test_a_file_or_a_pattern_of_one_split_is_what_was_asked_for(tmp_path: Path) -> None:
+def test_a_file_or_a_pattern_of_one_split_is_read_as_given(tmp_path: Path) -> None:
     write(tmp_path, "train.jsonl", "test-0.jsonl", "test-1.jsonl")
     assert texts_of(opened(tmp_path / "test-0.jsonl")) == ["test-0.jsonl"]
     corpus = opened(tmp_path / "test-*.jsonl")
@@ -138,7 +138,7 @@ def test_the_built_in_text_has_no_splits() -> None:
         opened("builtin", split="test")
 
 
-def test_a_saved_data_set_has_the_same_rule(tmp_path: Path) -> None:
+def test_the_train_split_of_a_saved_data_set_is_read_unless_another_is_set(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     parts = {name: datasets.Dataset.from_dict({"text": [name]}) for name in ("test", "train")}
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "both")
@@ -193,7 +193,7 @@ def test_hidden_files_and_other_kinds_are_left_out_and_told(tmp_path: Path) -> N
     assert texts_of(opened(folder / "**" / "*.parquet")) == ["old/part-2.parquet", "part-0.parquet"]
 
 
-def test_files_that_go_with_a_data_set_are_no_text(tmp_path: Path) -> None:
+def test_readme_license_and_other_files_beside_a_data_set_are_not_read(tmp_path: Path) -> None:
     folder = write(tmp_path, "data/a.jsonl", "README.txt", "LICENSE.txt", "requirements.txt", "dataset_info.json")
     assert texts_of(opened(folder)) == ["data/a.jsonl"]
 
@@ -211,7 +211,7 @@ def test_files_that_go_with_a_data_set_are_no_text(tmp_path: Path) -> None:
         (["a.jsonl", "a.json"], r"holds a.json, a.jsonl, which seem to be one text twice: remove all but one"),
     ],
 )
-def test_a_folder_that_is_no_one_corpus_is_refused(tmp_path: Path, names: list[str], told: str) -> None:
+def test_a_folder_that_is_not_one_corpus_is_refused(tmp_path: Path, names: list[str], told: str) -> None:
     with pytest.raises(InputError, match=told):
         opened(write(tmp_path, *names))
 
@@ -243,7 +243,7 @@ def test_a_table_whose_folder_keeps_replaced_rows_is_refused(
         opened(tmp_path / source)
 
 
-def test_what_spark_has_not_finished_is_no_corpus(tmp_path: Path) -> None:
+def test_what_spark_has_not_finished_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "part-00000.parquet", "_temporary/0/part-00001.parquet")
     with pytest.raises(InputError, match=r"holds _temporary/, which Spark removes when all is written: write it again"):
         opened(tmp_path)
@@ -258,7 +258,7 @@ def test_what_spark_has_not_finished_is_no_corpus(tmp_path: Path) -> None:
         (["part-1.parquet", "part-3.parquet"], None),
     ],
 )
-def test_shards_that_the_names_of_the_others_count_are_missed(
+def test_shards_that_the_names_of_the_others_count_are_reported_as_missing(
     tmp_path: Path, names: list[str], missing: str | None
 ) -> None:
     warnings = [note for note in opened(write(tmp_path, *names)).notes if note.startswith("warning")]
@@ -267,21 +267,21 @@ def test_shards_that_the_names_of_the_others_count_are_missed(
 
 @pytest.mark.parametrize("names", [("a.parquet", "a - Copy.parquet"), ("a.jsonl", "a (1).jsonl"), ("a.txt", "a~.txt")])
 def test_a_copy_beside_its_file_is_warned_of(tmp_path: Path, names: tuple[str, str]) -> None:
-    """Rows twice would validate what was trained."""
+    """A row that occurs twice could be both a training row and a validation row."""
     write(tmp_path, names[0])
     (tmp_path / names[1]).write_bytes((tmp_path / names[0]).read_bytes())
     earlier, later = sorted(names)
     assert opened(tmp_path).notes[-1].startswith(f"warning: {later} is a copy of {earlier}: such rows train twice")
 
 
-def test_shards_without_rows_are_no_copies(tmp_path: Path) -> None:
+def test_shards_without_rows_do_not_count_as_copies(tmp_path: Path) -> None:
     write(tmp_path, "a.parquet", "b.parquet")
     for name in ("c.parquet", "d.parquet"):
         pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / name)
     assert opened(tmp_path).notes == ("4 parquet files, a.parquet to d.parquet",)
 
 
-def test_a_link_to_a_file_that_is_gone_is_not_a_shorter_corpus(tmp_path: Path) -> None:
+def test_a_link_to_a_missing_file_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.txt")
     (tmp_path / "b.txt").symlink_to(tmp_path / "gone")
     for source in (tmp_path, tmp_path / "*.txt"):
@@ -296,13 +296,13 @@ def test_a_pattern_reads_what_it_matches_in_a_folder_whose_name_has_brackets(tmp
     assert texts_of(opened(tmp_path / "a*" / "*.txt")) == ["other.txt"]
 
 
-def test_a_name_that_exists_is_no_pattern(tmp_path: Path) -> None:
+def test_the_name_of_an_existing_file_is_not_read_as_a_pattern(tmp_path: Path) -> None:
     write(tmp_path, "part[1].txt", "part1.txt")
     assert texts_of(opened(tmp_path / "part[1].txt")) == ["part[1].txt"]
 
 
 @pytest.mark.parametrize("pattern", ["*.jsonl", "none/*.txt", "**.txt"])
-def test_a_pattern_without_files_is_told(tmp_path: Path, pattern: str) -> None:
+def test_a_pattern_that_matches_no_readable_file_is_refused(tmp_path: Path, pattern: str) -> None:
     write(tmp_path, "a.txt", "b/a.md")
     with pytest.raises(InputError, match="no file matches"):
         opened(tmp_path / pattern)

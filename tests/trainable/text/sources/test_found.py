@@ -1,4 +1,4 @@
-"""What reading a whole file has found: kept while the file stays as it is, and no longer."""
+"""Results of reading a whole file: kept while the file stays unchanged, and no longer."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from trainable.text.sources.found import found_once, sha256_once
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that is taken for a large one which was written long ago."""
+    """File that counts as large and as written long ago."""
     monkeypatch.setattr(found, "LARGE_BYTES", 3)
     monkeypatch.setattr(found, "SETTLED_SECONDS", -1.0)
     monkeypatch.setattr(found, "_kept", {})
@@ -27,16 +27,16 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def looked(path: Path) -> bool:
-    """Whether the file was read to find something in it."""
+    """Whether `found_once` read the file and did not use a kept result."""
     read: list[Path] = []
     found_once(path, ["something"], lambda: read.append(path) or [1, "a"])
     return bool(read)
 
 
-def test_a_file_is_read_once_in_a_process_and_once_for_a_cache(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_kept_in_the_process_and_in_the_cache(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found_once(file, ["size"], lambda: [8, "bytes"]) == [8, "bytes"]
     assert found_once(file, ["size"], lambda: pytest.fail("read again")) == [8, "bytes"]
-    monkeypatch.setattr(found, "_kept", {})  # another process
+    monkeypatch.setattr(found, "_kept", {})  # as in another process
     assert found_once(file, ["size"], lambda: pytest.fail("read again")) == [8, "bytes"]
     assert found_once(file, ["another"], lambda: 3) == 3
 
@@ -44,7 +44,7 @@ def test_a_file_is_read_once_in_a_process_and_once_for_a_cache(file: Path, monke
 def rewrite(path: Path) -> None:
     before = path.stat()
     path.write_text("one\ntoo\n")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # of the same size, and as old as before
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # same size and same time of change as before
 
 
 def replace(path: Path) -> None:
@@ -69,25 +69,27 @@ def test_a_file_that_changed_is_read_again(
     assert sha256_once(file) != first
 
 
-def test_a_file_that_was_written_a_moment_ago_is_not_trusted(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may change again while the clock of its file system stands still."""
+def test_the_result_of_a_file_that_was_written_a_moment_ago_is_not_kept(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file may change again before the clock of its file system moves on."""
     monkeypatch.setattr(found, "SETTLED_SECONDS", 3600.0)
     assert looked(file) and looked(file)
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_trusted(file: Path) -> None:
+def test_the_result_of_a_file_that_changes_while_it_is_read_is_not_kept(file: Path) -> None:
     assert found_once(file, ["x"], lambda: append(file) or "before") == "before"
     assert found_once(file, ["x"], lambda: "after") == "after"
 
 
-def test_a_cache_that_cannot_be_read_or_written_costs_a_reading_and_no_more(
+def test_without_a_usable_cache_the_file_is_read_again_and_no_error_is_raised(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert looked(file)
     (kept,) = (file.parent / "cache" / "files").iterdir()
     kept.write_text(kept.read_text().replace('"a"', '"b"'))
     monkeypatch.setattr(found, "_kept", {})
-    assert looked(file), "its checksum does not match"
+    assert looked(file), "the checksum of the kept result does not match"
     monkeypatch.setattr(found, "_kept", {})
     monkeypatch.setenv(CACHE_VARIABLE, str(file / "no folder"))
     assert looked(file) and not looked(file)
@@ -100,10 +102,10 @@ def test_a_small_file_leaves_nothing_in_the_cache(file: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("form", ["txt", "jsonl", "csv", "parquet"])
-def test_a_corpus_that_is_opened_again_is_neither_read_through_nor_hashed(
+def test_a_corpus_that_is_opened_again_is_neither_read_whole_nor_hashed(
     file: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    """A run opens it to check its settings, to prepare, and to resume; the next run once more."""
+    """A run opens its corpus to check settings, to prepare and to resume; the next run opens the corpus again."""
     path = file.with_name(f"corpus.{form}")
     if form == "parquet":
         pq.write_table(pa.table({"text": ["one", "two"]}), path)
@@ -120,10 +122,10 @@ def test_a_corpus_that_is_opened_again_is_neither_read_through_nor_hashed(
     assert (again.rows, again.fingerprint) == expected
 
 
-def test_parquet_files_of_one_size_are_hashed_once_also_when_they_are_new(
+def test_parquet_files_of_one_size_are_hashed_once_even_if_they_are_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether one is a copy of the other is seen by their hashes, which the fingerprint needs too."""
+    """The hashes show whether one file is a copy of another, and the fingerprint uses the same hashes."""
     for name in ("a", "b"):
         pq.write_table(pa.table({"text": [name]}), tmp_path / f"{name}.parquet")
     hashed: list[Path] = []

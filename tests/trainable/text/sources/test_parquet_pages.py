@@ -1,4 +1,4 @@
-"""Pages of Parquet columns: what their headers say of the rows, and what is assumed where they say nothing."""
+"""Pages of Parquet columns: rows and bytes that headers state, and one page of all rows if headers are unreadable."""
 
 import io
 from pathlib import Path
@@ -21,7 +21,7 @@ def pages_of(path: Path, longest_entry: int = 7) -> tuple[list[Page], Any]:
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("compression", ["none", "snappy"])
-def test_plain_pages_tell_their_rows_and_bytes(tmp_path: Path, version: str, compression: str) -> None:
+def test_headers_of_plain_pages_state_their_rows_and_bytes(tmp_path: Path, version: str, compression: str) -> None:
     texts = [f"{i:05}" * (1 + i % 40) for i in range(1000)]
     table, path = pa.table({"text": texts}), tmp_path / "a.parquet"
     layout = {"write_batch_size": 100, "data_page_size": 1, "data_page_version": version, "compression": compression}
@@ -30,18 +30,18 @@ def test_plain_pages_tell_their_rows_and_bytes(tmp_path: Path, version: str, com
     assert [page.rows for page in found] == [100] * 10
     for number, page in enumerate(found):
         own = texts[100 * number : 100 * number + 100]
-        assert sum(map(len, own)) + 400 <= page.nbytes <= sum(map(len, own)) + 440, "4 bytes a row, and its levels"
+        assert sum(map(len, own)) + 400 <= page.nbytes <= sum(map(len, own)) + 440, "4 bytes a row, and levels"
         assert page.longest == page.nbytes
 
 
-def test_pages_that_refer_to_a_dictionary_have_its_longest_entry_at_most_in_each_row(tmp_path: Path) -> None:
+def test_each_row_of_a_dictionary_page_counts_as_the_longest_entry(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["seven.."] * 500 + ["4..."] * 500}), path)
     assert pages_of(path)[0] == [Page(1000, 7000, 7)]
 
 
 def test_a_long_header_is_read_whole(tmp_path: Path) -> None:
-    """Some writers put the least and the greatest row into it."""
+    """Some writers put the smallest and the largest row into the header of a page."""
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a"] * 10}), path, use_dictionary=False, compression="none")
     chunk = pq.ParquetFile(path).metadata.row_group(0).column(0)
@@ -59,7 +59,7 @@ def varint(value: int) -> bytes:
 
 
 @given(st.binary(max_size=600))
-def test_other_bytes_are_one_page_of_all_rows(other: bytes) -> None:
+def test_bytes_that_are_no_header_give_one_page_of_all_rows(other: bytes) -> None:
     class Chunk:
         data_page_offset, has_dictionary_page, num_values, total_uncompressed_size = 0, False, 1 << 62, 999
 

@@ -1,4 +1,4 @@
-"""Rows of tables as text: quoted values as they were, and no text cut or joined by a quote that is missing."""
+"""Rows of CSV and TSV files: quoted values are read as written, and a missing quote never cuts or joins text."""
 
 import gzip
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_rows_do_not_depend_on_how_much_is_read_at_once(
     assert texts_of(opened(tmp_path / "a.csv")) == ROWS
 
 
-def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_unpacked_content_alone(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"text\none\n")
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\none\n"))
     (tmp_path / "b.csv").write_bytes(b"text\ntwo\n")
@@ -49,7 +49,7 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
     assert one == packed != two
 
 
-def test_marks_line_ends_and_blank_lines_of_other_systems_are_read(tmp_path: Path) -> None:
+def test_byte_order_marks_line_ends_and_blank_lines_of_other_systems_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbf"text"\r\none\r\n\r\n"two"\r\nthree')
     assert texts_of(opened(tmp_path / "a.csv")) == ["one", None, "two", "three"]
 
@@ -81,7 +81,7 @@ def test_an_empty_shard_has_no_rows(tmp_path: Path) -> None:
         ("text\n\0\n", "NUL byte in row 2"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_told_with_its_line(tmp_path: Path, content: str, told: str) -> None:
+def test_an_error_in_a_table_is_reported_with_the_reason(tmp_path: Path, content: str, told: str) -> None:
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(InputError, match=told):
         opened(tmp_path / "a.csv")

@@ -1,4 +1,4 @@
-"""Rows of files of lines, packed or not: the same rows and fingerprint; what is wrong with a line is told."""
+"""Files with one row a line: packed or not, the same rows and fingerprint; an error in a line is reported."""
 
 import bz2
 import gzip
@@ -73,7 +73,7 @@ def test_packed_files_that_were_joined_are_read_to_the_end(tmp_path: Path, endin
 
 @pytest.mark.parametrize("ending", PACK)
 @pytest.mark.parametrize("cut", ["last bytes", "half", "all", "damaged"])
-def test_a_packed_file_that_is_not_whole_is_refused_and_no_shorter_corpus(
+def test_a_packed_file_that_is_not_whole_is_refused_and_not_read_as_a_shorter_corpus(
     tmp_path: Path, ending: str, cut: str
 ) -> None:
     whole = PACK[ending](b"".join(as_lines([f"row {i * 7919 % 977}" for i in range(3000)])[:] for _ in range(1)))
@@ -104,7 +104,7 @@ def test_shards_have_another_fingerprint_in_another_order(tmp_path: Path) -> Non
     assert len(prints) == 2
 
 
-# ---- what stands in files of text --------------------------------------------------------------------------------
+# ---- content of text files ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
@@ -133,11 +133,11 @@ def test_byte_order_marks_of_joined_files_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes(MARK + b"one\ntwo\n" * 2)
     joined, plain = opened(tmp_path / "a.txt"), opened(tmp_path / "b.txt")
     assert texts_of(joined) == texts_of(plain) == ["one", "two"] * 2
-    assert joined.fingerprint == plain.fingerprint, "what is tokenised is the same"
+    assert joined.fingerprint == plain.fingerprint, "the same text is tokenised"
 
 
-def test_the_fingerprint_of_a_plain_file_is_what_it_was(tmp_path: Path) -> None:
-    """Runs and caches of before are found again."""
+def test_the_fingerprint_of_a_plain_file_has_not_changed(tmp_path: Path) -> None:
+    """Earlier runs and caches are found by this fingerprint."""
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}\n{"text": "b"}\n')
     (tmp_path / "a.txt").write_bytes(MARK + b"one\r\ntwo\n")
     prints = [opened(tmp_path / name).fingerprint for name in ("a.jsonl", "a.txt")]
@@ -145,41 +145,41 @@ def test_the_fingerprint_of_a_plain_file_is_what_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
-def test_wide_characters_are_told(tmp_path: Path, encoding: str) -> None:
+def test_utf_16_and_utf_32_are_refused(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "a.txt").write_bytes("one\ntwo\n".encode(encoding))
     with pytest.raises(InputError, match=r"row 1 of .* is UTF-16 or UTF-32, not UTF-8|NUL byte in row 1"):
         opened(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.jsonl.gz", "a.parquet"])
-def test_what_git_leaves_in_the_place_of_a_large_file_is_no_corpus(tmp_path: Path, name: str) -> None:
+def test_what_git_leaves_in_the_place_of_a_large_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
     with pytest.raises(InputError, match=r"is a pointer of Git LFS, not the file itself: run `git lfs pull`"):
         opened(tmp_path / name)
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst", ".bz2", ".xz"])
-def test_a_packed_file_without_its_ending_is_told(tmp_path: Path, ending: str) -> None:
+def test_a_packed_file_without_its_ending_is_refused(tmp_path: Path, ending: str) -> None:
     (tmp_path / "a.jsonl").write_bytes(PACK[ending](as_lines(ROWS)))
     with pytest.raises(InputError, match=rf"a\.jsonl holds what a \{ending} file holds, not text: rename it"):
         opened(tmp_path / "a.jsonl")
 
 
-def test_a_window_that_is_too_large_to_unpack_is_told(tmp_path: Path) -> None:
-    """As `zstd --long=31` writes, with which dumps of forums are packed."""
+def test_a_window_that_is_too_large_to_unpack_is_refused(tmp_path: Path) -> None:
+    """`zstd --long=31`, with which dumps of forums are packed, writes such a window."""
     frame = b"\x28\xb5\x2f\xfd" + bytes([0, (31 - 10) << 3]) + bytes([1, 0, 0])  # a window of 2^31, an empty block
     (tmp_path / "a.jsonl.zst").write_bytes(frame)
     with pytest.raises(InputError, match=r"pack it again \(without --long: a window over 128 MiB is too large\)\."):
         opened(tmp_path / "a.jsonl.zst")
 
 
-def test_a_file_that_was_packed_twice_is_told(tmp_path: Path) -> None:
+def test_a_file_that_was_packed_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(gzip.compress(as_lines(ROWS))))
     with pytest.raises(InputError, match=r"a\.jsonl\.gz holds what a \.gz file holds, not text: unpack it once\."):
         opened(tmp_path / "a.jsonl.gz")
 
 
-# ---- what is wrong with a line of JSON ---------------------------------------------------------------------------
+# ---- errors in a line of JSON ------------------------------------------------------------------------------------
 
 WRONG = {
     b'{"text": "last",}': "is not a JSON object (a comma with nothing after it, at character 1",
@@ -231,6 +231,6 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("line", RIGHT, ids=lambda line: line[:24].decode())
-def test_what_is_only_unusual_is_read(tmp_path: Path, line: bytes) -> None:
+def test_lines_that_are_valid_but_unusual_are_read(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "a.jsonl").write_bytes(as_lines(ROWS) + line + b"\n" + as_lines(ROWS))
     assert texts_of(opened(tmp_path / "a.jsonl")) == [*ROWS, RIGHT[line], *ROWS]

@@ -1,4 +1,4 @@
-"""Rows of parquet files: the column that was meant, nulls where a shard has no type, batches of bounded bytes."""
+"""Rows of parquet files: the wanted column, null rows from a shard of type null, batches of bounded bytes."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def shards(folder: Path, *tables: pa.Table) -> Path:
     return folder
 
 
-def test_two_columns_of_the_name_are_refused(tmp_path: Path) -> None:
+def test_two_columns_of_the_wanted_name_are_refused(tmp_path: Path) -> None:
     columns = [pa.array(["a"]), pa.array(["b"]), pa.array([1]), pa.array([2])]
     pq.write_table(pa.Table.from_arrays(columns, names=["text", "text", "id", "id"]), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"a\.parquet has 2 columns 'text': rename or remove all but one\."):
@@ -45,7 +45,7 @@ def test_two_columns_of_another_name_do_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_shard_without_a_type_has_null_rows(tmp_path: Path, place: int) -> None:
+def test_a_shard_of_type_null_has_null_rows(tmp_path: Path, place: int) -> None:
     tables = [pa.table({"text": ["a", "b"]}), pa.table({"text": ["c"]})]
     tables.insert(place, pa.table({"text": pa.nulls(2)}))
     corpus = opened(shards(tmp_path, *tables))
@@ -55,7 +55,7 @@ def test_a_shard_without_a_type_has_null_rows(tmp_path: Path, place: int) -> Non
     assert texts_of(corpus) == [*expected[:at], None, None, *expected[at:]]
 
 
-def test_a_corpus_of_no_type_at_all_is_refused(tmp_path: Path) -> None:
+def test_a_corpus_with_only_shards_of_type_null_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"column 'text' of .*part-0\.parquet holds null, not text"):
         opened(shards(tmp_path, pa.table({"text": pa.nulls(2)}), pa.table({"text": pa.nulls(1)})))
 
@@ -112,9 +112,9 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "plain": {"use_dictionary": False, **SMALL_PAGES},
     "pages of one row": {"use_dictionary": False, "write_batch_size": 1, "data_page_size": 1},
     "a dictionary, then plain": {"dictionary_pagesize_limit": 100_000, **SMALL_PAGES},
-    "second version": {"data_page_version": "2.0", "compression": "zstd", "row_group_size": 700, **SMALL_PAGES},
-    "prefixes left out": {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"},
-    "lengths apart": {"use_dictionary": False, "column_encoding": "DELTA_LENGTH_BYTE_ARRAY", **SMALL_PAGES},
+    "pages of version 2": {"data_page_version": "2.0", "compression": "zstd", "row_group_size": 700, **SMALL_PAGES},
+    "common prefixes left out": {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"},
+    "lengths apart from text": {"use_dictionary": False, "column_encoding": "DELTA_LENGTH_BYTE_ARRAY", **SMALL_PAGES},
 }
 
 
@@ -126,7 +126,7 @@ def bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def decoded(bound: None, monkeypatch: pytest.MonkeyPatch) -> list[pa.Array]:
-    """What is decoded at once."""
+    """List of the arrays that are decoded, each of them at once."""
     found: list[pa.Array] = []
     checked = rows_parquet.checked_texts
 
@@ -160,7 +160,7 @@ def text_bytes(array: pa.Array) -> int:
     return sum(len(text or "") for text in array.to_pylist())
 
 
-def test_of_longer_pages_no_more_is_decoded_at_once_than_two_of_them_hold(
+def test_at_most_two_pages_are_decoded_at_once_if_pages_are_longer_than_the_bound(
     tmp_path: Path, decoded: list[pa.Array]
 ) -> None:
     pq.write_table(pa.table({"text": SKEWED}), tmp_path / "a.parquet", use_dictionary=False)
@@ -173,10 +173,10 @@ def test_of_longer_pages_no_more_is_decoded_at_once_than_two_of_them_hold(
     decoded.clear()
     pq.write_table(pa.table({"text": LONG}), tmp_path / "b.parquet", use_dictionary=False)
     assert texts_of(opened(tmp_path / "b.parquet")) == LONG
-    assert max(map(text_bytes, decoded)) <= BOUND, "of rows that are alike"
+    assert max(map(text_bytes, decoded)) <= BOUND, "rows of equal length stay within the bound"
 
 
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "prefixes left out"])
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "common prefixes left out"])
 def test_short_rows_are_read_many_at_once(tmp_path: Path, decoded: list[pa.Array], layout: str) -> None:
     texts = [f"sentence {i % 900}" for i in range(3000)]
     pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", **LAYOUTS[layout])
@@ -184,8 +184,8 @@ def test_short_rows_are_read_many_at_once(tmp_path: Path, decoded: list[pa.Array
     assert max(map(len, decoded)) == rows_parquet.STEP_ROWS
 
 
-def test_memory_is_that_of_a_page_and_the_bound_whatever_the_rows(tmp_path: Path, bound: None) -> None:
-    """64 MiB of huge rows, a page each, hidden among short ones: they are decoded one after the other."""
+def test_memory_stays_bounded_with_huge_rows_among_short_rows(tmp_path: Path, bound: None) -> None:
+    """64 rows of 1 MiB, each in its own page and among short rows, are read with less than 8 MiB."""
     huge = ["x" * (1 << 20) for _ in range(64)]
     layout = LAYOUTS["pages of one row"] | {"compression": "none"}
     pq.write_table(pa.table({"text": ["short"] * 3000 + huge + ["short"] * 3000}), tmp_path / "a.parquet", **layout)
@@ -199,8 +199,8 @@ def test_memory_is_that_of_a_page_and_the_bound_whatever_the_rows(tmp_path: Path
     assert pool.max_memory() < 8 << 20
 
 
-def test_the_fingerprint_of_a_folder_is_what_it_was(tmp_path: Path) -> None:
-    """Runs and caches of before are found again."""
+def test_the_fingerprint_of_a_folder_has_not_changed(tmp_path: Path) -> None:
+    """Earlier runs and caches are found by this fingerprint."""
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": ["b"]}), tmp_path / "b.parquet")
     digests = [sha256_of_file(tmp_path / f"{name}.parquet") for name in ("a", "b")]

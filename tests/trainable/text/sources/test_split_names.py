@@ -1,4 +1,4 @@
-"""Names of splits: those that `datasets` knows, and no word in a title."""
+"""Names of splits: those that the library datasets knows are recognised, but not words in a title."""
 
 import pytest
 
@@ -55,11 +55,11 @@ def test_words_in_other_names_are_no_splits(names: list[str]) -> None:
     assert splits_of(names) == {}
 
 
-def test_what_else_lies_beside_whole_names_of_splits_is_of_no_split() -> None:
+def test_other_names_beside_whole_names_of_splits_are_of_no_split() -> None:
     assert splits_of(["train", "test", "extra", "training_notes"]) == {"train": "train", "test": "test"}
 
 
-def test_the_wanted_split_is_taken_by_any_of_its_names_and_a_missing_one_is_refused_with_what_there_is() -> None:
+def test_the_wanted_split_is_found_by_any_of_its_names_and_a_missing_split_is_refused() -> None:
     assert chosen_split(["test", "dev"], "validation", "books") == "dev"
     assert chosen_split(["train", "train_sft"], "train_sft", "books") == "train_sft"
     with pytest.raises(

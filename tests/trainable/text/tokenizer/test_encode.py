@@ -1,4 +1,4 @@
-"""Rows to tokens: the same whether a row is given whole or in windows, and what could not be read is counted."""
+"""Rows to tokens: a row has the same tokens whole or in windows, and rows that cannot be read are counted."""
 
 import random
 from pathlib import Path
@@ -27,7 +27,7 @@ def loaded(tokenizer: Tokenizer, folder: Path, **config: object) -> TextTokenize
 
 
 def long_text(seed: int) -> str:
-    """Some 3,000 characters, with compositions, ligatures, runs of spaces and other scripts at any place."""
+    """Text of some 3,000 characters, with compositions, ligatures, runs of spaces and other scripts in random order."""
     chance = random.Random(seed)
     parts = [chance.choice([*small_sentences(50), *ODD_TEXTS * 7]) for _ in range(120)]
     return chance.choice([" ", "", " \n"]).join(parts)
@@ -51,7 +51,7 @@ def test_a_row_in_windows_has_the_tokens_of_the_whole_row(
 
 
 @pytest.mark.parametrize("kind", ["GPT-2", "Gemma", "Llama 2"])
-def test_a_run_of_one_character_as_long_as_an_overlap_is_cut_as_in_the_whole_row(
+def test_a_run_of_one_character_as_long_as_an_overlap_has_the_tokens_of_the_whole_row(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = loaded(KINDS[kind], tmp_path)
@@ -62,7 +62,7 @@ def test_a_run_of_one_character_as_long_as_an_overlap_is_cut_as_in_the_whole_row
     assert encode_rows(tokenizer, [text]).ids_n.tolist() == whole.ids_n.tolist()
 
 
-def test_each_window_is_no_longer_than_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_window_is_longer_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[int] = []
     real = encode.encodings
 
@@ -79,7 +79,7 @@ def test_each_window_is_no_longer_than_it_may_be(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("text", ["a" * 5000, " " * 5000 + "end", "ab" * 2000 + " " * 500])
-def test_windows_that_agree_nowhere_still_hold_all_of_the_text_once(
+def test_windows_that_agree_nowhere_give_the_text_once_but_for_a_token_at_each_joint(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = loaded(KINDS["GPT-2"], tmp_path)
@@ -87,10 +87,11 @@ def test_windows_that_agree_nowhere_still_hold_all_of_the_text_once(
     monkeypatch.setattr(encode, "PIECE_CHARACTERS", 300)
     ids = encode_rows(tokenizer, [text]).ids_n.tolist()
     found = "".join(tokenizer.encoder.id_to_token(i) for i in ids[:-1]).replace("Ġ", " ")
-    assert abs(len(found) - len(text)) <= 16 * len(text) // 150  # a token at a joint, of at most 16 characters
+    # each joint may lose or repeat a token, of at most 16 characters
+    assert abs(len(found) - len(text)) <= 16 * len(text) // 150
 
 
-def test_blocks_of_long_rows_are_those_of_rows_given_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_rows_in_windows_equal_those_of_whole_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.txt"
     path.write_text("".join(" ".join(small_sentences(100 * n)) + "\n" for n in range(1, 7)))
     corpus = open_corpus(config(path).corpus)
@@ -104,7 +105,7 @@ def test_blocks_of_long_rows_are_those_of_rows_given_whole(tmp_path: Path, monke
     assert cut.checksum == whole.checksum
 
 
-def test_rows_are_followed_by_an_eos_and_a_row_without_a_token_by_none(tmp_path: Path) -> None:
+def test_an_eos_follows_each_row_except_a_row_without_a_token(tmp_path: Path) -> None:
     tokenizer = loaded(KINDS["drops"], tmp_path)
     found = encode_rows(tokenizer, ["the cat", "Жж", "a dog"])
     cat, dog = (tokenizer.encoder.encode(text, add_special_tokens=False).ids for text in ("the cat", "a dog"))
@@ -113,17 +114,17 @@ def test_rows_are_followed_by_an_eos_and_a_row_without_a_token_by_none(tmp_path:
     assert found.unread_R.tolist() == [False, True, False]
 
 
-def test_rows_of_mostly_unknown_tokens_are_unread_and_half_is_not_most(tmp_path: Path) -> None:
+def test_rows_of_more_than_half_unknown_tokens_are_unread(tmp_path: Path) -> None:
     tokenizer = loaded(word_level(["<unk>", "a", "b"], ["</s>"]), tmp_path)
     found = encode_rows(tokenizer, ["a b", "a x", "a x y", "x", "x y a b a"])
     assert found.unread_R.tolist() == [False, False, True, True, False]
 
 
 @pytest.mark.parametrize("kind", ["Unigram", "BPE"])
-def test_one_unknown_token_counts_as_the_text_that_it_stands_for(
+def test_one_unknown_token_counts_as_the_text_for_which_it_stands(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As T5 reads Chinese: a mark of the space and one unknown token, whatever the sentence."""
+    """T5 reads any sentence in Chinese as a mark for a space and one unknown token."""
     tokens = ["<unk>", "</s>", "\u2581", *"abcdehlo,"]
     model = (
         models.Unigram([(token, -1.0) for token in tokens], unk_id=0)
@@ -149,7 +150,7 @@ def test_one_unknown_token_counts_as_the_text_that_it_stands_for(
         assert encode_rows(tokenizer, [f"{row} " * 100]).unread_R.tolist() == [is_unread], row
 
 
-def test_a_row_in_windows_is_judged_as_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_in_windows_is_unread_like_the_whole_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encode, "WHOLE_ROW_BYTES", 100)
     monkeypatch.setattr(encode, "PIECE_CHARACTERS", 300)
     for name, kind in (("unknown", word_level(["<unk>", "a", "b"], ["</s>"])), ("drops", KINDS["drops"])):
@@ -174,7 +175,7 @@ def test_rows_whose_text_spells_an_eos_that_the_model_knows_are_counted(tmp_path
     assert encode_rows(tokenizer, ["a a", "a </s> a"]).eos_R.tolist() == [False, True]
 
 
-def test_text_that_a_tokenizer_cannot_take_at_all_is_told(tmp_path: Path) -> None:
+def test_text_that_a_tokenizer_cannot_encode_is_refused(tmp_path: Path) -> None:
     tokenizer = loaded(word_level(["a"], ["</s>"], unknown="[UNK]"), tmp_path)
     with pytest.raises(InputError, match=r"tokenizer '.*' cannot read a row \(.*Missing \[UNK\] token.*\): its vocab"):
         encode_rows(tokenizer, ["a b"])

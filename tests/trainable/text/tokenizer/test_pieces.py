@@ -1,4 +1,4 @@
-"""Long rows in pieces, for training a tokenizer: all of the text, and no word cut."""
+"""Long rows are cut into pieces to train a tokenizer: the pieces have all of the text, and no short word is cut."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ words = st.text(alphabet="ab \n", max_size=60)
 
 
 @given(words, st.integers(2, 20))
-def test_pieces_are_the_text_and_none_is_longer_than_the_limit(text: str, limit: int) -> None:
+def test_joined_pieces_are_the_text_and_no_piece_is_longer_than_the_limit(text: str, limit: int) -> None:
     found = list(pieces(text, limit))
     assert "".join(found) == text
     assert max(map(len, found)) <= limit

@@ -1,4 +1,4 @@
-"""What a user is told of how much a tokenizer reads, from a sample and from all rows."""
+"""Messages to the user about how many rows a tokenizer can read, in a sample and in all rows."""
 
 import dataclasses
 import math
@@ -28,18 +28,18 @@ def tokenizer(tmp_path: Path) -> TextTokenizer:
     return given_tokenizer(str(save(word_level(["<unk>", "a", "b"], ["</s>"]), tmp_path / "words")))
 
 
-def test_a_sample_is_spread_over_the_rows_or_is_the_first_of_a_large_corpus(
+def test_a_sample_is_spread_over_the_rows_or_has_the_first_rows_of_a_large_corpus(
     tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = corpus_of(tmp_path, ["a b", "", "x y", "  ", "a", "x"])
     assert read_sample(tokenizer, corpus) == Reading("rows", 4, 2, 0, refused_above=0.5)
-    monkeypatch.setattr(reading, "SAMPLE_ROWS", 4)  # numbers 0, 1, 3, 5
+    monkeypatch.setattr(reading, "SAMPLE_ROWS", 4)  # rows 0, 1, 3, 5
     assert read_sample(tokenizer, corpus) == Reading("sampled rows", 2, 1, 0, refused_above=0.55)
-    monkeypatch.setattr(reading, "SPREAD_ROWS", 5)  # numbers 0 to 3
+    monkeypatch.setattr(reading, "SPREAD_ROWS", 5)  # rows 0 to 3
     assert read_sample(tokenizer, corpus) == Reading("rows, the first of the corpus", 2, 1, 0, math.inf)
 
 
-def test_a_sample_holds_the_beginning_of_long_rows(
+def test_a_sample_has_only_the_beginning_of_long_rows(
     tokenizer: TextTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = corpus_of(tmp_path, ["a b " + "x " * 50, "x " * 50])
@@ -71,7 +71,7 @@ def test_tokens_that_differ_from_one_time_to_the_next_are_refused(
         ((1000, 500), ["warning: "]),
     ],
 )
-def test_unread_rows_are_told_and_are_a_warning_above_one_in_a_hundred(
+def test_unread_rows_are_reported_and_above_one_percent_give_a_warning(
     counts: tuple[int, int], told: list[str], tokenizer: TextTokenizer
 ) -> None:
     lines = list(reading_lines(Reading("training rows", *counts, eos=0), tokenizer))
@@ -79,7 +79,7 @@ def test_unread_rows_are_told_and_are_a_warning_above_one_in_a_hundred(
     assert all(f"cannot read {counts[1]} of 1,000 training rows: their text mostly becomes '<unk>'" in s for s in lines)
 
 
-def test_more_than_half_is_refused_with_the_reason_and_of_a_sample_only_what_is_sure(tokenizer: TextTokenizer) -> None:
+def test_more_than_half_unread_rows_are_refused_but_a_sample_needs_a_larger_share(tokenizer: TextTokenizer) -> None:
     with pytest.raises(
         InputError, match=r"read 501 of 1,000 training rows: .*'<unk>', or nothing; take a tokenizer made"
     ):
@@ -88,12 +88,12 @@ def test_more_than_half_is_refused_with_the_reason_and_of_a_sample_only_what_is_
     assert line.startswith("warning: ") and "a run is refused where that holds for more than half of its rows" in line
 
 
-def test_rows_that_end_inside_are_told(tokenizer: TextTokenizer) -> None:
+def test_rows_whose_text_contains_an_end_of_text_are_reported(tokenizer: TextTokenizer) -> None:
     [line] = reading_lines(Reading("training rows", 10, 0, 3), tokenizer)
     assert "3 of 10 training rows hold text that" in line and "reads as its end of text '</s>'" in line
 
 
-def test_the_plan_says_the_end_of_text_why_it_is_that_and_what_is_switched_off(tokenizer: TextTokenizer) -> None:
+def test_the_plan_names_the_end_of_text_and_its_source_and_what_is_switched_off(tokenizer: TextTokenizer) -> None:
     def said(**special: Any) -> str:
         return " | ".join(
             tokenizer_lines(dataclasses.replace(tokenizer, special=tokenizer.special._replace(**special)))

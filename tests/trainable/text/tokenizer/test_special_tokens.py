@@ -1,4 +1,4 @@
-"""Which token ends a row: never an ordinary entry of a vocabulary, unless somebody names it."""
+"""The token that ends a row: an ordinary entry of the vocabulary only if a file or the user names it."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_an_ordinary_entry_that_looks_like_an_end_of_text_is_none(tmp_path: Path
     assert (tokenizer.eos_id, tokenizer.bos_id, tokenizer.pad_id) == (5, None, None)
 
 
-def test_an_added_token_that_is_not_special_is_none(tmp_path: Path) -> None:
+def test_an_added_token_that_is_not_special_is_no_end_of_text(tmp_path: Path) -> None:
     made = word_level(["<unk>", "a"], ["<|endoftext|>"])
     made.add_tokens([AddedToken("</s>", special=False)])
     assert special_of(save(made, tmp_path)).eos == "<|endoftext|>"
@@ -43,7 +43,7 @@ def test_an_added_token_that_is_not_special_is_none(tmp_path: Path) -> None:
         (("<\uff5cend\u2581of\u2581sentence\uff5c>",), "<\uff5cend\u2581of\u2581sentence\uff5c>", ()),
     ],
 )
-def test_of_several_special_ends_the_first_of_a_stated_order_is_taken_and_the_others_told(
+def test_the_first_known_special_token_is_the_end_of_text_and_the_others_are_listed(
     special: tuple[str, ...], eos: str, others: tuple[str, ...], tmp_path: Path
 ) -> None:
     found = special_of(save(word_level(["<unk>", "a"], special), tmp_path))
@@ -51,20 +51,20 @@ def test_of_several_special_ends_the_first_of_a_stated_order_is_taken_and_the_ot
 
 
 @pytest.mark.parametrize("named", ["<|im_end|>", {"content": "<|im_end|>", "lstrip": False, "__type": "AddedToken"}])
-def test_what_a_file_names_comes_before_any_order(named: object, tmp_path: Path) -> None:
+def test_a_token_that_a_file_names_comes_before_the_first_known_token(named: object, tmp_path: Path) -> None:
     folder = save(
         word_level(["<unk>", "a"], QWEN), tmp_path, eos_token=named, pad_token="<|endoftext|>", bos_token=None
     )
     assert special_of(folder) == SpecialTokens("<|im_end|>", None, "<|endoftext|>", "tokenizer_config.json", ())
 
 
-def test_the_setting_comes_before_what_a_file_names(tmp_path: Path) -> None:
+def test_the_setting_comes_before_a_token_that_a_file_names(tmp_path: Path) -> None:
     folder = save(word_level(["<unk>", "a"], QWEN), tmp_path, eos_token="<|gone|>")
     found = special_of(folder, eos="<|im_end|>")
     assert (found.eos, found.eos_from) == ("<|im_end|>", "tokens.eos")
 
 
-def test_special_tokens_map_is_read_where_the_config_names_no_end(tmp_path: Path) -> None:
+def test_special_tokens_map_is_read_if_the_config_names_no_end_of_text(tmp_path: Path) -> None:
     folder = save(word_level(["<unk>", "a"], QWEN), tmp_path, eos_token=None, model_max_length=8)
     (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": {"content": "<|im_end|>"}}))
     assert special_of(folder)[::3] == ("<|im_end|>", "special_tokens_map.json")
@@ -82,7 +82,7 @@ def test_a_null_or_empty_name_says_that_there_is_no_bos_and_an_absent_key_says_n
     assert special_of(save(made, tmp_path / "absent", model_max_length=8)).bos == "<|begin_of_text|>"
 
 
-def test_other_files_do_not_count(tmp_path: Path) -> None:
+def test_config_and_generation_config_do_not_name_the_end_of_text(tmp_path: Path) -> None:
     folder = save(word_level(["<unk>", "a"], QWEN), tmp_path)
     for name in ("config.json", "generation_config.json"):
         (folder / name).write_text(json.dumps({"eos_token_id": 4, "eos_token": "<|im_end|>"}))
@@ -114,7 +114,7 @@ def test_a_name_that_is_no_text_is_refused_in_one_sentence(value: object, tmp_pa
         (("<|finish|>", "<|go|>"), r"special tokens \(<\|finish\|>, <\|go\|>\) is known as one"),
     ],
 )
-def test_a_tokenizer_without_a_known_end_is_refused_and_the_setting_named(
+def test_a_tokenizer_without_a_known_end_is_refused_and_the_setting_is_named(
     special: tuple[str, ...], told: str, tmp_path: Path
 ) -> None:
     folder = save(word_level(["<unk>", "</s>", "a"], special), tmp_path)
@@ -129,7 +129,7 @@ def test_a_setting_that_is_no_token_is_refused(tmp_path: Path) -> None:
         special_of(folder, eos="<eos>")
 
 
-def test_the_text_of_a_named_token_is_only_text(tmp_path: Path) -> None:
+def test_a_row_that_spells_a_named_token_is_only_text(tmp_path: Path) -> None:
     made = word_level(["<unk>", "a"])
     made.add_tokens([AddedToken("<end>", special=False)])
     tokenizer = given_tokenizer(str(save(made, tmp_path, eos_token="<end>")))
@@ -140,7 +140,7 @@ def test_the_text_of_a_named_token_is_only_text(tmp_path: Path) -> None:
 
 
 class Cache:
-    """A hub cache without network: `files` are there, `absent` are known to be nowhere, of others nothing is known."""
+    """Hub cache without network: it has some files, knows that some others do not exist, and knows no more."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.snapshot = folder / "hub" / "models--org--name" / "snapshots" / "c0"

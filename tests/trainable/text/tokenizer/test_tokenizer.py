@@ -1,4 +1,4 @@
-"""The tokenizer: trained on training rows alone, the same each time, and told apart from a useless one."""
+"""The tokenizer: trained on training rows alone, the same each time, and refused with the reason if unusable."""
 
 import json
 import pickle
@@ -29,10 +29,10 @@ def trained(cache: Path, size: int = 512, texts: list[str] = TEXTS, seen: str = 
 
 
 def no_texts() -> Iterator[str]:
-    raise AssertionError("this tokenizer is not to be trained")
+    raise AssertionError("this tokenizer must not be trained")
 
 
-def test_trained_tokenizer_round_trips_any_text(tmp_path: Path) -> None:
+def test_a_trained_tokenizer_decodes_any_text_that_it_encodes(tmp_path: Path) -> None:
     tokenizer = trained(tmp_path)
     for text in ("naïve 🙂 \u2028 text", "a  b\t\n c", "日本語"):
         assert tokenizer.encoder.decode(tokenizer.encoder.encode(text, add_special_tokens=False).ids) == f" {text}"
@@ -42,7 +42,7 @@ def test_training_twice_gives_the_same_tokenizer(tmp_path: Path) -> None:
     assert trained(tmp_path / "a").fingerprint == trained(tmp_path / "b").fingerprint
 
 
-def test_trained_tokenizer_comes_from_the_cache_until_its_file_is_damaged(tmp_path: Path) -> None:
+def test_a_trained_tokenizer_comes_from_the_cache_until_its_file_is_damaged(tmp_path: Path) -> None:
     first = trained(tmp_path)
     assert load_tokenizer("train:512", no_texts, "texts", tmp_path).fingerprint == first.fingerprint
     (file,) = (tmp_path / "tokenizers").glob("*/tokenizer.json")
@@ -50,7 +50,7 @@ def test_trained_tokenizer_comes_from_the_cache_until_its_file_is_damaged(tmp_pa
     assert trained(tmp_path).fingerprint == first.fingerprint
 
 
-def test_other_training_rows_or_size_are_another_tokenizer(tmp_path: Path) -> None:
+def test_other_training_rows_or_another_size_give_another_tokenizer(tmp_path: Path) -> None:
     prints = {
         trained(tmp_path).fingerprint,
         trained(tmp_path, size=520).fingerprint,
@@ -59,7 +59,7 @@ def test_other_training_rows_or_size_are_another_tokenizer(tmp_path: Path) -> No
     assert len(prints) == 3
 
 
-def test_special_tokens_stand_where_llama_has_them(tmp_path: Path) -> None:
+def test_special_tokens_have_the_ids_that_llama_uses(tmp_path: Path) -> None:
     tokenizer = trained(tmp_path)
     assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2)
     assert tokenizer.encoder.encode("the fox").ids[0] == 1
@@ -71,12 +71,12 @@ def test_text_that_spells_a_special_token_is_only_text(tmp_path: Path) -> None:
     assert not {0, 1, 2} & set(encoding.ids)
 
 
-def test_small_corpus_gives_the_vocabulary_that_it_has(tmp_path: Path) -> None:
+def test_a_small_corpus_gives_a_smaller_vocabulary_than_asked_for(tmp_path: Path) -> None:
     tokenizer = trained(tmp_path, size=5000, texts=["only these few words"])
     assert 259 < tokenizer.vocab_size < 300
 
 
-def test_training_text_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_training_rows_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def texts() -> Iterator[str]:
         yield from TEXTS[:3]
         pytest.fail("read more rows than the cap")
@@ -85,7 +85,7 @@ def test_training_text_is_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert load_tokenizer("train:512", texts, "capped", tmp_path).vocab_size < 512
 
 
-def test_trained_on_training_rows_only(tmp_path: Path) -> None:
+def test_the_tokenizer_is_trained_on_training_rows_only(tmp_path: Path) -> None:
     rows = [f"common words in row {i}" for i in range(50)]
     config = CorpusConfig(source=str(tmp_path / "rows.txt"), train_rows=20)
     split = split_rows(50, config)
@@ -100,7 +100,7 @@ def test_trained_on_training_rows_only(tmp_path: Path) -> None:
     assert not {"Ġsecretword", "Ġunusedword"} & set(vocabulary)
 
 
-def test_books_tokenizer_has_the_asked_size(tmp_path: Path, shared_data: Path) -> None:
+def test_a_tokenizer_of_the_books_has_the_size_asked_for(tmp_path: Path, shared_data: Path) -> None:
     config = CorpusConfig(source=str(shared_data / "books" / "books.parquet"), train_rows=20_000)
     corpus = open_corpus(config)
     tokenizer = corpus_tokenizer("train:4096", corpus, split_rows(corpus.rows, config).train, tmp_path)
@@ -111,7 +111,7 @@ def test_books_tokenizer_has_the_asked_size(tmp_path: Path, shared_data: Path) -
 # ---- tokenizers of others ----------------------------------------------------------------------------------------
 
 
-def test_folder_is_loaded_and_its_truncation_and_padding_are_dropped_and_told(tmp_path: Path) -> None:
+def test_truncation_and_padding_of_a_loaded_tokenizer_are_switched_off_and_reported(tmp_path: Path) -> None:
     made = word_level(["<unk>", "a", "b"], ["<s>", "</s>"])
     made.enable_truncation(2)
     made.enable_padding(length=8)
@@ -123,7 +123,7 @@ def test_folder_is_loaded_and_its_truncation_and_padding_are_dropped_and_told(tm
         assert tokenizer.switched_off == ("truncation at 2 tokens", "padding")
 
 
-def test_dropout_is_switched_off_and_told_and_leaves_no_trace_in_the_fingerprint(tmp_path: Path) -> None:
+def test_dropout_is_switched_off_and_reported_and_does_not_change_the_fingerprint(tmp_path: Path) -> None:
     plain = save(published_kinds()["Gemma"], tmp_path / "plain")
     random = changed(save(published_kinds()["Gemma"], tmp_path / "random"), dropout=0.3)
     one, other = (given_tokenizer(str(folder)) for folder in (plain, random))
@@ -135,22 +135,22 @@ def test_dropout_is_switched_off_and_told_and_leaves_no_trace_in_the_fingerprint
     assert {tuple(again.encoder.encode(text).ids) for _ in range(20)} == {tuple(one.encoder.encode(text).ids)}
 
 
-def test_folder_with_only_tokenizer_model_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_only_tokenizer_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(b"sentencepiece")
     with pytest.raises(InputError, match=r"has no tokenizer\.json: save the fast tokenizer there"):
         load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
-def test_what_git_leaves_in_the_place_of_a_tokenizer_is_told(tmp_path: Path, name: str) -> None:
+def test_what_git_leaves_in_the_place_of_a_tokenizer_is_refused(tmp_path: Path, name: str) -> None:
     save(word_level(["<unk>"], ["</s>"]), tmp_path)
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
     with pytest.raises(InputError, match=rf"{name} is a pointer of Git LFS, not the file itself: run `git lfs pull`"):
         load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
 
 
-def test_a_config_that_is_a_link_to_nothing_is_not_one_that_names_no_token(tmp_path: Path) -> None:
-    """As in a cache of the hub of which blobs were deleted."""
+def test_a_config_that_is_a_link_to_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """A cache of the hub has such a link after its blobs were deleted."""
     save(word_level(["<unk>"], ["</s>", "<|im_end|>"]), tmp_path)
     (tmp_path / "tokenizer_config.json").unlink(missing_ok=True)
     (tmp_path / "tokenizer_config.json").symlink_to("../blobs/gone")
@@ -158,14 +158,14 @@ def test_a_config_that_is_a_link_to_nothing_is_not_one_that_names_no_token(tmp_p
         load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
 
 
-def test_a_byte_order_mark_before_a_config_is_no_damage(tmp_path: Path) -> None:
+def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     save(word_level(["<unk>", "end"]), tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "end"}', encoding="utf-8-sig")
     assert load_tokenizer(str(tmp_path), no_texts, "", tmp_path).special.eos == "end"
 
 
 def test_a_tokenizer_file_of_another_name_is_read_without_the_files_beside_it(tmp_path: Path) -> None:
-    """`tokenizer.save("wiki.json")` writes one file, wherever it is."""
+    """`tokenizer.save("wiki.json")` writes one file, so other files in its folder may be of another tokenizer."""
     folder = save(word_level(["<unk>", "end"], ["</s>"]), tmp_path, eos_token="end")
     (folder / "tokenizer.json").rename(folder / "wiki.json")
     assert load_tokenizer(str(folder / "wiki.json"), no_texts, "", tmp_path).special.eos == "</s>"
@@ -173,7 +173,7 @@ def test_a_tokenizer_file_of_another_name_is_read_without_the_files_beside_it(tm
         load_tokenizer(str(folder / "tokenizer_config.json"), no_texts, "", tmp_path)
 
 
-def test_damaged_tokenizer_is_told(tmp_path: Path) -> None:
+def test_a_damaged_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"model": ')
     with pytest.raises(InputError, match=r"tokenizer\.json is not a whole tokenizer file"):
         load_tokenizer(str(tmp_path), no_texts, "", tmp_path)
@@ -200,16 +200,16 @@ def test_a_file_that_is_whole_but_of_an_unknown_kind_may_be_of_a_newer_library(
 
 
 @pytest.mark.parametrize("spec", ["train:", "train:abc", "train:100", "train:1000001", "train:-5", "train:4096.0"])
-def test_wrong_size_is_told(tmp_path: Path, spec: str) -> None:
+def test_a_wrong_vocabulary_size_is_refused(tmp_path: Path, spec: str) -> None:
     with pytest.raises(InputError, match=r"give a vocabulary size from 512 to 1000000, such as train:4096"):
         load_tokenizer(spec, no_texts, "", tmp_path)
 
 
 @pytest.mark.parametrize("spec", ["./no-such-folder", "/no/such/folder", "a/b/c", ""])
-def test_missing_folder_is_told(tmp_path: Path, spec: str) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path, spec: str) -> None:
     with pytest.raises(InputError, match=r"does not exist: set tokens\.tokenizer to a folder"):
         load_tokenizer(spec, no_texts, "", tmp_path)
 
 
-def test_train_bpe_needs_no_text_to_know_every_byte() -> None:
+def test_train_bpe_knows_every_byte_without_any_text() -> None:
     assert train_bpe(iter([]), 512).get_vocab_size() == 259

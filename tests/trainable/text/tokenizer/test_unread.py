@@ -1,4 +1,4 @@
-"""Text that a tokenizer drops on its way to the model, or in it."""
+"""Text that a tokenizer drops, before its model or in its model."""
 
 import json
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ def lost(tokenizer: Tokenizer, text: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", [name for name in KINDS if name != "drops"])
-def test_tokenizers_with_an_unknown_token_or_all_bytes_lose_nothing(kind: str) -> None:
+def test_tokenizers_with_an_unknown_token_or_all_bytes_lose_no_text(kind: str) -> None:
     assert dropped_characters(json.loads(KINDS[kind].to_str())) is None
 
 
-def test_a_tokenizer_trained_here_loses_nothing() -> None:
+def test_a_tokenizer_that_train_bpe_makes_loses_no_text() -> None:
     assert dropped_characters(json.loads(train_bpe(iter([]), 512).to_str())) is None
 
 
@@ -32,10 +32,8 @@ def test_a_tokenizer_trained_here_loses_nothing() -> None:
     ("text", "is_lost"),
     [("the cat", False), ("Ж Й", True), ("Ж Й - щ", True), ("abc ЖЙщ", False), ("ab ЖЙщ", True), ("a dog Ж", False)],
 )
-def test_a_bpe_without_unknown_token_drops_characters_and_spaces_do_not_make_up_for_them(
-    text: str, is_lost: bool
-) -> None:
-    """The kept spaces of a dropped text are tokens: their number says nothing."""
+def test_a_bpe_without_unknown_token_drops_characters_and_spaces_do_not_hide_the_loss(text: str, is_lost: bool) -> None:
+    """The spaces of a dropped text still give tokens, so the number of tokens does not show the loss."""
     assert lost(KINDS["drops"], text) == is_lost
 
 
@@ -46,7 +44,7 @@ def test_bytes_that_a_byte_level_vocabulary_lacks_are_dropped() -> None:
 
 
 def test_byte_fallback_drops_a_character_of_which_a_byte_is_missing() -> None:
-    """A converted or pruned vocabulary keeps the switch, and not the 256 bytes."""
+    """A converted or pruned vocabulary may have byte fallback switched on but lack some of the 256 bytes."""
 
     def of(bytes_: Iterable[int]) -> Tokenizer:
         vocabulary = ["a", "b", "\u2581", "щ", *(f"<0x{byte:02X}>" for byte in bytes_)]
@@ -61,7 +59,7 @@ def test_byte_fallback_drops_a_character_of_which_a_byte_is_missing() -> None:
         (range(0xC2, 0xF5), [False, False, True, True, True, True]),
     ):
         assert [lost(of(bytes_), text) for text in texts] == lost_of
-    spelt = [byte for byte in range(256) if byte not in (0xC0, 0xC1, *range(0xF5, 0x100))]  # what UTF-8 has
+    spelt = [byte for byte in range(256) if byte not in (0xC0, 0xC1, *range(0xF5, 0x100))]  # all bytes that UTF-8 uses
     for made in (of(range(256)), of(spelt)):
         assert dropped_characters(json.loads(made.to_str())) is None
 
@@ -73,7 +71,7 @@ def test_characters_that_are_added_tokens_are_not_dropped() -> None:
     assert [lost(made, text) for text in ("ACGTAC", "XXXAC")] == [False, True]
 
 
-def test_marks_of_continued_and_last_letters_are_no_letters() -> None:
+def test_marks_of_subwords_and_word_ends_are_not_letters() -> None:
     made = Tokenizer(
         models.BPE({"a": 0, "##b": 1, "##c</w>": 2}, [], continuing_subword_prefix="##", end_of_word_suffix="</w>")
     )
@@ -82,7 +80,7 @@ def test_marks_of_continued_and_last_letters_are_no_letters() -> None:
 
 
 @pytest.mark.parametrize("way", ["normalizer", "pre-tokenizer"])
-def test_what_other_steps_remove_is_lost_too(way: str) -> None:
+def test_text_that_the_normalizer_or_pre_tokenizer_removes_is_lost_too(way: str) -> None:
     made = word_level(["<unk>", "a", "b"])
     other = Regex("[^a-z ]")
     if way == "normalizer":
