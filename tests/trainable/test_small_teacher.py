@@ -238,7 +238,9 @@ def test_asking_that_was_killed_goes_on_at_the_next_shard(
 def test_a_damaged_answer_is_asked_for_again(prepared: Prepared, tmp_path: Path) -> None:
     config, cache, data, _ = prepared
     shutil.copytree(cache, tmp_path / "cache")
-    for path in (tmp_path / "cache" / "answers").glob("*/answers.bin"):
+    damaged = list((tmp_path / "cache" / "answers").glob("*/answers.bin"))
+    assert damaged
+    for path in damaged:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
