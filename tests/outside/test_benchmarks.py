@@ -1,4 +1,4 @@
-"""A benchmark in its smallest form: it measures every part and keeps its rows."""
+"""Benchmarks in their smallest form: each measures every part and keeps its rows."""
 
 import json
 import runpy
@@ -25,7 +25,7 @@ def test_the_benchmark_of_a_teacher_that_is_trained_has_every_part(
     for width in (32, 64):
         made = [row for case, row in rows.items() if f"teacher of width {width}" in case]
         assert [row["unit"] for row in made] == ["s", "tokens/s", "s", "tokens/s", "bytes", *["nats"] * 4]
-        assert 4 < made[4]["ratio"] < 4.1, "four bytes a token kept, and what stands in the file once"
+        assert 4 < made[4]["ratio"] < 4.1, "4 bytes for each kept token, and a fixed part of the file"
     steps = [case for case in rows if case.startswith("guided / plain: model's top ")]
     assert [case.split(",")[0].split()[-1] for case in steps] == ["8", "16", "32", "64"]
 

@@ -1,4 +1,4 @@
-"""A calibration in processes, and what the commands make of it."""
+"""Calibration: steps and teachers are measured in separate processes."""
 
 from dataclasses import replace
 
@@ -21,13 +21,13 @@ def size_of(spec: Spec, vocab_size: int = 512) -> DataSize:
     return DataSize(vocab_size=vocab_size, train_tokens=10_000, blocks=blocks, seconds=0.0, teachers={})
 
 
-def test_each_shape_is_measured_in_as_many_processes_as_there_are_slots() -> None:
+def test_each_shape_is_measured_with_a_slot_for_each_cpu() -> None:
     rates = calibrate(SPEC, Machine(cpus=2), size_of(SPEC))
     assert rates.slots == 2 and rates.reused and rates.imports > 0
     assert all(rates.of(config, guided).step > 0 for config in SPEC.configs() for guided in phases(config))
 
 
-def test_teachers_are_measured_beside_the_trials() -> None:
+def test_tables_and_models_that_teach_are_measured() -> None:
     ngrams = {"teacher.kind": "ngram", "teacher.order": 3, "teacher.smoothing": "modified_kneser_ney"}
     for changes in (ngrams, {"teacher.kind": "model"}):
         plans = [
@@ -43,7 +43,7 @@ def test_teachers_are_measured_beside_the_trials() -> None:
             assert rate.step > 0 and rate.answer > 0
 
 
-def test_a_step_that_fails_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_that_fails_is_reported_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.engine.budget.calibration.stand_in_table", lambda *_: None)
     with pytest.raises(CannotMeasure, match=r"its first steps failed \(.*needs a teacher table"):
         calibrate(SPEC, Machine(cpus=1), size_of(SPEC))

@@ -1,4 +1,4 @@
-"""The same command as a Ray job: submitted to a head node that runs already, on one machine, without a network."""
+"""A study as a Ray job: it is submitted to a head node that runs already, on one machine, without a network."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ COMMAND = ("python", "sweeps/schedule_search.py", "--smoke-test")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Ports on which no process listens now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
@@ -42,8 +42,8 @@ def answers(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def dashboard() -> Iterator[str]:
-    """The address that jobs are submitted to, of a head that ends with the test."""
-    session = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # paths of sockets may have 107 characters
+    """The address to which jobs are submitted, of a head node that ends after the tests of this file."""
+    session = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # the path of a socket may have at most 107 characters
     gcs, port, agent, client = free_ports(4)
     ours = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
@@ -68,13 +68,13 @@ def dashboard() -> Iterator[str]:
 
 
 def submit(dashboard: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """`ray job submit --working-dir .`, which waits for the job's end."""
+    """Run `ray job submit` with this checkout as working directory, and wait until the job has ended."""
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
     command = [*RAY, "job", "submit", "--address", dashboard, "--working-dir", str(ROOT), "--", *COMMAND, *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
 
 
-def test_a_submitted_job_leaves_the_run_that_the_command_leaves(dashboard: str, tmp_path: Path) -> None:
+def test_a_submitted_job_leaves_a_run_folder_with_its_verdict(dashboard: str, tmp_path: Path) -> None:
     done = submit(dashboard, "--results", str(tmp_path), "--run", "mine")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout + done.stderr

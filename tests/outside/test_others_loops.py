@@ -1,4 +1,4 @@
-"""Others' loops with a teacher: two processes under torchrun, Lightning, and TRL, as trainable/README.md has them."""
+"""Other training loops with a teacher, as in trainable/README.md: torchrun with two processes, Lightning, TRL."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ V, EOS = 40, 2
 
 @pytest.fixture(scope="module")
 def alone_and_together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What one process came to, and two of them with half of each batch each."""
+    """Results of one process, and of two processes with half of each batch each."""
     folder = tmp_path_factory.mktemp("ranks")
     stream_N = (np.random.default_rng(0).zipf(1.3, 4000) % (V - 1)).astype(np.uint16)
     table = estimate_ngrams(count_ngrams(stream_N, V, 3, eos_id=EOS), tokenizer_fingerprint="abc")
@@ -37,7 +37,7 @@ def alone_and_together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[st
 
 @pytest.mark.parametrize("loop", ["plain", "trainer"])
 def test_two_processes_under_torchrun_train_as_one_does(alone_and_together: list[dict[str, Any]], loop: str) -> None:
-    """The gradient through the teacher is averaged, too, and the targets of all processes are counted."""
+    """The gradient through the teacher is averaged as well, and the targets of all processes are counted."""
     alone, together = (found[loop] for found in alone_and_together)
     for name, expected in alone.items():
         torch.testing.assert_close(
@@ -54,17 +54,17 @@ def test_a_trainer_of_two_processes_logs_the_losses_of_one(alone_and_together: l
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The names of the page's examples up to transformers' Trainer."""
+    """Run the Python examples of trainable/README.md up to GuidedTrainer; return the names that they define."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "home"))
     names: dict[str, Any] = {}
     for example in examples("python"):
         exec(compile(example, "an example of trainable/README.md", "exec"), names)
-        if "save_table(" in example:  # in place of the page's command that makes a table
+        if "save_table(" in example:  # stands in for the command of the README that makes a table
             shutil.copy("teacher.bigram", "table.bigram")
         if "trainable.GuidedTrainer(" in example:
             return names
-    raise AssertionError("the page has no example of GuidedTrainer")
+    raise AssertionError("trainable/README.md has no example of GuidedTrainer")
 
 
 def run_example(language: str, names: dict[str, Any]) -> None:
@@ -82,7 +82,7 @@ def test_the_example_of_lightning_learns(session: dict[str, Any]) -> None:
     assert loss.item() < np.log(session["table"].vocab_size) - 0.3
 
 
-def test_the_example_of_trl_packs_texts_and_is_taught(session: dict[str, Any]) -> None:
+def test_the_example_of_trl_packs_texts_and_trains_with_the_teacher(session: dict[str, Any]) -> None:
     pytest.importorskip("trl", reason="needs trl: pip install trl")
     run_example("python trl", session)
     sft = session["sft"]
@@ -91,4 +91,4 @@ def test_the_example_of_trl_packs_texts_and_is_taught(session: dict[str, Any]) -
     assert [row["teacher_weight"] for row in logs] == pytest.approx([5 / 6, 3 / 6, 1 / 6, 0.0])
     assert logs[-1]["loss"] < logs[0]["loss"]
     batch = next(iter(sft.get_train_dataloader()))
-    assert (batch["position_ids"] == 0).sum() > len(batch["input_ids"]), "several texts in a row"
+    assert (batch["position_ids"] == 0).sum() > len(batch["input_ids"]), "no row has several texts"

@@ -1,4 +1,4 @@
-"""A real Prometheus (Debian's package) scrapes a real sweep, and Ray's dashboard names its trials."""
+"""A real Prometheus (Debian's package) scrapes a real sweep, and Ray's dashboard names the trials of the sweep."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from trainable.gauges import GAUGES
 from trainable.record.ledger import read_reports
 
 PROMETHEUS = shutil.which("prometheus")
-CONTROL, ARM = "none-L1-s0", "linear-0-L1-s0"  # the first and the second to run
+CONTROL, ARM = "none-L1-s0", "linear-0-L1-s0"  # the trials that run first and second
 LONG_TRIALS = ("--seeds", "0", "--arms", "3", "--cpus", "1", "--set", "loop.steps=1200")
 pytestmark = [
     pytest.mark.timeout(900),
@@ -29,7 +29,7 @@ pytestmark = [
 
 
 class Prometheus:
-    """A server over Ray's own configuration, but scraping each second."""
+    """A Prometheus server with the configuration that Ray writes, but with a scrape each second."""
 
     def __init__(self, config: Path, folder: Path):
         folder.mkdir()
@@ -50,21 +50,21 @@ class Prometheus:
         self._process.wait()
 
     def series(self, query: str) -> list[dict[str, Any]]:
-        """What it answers to a query; nothing as long as it does not answer."""
+        """Series that the server returns for a query; none while the server does not answer."""
         try:
             return list(fetch(f"http://{self._address}/api/v1/query?query={quote(query)}")["data"]["result"])
         except (URLError, TimeoutError):
             return []
 
     def values(self, gauge: str, trial: str) -> list[float]:
-        """All that it has ever scraped of a trial's gauge."""
+        """All values of a trial's gauge that the server has scraped so far."""
         found = self.series(f'ray_{gauge}{{trial="{trial}"}}[1h]')
         return [float(value) for one in found for _, value in one["values"]]
 
 
 @pytest.fixture
 def ray_folder() -> Iterator[Path]:
-    """A folder of our own, with a short name (Ray puts sockets there), so that `session_latest` is this sweep's."""
+    """A new folder for Ray, so that `session_latest` is this sweep's; its path is short, because it holds sockets."""
     folder = Path(tempfile.mkdtemp(prefix="ray"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -94,7 +94,7 @@ def test_each_running_trial_is_seen_by_its_name_with_the_numbers_of_its_ledger(
             found = prometheus.series(f'ray_gain{{trial="{ARM}"}}[1h]')
             assert found and all(tags.items() <= one["metric"].items() for one in found)
             sweep.wait_for(lambda: not prometheus.series(f'ray_step{{trial="{CONTROL}"}}'), "the control had left")
-            assert prometheus.series('ray_step{role="arm"}'), "the trial that runs must stay in sight"
+            assert prometheus.series('ray_step{role="arm"}'), "Prometheus must still see the trial that runs"
 
 
 def written(run: Path, trial: str, column: str) -> set[float]:
@@ -103,7 +103,7 @@ def written(run: Path, trial: str, column: str) -> set[float]:
 
 
 def fetch(url: str) -> Any:
-    """JSON from this machine, whatever proxy the environment names."""
+    """Fetch JSON from this machine, without the proxies that the environment names."""
     with build_opener(ProxyHandler({})).open(url, timeout=30) as answer:
         return json.load(answer)
 
@@ -116,5 +116,5 @@ def actors(sweep: LiveSweep) -> set[tuple[str, str]]:
 
 
 def titles(sweep: LiveSweep) -> set[str]:
-    """What its processes call themselves."""
+    """Command lines of the sweep's processes, which processes can set themselves."""
     return {command_line(pid) for pid in sweep.processes()}

@@ -1,4 +1,4 @@
-"""The recipes for clusters: of the installed Ray, of fields that exist, with commands that this program takes."""
+"""The recipes for clusters: they name the installed Ray, have only known fields, and give commands that work here."""
 
 import os
 import re
@@ -36,12 +36,12 @@ RUN_OPTIONS = ("--results", "--run")
 
 
 def fenced_lines() -> list[str]:
-    """The commands that the README tells."""
+    """Lines of the shell commands in the README."""
     return [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 
 
 def our_commands() -> dict[str, str]:
-    """Where it stands -> a command with one of our studies."""
+    """{where the command stands: command that runs a study}, for all recipes and their README."""
     submitted = next(line for line in SLURM.splitlines() if line.startswith("python sweeps/")).removesuffix(" &")
     for variable, value in {"results": "/shared/results", "run": "job-7", "head_ip:$port": "10.0.0.1:20007"}.items():
         submitted = submitted.replace(f'"${variable}"', value)
@@ -55,7 +55,7 @@ def our_commands() -> dict[str, str]:
 
 
 def study_and_words(command: str) -> tuple[Path, list[str]]:
-    """The study in this checkout, and what it is given."""
+    """(path of the study in this checkout, its arguments) of a command."""
     words = shlex.split(command)
     at = next(i for i, word in enumerate(words) if word.endswith(".py"))
     return ROOT / words[at][words[at].index("sweeps/") :], words[at + 1 :]
@@ -63,14 +63,14 @@ def study_and_words(command: str) -> tuple[Path, list[str]]:
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
-    """What is mounted at /shared."""
+    """A folder in place of /shared, with a corpus."""
     rows = pa.array(["a row of text"]).take(pa.array([0] * 1_300_000))
     pq.write_table(pa.table({"text": rows}), tmp_path / "books.parquet")
     return tmp_path
 
 
 @pytest.mark.parametrize("where", our_commands())
-def test_command_is_of_this_checkout_and_its_options_are_taken(
+def test_command_names_a_study_of_this_checkout_and_options_that_it_accepts(
     where: str, shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study, words = study_and_words(our_commands()[where])
@@ -78,7 +78,7 @@ def test_command_is_of_this_checkout_and_its_options_are_taken(
     assert all(option in words for option in RUN_OPTIONS), words
     there = [word.replace("/shared", str(shared)) for word in words]
     monkeypatch.setenv("BIGRAM_CACHE", str(shared / "cache"))
-    monkeypatch.setattr("sweeps.engine.cli.check_address", lambda _: None)  # HEAD stands for a machine
+    monkeypatch.setattr("sweeps.engine.cli.check_address", lambda _: None)  # HEAD in a command stands for an address
     monkeypatch.setattr(sys, "argv", [str(study), *there, "--dry-run"])
     with s3_server(), pytest.raises(SystemExit) as end:
         runpy.run_path(str(study), run_name="__main__")
@@ -86,7 +86,7 @@ def test_command_is_of_this_checkout_and_its_options_are_taken(
 
 
 @pytest.mark.parametrize("line", [line for line in fenced_lines() if "sweeps/recipes/" in line])
-def test_file_that_a_command_names_is_here(line: str) -> None:
+def test_file_that_a_command_names_exists(line: str) -> None:
     for name in re.findall(r"sweeps/recipes/([\w.-]+)", line):
         assert (FOLDER / name).is_file(), name
 
@@ -135,7 +135,7 @@ WORKER_FIELDS = {
 
 def check_fields(part: dict[str, Any], fields: dict[str, type]) -> None:
     for key, value in part.items():
-        assert key in fields, f"KubeRay has no field {key} there"
+        assert key in fields, f"KubeRay has no field {key} in this part"
         assert type(value) is fields[key], f"{key} is {value!r}"
 
 
@@ -149,12 +149,12 @@ def test_rayjob_has_fields_that_kuberay_knows() -> None:
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
 
 
-def test_rayjob_starts_ray_with_options_that_it_has() -> None:
+def test_rayjob_starts_ray_with_options_that_ray_has() -> None:
     options = {option for parameter in start.params for option in parameter.opts}
     for group in (HEAD, *WORKERS):
         for key, value in group["rayStartParams"].items():
             assert f"--{key}" in options
-            assert isinstance(value, str), "KubeRay takes texts only"
+            assert isinstance(value, str), "KubeRay accepts only strings"
 
 
 def test_rayjob_retries_with_a_named_run_and_asks_for_gpus_where_trials_run() -> None:
@@ -182,7 +182,7 @@ def test_rayjob_keeps_results_and_cache_on_a_volume_that_all_pods_mount() -> Non
 # ---- ray up ------------------------------------------------------------------------------------------------------
 
 
-def test_ray_up_is_what_the_launcher_takes() -> None:
+def test_ray_up_file_is_accepted_by_the_launcher() -> None:
     config = prepare_config(RAY_UP)
     validate_config(config)
     assert config["head_node_type"] in config["available_node_types"]
@@ -207,12 +207,14 @@ def directives() -> dict[str, str]:
     return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def test_slurm_script_is_whole_bash_with_directives_before_the_first_command() -> None:
+def test_slurm_script_is_valid_bash_with_directives_before_the_first_command() -> None:
     subprocess.run(["bash", "-n", str(FOLDER / "slurm.sh")], check=True)
     lines = SLURM.splitlines()
     assert lines[0].startswith("#!") and os.access(FOLDER / "slurm.sh", os.X_OK)
     first = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
-    assert not [line for line in lines[first:] if line.startswith("#SBATCH")], "SLURM would not read it"
+    assert not [line for line in lines[first:] if line.startswith("#SBATCH")], (
+        "SLURM does not read a directive after the first command"
+    )
     assert lines[first] == "set -euo pipefail"
 
 
@@ -282,6 +284,6 @@ def test_slurm_job_that_runs_out_of_time_is_queued_again_and_goes_on(job: dict[s
         assert second.returncode == 0, printed
         assert f"Run folder: {run}" in printed
         assert set(load(run).trials["state"]) <= {names.FINISHED, names.STOPPED}
-        assert all(ledgers(run)[name].startswith(rows) for name, rows in begun.items()), "a trial began anew"
+        assert all(ledgers(run)[name].startswith(rows) for name, rows in begun.items()), "a trial began again at step 0"
     finally:
         first.kill()

@@ -1,4 +1,4 @@
-"""Each study in its smallest form, run for real on a Ray cluster that it joins."""
+"""Each study except schedule_search, run in its smallest form on a Ray cluster that it joins."""
 
 import importlib
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__in
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of a cluster of two nodes on this machine: joined, as a user joins theirs."""
+    """The address of a Ray cluster of two nodes on this machine, which studies join as users join theirs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -37,7 +37,7 @@ def cluster() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data, a Ray cluster joined by RAY_ADDRESS, every trial, tables, figures, summary."""
+    """The study joins the cluster of RAY_ADDRESS, runs every trial, and writes tables, figures and a summary."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     module = importlib.import_module(f"sweeps.{name}")
@@ -56,14 +56,16 @@ def test_study_runs_to_its_report(name: str, cluster: str, tmp_path: Path, monke
         pd.Series(start["gain_curve"]).abs().max() == 0 if len(start) else name in ("validation_size", "content_gate")
     )
     summary = (run / names.SUMMARY_FILE).read_text()
-    assert all(f"| {arm} |" in summary or f"| {arm}, " in summary for arm in planned.arms)  # or with its setting
+    assert all(
+        f"| {arm} |" in summary or f"| {arm}, " in summary for arm in planned.arms
+    )  # or the arm with its setting
     assert {path.name for path in (run / names.FIGURES_FOLDER).iterdir()} >= {"curves.png", "curves_tail.png"}
 
 
-def test_the_sceptics_study_runs_from_its_answer_to_its_long_pair(
+def test_content_runs_and_then_content_long_with_the_answer_of_content(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every arm tuned and confirmed; then the winners once more, over more steps."""
+    """Run content, which tunes and confirms each arm asked for; then run content_long with the confirmed settings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
@@ -80,7 +82,7 @@ def test_the_sceptics_study_runs_from_its_answer_to_its_long_pair(
     assert set(trials["state"]) == {names.FINISHED}
 
 
-def test_the_study_of_orders_runs_to_its_verdict(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_teacher_order_runs_to_its_summary(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
@@ -92,7 +94,7 @@ def test_the_study_of_orders_runs_to_its_verdict(cluster: str, tmp_path: Path, m
     assert "modified_kneser_ney of order 4" in (run / names.SUMMARY_FILE).read_text()
 
 
-def test_the_study_of_small_models_trains_them_and_runs_to_its_verdict(
+def test_small_teacher_trains_its_models_and_runs_to_its_summary(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,6 @@
-"""The page of a run in a real browser, while a real sweep runs: what it shows is what the ledgers say.
+"""The page of a run in a real browser: while a sweep of the smallest study runs, the page shows what the ledgers say.
 
-Where the browser is, and with the smallest study:
+Run these tests where Chromium is installed:
 
     pytest tests/outside/test_watch_page.py
 """
@@ -40,7 +40,7 @@ FITS = "(box) => Math.abs((box.querySelector('.main-svg')?.clientWidth ?? 0) - b
 
 
 def address(sweep: LiveSweep) -> str:
-    """The address that the driver has printed."""
+    """Wait until the driver has printed the address of the page, and return the address."""
     sweep.wait_for(lambda: "Watch: http" in sweep.printed, "the address of the page")
     found = re.search(r"Watch: (http://\S+)", sweep.printed)
     assert found is not None
@@ -48,7 +48,7 @@ def address(sweep: LiveSweep) -> str:
 
 
 def as_shown(rows: list[dict[str, Any]], is_control: bool, steps: int) -> set[tuple[str, ...]]:
-    """What the page may say of a trial: at its last report, or at an earlier one, if it has gone on meanwhile."""
+    """Values that the page may show for a trial: those of any report, because newer reports may have come meanwhile."""
     return {
         (
             f"{row[names.STEP]} of {steps}",
@@ -62,12 +62,12 @@ def as_shown(rows: list[dict[str, Any]], is_control: bool, steps: int) -> set[tu
 
 
 async def in_thread(work: Callable[[], Any]) -> Any:
-    """Work that blocks, while the browser goes on."""
+    """Run blocking work in a thread, so that the browser goes on meanwhile."""
     return await asyncio.to_thread(work)
 
 
 async def watch(sweep: LiveSweep, page: Page) -> None:
-    """The page of a run that goes, then its report, without a hand on it."""
+    """Check the page while the run goes, kill a worker, and wait until the page turns into the report by itself."""
     await page.open(await in_thread(lambda: address(sweep)))
     await page.until(
         "[...document.querySelectorAll('#trials td:nth-child(2)')].some((cell) => cell.textContent === 'running')"
@@ -77,7 +77,7 @@ async def watch(sweep: LiveSweep, page: Page) -> None:
     await page.until(f"JSON.stringify({ROWS}) !== {json.dumps(json.dumps(list(first.values())))}")
     await page.until("document.querySelectorAll('.plot .scatterlayer path').length > 0")
     shown, traces = await page.value(ROWS), await page.value(TRACES)
-    assert await page.value("window.stays")  # nothing was loaded again
+    assert await page.value("window.stays")  # the page was not loaded again
     for name, _, *values in shown:
         folder = sweep.run / names.TRIALS_FOLDER / name
         rows = read_reports(folder / names.LEDGER_FILE)
@@ -99,7 +99,7 @@ async def watch(sweep: LiveSweep, page: Page) -> None:
 
 
 def asked_elsewhere(page: Page) -> list[str]:
-    """Addresses that the browser asked for beyond the page's own."""
+    """Addresses outside this machine that the browser asked for."""
     asked = [
         event["params"]["request"]["url"] for event in page.events if event["method"] == "Network.requestWillBeSent"
     ]

@@ -1,4 +1,4 @@
-"""The sceptic's study: what its three parts run, what each takes from the part before, and what they refuse."""
+"""The studies content_gate, content and content_long: trials, settings taken from the study before, and refusals."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from trainable.record.trial_files import write_status
 def finished_run(
     path: Path, spec: Spec, plans: list[TrialPlan], loss: Callable[[TrialPlan], float], own_loss: float | None = 4.8
 ) -> str:
-    """A complete run folder whose trials ended at the losses given."""
+    """Make a complete run folder whose trials ended at the given losses; return its path."""
     folder = RunFolder.at(path)
     folder.make()
     teacher = TeacherFacts(
@@ -66,10 +66,8 @@ def answer_run(path: Path) -> str:
         winner = group.search_plan(group.dearest)
         control = None if group.control is None else group.control.confirmation_plan(winner, 1, None)
         plans += [winner, *(group.confirmation_plan(winner, seed, control) for seed in group.arm.seeds)]
-    searched_flatters = {
-        True: 0.0,
-        False: 1.0,
-    }  # a searched trial's loss is lower than any confirmation's, and does not count
+    # Searched trials get lower losses than all confirmations; a study that chose by these losses would choose wrongly.
+    searched_flatters = {True: 0.0, False: 1.0}  # {is it a confirmation: how much lower the loss is}
 
     def loss(plan: TrialPlan) -> float:
         confirmation = plan.config.corpus.eval_half == REPORTING
@@ -81,7 +79,7 @@ def answer_run(path: Path) -> str:
 # ---- the gate ----------------------------------------------------------------------------------------------------
 
 
-def test_gate_is_four_controls_on_the_half_that_chooses() -> None:
+def test_gate_runs_four_controls_on_the_choosing_half() -> None:
     gate = content_gate(StudyOptions())
     settings = {(p.config.optimizer.lr, p.config.optimizer.beta2) for p in gate.plans}
     assert settings == {(0.002, 0.95), (0.002, 0.999), (0.004, 0.95), (0.004, 0.999)}
@@ -90,7 +88,7 @@ def test_gate_is_four_controls_on_the_half_that_chooses() -> None:
     assert {p.config.loop.steps for p in gate.plans} == {704}
 
 
-def test_gate_passes_on_its_best_control_whose_beta2_and_steps_all_arms_take(tmp_path: Path) -> None:
+def test_all_arms_take_beta2_and_steps_of_the_best_control_of_a_passed_gate(tmp_path: Path) -> None:
     run = gate_run(tmp_path / "gate", best=4.69, steps=1408)
     assert passed_gate(run).optimizer.beta2 == 0.95
     sweep = content(ContentOptions(gate=run))
@@ -99,7 +97,7 @@ def test_gate_passes_on_its_best_control_whose_beta2_and_steps_all_arms_take(tmp
 
 
 @pytest.mark.parametrize(("best", "own_loss"), [(4.71, 4.8), (4.0, None)])
-def test_gate_that_was_not_passed_is_refused_with_twice_the_steps(
+def test_gate_that_was_not_passed_is_refused_and_twice_the_steps_are_proposed(
     tmp_path: Path, best: float, own_loss: float | None
 ) -> None:
     run = gate_run(tmp_path / "gate", best, own_loss)
@@ -138,12 +136,12 @@ def test_every_arm_is_tuned_alike_at_half_length_and_confirmed_at_full_length() 
         "modified_kneser_ney",
     )
     shorter = bigram.search_plan({**bigram.dearest, "teacher.steps": 141})
-    assert bigram.confirmation_plan(shorter, 1, None).config.teacher.steps == 282  # 40 % of either
+    assert bigram.confirmation_plan(shorter, 1, None).config.teacher.steps == 282  # 40 % of 352 steps and of 704
 
 
 def test_student_reads_an_epoch_at_most_and_the_teacher_counts_the_same_rows() -> None:
     base = content(ContentOptions()).base
-    assert base.corpus.train_rows == 108_000  # 27 tokens a row of the books: 2.9 M tokens for 704 x 4,096
+    assert base.corpus.train_rows == 108_000  # the books have 27 tokens a row; 704 steps of 4,096 tokens read 2.9 M
     assert base.teacher.rows == "student"
     assert content(ContentOptions(steps=1408)).base.corpus.train_rows == 216_000
     assert content(ContentOptions(train_rows=5)).base.corpus.train_rows == 5
@@ -162,10 +160,10 @@ def test_arms_are_chosen_by_name_and_unknown_ones_refused() -> None:
         content(ContentOptions(arms=("trigram",)))
 
 
-# ---- the long pair -----------------------------------------------------------------------------------------------
+# ---- content_long.py -----------------------------------------------------------------------------------------------
 
 
-def test_long_pair_takes_control_best_rival_and_best_teacher_of_the_confirmations(tmp_path: Path) -> None:
+def test_content_long_takes_control_best_rival_and_best_teacher_of_the_confirmations(tmp_path: Path) -> None:
     run = answer_run(tmp_path / "answer")
     assert list(confirmed_settings(run)) == ["control", "uniform with bias", "bigram"]
     pair = content_long(LongOptions(answer=run))
@@ -180,7 +178,7 @@ def test_long_pair_takes_control_best_rival_and_best_teacher_of_the_confirmation
     assert (rival.teacher.kind, rival.model.output_bias) == ("uniform", "unigram")
 
 
-def test_long_pair_without_an_answer_is_refused(tmp_path: Path) -> None:
+def test_content_long_without_a_finished_run_of_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--answer is missing"):
         content_long(LongOptions())
     with pytest.raises(InputError, match=r"no complete run of sweeps/content\.py"):

@@ -1,4 +1,4 @@
-"""The study of small models that teach: its arms, and how its teachers are trained."""
+"""The study small_teacher: its arms, and how the small models that teach are trained."""
 
 import json
 
@@ -12,20 +12,20 @@ from trainable.errors import InputError
 
 
 @pytest.mark.parametrize(("scale", "widths"), [("laptop", (32, 64)), ("published", (256, 512))])
-def test_models_of_two_widths_stand_beside_uniform_and_a_trigram(scale: str, widths: tuple[int, int]) -> None:
+def test_the_arms_are_control_uniform_trigram_and_models_of_two_widths(scale: str, widths: tuple[int, int]) -> None:
     sweep = small_teacher(ProtocolOptions(scale=scale))
     narrow, wide = (f"model {width}" for width in widths)
     assert [arm.name for arm in sweep.arms] == ["control", "uniform", "trigram", narrow, wide]
     for group, width in zip(sweep.groups[3:], widths, strict=True):
         confirmation = group.confirmation_plan(group.search_plan(group.dearest), 1, None).config
         searched = group.search_plan(group.dearest).config
-        for config in (confirmation, searched):  # one teacher for both, trained as long as the longer of them
+        for config in (confirmation, searched):  # both have the same teacher, trained for the steps of a confirmation
             model = config.teacher.model
             assert (config.teacher.kind, model.hidden, model.layers) == ("model", width, 1)
             assert (model.steps, model.lr) == (sweep.base.loop.steps, sweep.base.optimizer.lr)
 
 
-def test_every_arm_is_tuned_as_in_the_study_of_orders() -> None:
+def test_every_arm_is_tuned_as_in_teacher_order() -> None:
     ours, theirs = small_teacher(ProtocolOptions()), teacher_order(ProtocolOptions())
     assert ours.base == theirs.base
     spaces = {arm.name: arm.space for arm in theirs.arms}
@@ -33,7 +33,7 @@ def test_every_arm_is_tuned_as_in_the_study_of_orders() -> None:
     assert {arm.seeds for arm in ours.arms} == {(1, 2, 3)}
 
 
-def test_it_survives_run_json_and_takes_arms_by_name() -> None:
+def test_the_study_survives_run_json_and_takes_arms_by_name() -> None:
     sweep = small_teacher(ProtocolOptions(arms=("model 64",)))
     assert [arm.name for arm in sweep.arms] == ["control", "model 64"]
     assert spec_from_dict(json.loads(json.dumps(sweep.to_dict()))) == sweep

@@ -1,4 +1,4 @@
-"""The studies: what each varies and fixes at both scales (each of them run: outside/test_study_runs.py)."""
+"""The studies: what each varies and fixes at both scales (tests/outside/test_study_runs.py runs each of them)."""
 
 import importlib
 import json
@@ -22,10 +22,10 @@ from trainable.prepare import prepare_runs
 from trainable.record.files import sha256_of_file
 from trainable.text.sources import found, rows_lines
 
-# arms tuned alike, or from what an earlier run has found; each has a test file of its own
+# Studies whose arms are tuned alike, or come from an earlier run; other files of this folder test these studies.
 PROTOCOL = {"content", "content_long", "teacher_order", "small_teacher"}
 STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__init__", "schedule_search"} - PROTOCOL)
-# What the studies have that repeat the published ones: trials at laptop scale, arms without the control, depths.
+# Studies that repeat the published ones: {study: (trials at laptop scale, arms without the control, depths)}.
 REPEATED: dict[str, tuple[int, int, set[int]]] = {
     "early_stage": (9, 2, {3}),
     "full_pretraining": (2, 1, {6}),
@@ -51,15 +51,15 @@ def arms_of(comparison: Comparison, seed: int = 0) -> dict[str, TrialConfig]:
 
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("scale", ["laptop", "published"])
-def test_a_study_is_called_by_its_file_and_can_be_written_down(name: str, scale: str) -> None:
-    """This holds for every file in sweeps/: to add a study, add its file and its test."""
+def test_a_study_has_the_name_of_its_file_and_survives_json(name: str, scale: str) -> None:
+    """Every file in sweeps/ except schedule_search and PROTOCOL is tested, so a new study is tested at once."""
     comparison = study(name, scale=scale)
     assert comparison.study == name
     assert spec_from_dict(json.loads(json.dumps(comparison.to_dict()))) == comparison
 
 
 @pytest.mark.parametrize("name", REPEATED)
-def test_laptop_scale_has_its_trials_arms_and_depths(name: str) -> None:
+def test_laptop_scale_has_the_listed_trials_arms_and_depths(name: str) -> None:
     comparison = study(name)
     trials, arms, depths = REPEATED[name]
     assert (comparison.trials, len(comparison.arms) - 1) == (trials, arms)
@@ -69,7 +69,7 @@ def test_laptop_scale_has_its_trials_arms_and_depths(name: str) -> None:
 
 @pytest.mark.parametrize("name", REPEATED)
 def test_published_scale_has_the_published_model_sizes_and_hyper_parameters(name: str) -> None:
-    """DESIGN section 5; the depth and the budget are each study's own."""
+    """The settings of the published study; each study has its own depth and budget."""
     config = flatten(study(name, scale="published").base)
     published = {
         "corpus.source": "bookcorpus",
@@ -87,7 +87,7 @@ def test_published_scale_has_the_published_model_sizes_and_hyper_parameters(name
     assert {key: config[key] for key in published} == published
 
 
-def test_published_schedules_have_the_published_steps_and_floors() -> None:
+def test_published_schedules_have_the_published_steps_and_minimum_weights() -> None:
     early = arms_of(study("early_stage", scale="published"))
     assert [(c.teacher.steps, c.teacher.min_weight) for c in early.values()] == [(0, 0), (100, 0.05), (100, 0)]
     steps = arms_of(study("schedule_steps", scale="published"))
@@ -120,7 +120,7 @@ def test_kfold_validates_on_every_fold_once_with_the_published_rows() -> None:
     assert {(corpus.train_rows, corpus.eval_rows) for corpus in corpora} == {(1_000_000, 200_000)}
 
 
-def test_teacher_controls_tune_the_learning_rate_of_every_arm_the_control_too() -> None:
+def test_teacher_controls_tunes_the_learning_rate_of_every_arm_and_of_the_control() -> None:
     comparison = study("teacher_controls")
     assert comparison.tuned == "optimizer.lr"
     rates = {arm: {p.config.optimizer.lr for p in comparison.plans if p.arm == arm} for arm in comparison.arms}
@@ -128,14 +128,16 @@ def test_teacher_controls_tune_the_learning_rate_of_every_arm_the_control_too() 
 
 
 @pytest.mark.parametrize("form", ["parquet", "txt"])
-def test_a_run_reads_its_corpus_in_full_once_to_hash_it_the_check_before_the_start_included(
+def test_check_and_preparation_together_read_the_corpus_in_full_only_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     hashed: list[Path] = []
     monkeypatch.setattr(found, "sha256_of_file", lambda path: hashed.append(path) or sha256_of_file(path))
     scan = rows_lines._scan
     monkeypatch.setattr(rows_lines, "_scan", lambda path, *more: hashed.append(path) or scan(path, *more))
-    monkeypatch.setattr(found, "SETTLED_SECONDS", -1.0)  # as if it had been there for a while
+    monkeypatch.setattr(
+        found, "SETTLED_SECONDS", -1.0
+    )  # the file counts as unchanged for long enough to trust its time
     path = tmp_path / f"rows.{form}"
     if form == "parquet":
         pq.write_table(pa.table({"text": small_sentences(3000)}), path)
@@ -156,7 +158,7 @@ def test_training_budget_scales_one_schedule_and_not_the_other() -> None:
     assert warm_ups == {72: 12, 144: 24, 288: 48, 576: 96}
 
 
-def test_validation_size_trains_the_same_and_validates_on_five_times_the_rows() -> None:
+def test_validation_size_validates_on_the_published_rows_and_on_five_times_as_many() -> None:
     rows = {plan.config.corpus.eval_rows for plan in study("validation_size", scale="published").plans}
     assert rows == {200_000, 1_000_000}
 
@@ -177,7 +179,7 @@ def test_contradictory_options_are_refused(options: dict[str, Any], reason: str)
         study("layer_depth", **options)
 
 
-def test_a_study_runs_the_arms_asked_for_beside_all_controls() -> None:
+def test_a_study_runs_the_chosen_arms_and_all_controls() -> None:
     whole = study("teacher_controls")
     some = chosen(whole, ["bigram", "uniform"])
     assert some.arms == ["none", "uniform", "bigram"]
@@ -185,7 +187,7 @@ def test_a_study_runs_the_arms_asked_for_beside_all_controls() -> None:
     assert chosen(whole, []).plans == whole.plans
 
 
-def test_an_arm_that_a_study_does_not_have_is_named_with_those_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_arm_that_a_study_lacks_is_refused_with_a_list_of_its_arms(capsys: pytest.CaptureFixture[str]) -> None:
     from sweeps.kfold import kfold
 
     assert run_study(kfold, TeacherOptions, "Folds.", ["--dry-run", "--arms", "trigram"]) == 2

@@ -1,4 +1,4 @@
-"""The study of teachers that know more and more: its arms, and what they share with the sceptic's study."""
+"""The study teacher_order: its arms, from uniform to 5-grams, and what they share with the study content."""
 
 import json
 
@@ -12,7 +12,7 @@ from trainable.config import override
 from trainable.errors import InputError
 
 
-def test_arms_know_more_and_more_of_the_text() -> None:
+def test_the_arms_are_uniform_unigram_and_n_grams_up_to_order_5() -> None:
     sweep = teacher_order(ProtocolOptions())
     kinds = {arm.name: (arm.changes.get("teacher.kind"), arm.changes.get("teacher.order", 2)) for arm in sweep.arms[1:]}
     assert kinds == {
@@ -28,7 +28,7 @@ def test_arms_know_more_and_more_of_the_text() -> None:
         assert (teacher.smoothing, teacher.schedule, teacher.rows) == ("modified_kneser_ney", "linear", "student")
 
 
-def test_every_arm_is_tuned_over_the_space_of_the_sceptics_study_but_at_full_length_and_with_a_bias() -> None:
+def test_every_arm_is_tuned_over_the_space_of_content_but_at_full_length_and_with_an_output_bias() -> None:
     ours, theirs = teacher_order(ProtocolOptions()), content(ContentOptions())
     half = {arm.name: arm.space for arm in theirs.arms}
     assert ours.base == override(theirs.base, {"model.output_bias": "unigram"})
@@ -45,7 +45,7 @@ def test_every_arm_is_tuned_over_the_space_of_the_sceptics_study_but_at_full_len
     assert (ours.search_steps, ours.extend_rates, ours.asha) == (None, True, None)
 
 
-def test_it_survives_run_json_and_takes_arms_by_name() -> None:
+def test_the_study_survives_run_json_and_takes_arms_by_name() -> None:
     sweep = teacher_order(ProtocolOptions(arms=("5-gram", "uniform"), seeds=(7,)))
     assert [arm.name for arm in sweep.arms] == ["control", "uniform", "5-gram"]
     assert {arm.seeds for arm in sweep.arms} == {(7,)}

@@ -1,4 +1,4 @@
-"""The command line: help and plan without Ray, an interrupt, clusters that are none (mistakes: test_bad_input.py)."""
+"""The command line: help and plan without Ray, Ctrl-C, clusters that do not answer (mistakes: test_bad_input.py)."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SMALL = ["--corpus", "small.txt", "--tokenizer", "train:512", "--train-rows", "4
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own with a small corpus, a cache of its own, no colours, and no Ray."""
+    """Work in a new folder with a small corpus and its own cache, without colours or RAY_ADDRESS; return it."""
     (tmp_path / "small.txt").write_text("".join(f"{line}\n" for line in small_sentences()), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGRAM_CACHE", str(tmp_path / "cache"))
@@ -31,7 +31,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def plan_of(printed: pytest.CaptureFixture[str]) -> str:
-    """What has been printed, as one line: a line of the plan is broken between words."""
+    """The printed plan joined into one line, because the plan is wrapped between words."""
     return " ".join(printed.readouterr().out.split())
 
 
@@ -39,7 +39,7 @@ def call(*arguments: str) -> int:
     return main(schedule_search, SearchOptions, "The study.", list(arguments))
 
 
-def test_help_needs_neither_ray_nor_torch_and_takes_a_moment() -> None:
+def test_help_imports_neither_ray_nor_torch() -> None:
     code = f"import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_path({SCRIPT!r}, run_name='__main__')\n\
 except SystemExit: print(sorted({{'ray', 'torch', 'transformers', 'datasets'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -57,7 +57,9 @@ def test_dry_run_shows_the_plan_and_runs_nothing(workplace: Path, capsys: pytest
     assert sorted(path.name for path in workplace.iterdir()) == ["small.txt"]
 
 
-def test_the_plan_says_what_is_set_in_a_model_folder(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_lists_the_changed_and_the_ignored_keys_of_a_model_folder(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sizes = {"vocab_size": 512, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
     more = {"pad_token_id": 2, "attention_dropout": 0.2, "sliding_window": 8}
     (workplace / "llama").mkdir()
@@ -87,7 +89,7 @@ def test_the_plan_tells_how_a_given_tokenizer_ends_and_reads_the_rows(
     assert "end of text: '<|im_end|>', from the setting tokens.eos" in plan_of(capsys)
 
 
-def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_most_of_them_are_refused(
+def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_a_corpus_of_mostly_such_rows_is_refused(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(save(word_level(["<unk>", "a", "b"], ["</s>"]), workplace / "given"))
@@ -100,8 +102,8 @@ def test_the_plan_warns_of_rows_that_the_tokenizer_cannot_read_and_most_of_them_
     assert "cannot read 400 of 600 rows: their text mostly becomes '<unk>', or nothing; take" in capsys.readouterr().err
 
 
-def test_dry_run_starts_no_ray() -> None:
-    """Nor does the plan need torch, but to look which precision auto takes here."""
+def test_dry_run_imports_neither_ray_nor_torch() -> None:
+    """The plan needs no PyTorch if the precision is given and no time is measured."""
     words = ["--dry-run", *SMALL, "--set", "loop.precision=float32"]
     code = f"import runpy, sys; sys.argv = ['x', *{words!r}]\n\
 import sweeps.engine.cli; sweeps.engine.cli.time_of = lambda *_: 'not measured'\n\
@@ -112,7 +114,7 @@ except SystemExit as end: print(end.code, sorted({{'ray', 'torch'}} & set(sys.mo
 
 
 @pytest.mark.parametrize("mistake", ["--tokenizer train:abc", "--tokenizer .", "--corpus nowhere.parquet"])
-def test_dry_run_opens_what_the_options_name(mistake: str) -> None:
+def test_dry_run_refuses_a_tokenizer_or_a_corpus_that_it_cannot_open(mistake: str) -> None:
     assert call(*mistake.split(), "--train-rows", "400", "--dry-run") == USAGE_ERROR
 
 
@@ -132,7 +134,7 @@ def test_interrupt_before_the_trials_exits_with_130(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1:99999999"])
-def test_a_cluster_that_does_not_answer_is_named_at_once(
+def test_a_cluster_that_does_not_answer_is_named_before_a_run_folder_is_made(
     address: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(*SMALL, "--address", address, "--results", "results") == USAGE_ERROR
@@ -146,12 +148,12 @@ def test_a_file_uri_is_the_path_that_it_names(text: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["--results", "--resume"])
-def test_a_store_that_does_not_answer_is_told_in_one_sentence(
+def test_a_store_that_does_not_answer_is_reported_in_one_sentence(
     option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    settings = SMALL if option == "--results" else []  # a run goes on with its own
+    settings = SMALL if option == "--results" else []  # a resumed run uses its own settings
     assert call(*settings, option, "s3://bucket/results") == USAGE_ERROR
     told = capsys.readouterr().err
     assert told.startswith("error: s3://bucket/results") and told.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The end of a run: what its exit status says, and that no report can change it."""
+"""The end of a run: a report that fails does not change the exit status."""
 
 import io
 import time
@@ -15,7 +15,7 @@ from trainable import names
 
 
 @pytest.mark.parametrize("broken", ["save_plot", "write", "write_summary", "print_sections", "write_report"])
-def test_a_report_that_fails_is_a_sentence_and_the_exit_status_is_that_of_the_run(
+def test_a_report_that_fails_prints_a_sentence_and_the_exit_status_is_that_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What is said of a trial's death, and which deaths are no failure of the trial."""
+"""The reported cause of a trial's death, and deaths that do not count as a failure of the trial."""
 
 import errno
 from io import StringIO
@@ -28,23 +28,23 @@ def own_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def raised(cause: BaseException, ip: str = HERE) -> RayTaskError:
-    """An exception of a worker as the driver gets it."""
+    """Wrap an exception of a worker as the driver receives it."""
     return RayTaskError("f", "traceback", cause, ip=ip)
 
 
-def test_an_exception_is_told_by_its_first_line() -> None:
+def test_an_exception_is_reported_by_its_first_line() -> None:
     error = raised(MemoryError("no room for 8 GiB.\nmore"))
     assert death_reason(error, out_of_memory=True) == "MemoryError: no room for 8 GiB"
     assert death_reason(raised(ValueError()), False) == "ValueError: no message"
 
 
-def test_a_worker_that_says_nothing_was_killed_and_memory_is_blamed_only_with_evidence() -> None:
+def test_a_worker_without_an_exception_was_killed_and_memory_is_named_as_cause_only_with_evidence() -> None:
     assert "SIGKILL" in death_reason(ActorDiedError(), out_of_memory=False)
     assert "because memory ran out" in death_reason(ActorDiedError(), out_of_memory=True)
     assert "was killed" in death_reason(None, out_of_memory=False)
 
 
-def test_a_worker_that_cannot_be_reached_is_told_from_one_that_was_killed() -> None:
+def test_a_worker_that_cannot_be_reached_does_not_count_as_killed() -> None:
     said = "the node of its worker died or cannot be reached"
     assert death_reason(ActorUnavailableError("RPC error: Socket closed", b"0" * 16), out_of_memory=True) == said
 
@@ -55,7 +55,7 @@ SETUP = "Traceback (most recent call last):\n  File ...\nModuleNotFoundError: No
 
 
 def died(message: str, in_setup: bool = False) -> ActorDiedError:
-    """The death of a worker in Ray's words."""
+    """Make Ray's exception for a dead worker, with a message in Ray's words."""
     error = ActorDiedError(raised(RuntimeError("x"))) if in_setup else ActorDiedError()
     error.error_msg = message
     return error
@@ -79,7 +79,7 @@ def died(message: str, in_setup: bool = False) -> ActorDiedError:
         (RuntimeEnvSetupError("no such image"), "no such image"),
     ],
 )
-def test_a_fault_of_the_surroundings_is_told_with_its_cause(error: BaseException, told: str) -> None:
+def test_a_fault_of_the_environment_is_reported_with_its_cause(error: BaseException, told: str) -> None:
     assert told in (fault_of_surroundings(error) or "")
 
 
@@ -95,13 +95,13 @@ def test_a_fault_of_the_surroundings_is_told_with_its_cause(error: BaseException
         raised(ConnectionError("reset")),
     ],
 )
-def test_other_deaths_may_be_the_trials_own(error: BaseException | None) -> None:
+def test_any_other_death_is_no_fault_of_the_environment(error: BaseException | None) -> None:
     assert fault_of_surroundings(error) is None
 
 
 @pytest.mark.parametrize(("cause", "told"), [(RuntimeError("no room"), None), (ImportError("x"), "ImportError: x")])
-def test_an_error_that_ray_raises_as_its_cause_is_told_alike(cause: Exception, told: str | None) -> None:
-    """As the driver really gets it: an instance of both classes, without the node."""
+def test_an_error_that_ray_raises_as_its_cause_is_judged_by_this_cause(cause: Exception, told: str | None) -> None:
+    """The driver receives one exception that is an instance of both Ray's class and the class of the cause."""
     both = raised(cause).as_instanceof_cause()
     assert isinstance(both, type(cause)) and fault_of_surroundings(both) == told
     reloaded = cloudpickle.loads(cloudpickle.dumps(both))
@@ -109,7 +109,9 @@ def test_an_error_that_ray_raises_as_its_cause_is_told_alike(cause: Exception, t
 
 
 @pytest.mark.parametrize("restarted_first", [True, False])
-def test_a_fault_ends_the_sweep_and_leaves_the_trial_open(tmp_path: Path, restarted_first: bool) -> None:
+def test_a_fault_of_the_environment_ends_the_sweep_and_its_trial_stays_unfinished(
+    tmp_path: Path, restarted_first: bool
+) -> None:
     folder = new_run(tmp_path / "run", small_sweep())
     order = SearchOrder(small_sweep(), folder, {}, lambda name: False, lambda: 3)
     deaths = WorkerDeaths(order, folder.files, Console(file=StringIO()), restarts=2)
@@ -129,7 +131,7 @@ def test_a_fault_ends_the_sweep_and_leaves_the_trial_open(tmp_path: Path, restar
         deaths.check_after("the command")
 
 
-def test_each_restart_is_a_row_in_the_run_folder_and_a_full_disk_ends_nothing(
+def test_each_restart_is_a_row_in_the_run_folder_and_a_full_disk_raises_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = new_run(tmp_path / "run", small_sweep())

@@ -1,4 +1,4 @@
-"""The run folder: never reused, held by one driver, read back as it was left."""
+"""The run folder: it is never reused, one driver holds it, and it is read back as it was written."""
 
 import math
 import subprocess
@@ -24,14 +24,14 @@ def test_create_never_reuses_a_folder(tmp_path: Path) -> None:
     assert len(set(made)) == 5 and all(path.is_dir() and path.is_absolute() for path in made)
 
 
-def test_results_that_are_a_file_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_results_folder_that_is_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
     with pytest.raises(InputError, match=r"cannot be made .*: give --results DIR"):
         RunFolder.create(tmp_path / "results", "study")
 
 
 @pytest.mark.parametrize("name", ["absent", "."])
-def test_folder_without_run_file_is_no_run(tmp_path: Path, name: str) -> None:
+def test_folder_without_run_json_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"is not a run: it has no run\.json"):
         RunFolder.open(tmp_path / name)
 
@@ -74,7 +74,7 @@ def test_spec_is_read_back(tmp_path: Path) -> None:
         (names.FAILED, False, True),
     ],
 )
-def test_trial_that_did_not_finish_loses_its_checkpoint_unless_it_failed_or_is_kept(
+def test_a_stopped_trial_loses_its_checkpoint_unless_checkpoints_are_kept_and_a_failed_trial_keeps_it(
     tmp_path: Path, state: str, keep: bool, left: bool
 ) -> None:
     folder = new_run(tmp_path, SWEEP)
@@ -87,7 +87,9 @@ def test_trial_that_did_not_finish_loses_its_checkpoint_unless_it_failed_or_is_k
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_of_finished_trials_the_best_alone_keeps_its_checkpoint_unless_all_do(tmp_path: Path, keep: bool) -> None:
+def test_only_the_best_finished_trial_keeps_its_checkpoint_unless_checkpoints_are_kept(
+    tmp_path: Path, keep: bool
+) -> None:
     folder = new_run(tmp_path, SWEEP)
     losses = {0: 5.0, 1: 4.0, 2: 4.5, 3: 3.0}
     for seed, loss in losses.items():
@@ -102,18 +104,20 @@ def test_of_finished_trials_the_best_alone_keeps_its_checkpoint_unless_all_do(tm
     assert [trial.plan.config.seed for trial in folder.finished()] == [3, 1, 2, 0]
 
 
-def test_named_run_is_the_same_folder_each_time_and_nothing_is_made_before_it_begins(tmp_path: Path) -> None:
+def test_named_run_has_the_same_folder_each_time_and_no_folder_is_made_before_it_begins(tmp_path: Path) -> None:
     first, second = (RunFolder.named(tmp_path / "results", "study", "mine") for _ in range(2))
     assert first.path == second.path and not (tmp_path / "results").exists()
     assert first.path == tmp_path / "results" / "study" / "mine"
 
 
-def test_a_driver_that_ends_before_its_run_begins_leaves_nothing_and_takes_nothing_from_another(tmp_path: Path) -> None:
+def test_a_driver_that_ends_before_its_run_begins_removes_the_folder_unless_another_driver_holds_it(
+    tmp_path: Path,
+) -> None:
     folder = RunFolder.named(tmp_path, "study", "mine")
     folder.make()
     with folder.locked():
         with pytest.raises(InputError, match="in use"), RunFolder.named(tmp_path, "study", "mine").locked():
-            raise AssertionError("two drivers")
+            raise AssertionError("two drivers hold one run")
         assert folder.path.is_dir(), "the second driver has removed the first one's folder"
     assert not folder.path.exists()
 

@@ -1,4 +1,4 @@
-"""What options say: the command that goes on with a run asks for the same machine."""
+"""The printed command that resumes a run, and the options that --resume accepts beside it."""
 
 import shlex
 from pathlib import Path
@@ -21,11 +21,13 @@ from trainable.errors import InputError
         ("--watch --steps 9", "--watch"),
     ],
 )
-def test_what_a_run_does_not_remember_is_said_again(typed: str, again: str) -> None:
+def test_the_resume_command_repeats_the_options_that_a_run_does_not_record(typed: str, again: str) -> None:
     assert " ".join(kept(typed.split())) == again
 
 
-def test_a_run_below_the_working_directory_is_named_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_resume_command_names_a_run_below_the_working_directory_by_its_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["sweeps/kfold.py", "--cpus", "1", "--steps", "8"])
     assert (
@@ -37,7 +39,7 @@ def test_a_run_below_the_working_directory_is_named_from_there(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("name", ["books [old]", "it's", "a b; rm -rf c", '"x" $HOME `ls`', "*", "~me", "\\", "ü"])
-def test_the_command_to_go_on_can_be_pasted_into_a_shell(
+def test_the_resume_command_can_be_pasted_into_a_shell(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script, run = f"my studies/{name}.py", tmp_path / name / "run"
@@ -57,7 +59,7 @@ def test_the_command_to_go_on_can_be_pasted_into_a_shell(
         "--resume r --corpus c --tokenizer t --gpus_per_trial 1",
     ],
 )
-def test_what_a_resumption_heeds_may_stand_beside_it(words: str) -> None:
+def test_options_that_a_resumption_uses_are_accepted_beside_resume(words: str) -> None:
     check_beside_resume(words.split())
 
 
@@ -69,6 +71,6 @@ def test_what_a_resumption_heeds_may_stand_beside_it(words: str) -> None:
         ("--resume r --train_rows 9", "--train-rows"),
     ],
 )
-def test_what_a_resumption_would_ignore_is_refused_by_name(words: str, named: str) -> None:
+def test_an_option_that_a_resumption_would_ignore_is_refused_by_name(words: str, named: str) -> None:
     with pytest.raises(InputError, match=f"^{named} beside --resume would change nothing"):
         check_beside_resume(words.split())

@@ -1,4 +1,4 @@
-"""What --help of every study shows, and what its options become."""
+"""Help pages of all studies and commands, completion in bash, and the parsing of options."""
 
 import io
 import os
@@ -34,7 +34,7 @@ COMMANDS = [
 
 
 def printed_by(call: Callable[[], object]) -> str:
-    """What a call prints before it ends the process, to a stream of 80 columns that has letters for boxes."""
+    """Text that a call prints before it exits, on a stream of 80 columns that can show the lines of boxes."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(stream):
         patch.setenv("COLUMNS", "80")
@@ -46,16 +46,16 @@ def printed_by(call: Callable[[], object]) -> str:
 
 
 def output_of(module: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
-    """What `python -m module` prints with --help, or with other words."""
+    """Text that `python -m module` prints with the given words, or with --help."""
     monkeypatch.setattr(sys, "argv", [module, *(words or ["--help"])])
     spec = find_spec(module)
     run = f"{module}.__main__" if spec is not None and spec.submodule_search_locations else module
-    monkeypatch.delitem(sys.modules, run, raising=False)  # runpy warns of a module that it runs again
+    monkeypatch.delitem(sys.modules, run, raising=False)  # runpy would warn that the module is loaded already
     return printed_by(lambda: runpy.run_module(module, run_name="__main__"))
 
 
 def options_under(page: str) -> dict[str, list[str]]:
-    """{heading: options below it} of a help page."""
+    """{heading: options below the heading} of a help page."""
     found: dict[str, list[str]] = {}
     for line in page.splitlines():
         if (heading := re.match(r"╭─ (.+?) ─*╮$", line)) is not None:
@@ -95,7 +95,7 @@ def test_a_study_is_a_command_that_prints_its_completion_for_bash(name: str, mon
 
 
 def test_bash_completes_the_options_of_a_study() -> None:
-    """As readline asks: the function of the command gets the words in COMP_WORDS and answers in COMPREPLY."""
+    """Ask as readline does: the function for the command reads COMP_WORDS and writes its answer to COMPREPLY."""
     asks = (
         f'eval "$({sys.executable} sweeps/kfold.py --tyro-print-completion bash)"; COMP_WORDS=(sweeps/kfold.py --co); '
         'COMP_CWORD=1; ask=($(complete -p sweeps/kfold.py)); "${ask[2]}"; echo "${COMPREPLY[@]}"'
@@ -104,7 +104,7 @@ def test_bash_completes_the_options_of_a_study() -> None:
     assert done.stdout.split() == ["--corpus", "--column"], done.stderr
 
 
-def test_every_option_is_read_in_whatever_group_it_stands() -> None:
+def test_options_of_all_groups_are_parsed() -> None:
     words = "--corpus a.txt --steps 9 --set loop.precision=float32 --layers 3 1 --no-asha --cpus_per_trial 2 --dry-run"
     wanted = {"corpus": "a.txt", "steps": 9, "set": ("loop.precision=float32",), "layers": (3, 1), "asha": False}
     assert parsed(SearchOptions, None, words.split()) == SearchOptions(**wanted, cpus_per_trial=2, dry_run=True)  # type: ignore[arg-type]
@@ -119,13 +119,13 @@ def test_the_groups_have_every_option_once() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class UsersOptions(Options):
-    """Options of a study of a user's own, without a heading."""
+    """Options of a study that a user has written; the class names no heading for its option."""
 
     dose: int = 3
     """milligrams"""
 
 
-def test_an_option_that_a_user_adds_stands_under_a_heading_of_its_own() -> None:
+def test_an_option_that_a_user_adds_is_listed_under_the_heading_of_this_study() -> None:
     assert parsed(UsersOptions, None, ["--dose", "4", "--steps", "5"]) == UsersOptions(dose=4, steps=5)
     page = printed_by(lambda: parsed(UsersOptions, None, ["--help"]))
     assert options_under(page)[f"{OWN}: options"] == ["--dose"] and "milligrams (default: 3)" in page

@@ -1,4 +1,4 @@
-"""loop.precision=auto of a run is settled by its driver, once: no trial, prediction or record says auto."""
+"""The driver replaces loop.precision=auto of a run, once: no trial, and no spec that --minutes sizes, has auto."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ SMALL = ("--corpus", "small.txt", "--tokenizer", "train:512", "--train-rows", "4
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Devices of which this machine was asked for its best precision; the answer is bfloat16."""
+    """Devices for which the best precision of this machine was asked; the answer is always bfloat16."""
     devices: list[str] = []
 
     def best(device: str) -> Best:
@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return devices
 
 
-def test_the_driver_chooses_for_every_trial(asked: list[str]) -> None:
+def test_the_driver_chooses_one_precision_for_every_trial(asked: list[str]) -> None:
     spec, because = settled(schedule_search(SearchOptions(set=("loop.device=cpu",))))
     assert (because, asked) == ("the test says so", ["cpu"])
     trials = [group.search_plan(group.dearest) for group in spec.groups]  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ LAPTOP: list[tuple[Callable[[Any], Spec], Any]] = [
 
 
 @pytest.mark.parametrize(("study", "options"), LAPTOP)
-def test_studies_leave_the_precision_of_a_laptop_to_the_machine(study: Callable[[Any], Spec], options: Any) -> None:
+def test_studies_at_laptop_scale_have_precision_auto(study: Callable[[Any], Spec], options: Any) -> None:
     assert study(options).base.loop.precision == "auto"
 
 
@@ -63,7 +63,7 @@ def test_studies_leave_the_precision_of_a_laptop_to_the_machine(study: Callable[
         (content, ContentOptions(scale="published"), "bfloat16"),
     ],
 )
-def test_what_the_user_or_the_study_says_is_not_asked_of_the_machine(
+def test_a_precision_that_the_user_or_the_study_sets_is_kept_without_asking_the_machine(
     study: Callable[[Any], Spec], options: Any, precision: str, asked: list[str]
 ) -> None:
     spec = study(options)
@@ -93,8 +93,8 @@ def test_the_plan_says_which_precision_and_why(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("workplace")
-def test_minutes_are_measured_and_chosen_in_that_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rates are of shapes that have the precision: a size whose trials said auto would have none."""
+def test_a_spec_that_minutes_sizes_has_no_precision_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates are stored by shapes with a precision: a spec with auto would match no rate."""
     seen: list[bool] = []
 
     def sized(study: Callable[[Any], Spec], options: Any, spec: Spec) -> Any:

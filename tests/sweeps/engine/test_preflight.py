@@ -1,4 +1,4 @@
-"""What the machine must have for a run is asked before it is missed, and the numbers asked for suffice."""
+"""Checks before Ray starts: open files, shared memory, CPUs, and the length of socket paths."""
 
 import ctypes
 import math
@@ -29,11 +29,11 @@ from sweeps.engine.preflight import (
 from trainable.errors import InputError
 
 ENOUGH = FILES + 2 * FILES_A_WORKER
-CLONE_NEWNS = 0x20000  # a mount namespace of its own
+CLONE_NEWNS = 0x20000  # flag of unshare(2): a new mount namespace
 
 
 def in_a_child(work: Callable[[], Any]) -> Any:
-    """What `work` returns, or the InputError it raises as text, in a fork whose limits and mounts are its own."""
+    """Run `work` in a forked process with its own limits and mounts; return its result or its InputError as text."""
     context = multiprocessing.get_context("fork")
     parent, child = context.Pipe(duplex=False)
 
@@ -65,21 +65,21 @@ def with_open_files(soft: int, hard: int) -> Any:
 
 @pytest.mark.parametrize("files", [64, ENOUGH - 1])
 def test_too_few_open_files_are_refused_before_ray_starts(files: int) -> None:
-    """With 64 of them Ray aborts the driver: no exception, no word."""
+    """With a limit of 64 open files Ray aborts the driver, without an exception or a message."""
     assert with_open_files(files, files) == (
         f"a process may open {files} files here but Ray needs about {ENOUGH} for 2 workers: "
         "raise the limit (ulimit -Hn 4096), or give fewer --cpus."
     )
 
 
-def test_a_low_soft_limit_is_no_hindrance_for_ray_raises_it() -> None:
+def test_a_low_soft_limit_is_accepted_if_the_hard_limit_is_high_enough() -> None:
     assert with_open_files(64, ENOUGH) is None
 
 
 # ---- shared memory -----------------------------------------------------------------------------------------------
 
 
-def test_tokens_and_tables_are_counted_once() -> None:
+def test_memory_that_two_arrays_of_tokens_share_is_counted_once() -> None:
     assert prepared(4).nbytes == pytest.approx(4 * 2**20, rel=0.01)
 
 
@@ -88,7 +88,7 @@ def mount(size: str, folder: Path) -> None:
 
 
 def with_shared_memory(size: str, temporary: Path | None = None) -> Any:
-    """(what is said, the store asked for) for 200 MiB of tokens, with a /dev/shm of that size."""
+    """(messages, size of the object store to ask for) for 200 MiB of tokens, with a /dev/shm of the given size."""
 
     def work() -> tuple[list[str], int | None]:
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
@@ -104,21 +104,21 @@ def with_shared_memory(size: str, temporary: Path | None = None) -> Any:
     return in_a_child(work)
 
 
-def test_a_shared_memory_too_small_for_tokens_and_tables_is_told_with_numbers_and_remedy() -> None:
+def test_a_shared_memory_too_small_for_tokens_and_tables_is_reported_with_numbers_and_remedy() -> None:
     said, store = with_shared_memory("64m")
     assert store is None
     assert said[0].startswith("/dev/shm has 61 MiB but tokens and tables need 264 MiB: Ray keeps them in ")
     assert said[0].endswith("slower; enlarge /dev/shm (mount -o remount,size=1g /dev/shm; docker run --shm-size=1g).")
 
 
-def test_without_room_for_the_files_in_its_place_it_is_refused(tmp_path: Path) -> None:
+def test_a_small_shared_memory_is_refused_if_the_temporary_folder_has_no_room_either(tmp_path: Path) -> None:
     assert with_shared_memory("64m", temporary=tmp_path) == (
         f"{tmp_path} has 50 MiB free but tokens and tables, which /dev/shm (61 MiB) cannot hold, need about 264 MiB: "
         "enlarge /dev/shm (mount -o remount,size=1g /dev/shm; docker run --shm-size=1g)."
     )
 
 
-def test_a_shared_memory_smaller_than_ray_likes_but_large_enough_is_used_and_nothing_is_said() -> None:
+def test_a_shared_memory_smaller_than_rays_default_but_large_enough_is_used_without_a_message() -> None:
     assert with_shared_memory("400m") == ([], int(0.95 * 400 * 2**20))
 
 
@@ -137,7 +137,7 @@ def test_a_shared_memory_smaller_than_ray_likes_but_large_enough_is_used_and_not
         ("nonsense\n", {"cpu.max": "nonsense"}, math.inf),
     ],
 )
-def test_the_quota_of_the_control_groups_is_the_least_on_the_way_up(
+def test_the_cpu_quota_is_the_smallest_of_a_control_group_and_its_parents(
     tmp_path: Path, said: str, files: dict[str, str], cpus: float
 ) -> None:
     for name, content in {"proc": said, **files}.items():
@@ -147,7 +147,7 @@ def test_the_quota_of_the_control_groups_is_the_least_on_the_way_up(
 
 
 @pytest.mark.parametrize(("bound", "quota", "cpus"), [(8, math.inf, 8), (8, 1.5, 1), (1, 4.0, 1), (4, 0.5, 1)])
-def test_the_cpus_that_are_taken_are_those_that_may_be_used(
+def test_only_cpus_that_the_process_may_use_are_taken(
     monkeypatch: pytest.MonkeyPatch, bound: int, quota: float, cpus: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(bound)))
@@ -156,7 +156,9 @@ def test_the_cpus_that_are_taken_are_those_that_may_be_used(
 
 
 @pytest.mark.parametrize(("length", "moved"), [(20, False), (92, True)])
-def test_a_folder_too_long_for_sockets_is_not_taken(monkeypatch: pytest.MonkeyPatch, length: int, moved: bool) -> None:
+def test_a_folder_whose_path_is_too_long_for_sockets_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, length: int, moved: bool
+) -> None:
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv("TMPDIR", f"/{'x' * (length - 1)}")
     folder = ray_folder()
@@ -164,7 +166,7 @@ def test_a_folder_too_long_for_sockets_is_not_taken(monkeypatch: pytest.MonkeyPa
     assert len(f"{folder or os.environ['TMPDIR']}") + LONGEST_SOCKET <= SOCKET_PATH
 
 
-def test_without_a_short_folder_ray_is_not_even_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_folder_is_refused_if_no_short_folder_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", f"/{'x' * 91}")
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(InputError, match=r"xx is too long for the sockets of Ray.*set RAY_TMPDIR to a folder"):

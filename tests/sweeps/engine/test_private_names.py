@@ -1,7 +1,7 @@
-"""Names that Ray and Optuna do not promise to keep: all that the code uses are listed here, with what to do without.
+"""Names that Ray, Optuna and datasets do not promise to keep: a list of those that the code uses.
 
-Dependencies float (`ray>=2.60`), so a new version may lack one of them. Then the test of that name fails, and its
-message says which file needs it and what to do there; until that is done, install the versions named in `TESTED`.
+Dependencies float (`ray>=2.60`), so a new version may lack one of these names. Then the test of this name fails. Its
+message says which file uses the name and what to do there; until this is done, install the versions in `TESTED`.
 """
 
 import ast
@@ -17,17 +17,17 @@ import pytest
 from paths import ROOT
 
 TESTED = {"ray": "2.60.0", "optuna": "5.0.0", "transformers": "5.23.0", "datasets": "5.2.0"}
-OURS = {"_asdict", "_fields", "_replace", "_exit"}  # promised: of named tuples, and of os
+OURS = {"_asdict", "_fields", "_replace", "_exit"}  # documented: methods of named tuples, and os._exit
 
 
 class Private(NamedTuple):
-    """A name that its library may drop."""
+    """A name that a new version of its library may lack."""
 
     library: str
-    name: str  # as it stands in the code
+    name: str  # as the code spells it
     used_in: str
-    found: Callable[[], object]  # true where it is there, and as it is used
-    otherwise: str
+    found: Callable[[], object]  # returns true if the name exists and works as the code uses it
+    otherwise: str  # what to do in the file if the name is missing
 
 
 def attribute(module: str, *names: str) -> Any:
@@ -58,14 +58,14 @@ PRIVATE = [
         "_Bracket",
         "sweeps/engine/order/asha.py",
         lambda: takes("ray.tune.schedulers.async_hyperband", "_Bracket", "min_t", "max_t", "reduction_factor", "s"),
-        "write the rungs and their cutoff there: about 15 lines, tests/sweeps/engine/order/test_asha.py has the cases",
+        "write rungs and cutoff in that file: about 15 lines; the cases are in tests/sweeps/engine/order/test_asha.py",
     ),
     Private(
         "ray",
         "_rungs",
         "sweeps/engine/order/asha.py",
         brackets_rungs,
-        "look up how a bracket keeps what it has recorded now, or write the rungs there",
+        "look up how a bracket stores its records in this version, or write the rungs in that file",
     ),
     Private(
         "ray",
@@ -79,14 +79,14 @@ PRIVATE = [
         "_raylet",
         "trainable/trial.py",
         lambda: callable(attribute("ray", "_raylet", "setproctitle")),
-        "the dashboard names workers by their class again: look for a public call, or drop name_process",
+        "the dashboard shows only the class of a worker: look for a public call, or remove name_process",
     ),
     Private(
         "ray",
         "wrap_function",
         "trainable/trial.py",
         lambda: takes("ray.tune.trainable", "wrap_function", "train_func"),
-        "give the Tuner the function itself, and lose the trials' names in the dashboard",
+        "give the Tuner the function itself; the dashboard then shows no names of trials",
     ),
     Private(
         "ray",
@@ -95,7 +95,7 @@ PRIVATE = [
         lambda: isinstance(
             inspect.getattr_static(attribute("ray.tune.experiment", "Trial"), "pickled_error_file"), property
         ),
-        "find where Tune keeps a trial's last error now, or say of every death that the worker was killed",
+        "look up where this version of Tune keeps a trial's last error, or report every death as a killed worker",
     ),
     Private(
         "ray",
@@ -109,21 +109,21 @@ PRIVATE = [
         "TUNE_MAX_PENDING_TRIALS_PG",
         "sweeps/engine/cluster/ray_start.py",
         lambda: source_has("ray.tune", "TUNE_MAX_PENDING_TRIALS_PG"),
-        "find how a custom searcher may have several trials pending now, else workers start one after the other",
+        "look up how this version lets a custom searcher have several pending trials; else workers start one by one",
     ),
     Private(
         "ray",
         "ray.tune.execution.tune_controller",
         "sweeps/engine/run.py",
         lambda: isinstance(attribute("ray.tune.execution.tune_controller", "logger"), logging.Logger),
-        "name the logger that prints a traceback for each death now",
+        "look up which logger of this version prints a traceback for each death",
     ),
     Private(
         "ray",
         "ray.tune.execution.experiment_state",
         "sweeps/engine/cluster/ray_start.py",
         lambda: isinstance(attribute("ray.tune.execution.experiment_state", "logger"), logging.Logger),
-        "name the logger that prints a traceback where the disk is full now",
+        "look up which logger of this version prints a traceback when the disk is full",
     ),
     Private(
         "ray",
@@ -133,42 +133,42 @@ PRIVATE = [
             source_has("ray._private", "            print_to_stdstream(\n")
             and takes("ray._private.worker", "print_to_stdstream", "data")
         ),
-        "find what prints the tracebacks of dead workers now, else they stand beside our sentence",
+        "look up what prints the tracebacks of dead workers in this version; else they appear beside our own sentence",
     ),
     Private(
         "ray",
         "_serialize",
         "sweeps/engine/cluster/worker_path.py",
         lambda: isinstance(attribute("ray.job_config", "JobConfig")()._serialize(), bytes),
-        "find where Ray sends a job's settings now, else a file of the user's may be imported in place of ours",
+        "look up where this version sends a job's settings; else workers may import a user's file in place of ours",
     ),
     Private(
         "ray",
         "_py_driver_sys_path",
         "sweeps/engine/cluster/worker_path.py",
         lambda: attribute("ray.job_config", "JobConfig")()._py_driver_sys_path == [],
-        "find where Ray keeps the folders that workers look in first now",
+        "look up where this version keeps the folders that workers search first",
     ),
     Private(
         "ray",
         "_runtime_env_has_working_dir",
         "sweeps/engine/cluster/worker_path.py",
         lambda: attribute("ray.job_config", "JobConfig")()._runtime_env_has_working_dir() is False,
-        "find out otherwise whether the command is a submitted job",
+        "find another way to know whether the command is a submitted job",
     ),
     Private(
         "ray",
         "failed to import on the worker",
         "sweeps/engine/failures.py",
         lambda: source_has("ray", "failed to import on the worker"),
-        "write Ray's new words there, else a library that a node lacks fails trials for good",
+        "write Ray's new words in that file; else a library that a node lacks makes trials fail for good",
     ),
     Private(
         "ray",
         "actor_init_failed",
         "sweeps/engine/failures.py",
         lambda: attribute("ray.exceptions", "ActorDiedError")().actor_init_failed is False,
-        "look how Ray tells now that a worker could not be set up",
+        "look up how this version says that a worker could not be set up",
     ),
     Private(
         "ray",
@@ -195,20 +195,23 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("private", PRIVATE, ids=lambda private: private.name)
-def test_a_private_name_is_there_and_as_it_is_used(private: Private) -> None:
+def test_a_private_name_exists_and_works_as_the_code_uses_it(private: Private) -> None:
     try:
         there = bool(private.found())
-    except Exception:  # whatever a version does without it
+    except Exception:  # a version that lacks the name may raise anything
         there = False
     assert there, (
-        f"{private.library} {version(private.library)} has {private.name} no longer as {private.used_in} uses it: "
-        f"{private.otherwise}; meanwhile install {private.library}=={TESTED[private.library]}."
+        f"{private.name} of {private.library} {version(private.library)} is missing or does not work "
+        f"as {private.used_in} uses it: {private.otherwise}; until then "
+        f"install {private.library}=={TESTED[private.library]}."
     )
-    assert private.name in (ROOT / private.used_in).read_text(), f"{private.used_in} does without it: take it off"
+    assert private.name in (ROOT / private.used_in).read_text(), (
+        f"{private.used_in} no longer uses {private.name}: remove it from PRIVATE"
+    )
 
 
 def private_names() -> Iterator[tuple[str, str]]:
-    """(file, name) of what begins with an underscore and is not our own."""
+    """Yield (file, name) of imported names, and of attributes of other objects, that begin with one underscore."""
     for folder in ("trainable", "sweeps", "analysis"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             file = path.relative_to(ROOT).as_posix()
@@ -219,7 +222,7 @@ def private_names() -> Iterator[tuple[str, str]]:
                     yield from ((file, name) for name in [node.attr] if name.startswith("_") and name[:2] != "__")
 
 
-def test_every_private_name_of_a_library_that_the_code_uses_is_listed_here() -> None:
+def test_every_name_with_an_underscore_that_the_code_uses_is_listed_here() -> None:
     listed = {(private.used_in, private.name) for private in PRIVATE}
     unlisted = {(file, name) for file, name in private_names() if name not in OURS} - listed
-    assert not unlisted, f"list them in PRIVATE, with what to do where a version lacks them: {sorted(unlisted)}"
+    assert not unlisted, f"list them in PRIVATE, with what to do if a version lacks them: {sorted(unlisted)}"

@@ -1,4 +1,4 @@
-"""What is shown while trials run: on a terminal a bar with the time left, elsewhere a line now and then."""
+"""Progress while trials run: a bar with the time left on a terminal, a line now and then in a file."""
 
 import io
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ WHOLE = 3 * 120.0
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test moves by hand."""
 
     now = 1000.0
 
@@ -26,7 +26,7 @@ class Clock:
 
 @dataclass
 class Trial:
-    """A trial as Tune has it."""
+    """The attributes of a trial of Tune that the progress display reads."""
 
     config: dict[str, Any]
     status: str = "RUNNING"
@@ -51,13 +51,13 @@ def shown_on(clock: Clock, terminal: bool = False, **known: Any) -> tuple[LivePr
 
 
 def report(shown: LiveProgress, trials: list[Trial], number: int, step: int) -> None:
-    """The report of a trial at a step."""
+    """Pass a trial's report at a step to the progress display."""
     trial = trials[number]
     trial.last_result = {names.STEP: step, names.EVAL_LOSS: 5.0 - step / 100, names.GAIN: 0.25}
     shown.on_trial_result(step, trials, trial, trial.last_result)
 
 
-def test_a_file_gets_the_first_report_each_end_and_now_and_then_the_time_left(
+def test_a_file_gets_the_first_report_the_end_of_each_trial_and_the_time_left_once_a_minute(
     clock: Clock, trials: list[Trial]
 ) -> None:
     shown, stream = shown_on(clock)
@@ -76,7 +76,7 @@ def test_a_file_gets_the_first_report_each_end_and_now_and_then_the_time_left(
     ]
 
 
-def test_a_bar_on_a_terminal_tells_trials_rate_and_time_left_in_one_line(clock: Clock, trials: list[Trial]) -> None:
+def test_a_bar_on_a_terminal_shows_trials_rate_and_time_left(clock: Clock, trials: list[Trial]) -> None:
     shown, stream = shown_on(clock, terminal=True)
     with shown:
         for step in (0, 60, 120):
@@ -89,7 +89,7 @@ def test_a_bar_on_a_terminal_tells_trials_rate_and_time_left_in_one_line(clock: 
     assert "first report" not in stream.getvalue()
 
 
-def test_a_run_that_goes_on_counts_what_earlier_drivers_did(clock: Clock, trials: list[Trial]) -> None:
+def test_a_resumed_run_counts_trials_and_steps_of_earlier_drivers(clock: Clock, trials: list[Trial]) -> None:
     shown, stream = shown_on(clock, ended=1, reached={PLANS[0].name: 120, PLANS[1].name: 60})
     with shown:
         report(shown, trials, 1, 60)
@@ -98,7 +98,7 @@ def test_a_run_that_goes_on_counts_what_earlier_drivers_did(clock: Clock, trials
     assert stream.getvalue().splitlines()[-1] == "1 of 3 trials ended, 3 running, 0.5 steps/s, about 5 min left"
 
 
-def test_a_trial_that_fails_or_stops_early_is_told_in_at_most_80_columns(clock: Clock, trials: list[Trial]) -> None:
+def test_a_trial_that_fails_or_stops_early_is_reported_in_at_most_80_columns(clock: Clock, trials: list[Trial]) -> None:
     shown, stream = shown_on(clock)
     with shown:
         report(shown, trials, 1, 20)

@@ -1,4 +1,4 @@
-"""A run goes on with its own data wherever they lie, and is refused, before Ray, where they are others'."""
+"""A resumed run takes its own data from wherever they lie now; data that have changed are refused before Ray starts."""
 
 import runpy
 import shlex
@@ -32,7 +32,7 @@ OPTIONS = "--corpus {corpus} --tokenizer {tokenizer} --train-rows 400 --eval-row
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a small corpus and a tokenizer, a cache of its own, no colours, no cluster, and no Ray."""
+    """Work in a new folder with a small corpus, a tokenizer and its own cache; fail if Ray would start."""
 
     def no_ray(*_: object) -> None:
         raise AssertionError("Ray would have been started")
@@ -65,7 +65,7 @@ def call(words: str) -> int:
 
 
 def begin(folder: Path, *more: str, corpus: str = "books.txt", tokenizer: str = "words") -> RunFolder:
-    """A run that has begun with these, as its driver leaves it; results/schedule_search/mine."""
+    """Begin a run with these options, as its driver does, in results/schedule_search/mine; return its folder."""
     words = shlex.split(OPTIONS.format(corpus=corpus, tokenizer=tokenizer))
     options = tyro.cli(SearchOptions, args=[*words, *more], config=(tyro.conf.OmitArgPrefixes,))
     spec, because = settled(schedule_search(options))
@@ -86,7 +86,7 @@ MOVED = {"corpus": "books.txt", "tokenizer": "words"}
 
 @pytest.mark.parametrize("part", MOVED)
 @pytest.mark.parametrize("again", ["--resume results/schedule_search/mine", "--run mine"])
-def test_a_run_goes_on_with_what_has_moved(workplace: Path, part: str, again: str) -> None:
+def test_a_run_goes_on_with_a_corpus_or_a_tokenizer_that_has_moved(workplace: Path, part: str, again: str) -> None:
     begin(workplace)
     there = move(workplace, MOVED[part])
     given = {**MOVED, part: str(there)}
@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_what_has_moved(workplace: Path, part: str, again: st
 @pytest.mark.parametrize("part", MOVED)
 @pytest.mark.parametrize("again", ["--resume results/schedule_search/mine", "--run mine"])
 @pytest.mark.parametrize("dry", ["--dry-run", ""])
-def test_what_has_moved_and_changed_is_refused_before_ray_starts(
+def test_a_moved_corpus_or_tokenizer_that_has_changed_is_refused_before_ray_starts(
     workplace: Path, part: str, again: str, dry: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begin(workplace)
@@ -119,7 +119,7 @@ def test_what_has_moved_and_changed_is_refused_before_ray_starts(
     ("name", "part", "mend"),
     [("books.txt", "corpus", "with --corpus"), ("words", "tokenizer", "with --tokenizer")],
 )
-def test_what_is_gone_is_named_with_the_option_that_says_where_it_is(
+def test_a_missing_corpus_or_tokenizer_is_named_with_the_option_that_gives_its_new_place(
     workplace: Path, name: str, part: str, mend: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin(workplace)
@@ -129,22 +129,22 @@ def test_what_is_gone_is_named_with_the_option_that_says_where_it_is(
     assert f"the {part} of run" in said and f"is not at {workplace / name} any more: say where" in said and mend in said
 
 
-def test_a_run_remembers_where_its_files_have_gone(workplace: Path) -> None:
+def test_a_run_remembers_where_its_files_have_moved(workplace: Path) -> None:
     run = begin(workplace)
     spec, there = run.spec(), str(move(workplace, "books.txt"))
     places, _ = resumption.check_data(run, spec, there, None)
     prepared = prepare_runs(spec.configs(), places=places)
     write_run_file(run, spec, run_record(spec).to_dict() | prepared.facts, places)
-    assert run.spec() == spec, "the spec names checkpoints and ledgers: it stays"
+    assert run.spec() == spec, "the spec must not change: checkpoints and ledgers belong to it"
     assert run.record().places == {str(workplace / "books.txt"): there}
     assert call("--resume results/schedule_search/mine --dry-run") == 0
     assert set(prepared.tables) == set(run.record().tables)
 
 
-def test_a_kept_run_calls_its_corpus_by_name_and_goes_on_from_there(
+def test_a_kept_run_names_its_corpus_without_a_folder_and_accepts_its_new_place(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As tests/benchmarks/keep_run.py keeps a run of several sittings: without paths, or trials that have not ended."""
+    """keep_run.py keeps a run of several sittings without paths and without trials that have not ended."""
     run, kept = begin(workplace), workplace / "kept"
     run.open_trial(run.spec().groups[0].search_plan({"optimizer.lr": 0.003, "optimizer.warmup_steps": 10}))
     there = move(workplace, "books.txt")
@@ -160,7 +160,7 @@ def test_a_kept_run_calls_its_corpus_by_name_and_goes_on_from_there(
     assert set(prepared.tables) == set(RunFolder.open(kept).record().tables), "the tables have the keys of the new name"
 
 
-def test_what_has_come_back_is_named_by_its_place_again(workplace: Path) -> None:
+def test_a_corpus_that_is_back_in_its_old_place_is_found_there_again(workplace: Path) -> None:
     run, books = begin(workplace), workplace / "books.txt"
     there = move(workplace, "books.txt")
     resumption.remember(run, resumption.check_data(run, run.spec(), str(there), None)[0])
@@ -172,7 +172,7 @@ def test_what_has_come_back_is_named_by_its_place_again(workplace: Path) -> None
     assert "places" not in run.record().to_dict()
 
 
-def test_a_run_without_moved_files_has_no_word_of_them(workplace: Path) -> None:
+def test_a_run_without_moved_files_records_no_places(workplace: Path) -> None:
     run = begin(workplace)
     assert "places" not in run.record().to_dict()
 
@@ -181,7 +181,7 @@ def test_a_run_without_moved_files_has_no_word_of_them(workplace: Path) -> None:
     "option",
     ["--layers 2", "--steps 9", "--set optimizer.lr=1", "--seed 3", "--smoke-test", "--results x", "--no-asha"],
 )
-def test_an_option_that_a_resumption_would_ignore_is_refused_by_its_name(
+def test_an_option_that_a_resumption_would_ignore_is_refused_by_name(
     workplace: Path, option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin(workplace)
@@ -190,7 +190,7 @@ def test_an_option_that_a_resumption_would_ignore_is_refused_by_its_name(
     assert f"error: {option.split()[0]} beside --resume would change nothing" in said
 
 
-def test_a_tokenizer_that_a_run_trains_itself_cannot_be_exchanged(
+def test_a_tokenizer_that_a_run_trains_itself_cannot_be_replaced(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin(workplace, tokenizer="train:512")
@@ -198,7 +198,7 @@ def test_a_tokenizer_that_a_run_trains_itself_cannot_be_exchanged(
     assert "--tokenizer beside --resume: run" in capsys.readouterr().err
 
 
-def test_a_dry_run_of_a_resumption_wants_the_lock_and_the_room(
+def test_a_dry_run_of_a_resumption_needs_the_lock_and_free_disk_space(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begin(workplace)
@@ -210,7 +210,7 @@ def test_a_dry_run_of_a_resumption_wants_the_lock_and_the_room(
     assert "has 0.0 MiB free but the checkpoints, ledgers and tables of this run need" in capsys.readouterr().err
 
 
-def test_a_cache_that_cannot_be_written_is_told_by_a_dry_run(
+def test_a_cache_that_cannot_be_written_is_reported_by_a_dry_run(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(workplace / "books.txt"))  # a file
@@ -219,7 +219,9 @@ def test_a_cache_that_cannot_be_written_is_told_by_a_dry_run(
     assert f"cannot write {workplace / 'books.txt'}" in said and CACHE_VARIABLE in said
 
 
-def test_results_that_cannot_be_made_are_told_by_a_dry_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_results_folder_that_cannot_be_made_is_reported_by_a_dry_run(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call(f"{OPTIONS.format(**MOVED)} --dry-run --results books.txt/results") == USAGE_ERROR
     said = capsys.readouterr().err
     assert (
@@ -228,14 +230,14 @@ def test_results_that_cannot_be_made_are_told_by_a_dry_run(workplace: Path, caps
     )
 
 
-def test_a_run_that_differs_in_more_than_places_is_another_run(workplace: Path) -> None:
+def test_a_run_with_other_settings_is_refused(workplace: Path) -> None:
     run = begin(workplace)
     other = replace(run.spec(), num_samples=1)
     with pytest.raises(InputError, match="num_samples was 2, now 1"):
         resumption.check_same(run, other)
 
 
-def test_a_model_folder_that_is_gone_is_to_be_put_back(workplace: Path) -> None:
+def test_a_missing_model_folder_is_named_and_must_be_put_back(workplace: Path) -> None:
     run = begin(workplace)
     spec = run.spec()
     gone = replace(spec, base=replace(spec.base, model=replace(spec.base.model, name=str(workplace / "llama"))))
@@ -243,8 +245,8 @@ def test_a_model_folder_that_is_gone_is_to_be_put_back(workplace: Path) -> None:
         resumption.check_data(run, gone, None, None)
 
 
-def test_a_run_that_has_begun_goes_on_with_its_own_size_whatever_minutes_would_choose(workplace: Path) -> None:
-    """What --minutes chose once stands in the spec, and nothing is measured again."""
+def test_a_run_that_has_begun_keeps_its_own_size_whatever_minutes_would_choose(workplace: Path) -> None:
+    """The size that --minutes chose at the start is in the spec, and other minutes do not change it."""
     words = {"corpus": "books.txt", "tokenizer": "words", "train_rows": 400, "eval_rows": 50, "layers": (1,)}
     options = SearchOptions(minutes=10, run="mine", **words)  # type: ignore[arg-type]
     sized = settled(schedule_search(with_size(options, 48, 3))).spec
@@ -286,7 +288,7 @@ def test_a_run_goes_on_in_the_precision_it_was_begun_in_and_says_what_this_machi
     assert {config.loop.precision for config in run.spec().configs()} == {"bfloat16"}
 
 
-def test_a_precision_that_the_user_gave_is_no_matter_of_the_machine(
+def test_a_run_keeps_the_precision_that_the_user_gave_and_names_no_other(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_machine_that_is_best_at("bfloat16", monkeypatch)
@@ -295,10 +297,10 @@ def test_a_precision_that_the_user_gave_is_no_matter_of_the_machine(
     assert "as it was begun" not in (plan := " ".join(capsys.readouterr().out.split())) and "tokens in float32 " in plan
 
 
-def test_a_run_of_before_there_was_auto_goes_on_in_float32(
+def test_a_run_from_before_auto_existed_goes_on_in_float32(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its spec says float32, which was the default, and so its command line does not."""
+    """The spec of such a run has float32, the default of its time; its command line names no precision."""
     on_a_machine_that_is_best_at("bfloat16", monkeypatch)
     run = begin(workplace, "--set", "loop.precision=float32")
     assert "precision_from" not in run.record().to_dict()
@@ -307,7 +309,7 @@ def test_a_run_of_before_there_was_auto_goes_on_in_float32(
     assert "precision: the run goes on in float32, as it was begun, though auto would take bfloat16 on this" in plan
 
 
-def test_another_precision_than_the_run_has_is_refused(
+def test_a_precision_other_than_that_of_the_run_is_refused(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_machine_that_is_best_at("bfloat16", monkeypatch)

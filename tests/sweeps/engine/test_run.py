@@ -1,4 +1,4 @@
-"""The driver's record of a run: what a new run writes, what a resumed one keeps, what is refused."""
+"""The driver's record of a run: what a new run writes, what a resumed run keeps, and which changes are refused."""
 
 import json
 from dataclasses import asdict, replace
@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 
 
 def facts(fingerprint: str = "0" * 16, checksum: str = "2" * 16) -> dict[str, Any]:
-    """What preparation and provenance say."""
+    """Facts for run.json that come from the prepared data and from the machine."""
     table = TableFacts(
         rows="student",
         smoothing="mle",
@@ -76,8 +76,8 @@ def model_folder(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_a_run_whose_model_folder_is_another_model_now_is_not_resumed(folder: RunFolder, tmp_path: Path) -> None:
-    """A key that changes nothing in training may change: our own export adds some."""
+def test_a_run_whose_model_folder_has_another_model_now_is_not_resumed(folder: RunFolder, tmp_path: Path) -> None:
+    """A key without effect on training may change: an export by this project adds such keys."""
     model = model_folder(tmp_path / "llama")
     sweep = small_sweep({"model.name": str(model)})
     write_run_file(folder, sweep, facts())
@@ -88,7 +88,7 @@ def test_a_run_whose_model_folder_is_another_model_now_is_not_resumed(folder: Ru
         write_run_file(folder, sweep, facts())
 
 
-def test_a_run_that_does_not_know_its_model_goes_on(folder: RunFolder, tmp_path: Path) -> None:
+def test_a_run_that_has_not_recorded_its_model_goes_on(folder: RunFolder, tmp_path: Path) -> None:
     sweep = small_sweep({"model.name": str(model_folder(tmp_path / "llama"))})
     write_run_file(folder, sweep, facts())
     folder.write_record(replace(folder.record(), model=None))

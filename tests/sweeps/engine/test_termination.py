@@ -1,4 +1,4 @@
-"""A signal that ends a command is not lost where a library swallows the KeyboardInterrupt that it raises."""
+"""A signal ends the command even if a library swallows the KeyboardInterrupt that the signal raises."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 @pytest.mark.parametrize("number", ENDS)
 def test_a_swallowed_signal_is_raised_again_when_asked_for(number: signal.Signals) -> None:
     with termination.taken_like_ctrl_c():
-        termination.raise_if_interrupted()  # nothing has come yet
+        termination.raise_if_interrupted()  # raises nothing, because no signal has come
         try:
             signal.raise_signal(number)
         except KeyboardInterrupt:
@@ -27,7 +27,7 @@ def test_a_swallowed_signal_is_raised_again_when_asked_for(number: signal.Signal
 
 
 def test_a_signal_in_a_callback_of_an_import_lock_is_raised_a_moment_later() -> None:
-    """An error in a weakref's callback is printed and dropped: a Ctrl-C during imports may hit one."""
+    """Python prints and drops an error in a weakref's callback, and Ctrl-C during imports may hit such a callback."""
     names = {"__name__": "importlib._bootstrap", "signal": signal}
     exec("def cb(_): signal.raise_signal(signal.SIGINT)", names)
     with termination.taken_like_ctrl_c():
@@ -37,7 +37,7 @@ def test_a_signal_in_a_callback_of_an_import_lock_is_raised_a_moment_later() -> 
 
 
 def test_an_error_that_a_library_made_of_an_interruption_counts_as_the_interruption() -> None:
-    """Python 3.11 makes a RuntimeError of whatever is raised in a descriptor's __set_name__; PyTorch has some."""
+    """Python 3.11 turns an error in a descriptor's __set_name__ into a RuntimeError; PyTorch has such descriptors."""
 
     class Descriptor:
         def __set_name__(self, owner: type, name: str) -> None:
@@ -47,12 +47,12 @@ def test_an_error_that_a_library_made_of_an_interruption_counts_as_the_interrupt
         type("Owner", (), {"descriptor": Descriptor()})
 
 
-def test_an_error_without_a_signal_stays_what_it_is() -> None:
+def test_an_error_without_a_signal_is_raised_unchanged() -> None:
     with termination.taken_like_ctrl_c(), pytest.raises(RuntimeError), termination.interruption_first():
         raise RuntimeError
 
 
-def test_a_block_forgets_the_signals_of_the_one_before_and_gives_the_handlers_back() -> None:
+def test_a_block_forgets_the_signals_of_an_earlier_block_and_restores_the_handlers() -> None:
     before = [signal.getsignal(number) for number in ENDS]
     with termination.taken_like_ctrl_c(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""`--watch`: a page beside the run that ends with it, and can never end it."""
+"""The option --watch: a page in another process that ends after the run; an error of the page ends no run."""
 
 import io
 import re
@@ -18,7 +18,7 @@ from trainable.record.run_files import run_files
 
 
 def printed(console: Console) -> str:
-    """What has been printed."""
+    """Text that the console has printed."""
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -29,7 +29,7 @@ def console() -> Console:
 
 
 class Process:
-    """A process that is never started: its command and options, and a pipe."""
+    """Stand-in for a process, which is never started: it keeps the command and options, and has a pipe."""
 
     def __init__(self, command: list[str], **options: Any):
         self.command, self.options, self.stdin = command, options, io.BytesIO()
@@ -39,10 +39,10 @@ class Process:
 processes: list[Process] = []
 
 
-def test_the_address_is_said_once_and_the_page_is_another_session_that_ends_when_the_driver_lets_go(
+def test_the_address_is_printed_once_and_the_page_has_its_own_session_and_a_pipe_that_the_driver_closes(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C in a terminal goes to the driver's session alone; a killed driver lets go of the pipe, too."""
+    """Ctrl-C in a terminal reaches only the driver's session, and the pipe of a killed driver is closed as well."""
     monkeypatch.setattr(watch.subprocess, "Popen", Process)
     with watched(run_files(tmp_path / "run"), console):
         process = processes.pop()
@@ -79,7 +79,7 @@ def test_the_page_ends_after_its_driver_once_a_browser_has_the_report_or_after_s
         ("subprocess.Popen", OSError(12, "Cannot allocate memory"), "Cannot allocate memory"),
     ],
 )
-def test_a_page_that_cannot_be_served_is_told_in_a_sentence_and_the_run_goes_on(
+def test_a_page_that_cannot_be_served_is_reported_in_a_sentence_and_the_run_goes_on(
     where: str, error: Exception, said: str, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -94,7 +94,7 @@ def test_a_page_that_cannot_be_served_is_told_in_a_sentence_and_the_run_goes_on(
     assert printed(console).endswith("the run goes on without it.\n")
 
 
-def test_an_error_of_the_run_leaves_the_block_as_it_is(
+def test_an_error_of_the_run_is_raised_unchanged(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "_started", lambda *_: None)

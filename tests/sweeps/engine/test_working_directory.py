@@ -1,4 +1,4 @@
-"""A working directory that somebody has removed (a job's folder, a disk that is gone) is told in one sentence."""
+"""A working directory that was removed (a job's folder, a lost disk) is reported in one sentence."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from paths import ROOT, child_environment
     [[str(ROOT / "sweeps" / "kfold.py"), "--dry-run", "--smoke-test"], ["-m", "analysis.summary", str(ROOT)]],
     ids=["a study", "an analysis command"],
 )
-def test_a_working_directory_that_is_gone_is_told_in_one_sentence(tmp_path: Path, command: list[str]) -> None:
+def test_a_removed_working_directory_is_reported_in_one_sentence(tmp_path: Path, command: list[str]) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""How much text a run reads: estimated from a sample before it is prepared, exact once it is."""
+"""Amount of text that a run reads: estimated from a sample before the text is prepared, exact afterwards."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,9 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
     return small_study(SmallOptions(corpus=str(path), eval_rows=60))
 
 
-def test_an_estimate_is_near_what_is_prepared_and_leaves_nothing_behind(spec: Comparison, tmp_path: Path) -> None:
+def test_an_estimate_is_near_the_prepared_data_and_writes_nothing_to_the_cache(
+    spec: Comparison, tmp_path: Path
+) -> None:
     estimate = data_size(spec, {})
     assert not (tmp_path / "cache").exists()
     prepare_runs(spec.configs())
@@ -34,7 +36,7 @@ def test_an_estimate_is_near_what_is_prepared_and_leaves_nothing_behind(spec: Co
     assert estimate.seconds > 0 and exact.seconds > 0
 
 
-def test_what_is_prepared_is_counted_as_it_lies_there(spec: Comparison) -> None:
+def test_prepared_data_are_counted_exactly(spec: Comparison) -> None:
     prepared = prepare_runs(spec.configs())
     (key, (train, held_out)), *_ = prepared.blocks.items()
     size = data_size(spec, {})
@@ -43,11 +45,13 @@ def test_what_is_prepared_is_counted_as_it_lies_there(spec: Comparison) -> None:
     assert size.eval_blocks == len(held_out.ids_BxT)
 
 
-def test_a_teacher_is_found_in_the_cache_or_not_whatever_lies_there_beside_it(spec: Comparison) -> None:
+def test_only_teachers_that_are_in_the_cache_themselves_are_found(spec: Comparison) -> None:
     bigram = [config for config in spec.configs() if config.teacher.kind == "bigram"]
     assert data_size(spec, {}).teachers == {}
     prepare_runs(bigram)
     assert set(data_size(spec, {}).teachers) == {teacher_key(config) for config in bigram}
     plans = [replace(plan, config=override(plan.config, {"teacher.kind": "model"})) for plan in spec.plans]
     size = data_size(replace(spec, plans=tuple(plans)), {})
-    assert size.teachers == {} and size.blocks == data_size(spec, {}).blocks, "the text is there, its teacher is not"
+    assert size.teachers == {} and size.blocks == data_size(spec, {}).blocks, (
+        "the text is in the cache, its teacher is not"
+    )

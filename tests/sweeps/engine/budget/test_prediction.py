@@ -1,4 +1,4 @@
-"""The arithmetic from rates to minutes, with made-up rates: no clock."""
+"""Predicted time of a run, from made-up rates; no time is measured."""
 
 import pytest
 from made_up_rates import GUIDED, PLAIN, made_up_rates, made_up_size
@@ -23,7 +23,7 @@ BASE = override(TrialConfig(), {"loop.steps": 40, "loop.eval_every": 10, "loop.c
 
 
 def comparison(base: TrialConfig = BASE, seeds: int = 3, depths: tuple[int, ...] = (1,)) -> Comparison:
-    """A control and linear over 10 steps on each seed, at each depth."""
+    """A comparison of a control and a linear arm (T 10) on each seed, at each depth."""
     arm = Arm("linear 10", {"teacher.schedule": "linear", "teacher.steps": 10})
     units = grid(base, {"model.layers": depths, "seed": range(seeds)})
     return Comparison(study="study", question="Does it?", base=base, plans=paired_plans(units, lambda unit: [arm]))
@@ -48,7 +48,7 @@ def test_a_trial_that_is_expected_to_be_stopped_halfway_takes_half_its_steps_and
     assert trial_seconds(load, rates, size) == pytest.approx(expected)
 
 
-def test_where_no_process_is_used_again_each_trial_imports_and_warms_up() -> None:
+def test_each_trial_imports_and_warms_up_if_no_process_is_reused() -> None:
     spec = comparison()
     load, size = spec.workloads()[0], made_up_size(spec)
     alone = trial_seconds(load, made_up_rates(spec, reused=False), size)
@@ -76,7 +76,7 @@ def test_trials_begin_in_turn_as_slots_get_free(trials: list[float], slots: int,
     assert makespan(trials, slots) == seconds
 
 
-def test_what_is_expected_beside_whole_trials_is_a_shorter_one() -> None:
+def test_a_fraction_of_a_trial_counts_as_a_shorter_trial() -> None:
     load = Workload(config=BASE, trials=2.5, steps=40)
     assert list(trials_of(load, 10.0)) == [10.0, 10.0, 5.0]
 
@@ -84,14 +84,14 @@ def test_what_is_expected_beside_whole_trials_is_a_shorter_one() -> None:
 def test_a_run_takes_its_start_preparation_trials_and_end() -> None:
     spec = comparison(seeds=2)
     rates, size = made_up_rates(spec), made_up_size(spec)
-    trials = sorted(trial_seconds(load, rates, size) for load in spec.workloads())  # two controls, two guided
+    trials = sorted(trial_seconds(load, rates, size) for load in spec.workloads())  # two controls, two guided trials
     expected = (START + END + 1) * 4.0 + 3.0 + trials[0] + trials[-1] + 2 * 1.0  # two shapes warm up
     prediction = predict(spec, rates, size)
     assert prediction.seconds == pytest.approx(expected)
     assert (prediction.slots, prediction.plain, prediction.guided) == (2, pytest.approx(0.1), pytest.approx(0.2))
 
 
-def test_of_a_run_that_has_begun_only_what_is_left_is_told() -> None:
+def test_only_the_time_left_is_predicted_for_a_run_that_has_begun() -> None:
     spec = comparison()
     rates, size = made_up_rates(spec), made_up_size(spec)
     whole, half, done = (predict(spec, rates, size, share).seconds for share in (0.0, 0.5, 1.0))
@@ -106,7 +106,7 @@ def test_depths_between_the_extremes_are_interpolated() -> None:
     assert rates.of(override(BASE, {"model.layers": 2}), guided=False).step == pytest.approx(0.2)
 
 
-def test_the_line_of_the_plan_says_the_time_the_slots_and_a_step() -> None:
+def test_the_line_of_the_plan_says_the_trials_at_a_time_and_the_seconds_of_a_step() -> None:
     spec = comparison()
     line = predict(spec, made_up_rates(spec), made_up_size(spec)).line()
     assert line.endswith("on this machine (2 trials at a time; 0.1 s a plain step, 0.2 s a guided one)")
@@ -117,11 +117,11 @@ def test_the_line_of_the_plan_says_the_time_the_slots_and_a_step() -> None:
     ("seconds", "text"),
     [(17.4, "17 s"), (250, "4.2 min"), (1234, "21 min"), (3 * 3600, "3.0 hours"), (4 * 86400, "4.0 days")],
 )
-def test_times_are_told_in_the_unit_of_their_size(seconds: float, text: str) -> None:
+def test_times_are_printed_in_a_suitable_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_what_the_teachers_take_is_in_the_time_and_told_where_it_is_a_second() -> None:
+def test_the_time_of_the_teachers_is_included_and_is_printed_if_it_is_at_least_a_second() -> None:
     bigram, model = (comparison(override(BASE, {"teacher.kind": kind})) for kind in ("bigram", "model"))
     plain, taught = (predict(spec, made_up_rates(spec), made_up_size(spec)) for spec in (bigram, model))
     assert taught.seconds - plain.seconds == pytest.approx(taught.teachers) and taught.teachers > 1

@@ -1,4 +1,4 @@
-"""--minutes chooses steps first, then trials, so that the prediction is the time asked for; with made-up rates."""
+"""The option --minutes: it chooses steps first, then trials, so that the predicted time fits; with made-up rates."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ MINUTES = (2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
 
 
 def study(options: Options) -> Comparison:
-    """Control and linear over 240 of 588 steps on three seeds."""
+    """A comparison on three seeds: a control, and a linear arm whose T is to the steps as 240 is to 588."""
     base = base_config(options, LAPTOP)
     units = grid(base, {"seed": range(3)})
     changes = {"teacher.schedule": "linear", "teacher.steps": in_proportion(240, base)}
@@ -35,14 +35,14 @@ SEARCH = SearchOptions(layers=(1,), teachers=("bigram",), confirm_seeds=(1,), as
 
 
 def fill(options: Options, minutes: float, train_blocks: int = 400_000) -> Sized:
-    """What --minutes chooses of the study of the options on the made-up machine."""
+    """The run that --minutes chooses for the study of these options, with the made-up rates."""
     of = schedule_search if isinstance(options, SearchOptions) else study
     given = replace(options, minutes=minutes)
     spec = of(given)  # type: ignore[arg-type]
     return Room(of, given, spec, made_up_rates(spec), made_up_size(spec, train_blocks)).fill(60 * minutes, minutes)  # type: ignore[arg-type]
 
 
-def test_more_minutes_are_never_fewer_steps_and_the_prediction_fills_them() -> None:
+def test_more_minutes_give_more_steps_and_the_predicted_time_fills_the_minutes() -> None:
     chosen = [fill(Options(), minutes) for minutes in MINUTES[1:]]
     steps = [one.spec.base.loop.steps for one in chosen]
     assert steps == sorted(steps) and len(set(steps)) == len(steps)
@@ -50,7 +50,7 @@ def test_more_minutes_are_never_fewer_steps_and_the_prediction_fills_them() -> N
         assert 0.8 * 60 * minutes < one.prediction.seconds <= 60 * minutes
 
 
-def test_evaluations_checkpoints_and_warm_up_grow_with_the_steps_and_are_told() -> None:
+def test_evaluations_checkpoints_and_warm_up_grow_with_the_steps_and_are_printed() -> None:
     chosen = fill(Options(), 10)
     steps = chosen.spec.base.loop.steps
     base = chosen.spec.base
@@ -62,7 +62,7 @@ def test_evaluations_checkpoints_and_warm_up_grow_with_the_steps_and_are_told() 
     assert chosen.said == f"--minutes 10 chose: --steps {steps} --set {every} {warmup}"
 
 
-def test_what_it_chose_given_by_hand_is_the_same_run() -> None:
+def test_the_chosen_options_given_by_hand_give_the_same_run() -> None:
     chosen = fill(Options(), 10)
     words = chosen.said.removeprefix("--minutes 10 chose: ").split()
     by_hand = Options(steps=int(words[1]), set=tuple(words[3:]))
@@ -73,7 +73,7 @@ def test_a_setting_that_the_user_gives_stays_as_it_is() -> None:
     assert fill(Options(set=("optimizer.warmup_steps=9",)), 10).spec.base.optimizer.warmup_steps == 9
 
 
-def test_steps_end_at_one_epoch_and_the_rest_goes_into_trials() -> None:
+def test_steps_end_at_one_epoch_and_more_minutes_then_add_trials() -> None:
     few, many = fill(SEARCH, 15, train_blocks=1600), fill(SEARCH, 20, train_blocks=1600)
     assert few.spec.base.loop.steps == many.spec.base.loop.steps == 198 <= 1600 // 8
     assert isinstance(few.spec, Sweep) and isinstance(many.spec, Sweep)
@@ -83,20 +83,20 @@ def test_steps_end_at_one_epoch_and_the_rest_goes_into_trials() -> None:
 
 
 def test_trials_end_at_the_size_of_the_spaces() -> None:
-    """Beyond the control's nine settings only the bigram's grow, here to three rates at 2 x 1 x 1 schedules."""
+    """The control has 9 settings and the bigram arm 3 rates x 2 schedules, so more than 9 samples add no trial."""
     few = replace(SEARCH, schedules=("linear", "step"), schedule_steps=(16, 16, 1), min_weight=(0.0, 0.0, 0.1))
     chosen = fill(few, 600, train_blocks=1600)
     assert isinstance(chosen.spec, Sweep) and chosen.spec.num_samples == 9
 
 
-def test_a_little_time_means_fewer_trials_and_too_little_is_told_with_the_least() -> None:
+def test_few_minutes_give_fewer_trials_and_too_few_minutes_are_refused_with_the_least_size() -> None:
     least = fill(SEARCH, 1.1)
     assert isinstance(least.spec, Sweep) and 2 <= least.spec.num_samples < 6
     with pytest.raises(InputError, match=r"--minutes is 0.5 but 24 steps and --num-samples 2, the least .* --minutes"):
         fill(SEARCH, 0.5)
 
 
-def test_the_least_minutes_that_are_told_suffice() -> None:
+def test_the_least_minutes_that_the_error_names_suffice() -> None:
     with pytest.raises(InputError, match="give at least --minutes") as error:
         fill(Options(), 0.1)
     least = int(str(error.value).partition("at least --minutes ")[2].partition(",")[0])
@@ -104,7 +104,9 @@ def test_the_least_minutes_that_are_told_suffice() -> None:
 
 
 @pytest.mark.parametrize("setting", [LAPTOP, TINY, SMALL_LLAMA2])
-def test_steps_to_choose_from_are_whole_evaluations_from_a_quarter_to_an_epoch(setting: TrialConfig) -> None:
+def test_possible_steps_are_whole_evaluations_from_a_quarter_of_the_studys_steps_to_one_epoch(
+    setting: TrialConfig,
+) -> None:
     size = made_up_size(study(Options()), train_blocks=2000 * setting.loop.batch_blocks * setting.loop.accumulation)
     steps = list(round_steps(setting, size))
     assert steps == sorted(set(steps)) and setting.loop.steps / 4 <= steps[0] and steps[-1] <= 2000
@@ -121,7 +123,7 @@ def test_a_run_that_has_begun_keeps_its_own_sizes() -> None:
     assert schedule_search(same).to_dict() == begun.to_dict()
 
 
-def test_the_main_study_is_sized_whole() -> None:
+def test_the_main_study_is_sized_with_its_default_options() -> None:
     options = SearchOptions(minutes=10)
     spec = schedule_search(options)
     room = Room(schedule_search, options, spec, made_up_rates(spec), made_up_size(spec))
@@ -132,7 +134,7 @@ def test_the_main_study_is_sized_whole() -> None:
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), 1e9, float("inf")])
-def test_minutes_that_are_none_are_refused_in_a_sentence(minutes: float) -> None:
+def test_impossible_minutes_are_refused_in_a_sentence(minutes: float) -> None:
     with pytest.raises(InputError, match=r"^--minutes is .*: give a positive number of minutes, up to 527,040"):
         check_minutes(Options(minutes=minutes))
 
@@ -146,18 +148,18 @@ def test_minutes_that_are_none_are_refused_in_a_sentence(minutes: float) -> None
         (Options(minutes=5, smoke_test=True), "--smoke-test"),
     ],
 )
-def test_beside_a_size_of_the_users_own_minutes_are_refused(options: Options, said: str) -> None:
+def test_minutes_are_refused_beside_an_option_that_sets_the_size(options: Options, said: str) -> None:
     with pytest.raises(InputError, match=f"--minutes chooses the size of the run, and {said} sets it"):
         check_minutes(options)
 
 
-def test_a_study_that_decides_the_steps_takes_no_minutes() -> None:
+def test_a_study_that_decides_the_steps_itself_refuses_minutes() -> None:
     options = TeacherOptions(minutes=5)
     with pytest.raises(InputError, match="which study training_budget decides itself: give --steps"):
         sizing.sized(training_budget, options, training_budget(options))
 
 
-def test_what_cannot_be_measured_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minutes_are_refused_with_the_reason_if_nothing_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise CannotMeasure("it is too hot")
 
@@ -168,7 +170,7 @@ def test_what_cannot_be_measured_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         sizing.sized(study, options, study(options))
 
 
-def test_a_cluster_is_not_measured_from_here() -> None:
+def test_minutes_are_refused_for_trials_on_a_cluster() -> None:
     options = StudyOptions(minutes=5, address="10.0.0.1:6379")
     with pytest.raises(InputError, match=r"the trials run on the cluster at 10\.0\.0\.1:6379"):
         sizing.sized(study, options, study(options))

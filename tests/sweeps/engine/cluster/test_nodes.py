@@ -1,4 +1,4 @@
-"""Nodes of a cluster are asked for the run folder and the package before any trial is sent there."""
+"""Check of a cluster's nodes: each must see the run folder and have the package."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from trainable.errors import InputError
 RUN = "/shared/results/study/run"
 
 
-def test_nodes_that_lack_nothing_are_fine() -> None:
+def test_nodes_that_lack_nothing_are_accepted() -> None:
     fine = {"10.0.0.1": "", "10.0.0.2": ""}
     judge(fine, RUN)
     with pytest.raises(InputError):
@@ -31,7 +31,7 @@ def test_a_node_without_the_package_is_named() -> None:
         judge({"10.0.0.1": "", "10.0.0.2": "No module named 'trainable'"}, RUN)
 
 
-def test_a_node_looks_for_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_sees_the_run_folder_only_if_the_mark_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.engine.cluster.nodes.PATIENCE", 0.0)
     look = _look()
     assert look(str(tmp_path), "mark") == UNSEEN

@@ -1,4 +1,4 @@
-"""Ray starts in the background, says what went wrong to the one who waits, and ends with its block."""
+"""Ray starts in the background, raises its errors where the driver waits for it, and ends with the `with` block."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ from trainable.text.workers import LOCAL
 
 @pytest.fixture
 def ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What of Ray was ended; there is no cluster to join."""
+    """Calls that ended Ray or its processes; RAY_ADDRESS is unset, so there is no cluster to join."""
     ended: list[str] = []
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "shutdown", lambda: ended.append("shutdown"))
@@ -29,7 +29,7 @@ def never_asked() -> int:
     raise AssertionError("the size of the store was asked for")
 
 
-def test_ray_starts_while_the_data_are_prepared_where_shared_memory_is_ample(
+def test_ray_starts_while_the_data_are_prepared_if_shared_memory_is_ample(
     ends: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = threading.Event()
@@ -41,13 +41,13 @@ def test_ray_starts_while_the_data_are_prepared_where_shared_memory_is_ample(
     monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
     monkeypatch.setattr(machine, "start_ray", start)
     with RayStart(Machine()) as ray_start:
-        assert begun.wait(60), "it waits to be asked"
+        assert begun.wait(60), "Ray waits until the driver asks for the dashboard"
         assert ray_start.dashboard(never_asked) == "http://127.0.0.1:8265"
         assert ends == []
     assert ends == ["shutdown"]
 
 
-def test_where_shared_memory_is_small_ray_waits_for_the_size_of_the_data(
+def test_ray_waits_for_the_size_of_the_data_if_shared_memory_is_small(
     ends: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int | None] = []
@@ -64,14 +64,14 @@ def test_where_shared_memory_is_small_ray_waits_for_the_size_of_the_data(
     assert asked == [123]
 
 
-def test_data_are_prepared_here_while_ray_starts_and_by_a_cluster_once_it_is_joined(
+def test_this_process_prepares_data_while_its_own_ray_starts_and_a_cluster_does_so_once_joined(
     ends: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joined = threading.Event()
     monkeypatch.setattr(machine, "shared_memory_is_ample", lambda: True)
     monkeypatch.setattr(machine, "start_ray", lambda *_: (joined.wait(60), SimpleNamespace(dashboard_url="x"))[1])
     with RayStart(Machine()) as own:
-        assert own.workers() is LOCAL, "it waits for Ray"
+        assert own.workers() is LOCAL, "the preparation waits for Ray"
         joined.set()
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 7.0} if joined.is_set() else {})
     joined.clear()
@@ -80,7 +80,7 @@ def test_data_are_prepared_here_while_ray_starts_and_by_a_cluster_once_it_is_joi
         assert cluster.workers().size == 7
 
 
-def test_a_cluster_that_cannot_be_joined_is_told_before_anything_is_prepared(
+def test_a_cluster_that_cannot_be_joined_is_reported_when_its_workers_are_asked_for(
     ends: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(*_: Any) -> SimpleNamespace:
@@ -91,7 +91,7 @@ def test_a_cluster_that_cannot_be_joined_is_told_before_anything_is_prepared(
         cluster.workers()
 
 
-def test_what_went_wrong_in_the_background_is_raised_where_ray_is_waited_for(
+def test_an_error_in_the_background_is_raised_where_the_driver_waits_for_ray(
     ends: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(*_: Any) -> SimpleNamespace:
@@ -105,8 +105,8 @@ def test_what_went_wrong_in_the_background_is_raised_where_ray_is_waited_for(
 
 
 def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Linux would end Ray's servers with it."""
-    starters: list[threading.Thread] = []  # this test's own: one of a test before it may still live
+    """Linux would end Ray's servers together with the thread that started them."""
+    starters: list[threading.Thread] = []  # of this test alone: a thread of an earlier test may still live
 
     def start(*_: Any) -> SimpleNamespace:
         starters.append(threading.current_thread())
@@ -123,10 +123,10 @@ def test_the_thread_that_started_ray_lives_as_long_as_ray(ends: list[str], monke
     assert not thread.is_alive()
 
 
-def test_ctrl_c_is_for_the_main_thread_and_for_no_process_that_ray_forks(
+def test_ctrl_c_is_blocked_in_the_thread_that_starts_ray_but_not_in_the_main_thread(
     ends: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that takes it before Ray has blocked it there prints a traceback of its own."""
+    """A server of Ray that gets Ctrl-C before Ray has blocked it there would print a traceback."""
     blocked: list[set[int]] = []
 
     def start(*_: Any) -> SimpleNamespace:
@@ -141,7 +141,7 @@ def test_ctrl_c_is_for_the_main_thread_and_for_no_process_that_ray_forks(
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_a_mistake_found_while_ray_starts_is_told_without_waiting_for_ray(
+def test_an_input_error_while_ray_starts_is_raised_without_waiting_for_ray(
     ends: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     never = threading.Event()
@@ -158,7 +158,7 @@ def test_a_mistake_found_while_ray_starts_is_told_without_waiting_for_ray(
     "address", ["garbage", "http://127.0.0.1:8265", "ray://head", "me@head:6379", "head:port", "a b:1"]
 )
 @pytest.mark.parametrize("said_by", ["--address", "RAY_ADDRESS"])
-def test_what_is_no_address_is_named_with_what_gave_it(
+def test_an_invalid_address_is_named_with_the_option_or_variable_that_gave_it(
     monkeypatch: pytest.MonkeyPatch, address: str, said_by: str
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -170,13 +170,17 @@ def test_what_is_no_address_is_named_with_what_gave_it(
 
 
 @pytest.mark.parametrize("address", ["", " ", "local", "auto"])
-def test_words_that_ray_has_for_no_address_are_let_through(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_words_that_ray_takes_in_place_of_an_address_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
     check_address(Machine())
     assert Machine().cluster == ("auto" if address == "auto" else None)
 
 
-def test_whatever_keeps_ray_from_starting_is_one_sentence(ends: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_error_that_keeps_ray_from_starting_is_one_sentence(
+    ends: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[Any] = []
 
     def init(**settings: Any) -> None:
@@ -188,6 +192,6 @@ def test_whatever_keeps_ray_from_starting_is_one_sentence(ends: list[str], monke
     with pytest.raises(InputError, match=r"^Ray cannot start on this machine \(no room for sockets\): mend that, or"):
         machine.start_ray(Machine())
     assert [one["include_dashboard"] for one in asked] == [True, False]
-    assert {one["num_cpus"] for one in asked} == {3}, "all CPUs of the machine, not those that may be used"
+    assert {one["num_cpus"] for one in asked} == {3}, "Ray must get the CPUs that the process may use, not all CPUs"
     with pytest.raises(InputError, match=r"no Ray cluster at head:1 \(of --address; no room for sockets\): give HOST"):
         machine.start_ray(Machine(address="head:1"))

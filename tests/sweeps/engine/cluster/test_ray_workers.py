@@ -1,4 +1,4 @@
-"""Pieces of work on a real Ray: in order, a few at a time, each with a core of its own."""
+"""Pieces of work on a real Ray: results in order, a bounded number ahead, one thread for each piece."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from trainable.errors import InputError
 pytestmark = pytest.mark.usefixtures("one_ray")
 
 
-def test_results_come_in_order_and_no_more_than_some_are_started_ahead() -> None:
+def test_results_come_in_order_and_a_bounded_number_of_pieces_is_started_ahead() -> None:
     workers = RayWorkers()
     started: list[int] = []
 
@@ -27,7 +27,7 @@ def test_results_come_in_order_and_no_more_than_some_are_started_ahead() -> None
 
 
 @pytest.mark.parametrize("together", [1, 4, 64])
-def test_a_sum_is_that_of_a_loop_however_many_are_added_up_together(
+def test_a_sum_equals_that_of_a_loop_however_many_pieces_are_added_together(
     monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
     monkeypatch.setattr(ray_workers, "TOGETHER", together)
@@ -36,7 +36,7 @@ def test_a_sum_is_that_of_a_loop_however_many_are_added_up_together(
         assert workers.sum(lambda n: [n], range(count)) == list(range(count)), "in order"
 
 
-def test_what_is_wrong_with_a_row_is_told_as_it_is_here() -> None:
+def test_an_error_in_a_piece_has_the_same_text_as_without_ray() -> None:
     def refuse(item: int) -> int:
         raise InputError(f"row {item} is wrong: mend it.")
 
@@ -46,7 +46,7 @@ def test_what_is_wrong_with_a_row_is_told_as_it_is_here() -> None:
         assert str(told.value) == "row 7 is wrong: mend it."
 
 
-def test_a_piece_has_one_core_to_itself() -> None:
+def test_the_environment_of_a_piece_limits_its_libraries_to_one_thread() -> None:
     (seen,) = RayWorkers().map(
         lambda names: [os.environ.get(n) for n in names], [["RAYON_NUM_THREADS", "OMP_NUM_THREADS"]]
     )

@@ -1,4 +1,4 @@
-"""An exported model: whole or absent, loaded by transformers alone, and as good as the ledger says."""
+"""An exported model: it is complete or absent, transformers alone loads it, and its loss is that of the ledger."""
 
 import json
 import re
@@ -79,7 +79,7 @@ QUIET = {"logging_steps": 1, "report_to": "none", "disable_tqdm": True, "save_st
 
 @pytest.fixture(scope="module")
 def exported(finished: tuple[Path, str]) -> tuple[RunFolder, Path]:
-    """(run, folder of its best model)."""
+    """(run folder, folder with the exported model of the best trial)."""
     return RunFolder.open(finished[0]), finished[0].parents[1] / "model"
 
 
@@ -106,7 +106,7 @@ def test_transformers_alone_finds_the_loss_of_the_ledger_and_the_tokens_of_train
     assert re.fullmatch(r"</s> ?the cat.+", found["begun"])
 
 
-def test_the_card_tells_loss_corpus_commit_and_a_way_to_load_that_works(
+def test_the_model_card_has_loss_corpus_commit_and_code_that_loads_the_model(
     exported: tuple[RunFolder, Path],
 ) -> None:
     run, folder = exported
@@ -144,7 +144,7 @@ def test_the_card_of_an_arm_has_the_interval_of_the_study(tmp_path: Path) -> Non
     assert f"mean over 3 seeds or folds: {signed(row['gain'])}, 95 % interval {interval}" in card
 
 
-def test_an_export_of_a_complete_run_trains_nothing_and_is_told(
+def test_an_export_of_a_complete_run_trains_nothing_and_is_reported(
     exported: tuple[RunFolder, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -167,7 +167,7 @@ def test_an_export_of_a_complete_run_trains_nothing_and_is_told(
 def test_a_trainer_trains_with_the_schedule_and_the_table_that_were_exported(
     exported: tuple[RunFolder, Path], tmp_path: Path
 ) -> None:
-    """Train any trial with a teacher anew: from fresh weights, on rows of the run, with nothing but the folder."""
+    """Fresh weights are trained on rows of the run; schedule, table and settings come from the export alone."""
     run, model_folder = exported
     trial = next(trial for trial in run.finished() if trial.plan.config.teacher.schedule != "none")
     config, tokenizer = trial.plan.config, trial_tokenizer(run, trial.plan.config)
@@ -191,7 +191,7 @@ def test_a_trainer_trains_with_the_schedule_and_the_table_that_were_exported(
     assert losses[-1] < losses[0]
 
 
-def test_the_folder_and_its_card_have_the_schedule_where_the_trial_had_a_teacher(
+def test_the_folder_and_its_card_have_the_schedule_only_if_the_trial_had_a_teacher(
     exported: tuple[RunFolder, Path],
 ) -> None:
     run, folder = exported
@@ -201,11 +201,11 @@ def test_the_folder_and_its_card_have_the_schedule_where_the_trial_had_a_teacher
     assert ("## To train with its schedule" in card) == taught
 
 
-# ---- which trial ---------------------------------------------------------------------------------------------------
+# ---- choice of the trial ---------------------------------------------------------------------------------------------
 
 
 def searched(tmp_path: Path) -> RunFolder:
-    """A search that has ended; nothing of it is trained."""
+    """The run folder of a simulated search that has ended; no model is trained."""
     tune = SimulatedTune(folder=new_run(tmp_path / "run", small_sweep()), sweep=small_sweep())
     tune.run()
     return tune.folder
@@ -216,7 +216,7 @@ def checkpoint(run: RunFolder, name: str) -> None:
 
 
 def test_best_is_the_confirmation_of_lowest_final_loss(tmp_path: Path) -> None:
-    """Searched trials were chosen by the text that they are measured on."""
+    """Searched trials are left out, because the text on which they are measured has chosen among them."""
     run = searched(tmp_path)
     losses = {plan.name: reports[-1][names.EVAL_LOSS] for plan, _, reports in run.trials() if plan.config.seed == 1}
     best = min(losses, key=lambda name: (losses[name], name))
@@ -253,7 +253,7 @@ def test_a_run_without_finished_trials_has_no_model(tmp_path: Path) -> None:
         chosen_trial(Export(BEST, tmp_path / "new"), new_run(tmp_path / "run", small_sweep()))
 
 
-def test_all_trials_of_a_search_are_among_those_it_can_have(tmp_path: Path) -> None:
+def test_names_of_finished_trials_are_among_the_possible_names_of_the_search(tmp_path: Path) -> None:
     run = searched(tmp_path)
     planned = set(small_sweep().trial_names())
     assert len(states(run, names.FINISHED)) == small_sweep().trials
@@ -261,7 +261,9 @@ def test_all_trials_of_a_search_are_among_those_it_can_have(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_a_trial_other_than_the_best_is_promised_only_where_checkpoints_are_kept(tmp_path: Path, keep: bool) -> None:
+def test_an_export_of_a_named_trial_is_accepted_before_the_run_only_if_checkpoints_are_kept(
+    tmp_path: Path, keep: bool
+) -> None:
     sweep = small_sweep({"loop.keep_checkpoint": keep})
     export = Export("control-lr0.003-wu10-L1-s0", tmp_path / "new")
     check_export(Export(BEST, tmp_path / "new"), sweep, None)
@@ -294,7 +296,7 @@ def test_a_student_with_an_output_bias_is_refused_before_it_is_trained_and_after
 
 @pytest.fixture
 def run(finished: tuple[Path, str], tmp_path: Path) -> RunFolder:
-    """A copy of a run that has ended, to be spoilt."""
+    """A copy of a finished run, which a test may damage."""
     return RunFolder.open(Path(shutil.copytree(finished[0], tmp_path / "run", ignore=shutil.ignore_patterns("tune"))))
 
 
@@ -307,7 +309,11 @@ def export_best(run: RunFolder, folder: Path) -> None:
     [
         ("gpt2", "n_positions", "none"),
         ("qwen3", "max_position_embeddings", "none"),
-        ("phi", "max_position_embeddings", "unigram"),  # a bias of its own, which starts at the unigram
+        (
+            "phi",
+            "max_position_embeddings",
+            "unigram",
+        ),  # the architecture has an output bias, which starts at the unigram
     ],
 )
 def test_a_student_of_another_architecture_loads_with_the_loss_that_it_had(
@@ -372,7 +378,7 @@ def best_checkpoint(run: RunFolder) -> Path:
         (another_tokenizer, r"tokenizer train:\d+ of corpus .* is no longer what run .* was trained with: restore it"),
     ],
 )
-def test_what_is_not_the_trials_any_more_is_refused_and_leaves_nothing(
+def test_a_checkpoint_or_tokenizer_that_no_longer_fits_the_trial_is_refused_and_no_folder_is_left(
     spoil: Callable[[RunFolder], None], told: str, run: RunFolder, tmp_path: Path
 ) -> None:
     spoil(run)
@@ -381,7 +387,9 @@ def test_what_is_not_the_trials_any_more_is_refused_and_leaves_nothing(
     assert not (tmp_path / "models").exists()
 
 
-def test_a_disk_too_small_for_the_model_is_told_and_keeps_no_part_of_it(run: RunFolder, tmp_path: Path) -> None:
+def test_a_disk_too_small_for_the_model_is_reported_and_keeps_no_part_of_the_model(
+    run: RunFolder, tmp_path: Path
+) -> None:
     with small_disk(tmp_path / "disk", "200k") as disk:
         with pytest.raises(
             InputError, match=r"^--export: cannot write .*/new \(.*\): give another folder, or free space"
@@ -390,7 +398,7 @@ def test_a_disk_too_small_for_the_model_is_told_and_keeps_no_part_of_it(run: Run
         assert not list(disk.iterdir())
 
 
-def test_a_folder_that_fills_up_in_the_meantime_is_not_written_over(run: RunFolder, tmp_path: Path) -> None:
+def test_an_existing_folder_with_files_is_not_overwritten(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match=r"cannot write .*/new \(Directory not empty\)"):
@@ -398,7 +406,7 @@ def test_a_folder_that_fills_up_in_the_meantime_is_not_written_over(run: RunFold
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["thesis.txt"]
 
 
-def test_card_of_a_winner_has_the_interval_of_its_arm_and_of_a_control_none(tmp_path: Path) -> None:
+def test_card_of_a_winner_has_the_interval_of_its_arm_and_card_of_a_control_has_none(tmp_path: Path) -> None:
     run = groups_run(tmp_path / "run")
     found = read_findings(run)
     plans = {plan.name: plan for plan, _, _ in RunFolder.open(run).trials()}
@@ -417,7 +425,7 @@ def test_card_of_a_winner_has_the_interval_of_its_arm_and_of_a_control_none(tmp_
 
 
 @pytest.mark.parametrize(("packing", "first"), [("packed", "</s>"), ("as_published", "<s>")])
-def test_a_text_begins_as_texts_began_in_training(tmp_path: Path, packing: str, first: str) -> None:
+def test_a_text_begins_with_the_same_token_as_in_training(tmp_path: Path, packing: str, first: str) -> None:
     tokenizer = small_tokenizer(tmp_path)
     fast = read_back(tokenizer, tmp_path, packing)
     row = tokenizer.encoder.encode("the cat sees", add_special_tokens=False).ids
@@ -427,7 +435,7 @@ def test_a_text_begins_as_texts_began_in_training(tmp_path: Path, packing: str, 
 @pytest.mark.parametrize(
     ("packing", "put_around", "declared"),
     [
-        ("packed", "<s> $A", ("</s>", "</s>", None)),  # rows with an eos between them, no pads
+        ("packed", "<s> $A", ("</s>", "</s>", None)),  # rows are joined by an eos, without padding
         ("as_published", "<s> $A", ("<s>", None, "<pad>")),
         ("as_published", "<s> $A </s>", ("<s>", "</s>", "<pad>")),
         ("as_published", "$A", (None, None, "<pad>")),
@@ -446,8 +454,8 @@ def test_only_tokens_that_training_used_are_declared(
     assert tuple(None if i is None else tokenizer.encoder.id_to_token(i) for i in ids.values()) == declared
 
 
-def test_pads_that_are_the_end_of_text_are_not_declared(tmp_path: Path) -> None:
-    """transformers would freeze their embedding, which is that of every end of text."""
+def test_a_padding_token_that_is_also_the_end_of_text_is_not_declared(tmp_path: Path) -> None:
+    """transformers would freeze the embedding of a padding token, which here is also the end-of-text token."""
     tokenizer = replace(small_tokenizer(tmp_path), pad_id=2)
     ids = special_ids(tokenizer, override(small_config(tmp_path), {"tokens.packing": "as_published"}))
     assert ids["pad_token_id"] is None
@@ -464,7 +472,7 @@ def test_text_that_spells_a_special_token_is_read_as_in_training(tmp_path: Path,
 
 
 def read_back(tokenizer: TextTokenizer, folder: Path, packing: str) -> Any:
-    """The tokenizer as transformers alone finds it in the exported folder."""
+    """Export the tokenizer, and load it from the exported folder with transformers alone."""
     folder.mkdir(exist_ok=True)
     config = override(small_config(folder), {"tokens.packing": packing})
     fast_tokenizer(tokenizer, config).save_pretrained(folder / "exported")

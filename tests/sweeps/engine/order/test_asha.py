@@ -1,4 +1,4 @@
-"""ASHA within each group: who is judged, when, by whom, once; and the same after a restart."""
+"""ASHA within each group: which trials it judges, at which steps, among which trials; the same after a restart."""
 
 import math
 import random
@@ -30,20 +30,20 @@ def asha(folder: Path) -> GroupAsha:
 
 
 def plans(arm: str = "bigram", layers: int = 1, ends: int = 10) -> Iterator[TrialPlan]:
-    """Different searched trials of a group whose schedules end at that step."""
+    """Different searched trials of a group, whose schedules end at step `ends`."""
     group = GROUPS[layers, arm]
     settings = (point for point in points(group.arm.space) if point["teacher.steps"] == ends)
     return map(group.search_plan, settings)
 
 
 def report(scheduler: GroupAsha, plan: TrialPlan, step: int, gain: float) -> str:
-    """What the scheduler says to a report of a trial."""
+    """Report a trial's gain at a step, and return the scheduler's decision."""
     trial: Any = SimpleNamespace(config={"plan": plan.to_dict()})
     return scheduler.on_trial_result(None, trial, {names.STEP: step, names.GAIN: gain})
 
 
 def recorded(folder: Path) -> list[tuple[str, int]]:
-    """(trial, rung) of all that was judged."""
+    """(trial, rung) of each judgement in asha.jsonl."""
     return [(row["trial"], row[names.STEP]) for row in read_lines(folder / names.RUNGS_FILE)]
 
 
@@ -61,7 +61,7 @@ def test_trial_below_the_median_of_its_rung_is_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", [("bigram", 2), ("uniform", 1)])
-def test_groups_are_ranked_apart(tmp_path: Path, other: tuple[str, int]) -> None:
+def test_groups_are_ranked_separately(tmp_path: Path, other: tuple[str, int]) -> None:
     scheduler, own, others = asha(tmp_path), plans(), plans(*other)
     for gain in (0.8, 0.9):
         assert report(scheduler, next(own), 20, gain) == GO
@@ -81,7 +81,7 @@ def test_a_trial_is_judged_only_at_rungs_at_or_after_its_own_schedules_end(
 
 
 def test_a_trial_is_judged_only_against_those_whose_schedules_have_ended(tmp_path: Path) -> None:
-    """Trials ahead while their teacher is on count at no rung before its end."""
+    """A trial does not count at a rung before the end of its own schedule, however large its gain is."""
     scheduler, ended = asha(tmp_path), plans(ends=20)
     for teaching in list(plans(ends=30))[:4]:
         assert report(scheduler, teaching, 20, 9.0) == GO
@@ -107,9 +107,11 @@ def test_reference_control_is_ranked_with_its_group_and_never_stopped(tmp_path: 
     reference = CONTROL.search_plan(CONTROL.reference)
     assert (reference.role, other.role, worse.role) == (names.CONTROL, names.SEARCH, names.SEARCH)
     assert report(scheduler, other, 20, 0.4) == GO
-    assert report(scheduler, reference, 20, 0.0) == GO, "it is below the cutoff of 0.4"
+    assert report(scheduler, reference, 20, 0.0) == GO, (
+        "0.0 is below the cutoff of 0.4, but a reference control is not stopped"
+    )
     assert recorded(tmp_path) == [(other.name, 20), (reference.name, 20)]
-    assert report(scheduler, worse, 20, 0.1) == STOP, "the cutoff is between those two, at 0.2"
+    assert report(scheduler, worse, 20, 0.1) == STOP, "the cutoff lies between 0.0 and 0.4, at 0.2"
 
 
 def test_confirmations_are_never_judged(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_gain_that_is_no_number_is_not_recorded(tmp_path: Path, gain: float) -> 
     assert recorded(tmp_path) == []
 
 
-def test_restart_at_any_point_equals_no_restart(tmp_path: Path) -> None:
+def test_a_restart_changes_no_decision(tmp_path: Path) -> None:
     rng = random.Random(0)
     groups = [list(plans(arm, layers))[:6] for arm in ("bigram", "uniform") for layers in (1, 2)]
     arrivals = [(plan, rung, rng.gauss(0, 1)) for group in groups for plan in group[:5] for rung in (20, 40)]

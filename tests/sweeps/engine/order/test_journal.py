@@ -1,4 +1,4 @@
-"""The journal tells what the ledgers tell, to Optuna itself, whatever happened to it."""
+"""Optuna loads from the journal the trials of the ledgers, even after the journal was damaged or lost."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ STUDIES = [f"study run depth {layers} {arm}" for layers in (1, 2) for arm in ("c
 
 
 def best_at_an_end(plan: TrialPlan, step: int) -> float:
-    """The made-up loss, but that the bigram teacher does best at the highest of its rates."""
+    """The made-up loss, but the bigram teacher does best at its highest rate."""
     return made_up_loss(plan, step) - (plan.arm == "bigram") * 30 * plan.config.optimizer.lr
 
 
@@ -36,14 +36,14 @@ Told = dict[str, dict[str, tuple[TrialState, Any, Any]]]
 
 @pytest.fixture(autouse=True, scope="module")
 def no_fsync() -> Any:
-    """Many small files: no machine dies between them here."""
+    """Turn fsync off: the tests write many small files, and no test simulates a crash of the machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 
 def simulated(folder: Path) -> SimulatedTune:
-    """Grids at two depths, in which one trial is stopped by ASHA, one diverges, and one more rate is searched."""
+    """Grid searches at two depths: ASHA stops one trial, one trial diverges, and one more rate is searched."""
     sweep = small_sweep(**SWEEP)
     run = new_run(folder / "study" / "run", sweep)
     return SimulatedTune(
@@ -56,13 +56,13 @@ def journal(folder: Path) -> Path:
 
 
 def told(folder: Path) -> Told:
-    """{study: {trial: (state, value, parameters)}}, as Optuna loads it; fails where a trial is told twice."""
+    """{study: {trial: (state, value, parameters)}} as Optuna loads it; fails if the journal has a trial twice."""
     storage = JournalStorage(JournalFileBackend(str(journal(folder))))
     found: Told = {}
     for name in (study.study_name for study in storage.get_all_studies()):
         trials = optuna.load_study(study_name=name, storage=storage).trials
         found[name] = {t.user_attrs["trial"]: (t.state, t.value, t.params) for t in trials}
-        assert len(found[name]) == len(trials), "a trial is told twice"
+        assert len(found[name]) == len(trials), "the journal has a trial twice"
     return found
 
 
@@ -76,12 +76,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(whole: Path, tmp_path: Path) -> Path:
-    """The finished run, to be damaged."""
+    """A copy of the finished run, which a test may damage."""
     return Path(shutil.copytree(whole, tmp_path / "copy"))
 
 
 def test_optuna_loads_a_study_for_each_group_with_the_states_and_gains_of_the_ledgers(whole: Path) -> None:
-    """Also of the trials of one more rate, which lies beyond the range that was searched; and of no claim."""
+    """The journal also has the trials of one more rate, beyond the searched range, and it has no confirmations."""
     studies, rates = told(whole), set()
     expected = {names.FINISHED: TrialState.COMPLETE, names.STOPPED: TrialState.PRUNED, names.FAILED: TrialState.FAIL}
     for plan, state, reports in RunFolder.open(whole / "study" / "run").trials():
@@ -93,17 +93,17 @@ def test_optuna_loads_a_study_for_each_group_with_the_states_and_gains_of_the_le
             arm = next(arm for arm in ARMS if arm.name == plan.arm)
             assert params == {key: settings[key] for key in arm.space}
             rates.add((plan.arm, params["optimizer.lr"]))
-    assert studies == {name: {} for name in STUDIES}, "more than the ledgers tell"
+    assert studies == {name: {} for name in STUDIES}, "the journal has trials that the ledgers lack"
     assert ("bigram", 0.027) in rates and ("control", 0.027) not in rates
 
 
-def test_stopped_and_failed_trials_are_told_as_what_they_are(whole: Path) -> None:
+def test_the_journal_has_a_stopped_trial_as_pruned_and_a_failed_trial_as_fail(whole: Path) -> None:
     studies = told(whole)
     assert studies["study run depth 1 bigram"][STOPPED][0] == TrialState.PRUNED
     assert studies["study run depth 2 bigram"][FAILED][0] == TrialState.FAIL
 
 
-def test_the_dashboard_is_told_what_is_maximised_and_when_each_trial_ran(whole: Path) -> None:
+def test_the_journal_has_the_maximised_metric_and_the_duration_of_each_trial(whole: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(journal(whole))))
     study = optuna.load_study(study_name="study run depth 1 bigram", storage=storage)
     assert study.metric_names == [names.GAIN]
@@ -113,13 +113,13 @@ def test_the_dashboard_is_told_what_is_maximised_and_when_each_trial_ran(whole: 
 
 
 @pytest.mark.parametrize("events", [3, 60, 130, 150, 170])
-def test_a_resumed_run_tells_each_trial_once(tmp_path: Path, whole: Path, events: int) -> None:
+def test_the_journal_of_a_resumed_run_has_each_trial_once(tmp_path: Path, whole: Path, events: int) -> None:
     simulated(tmp_path).run(events)
     simulated(tmp_path).run()
     assert told(tmp_path) == told(whole)
 
 
-def test_the_journal_of_a_running_sweep_has_what_has_ended(tmp_path: Path) -> None:
+def test_the_journal_of_a_running_sweep_has_the_trials_that_have_ended(tmp_path: Path) -> None:
     tune = simulated(tmp_path)
     tune.run(30)
     ended = {p.name for p, state, _ in tune.folder.trials() if p.config.seed == 0 and state != names.RUNNING}
@@ -167,14 +167,14 @@ def test_the_lock_of_a_killed_driver_does_not_hold_up_the_next(copy: Path, whole
     assert told(copy) == told(whole)
 
 
-def test_what_a_person_noted_in_the_dashboard_is_kept_on_resumption(copy: Path) -> None:
+def test_a_note_made_in_the_dashboard_is_kept_on_resumption(copy: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(journal(copy))))
     optuna.load_study(study_name="study run depth 1 bigram", storage=storage).set_user_attr("note", "look here")
     simulated(copy).run()
     assert "look here" in journal(copy).read_text()
 
 
-def test_a_copied_and_renamed_run_is_no_damaged_journal(
+def test_a_copied_and_renamed_run_keeps_its_journal_without_a_warning(
     whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = Path(shutil.copytree(whole / "study" / "run", tmp_path / "other study" / "another name"))

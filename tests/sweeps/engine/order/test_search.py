@@ -1,4 +1,4 @@
-"""The order of trials, without Ray: groups, turns, confirmations; what Optuna is told; a driver killed at any point."""
+"""The order of a search's trials, without Ray: groups, confirmations, Optuna's studies, and a killed driver."""
 
 import json
 import math
@@ -37,7 +37,7 @@ BIGRAM = (1, "bigram")
 
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of small files: no machine dies between them here."""
+    """Turn fsync off: the tests write thousands of small files, and no test simulates a crash of the machine."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
@@ -47,12 +47,12 @@ def simulated(folder: Path, slots: int = 2, loss: Loss = made_up_loss, **changes
 
 
 def searched(plans: list[TrialPlan], arm: str | None = None) -> list[TrialPlan]:
-    """Trials on the search's seed, of one arm or of all."""
+    """Trials with the seed of the search, of one arm or of all arms."""
     return [plan for plan in plans if plan.config.seed == 0 and arm in (None, plan.arm)]
 
 
 def confirmations(plans: list[TrialPlan]) -> list[TrialPlan]:
-    """Trials on fresh seeds."""
+    """Trials with another seed than that of the search."""
     return [plan for plan in plans if plan.config.seed != 0]
 
 
@@ -77,7 +77,7 @@ def test_reference_controls_come_first(tmp_path: Path, slots: int) -> None:
 
 @pytest.mark.parametrize("slots", [1, 2, 5, 20])
 def test_no_trial_starts_before_its_control_has_finished(tmp_path: Path, slots: int) -> None:
-    """Searched trials wait for the reference, confirmations for the control's confirmation of their seed."""
+    """A searched trial waits for the reference control, a confirmation for the control's confirmation on its seed."""
     tune = simulated(tmp_path, slots, arms=small_arms((1, 2)))
     tune.run()
     paired = [plan for plan in tune.given if plan.role != names.CONTROL]
@@ -87,7 +87,7 @@ def test_no_trial_starts_before_its_control_has_finished(tmp_path: Path, slots: 
 
 @pytest.mark.parametrize("search", ["optuna", "random", "grid"])
 @pytest.mark.parametrize("num_samples", [8, 12])
-def test_every_group_gets_as_many_different_trials_or_its_whole_space(
+def test_every_group_gets_the_same_number_of_different_trials_or_its_whole_space(
     tmp_path: Path, search: str, num_samples: int
 ) -> None:
     tune = simulated(tmp_path, search=search, num_samples=num_samples, arms=small_arms(()), layers=(1, 3))
@@ -137,7 +137,7 @@ def test_winner_of_every_group_runs_on_the_arms_own_seeds_after_its_search(tmp_p
 
 
 def test_winner_of_the_controls_group_is_the_control_of_all_confirmations(tmp_path: Path) -> None:
-    """It need not be the reference, against which the search's gains are taken."""
+    """The winner need not be the reference control, against which gains within the search are taken."""
     tune = simulated(tmp_path, search="grid", arms=small_arms((1, 2)))
     tune.run()
     by_name = {plan.name: plan for plan in tune.given}
@@ -156,7 +156,7 @@ def test_without_seeds_nothing_is_confirmed(tmp_path: Path) -> None:
     assert tune.run().exhausted and confirmations(tune.given) == []
 
 
-def test_best_is_the_finished_trial_of_largest_final_gain(tmp_path: Path) -> None:
+def test_best_is_the_finished_trial_with_the_largest_final_gain(tmp_path: Path) -> None:
     search = simulated(tmp_path, search="grid").run()
     for layers in (1, 2):
         for arm, best in {"control": BEST_CONTROL, "bigram": BEST_BIGRAM}.items():
@@ -166,7 +166,7 @@ def test_best_is_the_finished_trial_of_largest_final_gain(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_trial_with_a_report_that_is_no_number_is_never_the_best(tmp_path: Path, value: float) -> None:
-    """Its last loss is finite, and the lowest of all; a resumed search says the same."""
+    """The trial's last loss is finite, and the lowest of all; a resumed search leaves the trial out as well."""
     spoilt = BEST_BIGRAM.format(1)
 
     def loss(plan: TrialPlan, step: int) -> float:
@@ -180,18 +180,18 @@ def test_a_trial_with_a_report_that_is_no_number_is_never_the_best(tmp_path: Pat
         assert study_states(order, BIGRAM)[TrialState.FAIL] == 1
 
 
-def test_grid_visits_every_point_once_in_its_order(tmp_path: Path) -> None:
+def test_grid_visits_every_point_once_in_order(tmp_path: Path) -> None:
     tune = simulated(tmp_path, search="grid", layers=(1,))
     tune.run()
     for one in tune.sweep.groups:
         visited = [one.parameters(plan) for plan in searched(tune.given, one.arm.name)]
         expected = points(one.arm.space)
-        if one.control is None:  # begins with the reference
+        if one.control is None:  # the control's group begins with the reference
             expected = [one.reference, *(point for point in expected if point != one.reference)]
         assert visited == expected
 
 
-def test_same_search_seed_gives_the_same_trials_and_another_others(tmp_path: Path) -> None:
+def test_same_search_seed_gives_the_same_trials_and_another_seed_gives_other_trials(tmp_path: Path) -> None:
     def given(folder: str, seed: int) -> list[str]:
         tune = simulated(tmp_path / folder, 1, search_seed=seed)
         tune.run()
@@ -201,7 +201,7 @@ def test_same_search_seed_gives_the_same_trials_and_another_others(tmp_path: Pat
 
 
 def best_gain(search: str, seed: int) -> float:
-    """The best gain of 40 trials of a group; 1 is the most: at rate 0.003, 13 scheduling steps, a floor of 0.3."""
+    """The best gain of 40 trials of a group; it is at most 1: linear, at rate 0.003, T 13 and minimum weight 0.3."""
 
     def gain(plan: TrialPlan) -> float:
         teacher, rate = plan.config.teacher, plan.config.optimizer.lr
@@ -229,7 +229,7 @@ def test_tpe_finds_a_better_setting_than_random_search_of_the_same_budget() -> N
 
 
 def test_tpe_learns_within_a_group_only(tmp_path: Path) -> None:
-    """Other losses of the uniform arm change its own proposals, and nobody else's."""
+    """Other losses of the uniform arm change the proposals for this arm, and for no other arm."""
 
     def upside_down(plan: TrialPlan, step: int) -> float:
         return (20 if plan.arm == "uniform" else 0) - made_up_loss(plan, step) * (-1) ** (plan.arm != "uniform")
@@ -242,7 +242,7 @@ def test_tpe_learns_within_a_group_only(tmp_path: Path) -> None:
 
     usual, turned = given("usual", made_up_loss), given("turned", upside_down)
     assert turned["uniform"] != usual["uniform"]
-    assert turned["uniform"][:4] == usual["uniform"][:4], "before anything is modelled"
+    assert turned["uniform"][:4] == usual["uniform"][:4], "the first four are random, before TPE has a model"
     assert (turned["control"], turned["bigram"]) == (usual["control"], usual["bigram"])
 
 
@@ -250,7 +250,7 @@ def test_tpe_learns_within_a_group_only(tmp_path: Path) -> None:
 
 
 def at_an_end(arm: str, rate: float) -> Loss:
-    """The made-up loss, but that one arm does best at that rate and best of all at the rate after it."""
+    """The made-up loss, but one arm does best at the given rate, and still better at a rate beyond the grid."""
 
     def loss(plan: TrialPlan, step: int) -> float:
         lr = plan.config.optimizer.lr
@@ -262,10 +262,10 @@ def at_an_end(arm: str, rate: float) -> Loss:
 
 @pytest.mark.parametrize(("rate", "more"), [(0.001, 0.0003333), (0.009, 0.027)])
 @pytest.mark.parametrize("search", ["grid", "optuna"])
-def test_a_winner_at_an_end_of_the_rates_gets_one_more_at_all_other_settings_once(
+def test_a_winner_at_the_lowest_or_highest_rate_gets_one_more_rate_at_all_other_settings_once(
     tmp_path: Path, rate: float, more: float, search: str
 ) -> None:
-    """Once: the new rate is best of all, and no other follows."""
+    """The new rate is the best of all, and still no further rate follows."""
     loss, changes = at_an_end("bigram", rate), {"search": search, "num_samples": 10, "layers": (1,)}
     tune = simulated(tmp_path, loss=loss, extend_rates=True, **changes)
     search_order = tune.run()
@@ -277,7 +277,7 @@ def test_a_winner_at_an_end_of_the_rates_gets_one_more_at_all_other_settings_onc
     (confirmation,) = [plan for plan in confirmations(tune.given) if plan.arm == "bigram"]
     assert confirmation.config.optimizer.lr == more, "the new rate may win"
     others = {plan.config.optimizer.lr for arm in ("control", "uniform") for plan in searched(tune.given, arm)}
-    assert others == {0.001, 0.003, 0.009}, "their winners lie inside"
+    assert others == {0.001, 0.003, 0.009}, "the winners of the other arms lie between the lowest and the highest rate"
 
 
 def test_one_more_rate_of_the_control_may_become_the_control_of_all_confirmations(tmp_path: Path) -> None:
@@ -293,14 +293,14 @@ def test_no_rate_is_added_unless_the_sweep_says_so(tmp_path: Path) -> None:
     assert len(searched(tune.given)) == 6 + 12 + 12
 
 
-def test_a_single_rate_has_no_end(tmp_path: Path) -> None:
+def test_a_single_rate_gets_no_further_rate(tmp_path: Path) -> None:
     arms = small_arms(optimizer__lr=levels([0.009]))
     tune = simulated(tmp_path, arms=arms, search="grid", extend_rates=True, layers=(1,))
     assert tune.run().exhausted
     assert Counter(plan.arm for plan in searched(tune.given)) == {"control": 6, "uniform": 4, "bigram": 4}
 
 
-def test_no_confirmation_starts_before_one_more_rate_has_ended(tmp_path: Path) -> None:
+def test_no_confirmation_starts_before_the_trials_of_one_more_rate_have_ended(tmp_path: Path) -> None:
     tune = simulated(tmp_path, 3, at_an_end("bigram", 0.009), search="grid", extend_rates=True, layers=(1,))
     tune.run()
     more = {plan.name for plan in searched(tune.given, "bigram") if plan.config.optimizer.lr == 0.027}
@@ -309,14 +309,14 @@ def test_no_confirmation_starts_before_one_more_rate_has_ended(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("slots", [1, 3])
-def test_one_more_rate_is_searched_after_a_resumption_at_any_point_as_without(tmp_path: Path, slots: int) -> None:
+def test_a_resumed_search_tries_one_more_rate_as_an_unbroken_search_does(tmp_path: Path, slots: int) -> None:
     arms = small_arms(teacher__steps=Range(10, 10, 10))
     changes = {"loss": at_an_end("bigram", 0.009), "search": "grid", "extend_rates": True, "layers": (1,), "arms": arms}
     whole = simulated(tmp_path / "whole", slots, **changes)
     whole.run()
     expected = states(whole.folder, names.FINISHED)
     assert len([name for name in expected if "lr0.027" in name]) == 2 + 1, "two schedules and the confirmation"
-    new_rate = 5 * (len(expected) - 3 - 2)  # event with which it begins: two trials, before three confirmations
+    new_rate = 5 * (len(expected) - 3 - 2)  # event at which its two trials begin, just before the three confirmations
     for kill in (new_rate // 2, *range(new_rate - 2, new_rate + 14, 2)):
         tune = simulated(tmp_path / f"{kill}", slots, **changes)
         tune.run(events=kill)
@@ -334,7 +334,7 @@ def test_a_short_search_is_confirmed_at_the_whole_length(tmp_path: Path) -> None
     assert {plan.config.loop.steps for plan in searched(tune.given)} == {20}
     assert {plan.config.loop.steps for plan in confirmations(tune.given)} == {40}
     (confirmation,) = [plan for plan in confirmations(tune.given) if plan.arm == "bigram"]
-    assert confirmation.name == "bigram-linear-T10-min0-lr0.003-L1-s1", "T 5 of 20 won"
+    assert confirmation.name == "bigram-linear-T10-min0-lr0.003-L1-s1", "T 5 of 20 steps won"
     assert confirmation.config.optimizer.warmup_steps == 10
 
 
@@ -354,7 +354,7 @@ def test_trial_that_asha_stopped_is_pruned_in_the_study_and_never_the_best(tmp_p
     assert plan is not None and plan.name != best
 
 
-def test_failed_trial_is_fail_in_the_study_and_the_sweep_ends(tmp_path: Path) -> None:
+def test_failed_trial_counts_as_failed_in_the_study_and_the_sweep_ends(tmp_path: Path) -> None:
     tune = simulated(tmp_path, layers=(1,), search="grid", arms=small_arms(()))
     tune.failing = frozenset({BEST_BIGRAM.format(1)})
     search = tune.run()
@@ -370,7 +370,7 @@ def test_depth_whose_reference_failed_has_no_other_trials_and_the_sweep_ends(tmp
     assert Counter(plan.config.model.layers for plan in tune.given) == {1: 1, 2: 3 * (4 + 1)}
 
 
-def test_control_that_failed_takes_the_confirmations_of_its_seed_with_it_and_no_others(tmp_path: Path) -> None:
+def test_confirmations_on_the_seed_of_a_failed_control_are_not_run_and_all_others_are(tmp_path: Path) -> None:
     tune = simulated(tmp_path, search="grid", layers=(1,), arms=small_arms((1, 2)))
     tune.failing = frozenset({"control-lr0.003-wu5-L1-s1"})
     assert tune.run().exhausted
@@ -382,7 +382,7 @@ def test_control_that_failed_takes_the_confirmations_of_its_seed_with_it_and_no_
     ]
 
 
-def test_group_of_which_no_trial_finished_confirms_nothing_and_the_others_do(tmp_path: Path) -> None:
+def test_group_without_a_finished_trial_has_no_confirmation_and_the_other_groups_have_theirs(tmp_path: Path) -> None:
     sweep = small_sweep(search="grid", layers=(1,))
     uniform = sweep.groups[1]
     tune = simulated(tmp_path, search="grid", layers=(1,))
@@ -397,13 +397,13 @@ def test_worker_that_dies_too_often_fails_its_trial_with_the_reason(tmp_path: Pa
     search = SearchOrder(sweep, folder, {}, no_stop, three_in_flight)
     search.suggest("a")
     search.on_trial_complete("a", error=True)
-    assert folder.status(name)[0] == names.RUNNING, "it may be no failure of its own"
+    assert folder.status(name)[0] == names.RUNNING, "the cause of the death may lie outside the trial"
     search.fail(name, "MemoryError: too much")
     assert folder.status(name) == (names.FAILED, "MemoryError: too much")
 
 
 def test_resumed_trial_whose_control_failed_ends_as_failed(tmp_path: Path) -> None:
-    """A control that was lost and fails when it is run again leaves a trial that could never go on."""
+    """A control was lost, and fails when it is run again: a trial that waits for it could never go on."""
     tune, control = simulated(tmp_path), REFERENCE.format(1)
     tune.run(events=14)
     paired = [plan.name for plan in tune.given if plan.control == control and plan.name != control]
@@ -430,7 +430,7 @@ def test_interrupted_trial_stays_running_and_keeps_its_checkpoint(tmp_path: Path
     assert checkpoint.exists() and not search.exhausted
 
 
-def test_searcher_waits_rather_than_ends_while_trials_run(tmp_path: Path) -> None:
+def test_searcher_waits_and_does_not_end_while_trials_run(tmp_path: Path) -> None:
     sweep = small_sweep(layers=(1,))
     search = SearchOrder(sweep, new_run(tmp_path, sweep), {"key": "sum"}, no_stop, three_in_flight)
     config = search.suggest("a")
@@ -455,7 +455,7 @@ def test_resumed_searcher_continues_unfinished_trials_first(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("search", ["optuna", "random", "grid"])
 @pytest.mark.parametrize("slots", [1, 3])
-def test_driver_killed_at_any_point_loses_nothing_and_repeats_nothing(tmp_path: Path, search: str, slots: int) -> None:
+def test_a_killed_driver_loses_no_trial_and_repeats_no_finished_trial(tmp_path: Path, search: str, slots: int) -> None:
     arms = small_arms(optimizer__lr=levels([0.003]))[::2]
     changes = {"search": search, "num_samples": 4, "arms": arms}
     samples = {"control": 6 if search == "grid" else 4, "bigram": 4}
@@ -477,11 +477,11 @@ def test_driver_killed_at_any_point_loses_nothing_and_repeats_nothing(tmp_path: 
         assert found == {(d, arm, 0): n for d in (1, 2) for arm, n in samples.items()} | {
             (d, arm, 1): 1 for d in (1, 2) for arm in samples
         }
-        if search != "optuna":  # whose proposals depend on what has ended
+        if search != "optuna":  # TPE's proposals depend on the trials that have ended
             assert states(tune.folder, names.FINISHED) == expected
 
 
-def test_resumed_study_knows_what_the_first_one_learnt(tmp_path: Path) -> None:
+def test_resumed_study_has_the_trials_of_the_first_one(tmp_path: Path) -> None:
     tune = simulated(tmp_path, layers=(1,), search="grid", arms=small_arms(()))
     tune.stopped["bigram-linear-T10-min0-lr0.001-L1-s0"] = 20
     tune.failing = frozenset({"bigram-linear-T20-min0-lr0.001-L1-s0"})
@@ -498,7 +498,7 @@ def test_resumed_study_knows_what_the_first_one_learnt(tmp_path: Path) -> None:
 
 
 def test_searcher_proposes_no_more_trials_than_may_be_in_flight(tmp_path: Path) -> None:
-    """What is proposed early has learnt less."""
+    """A setting that is proposed earlier is chosen from fewer results."""
     sweep = small_sweep(layers=(1, 2, 3, 4))
     search = SearchOrder(sweep, new_run(tmp_path, sweep), {}, no_stop, three_in_flight)
     given = [search.suggest(str(number)) for number in range(4)]
@@ -509,7 +509,7 @@ def test_searcher_proposes_no_more_trials_than_may_be_in_flight(tmp_path: Path) 
     assert isinstance(search.suggest("5"), dict)
 
 
-def test_record_without_reports_has_ended_at_no_step() -> None:
+def test_record_without_reports_has_no_last_step_and_has_not_ended() -> None:
     plan = TrialPlan(name="a", role=names.CONTROL, control="a", config=small_sweep().base)
     record = Record(plan=plan)
     assert (record.last_step, record.ended) == (-1, False)

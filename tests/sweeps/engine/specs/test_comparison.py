@@ -1,4 +1,4 @@
-"""A comparison: every unit has its control, arms differ from it in the teacher only, and its list runs in pairs."""
+"""A comparison: each unit has a control, arms differ from the control only in the teacher and run after it."""
 
 import json
 import os
@@ -21,12 +21,12 @@ HELD = Arm("linear 10, min weight 0.1", {**LINEAR.changes, "teacher.min_weight":
 
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many small files: no machine dies between them here."""
+    """Turn fsync off: the tests write many small files, and no test simulates a crash of the machine."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def small_comparison(over: dict[str, Any] | None = None, *arms: Arm) -> Comparison:
-    """Two arms and their controls on two seeds, unless said otherwise."""
+    """A comparison of two arms with their controls on two seeds, or of the given arms and units."""
     units = grid(BASE, over or {"seed": (0, 1)})
     plans = paired_plans(units, lambda unit: arms or (LINEAR, HELD))
     return Comparison(study="study", question="Which?", base=BASE, plans=plans)
@@ -48,7 +48,7 @@ def test_arm_differs_from_its_control_in_the_teacher_only() -> None:
         assert (plan.role == names.ARM) == bool(different)
 
 
-def test_names_tell_arm_and_what_varies() -> None:
+def test_names_say_the_arm_and_each_setting_that_varies() -> None:
     plans = small_comparison({"optimizer.lr": (1e-3, 3e-3), "seed": (0,)}).plans
     assert [plan.name for plan in plans] == [
         "none-L1-lr0.001-s0",
@@ -88,7 +88,7 @@ def test_contradiction_is_refused_with_its_reason(make: Any, reason: str) -> Non
         make()
 
 
-def test_guided_trial_without_its_control_before_it_is_refused() -> None:
+def test_guided_trial_that_is_listed_before_its_control_is_refused() -> None:
     control, guided, *_ = paired_plans([BASE], lambda unit: [LINEAR])
     with pytest.raises(InputError, match="before its control"):
         Comparison(study="study", question="?", base=BASE, plans=(guided, control))
@@ -107,7 +107,7 @@ def test_all_trials_run_once_and_none_before_its_control_has_finished(tmp_path: 
 
 
 @pytest.mark.parametrize("events", range(1, 32, 3))
-def test_killed_at_any_event_it_goes_on_and_repeats_no_finished_trial(tmp_path: Path, events: int) -> None:
+def test_a_killed_comparison_goes_on_and_repeats_no_finished_trial(tmp_path: Path, events: int) -> None:
     comparison = small_comparison()
     folder = new_run(tmp_path, comparison)
     SimulatedTune(folder=folder, sweep=comparison).run(events)
@@ -118,19 +118,19 @@ def test_killed_at_any_event_it_goes_on_and_repeats_no_finished_trial(tmp_path: 
     assert set(states(folder, names.FINISHED)) == {plan.name for plan in comparison.plans}
 
 
-def test_control_that_failed_takes_its_arms_with_it_and_no_others(tmp_path: Path) -> None:
+def test_arms_of_a_failed_control_are_not_run_and_all_other_arms_are(tmp_path: Path) -> None:
     comparison = small_comparison()
     tune = SimulatedTune(folder=new_run(tmp_path, comparison), sweep=comparison, failing=frozenset({"none-L1-s0"}))
     assert tune.run().exhausted
     assert {plan.config.seed for plan in tune.given if plan.role == names.ARM} == {1}
 
 
-def test_run_folder_knows_a_comparison_from_a_search(tmp_path: Path) -> None:
+def test_run_folder_gives_the_comparison_back(tmp_path: Path) -> None:
     comparison = small_comparison()
     assert new_run(tmp_path, comparison).spec() == comparison
 
 
-def test_plan_of_an_older_run_has_no_arm() -> None:
+def test_plan_of_an_older_run_without_an_arm_is_read() -> None:
     plan = small_comparison().plans[0]
     tree = plan.to_dict()
     del tree["arm"]

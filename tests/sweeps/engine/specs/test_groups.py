@@ -17,7 +17,7 @@ LINEAR = {"teacher.schedule": "linear", "teacher.steps": 10, "optimizer.lr": 0.0
 
 
 def groups(layers: int = 1, **changes: Any) -> list[Group]:
-    """Control, uniform and bigram at one depth."""
+    """The groups of control, uniform and bigram at one depth."""
     return list(small_sweep(layers=(layers,), **changes).groups)
 
 
@@ -48,8 +48,8 @@ def test_reference_is_the_setting_of_the_controls_space_that_is_nearest_to_the_b
     assert other.reference == {"optimizer.lr": 0.001, "optimizer.warmup_steps": 5}
 
 
-def test_reference_of_a_short_search_is_nearest_to_what_the_base_is_at_that_length() -> None:
-    """Warm-up of 10 of 40 steps is 5 of 20."""
+def test_reference_of_a_short_search_is_nearest_to_the_base_at_the_length_of_the_search() -> None:
+    """A warm-up of 10 steps in a run of 40 becomes 5 steps in a search of 20."""
     control, _, _ = groups(search_steps=20, asha=None)
     assert control.reference == {"optimizer.lr": 0.003, "optimizer.warmup_steps": 5}
 
@@ -65,7 +65,7 @@ def test_searched_trials_of_all_groups_have_different_names() -> None:
     assert len(set(found)) == len(found) == 2 * (6 + 12 + 12)
 
 
-def test_arms_without_a_teacher_have_none_of_its_settings() -> None:
+def test_arms_without_a_teacher_have_the_default_teacher_settings() -> None:
     sweep = small_sweep({"teacher.smoothing": "witten_bell"})
     control, _, bigram = sweep.groups[:3]
     assert control.search_plan(control.reference).config.teacher.smoothing == "mle"
@@ -83,7 +83,7 @@ def test_plan_round_trips_through_json() -> None:
     assert TrialPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
-def test_pair_reads_the_same_blocks_and_another_smoothing_another_table() -> None:
+def test_a_trial_and_its_control_read_the_same_blocks_and_each_smoothing_has_its_own_table() -> None:
     control, _, bigram = groups()
     guided = bigram.search_plan(LINEAR).config
     assert data_key(guided) == data_key(control.search_plan(control.reference).config)
@@ -117,7 +117,7 @@ def test_confirmation_is_the_winner_on_a_fresh_seed_and_the_reporting_half() -> 
 
 
 def test_confirmation_of_a_short_search_has_warm_up_and_schedule_in_proportion() -> None:
-    """A quarter of the steps: 3 steps of warm-up are 12, T 4 is 16, tau 2.5 is 10."""
+    """The search has a quarter of the steps: warm-up 3 becomes 12, T 4 becomes 16, tau 2.5 becomes 10."""
     arms = small_arms(teacher__steps=levels([4]), teacher__tau=levels([2.5]), optimizer__warmup_steps=levels([3]))
     control, _, bigram = groups(search_steps=10, asha=None, arms=arms)
     point = points(bigram.arm.space)[1]
@@ -132,7 +132,7 @@ def test_confirmation_of_a_short_search_has_warm_up_and_schedule_in_proportion()
     }
 
 
-def test_confirmation_is_evaluated_and_kept_as_the_base_says_however_short_the_search() -> None:
+def test_confirmation_has_the_evaluations_and_checkpoints_of_the_base_however_short_the_search() -> None:
     short = small_arms(teacher__steps=levels([5]))
     arms = (replace(short[0], space={**short[0].space, "optimizer.warmup_steps": levels([1, 2])}), *short[1:])
     control, _, bigram = groups(search_steps=5, asha=None, arms=arms)
@@ -141,8 +141,8 @@ def test_confirmation_is_evaluated_and_kept_as_the_base_says_however_short_the_s
     assert bigram.search_plan({**LINEAR, "teacher.steps": 5}).config.loop.eval_every == 5
 
 
-def test_what_the_base_says_of_the_teacher_keeps_its_share_of_a_short_search() -> None:
-    """Warm-up of the teachers' arms is the base's: 10 of 40 steps are 5 of 20."""
+def test_warm_up_of_the_teachers_arms_keeps_its_share_in_a_short_search() -> None:
+    """The teachers' arms take the base's warm-up: 10 of 40 steps become 5 of 20 in the search."""
     _, _, bigram = groups(search_steps=20, asha=None)
     winner = bigram.search_plan(LINEAR)
     assert winner.config.optimizer.warmup_steps == 5
@@ -164,24 +164,24 @@ def test_config_of_another_length(steps: int, warm_up: int, every: int, kept: in
 @pytest.mark.parametrize(
     ("rates", "beyond"),
     [
-        ([0.001, 0.003, 0.009], (0.0003333, 0.027)),  # by the ratio of its neighbours
+        ([0.001, 0.003, 0.009], (0.0003333, 0.027)),  # by the ratio of the two nearest rates
         ([0.002, 0.004, 0.006], (0.001, 0.009)),
         ([0.002, 0.004, 0.008], (0.001, 0.016)),
     ],
 )
-def test_next_rate_keeps_the_ratio_of_the_last_two(rates: list[float], beyond: tuple[float, float]) -> None:
+def test_next_rate_keeps_the_ratio_of_the_two_nearest_rates(rates: list[float], beyond: tuple[float, float]) -> None:
     _, _, bigram = groups(arms=small_arms(optimizer__lr=levels(rates)))
     assert bigram.next_rates == beyond
 
 
-def test_a_single_rate_has_no_next() -> None:
+def test_a_single_rate_has_no_next_rate() -> None:
     _, _, bigram = groups(arms=small_arms(optimizer__lr=levels([0.003])))
     assert bigram.next_rates is None
     assert bigram.beyond(bigram.search_plan({**LINEAR, "optimizer.lr": 0.003})) == []
 
 
 @pytest.mark.parametrize(("best", "more"), [(0.001, 0.0003333), (0.003, None), (0.009, 0.027)])
-def test_winner_at_an_end_gets_one_more_rate_at_all_other_settings_and_one_inside_none(
+def test_winner_at_the_lowest_or_highest_rate_gets_one_more_rate_and_a_winner_between_gets_none(
     best: float, more: float | None
 ) -> None:
     control, _, bigram = groups()
@@ -197,5 +197,5 @@ def test_names_that_a_group_can_have_include_one_more_rate_and_every_confirmatio
     arms = small_arms((1, 2), teacher__steps=Range(10, 10, 10))
     _, _, bigram = groups(arms=arms)
     found = set(bigram.trial_names())
-    assert len(found) == 2 * 5 * 3  # schedules, rates with one more at either end, seeds
+    assert len(found) == 2 * 5 * 3  # 2 schedules; 5 rates, one more at each end; 3 seeds
     assert {f"bigram-linear-T10-min0-lr0.027-L1-s{seed}" for seed in range(3)} < found

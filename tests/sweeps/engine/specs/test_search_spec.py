@@ -1,4 +1,4 @@
-"""A search as data: what is run at most, what it costs, a round trip, every contradiction refused with its reason."""
+"""The spec of a search: its trials, their cost, a round trip through JSON, contradictions refused with a reason."""
 
 import json
 from typing import Any
@@ -41,7 +41,7 @@ def bigram_arm(space: Space = TEACHING, **changes: Any) -> SearchArm:
     ],
 )
 def test_search_survives_json(changes: dict[str, Any]) -> None:
-    """Also with evenly spaced values, uneven ones and single ones."""
+    """The cases include parameters with evenly spaced values, unevenly spaced values and a single value."""
     sweep = small_sweep(**changes)
     again = Sweep.from_dict(json.loads(json.dumps(sweep.to_dict())))
     assert again == sweep
@@ -62,7 +62,7 @@ def test_run_json_lists_arms_by_name_and_groups_with_their_values() -> None:
     assert (tree["confirm_seeds"], tree["search_steps"], tree["margin"], tree["asha"]) == ([1], 20, 0.03, None)
 
 
-# ---- what is run -----------------------------------------------------------------------------------------------------
+# ---- trials ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_run_json_lists_arms_by_name_and_groups_with_their_values() -> None:
         ({}, [4, 4, 4], 2 * 3 * (4 + 1)),
         ({"num_samples": 8}, [6, 8, 8], 2 * (6 + 8 + 8 + 3)),  # the control has 6 settings
         ({"search": "grid"}, [6, 12, 12], 2 * (6 + 12 + 12 + 3)),
-        ({"extend_rates": True}, [4, 4, 4], 2 * (3 * (4 + 1) + 2 + 4 + 4)),  # a third of each space, at one more rate
+        ({"extend_rates": True}, [4, 4, 4], 2 * (3 * (4 + 1) + 2 + 4 + 4)),  # one more rate adds a third of each space
         ({"arms": small_arms(())}, [4, 4, 4], 2 * 3 * 4),
         ({"arms": (CONTROL, bigram_arm(seeds=()))}, [4, 4], 2 * (4 + 1 + 4)),
     ],
@@ -89,16 +89,16 @@ def test_there_is_a_group_for_each_depth_of_each_arm_and_the_control_comes_first
     assert [group.key for group in small_sweep().groups] == keys
 
 
-def test_data_are_those_of_every_arm_on_both_halves_of_the_validation_text() -> None:
+def test_configs_cover_every_arm_on_both_halves_of_the_validation_text() -> None:
     found = [(config.corpus.eval_half, config.teacher.kind) for config in small_sweep().configs()]
     assert found == [(half, kind) for half in ("choosing", "reporting") for kind in ("bigram", "uniform", "bigram")]
 
 
-def test_names_of_all_trials_are_different_and_as_many_as_there_are_settings_and_confirmations() -> None:
+def test_names_of_all_possible_trials_are_different_and_each_setting_has_a_confirmation() -> None:
     names = list(small_sweep(extend_rates=True).trial_names())
     assert (
         len(names) == len(set(names)) == 2 * 2 * (10 + 20 + 20)
-    )  # 5 rates for 3; each setting, each as a confirmation
+    )  # 5 rates in place of 3; each setting may be searched, and be confirmed
 
 
 def test_largest_model_is_that_of_the_greatest_depth() -> None:
@@ -111,14 +111,14 @@ def test_largest_model_is_that_of_the_greatest_depth() -> None:
         *((key, True) for key in ("optimizer.lr", "teacher.kind", "teacher.steps", "model.layers", "seed")),
         *((key, True) for key in ("corpus.eval_half",)),
         *((key, False) for key in ("optimizer.beta2", "teacher.smoothing", "corpus.eval_rows")),
-        ("optimizer.warmup_steps", False),  # the control searches it; the teachers take the base's
+        ("optimizer.warmup_steps", False),  # the control searches it; the teachers' arms take the base's value
     ],
 )
-def test_a_search_decides_what_every_arm_fixes_or_searches(key: str, decided: bool) -> None:
+def test_a_search_decides_a_key_that_every_arm_fixes_or_searches(key: str, decided: bool) -> None:
     assert small_sweep().decides(key) is decided
 
 
-# ---- what it costs ---------------------------------------------------------------------------------------------------
+# ---- cost ------------------------------------------------------------------------------------------------------------
 
 
 def test_rungs_multiply_from_the_grace_period_and_stay_below_the_end() -> None:
@@ -130,38 +130,40 @@ def test_rungs_multiply_from_the_grace_period_and_stay_below_the_end() -> None:
 @pytest.mark.parametrize(
     ("ends", "judged"), [([0], 1), ([10, 20, 30, 40], 4), ([10, 80, 81, 160], 2), ([100], 0), ([80, 80], 2)]
 )
-def test_a_schedule_is_judged_where_a_rung_lies_at_or_after_its_end(ends: list[int], judged: int) -> None:
+def test_a_schedule_can_be_judged_if_a_rung_lies_at_or_after_its_end(ends: list[int], judged: int) -> None:
     assert ASHA.judged(ends, 160) == judged  # rungs 20, 40, 80
 
 
 @pytest.mark.parametrize(
     ("ends", "factor", "steps"),
     [
-        ([0], 2, 20 + 20 / 2 + 40 / 4 + 80 / 8),  # at each rung half goes on
-        ([21], 2, 40 + 40 / 2 + 80 / 4),  # the first rung is before its end
+        ([0], 2, 20 + 20 / 2 + 40 / 4 + 80 / 8),  # half of the trials pass each rung
+        ([21], 2, 40 + 40 / 2 + 80 / 4),  # the first rung lies before the end of the schedule
         ([80], 2, 80 + 80 / 2),
-        ([81], 2, 160),  # none can judge it
+        ([81], 2, 160),  # no rung lies after the end of the schedule
         ([0], 4, 20 + 60 / 4 + 80 / 16),  # rungs 20 and 80
         ([0, 81], 2, (50 + 160) / 2),
     ],
 )
-def test_expected_steps_are_those_that_halving_leaves(ends: list[int], factor: int, steps: float) -> None:
+def test_expected_steps_leave_out_those_of_trials_that_are_stopped_at_rungs(
+    ends: list[int], factor: int, steps: float
+) -> None:
     asha = AshaSpec(grace_period=20, reduction_factor=factor)
     assert expected_steps(asha, ends, 160) == pytest.approx(steps)
 
 
 def test_workloads_are_the_searched_trials_and_the_confirmations_of_each_group() -> None:
-    """A trial ends at 40 steps; those judged at step 20 spend 20 + 20 / 2, and a T of 30 is never judged."""
+    """A trial has 40 steps: with T 10, judged at step 20, 20 + 20 / 2 are expected; with T 30, never judged, all 40."""
     sweep = small_sweep(layers=(3,), arms=small_arms((1, 2), teacher__steps=levels([10, 30])))
     told = [(load.config.teacher.kind, load.trials, load.steps) for load in sweep.workloads()]
-    control = [("bigram", 4, 30.0), ("bigram", 2, 40.0)]  # no schedule: the kind is nobody's
+    control = [("bigram", 4, 30.0), ("bigram", 2, 40.0)]  # without a schedule the kind has no effect
     teachers = [(kind, trials, steps) for kind in ("uniform", "bigram") for trials, steps in ((4, 35.0), (2, 40.0))]
     assert told == control + teachers
     assert {load.config.model.layers for load in sweep.workloads()} == {3}
     assert "at most 18 trials, about 640 trial-steps" in sweep.plan_lines()  # 4 x (30 + 2 x 35) + 6 x 40
 
 
-def test_workloads_of_a_short_search_have_its_steps_and_confirmations_the_whole_length() -> None:
+def test_workloads_of_a_short_search_have_its_length_and_those_of_confirmations_the_whole_length() -> None:
     sweep = small_sweep(layers=(1,), search_steps=20, asha=None)
     assert [load.steps for load in sweep.workloads()] == [20, 40] * 3
     assert [load.config.loop.steps for load in sweep.workloads()] == [20, 40] * 3
@@ -174,7 +176,7 @@ def test_workloads_without_confirmations_are_the_search_alone() -> None:
 # ---- the plan --------------------------------------------------------------------------------------------------------
 
 
-def test_plan_tells_arms_spaces_references_seeds_and_how_many_settings_asha_can_judge() -> None:
+def test_plan_lists_arms_spaces_references_seeds_and_how_many_settings_asha_can_judge() -> None:
     sweep = small_sweep(arms=small_arms((1, 2), teacher__steps=levels([10, 20, 30, 40])), extend_rates=True)
     assert sweep.plan_lines() == [
         "control: optimizer.lr 0.001, 0.003, 0.009; optimizer.warmup_steps 5, 10; 4 of 6 settings at each depth by "
@@ -190,7 +192,7 @@ def test_plan_tells_arms_spaces_references_seeds_and_how_many_settings_asha_can_
     ]
 
 
-def test_plan_tells_which_arms_have_which_seeds_and_the_length_of_a_confirmation() -> None:
+def test_plan_says_which_arms_have_which_seeds_and_how_long_a_confirmation_is() -> None:
     arms = (*small_arms((1, 2, 3))[:2], bigram_arm(seeds=(2,)))
     lines = small_sweep(arms=arms, search_steps=20, asha=None).plan_lines()
     whole = "again over 40 steps on fresh seeds"
@@ -199,12 +201,12 @@ def test_plan_tells_which_arms_have_which_seeds_and_the_length_of_a_confirmation
     assert "all trials run to their end" in lines
 
 
-def test_plan_without_confirmations_speaks_of_none() -> None:
+def test_plan_without_confirmations_names_no_seeds() -> None:
     assert not [line for line in small_sweep(arms=small_arms(())).plan_lines() if "seeds" in line]
 
 
 @pytest.mark.parametrize("asha", [ASHA, None])
-def test_a_schedule_may_reach_the_whole_run(asha: AshaSpec | None) -> None:
+def test_a_schedule_may_last_the_whole_run(asha: AshaSpec | None) -> None:
     sweep = small_sweep(arms=small_arms(teacher__steps=levels([STEPS])), asha=asha)
     assert sweep.arms[2].size == 6
     judged = "0 of 6 settings of bigram can be judged" in "; ".join(sweep.plan_lines())
@@ -263,13 +265,13 @@ CONTRADICTIONS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("changes", "reason"), CONTRADICTIONS)
 def test_contradiction_is_refused_with_its_reason(changes: Any, reason: str) -> None:
-    """`changes` is a function where the arm itself is what is refused."""
+    """`changes` is a function if the error is raised already when the arm is made."""
     with pytest.raises(InputError, match=reason):
         small_sweep(**(changes() if callable(changes) else changes))
 
 
-def test_an_arm_may_be_the_control_with_another_model() -> None:
-    """Such as one with a bias: a rival without a teacher, which the first arm is not."""
+def test_an_arm_without_a_teacher_may_differ_from_the_control() -> None:
+    """The arm differs from the control in optimizer.beta2; a control with an output bias is made in the same way."""
     wide = SearchArm(name="control, wide", changes={"optimizer.beta2": 0.95}, space=CONTROL_SPACE, seeds=(1,))
     sweep = small_sweep(arms=(CONTROL, wide))
     assert not wide.has_teacher
@@ -280,5 +282,5 @@ def test_an_arm_may_be_the_control_with_another_model() -> None:
     assert plan.control == "control-lr0.003-wu10-L1-s0"
 
 
-def test_rates_of_the_support_are_a_factor_of_three_apart() -> None:
+def test_rates_of_the_small_sweep_are_a_factor_of_three_apart() -> None:
     assert RATES.grid() == [0.001, 0.003, 0.009]

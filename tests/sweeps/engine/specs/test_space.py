@@ -16,7 +16,7 @@ def test_whole_numbers_stay_whole() -> None:
     assert values == [20, 30, 40, 50, 60] and all(type(v) is int for v in values)
 
 
-def test_floats_are_rounded_so_that_names_can_be_read() -> None:
+def test_floats_are_rounded_so_that_names_are_readable() -> None:
     assert Range(0.0, 0.3, 0.1).grid() == [0.0, 0.1, 0.2, 0.3]
     assert Range(0.0, 0.5, 0.05).grid()[3] == 0.15
 
@@ -74,7 +74,7 @@ def test_range_of_floats_round_trips_through_json(low: int, count: int, step: in
     assert len(points(space)) == count and points(again) == points(space)
 
 
-# ---- a few numbers, evenly spaced or not ---------------------------------------------------------------------------
+# ---- levels, evenly spaced or not --------------------------------------------------------------------------------
 
 
 def test_evenly_spaced_numbers_are_a_range_and_others_are_levels() -> None:
@@ -83,8 +83,8 @@ def test_evenly_spaced_numbers_are_a_range_and_others_are_levels() -> None:
     assert levels([7]) == Range(7, 7, 1)
     assert levels([0.001, 0.003, 0.009]) == Levels((0.001, 0.003, 0.009))
     assert levels([5, 10, 20]) == Levels((5, 10, 20))
-    assert levels([1e-5, 2e-5, 1.0]) == Levels((1e-5, 2e-5, 1.0)), "no range of 100,000 values"
-    assert levels([1e-11, 2e-11]) == Levels((1e-11, 2e-11)), "no range by a step that rounds to nothing"
+    assert levels([1e-5, 2e-5, 1.0]) == Levels((1e-5, 2e-5, 1.0)), "a range would have 100,000 values"
+    assert levels([1e-11, 2e-11]) == Levels((1e-11, 2e-11)), "the step of a range would be rounded to 0"
 
 
 @pytest.mark.parametrize("values", [[], [2, 1], [1, 1], [0.1, 0.2, 0.2]])
@@ -105,11 +105,11 @@ def test_numbers_that_are_not_finite_are_refused(values: list[float]) -> None:
         ([0.001, 0.003, 0.009], 0.0017, 0.001),  # by ratio: sqrt(0.001 * 0.003) = 0.00173
         ([0.001, 0.003, 0.009], 0.0018, 0.003),
         ([0.001, 0.003, 0.009], 0.5, 0.009),
-        ([0, 10, 100], 54, 10),  # by distance where there is a zero
+        ([0, 10, 100], 54, 10),  # by distance, because a level is 0
         ([0, 10, 100], 56, 100),
     ],
 )
-def test_what_is_proposed_between_levels_is_taken_to_the_nearest(
+def test_a_proposal_between_levels_is_moved_to_the_nearest_level(
     values: list[float], proposed: float, nearest: float
 ) -> None:
     space = {"optimizer.lr": levels(values), "teacher.schedule": Choice(("a",)), "teacher.steps": Range(1, 9, 4)}
@@ -127,8 +127,8 @@ def test_every_level_is_one_of_the_distribution_and_round_trips(values: list[flo
     assert [type(value) for value in again["optimizer.lr"].grid()] == [type(value) for value in values]
 
 
-def test_what_optuna_proposes_is_a_value_of_the_grid_to_the_last_digit() -> None:
-    """Its 12th step of 0.05 is 0.6000000000000001: no setting of the grid, and another trial after a resumption."""
+def test_a_proposal_of_optuna_becomes_a_value_of_the_grid_to_the_last_digit() -> None:
+    """Optuna's 12th step of 0.05 is 0.6000000000000001, not on the grid; a resumed run would make it another trial."""
     parameter = Range(0.0, 1.0, 0.05)
     for index, value in enumerate(parameter.grid()):
         assert snapped({"teacher.min_weight": parameter}, {"teacher.min_weight": index * 0.05}) == {

@@ -1,4 +1,4 @@
-"""The protocol of specs: whatever the engine asks, it asks of any kind of spec, one that a test brings along too."""
+"""The protocol of specs: the engine works with every class that follows it, even with a class made for a test."""
 
 import ast
 import json
@@ -31,7 +31,7 @@ from trainable.plan import TrialPlan
 
 @dataclass(frozen=True, kw_only=True)
 class OneTrial:
-    """A kind of spec that the engine has never seen: one control, and no more."""
+    """A kind of spec that the engine does not know: it has a single trial, a control."""
 
     kind: ClassVar[str] = "one_trial"
     study: str = "one"
@@ -72,7 +72,7 @@ class OneTrial:
 
 
 class OneAfterAnother(TrialOrder):
-    """The order of its one trial."""
+    """The order of a OneTrial spec, which gives out its single trial."""
 
     def __init__(self, spec: OneTrial, *rest: Any):
         super().__init__(*rest)
@@ -110,7 +110,7 @@ def test_a_new_kind_of_spec_is_shown_checked_written_read_and_run(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_has_an_order_and_is_found_by_its_word_in_run_json(kind: str) -> None:
+def test_each_kind_has_an_order_and_is_found_by_its_name_in_run_json(kind: str) -> None:
     assert kind in ORDERS
     spec = small_sweep()
     trial = control_plan(spec.base)
@@ -120,8 +120,8 @@ def test_each_kind_has_an_order_and_is_found_by_its_word_in_run_json(kind: str) 
 
 
 @pytest.mark.parametrize("tree", [{"kind": "search"}, {}])
-def test_a_search_of_before_there_were_groups_is_named_as_unknown(tree: dict[str, Any]) -> None:
-    """The oldest runs do not say their kind."""
+def test_a_search_from_before_groups_existed_is_refused_as_an_unknown_kind(tree: dict[str, Any]) -> None:
+    """A spec without a kind, as the oldest runs have it, counts as kind search."""
     with pytest.raises(InputError, match=r"^its kind is 'search', and this version knows groups, comparison$"):
         spec_from_dict({**small_sweep().to_dict(), "kind": "search"} if tree else tree)
 
@@ -138,7 +138,7 @@ COMPARISON = Comparison(
 
 
 @pytest.mark.parametrize("spec", [small_sweep({"loop.precision": "auto"}), COMPARISON], ids=["groups", "comparison"])
-def test_a_precision_takes_the_place_of_auto_in_every_trial_and_of_nothing_else(spec: Any) -> None:
+def test_a_precision_replaces_auto_in_every_trial_and_changes_nothing_else(spec: Any) -> None:
     assert says_auto(spec)
     settled = with_precision(spec, "bfloat16")
     assert not says_auto(settled) and settled.base.loop.precision == "bfloat16"
@@ -155,7 +155,7 @@ def test_an_arm_that_says_auto_gets_the_precision_too() -> None:
     assert {c.loop.precision for c in with_precision(spec, "bfloat16").configs()} == {"bfloat16"}
 
 
-def test_nobody_asks_whether_a_spec_is_a_search_or_a_comparison() -> None:
+def test_no_isinstance_check_in_sweeps_names_sweep_or_comparison() -> None:
     asked = [
         f"{path.name}:{node.lineno}"
         for path in sorted((ROOT / "sweeps").rglob("*.py"))
@@ -166,6 +166,6 @@ def test_nobody_asks_whether_a_spec_is_a_search_or_a_comparison() -> None:
     assert asked == []
 
 
-def test_specs_know_neither_ray_nor_torch() -> None:
+def test_specs_import_neither_ray_nor_torch() -> None:
     code = "import sys, sweeps.engine.specs.spec; print(sorted({'ray', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "[]\n"

@@ -33,7 +33,7 @@ def test_name_of_a_groups_trial_says_arm_schedule_what_is_searched_depth_fold_an
     assert group_trial_name("bigram", override(BASE, changes), searched) == name
 
 
-def test_name_of_an_arm_becomes_that_of_a_folder() -> None:
+def test_name_of_an_arm_becomes_a_name_for_a_folder() -> None:
     assert slug("control, unigram bias") == "control-unigram-bias"
     assert slug("../up & away/") == "..-up-away"
 
@@ -53,7 +53,9 @@ def test_name_of_a_control_says_depth_fold_and_seed(changes: dict[str, Any], nam
         ({"seed": (1_234_567, 1_234_568)}, "linear-240-min-weight-0.05-L2-s1234568"),
     ],
 )
-def test_name_of_an_arm_says_depth_and_seed_and_whatever_varies(over: dict[str, Any], name: str) -> None:
+def test_name_of_a_trial_in_a_comparison_says_arm_depth_seed_and_whatever_varies(
+    over: dict[str, Any], name: str
+) -> None:
     plans = paired_plans(grid(BASE, over), lambda unit: [Arm("linear 240, min weight 0.05", LINEAR)])
     assert plans[-1].name == name
     assert plans[-1].control == name.replace("linear-240-min-weight-0.05", "none")
