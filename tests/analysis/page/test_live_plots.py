@@ -1,4 +1,4 @@
-"""The curves of a run that goes: every trial's own values, the control grey, never too many points."""
+"""Curves of a live run: the losses in each trial's ledger, a grey control, and a limited number of points."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_a_search_in_groups_has_a_panel_for_each_depth_and_part(tmp_path: Path) 
     assert titles == {f"{depth}, {part}" for depth in ("1 layer", "2 layers") for part in ("search", "fresh seeds")}
 
 
-def test_long_curves_are_thinned_but_keep_their_ends() -> None:
+def test_long_curves_are_thinned_but_keep_their_first_and_last_point() -> None:
     rows = [{names.STEP: step} for step in range(1000)]
     kept = [row[names.STEP] for row in thinned(rows, 20)]
     assert len(kept) == 20 and (kept[0], kept[-1]) == (0, 999) and kept == sorted(set(kept))
