@@ -59,8 +59,8 @@ def test_a_step_reported_twice_counts_once_as_last_written(run: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_a_trial_there_whatever_its_status_says(run: Path, value: float) -> None:
-    """A trial with such a loss has failed and cannot be the best, even if its last loss would give the largest gain."""
+def test_a_loss_that_is_no_number_fails_a_trial_at_that_step_whatever_its_status_says(run: Path, value: float) -> None:
+    """A trial with a loss that is not finite has failed and is never best, even with the largest gain at its end."""
     add_control(run)
     whole = add_guided(run, {0: 8.0, 20: 6.0, 40: 4.9})
     spoilt = add_guided(run, {0: 8.0, 20: value, 40: 1.0}, teacher__min_weight=0.1)

@@ -1,4 +1,4 @@
-"""A trial in two processes under Ray Train has the curve of one process, and goes on after the death of a worker."""
+"""A trial in two processes under Ray Train has the curve of one (but for rounding) and survives a killed worker."""
 
 import os
 import signal

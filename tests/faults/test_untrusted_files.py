@@ -134,7 +134,7 @@ def copied_blocks(prepared: tuple[TrialConfig, Path, RunData], folder: Path) -> 
 def test_token_blocks_of_a_type_that_holds_no_ids_are_refused(
     prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, dtype: str
 ) -> None:
-    """Blocks of such a type are refused; bytes that are read as objects would be pointers."""
+    """Token blocks of a type that holds no ids are refused; bytes that are read as objects would be pointers."""
     resealed(copied_blocks(prepared, tmp_path), dtype=dtype)
     with pytest.raises(InputError, match="token ids of type"):
         prepare_run(prepared[0], tmp_path)

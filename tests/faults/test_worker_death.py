@@ -20,7 +20,7 @@ from trainable import names
 from trainable.record.files import write_json
 
 pytestmark = pytest.mark.timeout(900)
-CGROUP = Path(f"/sys/fs/cgroup/memory/no-memory-{os.getpid()}")  # version 1
+CGROUP = Path(f"/sys/fs/cgroup/memory/no-memory-{os.getpid()}")  # cgroups of version 1
 
 
 @dataclass(frozen=True)

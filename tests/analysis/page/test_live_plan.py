@@ -83,7 +83,7 @@ def seconds_left(found: LiveRun) -> float | None:
 
 @pytest.mark.parametrize(("slots", "seconds"), [(1, 3 * 100.0), (2, 150.0)])
 def test_the_time_left_is_the_steps_left_at_the_pace_so_far(tmp_path: Path, slots: int, seconds: float) -> None:
-    """After two of five trials of 100 s each, three trials take 300 s one by one, and 150 s two at a time."""
+    """The three trials left of five, 100 s each, take 300 s one at a time and 150 s two at a time."""
     found = timed_run(tmp_path, planned=5, begun=2, every=20)
     for number in range(2):
         set_times(found, number, number * 100.0 if slots == 1 else 0.0, 100.0)

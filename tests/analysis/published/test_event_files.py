@@ -91,8 +91,10 @@ def test_a_folder_without_an_event_file_is_kept_and_told(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("tag", ["eval/loss", "train/loss"])
-def test_a_loss_that_is_no_number_ends_a_run_there_without_a_gain(tmp_path: Path, value: float, tag: str) -> None:
-    """A loss that is not finite fails a run at its step, even if later losses are finite again."""
+def test_a_loss_that_is_no_number_fails_a_run_at_that_step_without_a_gain(
+    tmp_path: Path, value: float, tag: str
+) -> None:
+    """A run fails at the step of its first loss that is not finite, even if later losses are finite."""
     add_run(tmp_path, CONTROL, LOSSES)
     spoilt = {30: 6.0, 60: value, 90: 4.0}
     losses, trained = (spoilt, dict.fromkeys(LOSSES, 5.9)) if tag == "eval/loss" else (LOSSES, spoilt)

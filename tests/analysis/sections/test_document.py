@@ -108,7 +108,7 @@ def test_the_terminal_shows_a_name_as_it_is(name: str, markup: bool) -> None:
     assert lines[5].split(" steps")[0].strip() == name
 
 
-def test_latex_takes_no_name_for_an_argument() -> None:
+def test_latex_does_not_read_a_name_in_brackets_as_an_argument() -> None:
     text = latex([section("[old] *x* --resume $a_1$")])
     assert "\\item {[}old{]} {*}x{*} -{}-resume \\$a\\_1\\$" in text
     assert "\\\\\n{[}old{]}" in text or "\\hline\n{[}old{]}" in text

@@ -59,7 +59,7 @@ def test_trials_of_different_precisions_are_compared_with_a_warning(
 
 
 def test_missing_precisions_give_no_warning(tmp_path: Path) -> None:
-    """Tables without this column, such as the published ones, or with an empty value give no warning."""
+    """Tables without the column loop.precision, such as the published ones, or with a missing value give no warning."""
     trials = read_findings(comparison(tmp_path / "run")).results.trials
     assert mixed_precisions(trials.drop(columns="loop.precision")) == []
     assert mixed_precisions(trials.assign(**{"loop.precision": [None, *trials["loop.precision"][1:]]})) == []

@@ -138,7 +138,7 @@ def test_the_best_rival_has_the_lowest_loss_among_those_with_all_seeds() -> None
     assert row_of(lacking)["best_rival"] == "uniform"
 
 
-def test_over_folds_the_intervals_are_nadeau_and_bengios() -> None:
+def test_over_folds_the_intervals_are_those_of_nadeau_and_bengio() -> None:
     losses = {"none": [0.3, 0.1, 0.2], "uniform": [0.25, 0.09, 0.12], "bigram": [0.11, 0.02, 0.0]}
     kinds = {"none": "bigram", "uniform": "uniform", "bigram": "bigram"}
     trials = [

@@ -129,7 +129,7 @@ def test_the_full_grid_is_the_number_of_schedules_times_the_number_of_depths() -
     assert grid_points([1, 2], {"teacher.steps": [20, 80], "teacher.schedule": ["step"]}) == 2 * 2
 
 
-def slow_while_taught(run: Path, name: str, seconds: dict[int, float]) -> None:
+def set_train_seconds(run: Path, name: str, seconds: dict[int, float]) -> None:
     """Write the training seconds at each step into the ledger of a trial."""
     path = run / names.TRIALS_FOLDER / name / names.LEDGER_FILE
     rows = read_lines(path)
@@ -140,7 +140,7 @@ def slow_while_taught(run: Path, name: str, seconds: dict[int, float]) -> None:
 
 def test_step_time_compares_guided_steps_with_the_same_steps_of_the_control(run: Path) -> None:
     name = guided(run, 0.1)  # its teacher ends at step 60
-    slow_while_taught(run, name, {0: 0.0, 60: 9.0, 120: 15.0})  # 0.15 s, then 0.1 s; the control 0.1 s throughout
+    set_train_seconds(run, name, {0: 0.0, 60: 9.0, 120: 15.0})  # 0.15 s, then 0.1 s; the control 0.1 s throughout
     row = step_time(load(run)).loc[1]
     assert row["plain_seconds"] == pytest.approx(0.1)
     assert row["guided_seconds"] == pytest.approx(0.15)

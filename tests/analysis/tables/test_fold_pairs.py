@@ -1,4 +1,4 @@
-"""Which trials of a fold make a pair, under which name, and what is left out and why."""
+"""Pairs of trials in folds: which trials make a pair, under which name, and which are left out and why."""
 
 import math
 from typing import Any
