@@ -1,4 +1,4 @@
-"""The command: what is printed and drawn, and what is told of options that cannot be."""
+"""Command analysis.asha_replay: what it prints and draws, and how it refuses wrong options."""
 
 import subprocess
 import sys
@@ -34,9 +34,7 @@ def test_published_curves_are_ahead_and_behind_on_average_in_four_stretches() ->
     ]
 
 
-def test_the_start_counts_for_nobody_and_trials_that_were_stopped_are_told_of(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stopped_trials_are_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "run")
     add_depth(run, {10: {20: 5.9, 40: 4.9}, 20: {20: 6.0, 40: 4.8}})
     add_depth(run, {30: {20: 6.2}}, state=names.STOPPED)
@@ -54,7 +52,7 @@ def test_the_three_forms_of_the_table_have_the_same_rows() -> None:
     assert csv.splitlines()[0] == "model.layers,grace,factor,groups,trials,spent,survives,regret"
 
 
-def test_the_figure_has_a_column_a_depth_and_marks_the_end_of_the_longest_schedule() -> None:
+def test_the_figure_has_a_column_for_each_depth_and_marks_the_end_of_the_longest_schedule() -> None:
     table = replay([PAIR, Group(2, (EARLY, LATE))], [30, 60, 90], [2, 3], 5, 4, 0)
     figure = draw(table, {1: 60.0})
     assert len(figure.axes) == 6
@@ -84,7 +82,7 @@ def test_the_command_prints_the_table_and_saves_the_figure(tmp_path: Path) -> No
         ({"orders": 0}, "--orders: give at least 1"),
     ],
 )
-def test_options_that_cannot_be_are_told_in_a_sentence(options: dict[str, Any], said: str) -> None:
+def test_wrong_options_are_refused_in_a_sentence(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         main((K_FOLD,), **options)
 

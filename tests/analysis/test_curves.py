@@ -1,4 +1,4 @@
-"""The command that draws curves by arm."""
+"""Command analysis.curves, which draws curves by arm."""
 
 from functools import partial
 from pathlib import Path

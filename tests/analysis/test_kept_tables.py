@@ -1,4 +1,4 @@
-"""Tables kept without the ledgers give the numbers of the run, whatever program has written them, or are refused."""
+"""Tables kept without ledgers, by whatever program they were written, give the numbers of the run or are refused."""
 
 import decimal
 import shutil
@@ -28,7 +28,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def kept(run: Path, change: Change) -> Path:
-    """The run without its ledgers, and with its tables as another program has written them."""
+    """Delete the ledgers of a run and write its tables as another program would; return the run."""
     for file, table in zip((names.TRIALS_TABLE, names.CURVES_TABLE), change(*load(run)), strict=True):
         table.to_parquet(run / file)
     shutil.rmtree(run / names.TRIALS_FOLDER)
@@ -71,16 +71,18 @@ def test_order_and_kind_of_number_change_no_result(run: Path, change: Change) ->
             r"curves.parquet .*eval_loss is 'five' in row 1, no number",
         ),
     ],
-    ids=["trials twice", "reports twice", "cut off", "no trial", "words"],
+    ids=["trials twice", "reports twice", "cut off", "no trial column", "losses as words"],
 )
-def test_tables_that_would_give_other_means_are_refused(run: Path, change: Change, said: str) -> None:
+def test_tables_with_repeated_or_missing_rows_or_columns_or_with_words_are_refused(
+    run: Path, change: Change, said: str
+) -> None:
     with pytest.raises(DamagedFile, match=said):
         load(kept(run, change))
 
 
 @pytest.mark.parametrize("word", ["NaN", "nan", "NULL", "None", "-"])
-def test_a_word_for_no_number_in_a_table_of_text_is_named(tmp_path: Path, word: str) -> None:
-    """It may stand for a step without an evaluation, or for a loss that diverged."""
+def test_a_word_in_place_of_a_number_in_a_csv_table_is_refused(tmp_path: Path, word: str) -> None:
+    """A word such as NaN is refused, for it may mean a step without an evaluation or a loss that diverged."""
     published = tmp_path / "k_fold"
     shutil.copytree(ROOT / "results" / "published" / "k_fold", published)
     curves = pd.read_csv(published / "curves.csv", dtype="str", keep_default_na=False)
@@ -91,7 +93,7 @@ def test_a_word_for_no_number_in_a_table_of_text_is_named(tmp_path: Path, word: 
         load(published)
 
 
-def test_text_with_the_marks_of_windows_is_read(tmp_path: Path) -> None:
+def test_csv_tables_with_the_line_ends_and_byte_order_mark_of_windows_are_read(tmp_path: Path) -> None:
     published = tmp_path / "k_fold"
     shutil.copytree(ROOT / "results" / "published" / "k_fold", published)
     whole: Results = load(published)

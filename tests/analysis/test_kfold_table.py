@@ -1,4 +1,4 @@
-"""The command: four forms of the table that parse back, and mistakes in one sentence."""
+"""Command analysis.kfold_table: four forms of the table that can be read back, and mistakes in one sentence."""
 
 import io
 import re
@@ -29,7 +29,7 @@ NASTY = r"50 % & more_{x} | a\b $1 #2 ~^<>"
 
 
 def keep(folder: Path, trials: pd.DataFrame) -> Path:
-    """A folder of kept tables."""
+    """Write trials into a folder of kept tables."""
     folder.mkdir(exist_ok=True)
     trials.to_parquet(folder / names.TRIALS_TABLE)
     trials[["trial", names.STEP, names.EVAL_LOSS]].to_parquet(folder / names.CURVES_TABLE)
@@ -42,14 +42,14 @@ def drawn(folder: Path, form: Format, capsys: pytest.CaptureFixture[str]) -> str
 
 
 def fold_cells(drawing: str, form: Format) -> list[list[str]]:
-    """The first columns of the rows of folds, as strings: fold, seeds, control, guided, gain."""
+    """Return the first five cells in the row of each fold, as strings."""
     split = {"terminal": r"\s+", "markdown": r"\s*\|\s*", "latex": r"\s*&\s*"}[form]
     lines = [re.split(split, line.strip().strip("|").strip()) for line in drawing.splitlines()]
     return [cells[:5] for cells in lines if re.fullmatch(r"\d", cells[0])]
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
-def test_drawn_folds_parse_back(
+def test_printed_folds_can_be_read_back(
     form: Format, five: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cells = fold_cells(drawn(keep(tmp_path, five), form, capsys), form)
@@ -60,7 +60,7 @@ def test_drawn_folds_parse_back(
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
-def test_drawn_tests_have_the_p_and_the_interval(
+def test_the_printed_statistics_have_p_and_interval(
     form: Format, five: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawing = drawn(keep(tmp_path, five), form, capsys)
@@ -84,7 +84,7 @@ def test_csv_has_every_number(five: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_any_name_of_an_arm_is_drawn(
+def test_an_arm_whose_name_has_special_characters_is_printed(
     form: Format, five: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawing = drawn(keep(tmp_path, five.replace({"arm": {"linear 240": NASTY}})), form, capsys)
@@ -100,7 +100,7 @@ def test_any_name_of_an_arm_is_drawn(
 
 
 def unescaped(tex: str) -> str:
-    """Back from LaTeX."""
+    """Turn escapes of LaTeX back into characters."""
     commands = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^"}
     commands |= {"textless": "<", "textgreater": ">", "textbar": "|"}
     return re.sub(r"\\(?:(\w+)\{\}|(.))", lambda found: commands[found[1]] if found[1] else found[2], tex)

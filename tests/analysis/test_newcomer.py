@@ -1,6 +1,6 @@
-"""Names that analysis/ has never heard of: a schedule, a smoothing, a kind of teacher, a study, a plot.
+"""A schedule, a smoothing, a kind of teacher, a study and a plot that analysis/ does not know.
 
-Each is in every picture and on the page, and nothing is left out in silence.
+Pictures, pages and summaries show them; whatever cannot be made is told.
 """
 
 import io
@@ -33,7 +33,7 @@ NEW_TEACHER = {"kind": "stubborn", "smoothing": "squared", "rows": "held_out"}
 
 
 def change_settings(run: Path, trial: str, **changes: str) -> None:
-    """Give the teacher of a trial settings that no code here knows."""
+    """Give the teacher of a trial settings that the code does not know."""
     path = run / names.TRIALS_FOLDER / trial / names.TRIAL_FILE
     facts = read_json(path)
     facts["config"]["teacher"] |= changes
@@ -42,7 +42,7 @@ def change_settings(run: Path, trial: str, **changes: str) -> None:
 
 @pytest.fixture
 def search(tmp_path: Path) -> Path:
-    """A search of an unknown study: a schedule "cosine" and five others that nobody knows, one of them the best."""
+    """Make a search of an unknown study with six unknown schedules: "cosine", which is the best, and five others."""
     run = write_run(tmp_path / "search", study="my_search", spec=spec(layers=[1], space={"teacher.steps": [20, 60]}))
     for seed in (0, 1, 2):
         add_trial(run, names.CONTROL, CONTROL, seed=seed)
@@ -62,7 +62,7 @@ def search(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def arms(tmp_path: Path) -> Path:
-    """A comparison of an unknown study whose one arm has an unknown schedule, smoothing, kind and rows."""
+    """Make a comparison of an unknown study: one arm has an unknown schedule, smoothing, kind and choice of rows."""
     table = {"rows": "held_out", "smoothing": "squared", "bigrams": 9, "counted_tokens": 9, "eval_loss": 4.9}
     table |= {"checksum": "2" * 16, "blocks": "3" * 16}
     kept = spec(kind="comparison", arms=["none", "cosine 60"], tuned=None, layers=None)
@@ -81,7 +81,7 @@ def labels(data: PlotData) -> set[str]:
     return {part.label for part in parts}
 
 
-def test_every_picture_and_the_page_of_a_search_have_unknown_schedules(search: Path) -> None:
+def test_pictures_and_page_of_a_search_show_unknown_schedules(search: Path) -> None:
     assert rebuild(search) == []
     by_name = {plot.name: plot.make(read_findings(search)) for plot in plots(read_findings(search))}
     unknown = {f"new {number}" for number in range(5)}
@@ -96,7 +96,7 @@ def test_every_picture_and_the_page_of_a_search_have_unknown_schedules(search: P
     assert "cosine, T = 60, min weight 0: confirmed gain +0.3000" in (search / names.SUMMARY_FILE).read_text()
 
 
-def test_every_picture_and_the_page_of_a_comparison_have_an_unknown_arm(arms: Path) -> None:
+def test_summary_and_page_of_a_comparison_show_an_unknown_arm(arms: Path) -> None:
     assert rebuild(arms) == []
     assert "cosine 60" in {trace["name"] for trace in drawn(arms)["Validation loss by arm"][0]["data"]}
     text = write_report(arms).read_text(encoding="utf-8")
@@ -105,14 +105,14 @@ def test_every_picture_and_the_page_of_a_comparison_have_an_unknown_arm(arms: Pa
     assert "Teacher squared, counted on held_out rows" in (arms / names.SUMMARY_FILE).read_text()
 
 
-def test_the_report_of_schedules_names_unknown_ones(search: Path) -> None:
+def test_the_report_of_schedules_names_unknown_schedules(search: Path) -> None:
     said = schedule_sections(load(search).trials, read_space(search))
     cells = {cell for section in said for table in section.tables for row in table.rows for cell in row}
     assert {"cosine", "new 0"} <= cells
 
 
 def drift(found: Findings) -> PlotData:
-    """A newcomer: a plot of its own, with a band and a ring."""
+    """Make a new plot with a band and a ring."""
     x = np.array([0.0, 60.0, 120.0])
     line = Line(label="drift", x=x, y=x / 100, low=x / 200, high=x / 50, colour="#123456", ring=60.0)
     return PlotData(title="Drift", note="A plot.", y_title="drift", panels=(Panel(title="all", lines=(line,)),))
@@ -123,7 +123,7 @@ def broken(found: Findings) -> PlotData:
 
 
 def with_plot(monkeypatch: pytest.MonkeyPatch, kind: str, make: Callable[[Findings], PlotData | None]) -> None:
-    """List one more plot, as a line in its module would."""
+    """Add a plot to those of a kind of run, as one more line in a module of analysis/plots/ would."""
     more = Plot(name="drift", make=make, has_tail=True)
     before = getattr(kinds, kind)
     monkeypatch.setattr(kinds, kind, replace(before, plots=(*before.plots, more)))
@@ -142,7 +142,9 @@ def test_a_new_plot_is_a_picture_in_the_summary_and_on_the_page(
     draw(drift(read_findings(run))).savefig(io.BytesIO())
 
 
-def test_a_plot_that_fails_is_one_sentence_and_all_else_is_made(arms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plot_that_fails_is_told_in_one_sentence_and_all_other_files_are_made(
+    arms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_plot(monkeypatch, "COMPARISON", broken)
     (sentence,) = rebuild(arms)
     assert sentence.startswith("Could not make drift.png and drift_tail.png (KeyError: 'cosine')")
@@ -156,7 +158,7 @@ def test_a_plot_that_fails_is_one_sentence_and_all_else_is_made(arms: Path, monk
 
 
 @pytest.mark.parametrize("part", ["write", "write_summary", "read_findings", "print_sections"])
-def test_whatever_fails_after_a_run_is_one_sentence_and_ends_nothing(
+def test_a_failure_after_a_run_is_told_in_one_sentence_and_raises_nothing(
     arms: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     def fail(*_: object) -> None:

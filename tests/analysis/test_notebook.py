@@ -1,4 +1,4 @@
-"""What a run's results show in a notebook: short tables, the settings that the report names, the plots of the page."""
+"""Results of a run in a notebook: short tables, the settings that the report names, the plots of the page."""
 
 import io
 import re
@@ -29,7 +29,7 @@ KEPT = ROOT / "results" / "record"
 # --- tables ---
 
 
-def test_results_come_apart_into_two_tables(tmp_path: Path) -> None:
+def test_results_unpack_into_two_tables(tmp_path: Path) -> None:
     run = realistic_run(tmp_path / "run")
     trials, curves = load(run)
     results = load(run)
@@ -38,7 +38,7 @@ def test_results_come_apart_into_two_tables(tmp_path: Path) -> None:
     assert (results.run, results.called) == (run, str(run))
 
 
-def test_text_is_both_tables_cut_short_with_their_sizes_and_losses(tmp_path: Path) -> None:
+def test_the_text_of_results_has_both_tables_shortened_with_their_sizes_and_losses(tmp_path: Path) -> None:
     run = realistic_run(tmp_path / "run")
     results = load(run)
     text = repr(results)
@@ -52,22 +52,22 @@ def test_text_is_both_tables_cut_short_with_their_sizes_and_losses(tmp_path: Pat
     assert ".best()" in text and ".plot()" in text
 
 
-def test_html_is_the_same_tables_and_nothing_of_a_name_is_a_tag(tmp_path: Path) -> None:
+def test_the_html_of_results_has_both_tables_and_escapes_names(tmp_path: Path) -> None:
     run = realistic_run(tmp_path / "run & <b>more")
     page = load(run)._repr_html_()
     assert page.count("<table") == 2
     assert "run &amp; &lt;b&gt;more" in page
     rows = re.findall(r"<tr", page)
-    assert len(rows) <= 10 + 6 + 4, "two heads and two lines of dots"
+    assert len(rows) <= 10 + 6 + 4, "more than 16 rows, two heads and two lines of dots"
 
 
-def test_a_run_without_a_trial_prints_too(tmp_path: Path) -> None:
+def test_a_run_without_a_trial_can_be_printed(tmp_path: Path) -> None:
     results = load(write_run(tmp_path / "run"))
     assert "trials, a row a trial: 0 rows" in repr(results)
     assert "<table" in results._repr_html_()
 
 
-def test_tables_that_others_published_print_with_the_columns_that_they_have() -> None:
+def test_published_tables_are_printed_with_the_columns_that_they_have() -> None:
     text = repr(load(ROOT / "results" / "published" / "k_fold"))
     assert "trials, a row a trial: 10 rows" in text
     assert "4.4371" in text
@@ -94,7 +94,7 @@ def test_best_of_a_search_in_groups_is_the_winner_of_each_group_that_the_report_
         assert "warm-up" not in line or f"warm-up {row['optimizer.warmup_steps']}" in line
 
 
-def test_best_of_an_older_search_is_the_first_of_each_depth_in_its_report() -> None:
+def test_best_of_an_older_search_is_the_first_trial_of_each_depth_in_its_report() -> None:
     best = load(KEPT / "schedule_search_books").best()
     assert best["rank"].tolist() == [1, 1]
     assert best["model.layers"].tolist() == [1, 2]
@@ -118,12 +118,12 @@ def test_best_of_a_comparison_is_each_arm_at_its_tuned_value() -> None:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would be drawn, in place of the figure."""
+    """Return the content of a plot in place of its figure."""
     monkeypatch.setattr("analysis.figures.draw.draw", content)
 
 
 def content(data: PlotData) -> Any:
-    """All that a plot says, fit to be compared."""
+    """Return the title, the panels and the lines of a plot in a form that can be compared."""
     panels = [
         (panel.title, [(line.label, line.x.tolist(), line.y.tolist()) for line in panel.lines]) for panel in data.panels
     ]
@@ -132,7 +132,7 @@ def content(data: PlotData) -> Any:
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("kind", ["groups", "search", "comparison"])
-def test_every_plot_is_drawn_from_what_its_picture_is_drawn_from(tmp_path: Path, kind: str) -> None:
+def test_every_plot_is_drawn_from_the_data_of_its_picture(tmp_path: Path, kind: str) -> None:
     makers = {"groups": groups_run, "search": realistic_run, "comparison": comparison}
     run = makers[kind](tmp_path / "run")
     found, results = read_findings(run), load(run)
@@ -145,7 +145,7 @@ def test_every_plot_is_drawn_from_what_its_picture_is_drawn_from(tmp_path: Path,
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_without_a_name_it_is_the_plot_that_opens_the_page(tmp_path: Path) -> None:
+def test_plot_without_a_name_draws_the_first_plot_of_the_page(tmp_path: Path) -> None:
     results = load(groups_run(tmp_path / "run"))
     assert results.plot() == results.plot("answer")
     older = load(comparison(tmp_path / "older"))
@@ -153,14 +153,14 @@ def test_without_a_name_it_is_the_plot_that_opens_the_page(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["cruves", "gain_by_schedule", "beside_published", "train_loss_tail"])
-def test_a_plot_that_there_is_not_is_refused_with_the_names(tmp_path: Path, name: str) -> None:
+def test_an_unknown_plot_is_refused_with_the_names_of_the_known_plots(tmp_path: Path, name: str) -> None:
     results = load(groups_run(tmp_path / "run"))
     known = "answer, curves, curves_tail, gain, gain_tail, search, search_tail, train_loss"
     with pytest.raises(InputError, match=f"run has no plot '{name}': choose one of {known}\\.$"):
         results.plot(name)
 
 
-def test_tables_that_were_not_read_from_a_run_have_neither(tmp_path: Path) -> None:
+def test_tables_that_were_not_read_from_a_run_have_no_best_settings_and_no_plots(tmp_path: Path) -> None:
     results = build(realistic_run(tmp_path / "run"))
     assert ".plot()" not in repr(results)
     for ask in (results.best, results.plot, Results(pd.DataFrame(), pd.DataFrame()).plot):
@@ -170,7 +170,7 @@ def test_tables_that_were_not_read_from_a_run_have_neither(tmp_path: Path) -> No
         load(ROOT / "results" / "published" / "k_fold").best()
 
 
-def test_a_notebook_shows_a_figure_without_a_backend_of_its_own(tmp_path: Path) -> None:
+def test_a_figure_is_shown_in_a_notebook_without_a_backend_for_notebooks(tmp_path: Path) -> None:
     figure = load(comparison(tmp_path / "run")).plot()
     shown = matplotlib.image.imread(io.BytesIO(figure._repr_png_()))  # type: ignore[attr-defined]
     assert shown.shape[1] == pytest.approx(figure.get_figwidth() * NOTEBOOK_DPI, abs=1)

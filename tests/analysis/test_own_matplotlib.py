@@ -1,4 +1,4 @@
-"""Pictures are the same whatever the surroundings say about matplotlib, and no command ends for want of a backend."""
+"""Pictures do not depend on the user's settings of matplotlib, and no command fails for lack of a backend."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def curves_of(run: Path, out: str, working_directory: Path, **environment: str) 
 
 
 def test_a_notebooks_backend_and_a_style_in_the_working_directory_change_no_picture(tmp_path: Path) -> None:
-    """Jupyter and Colab name a backend for the commands of a cell; it need not be installed beside this project."""
+    """A picture is the same beside a matplotlibrc and with a backend that is not installed, as Jupyter may name one."""
     run = comparison(tmp_path / "run")
     plain = curves_of(run, "plain", tmp_path)
     (tmp_path / "styled").mkdir()
@@ -39,7 +39,7 @@ def test_a_notebooks_backend_and_a_style_in_the_working_directory_change_no_pict
     assert notebook == plain
 
 
-def test_the_variable_stays_as_it_was_for_the_children_of_a_process() -> None:
+def test_importing_analysis_leaves_the_variable_mplbackend_unchanged() -> None:
     code = "import os, analysis.summary; print(os.environ['MPLBACKEND'])"
     done = subprocess.run(
         [sys.executable, "-c", code], env=child_environment(MPLBACKEND="module://x"), capture_output=True, text=True
@@ -48,7 +48,9 @@ def test_the_variable_stays_as_it_was_for_the_children_of_a_process() -> None:
 
 
 @pytest.mark.parametrize(("named", "taken"), [("svg", "svg"), ("not_installed", "agg")])
-def test_a_notebooks_own_plots_get_the_backend_that_it_names_where_there_is_one(named: str, taken: str) -> None:
+def test_plots_of_a_notebook_use_the_backend_that_it_names_or_agg_if_that_is_not_installed(
+    named: str, taken: str
+) -> None:
     code = "import analysis.figures, matplotlib; print(matplotlib.get_backend())"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""The published study's numbers, digit for digit, from its event files and from what was kept; the command."""
+"""Numbers of the published study from its event files and from the kept tables; command analysis.published_runs."""
 
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from trainable.errors import InputError
 
 KEPT = ROOT / "results" / "published"
 SOURCES = ("event files", "kept CSV files")
-# DESIGN section 5: last validation loss by layers and arm.
+# Last validation loss of the published runs by layers and arm.
 SCHEDULES = {
     (1, "none"): "4.4458",
     (1, "linear 240"): "4.4139",
@@ -43,7 +43,7 @@ VALIDATION_ROWS = {200_000: "4.4458", 1_000_000: "4.4324"}
 
 @pytest.fixture(params=SOURCES)
 def published(request: pytest.FixtureRequest) -> dict[str, Results]:
-    """The studies, from their source and as kept."""
+    """Return the published studies, read from their event files or from the kept tables."""
     if request.param == SOURCES[1]:
         return {folder.name: load(folder) for folder in sorted(KEPT.iterdir()) if folder.is_dir()}
     return read(request.getfixturevalue("shared_data") / "seed_runs")
@@ -80,15 +80,17 @@ def test_the_mean_gain_of_the_folds_and_its_spread_are_those_published(published
     assert (f"{gains.mean():.4f}", f"{gains.std():.4f}") == ("0.0338", "0.0128")
 
 
-def test_guided_reaches_the_controls_loss_by_step_480_but_takes_4_times_as_long(published: dict[str, Results]) -> None:
-    """By the mean over folds: between evaluations 450 and 480 of 570; 5,200 s and 1,170 s, evaluations included."""
+def test_guided_runs_reach_the_controls_loss_by_step_480_but_take_4_times_as_long(
+    published: dict[str, Results],
+) -> None:
+    """On average, guided runs reach the control's final loss at step 450 to 480 but need 5,200 s, controls 1,170 s."""
     means = published["k_fold"].trials.groupby("arm")[["steps_to_control", "wall_seconds"]].mean()
     assert 450 < means.loc["linear 240", "steps_to_control"] < 480
     assert means["wall_seconds"].round(-1).to_dict() == {"linear 240": 5200, "none": 1170}
 
 
 def test_a_guided_step_took_20_times_a_plain_one(published: dict[str, Results]) -> None:
-    """DESIGN section 1: 17.8 s against 0.885 s a step, evaluations not counted."""
+    """A guided step took 17.8 s and a plain step 0.885 s, without evaluations."""
     curves = published["k_fold"].curves
     spent = curves[curves["step"].isin([30, 240])].pivot(index="trial", columns="step", values="train_seconds")
     pace = ((spent[240] - spent[30]) / 210).groupby(curves.groupby("trial")["arm"].first()).mean()
@@ -106,7 +108,9 @@ def test_every_guided_run_has_its_control_and_its_gain_is_the_difference(publish
                 assert row["gain"] == pytest.approx(control["eval_loss"] - row["eval_loss"], abs=2e-6)
 
 
-def test_the_one_run_that_was_cut_short_has_an_unknown_type_and_says_both(published: dict[str, Results]) -> None:
+def test_the_one_run_that_was_cut_short_has_an_unknown_schedule_and_its_reason_says_both(
+    published: dict[str, Results],
+) -> None:
     trials = published["schedules"].trials
     odd = trials[trials["reason"] != ""]
     assert list(odd["trial"]) == ["05_04_15-46-42_588_0.0_1_n"]
@@ -116,21 +120,21 @@ def test_the_one_run_that_was_cut_short_has_an_unknown_type_and_says_both(publis
     assert (odd["state"].item(), odd["step"].item()) == (names.RUNNING, 450)
 
 
-def test_what_is_kept_is_what_the_event_files_say(shared_data: Path) -> None:
+def test_the_kept_tables_equal_those_made_from_the_event_files(shared_data: Path) -> None:
     for study, results in read(shared_data / "seed_runs").items():
         kept = load(KEPT / study)
         assert_frame_equal(results.trials, kept.trials, check_dtype=False)
         assert_frame_equal(results.curves, kept.curves, check_dtype=False)
 
 
-def test_the_readme_of_what_is_kept_documents_exactly_its_columns() -> None:
+def test_the_readme_of_the_kept_tables_documents_exactly_their_columns() -> None:
     parts = (KEPT / "README.md").read_text().split("\n## ")
     for part, table in zip(parts[-2:], load(KEPT / "k_fold"), strict=True):
         documented = [line.split("`")[1] for line in part.splitlines() if line.startswith("| `")]
         assert documented == list(table.columns)
 
 
-def test_tables_of_spoilt_runs_read_back_as_they_were_written(tmp_path: Path) -> None:
+def test_tables_of_unfinished_and_empty_runs_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     add_run(tmp_path, CONTROL, LOSSES, ends=False)
     add_run(tmp_path, "my run", LOSSES)
     (tmp_path / "runs" / GUIDED).mkdir()
@@ -147,7 +151,7 @@ def test_a_damaged_table_is_an_error_that_names_it(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_the_command_keeps_tables_and_answers_mistakes_in_a_sentence(tmp_path: Path) -> None:
+def test_the_command_keeps_tables_and_tells_a_mistake_in_a_sentence(tmp_path: Path) -> None:
     add_run(tmp_path / "study", CONTROL, LOSSES)
     done = run_command(str(tmp_path / "study"), "--keep", str(tmp_path / "kept"))
     assert done.returncode == 0 and "study: 1 runs" in done.stdout

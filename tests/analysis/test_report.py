@@ -1,4 +1,4 @@
-"""The command that writes the page."""
+"""Command analysis.report, which writes or serves the page of a run."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_the_command_writes_the_page_and_says_where(tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
-def test_a_folder_as_the_page_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_in_place_of_the_file_of_the_page_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = comparison(tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     for folder in (".", str(tmp_path)):
@@ -56,7 +56,9 @@ def test_a_port_that_another_program_has_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_serving_says_its_address_once_and_ends_with_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_that_serves_a_page_prints_its_address_once_and_ends_with_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def until_ctrl_c(page_server: server.PageServer) -> None:
         raise KeyboardInterrupt
 
@@ -70,7 +72,7 @@ def test_serving_says_its_address_once_and_ends_with_ctrl_c(tmp_path: Path, monk
     assert not (run / "report.html").exists()
 
 
-def test_the_page_of_a_run_behind_a_uri_shows_what_is_new_there(tmp_path: Path) -> None:
+def test_the_page_of_a_run_behind_a_uri_shows_new_reports(tmp_path: Path) -> None:
     with s3_server():
         uri = f"s3://{BUCKET}/results/kfold/run"
         files = StoredRunFiles(uri)
@@ -81,13 +83,13 @@ def test_the_page_of_a_run_behind_a_uri_shows_what_is_new_there(tmp_path: Path) 
         (ledger,) = (files.path / names.TRIALS_FOLDER).glob(f"linear*/{names.LEDGER_FILE}")
         append_row(ledger, read_reports(ledger)[-1] | {names.STEP: 121, names.EVAL_LOSS: 4.25})
         files.publish()
-        assert "4.25" not in page.answer("/state.json").body.decode()  # the store is asked every 10 s
+        assert "4.25" not in page.answer("/state.json").body.decode()  # the store is asked only every 10 s
         page._looked = -1e9
         assert "4.25" in page.answer("/state.json").body.decode()
 
 
 def write_page(uri: str) -> bytes:
-    """What `python -m analysis.report URI` makes."""
+    """Return the page that `python -m analysis.report URI` makes."""
     files = StoredRunFiles(uri)
     files.fetch_records()
     return page_of_run(read_findings(files.path, uri), files.path).encode()

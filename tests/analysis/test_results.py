@@ -1,4 +1,4 @@
-"""Ledgers -> tables: which rows count, what is derived from them, and what is said of a damaged file."""
+"""Tables made from ledgers: which rows count, what is derived from them, and how a damaged file is told."""
 
 import math
 import re
@@ -59,8 +59,8 @@ def test_a_step_reported_twice_counts_once_as_last_written(run: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_a_trial_there_whatever_its_status_says(run: Path, value: float) -> None:
-    """Also where it is finite again at the end, where the gain would be the largest of all."""
+def test_a_loss_that_is_no_number_fails_a_trial_at_that_step_whatever_its_status_says(run: Path, value: float) -> None:
+    """A trial with a loss that is not finite has failed and is never best, even with the largest gain at its end."""
     add_control(run)
     whole = add_guided(run, {0: 8.0, 20: 6.0, 40: 4.9})
     spoilt = add_guided(run, {0: 8.0, 20: value, 40: 1.0}, teacher__min_weight=0.1)
@@ -75,8 +75,8 @@ def test_a_loss_that_is_no_number_ends_a_trial_there_whatever_its_status_says(ru
     assert searched(trials)["trial"].tolist() == [whole]
 
 
-def test_a_trial_that_diverged_after_its_last_report_has_no_gain_either(run: Path) -> None:
-    """Its loss is no number at step 33, between two reports: the last one's gain is not its last."""
+def test_a_trial_that_diverged_after_its_last_report_has_no_gain(run: Path) -> None:
+    """A trial that diverged between two reports has no gain; a killed trial has the gain of its last report."""
     add_control(run)
     name = add_guided(run, {0: 8.0, 20: 1.0})
     write_status(run / names.TRIALS_FOLDER / name, names.FAILED, "training loss is nan at step 33", diverged_at=33)
@@ -84,7 +84,7 @@ def test_a_trial_that_diverged_after_its_last_report_has_no_gain_either(run: Pat
     assert row[["eval_loss", "gain", "steps_to_control"]].isna().all()
     assert (row["step"], row["reason"]) == (20, "training loss is nan at step 33")
     killed = add_guided(run, {0: 8.0, 20: 1.0}, teacher__min_weight=0.1, state=names.FAILED, reason="killed")
-    assert row_of(run, killed)["gain"] == 5.0, "one that was killed has what it last reported"
+    assert row_of(run, killed)["gain"] == 5.0, "a killed trial lacks the gain of its last report"
 
 
 def test_a_control_that_diverged_gives_no_time_to_reach_it(run: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_control_that_diverged_gives_no_time_to_reach_it(run: Path) -> None:
     assert row[["steps_to_control", "steps_saved"]].isna().all()
 
 
-def test_kept_tables_are_read_with_the_same_eyes(run: Path) -> None:
+def test_a_loss_that_is_no_number_in_kept_tables_fails_its_trial(run: Path) -> None:
     add_control(run)
     name = add_guided(run, {0: 8.0, 20: 6.0, 40: 4.9})
     trials, curves = build(run)
@@ -104,7 +104,7 @@ def test_kept_tables_are_read_with_the_same_eyes(run: Path) -> None:
     assert (row_of(run, name)["state"], np.isnan(row_of(run, name)["gain"])) == (names.FAILED, True)
 
 
-def test_an_infinite_loss_in_tables_kept_as_text_ends_a_trial_too(tmp_path: Path) -> None:
+def test_an_infinite_loss_in_tables_kept_as_csv_fails_its_trial(tmp_path: Path) -> None:
     published = tmp_path / "k_fold"
     shutil.copytree(ROOT / "results" / "published" / "k_fold", published)
     trials, curves = load(published)
@@ -117,7 +117,7 @@ def test_an_infinite_loss_in_tables_kept_as_text_ends_a_trial_too(tmp_path: Path
     assert set(load(published).trials["state"]) == {names.FINISHED, names.FAILED}
 
 
-def test_half_a_last_line_is_not_read(run: Path) -> None:
+def test_an_incomplete_last_line_is_not_read(run: Path) -> None:
     name = add_control(run)
     with ledger(run, name).open("a") as stream:
         stream.write('{"step": 60, "eval_l')
@@ -168,7 +168,7 @@ def test_steps_and_seconds_to_the_controls_final_loss_lie_on_the_line_between_ev
     assert row["seconds_saved"] == pytest.approx(-2.0)
 
 
-def test_a_control_saves_nothing_against_itself_unless_its_loss_rose_again(run: Path) -> None:
+def test_a_control_saves_no_steps_against_itself_unless_it_reached_its_final_loss_early(run: Path) -> None:
     assert row_of(run, add_control(run))["steps_saved"] == 0
     overfit = add_control(run, {0: 8.0, 20: 5.0, 40: 5.0}, seed=1)
     assert row_of(run, overfit)["steps_saved"] == 20
@@ -180,12 +180,12 @@ def test_a_trial_that_never_reaches_its_control_has_no_steps_to_control(run: Pat
     assert np.isnan(row[["steps_to_control", "steps_saved", "seconds_to_control", "seconds_saved"]].astype(float)).all()
 
 
-def test_nothing_is_saved_against_a_control_that_has_not_finished(run: Path) -> None:
+def test_there_are_no_steps_saved_against_a_control_that_has_not_finished(run: Path) -> None:
     add_control(run, state=names.RUNNING)
     assert np.isnan(row_of(run, add_guided(run, {0: 8.0, 20: 5.5, 40: 4.5}))["steps_saved"])
 
 
-def test_evaluations_that_are_not_finite_are_passed_over() -> None:
+def test_losses_that_are_not_finite_are_skipped() -> None:
     curve = pd.DataFrame({"step": [0, 20, 40], "eval_loss": [8.0, np.nan, 4.0], "train_seconds": [0.0, 2.0, 4.0]})
     assert reach(curve, 6.0) == (20.0, 2.0)
     assert reach(curve, 9.0) == (0.0, 0.0)
@@ -214,7 +214,7 @@ def test_a_run_without_trials_has_the_same_columns_and_types_without_rows(run: P
         assert_frame_equal(empty, whole.iloc[:0])
 
 
-def test_tables_are_read_where_only_they_were_kept(tmp_path: Path) -> None:
+def test_tables_are_read_where_ledgers_and_run_file_were_not_kept(tmp_path: Path) -> None:
     run = realistic_run(tmp_path / "run")
     written = write(run)
     shutil.rmtree(run / names.TRIALS_FOLDER)
@@ -223,7 +223,7 @@ def test_tables_are_read_where_only_they_were_kept(tmp_path: Path) -> None:
         assert_frame_equal(read, made)
 
 
-def test_ledgers_win_over_older_tables(run: Path) -> None:
+def test_ledgers_are_read_in_place_of_older_tables(run: Path) -> None:
     write(run)
     add_control(run)
     assert len(load(run).trials) == 1
@@ -236,7 +236,7 @@ def test_writing_leaves_nothing_but_the_two_tables(run: Path) -> None:
 
 
 def documented(table: str) -> list[tuple[str, str]]:
-    """(column, type) of a table in results/README.md."""
+    """Return (column, type) for each column of a table that results/README.md documents."""
     part = README.read_text().split(f"## {table}")[1].split("\n## ")[0]
     return re.findall(r"^\| `([^`]+)` \| (\w+) \|", part, flags=re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The command: report, picture, CSV, and a comparison refused."""
+"""Command analysis.schedule_report: report, picture and CSV of a search; a comparison is refused."""
 
 import io
 from functools import partial
@@ -20,7 +20,7 @@ from trainable.errors import InputError
 run_command = partial(run_module, "analysis.schedule_report")
 
 
-def test_a_search_that_has_not_finished_a_trial_says_so_in_every_section(tmp_path: Path) -> None:
+def test_the_report_of_a_search_without_a_finished_trial_says_so_in_every_section(tmp_path: Path) -> None:
     run = search(tmp_path)
     report = text(run)
     assert report.count("No search trial has finished yet.") == 2

@@ -1,4 +1,4 @@
-"""The summary: what it claims, what it refuses to claim, and its command line."""
+"""Summary of a run: what it claims, what it refuses to claim, and the command analysis.summary."""
 
 import io
 from functools import partial
@@ -21,7 +21,7 @@ CONTROL = {0: 8.0, 60: 6.0, 120: 5.0}
 
 
 def one_depth(tmp_path: Path, confirmed: tuple[float, ...] = (), **changes: Any) -> Path:
-    """A run at one depth: a search trial that gains 0.5, and confirmations with the gains given."""
+    """Make a run at one depth: a search trial with a gain of 0.5, and confirmations with the given gains."""
     run = write_run(tmp_path / "run", **{"spec": spec(layers=[1])} | changes)
     for seed, gain in enumerate((0.5, *confirmed)):
         add_trial(run, names.CONTROL, CONTROL, seed=seed)
@@ -58,7 +58,7 @@ def test_a_gain_that_all_seeds_confirm_is_a_claim_with_its_interval(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("confirmed", "words"), [((-0.3, -0.4, -0.5), "guided is worse"), ((-0.3, 0.4), "undecided")])
-def test_a_gain_that_other_seeds_do_not_confirm_is_no_win(
+def test_a_gain_that_other_seeds_do_not_confirm_is_not_called_better(
     tmp_path: Path, confirmed: tuple[float, ...], words: str
 ) -> None:
     assert f"1 layer: {words}" in write_summary(one_depth(tmp_path, confirmed))
@@ -71,13 +71,13 @@ def test_there_is_no_claim_from_one_seed(tmp_path: Path, confirmed: tuple[float,
     assert "layer: guided is better" not in text
 
 
-def test_seeds_that_were_planned_and_are_not_there_are_named(tmp_path: Path) -> None:
+def test_the_summary_counts_planned_seeds_that_are_missing(tmp_path: Path) -> None:
     assert "over 2 of 3 planned seeds" in write_summary(one_depth(tmp_path, (0.3, 0.4)))
 
 
-def test_the_table_of_the_best_has_the_numbers_of_search_and_confirmation(tmp_path: Path) -> None:
+def test_the_table_of_best_schedules_has_the_numbers_of_search_and_confirmations(tmp_path: Path) -> None:
     text = write_summary(one_depth(tmp_path, (0.3, 0.4, 0.5)))
-    # 0.5 ahead: 5.0 at step 90 of 120 and 9 s of 12; the others at 60 + 60 * 0.7, 60 + 60 * 0.6, 60 + 60 * 0.5
+    # gain 0.5: loss 5.0 at step 90 of 120, 9 s of 12; confirmations: 60 + 60 * 0.7, 60 + 60 * 0.6, 60 + 60 * 0.5
     assert "| 1 | linear | 60 | 0 | +0.5000 | +0.4000 ± 0.1000 (3) | 30 / 24 | 3.0 / 2.4 |" in text
 
 
@@ -88,7 +88,7 @@ def test_at_most_three_schedules_of_a_depth_are_shown(tmp_path: Path) -> None:
     assert write_summary(run).count("| 1 | linear |") == 3
 
 
-def test_the_built_in_text_is_called_what_it_is(tmp_path: Path) -> None:
+def test_the_summary_says_whether_the_corpus_is_the_built_in_text(tmp_path: Path) -> None:
     corpus = read_json(one_depth(tmp_path) / names.RUN_FILE)["corpus"]
     assert "built-in text, four novels of 1 MB" in write_summary(one_depth(tmp_path))
     real = write_summary(one_depth(tmp_path, corpus=corpus | {"demonstration": False, "source": "books.parquet"}))
@@ -120,7 +120,7 @@ def test_the_summary_says_which_token_ends_a_row_and_what_was_switched_off(tmp_p
     assert "Switched off in the tokenizer: padding, truncation at 8 tokens." in text
 
 
-def test_a_leak_probe_is_called_one_in_the_setting_and_in_the_verdict(tmp_path: Path) -> None:
+def test_the_summary_tells_a_leak_probe_twice_and_otherwise_that_there_is_no_leak(tmp_path: Path) -> None:
     run = one_depth(tmp_path)
     assert "No leak: teachers counted only the rows that the student trains on" in write_summary(run)
     guided(run, 0.1, teacher__rows="all", teacher__min_weight=0.1)
@@ -155,7 +155,7 @@ def test_guided_trials_whose_control_failed_are_said_to_be_not_run(tmp_path: Pat
     assert f"Not run, because their control {control} failed: the guided trials of its depth and seed." in printed(run)
 
 
-def test_asha_that_judged_while_the_teacher_was_on_is_pointed_out(tmp_path: Path) -> None:
+def test_the_summary_tells_if_asha_judged_while_the_teacher_was_on(tmp_path: Path) -> None:
     early = spec(layers=[1], asha={"grace_period": 40, "reduction_factor": 2})
     assert "judged while their teacher was still on" in write_summary(one_depth(tmp_path, spec=early))
     assert "judged while" not in write_summary(one_depth(tmp_path))
@@ -165,7 +165,7 @@ def test_a_run_without_asha_says_so(tmp_path: Path) -> None:
     assert "ASHA was off" in write_summary(one_depth(tmp_path, spec=spec(layers=[1], asha=None)))
 
 
-def test_cost_is_given_against_all_to_the_end_and_the_full_grid(tmp_path: Path) -> None:
+def test_the_cost_is_compared_with_trials_run_to_the_end_and_with_the_full_grid(tmp_path: Path) -> None:
     text = write_summary(one_depth(tmp_path))
     assert "| search | 1 | 120 | 120 | 100% | 12.0 | 3.5 |" in text
     assert "The full grid (80 settings) would take 9,600 trial-steps; the search took 120." in text
@@ -180,12 +180,12 @@ def test_the_question_of_the_study_and_the_machine_are_given(tmp_path: Path) -> 
     assert "Machine: cpus 2, gpus H200 + H200." in text and "Software: python 3.11.0" in text
 
 
-def test_a_run_that_is_still_going_has_a_summary_that_says_so(tmp_path: Path) -> None:
+def test_the_summary_of_a_live_run_says_that_the_run_has_not_ended(tmp_path: Path) -> None:
     text = write_summary(one_depth(tmp_path, wall_seconds="absent", ended="absent"))
     assert "the run has not ended" in text
 
 
-def test_a_control_that_was_at_its_final_loss_early_is_pointed_out(tmp_path: Path) -> None:
+def test_the_summary_names_a_control_that_reached_its_final_loss_early(tmp_path: Path) -> None:
     run = one_depth(tmp_path)
     add_trial(run, names.CONTROL, {0: 8.0, 60: 5.0, 120: 5.0}, seed=7)
     assert "none-L1-s7 first had its final loss 60 steps before its end" in write_summary(run)
@@ -233,5 +233,5 @@ def test_the_command_says_in_one_sentence_that_a_folder_is_not_a_run(tmp_path: P
     assert "is not a run folder" in done.stderr
 
 
-def test_the_command_explains_itself() -> None:
+def test_the_help_of_the_command_mentions_the_run_folder() -> None:
     assert "run folder" in run_command("--help").stdout

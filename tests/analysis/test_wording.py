@@ -1,4 +1,4 @@
-"""How values and settings are written."""
+"""Wording of values and settings in reports."""
 
 import math
 
@@ -15,7 +15,9 @@ from analysis.wording import clip, describe, number, plural, saved, signed
         (math.nan, math.nan, "not every unit reached the control's final loss"),
     ],
 )
-def test_saved_says_steps_and_seconds_and_a_loss_of_time_as_one(steps: float, seconds: float, said: str) -> None:
+def test_saved_steps_and_seconds_are_told_and_negative_seconds_are_called_lost(
+    steps: float, seconds: float, said: str
+) -> None:
     assert saved(steps, seconds) == said
 
 
@@ -24,7 +26,7 @@ def test_a_number_that_is_none_or_not_finite_is_a_dash() -> None:
     assert signed(0.5) == "+0.5000"
 
 
-def test_a_schedule_and_a_depth_are_written_one_way() -> None:
+def test_a_schedule_and_a_depth_have_one_wording() -> None:
     row = {"teacher.schedule": "linear", "teacher.steps": 40, "teacher.min_weight": 0.05}
     assert describe(row) == "linear, T = 40, min weight 0.05"
     assert [plural(layers) for layers in (1, 2)] == ["1 layer", "2 layers"]

@@ -1,4 +1,4 @@
-"""Preparation on a real cluster: the bits of one process, on one node and on two, also when a worker or node dies."""
+"""Preparation on a real cluster: the bits of one process, also if a worker dies; pieces of a dead node run again."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from trainable.teacher import build as teacher
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head without CPUs, and one node of one CPU; tests may add another."""
+    """Start a head without CPUs and one node with one CPU; tests may add another node."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -37,7 +37,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 class Dying(RayWorkers):
-    """The worker that does the third piece is killed, once."""
+    """Workers of Ray, of which the one that gets the third piece is killed, once."""
 
     def __init__(self, mark: Path) -> None:
         super().__init__()
@@ -78,17 +78,17 @@ def test_one_node_two_nodes_and_a_killed_worker_give_the_bits_of_one_process(
 
 
 def slow_and_marked(folder: Path, item_n: NDArray[Any]) -> NDArray[Any]:
-    time.sleep(0.3)  # so that no node does it all
+    time.sleep(0.3)  # so that each node gets pieces
     (folder / str(item_n[0])).touch()
     return item_n + 1
 
 
 def test_pieces_of_a_dead_node_are_done_by_the_others(cluster: Cluster, tmp_path: Path) -> None:
-    """Also those that were done already, whose results lay in the dead node's store."""
+    """Pieces of a removed node run again elsewhere, also finished pieces whose results lay in its object store."""
     node = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     workers = RayWorkers()
-    items = (np.full(100_000, i) for i in range(20))  # too large for messages: they lie in a store
+    items = (np.full(100_000, i) for i in range(20))  # too large for messages, so they lie in an object store
     results = workers.map(partial(slow_and_marked, tmp_path), items)
     found = [int(next(results)[0])]
     while len(list(tmp_path.iterdir())) < AHEAD * workers.size:

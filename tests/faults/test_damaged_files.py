@@ -1,6 +1,6 @@
-"""One flipped bit or a lost end, in every file that is read again: found, named, made again or refused.
+"""Files with a flipped bit, a lost end or zeros: each is named, and made again or refused.
 
-Never a wrong number: what is read after damage equals what was read before, or there is an error that names the file.
+Damage gives no wrong number: a damaged file reads as before the damage, or an error names it.
 """
 
 import json
@@ -56,7 +56,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 def damage(path: Path, how: str) -> None:
-    """Write the file's content with a fault; zeros in the place of zeros are none, so there it is a sector of ones."""
+    """Write a fault into a file; where zeros would only replace zeros, write bytes of ones instead."""
     content = path.read_bytes()
     faulty = DAMAGE[how](content)
     path.write_bytes(faulty if faulty != content else faulty.replace(bytes(64), b"\xff" * 64, 1))
@@ -72,7 +72,7 @@ def same(found: Results, expected: Results) -> bool:
     return True
 
 
-# ---- what a run writes: the truth cannot be made again, so it is refused ------------------------------------------
+# ---- the files of a run: they cannot be made again, so a damaged one is refused -----------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_damaged_ledger_is_refused_by_name_and_line(run: Path, how: str) -> No
         load(run)
 
 
-def test_a_flipped_digit_that_is_still_json_never_becomes_a_number(run: Path) -> None:
+def test_a_flipped_digit_is_refused_although_the_line_is_still_json(run: Path) -> None:
     path = run / "trials" / CONTROL / names.LEDGER_FILE
     content = path.read_bytes()
     digit = content.index(b'"eval_loss": ') + len(b'"eval_loss": ')
@@ -131,7 +131,7 @@ def every_flip(path: Path, stride: int) -> Iterator[tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize(("file", "stride"), [(names.TRIAL_FILE, 7), (names.STATUS_FILE, 1), (names.LEDGER_FILE, 11)])
-def test_no_flip_anywhere_in_a_trials_files_gives_another_number(run: Path, file: str, stride: int) -> None:
+def test_no_flip_in_the_files_of_a_trial_gives_another_number(run: Path, file: str, stride: int) -> None:
     alone = run.parent / "alone"
     shutil.copytree(run / "trials" / CONTROL, alone / "trials" / CONTROL)
     shutil.copy(run / names.RUN_FILE, alone)
@@ -140,6 +140,7 @@ def test_no_flip_anywhere_in_a_trials_files_gives_another_number(run: Path, file
         (alone / "trials" / CONTROL / file).write_bytes(content)
         with suppress(InputError):
             assert same(load(alone), before), f"byte {where} of {file}"
+    assert same(load(alone), before), "the restored file is refused"
 
 
 def test_a_ledger_cut_at_the_end_of_a_line_is_refused_because_its_trial_ended_later(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_damaged_rungs_of_asha_are_refused_by_line(tmp_path: Path, how: str) -> 
         GroupAsha(AshaSpec(grace_period=20), 160, RunFiles(tmp_path))
 
 
-# ---- tables: copies of the truth ----------------------------------------------------------------------------------
+# ---- tables: made again from the ledgers --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", DAMAGE)
@@ -204,10 +205,11 @@ def test_no_flip_in_a_table_gives_another_number(run: Path, table: str) -> None:
         path.write_bytes(content)
         with suppress(InputError):
             assert_frame_equal(read_table(path), before, check_exact=True, obj=f"byte {where} of {table}")
+    assert_frame_equal(read_table(path), before, check_exact=True, obj="the restored table")
 
 
-def test_a_footer_that_swaps_two_columns_is_found(tmp_path: Path) -> None:
-    """Page checksums do not cover names: parquet's own check passes here."""
+def test_a_table_with_two_swapped_column_names_is_refused(tmp_path: Path) -> None:
+    """Two swapped column names are found, although the page checksums of parquet, which leave out names, match."""
     run = realistic_run(tmp_path / "run", trials_per_depth=3)
     write(run)
     path = run / names.CURVES_TABLE
@@ -231,7 +233,7 @@ def test_tables_of_the_record_are_still_read(study: str) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Path, RunData]:
-    """(settings, a whole cache, what it gives); packed as published, so that all kinds of files are there."""
+    """Return (settings, folder of a whole cache, prepared data); packing `as_published` makes all kinds of files."""
     folder = tmp_path_factory.mktemp("prepared")
     config = small_config(folder, {"teacher.schedule": "linear", "teacher.steps": 10, "tokens.packing": "as_published"})
     return config, folder / "cache", prepare_run(config, folder / "cache")[0]
@@ -274,7 +276,7 @@ def test_a_damaged_cache_is_named_and_made_again(
 
 
 def test_a_flipped_number_of_a_manifest_is_found(prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path) -> None:
-    """Another eos or vocabulary would train another model, and no checksum of the data would tell."""
+    """A changed vocabulary size in a manifest, which would give another model, is found and the cache built again."""
     config, cache, whole = prepared
     copy = Path(shutil.copytree(cache, tmp_path / "cache"))
     for path in copy.glob("tokens/*/manifest.json"):
@@ -290,11 +292,11 @@ TIMES = (names.TOKENS_PER_SECOND, names.TRAIN_SECONDS, names.EVAL_SECONDS, names
 
 
 class Killed(BaseException):
-    """What a driver's death looks like from inside."""
+    """Exception that stands for the death of the driver."""
 
 
 def reports_of(config: TrialConfig, data: RunData, checkpoint: Path, die_at: int = -1) -> list[Report]:
-    """Numbers of a run that dies when it would report step `die_at`."""
+    """Train and return the reports without times; die before the report of step `die_at` is kept."""
     rows: list[Report] = []
 
     def hear(report: Report) -> None:
@@ -332,7 +334,7 @@ def test_a_damaged_checkpoint_costs_its_steps_and_changes_no_number(
 
 
 def unfinished_trial(config: TrialConfig, data: RunData, folder: Path) -> tuple[RunFolder, Path]:
-    """A run whose control died after step 10; (run, its checkpoint)."""
+    """Make a run whose control died after step 10; return (run, checkpoint of the control)."""
     run = new_run(folder, small_sweep())
     run.open_trial(TrialPlan(name=CONTROL, role=names.CONTROL, control=CONTROL, config=config))
     checkpoint = run.trial(CONTROL) / names.CHECKPOINT_FILE
@@ -372,7 +374,7 @@ def test_a_checkpoint_ahead_of_a_ledger_that_lost_rows_is_not_used(
 
 
 def sums(tree: Any) -> Any:
-    """So that a flip of the checksum itself is one more damage, not a way past it."""
+    """Return the entries of a JSON object without its checksum."""
     return {key: value for key, value in tree.items() if key != "checksum"}
 
 

@@ -1,4 +1,4 @@
-"""A trial in two processes under Ray Train: the same curve as in one, gone on with after a worker's death."""
+"""A trial in two processes under Ray Train has the curve of one (but for rounding) and survives a killed worker."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ SETTING = {
     "loop.steps": STEPS,
     "loop.eval_every": 10,
     "loop.checkpoint_every": 10,
-    "loop.batch_blocks": 3,  # of which one worker takes 2
+    "loop.batch_blocks": 3,  # one worker takes 2 of them
     "loop.accumulation": 2,
     "teacher.schedule": "linear",
     "teacher.steps": 40,
@@ -52,11 +52,11 @@ MODEL = {"teacher.kind": "model", "teacher.model.hidden": 16, "teacher.model.ste
 
 
 class Stopped(Exception):
-    """Stands for what Tune raises in a report to end a trial."""
+    """Exception that stands for the one that Tune raises in a report to end a trial."""
 
 
 class TwoWorkers:
-    """Runs of two workers on data that are in the object store: blocks, two tables, and the answers of a model."""
+    """Trials with two workers on data in the object store: blocks, two tables, and the answers of a model."""
 
     def __init__(self, config: TrialConfig, folder: Path):
         bigrams = prepare_run(config, folder / "cache")[0]
@@ -73,7 +73,7 @@ class TwoWorkers:
     def reports(
         self, changes: dict[str, Any], name: str, killed_at: int | None = None, stopped_at: int | None = None
     ) -> list[Report]:
-        """What the workers report until they end, or until one of them is killed, or the trial is stopped."""
+        """Train with two workers and return their reports; kill a worker or stop the trial at the given step."""
         reports: list[Report] = []
 
         def book(report: Report) -> None:
@@ -91,7 +91,7 @@ class TwoWorkers:
 
 
 def workers() -> list[int]:
-    """Process ids of Ray Train's workers."""
+    """Return the process ids of the workers of Ray Train."""
     return [
         int(process.pid)
         for process in psutil.Process().children(recursive=True)
@@ -116,12 +116,12 @@ def losses(reports: list[Report]) -> dict[int, float]:
     "changes",
     [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}, {"model.output_bias": "unigram"}, TRIGRAM, MODEL],
 )
-def test_two_workers_train_what_one_trains(two: TwoWorkers, changes: dict[str, Any]) -> None:
+def test_two_workers_have_the_curve_of_one_but_for_rounding(two: TwoWorkers, changes: dict[str, Any]) -> None:
     alone: list[Report] = []
     config = override(two.config, changes)
     train(config, two.run_of[config.teacher.kind], alone.append)
     together = two.reports(changes, "-".join(["guided", *map(str, changes.values())]))
-    # sums over two workers round differently; under a teacher that was hardly trained itself that grows, step by step
+    # sums over two workers round differently; with a teacher that was trained for few steps, the difference grows
     grows = changes is MODEL
     early = {step: loss for step, loss in losses(alone).items() if step <= STEPS // 2}
     assert {step: losses(together)[step] for step in early} == pytest.approx(early, abs=1e-4)
@@ -133,9 +133,9 @@ def test_two_workers_train_what_one_trains(two: TwoWorkers, changes: dict[str, A
         assert together[-1][column] == pytest.approx(alone[-1][column], abs=1e-3), column
 
 
-def test_after_the_death_of_a_worker_both_go_on_from_the_checkpoint(two: TwoWorkers) -> None:
+def test_after_the_death_of_a_worker_both_workers_go_on_from_the_checkpoint(two: TwoWorkers) -> None:
     whole = losses(two.reports({}, "whole"))
-    with pytest.raises(Exception) as death:  # noqa: PT011  whatever it is, it ends the run
+    with pytest.raises(Exception) as death:  # noqa: PT011  any exception ends the run
         two.reports({}, "killed", killed_at=DYING)
     assert not isinstance(death.value, AssertionError), death.value
     resumed = losses(two.reports({}, "killed"))
@@ -143,17 +143,17 @@ def test_after_the_death_of_a_worker_both_go_on_from_the_checkpoint(two: TwoWork
     assert resumed == {step: loss for step, loss in whole.items() if step >= min(resumed)}  # bit for bit
 
 
-def test_a_stopped_trial_takes_no_step_more_and_gives_back_what_it_held(two: TwoWorkers) -> None:
+def test_a_stopped_trial_does_no_further_step_and_frees_its_cpus(two: TwoWorkers) -> None:
     with pytest.raises(Stopped):
         two.reports({}, "stopped", stopped_at=20)
     deadline = time.monotonic() + PATIENCE
-    while ray.available_resources().get("CPU") != 2:  # Ray tells what is free a little later
+    while ray.available_resources().get("CPU") != 2:  # Ray tells free CPUs a little later
         assert time.monotonic() < deadline, ray.available_resources()
         time.sleep(0.1)
-    assert min(losses(two.reports({}, "stopped"))) == 20, "a checkpoint after the step at which it was stopped"
+    assert min(losses(two.reports({}, "stopped"))) == 20, "a checkpoint was written after the step of the stop"
 
 
-def test_a_sweep_of_trials_with_two_workers_finds_what_one_with_one_worker_finds(
+def test_a_sweep_with_two_workers_for_each_trial_has_the_losses_of_a_sweep_with_one(
     undisturbed: Path, tmp_path: Path
 ) -> None:
     done = finish(SMALL_STUDY, tmp_path, "--seeds", "0", "--arms", "1", "--workers-per-trial", "2")
@@ -163,6 +163,6 @@ def test_a_sweep_of_trials_with_two_workers_finds_what_one_with_one_worker_finds
     assert found.to_dict() == pytest.approx(sweep_losses(undisturbed).loc[found.index].to_dict(), abs=1e-3)
 
 
-def test_what_a_worker_raises_is_raised(two: TwoWorkers) -> None:
+def test_an_exception_of_a_worker_is_raised(two: TwoWorkers) -> None:
     with pytest.raises(TrainingDiverged, match="at step"):
         two.reports({"optimizer.lr": 1e30, "optimizer.clip_norm": 1e30, "optimizer.warmup_steps": 0}, "diverging")

@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: told in a sentence with what is needed and found, and nothing written is lost."""
+"""A full or read-only disk is told in one sentence with a remedy, and files that were written stay whole."""
 
 import dataclasses
 import re
@@ -34,7 +34,9 @@ from trainable.student.train import Report, RunData, train
 ROW = {names.STEP: 0, names.EVAL_LOSS: 5.0}
 
 
-def test_room_is_compared_with_what_is_free_also_where_the_folder_is_yet_to_be_made(tmp_path: Path) -> None:
+def test_the_needed_space_is_compared_with_the_free_space_also_for_a_folder_that_does_not_exist_yet(
+    tmp_path: Path,
+) -> None:
     require_room(tmp_path / "not" / "yet", 1, "files", "free some space")
     with pytest.raises(InputError, match=r"not/yet has .* MiB free but files need about 1,099,511,627,776 MiB: fr"):
         require_room(tmp_path / "not" / "yet", 2**60, "files", "free some space")
@@ -44,7 +46,7 @@ def test_room_is_compared_with_what_is_free_also_where_the_folder_is_yet_to_be_m
 
 
 def larger_corpus(folder: Path) -> TrialConfig:
-    """Some 0.6 MB of tokens."""
+    """Write a corpus of some 0.6 MB of tokens; return its settings."""
     config = small_config(folder)
     Path(config.corpus.source).write_text("".join(f"{line}\n" for line in small_sentences(30_000)))
     return config
@@ -59,13 +61,13 @@ def test_tokens_that_will_not_fit_are_refused_before_they_fill_the_disk(tmp_path
         assert found is not None, told.value
         assert float(found[2]) > float(found[1]) > 0 and str(cache) in str(told.value)
         assert "BIGRAM_CACHE" in str(told.value)
-        assert not list(cache.glob("tokens/.*.tmp")), "half a cache is left"
+        assert not list(cache.glob("tokens/.*.tmp")), "an incomplete cache is left"
         needed = float(found[2])
         remount(cache, "size=16m")
         data, _ = prepare_run(config, cache)
         tokens = data.train.stream_N.nbytes + data.eval.stream_N.nbytes
-        rows = 30_000 * (4 + 1)  # their lengths and flags
-        assert needed * MIB == pytest.approx(2 * (tokens + rows), rel=0.35), "an honest estimate"
+        rows = 30_000 * (4 + 1)  # lengths and flags of the rows
+        assert needed * MIB == pytest.approx(2 * (tokens + rows), rel=0.35), "the estimate is off by more than 35 %"
     assert data.train.checksum == prepare_run(config, tmp_path / "elsewhere")[0].train.checksum
 
 
@@ -95,7 +97,7 @@ def test_a_read_only_cache_is_told_with_the_remedy(tmp_path: Path) -> None:
 def test_a_ledger_on_a_full_disk_stays_whole_and_takes_rows_again_once_there_is_room(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         ledger = disk / names.LEDGER_FILE
-        for step in range(30):  # so that the next row goes over the end of a page
+        for step in range(30):  # so that the next rows cross the end of a page
             append_row(ledger, ROW | {names.STEP: step})
         filler, before = fill(disk), ledger.read_bytes()
         try:
@@ -124,11 +126,11 @@ def test_a_checkpoint_and_a_state_file_on_a_full_disk_stay_as_they_were(tmp_path
             write_json(state, {"state": "failed", "reason": "x" * 5000})
         assert load_checkpoint(checkpoint, "settings")[0].step == 1
         assert read_json(state) == {"state": "running"}
-        assert not list(disk.glob(".*.tmp")), "a temporary file takes the last room"
+        assert not list(disk.glob(".*.tmp")), "a temporary file is left"
 
 
 @pytest.mark.timeout(60)
-def test_a_full_disk_fails_tensorboards_events_instead_of_waiting_for_ever(tmp_path: Path) -> None:
+def test_a_full_disk_makes_tensorboards_events_fail_instead_of_waiting_for_ever(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         board = TensorBoardLog(disk, flatten(TrialConfig()), first_step=0)
         fill(disk)
@@ -148,7 +150,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Pre
 
 
 def sweep_of(config: TrialConfig) -> Sweep:
-    """Two depths, 4 trials and a confirmation a group, no ASHA, over these settings."""
+    """Make a sweep with these settings: two depths, 4 trials and one confirmation a group, no ASHA."""
     return dataclasses.replace(small_sweep(asha=None), base=config)
 
 
@@ -157,7 +159,7 @@ def watch(path: Path, prepared: tuple[TrialConfig, Prepared], **changes: Any) ->
     return RoomWatch(new_run(path / "study" / "run", sweep), sweep, prepared[1].vocab_size, slots=2)
 
 
-def test_the_room_that_a_checkpoint_is_said_to_need_is_what_it_takes(
+def test_the_estimated_size_of_a_checkpoint_is_up_to_20_percent_above_its_real_size(
     tmp_path: Path, prepared: tuple[TrialConfig, Prepared]
 ) -> None:
     config, data = prepared
@@ -182,7 +184,7 @@ def test_a_results_folder_too_small_for_the_run_is_refused_before_it(
         watch(disk, prepared).check_before()
 
 
-def test_kept_checkpoints_are_counted(tmp_path: Path, prepared: tuple[TrialConfig, Prepared]) -> None:
+def test_kept_checkpoints_count_in_the_needed_space(tmp_path: Path, prepared: tuple[TrialConfig, Prepared]) -> None:
     few, many = (watch(tmp_path / str(keep), prepared, **{"loop.keep_checkpoint": keep}) for keep in (False, True))
     assert many.needed > few.needed + 10 * few._checkpoint
 
@@ -210,7 +212,7 @@ def test_a_read_only_results_folder_is_refused_before_anything_runs(tmp_path: Pa
             RunFolder.create(disk, "study")
         with pytest.raises(InputError, match=r"cannot be written to: change its permissions or give --results DIR"):
             run.files.check_writable()
-        assert run.spec().to_dict() == small_sweep().to_dict(), "what was written stays readable"
+        assert run.spec().to_dict() == small_sweep().to_dict(), "a written file cannot be read"
 
 
 def study(folder: Path, *words: str) -> list[str]:
@@ -257,7 +259,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_sweep_loses_nothing(tmp_path: P
 
 
 def with_one_thread(work: Callable[[], None]) -> None:
-    """As a trial with one CPU has it, bit for bit."""
+    """Do the work in one thread, as a trial with one CPU does, for equal bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -267,7 +269,7 @@ def with_one_thread(work: Callable[[], None]) -> None:
 
 
 def assert_as_undisturbed(folder: RunFolder, cache: Path) -> None:
-    """Each trial has, at each step, the loss of the same training without Ray, disks or faults."""
+    """Assert that each trial has, at each step, the loss of the same training without Ray and without faults."""
     for plan, state, reports in folder.trials():
         own: list[Report] = []
         train(plan.config, prepare_run(plan.config, cache)[0], own.append)

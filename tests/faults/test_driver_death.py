@@ -1,4 +1,4 @@
-"""The driver is SIGKILLed in a run, and Tune's own state is spoilt before each resumption: nothing is lost."""
+"""Sweeps whose driver is killed (SIGKILL), and whose Tune files may be spoilt too, are resumed without loss."""
 
 import re
 import shutil
@@ -32,20 +32,20 @@ SEARCH_WORDS = ("--smoke-test", *ROWS, "--steps", "48", "--set", *SETTINGS)
 
 
 def truncate(tune: Path) -> None:
-    """Half of each file is gone."""
+    """Cut each of Tune's files to half its size."""
     for file in files_of(tune):
         with open(file, "r+b") as stream:
             stream.truncate(file.stat().st_size // 2)
 
 
 def empty(tune: Path) -> None:
-    """Each file is there, with nothing in it."""
+    """Empty each of Tune's files."""
     for file in files_of(tune):
         file.write_bytes(b"")
 
 
 def delete(tune: Path) -> None:
-    """Tune's folder is gone."""
+    """Delete Tune's folder."""
     assert files_of(tune)
     shutil.rmtree(tune)
 
@@ -57,7 +57,7 @@ def files_of(tune: Path) -> list[Path]:
 
 
 def kill(sweep: LiveSweep) -> set[int]:
-    """SIGKILL the driver alone: workers and servers end by themselves. Returns what is slower: Ray's agents."""
+    """Kill the driver alone; wait until its workers and servers have ended; return Ray's agents, which end later."""
     processes = sweep.processes()
     slow = agents(processes)
     sweep.kill(signal.SIGKILL)
@@ -66,14 +66,14 @@ def kill(sweep: LiveSweep) -> set[int]:
     return slow
 
 
-CONTROLS = {"none-L1-s0", "none-L1-s1"}  # of tests/support/small_study.py
+CONTROLS = {"none-L1-s0", "none-L1-s1"}  # the controls of tests/support/small_study.py
 
 
 def finished(run: Path) -> dict[str, bytes]:
     return ledgers(run, names.FINISHED)
 
 
-def test_comparison_killed_twice_has_the_rows_of_one_that_never_was(undisturbed: Path, tmp_path: Path) -> None:
+def test_comparison_killed_twice_has_the_rows_of_an_undisturbed_one(undisturbed: Path, tmp_path: Path) -> None:
     with LiveSweep(SMALL_STUDY, tmp_path) as sweep:
         control = sweep.wait_for_trial(names.CONTROL, after_step=40)
         orphans = kill(sweep)
@@ -99,7 +99,7 @@ def test_comparison_killed_twice_has_the_rows_of_one_that_never_was(undisturbed:
     wait_until_gone(orphans)
 
 
-def test_search_killed_once_keeps_every_finished_trial_and_has_none_twice(tmp_path: Path) -> None:
+def test_search_killed_once_keeps_every_finished_trial_and_runs_none_twice(tmp_path: Path) -> None:
     words = (*SEARCH_WORDS, "--run", "mine")
     with LiveSweep(SEARCH, tmp_path, *words) as sweep:
         sweep.wait_for_trial(names.CONFIRM, after_step=8)
@@ -110,7 +110,7 @@ def test_search_killed_once_keeps_every_finished_trial_and_has_none_twice(tmp_pa
     assert [name for name in first if name.startswith("control-")]
     delete(run / "tune")
 
-    with LiveSweep(SEARCH, tmp_path, *words) as sweep:  # as a scheduler would: the very same command
+    with LiveSweep(SEARCH, tmp_path, *words) as sweep:  # the same command, as a scheduler gives it
         assert sweep.end() == 0, sweep.printed
     last = ledgers(run)
     assert {name: last[name] for name in first} == first, "a finished trial was run again"
@@ -128,7 +128,7 @@ GRID = (  # proposals do not depend on which trial ended first; 2 + 4 + 4 settin
 TIMES = "seconds|timestamp|per_second|memory"  # columns that differ from run to run
 
 
-def test_a_run_of_groups_killed_in_its_search_and_in_its_confirmations_has_the_tables_of_one_that_never_was(
+def test_a_run_of_groups_killed_in_its_search_and_in_its_confirmations_has_the_tables_of_an_undisturbed_one(
     tmp_path: Path,
 ) -> None:
     words = (*SEARCH_WORDS, *GRID)

@@ -1,4 +1,4 @@
-"""Ctrl-C: the state is saved and a line says how to go on; a second one ends the process at once, and harms nothing."""
+"""Ctrl-C ends a sweep with a line that says how to resume; a second Ctrl-C ends it at once; no result is lost."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def press_ctrl_c(sweep: LiveSweep) -> None:
-    """As a terminal does: SIGINT to the whole foreground group, Ray's processes too."""
+    """Send SIGINT to the whole group of processes, Ray's included, as a terminal does."""
     os.killpg(sweep.driver.pid, signal.SIGINT)
 
 
@@ -22,7 +22,7 @@ def resume_line(run: Path) -> str:
     return f"Go on with: python {SMALL_STUDY} --resume {run}"
 
 
-def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_one_undisturbed(
+def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_an_undisturbed_one(
     undisturbed: Path, tmp_path: Path
 ) -> None:
     with LiveSweep(SMALL_STUDY, tmp_path) as sweep:
@@ -35,7 +35,7 @@ def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_one_undi
     assert sweep.printed.count("--resume") == 1
     wait_until_gone(started)
     assert states(run)[control] == names.RUNNING and last_step(run, control) >= 40
-    assert (run / names.SUMMARY_FILE).exists(), "what is known so far is shown"
+    assert (run / names.SUMMARY_FILE).exists(), "there is no summary of the results so far"
 
     with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run)) as sweep:
         sweep.wait_for_trial(names.ARM, after_step=20)
@@ -46,7 +46,7 @@ def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_one_undi
         press_ctrl_c(sweep)
         assert sweep.end() == 130, sweep.printed
     assert f"Ended at once; nothing is lost. {resume_line(run)}" in sweep.printed
-    assert "Interrupted; nothing is lost" not in sweep.printed, "it went through all of its tables first"
+    assert "Interrupted; nothing is lost" not in sweep.printed, "the second Ctrl-C waited for the tables"
     wait_until_gone(started)
     load(run)  # every ledger can be read
 

@@ -39,10 +39,10 @@ print("memory" if shutil.disk_usage("/dev/shm").used > 150 * 2**20 else "files")
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("size", "where"), [("64m", "files"), ("400m", "memory")])
-def test_tokens_reach_workers_with_little_shared_memory_and_as_few_open_files_as_are_asked_for(
+def test_tokens_reach_workers_with_little_shared_memory_and_the_least_number_of_open_files(
     size: str, where: str
 ) -> None:
-    """On a real Ray: through files on the disk where /dev/shm is too small, through it where it suffices."""
+    """Tokens reach a worker of a real Ray through files if /dev/shm is too small, else through shared memory."""
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("needs root for a /dev/shm of its own")
     script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && ulimit -n {ENOUGH} && exec "$@"'

@@ -1,4 +1,4 @@
-"""A node of a real Ray cluster is killed while trials run on it: they move, and nothing is counted twice."""
+"""A node of a real Ray cluster is removed while trials run on it: the trials go on at another node."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A head that runs no trial, and two nodes of one CPU."""
+    """Start a head that runs no trial, and two nodes with one CPU each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -25,7 +25,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def processes(node: object) -> set[int]:
-    """The servers of a node and all that they started."""
+    """Return the process ids of the servers of a node and of all processes that they started."""
     servers = {info.process.pid for kind in node.all_processes.values() for info in kind}  # type: ignore[attr-defined]
     return servers | {pid for server in servers for pid in descendants(server)}
 

@@ -1,4 +1,4 @@
-"""Sweeps whose results go to an S3, from nodes that share no disk: they end as they do on one."""
+"""Sweeps that write to an S3 store, also from nodes that share no disk, have the losses of a sweep on a disk."""
 
 import os
 import shutil
@@ -37,20 +37,20 @@ def results(request: pytest.FixtureRequest) -> str:
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """The small study, in a process of its own."""
+    """Start the small study in a process of its own."""
     command = [sys.executable, str(SMALL_STUDY), "--corpus", str(corpus_file(folder)), *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def printed(sweep: subprocess.Popen[str], status: int = 0) -> str:
-    """All that it prints, once it has ended with that status."""
+    """Wait for the end of a sweep with this exit status; return all that it printed."""
     said, _ = sweep.communicate(timeout=2 * PATIENCE)
     assert sweep.returncode == status, said
     return said
 
 
 def fetched(uri: str) -> Iterator[RunFolder]:
-    """The run as it is now, if it has begun; its copy goes with the loop."""
+    """Yield the run as it is in the store, if it has begun; its local copy is deleted after the loop."""
     folder = RunFolder.at(uri)
     folder.files.fetch_records()
     if folder.begun:
@@ -58,19 +58,19 @@ def fetched(uri: str) -> Iterator[RunFolder]:
 
 
 def last_steps(uri: str) -> list[int]:
-    """The last step of each trial that has reported."""
+    """Return the last step of each trial that has reported."""
     ledgers = [reports for folder in fetched(uri) for _, _, reports in folder.trials() if reports]
     return [int(reports[-1][names.STEP]) for reports in ledgers]
 
 
 def analyse(module: str, run: str) -> subprocess.CompletedProcess[str]:
-    """A command of analysis/, in a wide terminal."""
+    """Run a command of analysis/ in a wide terminal."""
     command = [sys.executable, "-m", f"analysis.{module}", run]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "500"})
 
 
 def assert_as_on_a_disk(run: str, undisturbed: Path) -> None:
-    """The same losses, bit for bit, of the control and the two arms of a seed."""
+    """Assert that the control and the two arms of a seed have the losses of a run on a disk, bit for bit."""
     found, whole = losses(run), losses(undisturbed)
     assert len(found.index.unique("trial")) == 3
     pd.testing.assert_series_equal(found, whole.loc[list(found.index.unique("trial"))], check_exact=True)
@@ -91,7 +91,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_on_a_disk(undisturbed: Path, results
     sweep.kill()
     sweep.communicate()
     wait_until_gone(lost - agents(lost))
-    assert len(last_steps(run)) < 3, "it was killed too late"
+    assert len(last_steps(run)) < 3, "the sweep was killed too late"
     said = printed(start(tmp_path, *words))
     assert f"load('{run}')" in said and "bigram-run-" not in said
     assert_as_on_a_disk(run, undisturbed)
@@ -102,7 +102,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_on_a_disk(undisturbed: Path, results
 
 @pytest.fixture
 def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A head that runs no trial; Ray's own files stay below /tmp, for paths of sockets may have 107 characters."""
+    """Start a head that runs no trial; Ray's files lie in /tmp, for the path of a socket has at most 107 characters."""
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -111,10 +111,10 @@ def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a process mounts of its own")
-def test_nodes_that_share_no_disk_train_what_one_trains(
+def test_nodes_that_share_no_disk_have_the_losses_of_one_node(
     undisturbed: Path, head: Cluster, results: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "own"))  # copies lie there
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "own"))  # for the local copies of the run
     (tmp_path / "own").mkdir()
     with (
         node_with_a_disk_of_its_own(head, tmp_path / "own"),

@@ -1,5 +1,8 @@
-"""What a machine does to a sweep: files of the user's in the way, libraries that are missing, signals, a scheduler's
-folder and CPUs, a user without a home, a run folder that takes no files."""
+"""Sweeps and commands in difficult surroundings.
+
+Modules of the user with the same names, a missing library, signals, a long folder for temporary files, one CPU, a user
+without a home, a read-only run folder.
+"""
 
 import json
 import os
@@ -17,8 +20,8 @@ from trainable import names
 
 pytestmark = pytest.mark.timeout(900)
 SHORT = ("--seeds", "0", "--arms", "1", "--cpus", "1")
-NOBODY = 54321  # a user that no machine knows
-# A worker of Ray that lacks a library, as long as a file is there.
+NOBODY = 54321  # id of a user without an account
+# Workers of Ray cannot import transformers as long as a file exists.
 MISSING = """
 import os, sys
 class Missing:
@@ -82,19 +85,21 @@ def test_sigterm_while_ray_starts_leaves_no_process_and_no_empty_run(tmp_path: P
     assert not list(sweep.results.glob("*/*"))
 
 
-def test_a_long_folder_for_temporary_files_and_a_single_cpu_are_a_schedulers_own(tmp_path: Path) -> None:
+def test_a_long_folder_for_temporary_files_and_a_single_cpu_as_a_scheduler_gives_them_stop_no_sweep(
+    tmp_path: Path,
+) -> None:
     long = tmp_path / ("x" * 92)
     long.mkdir()
     only = min(os.sched_getaffinity(0))
     before = ("taskset", "-c", str(only))
-    words = ("--seeds", "0", "--arms", "1")  # nobody says how many CPUs
+    words = ("--seeds", "0", "--arms", "1")  # without --cpus
     with LiveSweep(SMALL_STUDY, tmp_path, *words, environment={"TMPDIR": str(long)}, before=before) as sweep:
         assert sweep.end() == 0, sweep.printed
     assert json.loads((sweep.run / names.RUN_FILE).read_text())["hardware"]["cpus"] == 1
     assert set(states(sweep.run).values()) == {names.FINISHED}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
 def test_a_user_without_name_and_home_can_run_a_sweep(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     for folder in list(tmp_path.parents)[:3]:
@@ -155,7 +160,7 @@ def test_a_command_of_analysis_reads_its_own_modules_whatever_lies_in_the_workin
         (["-m", "analysis.summary", "RUN"], "trainable"),
     ],
 )
-def test_a_package_of_our_name_that_stands_before_ours_is_told_in_one_sentence(
+def test_a_module_with_the_name_of_one_of_ours_that_python_finds_first_is_told_in_one_sentence(
     command: list[str], shadow: str, tmp_path: Path
 ) -> None:
     (tmp_path / f"{shadow}.py").write_text("")

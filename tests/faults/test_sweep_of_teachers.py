@@ -1,4 +1,4 @@
-"""A sweep over teachers of several kinds, a class outside of the project among them, is killed and gone on with."""
+"""A sweep over several kinds of teacher, one of them a class outside of the project, is killed and resumed."""
 
 import os
 import signal
@@ -56,5 +56,5 @@ def test_a_killed_sweep_over_teachers_is_resumed_to_its_end(tmp_path: Path) -> N
     assert set(confirmations["state"]) == {names.FINISHED}
     assert set(confirmations[confirmations["arm"] == "trigram"]["teacher.order"]) == {3}
     assert set(confirmations[confirmations["arm"] == "Repeat"]["teacher.kind"]) == {"my_teachers:Repeat"}
-    assert confirmations.groupby("arm")[names.EVAL_LOSS].mean().nunique() == 5, "each taught something of its own"
+    assert confirmations.groupby("arm")[names.EVAL_LOSS].mean().nunique() == 5, "two arms have the same loss"
     assert "modified_kneser_ney of order 3" in (sweep.run / names.SUMMARY_FILE).read_text()

@@ -1,4 +1,4 @@
-"""Two sweeps at once over one empty cache and one results folder; and two drivers at one run."""
+"""Two sweeps at once with one empty cache and one results folder, and a second driver for one run."""
 
 from pathlib import Path
 
@@ -31,5 +31,5 @@ def test_two_sweeps_share_cache_and_results_and_are_both_right(undisturbed: Path
 
 
 def manifests(cache: Path) -> dict[Path, tuple[int, int]]:
-    """Manifest -> inode and time: a folder that is built again has others."""
+    """Return inode and time of each manifest: a folder that is built again has other ones."""
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in cache.rglob(MANIFEST_FILE)}

@@ -1,4 +1,4 @@
-"""Results on a disk that a node of the cluster does not share."""
+"""Results on a disk that a node of the cluster does not share are refused."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 
 @pytest.fixture
 def head() -> Iterator[Cluster]:
-    """A head that runs no trial."""
+    """Start the head of a cluster, which runs no trial."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

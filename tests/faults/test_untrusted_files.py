@@ -1,4 +1,4 @@
-"""Files from others: nothing in them runs, no name in them leaves its folder, and no secret gets into ours."""
+"""Files from others run no code and name no path outside of their folder; our files hold no secret."""
 
 import hashlib
 import io
@@ -51,7 +51,7 @@ MARK = "a-planted-pickle-ran"
 
 
 class Planted:
-    """Unpickling it makes a file in the working directory."""
+    """Object that makes a file in the working directory when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path(MARK),)
@@ -70,7 +70,7 @@ def nothing_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_planted_pickle_would_run_if_it_were_unpickled(tmp_path: Path) -> None:
     pickle.loads(PICKLE)
     assert (tmp_path / MARK).exists()
-    (tmp_path / MARK).unlink()  # else the check after the test fails: it bites
+    (tmp_path / MARK).unlink()  # else the check after the test would fail, as it should
 
 
 # ---- no code runs ------------------------------------------------------------------------------------------
@@ -97,25 +97,35 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Pat
     return config, folder / "cache", prepare_run(config, folder / "cache")[0]
 
 
+@pytest.mark.parametrize("checksums", ["right", "absent"])
 @pytest.mark.parametrize("kind", ["tokens", "tokenizers", "tables"])
 def test_a_pickle_in_place_of_any_cached_file_is_not_run_and_the_cache_is_made_again(
-    prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, kind: str
+    prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, kind: str, checksums: str
 ) -> None:
-    """Also where whoever planted it has made the checksums right."""
+    """A pickle in place of each cached file leads to the same tokens, with right checksums or with none.
+
+    Right checksums do not make the pickle a file of its format, so it is refused and made again.
+    """
     config, cache, whole = prepared
     copy = Path(shutil.copytree(cache, tmp_path / "cache"))
     for folder in (copy / kind).iterdir():
         manifest_file = folder / "manifest.json"
         if not folder.is_dir():
             continue
-        for path in folder.iterdir():
+        files = [path for path in folder.iterdir() if path != manifest_file]
+        for path in files:
             path.write_bytes(PICKLE)
-        manifest_file.write_text(json.dumps({"files": {}}))
+        manifest = json.loads(manifest_file.read_text()) if manifest_file.exists() else {}
+        manifest_file.write_text(json.dumps(manifest | {"files": {path.name: {} for path in files}}))
+        if checksums == "right":
+            resealed(folder)
+        else:
+            manifest_file.write_text(json.dumps({"files": {}}))
     assert prepare_run(config, copy)[0].train.checksum == whole.train.checksum
 
 
 def resealed(folder: Path, **changes: Any) -> Path:
-    """Right the manifest's checksums after a change, as an attacker would."""
+    """Correct the checksums of a manifest after a change, as an attacker would; return the folder."""
     manifest = read_json(folder / "manifest.json")
     for name in manifest["files"]:
         path = folder / name
@@ -125,7 +135,7 @@ def resealed(folder: Path, **changes: Any) -> Path:
 
 
 def copied_blocks(prepared: tuple[TrialConfig, Path, RunData], folder: Path) -> Path:
-    """The training blocks in a copy of the cache, which is `folder`."""
+    """Copy the cache to `folder`; return the folder of the training blocks in the copy."""
     _, cache, whole = prepared
     return Path(shutil.copytree(cache, folder, dirs_exist_ok=True), whole.train.path.relative_to(cache))
 
@@ -134,7 +144,7 @@ def copied_blocks(prepared: tuple[TrialConfig, Path, RunData], folder: Path) -> 
 def test_token_blocks_of_a_type_that_holds_no_ids_are_refused(
     prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, dtype: str
 ) -> None:
-    """Read as objects, bytes would be pointers."""
+    """Token blocks of a type that holds no ids are refused; bytes that are read as objects would be pointers."""
     resealed(copied_blocks(prepared, tmp_path), dtype=dtype)
     with pytest.raises(InputError, match="token ids of type"):
         prepare_run(prepared[0], tmp_path)
@@ -176,10 +186,10 @@ def test_a_pickle_for_a_bigram_table_is_refused(tmp_path: Path, content: bytes) 
         ("values", 0, -1.0, "negative"),
     ],
 )
-def test_a_table_that_reaches_out_of_its_memory_is_refused(
+def test_a_bigram_table_with_impossible_indices_or_values_is_refused(
     prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, name: str, where: int, value: float, message: str
 ) -> None:
-    """Its arrays say what no counting could, and its digest is right."""
+    """A bigram table whose arrays cannot come from counting is refused, although its digest is right."""
     table = prepared[2].table
     assert isinstance(table, BigramTable)
     array = getattr(table, name).copy()
@@ -227,7 +237,7 @@ def test_a_corpus_folder_runs_no_loading_script(tmp_path: Path) -> None:
 
 
 def test_a_pickle_in_the_metadata_of_a_parquet_file_is_not_run(tmp_path: Path) -> None:
-    """Old versions of Arrow unpickled extension types."""
+    """A pickle as the metadata of an extension type, which old versions of Arrow unpickled, is not run."""
     kind = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": PICKLE}
     schema = pa.schema([pa.field("text", pa.string(), metadata=kind)], metadata={b"pandas": PICKLE})
     pq.write_table(pa.table([["a row"]], schema=schema), tmp_path / "rows.parquet")
@@ -242,7 +252,7 @@ def test_pickles_for_every_file_of_a_run_are_refused(tmp_path: Path) -> None:
         whole = path.read_bytes()
         path.write_bytes(PICKLE + b"\n")
         if path.suffix == ".parquet":
-            load(run)  # not even looked at
+            load(run)  # tables are not read beside ledgers
         else:
             with pytest.raises(InputError, match=re.escape(str(path))):
                 load(run)
@@ -256,7 +266,7 @@ def test_pickles_for_every_file_of_a_run_are_refused(tmp_path: Path) -> None:
         load(run)
 
 
-def test_pickles_for_tunes_own_files_and_the_journal_are_not_read_on_resumption(tmp_path: Path) -> None:
+def test_pickles_for_tunes_own_files_and_the_journal_are_not_read(tmp_path: Path) -> None:
     run = new_run(tmp_path / "study" / "run", small_sweep())
     for name in ("tuner.pkl", "trainable.pkl", "searcher-state.pkl", "experiment_state.json"):
         (run.path / "tune" / "attempt-1").mkdir(parents=True, exist_ok=True)
@@ -335,7 +345,7 @@ def test_a_revision_that_is_a_path_is_refused(revision: str) -> None:
 
 
 @pytest.mark.parametrize("column", ["../outside", "/tmp/outside", "a\0b"])
-def test_a_column_name_is_only_a_name(tmp_path: Path, column: str) -> None:
+def test_a_column_name_that_looks_like_a_path_is_used_only_as_a_name(tmp_path: Path, column: str) -> None:
     pq.write_table(pa.table({column: ["a row"]}), tmp_path / "rows.parquet")
     before = sorted(tmp_path.parent.iterdir())
     corpus = open_corpus(CorpusConfig(source=str(tmp_path / "rows.parquet"), column=column))
@@ -343,7 +353,7 @@ def test_a_column_name_is_only_a_name(tmp_path: Path, column: str) -> None:
     assert sorted(tmp_path.parent.iterdir()) == before
 
 
-# ---- no secrets in results, no open door -------------------------------------------------------------------
+# ---- no secrets in results, no open dashboard --------------------------------------------------------------
 
 SECRETS = {
     "HF_TOKEN": "hf_planted0123456789secret",
@@ -371,7 +381,7 @@ def test_secrets_of_the_command_line_are_not_recorded(monkeypatch: pytest.Monkey
     assert command() == ["python", "study.py", kept]
 
 
-def test_the_dashboard_is_for_this_machine_alone_unless_asked() -> None:
+def test_the_dashboard_listens_on_this_machine_alone_by_default() -> None:
     assert Machine().dashboard_host == "127.0.0.1"
 
 

@@ -1,6 +1,6 @@
-"""Workers die in a real sweep, by SIGKILL, by the kernel for want of memory, by an allocation that is refused.
+"""Workers die in a real sweep: by SIGKILL, by the kernel for lack of memory, or by a refused allocation.
 
-One sweep has it all: a trial that dies and goes on, an arm that no machine can hold, a control that fails for good.
+One sweep has a trial that dies and goes on, an arm too large for any machine, and a control that fails for good.
 """
 
 import os
@@ -20,19 +20,19 @@ from trainable import names
 from trainable.record.files import write_json
 
 pytestmark = pytest.mark.timeout(900)
-CGROUP = Path(f"/sys/fs/cgroup/memory/no-memory-{os.getpid()}")  # version 1
+CGROUP = Path(f"/sys/fs/cgroup/memory/no-memory-{os.getpid()}")  # cgroups of version 1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the disturbed sweep left."""
+    """Result of the disturbed sweep."""
 
     run: Path
     status: int
     printed: str
     lost: str  # the control whose worker died once too often
     survivor: str  # the other control, whose worker was killed once
-    by_kernel: bool  # whether the kernel itself killed for want of memory, or a SIGKILL stood for it
+    by_kernel: bool  # whether the kernel killed for lack of memory; else SIGKILL was sent in its place
 
 
 def wide_model(folder: Path) -> Path:
@@ -45,10 +45,10 @@ def wide_model(folder: Path) -> Path:
 
 
 def run_out_of_memory(sweep: LiveSweep, trial: str) -> bool:
-    """Let the worker of a trial die for want of memory; whether the kernel itself did it.
+    """Let the worker of a trial die for lack of memory; return whether the kernel itself killed it.
 
-    A worker moved to a control group that may have no more memory is killed by the kernel at its next page. Where
-    such groups cannot be made, the same signal is sent.
+    The worker is moved to a control group that may have no more memory, so the kernel kills it at its next page. Where
+    no such group can be made, SIGKILL is sent.
     """
     try:
         CGROUP.mkdir(exist_ok=True)
@@ -89,7 +89,7 @@ def test_killed_worker_goes_on_from_its_checkpoint_with_the_same_losses(outcome:
         losses(outcome.run)[outcome.survivor], losses(undisturbed)[outcome.survivor], check_exact=True
     )
     steps = re.findall(rb'"step": (\d+)', ledgers(outcome.run)[outcome.survivor])
-    assert steps.count(b"0") == 1, "it began anew"
+    assert steps.count(b"0") == 1, "the trial began anew"
     assert "goes on from its last checkpoint (restart 1 of 2)" in outcome.printed
 
 

@@ -78,17 +78,21 @@ async def watch(sweep: LiveSweep, page: Page) -> None:
     await page.until("document.querySelectorAll('.plot .scatterlayer path').length > 0")
     shown, traces = await page.value(ROWS), await page.value(TRACES)
     assert await page.value("window.stays")  # the page was not loaded again
+    compared, drawn = 0, 0
     for name, _, *values in shown:
         folder = sweep.run / names.TRIALS_FOLDER / name
         rows = read_reports(folder / names.LEDGER_FILE)
         facts = json.loads((folder / names.TRIAL_FILE).read_text())
         possible = as_shown(rows, facts["role"] == names.CONTROL, facts["config"]["loop"]["steps"])
         assert not rows or tuple(values) in possible or values[0].startswith("0 of"), (name, values, possible)
+        compared += tuple(values) in possible
     for told, losses in traces:
         if (name := told.partition("<br>")[0]) and (sweep.run / names.TRIALS_FOLDER / name).is_dir():
             rows = read_reports(sweep.run / names.TRIALS_FOLDER / name / names.LEDGER_FILE)
             curves = [[float(f"{row[value]:.6g}") for row in rows] for value in (names.EVAL_LOSS, names.GAIN)]
             assert losses in [curve[: len(losses)] for curve in curves], name
+            drawn += len(losses) > 0
+    assert compared and drawn, "no trial on the page had a value or a line to compare with its ledger"
     assert "trials have ended" in await page.value("document.getElementById('status').textContent")
     killed = await in_thread(lambda: sweep.wait_for_trial(names.ARM))
     await in_thread(lambda: sweep.kill_worker(killed))

@@ -1,4 +1,4 @@
-"""Pictures of plots: that every shape of run can be drawn, and that what is drawn is explained."""
+"""Pictures of plots: runs of many shapes can be drawn, and the legend explains each mark."""
 
 import io
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_a_long_legend_takes_no_room_from_the_panels(arms: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["search", "comparison"])
-def test_the_pictures_of_a_run_are_written_as_png_and_nothing_else_is(tmp_path: Path, kind: str) -> None:
+def test_the_figures_folder_of_a_run_holds_its_pictures_as_png_and_no_other_file(tmp_path: Path, kind: str) -> None:
     run = realistic_run(tmp_path / "run", layers=(1,)) if kind == "search" else comparison(tmp_path / "run")
     assert rebuild(run) == []
     third = "gain_by_schedule.png" if kind == "search" else "train_loss.png"
@@ -84,11 +84,11 @@ def test_a_run_without_trials_and_one_with_controls_alone_can_be_drawn(tmp_path:
         add_trial(run, names.CONTROL, CONTROL)
 
 
-def test_the_moment_the_best_teacher_ends_is_a_dotted_line_that_the_legend_names(found: Findings) -> None:
+def test_the_end_of_the_best_teacher_is_a_dashed_line_that_the_legend_names(found: Findings) -> None:
     data = trial_loss(found)
     for axes, panel in zip(panels(draw(data)), data.panels, strict=True):
-        dotted = [line for line in axes.lines if line.get_linestyle() == "--" and line.get_color() == BEST_COLOUR]
-        assert [set(line.get_xdata()) for line in dotted] == [{panel.best_ends}]
+        dashed = [line for line in axes.lines if line.get_linestyle() == "--" and line.get_color() == BEST_COLOUR]
+        assert [set(line.get_xdata()) for line in dashed] == [{panel.best_ends}]
     assert "teacher at its minimum weight" in legend_of(data)
 
 
@@ -127,7 +127,7 @@ def test_axes_are_labelled_with_units(found: Findings) -> None:
         assert "steps" in axes.get_xlabel()
 
 
-def test_a_dollar_in_a_name_is_no_formula_whatever_the_users_own_settings_say(tmp_path: Path) -> None:
+def test_a_dollar_sign_in_a_name_is_not_read_as_a_formula_whatever_the_users_settings(tmp_path: Path) -> None:
     name = "$a_1$ costs $5, 50 % & more \\x"
     with rc_context({"text.parse_math": True, "text.usetex": True}):
         figure = draw(loss_by_arm(study(trial_rows(name, 0, 0.5)), ()))

@@ -1,4 +1,4 @@
-"""The picture of gain over scheduling steps and floor."""
+"""Heatmap of the gain over scheduling steps and minimum weight."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ from analysis.tables.schedule_effects import gain_cells, read_space
 from trainable import names
 
 
-def test_the_picture_has_a_panel_a_depth_and_type_and_a_number_a_cell(tmp_path: Path) -> None:
+def test_each_depth_and_schedule_has_a_panel_and_each_cell_shows_its_gain(tmp_path: Path) -> None:
     run = search(tmp_path)
     guided(run, 0.25, "linear", 20, 0.0)
     guided(run, 0.05, "linear", 80, 0.2, names.STOPPED)
@@ -34,7 +34,7 @@ def test_the_best_cell_of_a_depth_is_framed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depths", [1, 3])
-def test_every_shape_of_run_can_be_drawn(tmp_path: Path, depths: int) -> None:
+def test_runs_of_one_and_of_three_depths_can_be_drawn(tmp_path: Path, depths: int) -> None:
     run = realistic_run(tmp_path / "run", tuple(range(1, depths + 1)), trials_per_depth=16)
     figure = draw(gain_cells(load(run).trials), read_space(run))
     figure.savefig(io.BytesIO())

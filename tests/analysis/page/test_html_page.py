@@ -1,4 +1,4 @@
-"""The page: no network, small, all that the summary says, leaks, links."""
+"""HTML page of a run: no network access, size, the content of the summary, leak status, links, escaped names."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def test_the_page_holds_plotly_once_and_asks_the_network_for_nothing(any_run: Pa
     assert "//" not in re.sub(r"<li>.*?</li>", "", rest)
     assert not re.search(r"<(link|img|iframe|script src)|@import|url\(", rest)
     assert "default-src 'none'" in rest
-    assert "showSendToCloud: false" in rest  # plotly.js 4 has a button that uploads, unless told
+    assert "showSendToCloud: false" in rest  # else plotly.js 4 shows a button that uploads
 
 
 def test_the_page_is_small_enough_to_be_kept_and_the_same_each_time(any_run: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_browser_unpacks_plotly_and_draws_every_plot(any_run: Path, tmp_path: 
     assert drawn_page.count('class="scatterlayer mlayer"') == plots
 
 
-def test_without_a_script_the_page_says_where_the_pictures_are(any_run: Path) -> None:
+def test_the_page_says_why_plots_are_missing_without_javascript(any_run: Path) -> None:
     assert "If this line stays, JavaScript is off or the browser is older" in page_of(any_run)
 
 
@@ -73,7 +73,7 @@ def test_the_page_has_all_that_the_summary_says(any_run: Path) -> None:
             assert line in text
 
 
-def test_the_order_is_verdict_question_setting_tables_plots_leak_and_what_was_not_controlled(any_run: Path) -> None:
+def test_sections_are_in_the_order_verdict_question_setting_tables_plots_leak_not_controlled(any_run: Path) -> None:
     titles = [title for title in re.findall("<h2>(.*?)</h2>", page_of(any_run)) if title != "The answer"]
     assert titles[:3] == ["Verdict", "Question", "Setting"]
     assert titles[-3:] == ["Leak status", "Not controlled", "Where things are"]
@@ -92,12 +92,12 @@ def test_every_attribute_of_every_figure_is_one_that_the_basic_bundle_knows(any_
     assert len(found) == sum(map(len, drawn(any_run).values())) > 1
     for figure in map(json.loads, found):
         assert {trace["type"] for trace in figure["data"]} == {"scatter"}
-        figure["layout"].pop("meta", None)  # ours: what the buttons show
+        figure["layout"].pop("meta", None)  # a key of this project, for the buttons
         assert set(attributes(figure)) <= known
 
 
 def attributes(part: Any) -> Iterator[str]:
-    """The keys in a figure, at any depth."""
+    """Yield the keys in a figure, at any depth."""
     for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
         yield from attributes(value)
     if isinstance(part, dict):
@@ -113,7 +113,7 @@ def test_a_name_cannot_put_tags_or_scripts_into_the_page(tmp_path: Path) -> None
     assert all("<" not in trace["name"] for trace in figure["data"])
 
 
-def test_the_leak_status_is_said_and_a_leak_probe_is_a_warning(tmp_path: Path) -> None:
+def test_the_page_tells_the_leak_status_and_warns_of_a_leak_probe(tmp_path: Path) -> None:
     clean = comparison(tmp_path / "clean")
     assert said(clean).startswith("No leak: teachers counted only the rows that the student trains on")
     assert 'class="warning" role="alert"' not in page_of(clean)
@@ -140,7 +140,7 @@ def test_one_leaking_arm_among_others_is_named(tmp_path: Path) -> None:
     assert 'class="warning" role="alert"' in page_of(run)
 
 
-def test_links_are_relative_to_the_page_and_only_to_what_is_there(tmp_path: Path) -> None:
+def test_links_are_relative_to_the_page_and_lead_only_to_existing_files(tmp_path: Path) -> None:
     run = comparison(tmp_path / "my run")
     assert 'href="run.json"' in page_of(run)
     assert "summary.md</a>" not in page_of(run)

@@ -1,4 +1,4 @@
-"""What is left of a run, by group, and for how long: the numbers of the report's own plan, and of arithmetic."""
+"""Trials and time left in a live run, by group, against the report's plan and times worked out by hand."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_a_search_in_groups_has_as_many_trials_planned_as_its_report_says(tmp_pa
     assert (bigram["planned"], bigram["ended"], bigram["left"], bigram["stopped"]) == (3, 3, 0, 0)
 
 
-def test_a_comparison_has_what_its_plan_lists_and_arms_of_a_failed_control_never_come(tmp_path: Path) -> None:
+def test_a_comparison_counts_the_trials_of_its_plan_without_those_whose_control_failed(tmp_path: Path) -> None:
     run = comparison(tmp_path / "run", seeds=2)
     plan_all(run)
     for folder in (run / names.TRIALS_FOLDER).glob("linear*-s1"):
@@ -56,7 +56,7 @@ def test_the_best_of_a_group_is_the_finished_trial_with_the_lowest_loss(tmp_path
 
 
 def timed_run(tmp_path: Path, planned: int, begun: int, every: int) -> LiveRun:
-    """A comparison with `planned` controls on as many seeds; `begun` of them have finished, 120 steps each."""
+    """Make a comparison that plans `planned` controls, a seed each; the first `begun` have finished their 120 steps."""
     plans = []
     write_run(tmp_path / "plan", spec=spec(kind="comparison", arms=["none"], tuned=None, layers=None))
     for seed in range(planned):
@@ -70,7 +70,7 @@ def timed_run(tmp_path: Path, planned: int, begun: int, every: int) -> LiveRun:
 
 
 def set_times(found: LiveRun, number: int, start: float, seconds: float) -> None:
-    """Let a trial begin at `start` and train for `seconds`; its evaluations cost nothing."""
+    """Let a trial begin at `start` and train for `seconds`; its evaluations take no time."""
     for row in found.trials[number].reports:
         done = row[names.STEP] / 120 * seconds
         row |= {names.TRAIN_SECONDS: done, names.EVAL_SECONDS: 0.0, names.TIMESTAMP: 1e9 + start + done}
@@ -83,7 +83,7 @@ def seconds_left(found: LiveRun) -> float | None:
 
 @pytest.mark.parametrize(("slots", "seconds"), [(1, 3 * 100.0), (2, 150.0)])
 def test_the_time_left_is_the_steps_left_at_the_pace_so_far(tmp_path: Path, slots: int, seconds: float) -> None:
-    """Two of five trials have ended, 100 s of training each, one after the other or at once."""
+    """The three trials left of five, 100 s each, take 300 s one at a time and 150 s two at a time."""
     found = timed_run(tmp_path, planned=5, begun=2, every=20)
     for number in range(2):
         set_times(found, number, number * 100.0 if slots == 1 else 0.0, 100.0)
@@ -93,12 +93,12 @@ def test_the_time_left_is_the_steps_left_at_the_pace_so_far(tmp_path: Path, slot
 @pytest.mark.parametrize(
     ("every", "a_trial"),
     [(10, 3600.0), (20, (36_000 + 36_000 + 3600) / 3)],
-    ids=["twelve reports in the last hour", "only six: the whole run's pace"],
+    ids=["twelve reports in the last hour", "only six reports: pace of the whole run"],
 )
 def test_the_time_left_follows_the_last_hour_and_not_a_slower_beginning(
     tmp_path: Path, every: int, a_trial: float
 ) -> None:
-    """Two trials took ten hours each, the third one hour; three are to come."""
+    """After trials of 10, 10 and 1 hours, each trial left is estimated at 1 hour, or with few reports at their mean."""
     found = timed_run(tmp_path, planned=6, begun=3, every=every)
     for number, (start, seconds) in enumerate([(0.0, 36_000.0), (36_000.0, 36_000.0), (72_000.0, 3600.0)]):
         set_times(found, number, start, seconds)

@@ -1,4 +1,4 @@
-"""The state of a run that goes: the values of its ledgers, read only as far as they have grown."""
+"""State of a live run: the values in its ledgers, of which only new rows are read."""
 
 import fcntl
 from pathlib import Path
@@ -19,20 +19,20 @@ from trainable.record.trial_files import write_status
 
 
 def live(run: Path) -> LiveRun:
-    """The run as it stands, read once."""
+    """Return the live run after one read of its files."""
     found = LiveRun(run_files(run), "my run")
     assert found.refresh()
     return found
 
 
 def trial(found: LiveRun, name: str) -> dict[str, Any]:
-    """A row of the page's table of trials."""
+    """Return the row of a trial in the page's table of trials."""
     (row,) = [row for row in found.state()["trials"] if row["name"] == name]
     return row
 
 
 @pytest.mark.parametrize("make", [comparison, realistic_run, groups_run])
-def test_every_trial_stands_as_its_tables_say(make: Any, tmp_path: Path) -> None:
+def test_every_trial_is_shown_with_the_values_in_the_tables_of_the_run(make: Any, tmp_path: Path) -> None:
     run = make(tmp_path / "run")
     tables = load(run).trials.set_index("trial")
     rows = live(run).state()["trials"]
@@ -40,7 +40,7 @@ def test_every_trial_stands_as_its_tables_say(make: Any, tmp_path: Path) -> None
     for row in rows:
         table = tables.loc[row["name"]]
         assert (row["state"], row["step"], row["layers"]) == (table["state"], table[names.STEP], table["model.layers"])
-        if row["state"] != names.FAILED:  # of which the tables tell no loss
+        if row["state"] != names.FAILED:  # the tables give no loss for a failed trial
             assert row["loss"] == table[names.EVAL_LOSS]
             last = read_reports(run / names.TRIALS_FOLDER / row["name"] / names.LEDGER_FILE)[-1]
             assert row["gain"] == (None if table["role"] == names.CONTROL else last[names.GAIN])
@@ -50,7 +50,7 @@ def test_every_trial_stands_as_its_tables_say(make: Any, tmp_path: Path) -> None
             )
 
 
-def test_only_what_was_added_is_read_and_an_unchanged_run_is_no_news(
+def test_only_new_rows_are_read_and_an_unchanged_run_is_not_reported_as_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = realistic_run(tmp_path / "run")
@@ -85,7 +85,7 @@ def test_a_loss_that_is_no_number_fails_its_trial(tmp_path: Path) -> None:
     assert (row["state"], row["reason"]) == (names.FAILED, "diverged: a loss is not finite at step 121")
 
 
-def test_a_run_before_its_first_trial_is_being_prepared_and_then_has_none(tmp_path: Path) -> None:
+def test_a_run_is_being_prepared_until_it_has_a_run_file_and_then_starts_without_trials(tmp_path: Path) -> None:
     found = LiveRun(run_files(tmp_path / "run"), "run")
     found.refresh()
     assert found.state() == {"phase": "preparing", "problems": []}
@@ -102,11 +102,11 @@ def test_a_run_is_over_when_its_driver_has_ended_it_and_waits_when_the_driver_wa
         assert live(run).phase == "running"
     assert live(run).phase == "over"
     (ledger,) = (run / names.TRIALS_FOLDER).glob(f"linear*s0/{names.LEDGER_FILE}")
-    append_row(ledger, read_reports(ledger)[-1] | {names.STEP: 121, names.TIMESTAMP: 4e9})  # since it was said to end
+    append_row(ledger, read_reports(ledger)[-1] | {names.STEP: 121, names.TIMESTAMP: 4e9})  # after the recorded end
     assert live(run).phase == "waiting"
 
 
-def test_a_damaged_file_is_a_problem_of_its_trial_and_the_others_are_shown(tmp_path: Path) -> None:
+def test_a_damaged_file_is_told_and_the_other_trials_are_shown(tmp_path: Path) -> None:
     run = comparison(tmp_path / "run", seeds=1)
     (ledger,) = (run / names.TRIALS_FOLDER).glob(f"linear*/{names.LEDGER_FILE}")
     whole = ledger.read_bytes()
@@ -120,7 +120,7 @@ def test_a_damaged_file_is_a_problem_of_its_trial_and_the_others_are_shown(tmp_p
     assert trial(found, ledger.parent.name)["loss"] == 4.8
 
 
-def test_what_asha_stopped_and_which_workers_were_restarted_is_told_from_their_journals(tmp_path: Path) -> None:
+def test_stopped_trials_and_restarted_workers_are_read_from_their_journals(tmp_path: Path) -> None:
     run = groups_run(tmp_path / "run")
     found = live(run)
     stop = {"trial": "a", "layers": 1, "arm": "bigram", "step": 40, "gain": -0.1, "cutoff": 0.2}
@@ -132,7 +132,7 @@ def test_what_asha_stopped_and_which_workers_were_restarted_is_told_from_their_j
     assert (found.state()["stopped"], found.state()["restarts"]) == ([stop], [restart])
 
 
-def test_those_that_run_come_first_in_the_table(tmp_path: Path) -> None:
+def test_running_trials_come_first_in_the_table(tmp_path: Path) -> None:
     states = [row["state"] for row in live(realistic_run(tmp_path / "run")).state()["trials"]]
     assert states[0] == names.RUNNING
     assert states == sorted(states, key=lambda state: state != names.RUNNING)

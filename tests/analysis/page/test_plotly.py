@@ -1,4 +1,4 @@
-"""Plots as plotly.js takes them: what the page shows of each."""
+"""Plots in the form of plotly.js: lines, bands, rings, points and axis titles on the page."""
 
 from pathlib import Path
 
@@ -24,11 +24,11 @@ def test_a_ring_stands_where_the_teacher_ends(tmp_path: Path) -> None:
     assert [(ring["x"], ring["y"]) for ring in rings] == [([90.0], [5.6])]
 
 
-def test_a_search_shows_each_depths_schedules_trials_and_best(tmp_path: Path) -> None:
+def test_a_search_shows_the_schedules_trials_and_best_trial_of_each_depth(tmp_path: Path) -> None:
     found = drawn(realistic_run(tmp_path / "run"))
     assert {len(figures) for figures in found.values()} == {2}
     points = [trace for trace in found["Gain by schedule"][0]["data"] if "coloraxis" in trace["marker"]]
-    assert sum(len(trace["x"]) for trace in points) == 8  # of 10, one failed and one runs
+    assert sum(len(trace["x"]) for trace in points) == 8  # 10 trials less one that failed and one that is running
     assert sum(s.endswith("-open") for trace in points for s in trace["marker"]["symbol"]) == 3  # stopped by ASHA
     assert "best, on other seeds" in [trace["name"] for trace in found["Gain by schedule"][0]["data"]]
     every = found["Gain over steps, every trial of the search"][0]["data"]
@@ -43,7 +43,7 @@ def test_a_panel_without_a_guided_arm_has_no_plot_of_gains(tmp_path: Path) -> No
     assert (len(found["Validation loss by arm"]), len(found["Gain over steps"])) == (2, 1)
 
 
-def test_words_of_axes_are_text_and_no_tags() -> None:
+def test_tags_in_axis_titles_are_escaped() -> None:
     data = PlotData(title="", note="", x_title="<b>x</b>", y_title="a < b", panels=(Panel(title=""),))
     layout = page_figures(data)[0].figure["layout"]
     assert layout["xaxis"]["title"]["text"] == "&lt;b&gt;x&lt;/b&gt;"

@@ -1,4 +1,4 @@
-"""The server of a run's page: on this machine alone, live while the run goes, then the report; reading only."""
+"""Server of a run's page: for this machine alone, a live page while the run goes, then the report; read-only."""
 
 import fcntl
 import http.client
@@ -30,7 +30,7 @@ def looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def served(run: Path) -> Iterator[int]:
-    """The port of the page of a run."""
+    """Serve the page of a run; yield its port."""
     with PageServer(listening(None), RunPage(run_files(run), str(run))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -43,14 +43,14 @@ def served(run: Path) -> Iterator[int]:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """The run as while its driver lives."""
+    """Hold the lock of a run, as its driver does while it lives."""
     with open(run / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
-    """An answer and its body."""
+    """Send a request; return the answer and its body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
@@ -59,7 +59,7 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[http
     return answer, body
 
 
-def test_a_run_that_goes_has_a_live_page_that_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_a_live_run_has_a_page_that_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     run = comparison(tmp_path / "run")
     with locked(run), served(run) as port:
         answer, body = ask(port, "/")
@@ -86,7 +86,7 @@ def test_an_ended_run_has_its_report_byte_for_byte_and_nothing_is_written(tmp_pa
 @pytest.mark.parametrize(
     "path", ["/absent", "/../run.json", "/trials/none-L1-s0/trial.json", "/%2e%2e/secret", "//etc/passwd"]
 )
-def test_nothing_else_is_served(path: str, tmp_path: Path) -> None:
+def test_other_paths_and_files_are_not_served(path: str, tmp_path: Path) -> None:
     run = comparison(tmp_path / "run")
     (tmp_path / "secret").write_text("x")
     with served(run) as port:
@@ -95,19 +95,19 @@ def test_nothing_else_is_served(path: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example:8080"])
-def test_another_site_that_a_browser_shows_gets_no_answer(host: str, tmp_path: Path) -> None:
+def test_a_request_with_the_host_name_of_another_site_is_refused(host: str, tmp_path: Path) -> None:
     with served(comparison(tmp_path / "run")) as port:
         assert ask(port, "/state.json", Host=host)[0].status == 403
-        for own in (f"localhost:{port}", "127.0.0.1:9000"):  # the second through a tunnel of ssh
+        for own in (f"localhost:{port}", "127.0.0.1:9000"):  # the second as through an ssh tunnel
             assert ask(port, "/state.json", Host=own)[0].status == 200
 
 
-def test_no_request_can_change_anything(tmp_path: Path) -> None:
+def test_post_put_delete_and_patch_are_refused(tmp_path: Path) -> None:
     with served(comparison(tmp_path / "run")) as port:
         assert {ask(port, "/", method)[0].status for method in ("POST", "PUT", "DELETE", "PATCH")} == {501}
 
 
-def test_the_state_is_sent_again_only_when_it_is_another(tmp_path: Path) -> None:
+def test_the_state_is_sent_again_only_after_it_has_changed(tmp_path: Path) -> None:
     run = comparison(tmp_path / "run", seeds=1)
     with locked(run), served(run) as port:
         answer, body = ask(port, "/state.json")
@@ -137,7 +137,7 @@ def test_a_run_that_cannot_be_read_is_told_in_a_sentence_and_the_server_goes_on(
         assert ask(port, "/")[0].status == 200
 
 
-def test_it_listens_on_this_machine_alone_and_takes_the_next_port_where_one_is_in_use() -> None:
+def test_the_server_listens_on_this_machine_alone_and_takes_a_later_port_if_one_is_in_use() -> None:
     with listening(None) as first, listening(None) as second:
         assert {one.getsockname()[0] for one in (first, second)} == {"127.0.0.1"}
         assert first.getsockname()[1] < second.getsockname()[1]
@@ -152,7 +152,7 @@ def test_a_port_out_of_range_is_refused(port: int) -> None:
         listening(port)
 
 
-def test_the_page_goes_behind_all_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_asks_for_a_lower_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(os, "nice", asked.append)
     module.at_low_priority()

@@ -7,7 +7,7 @@ from analysis.plots.arm_plots import gain_by_arm, loss_by_arm
 from analysis.plots.plot import tail
 
 
-def test_there_is_a_panel_a_depth_and_budget() -> None:
+def test_each_depth_and_budget_has_a_panel() -> None:
     settings = [{"model.layers": layers, "loop.steps": steps} for layers in (1, 2) for steps in (120, 240)]
     data = loss_by_arm(study(*(trial_rows("none", 0, 0.0, **one) for one in settings)), ())
     assert [panel.title for panel in data.panels] == [
@@ -16,7 +16,7 @@ def test_there_is_a_panel_a_depth_and_budget() -> None:
     ]
 
 
-def test_other_validation_rows_are_another_panel_and_never_one_mean() -> None:
+def test_trials_with_different_validation_rows_are_in_different_panels() -> None:
     data = loss_by_arm(study(*(trial_rows("none", 0, 0.0, **{"corpus.eval_rows": rows}) for rows in (50.0, 250.0))), ())
     assert [panel.title for panel in data.panels] == ["1 layer, 50 validation rows", "1 layer, 250 validation rows"]
     assert all(line.low is None for panel in data.panels for line in panel.lines)
@@ -50,7 +50,7 @@ def test_the_tail_is_the_last_forty_percent_of_the_steps() -> None:
     assert [sorted(set(line.x)) for line in data.panels[0].lines] == [[80, 100, 120]] * 2
 
 
-def test_settings_of_a_run_without_a_teacher_are_lines_of_their_own_in_colours_of_their_own() -> None:
+def test_each_setting_of_a_run_without_a_teacher_has_a_line_and_a_colour() -> None:
     settings = [{"optimizer.lr": rate, "optimizer.beta2": beta2} for rate in (1e-3, 2e-3) for beta2 in (0.95, 0.999)]
     lines = loss_by_arm(study(*(trial_rows("none", 0, 0.0, **one) for one in settings)), ["none"]).panels[0].lines
     assert [line.label for line in lines] == [

@@ -33,10 +33,10 @@ def test_the_answer_shows_control_best_rival_and_content_arm_and_the_teachers_ow
         assert set(panel.lines[-1].y) == {OWN_LOSS} and panel.lines[-1].dash == "dash"
 
 
-def test_the_answer_is_drawn_over_all_units_of_its_own_arms_and_a_rival_without_a_teacher_has_no_ring(
+def test_the_answer_is_drawn_over_all_units_of_the_arms_it_shows_and_a_rival_without_a_teacher_has_no_ring(
     tmp_path: Path,
 ) -> None:
-    """A secondary arm with fewer seeds is not drawn, and takes no unit from those that are."""
+    """An arm with fewer seeds that is not drawn takes no unit from the arms that are drawn."""
     biased = {"control": {}, "control with bias": {"model.output_bias": "unigram"}, "bigram": {}}
     few = {"uniform": {"teacher.kind": "uniform"}}
 

@@ -1,4 +1,4 @@
-"""What the legend says of an arm, and colours: of arms by their place in the study, of schedules by their name."""
+"""Legend texts of arms; colours of arms by their order in the study, and of schedules by their name."""
 
 import pandas as pd
 from arm_trials import STEPS, study, trial_rows, two_arms
@@ -15,7 +15,7 @@ def legend_text(lines: pd.DataFrame) -> dict[str, str]:
     return {arm: look.legend for arm, look in arm_looks(lines).items()}
 
 
-def test_an_arm_of_which_nothing_has_finished_is_shown_and_called_so() -> None:
+def test_an_arm_without_a_finished_trial_is_shown_and_called_not_finished() -> None:
     running = trial_rows("linear 240", 0, 0.0, steps=STEPS[:3], state=names.RUNNING)
     lines = arm_lines(study(trial_rows("none", 0, 0.0), running), names.EVAL_LOSS)
     assert legend_text(lines)["linear 240"] == "linear 240 (teacher ends at 60; not finished)"
@@ -30,7 +30,7 @@ def test_the_legend_says_where_each_teacher_ends_and_how_many_units_there_are() 
     assert legend_text(never)["linear 240"] == "linear 240 (teacher never ends; n = 3)"
 
 
-def test_the_legend_gives_the_end_in_every_panel_where_it_differs() -> None:
+def test_the_legend_lists_all_steps_at_which_a_teacher_ends() -> None:
     scaled = [
         trial_rows("scaled", 0, 0.0, **{"loop.steps": 120 * times, "teacher.steps": 60 * times}) for times in (1, 2)
     ]
@@ -38,7 +38,7 @@ def test_the_legend_gives_the_end_in_every_panel_where_it_differs() -> None:
     assert text["scaled"] == "scaled (teacher ends at 60 / 120)"
 
 
-def test_arms_are_listed_controls_first_and_numbers_as_numbers() -> None:
+def test_arms_are_listed_with_the_control_first_and_sorted_by_their_numbers() -> None:
     arms = ["linear 240", "linear 60", "none", "exponential 588"]
     lines = arm_lines(study(*(trial_rows(arm, 0, 0.0) for arm in arms)), names.EVAL_LOSS)
     assert list(legend_text(lines)) == ["none", "exponential 588", "linear 60", "linear 240"]
@@ -52,7 +52,7 @@ def test_arms_are_listed_and_coloured_in_the_order_of_the_study() -> None:
     assert [look.colour for look in looks.values()] == [CONTROL_COLOUR, *ARM_COLOURS[:4]]
 
 
-def test_the_order_is_that_of_the_study_at_tuned_learning_rates_too() -> None:
+def test_arms_with_tuned_learning_rates_keep_the_order_of_the_study() -> None:
     trials = [trial_rows(arm, 0, 0.0, **{"optimizer.lr": rate}) for arm in ("none", "b", "a") for rate in (1, 2)]
     lines = arm_lines(study(*trials), names.EVAL_LOSS, ["none", "b", "a"])
     assert list(arm_looks(lines)) == ["none, lr 1", "b, lr 1", "a, lr 1"]
@@ -65,7 +65,7 @@ def test_the_control_is_grey_and_arms_differ_in_colour_or_line_style() -> None:
     assert len({(looks[arm].colour, looks[arm].dash) for arm in arms}) == len(arms)
 
 
-def test_where_learning_rates_vary_each_arm_is_drawn_at_its_own_best() -> None:
+def test_where_learning_rates_vary_each_arm_is_drawn_at_its_own_best_rate() -> None:
     bad, good = {"optimizer.lr": 1e-2}, {"optimizer.lr": 1e-3}
     trials = [trial_rows(arm, unit, 1.0, **bad) for arm in ("none", "linear 240") for unit in range(2)]
     trials += [trial_rows("none", unit, 0.0, **good) for unit in range(2)]
@@ -91,7 +91,7 @@ def test_known_schedules_keep_their_looks_and_unknown_ones_get_looks_of_their_ow
     assert schedule_looks(unknown) == {name: looks[name] for name in sorted(unknown)}
 
 
-def test_every_marker_is_one_that_both_libraries_know() -> None:
+def test_every_marker_is_one_that_matplotlib_and_plotly_know() -> None:
     looks = schedule_looks([*SCHEDULES, *(f"new {number}" for number in range(12))]).values()
     assert {look.marker.matplotlib for look in looks} <= set(Line2D.markers)
     code = PLOTLY.read_text(encoding="utf-8")

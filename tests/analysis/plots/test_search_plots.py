@@ -26,7 +26,7 @@ def test_the_curves_show_the_search_and_its_controls_but_no_confirmation(found: 
     assert {"none-L1-s0", "none-L2-s0"} <= shown
 
 
-def test_one_best_line_a_depth_is_in_front_and_the_moment_its_teacher_ends_is_marked(found: Findings) -> None:
+def test_the_best_line_of_each_depth_is_in_front_and_the_end_of_its_teacher_is_marked(found: Findings) -> None:
     panels, winners = trial_loss(found).panels, best(found.results.trials, top=1)
     front = [max(panel.lines, key=lambda line: line.front).trial for panel in panels]
     assert front == winners["trial"].tolist()

@@ -1,4 +1,4 @@
-"""Published event files that are empty, foreign, cut off, damaged or diverged: kept, and told of."""
+"""Published event files that are empty, foreign, cut off, damaged or diverged: the run is kept, the fault is told."""
 
 import math
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_control_with_high_losses_is_not_taken_for_one_evaluated_with_the_soft
     assert row_of(tmp_path, CONTROL)["state"] == names.FINISHED
 
 
-def test_a_file_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_off_is_read_up_to_its_end(tmp_path: Path) -> None:
     file = add_run(tmp_path, CONTROL, LOSSES)
     whole = file.read_bytes()
     seen = set()
@@ -59,7 +59,7 @@ def test_a_file_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path: Path) -> No
     assert seen == {0, 1, 2, 3}
 
 
-def test_a_file_cut_off_says_after_which_step(tmp_path: Path) -> None:
+def test_a_run_whose_file_is_cut_off_tells_its_last_step(tmp_path: Path) -> None:
     add_run(tmp_path, GUIDED, {30: 6.8, 60: 5.7}, ends=False)
     row = row_of(tmp_path, GUIDED)
     assert (row["state"], row["step"]) == (names.RUNNING, 60)
@@ -74,7 +74,7 @@ def test_an_empty_or_foreign_file_is_kept_and_told(tmp_path: Path, data: bytes) 
     assert "no evaluation in the event file" in row["reason"]
 
 
-def test_damaged_bytes_within_a_file_end_its_reading_there(tmp_path: Path) -> None:
+def test_a_file_with_damaged_bytes_is_read_only_up_to_them(tmp_path: Path) -> None:
     file = add_run(tmp_path, CONTROL, LOSSES)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -91,8 +91,10 @@ def test_a_folder_without_an_event_file_is_kept_and_told(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("tag", ["eval/loss", "train/loss"])
-def test_a_loss_that_is_no_number_ends_a_run_there_without_a_gain(tmp_path: Path, value: float, tag: str) -> None:
-    """Also where later losses are finite again: the last finite loss is not the last."""
+def test_a_loss_that_is_no_number_fails_a_run_at_that_step_without_a_gain(
+    tmp_path: Path, value: float, tag: str
+) -> None:
+    """A run fails at the step of its first loss that is not finite, even if later losses are finite."""
     add_run(tmp_path, CONTROL, LOSSES)
     spoilt = {30: 6.0, 60: value, 90: 4.0}
     losses, trained = (spoilt, dict.fromkeys(LOSSES, 5.9)) if tag == "eval/loss" else (LOSSES, spoilt)
@@ -114,7 +116,7 @@ def test_a_run_beside_a_control_that_diverged_has_no_gain(tmp_path: Path) -> Non
     assert f"its control {CONTROL} failed: it has no gain" in row["reason"]
 
 
-def test_a_run_that_diverged_and_was_resumed_from_before_has_not_diverged(tmp_path: Path) -> None:
+def test_a_run_that_diverged_and_was_resumed_from_an_earlier_step_has_not_diverged(tmp_path: Path) -> None:
     add_run(tmp_path, CONTROL, {30: 6.8, 60: math.nan}, ends=False)
     add_run(tmp_path, CONTROL, {60: 5.7, 90: 5.2}, wall=1.8e9, begins=30)
     row = row_of(tmp_path, CONTROL)

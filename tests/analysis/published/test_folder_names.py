@@ -1,4 +1,4 @@
-"""The settings of a published run in its folder's name."""
+"""Settings of a published run, read from the name of its folder."""
 
 from pathlib import Path
 
@@ -35,11 +35,11 @@ def test_a_folders_name_gives_its_settings(name: str, setting: Setting) -> None:
 @pytest.mark.parametrize(
     "name", ["", "checkpoints", "16_04_18-07-45_240_0.0_1", "16_04_18-07-45_no_bigram_", "x" * 999]
 )
-def test_a_name_that_is_not_the_studys_is_kept_and_told(tmp_path: Path, name: str) -> None:
+def test_a_name_that_does_not_follow_the_study_is_kept_and_told(tmp_path: Path, name: str) -> None:
     setting, problem = parse_name(name)
     assert (setting, setting.arm) == (Setting(), "unknown")
     assert "not one of the study's" in problem
 
 
-def test_a_floor_is_part_of_the_arms_name() -> None:
+def test_a_minimum_weight_above_0_is_part_of_the_arms_name() -> None:
     assert parse_name("04_04_20-41-05_60_0.1_2_l")[0].arm == "linear 60 min weight 0.1"

@@ -1,4 +1,4 @@
-"""Published runs in pairs, and what follows from them."""
+"""Published runs beside their controls: gains, steps and seconds; folders and studies without runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Names and text of a user are never markup, in any form of a report; commands can be pasted from each."""
+"""Names and text of a user are never read as markup, in any form of a report; commands can be pasted."""
 
 import io
 import re
@@ -34,13 +34,13 @@ NAMES = (
 
 
 def section(name: str) -> Section:
-    """A name of a user's wherever a report may have one."""
+    """Make a section with a user's name in every place where a report may have one."""
     table = Table((name, "steps"), ((name, "1"), ("other", name)))
     return Section(name, (name, f"Corpus: {name}."), (table,), commands=(("Again", again(name)),))
 
 
 def inline(text: str) -> str:
-    """What Markdown shows of escaped text (CommonMark 2.4): the punctuation behind a backslash, and letters."""
+    """Return what Markdown shows for escaped text: no backslashes before punctuation (CommonMark 2.4)."""
     return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).replace("&amp;", "&")
 
 
@@ -56,26 +56,28 @@ def test_markdown_shows_a_name_as_it_is(name: str) -> None:
         f"- {name}",
         f"- Corpus: {name}.",
     ]
-    assert len({line.replace("\\|", "").count("|") for line in lines if line.startswith("|")}) == 1, "a cell too many"
+    assert len({line.replace("\\|", "").count("|") for line in lines if line.startswith("|")}) == 1, (
+        "rows differ in width"
+    )
 
 
 @pytest.mark.parametrize(
     "active",
     ["`x`", "*x*", "_x_", "__x__", "<b>", "$x$", "[a](b)", "~~a~~", "a|b", "&lt;", "# a", "- a", "1. a", "[ ] a"],
 )
-def test_what_markdown_would_act_upon_is_not_left_as_it_was(active: str) -> None:
+def test_text_that_markdown_would_interpret_is_escaped(active: str) -> None:
     assert as_markdown(active) != active and inline(as_markdown(active)) == active
 
 
 @pytest.mark.parametrize(
     "plain", ["loop.batch_blocks = 8", "linear, T = 80, min weight 0.3", "[old] books", "a - b", "5 ~ 6"]
 )
-def test_what_markdown_leaves_alone_stays_as_it_is(plain: str) -> None:
+def test_text_that_markdown_does_not_interpret_is_unchanged(plain: str) -> None:
     assert as_markdown(plain) == plain
 
 
 def code_span(text: str) -> str:
-    """The code span behind "Again": between fences of equal length, without the room beside them."""
+    """Return the code in the span after "Again: ", without its fences and the spaces beside them."""
     (line,) = (line for line in text.splitlines() if line.startswith("- Again: "))
     fence = line[len(line.rstrip("`")) :]
     code = line[line.index(fence) + len(fence) : -len(fence)]
@@ -106,7 +108,7 @@ def test_the_terminal_shows_a_name_as_it_is(name: str, markup: bool) -> None:
     assert lines[5].split(" steps")[0].strip() == name
 
 
-def test_latex_takes_no_name_for_an_argument() -> None:
+def test_latex_does_not_read_a_name_in_brackets_as_an_argument() -> None:
     text = latex([section("[old] *x* --resume $a_1$")])
     assert "\\item {[}old{]} {*}x{*} -{}-resume \\$a\\_1\\$" in text
     assert "\\\\\n{[}old{]}" in text or "\\hline\n{[}old{]}" in text

@@ -1,4 +1,4 @@
-"""What is said of folds: verdict, leaks, how far to trust it; in LaTeX too."""
+"""Report of folds: verdict, leaks, and how far to trust the statistics, in text and LaTeX."""
 
 import math
 import re
@@ -21,17 +21,19 @@ def five() -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("absent", "words"), [("corpus.train_rows", "p may be too large"), ("corpus.eval_rows", "p is too small")]
 )
-def test_an_assumed_ratio_says_which_way_it_errs(five: pd.DataFrame, absent: str, words: str) -> None:
+def test_a_report_with_an_assumed_ratio_says_in_which_direction_p_is_wrong(
+    five: pd.DataFrame, absent: str, words: str
+) -> None:
     assert words in text(five.drop(columns=absent))
 
 
-def test_folds_may_differ_in_their_length_and_this_is_said(five: pd.DataFrame) -> None:
+def test_folds_may_differ_in_their_steps_and_the_report_says_so(five: pd.DataFrame) -> None:
     five.loc[five["corpus.fold"] == 4, "loop.steps"] = 569
     assert kfold_statistics(kfold_rows(five))[0].folds == 5
     assert "Folds differ in loop.steps: 569 to 570." in text(five)
 
 
-def test_several_arms_stand_apart(five: pd.DataFrame) -> None:
+def test_each_arm_has_a_verdict_of_its_own(five: pd.DataFrame) -> None:
     other = five[five["role"] == names.ARM].assign(arm="step 60", eval_loss=5.0, trial=lambda t: "step-" + t["trial"])
     both = pd.concat([five, other], ignore_index=True)
     said = text(both)
@@ -48,7 +50,7 @@ def test_one_fold_makes_no_claim(five: pd.DataFrame) -> None:
     assert "fold 1, fold 2, fold 3, fold 4" in said
 
 
-def test_a_leak_is_said(five: pd.DataFrame) -> None:
+def test_the_report_tells_a_leak_probe(five: pd.DataFrame) -> None:
     assert "LEAK PROBE" in text(five.assign(**{"teacher.rows": "all"}))
     assert "is not recorded" in text(five.drop(columns="teacher.rows"))
     assert "LEAK PROBE" not in text(five)
@@ -63,10 +65,10 @@ def test_latex_braces_and_rows_are_balanced(five: pd.DataFrame) -> None:
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
 
 
-def test_a_minus_is_a_minus_in_latex(five: pd.DataFrame) -> None:
+def test_a_negative_number_has_a_minus_sign_in_latex(five: pd.DataFrame) -> None:
     assert "saved $-$3,210.0" in latex(kfold_sections(kfold_rows(five), left_out(five)))
 
 
-def test_standard_errors_are_drawn_where_there_are_any(five: pd.DataFrame) -> None:
+def test_standard_errors_are_shown_where_there_are_any(five: pd.DataFrame) -> None:
     assert "& control se &" not in text(five)
     assert "& control se &" in text(five.assign(eval_loss_se=0.01))

@@ -1,4 +1,4 @@
-"""What the report of a search in groups says, of a whole run and of runs that lack something."""
+"""Report of a search in groups, for a whole run and for runs that lack trials or arms."""
 
 import re
 import shutil
@@ -14,7 +14,6 @@ from synthetic_groups import (
     SEEDS,
     add,
     change_record,
-    confirmation,
     final_loss,
     groups_run,
     tables,
@@ -51,7 +50,7 @@ def drop(run: Path, pattern: str) -> None:
 
 
 def diverge(run: Path, arm: str, seed: int) -> str:
-    """Let a confirmation have a loss that is no number at its last report."""
+    """Make the loss in the last report of a confirmation not a number; return the name of the trial."""
     name = trial_name(arm, 1, seed, 0.003, "" if arm == "control" else "linear", "reporting")
     ledger = run / names.TRIALS_FOLDER / name / names.LEDGER_FILE
     *kept, _ = ledger.read_bytes().splitlines(keepends=True)
@@ -60,7 +59,7 @@ def diverge(run: Path, arm: str, seed: int) -> str:
     return name
 
 
-def test_the_verdict_is_a_sentence_a_depth_with_gain_aid_and_content_gain(tmp_path: Path) -> None:
+def test_the_verdict_has_a_sentence_for_each_depth_with_gain_aid_and_content_gain(tmp_path: Path) -> None:
     lines = verdict(groups_run(tmp_path / "run", layers=[1, 2]))
     assert lines[0].startswith("1 layer: bigram: the content helps; gain +0.11")
     assert re.search(
@@ -70,7 +69,7 @@ def test_the_verdict_is_a_sentence_a_depth_with_gain_aid_and_content_gain(tmp_pa
     assert lines[2].startswith("2 layers: bigram: the content helps; gain")
 
 
-def test_a_rival_that_gains_as_much_makes_an_optimisation_aid(tmp_path: Path) -> None:
+def test_if_a_rival_gains_as_much_the_verdict_is_an_optimisation_aid(tmp_path: Path) -> None:
     def as_much(arm: str, depth: int, seed: int) -> float:
         return final_loss(arm, depth, seed) - (0.08 if arm == "uniform" else 0.0)
 
@@ -89,7 +88,7 @@ def test_a_student_that_never_passed_its_teacher_is_told(tmp_path: Path) -> None
     assert line.endswith("the run is too short to say whether anything lasts.")
 
 
-def test_a_table_a_depth_has_each_arm_with_its_best_setting(tmp_path: Path) -> None:
+def test_each_depth_has_a_table_of_its_arms_with_their_best_settings(tmp_path: Path) -> None:
     found = report(groups_run(tmp_path / "run", layers=[1, 2]))
     for title in ("Arms at 1 layer", "Arms at 2 layers"):
         (table,) = found[title].tables
@@ -101,7 +100,7 @@ def test_a_table_a_depth_has_each_arm_with_its_best_setting(tmp_path: Path) -> N
         assert re.fullmatch(r"\+0\.07\d\d ± 0\.\d{4}", rows["bigram"]["content gain ± 95 %"])
 
 
-def test_best_settings_say_the_search_loss_and_what_lies_at_an_end(tmp_path: Path) -> None:
+def test_best_settings_name_those_at_an_end_of_their_range_and_count_the_trials(tmp_path: Path) -> None:
     section = report(groups_run(tmp_path / "run"))["Best settings"]
     assert "control (optimizer.warmup_steps); uniform (teacher.steps); bigram (teacher.steps)." in section.lines[2]
     (table,) = section.tables
@@ -119,7 +118,7 @@ def test_the_verdict_names_an_arm_that_was_lucky_in_the_search_and_only_that_one
     assert line.startswith("1 layer: uniform was lucky in the search. On fresh seeds its setting ends at 5.3")
 
 
-def test_what_asha_stopped_is_told_by_arm_and_cost_and_step_time_mix_no_arms(tmp_path: Path) -> None:
+def test_stopped_trials_and_step_times_are_told_by_arm_and_costs_by_role(tmp_path: Path) -> None:
     found = report(groups_run(tmp_path / "run"))
     assert [row[0] for row in found["Stopped by ASHA"].tables[0].rows] == ["bigram", "uniform"]
     assert "1 layer, bigram: 1 of 6." in found["Stopped by ASHA"].lines
@@ -140,7 +139,7 @@ def test_one_fresh_seed_allows_no_claim(tmp_path: Path) -> None:
     assert "content gain +0.0" in verdict(run)[0]
 
 
-def test_no_verdict_before_all_seeds_have_ended(tmp_path: Path) -> None:
+def test_there_is_no_verdict_before_all_seeds_have_ended(tmp_path: Path) -> None:
     run = groups_run(tmp_path / "run")
     drop(run, "bigram-linear-lr0.003-L1-s3-reporting")
     assert verdict(run)[0].startswith(
@@ -153,7 +152,7 @@ def test_no_verdict_before_all_seeds_have_ended(tmp_path: Path) -> None:
     assert "; 2 of 3 seeds." in verdict(run)[0]
 
 
-def test_a_diverged_seed_is_counted_and_said(tmp_path: Path) -> None:
+def test_a_diverged_seed_is_counted_and_named(tmp_path: Path) -> None:
     run = groups_run(tmp_path / "run")
     name = diverge(run, "uniform", 2)
     lines = verdict(run)
@@ -164,7 +163,7 @@ def test_a_diverged_seed_is_counted_and_said(tmp_path: Path) -> None:
     assert ["2 of 3" in row[1] for row in table.rows if row[0].startswith("uniform")] == [True]
 
 
-def test_a_diverged_control_takes_its_pairs_along(tmp_path: Path) -> None:
+def test_a_diverged_control_removes_the_pairs_of_its_seed(tmp_path: Path) -> None:
     run = groups_run(tmp_path / "run")
     diverge(run, "control", 1)
     assert "; 2 of 3 seeds." in verdict(run)[0]
@@ -218,7 +217,7 @@ def test_a_control_with_another_bias_is_a_rival(tmp_path: Path) -> None:
     assert "(control, unigram bias)" in line
 
 
-def test_a_registered_run_names_its_commit_and_one_that_should_have_been_says_so(tmp_path: Path) -> None:
+def test_a_registered_run_names_its_commit_and_an_unregistered_run_of_such_a_study_says_so(tmp_path: Path) -> None:
     run = groups_run(tmp_path / "run", registered="abc123")
     assert "Rules and plan registered in commit abc123, before the first confirmation trial." in verdict(run)
     asked = groups_run(tmp_path / "asked")
@@ -229,16 +228,15 @@ def test_a_registered_run_names_its_commit_and_one_that_should_have_been_says_so
     )
 
 
-def test_the_offsets_make_the_numbers(tmp_path: Path) -> None:
-    """The mean gain of the summary is that of the losses the run was made from."""
+def test_the_gain_in_the_verdict_is_that_of_the_losses_of_the_run(tmp_path: Path) -> None:
+    """The gain in the verdict is the mean difference of the losses from which the run was made."""
     gains = [final_loss("control", 1, seed) - final_loss("bigram", 1, seed) for seed in SEEDS]
     assert f"gain {sum(gains) / 3:+.4f} " in verdict(groups_run(tmp_path / "run"))[0]
     assert abs(sum(gains) / 3 + OFFSETS["bigram"]) < 0.004
-    confirmation(tmp_path / "run", "bigram", 1, 1)
 
 
-def test_a_run_of_controls_alone_holds_the_best_against_the_bigram_table(tmp_path: Path) -> None:
-    """The gate of the sceptic's study."""
+def test_the_gate_of_a_run_of_controls_alone_compares_the_best_control_with_the_bigram_table(tmp_path: Path) -> None:
+    """The gate of the study content_gate takes the finished control with the lowest loss."""
     record = replace(read_record(groups_run(tmp_path / "run")), tables={"t": own_table(4.9)})
     trials = pd.DataFrame(
         {"trial": ["a", "b", "c"], "state": ["finished", "finished", "failed"], "eval_loss": [4.8, 4.7, 1.0]}
@@ -276,7 +274,7 @@ def end_with_model(arm: str, depth: int, seed: int) -> float:
 
 
 def model_run(run: Path, **facts: Any) -> Path:
-    """A run with an arm that a trained model taught."""
+    """Make a run with an arm whose teacher is a trained model."""
     halves = {half: ANSWERS | facts | {"blocks": half, "eval_half": half} for half in ("choosing", "reporting")}
     others = {key: table | {"kind": key.split()[0]} for key, table in tables().items()}
     with_model = others | {f"model {half}": table for half, table in halves.items()}
@@ -284,7 +282,7 @@ def model_run(run: Path, **facts: Any) -> Path:
 
 
 def test_the_cost_of_a_trained_teacher_is_taken_off_the_seconds_that_it_saves(tmp_path: Path) -> None:
-    """All of it for one run; of a sweep's trials, six of the search and three on fresh seeds, a ninth each."""
+    """One run bears the whole cost of its teacher; in a sweep, each of nine guided trials bears a ninth."""
     run = model_run(tmp_path / "run")
     told, saved = report(run)["Cost"].lines[2:]
     assert told == (
@@ -323,14 +321,14 @@ def test_teachers_of_two_sizes_have_a_cost_and_a_loss_each(tmp_path: Path) -> No
     assert ["30.0 s to train" in told[0], "9.0 s to train and 0.0 s to answer" in told[1]] == [True, True]
     assert all("shared by the 9 trials" in line for line in told)
     verdict = "\n".join(report(run)["Verdict"].lines)
-    assert "5.2000" in verdict and "5.6000" in verdict, "each is held against its own teacher's loss"
+    assert "5.2000" in verdict and "5.6000" in verdict, "an arm is not compared with its own teacher's loss"
 
 
-def test_a_run_without_a_trained_teacher_tells_no_such_cost(tmp_path: Path) -> None:
+def test_a_run_without_a_trained_teacher_tells_no_cost_of_a_teacher(tmp_path: Path) -> None:
     assert len(report(groups_run(tmp_path / "run"))["Cost"].lines) == 2
 
 
-def test_a_trained_teacher_is_told_with_what_truncation_costs(tmp_path: Path) -> None:
+def test_a_trained_teacher_is_told_with_its_loss_for_each_number_of_kept_tokens(tmp_path: Path) -> None:
     lines = report(model_run(tmp_path / "run"))["Setting"].lines
     assert (
         "Teacher model of 1 layer, width 64, trained on student rows: the 16 likeliest tokens at 1,000 positions; own "
@@ -338,8 +336,8 @@ def test_a_trained_teacher_is_told_with_what_truncation_costs(tmp_path: Path) ->
     ) in lines
 
 
-def test_the_gate_of_each_arm_is_its_own_teachers(tmp_path: Path) -> None:
-    """Told by the kind: the smoothing that is set is the same in both arms."""
+def test_the_gate_of_each_arm_is_the_loss_of_its_own_teacher(tmp_path: Path) -> None:
+    """Each arm finds its teacher by kind, for the smoothing setting is the same in both arms."""
     lines = "\n".join(verdict(model_run(tmp_path / "run")))
     assert "the student passed the teacher of bigram: the control ended at 5.39" in lines
     assert "the student never passed the teacher of model (5.2000, against 5.39" in lines

@@ -1,4 +1,4 @@
-"""A report compares what there is with what was planned, and an arm with its control over the same units."""
+"""A report counts trials against the plan, and compares an arm with its control over the same units."""
 
 import re
 import shutil
@@ -35,7 +35,7 @@ def set_state(run: Path, trial: str, state: str) -> None:
 
 
 def folds(run: Path, gains: dict[str, list[float]]) -> Path:
-    """A comparison over five folds: a control whose loss differs from fold to fold, and arms with these gains."""
+    """Make a comparison over five folds: a control with a different loss in each fold, and arms with these gains."""
     base = spec()["base"] | {"corpus": spec()["base"]["corpus"] | {"folds": 5}}
     write_run(
         run, study="kfold", spec=spec(kind="comparison", arms=["none", *gains], tuned=None, layers=None, base=base)
@@ -57,7 +57,7 @@ def number(cell: str) -> float:
 
 
 @pytest.mark.parametrize("lost", ["failed", "gone", "its control failed", "its control is gone"])
-def test_with_one_of_five_folds_lost_both_sides_stand_over_the_four_pairs(tmp_path: Path, lost: str) -> None:
+def test_with_one_of_five_folds_lost_control_and_arm_are_means_over_the_four_pairs(tmp_path: Path, lost: str) -> None:
     run = folds(tmp_path / "run", {"linear 240": [0.01, 0.02, 0.03, 0.04, 0.5]})
     trial = "none-L1-s4" if "control" in lost else "linear-T60-min0-L1-s4"
     if "failed" in lost:
@@ -74,7 +74,7 @@ def test_with_one_of_five_folds_lost_both_sides_stand_over_the_four_pairs(tmp_pa
     assert said[lost.split()[-1]] in text
 
 
-def test_arms_with_different_units_have_each_their_own_row_of_the_control(tmp_path: Path) -> None:
+def test_arms_with_different_units_each_have_their_own_row_of_the_control(tmp_path: Path) -> None:
     run = folds(tmp_path / "run", {"linear 240": [0.1] * 5, "step 588": [0.2] * 5})
     set_state(run, "linear-T60-min0-L1-s4", names.FAILED)
     text = summary(run)
@@ -105,7 +105,7 @@ def test_folders_that_are_gone_are_counted_against_the_plan(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("lost", ["*-s4", "none-L1-s4", "linear-T60-min0-L1-s4"])
-def test_pictures_count_against_the_plan_as_tables_do(tmp_path: Path, lost: str) -> None:
+def test_pictures_count_units_against_the_plan_as_tables_do(tmp_path: Path, lost: str) -> None:
     run = folds(tmp_path / "run", {"linear 240": [0.1] * 5, "step 588": [0.2] * 5})
     whole = [line.legend for plot in arm_plots.PLOTS for line in lines_of(plot, run)]
     assert not any(" of 5 units" in legend for legend in whole)

@@ -1,4 +1,4 @@
-"""What a report says of learning rates that its run did not choose."""
+"""Report on learning rates that the run did not tune."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from trainable import names
 
 
 def lines_of(run: Path, rates: dict[str, list[float]]) -> str:
-    """The section of a comparison whose control and guided arm ran once at each of their rates."""
+    """Return the section for a comparison whose control and guided arm ran once at each of their rates."""
     write_run(run, study="content_long", spec=spec(kind="comparison", arms=[*rates], tuned=None, layers=None))
     for arm, values in rates.items():
         for seed, rate in enumerate(values):
@@ -24,18 +24,18 @@ def lines_of(run: Path, rates: dict[str, list[float]]) -> str:
     return "\n".join(not_controlled(read_findings(run)).lines)
 
 
-def test_one_rate_of_all_arms_is_tuned_for_none(tmp_path: Path) -> None:
+def test_one_rate_for_all_arms_is_said_to_be_tuned_for_none(tmp_path: Path) -> None:
     text = lines_of(tmp_path / "run", {"none": [0.001], "linear": [0.001]})
     assert "Learning rate 0.001 for all arms: tuned for none." in text
 
 
-def test_rates_that_each_arm_brought_along_are_named(tmp_path: Path) -> None:
+def test_rates_that_were_set_for_each_arm_before_the_run_are_named(tmp_path: Path) -> None:
     text = lines_of(tmp_path / "run", {"none": [0.002], "linear": [0.004]})
     assert "Each arm's learning rate was set before this run, which tuned none: none 0.002, linear 0.004." in text
     assert "for all arms" not in text
 
 
-def test_rates_that_the_run_varied_are_no_reason_to_doubt(tmp_path: Path) -> None:
+def test_rates_that_the_run_varied_are_not_mentioned(tmp_path: Path) -> None:
     assert "earning rate" not in lines_of(tmp_path / "run", {"none": [0.002, 0.004], "linear": [0.002]})
 
 

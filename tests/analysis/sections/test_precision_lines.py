@@ -1,4 +1,4 @@
-"""Every report says in which precision its trials trained, and warns where they did not all train in one."""
+"""A report says in which precision its trials trained, and warns if their precisions differ."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ def lines_of(run: Path, title: str) -> tuple[str, ...]:
 
 
 def in_precision(run: Path, precision: str, trial: str = "*") -> None:
-    """Have the trials of a run say another precision."""
+    """Write a precision into the settings of a run's trials."""
     for path in run.glob(f"{names.TRIALS_FOLDER}/{trial}/{names.TRIAL_FILE}"):
         facts = read_json(path)
         facts["config"]["loop"]["precision"] = precision
@@ -43,7 +43,7 @@ def test_the_setting_says_the_precision_and_why_auto_took_it(make: Callable[[Pat
     assert MIXED not in "".join(lines_of(run, "Not controlled"))
 
 
-def test_trials_of_different_precisions_are_not_compared_without_a_word(
+def test_trials_of_different_precisions_are_compared_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = comparison(tmp_path / "run", seeds=2)
@@ -58,8 +58,8 @@ def test_trials_of_different_precisions_are_not_compared_without_a_word(
     assert told in capsys.readouterr().out
 
 
-def test_tables_without_precisions_say_nothing_of_them(tmp_path: Path) -> None:
-    """Those of the published study have no such column; a trial may lack the value too."""
+def test_missing_precisions_give_no_warning(tmp_path: Path) -> None:
+    """Tables without the column loop.precision, such as the published ones, or with a missing value give no warning."""
     trials = read_findings(comparison(tmp_path / "run")).results.trials
     assert mixed_precisions(trials.drop(columns="loop.precision")) == []
     assert mixed_precisions(trials.assign(**{"loop.precision": [None, *trials["loop.precision"][1:]]})) == []

@@ -1,4 +1,4 @@
-"""What a search says of the schedule, in words."""
+"""Report of a search on its schedules, in words."""
 
 import io
 import itertools
@@ -15,7 +15,7 @@ from analysis.tables.schedule_effects import ENOUGH, importances, read_space
 from trainable import names
 
 
-def test_importance_is_not_given_from_too_few_trials_and_the_report_says_so(tmp_path: Path) -> None:
+def test_too_few_trials_give_no_importance_and_the_report_says_so(tmp_path: Path) -> None:
     run = search(tmp_path)
     for number, (schedule, steps) in enumerate(itertools.product(["linear", "step"], [20, 40, 60, 80])):
         guided(run, 0.01 * number, schedule, steps, 0.0)
@@ -33,7 +33,7 @@ def test_the_best_schedule_of_a_depth_is_named_with_its_verdict(tmp_path: Path) 
     assert "| 1 | step | 40 | 0 | +0.3000 | - | no claim |" in text(run)
 
 
-def test_stopped_trials_are_in_brackets_and_what_was_not_tried_is_empty(tmp_path: Path) -> None:
+def test_gains_of_stopped_trials_are_in_brackets_and_settings_not_tried_are_empty(tmp_path: Path) -> None:
     run = search(tmp_path)
     guided(run, 0.25, "linear", 20, 0.0)
     guided(run, 0.05, "linear", 20, 0.2, names.STOPPED)
@@ -41,7 +41,7 @@ def test_stopped_trials_are_in_brackets_and_what_was_not_tried_is_empty(tmp_path
     assert "| 1 | linear | 20 | +0.250 |  | (+0.050) |" in text(run)
 
 
-def test_the_terminal_does_not_cut_a_number_short(tmp_path: Path) -> None:
+def test_the_terminal_cuts_no_cell_short(tmp_path: Path) -> None:
     run = realistic_run(tmp_path / "run", layers=(1,), trials_per_depth=16)
     stream = io.StringIO()
     print_sections(sections(load(run).trials, read_space(run)), Console(file=stream, width=80))

@@ -1,4 +1,4 @@
-"""What may be claimed of a content arm, from numbers made by hand; every word of DESIGN 4.3 and its boundaries."""
+"""Verdict on a content arm, from numbers made by hand: every verdict of results/README.md and its boundaries."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ Trial = tuple[dict[str, Any], Any]
 
 
 def arms(losses: dict[str, list[float]], **more: Any) -> Results:
-    """Trials of arms whose final losses are 6 + these, a seed each; "none" is the control, "uniform" its rival."""
+    """Make trials whose final losses are 6 + `losses`, by arm and seed; "uniform", "shuffled" and "ramp" are rivals."""
     kinds = {"uniform": UNIFORM, "shuffled": {"teacher.kind": "shuffled"}, "ramp": {"teacher.kind": "ramp"}}
     trials = [
         trial_rows(arm, seed, offset, **{"teacher.kind": "bigram", **kinds.get(arm, {}), **more})
@@ -45,7 +45,7 @@ NOISE = [-0.002, 0.0, 0.002]
 
 
 def around(mean: float) -> list[float]:
-    """Three losses a little around a mean."""
+    """Return three losses close to a mean, which is also their mean."""
     return [mean + one for one in NOISE]
 
 
@@ -53,7 +53,7 @@ def test_the_content_helps_where_it_is_better_than_control_and_rival_by_the_marg
     assert said(around(-0.10), uniform=[-0.05] * 3) == "the content helps"
 
 
-def test_an_optimisation_aid_is_better_than_the_control_and_not_than_the_rival() -> None:
+def test_an_optimisation_aid_is_better_than_the_control_but_not_than_the_rival() -> None:
     assert said(around(-0.10), uniform=around(-0.11)) == "an optimisation aid"
 
 
@@ -63,13 +63,13 @@ def test_every_rival_must_be_beaten_and_the_best_one_by_the_margin() -> None:
     assert said(around(-0.10), shuffled=[0.4] * 3, uniform=[-0.08] * 3) == "an optimisation aid"
 
 
-def test_a_rival_that_is_beaten_on_average_only_is_not_beaten() -> None:
-    """The weaker rival varies: one-sided p of (0, 0, 0.3) is 0.21."""
+def test_a_rival_that_is_worse_only_on_average_is_not_beaten() -> None:
+    """A rival that is worse by (0, 0, 0.3), one-sided p 0.21, is not beaten, so the arm is no more than an aid."""
     assert said(around(-0.10), uniform=[-0.04] * 3, shuffled=[-0.10, -0.10, 0.2]) == "an optimisation aid"
 
 
-def test_a_content_arm_beyond_harmful_rivals_alone_does_not_help() -> None:
-    """It beats what hurts, and is no better than no teacher at all."""
+def test_a_content_arm_that_is_better_only_than_a_harmful_rival_does_not_help() -> None:
+    """A content arm that is better than a harmful rival but not than the control has no effect."""
     assert said(around(0.0), uniform=[0.2] * 3) == "no effect"
 
 
@@ -78,15 +78,15 @@ def test_no_effect_needs_the_upper_bound_below_the_margin() -> None:
     assert said([0.10, -0.08, -0.04], uniform=around(-0.05)) == "undecided"
 
 
-def test_the_mean_must_reach_the_margin_exactly_and_rounding_does_not_decide() -> None:
+def test_a_mean_gain_equal_to_the_margin_is_enough_despite_rounding_and_a_smaller_one_is_not() -> None:
     assert said([-0.03] * 3, uniform=[0.0] * 3) == "the content helps"
     assert said([-0.0299] * 3, uniform=[0.0] * 3) == "no effect"
     row = row_of(arms({"none": [0.0] * 3, "uniform": [0.0] * 3, "bigram": [-0.03] * 3}))
     assert word(row, 0.03 + 1e-9) == "no effect"
 
 
-def test_a_one_sided_p_at_five_percent_is_no_claim_and_just_below_it_is() -> None:
-    """t of three gains is mean / (sd / sqrt 3): choose the spread so that p is just above, just below 0.05."""
+def test_the_verdict_changes_where_the_one_sided_p_crosses_five_percent() -> None:
+    """A spread of the gains for which p is just above 0.05 gives "undecided"; just below 0.05, the content helps."""
     critical = float(stats.t.ppf(0.95, 2))
     for factor, expected in ((0.999, "undecided"), (1.001, "the content helps")):
         spread = 0.1 * math.sqrt(3) / (critical * factor)
@@ -103,7 +103,7 @@ def test_without_a_rival_only_the_control_can_be_beaten() -> None:
     assert said(around(-0.01)) == "no effect"
 
 
-def test_a_rival_with_one_common_seed_is_none() -> None:
+def test_an_arm_with_one_common_seed_does_not_count_as_a_rival() -> None:
     results = arms({"none": [0.0] * 3, "uniform": [-0.2], "bigram": around(-0.10)})
     row = row_of(results)
     assert row["best_rival"] == "" and word(row, MARGIN) == "better than the control"
@@ -138,7 +138,7 @@ def test_the_best_rival_has_the_lowest_loss_among_those_with_all_seeds() -> None
     assert row_of(lacking)["best_rival"] == "uniform"
 
 
-def test_over_folds_the_intervals_are_nadeau_and_bengios() -> None:
+def test_over_folds_the_intervals_are_those_of_nadeau_and_bengio() -> None:
     losses = {"none": [0.3, 0.1, 0.2], "uniform": [0.25, 0.09, 0.12], "bigram": [0.11, 0.02, 0.0]}
     kinds = {"none": "bigram", "uniform": "uniform", "bigram": "bigram"}
     trials = [
@@ -153,7 +153,7 @@ def test_over_folds_the_intervals_are_nadeau_and_bengios() -> None:
 
 
 def test_steps_to_the_rivals_loss_are_a_mean_over_seeds_that_all_got_there() -> None:
-    """Losses fall by 1 / 40 a step, so an arm that is lower by 0.25 is 10 steps earlier; seconds are steps here."""
+    """An arm that is lower by 0.25 gets there 10 steps earlier, for losses fall by 1/40 a step; a step takes 1 s."""
     row = row_of(arms({"none": [0.5] * 2, "uniform": [0.25] * 2, "bigram": [0.0, 0.125]}))
     assert (row["steps_to_rival"], row["seconds_to_rival"]) == pytest.approx((112.5, 112.5))
     assert (row["steps_to_control"], row["seconds_to_control"]) == pytest.approx((102.5, 102.5))
@@ -169,14 +169,14 @@ def test_rivals_and_controls_have_no_content_gain() -> None:
         assert math.isnan(row["content_gain"]) == (arm != "bigram")
 
 
-def test_a_probe_of_the_leak_is_told_by_its_rows() -> None:
+def test_a_leak_probe_is_recognised_by_the_rows_that_its_teacher_counted() -> None:
     results = arms({"none": [0.0] * 3, "bigram": around(-0.2)}, **{"teacher.rows": "all"})
     assert row_of(results)["is_leak"]
     assert not row_of(arms({"none": [0.0] * 3, "bigram": around(-0.2)}, **{"teacher.rows": "student"}))["is_leak"]
 
 
-def test_the_word_follows_its_definition_over_many_numbers() -> None:
-    """Recomputed from the definition, in the order in which the design gives the words."""
+def test_the_verdict_follows_its_definition_for_many_numbers() -> None:
+    """The verdict equals one recomputed from the definition, for all combinations of values around its boundaries."""
     for gain, p, content, rivals_p, upper in itertools.product(
         (0.02, 0.03, 0.1), (0.049, 0.05), (0.02, 0.03), (0.049, 0.05), (0.029, 0.03, 0.2)
     ):

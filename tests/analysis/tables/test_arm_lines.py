@@ -35,7 +35,7 @@ def test_training_losses_on_other_steps_than_evaluations_make_a_line_of_their_ow
 
 
 def test_arms_of_a_panel_are_means_over_the_units_that_all_of_them_have() -> None:
-    """The control's best unit has no partner: its line must not gain by it."""
+    """A unit that only the control has does not count in the control's mean."""
     controls = [trial_rows("none", unit, offset) for unit, offset in enumerate((0.0, 0.1, -2.0))]
     guided = [trial_rows("linear 240", unit, offset) for unit, offset in enumerate((-0.3, -0.2))]
     lost = trial_rows("linear 240", 2, -2.3, state=names.FAILED)
@@ -46,7 +46,7 @@ def test_arms_of_a_panel_are_means_over_the_units_that_all_of_them_have() -> Non
     assert {end["note"] for end in ends.values()} == {"2 of 3 units"}
 
 
-def test_arms_without_a_common_unit_show_each_its_own_and_say_so() -> None:
+def test_arms_without_a_common_unit_each_show_their_own_units_with_a_note() -> None:
     lines = arm_lines(study(trial_rows("none", 0, 0.0), trial_rows("linear 240", 1, -0.3)), names.EVAL_LOSS)
     assert set(lines["note"]) == {"1 of 2 units"} and set(lines["arm"]) == {"none", "linear 240"}
 
@@ -57,7 +57,7 @@ def test_a_step_that_one_unit_has_not_reported_has_no_mean() -> None:
     assert list(lines["step"]) == [0, 20, 40]
 
 
-def test_an_unfinished_unit_is_left_out_of_a_mean_of_finished_ones() -> None:
+def test_an_unfinished_unit_is_left_out_of_a_mean_over_finished_units() -> None:
     for state in (names.RUNNING, names.FAILED, names.STOPPED):
         cut = trial_rows("none", 1, 5.0, steps=STEPS[:3], state=state)
         lines = arm_lines(study(trial_rows("none", 0, 0.0), cut), names.EVAL_LOSS)
@@ -71,7 +71,7 @@ def test_losses_that_are_not_finite_do_not_move_a_mean() -> None:
     assert line(arm_lines(results, names.EVAL_LOSS), "none").loc[120, "units"] == 2
 
 
-def test_a_teacher_with_a_floor_never_ends_and_a_control_has_none() -> None:
+def test_a_teacher_with_a_minimum_weight_above_0_never_ends_and_a_control_has_no_teacher() -> None:
     ends = arm_lines(two_arms(**{"teacher.min_weight": 0.1}), names.EVAL_LOSS).groupby("arm")["teacher_ends"].first()
     assert ends["linear 240"] == math.inf
     assert math.isnan(ends["none"])
@@ -84,13 +84,13 @@ def test_folds_that_differ_by_a_step_share_a_panel() -> None:
     assert set(lines["units"]) == {2}
 
 
-def test_a_trial_that_does_not_say_its_budget_stands_with_its_depth() -> None:
+def test_a_trial_without_a_recorded_budget_has_the_budget_of_its_depth() -> None:
     odd = trial_rows("unknown 588", 0, 0.0, **{"loop.steps": np.nan})
     lines = arm_lines(study(trial_rows("none", 0, 0.0), odd), names.EVAL_LOSS)
     assert set(lines["budget"]) == {120}
 
 
-def test_of_a_search_the_winner_stands_beside_its_controls_on_the_seeds_that_confirmed_it(tmp_path: Path) -> None:
+def test_a_search_shows_its_winner_and_controls_on_the_seeds_of_the_confirmations(tmp_path: Path) -> None:
     results = load(realistic_run(tmp_path / "run"))
     lines = arm_lines(results, names.EVAL_LOSS)
     assert set(lines["units"]) == {3}
@@ -102,7 +102,7 @@ def test_of_a_search_the_winner_stands_beside_its_controls_on_the_seeds_that_con
         assert loss[names.CONTROL] - loss[names.CONFIRM] == pytest.approx(confirmed["gain"].mean())
 
 
-def test_of_a_search_without_confirmation_the_best_stand_beside_the_one_control_and_say_so(tmp_path: Path) -> None:
+def test_a_search_without_confirmations_shows_its_three_best_trials_on_the_seed_that_chose_them(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", spec=spec(layers=[1]))
     for seed in (0, 1):
         add_trial(run, names.CONTROL, {0: 8.0, 120: 5.0 + seed}, seed=seed)

@@ -1,4 +1,4 @@
-"""What an arm is worth: paired within its unit, each arm at its own best setting, with the interval its units allow."""
+"""Comparison of arms: gains within a unit, each arm at its own best setting, and intervals over units."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ARMS = ["none", "linear", "step"]
 
 
 def results_of(rows: list[dict[str, Any]]) -> Results:
-    """Trials of the given arm, loss and settings; each curve falls in a straight line from 9 over 100 steps."""
+    """Make trials with the given arm, loss and settings; each curve is a straight line from 9 over 100 steps."""
     defaults = {"state": names.FINISHED, "model.layers": 1, "loop.steps": 100, "corpus.eval_rows": 50.0, "seed": 0}
     folds = {"corpus.folds": np.nan, "corpus.fold": 0, "corpus.train_rows": 200.0, "optimizer.lr": 1e-3}
     trials = pd.DataFrame([{**defaults, **folds, **row} for row in rows])
@@ -41,7 +41,7 @@ def seeds(arm: str, losses: list[float], **settings: Any) -> list[dict[str, Any]
     return [{"arm": arm, "eval_loss": loss, "seed": seed, **settings} for seed, loss in enumerate(losses)]
 
 
-def test_gain_is_the_controls_loss_less_the_arms_in_the_same_unit() -> None:
+def test_gain_is_the_controls_loss_minus_the_arms_loss_in_the_same_unit() -> None:
     results = results_of(seeds("none", [5.0, 7.0, 6.0]) + seeds("linear", [4.9, 6.7, 5.8]))
     row = compare_arms(results, ARMS).iloc[1]
     assert row["arm"] == "linear" and row["n"] == 3
@@ -49,7 +49,7 @@ def test_gain_is_the_controls_loss_less_the_arms_in_the_same_unit() -> None:
     assert (row["gain_low"], row["gain_high"]) == pytest.approx(student_interval([0.1, 0.3, 0.2]))
 
 
-def test_saved_are_the_steps_and_seconds_after_every_unit_has_its_controls_final_loss() -> None:
+def test_steps_and_seconds_are_saved_only_if_every_unit_reaches_its_controls_final_loss() -> None:
     saved = ["steps_saved", "seconds_saved"]
     reached = results_of(seeds("none", [5.0]) + seeds("linear", [1.0]))
     assert list(compare_arms(reached, ARMS).iloc[1][saved]) == pytest.approx([50, 5])  # 9 - 8 t / 100 = 5 at t = 50
@@ -58,7 +58,7 @@ def test_saved_are_the_steps_and_seconds_after_every_unit_has_its_controls_final
 
 
 def test_each_arm_and_the_control_take_their_own_best_setting() -> None:
-    """Against an untuned control the arm would gain 0.5; against the tuned one it gains 0.1."""
+    """An arm gains 0.1 over the tuned control; over the untuned control it would gain 0.6."""
     results = results_of(
         seeds("none", [6.0, 6.0], **{"optimizer.lr": 1e-3})
         + seeds("none", [5.6, 5.4], **{"optimizer.lr": 3e-3})
@@ -70,7 +70,7 @@ def test_each_arm_and_the_control_take_their_own_best_setting() -> None:
     assert compared.iloc[1]["gain"] == pytest.approx(0.1)
 
 
-def test_setting_at_which_a_unit_is_missing_is_not_taken_for_the_best() -> None:
+def test_a_setting_that_lacks_a_unit_is_not_taken_as_the_best() -> None:
     results = results_of(
         seeds("none", [5.0, 5.0]) + seeds("linear", [4.9, 4.9]) + seeds("linear", [4.0], **{"optimizer.lr": 3e-3})
     )
@@ -78,7 +78,7 @@ def test_setting_at_which_a_unit_is_missing_is_not_taken_for_the_best() -> None:
 
 
 def test_settings_are_compared_over_the_units_that_they_share() -> None:
-    """At 3e-3 the hard seed 0 is missing, which makes its mean the lower one."""
+    """A learning rate does not win only because it lacks the hard seed 0, which makes its mean lower."""
     hard, easy = {"seed": 0, "eval_loss": 9.0}, {"seed": 1, "eval_loss": 4.0}
     low, high = {"arm": "linear", "optimizer.lr": 1e-3}, {"arm": "linear", "optimizer.lr": 3e-3}
     rows = [low | hard, low | easy, high | easy | {"eval_loss": 4.5}, high | {"seed": 2, "eval_loss": 4.5}]
@@ -86,7 +86,7 @@ def test_settings_are_compared_over_the_units_that_they_share() -> None:
     assert compared.iloc[1]["optimizer.lr"] == 1e-3
 
 
-def test_the_control_stands_over_the_units_of_the_arm_and_both_say_how_many_there_were() -> None:
+def test_the_controls_mean_is_over_the_units_of_the_arm_and_both_rows_give_the_planned_number() -> None:
     compared = compare_arms(results_of(seeds("none", [5.0, 5.2, 9.0]) + seeds("linear", [4.9, 5.0])), ARMS)
     control, arm = compared.to_dict("records")
     assert control["eval_loss"] - arm["eval_loss"] == pytest.approx(arm["gain"]) == pytest.approx(0.15)

@@ -1,4 +1,4 @@
-"""Ranking, confirmation, cost and step time, against numbers worked out by hand."""
+"""Ranking, confirmations, cost and time of a step, against numbers worked out by hand."""
 
 import math
 from pathlib import Path
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def guided(run: Path, gain: float, role: str = names.SEARCH, until: int = 120, **settings: object) -> str:
-    """A trial that is `gain` ahead of the control at every step but the first."""
+    """Add a trial whose loss is `gain` below that of the control at every step but the first."""
     losses = {step: loss - (gain if step else 0) for step, loss in CONTROL.items() if step <= until}
     return add_trial(run, role, losses, control=CONTROL, **LINEAR | settings)
 
@@ -70,7 +70,7 @@ def test_a_gain_that_is_not_a_number_cannot_win(run: Path) -> None:
     assert list(best(load(run).trials)["trial"]) == [winner]
 
 
-def test_confirmed_gain_is_mean_sd_and_interval_over_the_other_seeds_alone(run: Path) -> None:
+def test_the_confirmed_gain_has_mean_sd_and_interval_over_confirmations_alone(run: Path) -> None:
     guided(run, 0.9)
     for seed, gain in ((1, 0.1), (2, 0.2), (3, 0.3)):
         guided(run, gain, names.CONFIRM, seed=seed)
@@ -124,13 +124,13 @@ def test_cost_counts_steps_by_role_against_the_same_trials_run_to_the_end(run: P
     assert table.loc["total", "train_seconds"] == pytest.approx(78.0)
 
 
-def test_the_full_grid_is_schedules_times_depths() -> None:
+def test_the_full_grid_is_the_number_of_schedules_times_the_number_of_depths() -> None:
     assert grid_points(spec()["layers"], spec()["space"]) == 4 * 4 * 5 * 2
     assert grid_points([1, 2], {"teacher.steps": [20, 80], "teacher.schedule": ["step"]}) == 2 * 2
 
 
-def slow_while_taught(run: Path, name: str, seconds: dict[int, float]) -> None:
-    """Put `seconds` of training by step into a ledger."""
+def set_train_seconds(run: Path, name: str, seconds: dict[int, float]) -> None:
+    """Write the training seconds at each step into the ledger of a trial."""
     path = run / names.TRIALS_FOLDER / name / names.LEDGER_FILE
     rows = read_lines(path)
     path.unlink()
@@ -138,16 +138,16 @@ def slow_while_taught(run: Path, name: str, seconds: dict[int, float]) -> None:
         append_row(path, row | {names.TRAIN_SECONDS: seconds[row["step"]]})
 
 
-def test_step_time_compares_taught_steps_with_the_same_steps_of_the_control(run: Path) -> None:
-    name = guided(run, 0.1)  # teaches to step 60
-    slow_while_taught(run, name, {0: 0.0, 60: 9.0, 120: 15.0})  # 0.15 s, then 0.1 s; the control 0.1 s throughout
+def test_step_time_compares_guided_steps_with_the_same_steps_of_the_control(run: Path) -> None:
+    name = guided(run, 0.1)  # its teacher ends at step 60
+    set_train_seconds(run, name, {0: 0.0, 60: 9.0, 120: 15.0})  # 0.15 s, then 0.1 s; the control 0.1 s throughout
     row = step_time(load(run)).loc[1]
     assert row["plain_seconds"] == pytest.approx(0.1)
     assert row["guided_seconds"] == pytest.approx(0.15)
     assert row["ratio"] == pytest.approx(1.5)
 
 
-def test_step_time_of_a_teacher_with_a_floor_counts_all_steps_and_gives_the_spread(run: Path) -> None:
+def test_step_time_of_a_teacher_with_a_minimum_weight_above_0_is_over_all_steps_with_its_spread(run: Path) -> None:
     for floor, pace in ((0.1, 0.1), (0.2, 0.12), (0.3, 0.2)):
         guided(run, 0.1, teacher__min_weight=floor, seconds_per_step=pace)
     row = step_time(load(run)).loc[1]
@@ -170,7 +170,7 @@ def test_a_run_without_trials_gives_empty_tables(tmp_path: Path) -> None:
     assert isinstance(stopped(results.trials), pd.DataFrame)
 
 
-def test_a_best_schedule_at_an_end_of_its_range_is_named_but_a_floor_of_zero_is_not() -> None:
+def test_settings_of_the_best_schedule_at_an_end_of_their_range_are_named_but_not_a_minimum_weight_of_0() -> None:
     space = {"teacher.schedule": ["linear"], "teacher.steps": [20, 40], "teacher.min_weight": [0.0, 0.1]}
     assert at_edge({"teacher.steps": 40, "teacher.min_weight": 0.1}, space) == ["teacher.steps", "teacher.min_weight"]
     assert at_edge({"teacher.steps": 20, "teacher.min_weight": 0.0}, space) == ["teacher.steps"]

@@ -1,4 +1,4 @@
-"""Which trials answer, and which arm is what: told by settings, whatever the arms are called."""
+"""Trials that the verdict uses, and classes of arms: told by settings, whatever the arms are called."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ def trials(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=["role", "teacher.schedule", "teacher.kind", "model.output_bias"])
 
 
-def test_an_arm_is_told_by_its_teacher_and_its_bias() -> None:
+def test_the_class_of_an_arm_follows_from_its_teacher_and_its_output_bias() -> None:
     table = trials(
         (names.CONTROL, "none", "bigram", "none"),
-        (names.SEARCH, "none", "bigram", "none"),  # of the control's group
+        (names.SEARCH, "none", "bigram", "none"),  # in the control's group
         (names.CONFIRM, "none", "bigram", "unigram"),
         (names.CONFIRM, "linear", "uniform", "none"),
         (names.CONFIRM, "linear", "unigram", "none"),
@@ -30,12 +30,12 @@ def test_an_arm_is_told_by_its_teacher_and_its_bias() -> None:
     assert list(arm_classes(table)) == expected
 
 
-def test_tables_older_than_kinds_and_biases_have_a_control_and_content() -> None:
+def test_old_tables_without_kinds_and_biases_have_the_classes_control_and_content() -> None:
     old = trials((names.CONTROL, "none", "", ""), (names.ARM, "linear", "", ""))
     assert list(arm_classes(old[["role", "teacher.schedule"]])) == ["control", "content"]
 
 
-def test_only_fresh_seeds_on_the_half_that_reports_answer(tmp_path: Path) -> None:
+def test_only_fresh_seeds_on_the_reporting_half_count_for_the_verdict(tmp_path: Path) -> None:
     found = read_findings(groups_run(tmp_path / "run"))
     kept = confirmed(found.results, found.record)
     assert set(kept.trials["corpus.eval_half"]) == {"reporting"}

@@ -1,4 +1,4 @@
-"""Contrasts of arms: which trials make a pair, recomputed by scipy from the tables, and what is missing."""
+"""Contrasts of arms: which trials make a pair, numbers recomputed with scipy, and what is missing."""
 
 import math
 from itertools import combinations
@@ -50,7 +50,7 @@ def changed(results: Results, arm: str, unit: int, **changes: Any) -> Results:
 
 
 @pytest.mark.parametrize(("first", "second"), [("none", "linear"), ("none", "uniform"), ("linear", "uniform")])
-def test_contrasts_over_seeds_are_scipys(first: str, second: str) -> None:
+def test_contrasts_over_seeds_equal_those_of_scipy(first: str, second: str) -> None:
     row = one(made(three_arms(), margin=0.2), first, second)
     a, b = np.array(OFFSETS[first]), np.array(OFFSETS[second])
     both = stats.ttest_rel(a, b)
@@ -64,7 +64,7 @@ def test_contrasts_over_seeds_are_scipys(first: str, second: str) -> None:
     assert row["equivalent"] == (max(above, below) < 0.05)
 
 
-def test_the_kept_folds_of_one_gpu_are_recomputed_from_their_curves() -> None:
+def test_contrasts_of_a_kept_run_over_folds_equal_those_recomputed_from_its_curves() -> None:
     run = RECORD / "kfold_published_h200"
     record, results = read_record(run), load(run)
     table = made(results, record)
@@ -90,7 +90,7 @@ def test_the_kept_folds_of_one_gpu_are_recomputed_from_their_curves() -> None:
 
 
 def by_hand(curves: pd.DataFrame, arm: str, step: int) -> np.ndarray:
-    """Losses of an arm by fold, between the reports 30 steps apart on a straight line."""
+    """Return the losses of an arm by fold, interpolated linearly between reports, which are 30 steps apart."""
     own = curves[curves["arm"] == arm].pivot(index="step", columns="corpus.fold", values="eval_loss")
     if step in own.index:
         return own.loc[step].to_numpy()
@@ -99,7 +99,7 @@ def by_hand(curves: pd.DataFrame, arm: str, step: int) -> np.ndarray:
     return ((1 - share) * own.loc[before] + share * own.loc[before + 30]).to_numpy()
 
 
-def test_the_published_folds_have_the_published_interval_though_one_is_a_step_shorter() -> None:
+def test_the_published_folds_have_the_published_interval_though_one_fold_is_a_step_shorter() -> None:
     row = one(made(load(PUBLISHED / "k_fold")), "none", "linear 240")
     assert [round(row[name], 3) for name in ("difference", "low", "high", "p")] == [0.034, 0.010, 0.058, 0.017]
     assert (row["step"], row["pairs"], row["planned"], row["test_over_train"]) == (570, 5, 5, 0.25)
@@ -118,7 +118,7 @@ def test_seeds_of_a_fold_are_averaged_before_the_test() -> None:
     assert (row["pairs"], row["folds"]) == (6, 3)
 
 
-def test_holm_counts_every_test_of_the_table() -> None:
+def test_holms_adjustment_counts_every_test_of_the_table() -> None:
     deep = study(
         *(
             trial_rows(arm, unit, 2 * off + 0.01 * unit, **{"model.layers": 2})
@@ -159,8 +159,8 @@ def test_controls_come_first_and_arms_as_the_study_lists_them() -> None:
 # ---- what is missing -----------------------------------------------------------------------------------------------
 
 
-def test_pairs_are_made_first_when_a_unit_lacks_an_arm() -> None:
-    """Without the control's best unit the mean must be that of the two pairs, not of the arms."""
+def test_a_unit_that_lacks_an_arm_makes_no_pair() -> None:
+    """The difference is the mean over the two whole pairs, not the difference of the arms' means."""
     results = three_arms()
     lost = (results.trials["arm"] == "none") & (results.trials["seed"] == 0)
     row = one(made(Results(results.trials[~lost], results.curves)), "none", "linear")
@@ -188,7 +188,7 @@ def test_two_trials_that_ended_at_different_steps_are_no_pair_at_the_end() -> No
     assert (one(table, "none", "linear", 0.5)["pairs"], one(table, "none", "linear")["pairs"]) == (4, 3)
 
 
-def test_one_pair_tells_its_difference_and_nothing_else() -> None:
+def test_one_pair_gives_a_difference_but_no_statistics() -> None:
     table = made(study(trial_rows("none", 0, 0.0), trial_rows("linear", 0, -0.3)))
     row = one(table, "none", "linear")
     assert (row["difference"], row["pairs"]) == (pytest.approx(0.3), 1)
@@ -202,7 +202,7 @@ def test_arms_without_a_common_unit_have_a_row_that_says_so() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_identical_arms_divide_by_nothing_and_are_equivalent() -> None:
+def test_identical_arms_cause_no_division_by_zero_and_are_equivalent() -> None:
     same = study(*(trial_rows(arm, unit, 0.1 * unit) for arm in ("none", "linear") for unit in range(3)))
     table = made(same)
     row = one(table, "none", "linear")
@@ -210,7 +210,7 @@ def test_identical_arms_divide_by_nothing_and_are_equivalent() -> None:
     assert row["equivalent"] and row[["p", "p_one_sided", "p_holm"]].isna().all()
 
 
-def test_a_difference_that_is_the_same_in_every_pair_has_no_spread_though_binary_fractions_have() -> None:
+def test_a_difference_that_is_equal_in_every_pair_but_for_rounding_has_no_spread() -> None:
     offsets = (0.1, 0.2, 2.7)
     assert np.ptp([(6 + off) - (6 + off - 0.3) for off in offsets]) > 0
     trials = [
@@ -232,7 +232,7 @@ def test_a_planned_trial_without_a_folder_counts_as_a_missed_pair() -> None:
     assert one(table, "none", "uniform, linear 240")["pairs"] == 5
 
 
-def test_arms_that_the_plan_gives_fewer_units_miss_none() -> None:
+def test_an_arm_for_which_fewer_units_are_planned_misses_no_pair() -> None:
     run = RECORD / "kfold_published_h200"
     record, results = read_record(run), load(run)
     fewer = [
@@ -266,7 +266,7 @@ def test_a_search_contrasts_the_confirmed_winner_of_each_depth_with_its_controls
         assert (row["pairs"], row["planned"]) == (3, 3)
 
 
-def test_a_winner_that_no_other_seed_confirmed_has_no_contrast() -> None:
+def test_a_winner_without_confirmations_has_no_contrast() -> None:
     results = load(RECORD / "schedule_search_books")
     unsure = (results.trials["role"] == names.CONFIRM) & (results.trials["model.layers"] == 2)
     rest = Results(results.trials[~unsure], results.curves)

@@ -1,4 +1,4 @@
-"""Gains over steps, and how far controls lie apart."""
+"""Gains over steps, and differences between controls."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from analysis.tables.differences import PANEL_NAME, between_controls, gain_lines
 from trainable import names
 
 
-def test_gain_is_over_the_control_of_the_same_seed_which_is_the_line_at_zero(tmp_path: Path) -> None:
+def test_gain_is_over_the_control_of_the_same_seed_and_the_control_is_a_line_at_zero(tmp_path: Path) -> None:
     lines = gain_lines(load(comparison(tmp_path / "run"))).set_index([ARM, names.STEP])
     assert lines.loc["linear 588", MEAN].round(6).tolist() == [0, -0.2, 0.2]
     assert (lines.loc["none", MEAN] == 0).all()
@@ -38,7 +38,7 @@ def test_controls_of_two_depths_are_compared_over_the_seeds_that_both_have() -> 
     assert (lines[UNITS] == 2).all()
 
 
-def test_where_learning_rates_are_tuned_each_arm_is_at_its_best_and_so_is_its_control(tmp_path: Path) -> None:
+def test_where_learning_rates_are_tuned_each_arm_and_its_control_are_at_their_best_rate(tmp_path: Path) -> None:
     run = comparison(tmp_path / "run", seeds=1)
     worse = {step: loss + 0.5 for step, loss in LINEAR.items()}
     other = {"teacher__schedule": "linear", "teacher__steps": 91, "optimizer__lr": 0.5}

@@ -1,4 +1,4 @@
-"""Which trials of a fold make a pair, under which name, and what is left out and why."""
+"""Pairs of trials in folds: which trials make a pair, under which name, and which are left out and why."""
 
 import math
 from typing import Any
@@ -64,7 +64,7 @@ def test_a_fold_without_a_trial_is_named(five: pd.DataFrame) -> None:
 
 
 def test_planned_trials_that_are_gone_are_named(five: pd.DataFrame) -> None:
-    """Also a whole arm, of which the results know nothing."""
+    """Planned trials that are not in the results are named, also if their whole arm is not there."""
     step = five[five["role"] == names.ARM].head(1).assign(trial="step-f0-s0", arm="step 60")
     outs = left_out(five.drop(index=[7]), pd.concat([five, step]))
     assert outs[["arm", "trial", "why"]].to_numpy().tolist() == [
@@ -78,12 +78,12 @@ def test_nothing_is_left_out_of_a_whole_run(five: pd.DataFrame) -> None:
     assert "Left out" not in text(five)
 
 
-def test_an_arm_without_a_complete_fold_is_named_too(five: pd.DataFrame) -> None:
+def test_an_arm_without_a_complete_fold_is_named(five: pd.DataFrame) -> None:
     trials = pd.concat([five, pd.DataFrame([trial("step-f0", "none-f0-s0", 4.4, arm="step 60", state="failed")])])
     assert "no claim: no fold is complete" in text(trials.reset_index(drop=True))
 
 
-def test_no_control_at_all_is_an_error_that_names_one(five: pd.DataFrame) -> None:
+def test_a_run_without_any_control_is_an_error_that_names_one_missing_control(five: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="linear-f0-s0: its control none-f0-s0 is not in the results"):
         kfold_rows(five[five["role"] == names.ARM])
 

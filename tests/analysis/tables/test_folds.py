@@ -1,4 +1,4 @@
-"""The statistics of folds, against the published five."""
+"""Statistics over folds, against those of the five published folds."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_the_published_losses_give_the_published_statistics(five: pd.DataFrame) 
     assert (found.steps_to_control, found.control_steps, found.seconds_saved) == (480, 570, -3210)
 
 
-def test_row_counts_give_the_ratio_where_they_are_known(five: pd.DataFrame) -> None:
+def test_the_ratio_comes_from_the_numbers_of_rows_where_they_are_known(five: pd.DataFrame) -> None:
     (found,) = kfold_statistics(kfold_rows(five))
     assert (found.test_over_train, found.rows_known) == (0.2, True)
     assert round(found.corrected.p, 3) == 0.014
@@ -42,12 +42,12 @@ def test_seeds_are_averaged_within_their_fold_and_folds_are_the_units() -> None:
     rows = kfold_rows(table(*seeds))
     assert list(rows["seeds"]) == [2, 1]
     assert list(rows["gain"]) == pytest.approx([0.2, 0.1])
-    assert rows["gain_se"][0] == pytest.approx(0.1)  # half of their distance
+    assert rows["gain_se"][0] == pytest.approx(0.1)  # half the distance between the gains of the two seeds
     assert kfold_statistics(rows)[0].corrected.df == 1
     assert "the 1 to 2 seeds of a fold are averaged first" in text(table(*seeds))
 
 
-def test_a_fold_that_never_reached_its_control_leaves_no_mean(five: pd.DataFrame) -> None:
+def test_there_are_no_mean_steps_to_the_control_if_one_fold_never_reached_it(five: pd.DataFrame) -> None:
     five.loc[1, "steps_to_control"] = math.nan
     (found,) = kfold_statistics(kfold_rows(five))
     assert found.reached == 4
@@ -55,7 +55,7 @@ def test_a_fold_that_never_reached_its_control_leaves_no_mean(five: pd.DataFrame
     assert "4 of 5 folds reached the control's final loss" in text(five)
 
 
-def test_an_interval_that_holds_zero_decides_nothing() -> None:
+def test_an_interval_that_contains_zero_is_undecided() -> None:
     trials = table(pair(0, 4.5, 4.4), pair(1, 4.5, 4.55))
     (found,) = kfold_statistics(kfold_rows(trials))
     assert verdict(found.corrected.low, found.corrected.high) == "undecided"

@@ -1,4 +1,4 @@
-"""The best of each group and the ends of what it tried, what a search in groups was to have, and its diagnostics."""
+"""Search in groups: the winner of each group, settings at an end of their range, planned trials, and the gate."""
 
 from pathlib import Path
 
@@ -20,7 +20,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return read_findings(groups_run(tmp_path_factory.mktemp("groups") / "run", layers=[1, 2]))
 
 
-def test_the_winner_of_a_group_has_its_lowest_finished_loss_and_groups_keep_their_order(found: Findings) -> None:
+def test_the_winner_is_the_finished_trial_of_a_group_with_the_lowest_loss_and_groups_keep_their_order(
+    found: Findings,
+) -> None:
     best = winners(found.results.trials, found.record)
     arms = ["control", "uniform", "bigram"]
     assert list(zip(best["model.layers"], best["arm"], strict=True)) == [(n, arm) for n in (1, 2) for arm in arms]
@@ -53,7 +55,7 @@ def test_two_arms_have_no_excess_and_a_longer_confirmation_has_no_rise(found: Fi
     assert rises(best, confirmations.assign(**{"loop.steps": 10 * confirmations["loop.steps"]})).empty
 
 
-def test_an_end_of_what_was_tried_is_said_for_numbers_but_not_for_zero_or_a_whole_run() -> None:
+def test_numbers_at_an_end_of_what_was_tried_are_named_but_not_0_nor_scheduling_steps_of_a_whole_run() -> None:
     space = {
         "teacher.schedule": ["linear", "step"],
         "teacher.steps": [40, 120],
@@ -68,7 +70,7 @@ def test_an_end_of_what_was_tried_is_said_for_numbers_but_not_for_zero_or_a_whol
 
     assert ends(0.003, 120) == []
     assert ends(0.009, 40) == ["teacher.steps", "optimizer.lr"]
-    assert ends(0.009, 120, 0.027) == []  # one more rate was tried, and lost
+    assert ends(0.009, 120, 0.027) == []  # a higher rate was tried and lost
 
 
 def test_a_whole_run_lacks_nothing(found: Findings) -> None:
@@ -78,7 +80,7 @@ def test_a_whole_run_lacks_nothing(found: Findings) -> None:
     assert planned_by_role(found) == {names.SEARCH: 36, names.CONTROL: 6, names.CONFIRM: 12}
 
 
-def test_the_gate_takes_the_teachers_loss_on_the_rows_that_report(found: Findings) -> None:
+def test_the_gate_takes_the_teachers_loss_on_the_reporting_half(found: Findings) -> None:
     compared = compare_arms(confirmed(found.results, found.record), found.record.arms)
     rows = compared[(compared["arm"] == "bigram")].to_dict("records")
     for row in rows:
@@ -88,7 +90,7 @@ def test_the_gate_takes_the_teachers_loss_on_the_rows_that_report(found: Finding
         assert gate.control_loss == pytest.approx(control["eval_loss"].item())
 
 
-def test_a_teacher_whose_loss_is_infinite_and_not_estimated_has_no_gate(tmp_path: Path) -> None:
+def test_a_teacher_with_an_infinite_loss_and_no_estimate_of_it_has_no_gate(tmp_path: Path) -> None:
     facts = tables()
     facts["bigram reporting"].pop("kneser_ney_loss")
     found = read_findings(groups_run(tmp_path / "run", tables=facts))

@@ -1,4 +1,4 @@
-"""Trials beside each other: a loss between evaluations, and two arms in the same unit."""
+"""Pairs of trials: losses interpolated between evaluations, and two arms in the same unit."""
 
 import math
 
@@ -16,18 +16,18 @@ def test_a_loss_is_on_the_line_between_the_evaluations_around_it(step: float, lo
     assert loss_at(CURVE, step) == pytest.approx(loss)
 
 
-def test_nothing_is_guessed_beyond_the_evaluations() -> None:
+def test_there_is_no_loss_outside_the_evaluated_steps() -> None:
     assert all(math.isnan(loss_at(CURVE, step)) for step in (9, 41))
     assert math.isnan(loss_at(CURVE.iloc[:0], 10))
     assert math.isnan(loss_at(CURVE.assign(eval_loss=[8.0, 6.0, np.inf, np.inf]), 30))
 
 
-def test_two_arms_stand_beside_each_other_in_the_same_unit() -> None:
+def test_two_arms_are_paired_in_the_units_that_both_have() -> None:
     rows = pd.DataFrame(
         [("a", 0, 5.0), ("a", 1, 5.5), ("a", 2, np.nan), ("b", 1, 5.25), ("b", 1, 9.0), ("b", 2, 4.0), ("b", 3, 4.0)],
         columns=["arm", "seed", "eval_loss"],
     )
     pairs = beside_arm(rows, "a", "b", ["seed"])
     assert list(pairs["seed"]) == [1]
-    assert list(pairs[DIFFERENCE]) == [0.25]  # of two rows of an arm and unit the first counts
+    assert list(pairs[DIFFERENCE]) == [0.25]  # if an arm has two rows of a unit, the first counts
     assert list(beside_arm(rows, "b", "a", ["seed"])[DIFFERENCE]) == [-0.25]

@@ -1,4 +1,4 @@
-"""What a run was to have: from its plan, less what cannot come because a control failed."""
+"""Trials that a run was planned to have, without those that cannot run because their control failed."""
 
 import shutil
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_whole_search_lacks_nothing(tmp_path: Path) -> None:
     assert planned_by_role(found) == {names.CONTROL: 8, names.SEARCH: 20, names.CONFIRM: 6}
 
 
-def test_a_search_without_its_control_has_no_search_trials_to_come(tmp_path: Path) -> None:
+def test_a_search_whose_control_failed_has_no_trials_left_to_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", spec=spec(layers=[1], confirm_seeds=[]))
     add_trial(run, names.CONTROL, {0: 7.0}, state=names.FAILED)
     assert search_lacks(read_findings(run)) == []
@@ -58,6 +58,6 @@ def test_a_search_that_has_just_begun_lacks_most(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_record_has_no_plan_lacks_nothing(tmp_path: Path) -> None:
-    """The oldest records."""
+    """A record without a plan, such as the oldest ones, gives no missing trials and no planned numbers."""
     found = read_findings(comparison(tmp_path / "run"))
     assert missing_trials(found) == [] and planned_by_role(found) == {}

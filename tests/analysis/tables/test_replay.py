@@ -1,4 +1,4 @@
-"""The replay's rule is Ray's; what it says of known curves can be worked out by hand; the published curves dip."""
+"""Replay of ASHA: its rule equals that of Ray; results on known curves, worked out by hand; the published curves."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,13 +19,13 @@ K_FOLD = ROOT / "results" / "published" / "k_fold"
 
 
 def outcomes(group: Group, grace: int, factor: int = 2, slots: int = 4) -> set[tuple[float, ...]]:
-    """All outcomes of 40 orders."""
+    """Return the different outcomes of 40 orders of arrival."""
     return {play(group, grace, factor, slots, [order]) for order in range(40)}
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
 @pytest.mark.parametrize("grace", [10, 30, 70])
-def test_the_rule_is_rays_for_any_order_of_reports(grace: int, factor: int) -> None:
+def test_the_rule_equals_that_of_ray_for_any_order_of_reports(grace: int, factor: int) -> None:
     bracket_of_ray = pytest.importorskip("ray.tune.schedulers.async_hyperband")._Bracket
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -43,23 +43,23 @@ def test_the_rule_is_rays_for_any_order_of_reports(grace: int, factor: int) -> N
         assert ours.rungs == dict(rays._rungs)
 
 
-def test_the_first_at_a_rung_goes_on_and_a_worse_second_does_not() -> None:
+def test_the_first_trial_at_a_rung_goes_on_and_a_worse_second_trial_does_not() -> None:
     bracket = Bracket(30, 2, 120)
     assert bracket.goes_on("worst", 30, 0.0)
     assert not bracket.goes_on("worse", 30, -0.1)
     assert bracket.goes_on("better", 30, 0.1)
 
 
-def test_judged_at_60_the_late_winner_survives_only_if_it_comes_first() -> None:
+def test_a_late_winner_that_is_judged_at_step_60_survives_only_if_it_comes_first() -> None:
     late_first, early_first = (1.0, 1.0, 0.0), (0.75, 0.0, 0.5)
     assert sorted(outcomes(PAIR, 60)) == [pytest.approx(early_first), pytest.approx(late_first)]
 
 
-def test_judged_after_the_curves_have_crossed_the_winner_always_survives() -> None:
+def test_a_winner_that_is_judged_after_the_curves_have_crossed_always_survives() -> None:
     assert outcomes(PAIR, 90) == {(1.0, 1.0, 0.0), (0.875, 1.0, 0.0)}
 
 
-def test_one_at_a_time_the_order_of_trials_decides() -> None:
+def test_with_one_trial_at_a_time_the_order_of_trials_decides() -> None:
     spent, survives, regret = np.mean([play(PAIR, 60, 4, 1, [order]) for order in range(400)], axis=0)
     assert survives == pytest.approx(0.5, abs=0.1)
     assert regret == pytest.approx(0.5 * (1 - survives))
@@ -73,7 +73,7 @@ def test_the_order_of_arrival_is_fixed_by_the_seed() -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 3, 50])
-def test_some_trial_always_runs_to_the_end_and_no_more_is_spent_than_all_would(slots: int) -> None:
+def test_some_trial_always_runs_to_the_end_and_the_cost_is_at_most_that_of_all_trials(slots: int) -> None:
     rng = np.random.default_rng(0)
     group = Group(1, tuple(Curve(f"t{i}", STEPS, tuple(rng.random(4))) for i in range(12)))
     for spent, survives, regret in outcomes(group, 30, 2, slots):
@@ -108,7 +108,7 @@ def test_trials_that_were_stopped_do_not_compete(tmp_path: Path) -> None:
 
 
 def test_published_guided_runs_are_behind_at_30_ahead_90_to_210_behind_at_270_ahead_at_the_end() -> None:
-    """DESIGN section 4.5: why ASHA must not judge while the teacher is on."""
+    """A guided run may be behind its control early and ahead at the end, so ASHA must not judge it early."""
     gain = lead(load(K_FOLD)).set_index("step")
     ahead, folds = gain["ahead"], gain["trials"]
     assert (ahead[30], folds[30]) == (0, 5)
@@ -124,10 +124,10 @@ def test_on_the_published_curves_asha_at_step_30_loses_half_the_winners_and_at_3
     assert table.loc[30, "survives"] == pytest.approx(0.5, abs=0.05)
     assert table.loc[360, "survives"] == 1
     assert table.loc[360, "spent"] < 1
-    assert table.loc[90, "survives"] == table.loc[270, "survives"] < 0.7  # its second rung, 270, undoes the first
+    assert table.loc[90, "survives"] == table.loc[270, "survives"] < 0.7  # the second rung of 90 is at 270
 
 
-def test_a_search_in_groups_is_replayed_arm_by_arm_and_judges_after_each_teachers_own_end(tmp_path: Path) -> None:
+def test_a_search_in_groups_is_replayed_by_arm_and_each_trial_is_judged_after_its_teachers_end(tmp_path: Path) -> None:
     found = groups(load(groups_run(tmp_path / "run")), by_arm=True)
     assert {group.arm: len(group.curves) for group in found} == {"control": 6, "uniform": 5, "bigram": 5}
     for group in found:
@@ -137,7 +137,7 @@ def test_a_search_in_groups_is_replayed_arm_by_arm_and_judges_after_each_teacher
     assert sorted(set(table["arm"])) == ["bigram", "control", "uniform"]
 
 
-def test_rungs_before_a_teachers_end_pass_a_trial_by() -> None:
+def test_a_trial_is_not_judged_at_rungs_before_its_teachers_end() -> None:
     bracket = Bracket(30, 2, 120)
     assert bracket.goes_on("first", 30, 1.0)
     assert not bracket.goes_on("judged", 30, 0.0)

@@ -1,4 +1,4 @@
-"""What a search says of the schedule, as numbers: means by value and importance."""
+"""Effects of the settings of a schedule in a search: mean gain by value, and importance."""
 
 import math
 from pathlib import Path

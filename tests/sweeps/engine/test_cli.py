@@ -114,8 +114,12 @@ except SystemExit as end: print(end.code, sorted({{'ray', 'torch'}} & set(sys.mo
 
 
 @pytest.mark.parametrize("mistake", ["--tokenizer train:abc", "--tokenizer .", "--corpus nowhere.parquet"])
-def test_dry_run_refuses_a_tokenizer_or_a_corpus_that_it_cannot_open(mistake: str) -> None:
+def test_dry_run_refuses_a_tokenizer_or_a_corpus_that_it_cannot_open(
+    mistake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call(*mistake.split(), "--train-rows", "400", "--dry-run") == USAGE_ERROR
+    subject = {"train:abc": "train:abc", ".": "tokenizer", "nowhere.parquet": "nowhere.parquet"}[mistake.split()[1]]
+    assert subject in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
