@@ -37,7 +37,7 @@ from trainable import names
 def contrast_sections(
     table: pd.DataFrame, trials: pd.DataFrame, margin: float, outs: Sequence[str] = ()
 ) -> list[Section]:
-    """How to read the rows of `contrasts`, what is left out, and a section for each group."""
+    """Sections: how to read the rows of `contrasts` and what is left out, then one for each group."""
     keys = table[PANEL].drop_duplicates().astype("float64")
     groups = table.groupby(PANEL, sort=False, dropna=False)
     lines = (*_legend(table, margin), *_chosen(trials), *_notes(table), *mixed_precisions(trials), *outs)

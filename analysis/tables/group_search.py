@@ -68,7 +68,7 @@ def at_ends(winner: Mapping[Any, Any], tried: pd.DataFrame, space: Mapping[str, 
 
 
 def rises(best: pd.DataFrame, confirmations: pd.DataFrame) -> pd.DataFrame:
-    """How far the loss of each winner rises from the search to its finished confirmations, in nats per token.
+    """Rise of the loss of each winner from the search to its finished confirmations, in nats per token.
 
     All rises at a depth share the difference between the two halves of the validation text. The median rise stands for
     that difference, so EXCESS is what the arm's own luck in the search made; NaN with fewer than three arms. Arms whose

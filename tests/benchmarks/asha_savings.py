@@ -50,7 +50,7 @@ Curves = dict[str, list[Report]]  # of each trial by name: step, eval_loss, gain
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a search did: each trial's last step, and the schedule that it chose."""
+    """Outcome of a search: the last step of each trial, and the schedule that the search chose."""
 
     steps: dict[str, int]
     chosen: str
@@ -188,7 +188,7 @@ def rows_of(grid_run: Path, real_run: Path, seeds: int) -> list[Row]:
 
 
 def say_whether_true(real: Outcome, replayed: Outcome, ran: Curves, recorded: Curves) -> None:
-    """How far the real search is from its replay: losses of the same trials, the trials proposed, where they ended."""
+    """Say how the real search and its replay differ: losses of the same trials, trials proposed, last steps."""
     apart = [
         abs(a[names.EVAL_LOSS] - b[names.EVAL_LOSS])
         for name in ran.keys() & recorded.keys()

@@ -11,7 +11,7 @@ import pytest
 
 
 def run_module(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What `python -m module arguments` prints, and its exit status."""
+    """Text that `python -m module arguments` prints, and its exit status."""
     out, err, status = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", [module, *arguments])

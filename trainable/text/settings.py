@@ -50,7 +50,7 @@ class CorpusConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TokensConfig:
-    """How text becomes blocks of token ids."""
+    """Settings that turn text into blocks of token ids."""
 
     tokenizer: str = "train:4096"  # a folder with tokenizer.json, a hub id, or "train:<vocabulary size>"
     eos: str | None = None  # the token that ends a row; None: the one that a given tokenizer's own files name

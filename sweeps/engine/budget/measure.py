@@ -48,7 +48,7 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to measure: settings and data of a trial, or of a model that teaches, and for how long."""
+    """A measurement to make: settings and data of a trial, or of a model that teaches, and the time for it."""
 
     config: TrialConfig
     data: "RunData"

@@ -23,7 +23,7 @@ BETWEEN_TRIALS = 0.1  # seconds between two trials: the searcher, Tune
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """How long a run takes here."""
+    """Predicted time of a run on this machine."""
 
     seconds: float
     slots: int

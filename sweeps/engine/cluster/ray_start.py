@@ -26,7 +26,7 @@ WORKER_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}  # the data are prepared: no worker
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where the trials run, and with which resources."""
+    """The Ray on which the trials run, and their resources."""
 
     address: str | None = None  # of a Ray cluster to join; None: RAY_ADDRESS, or the driver's own Ray
     workers_per_trial: int = 1

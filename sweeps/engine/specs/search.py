@@ -152,7 +152,7 @@ class Sweep:
         return lines
 
     def _space_line(self, arm: SearchArm) -> str:
-        """What an arm fixes and searches, and how often; its kind of teacher is left out where that is its name."""
+        """Settings that an arm fixes (without a teacher.kind that is its name), values that it searches, and trials."""
         of_name = ("teacher.kind", arm.name)
         fixed = [f"{key} {shown(value)}" for key, value in arm.changes.items() if (key, value) != of_name]
         varied = [f"{key} {_listed(parameter.grid())}" for key, parameter in arm.space.items()]
