@@ -27,6 +27,7 @@ from trainable.record.run_record import RunRecord, TableFacts, TeacherFacts, mod
 
 SMOOTHED: Final = (None, "bigram", "ngram")  # kinds whose tables are named by their smoothing; None: kind unknown
 MODEL: Final = "model"
+NGRAM: Final = "ngram"  # its tables are named by smoothing and order
 # Settings that identify the table of an arm.
 OF_TEACHER: Final = (KIND, ORDER, SMOOTHING, TEACHER_ROWS, TEACHER_LAYERS, TEACHER_WIDTH, TEACHER_FOLDER)
 
@@ -91,7 +92,8 @@ def _is_of(table: TeacherFacts, row: Mapping[Any, Any]) -> bool:
     if table.kind == MODEL:
         size = int(row[TEACHER_LAYERS]), int(row[TEACHER_WIDTH])
         return table.smoothing == model_in_words(*size, str(row[TEACHER_FOLDER]))
-    return table.smoothing == row[SMOOTHING] or table.kind not in SMOOTHED
+    smoothing = f"{row[SMOOTHING]} of order {row[ORDER]}" if table.kind == NGRAM else row[SMOOTHING]
+    return table.smoothing == smoothing or table.kind not in SMOOTHED
 
 
 def tables_that_report(record: RunRecord) -> list[TableFacts]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from paths import ROOT
 from synthetic_groups import OWN_LOSS, SEEDS, final_loss, groups_run, tables
 
 from analysis.results import Findings, read_findings
@@ -96,3 +97,13 @@ def test_a_teacher_with_an_infinite_loss_and_no_estimate_of_it_has_no_gate(tmp_p
     found = read_findings(groups_run(tmp_path / "run", tables=facts))
     compared = compare_arms(confirmed(found.results, found.record), found.record.arms)
     assert [gate_of(row, found.record) for row in compared.to_dict("records") if row["arm"] == "bigram"] == [None]
+
+
+def test_every_n_gram_of_the_kept_teacher_order_has_the_gate_of_its_own_order() -> None:
+    """The control passes the unigrams and the bigrams, and ends above the own losses of all longer n-grams."""
+    found = read_findings(ROOT / "results" / "record" / "teacher_order_books")
+    compared = compare_arms(confirmed(found.results, found.record), found.record.arms)
+    gates = {gate.arm: gate for row in compared.to_dict("records") if (gate := gate_of(row, found.record))}
+    own = {arm: round(gate.own_loss, 3) for arm, gate in gates.items()}
+    assert own == {"unigram": 6.541, "bigram": 4.904, "trigram": 4.610, "4-gram": 4.588, "5-gram": 4.584}
+    assert [arm for arm, gate in gates.items() if not gate.passed] == ["trigram", "4-gram", "5-gram"]
