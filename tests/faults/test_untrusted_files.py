@@ -102,7 +102,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialConfig, Pat
 def test_a_pickle_in_place_of_any_cached_file_is_not_run(
     prepared: tuple[TrialConfig, Path, RunData], tmp_path: Path, kind: str, checksums: str
 ) -> None:
-    """Pickles in place of cached files: without checksums the cache is made again, with right ones a file is refused."""
+    """Pickles in place of cached files: without checksums the cache is made again; with right ones it is refused."""
     config, cache, whole = prepared
     copy = Path(shutil.copytree(cache, tmp_path / "cache"))
     for folder in (copy / kind).iterdir():
