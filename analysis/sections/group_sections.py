@@ -98,12 +98,12 @@ def _verdict(found: Findings, compared: pd.DataFrame, plans: pd.DataFrame, risen
 def _lucky(risen: pd.DataFrame, margin: float, where: str) -> Iterator[str]:
     """A sentence on each arm of a depth whose loss rises more than the others', by more than the margin."""
     for row in risen[risen[EXCESS] > margin].to_dict("records"):
-        rise = f"{row[RISE]:.4f} above the {row[names.EVAL_LOSS]:.4f} of the search"
+        lowest, highest = f"{row[FRESH_LOW]:.4f}", f"{row[FRESH_HIGH]:.4f}"
         yield (
-            f"{where}{row[ARM]} was lucky in the search. On fresh seeds its setting ends at {row[FRESH]:.4f} "
-            f"({row[FRESH_LOW]:.4f} to {row[FRESH_HIGH]:.4f}), {rise}; the median arm rises by "
-            f"{row[RISE] - row[EXCESS]:+.4f}. Another setting of {row[ARM]} may be better: differences from this arm "
-            "are unsure."
+            f"{where}{row[ARM]} may have been lucky in the search. Its setting ended there at "
+            f"{row[names.EVAL_LOSS]:.4f} and on fresh seeds at {row[FRESH]:.4f} ({lowest} to {highest}): a change of "
+            f"{row[RISE]:+.4f}, where the median arm changed by {row[RISE] - row[EXCESS]:+.4f}. Another setting of "
+            f"{row[ARM]} may be better, so differences from this arm are unsure."
         )
 
 

@@ -120,13 +120,14 @@ def count_bigrams(
 ) -> BigramCounts:
     """Count how often each token follows each other token, for `estimate_table`: N tokens give N bigrams.
 
-    stream_N: token ids below `vocab_size`, of any integer dtype, possibly memory-mapped. first_context: the token
-    before the first token of the stream, usually eos. Counts add and subtract: if every row ends in eos and
-    `first_context` is eos, the counts of rows joined end to end are the sum of the counts of each row alone.
+    stream_N: token ids below `vocab_size`, of any integer dtype: an array, possibly memory-mapped, or a tensor.
+    first_context: the token before the first token of the stream, usually eos. Counts add and subtract: if every row
+    ends in eos and `first_context` is eos, the counts of rows joined end to end are the sum of the counts of each row.
     chunk_tokens: number of tokens counted at once; threads: number of threads that count. Working memory is 4 bytes for
     each of `chunk_tokens` and 20 for each distinct bigram (some 0.4 GiB), for any length and number of threads.
     Raises InputError for a token id outside the vocabulary.
     """
+    stream_N = np.asarray(stream_N)  # a caller's own loop may have tensors
     return add_all(_stream_chunks(stream_N, vocab_size, first_context, chunk_tokens, threads), vocab_size)
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,12 @@ def test_the_largest_pair_of_a_vocabulary_fits_its_key(vocab_size):
 def test_every_integer_type_of_token_ids_counts_alike(dtype):
     tokens = [1, 3, 3, EOS, 6, EOS]
     assert as_dict(counted(tokens, dtype=dtype)) == naive(tokens)
+
+
+def test_a_tensor_counts_like_an_array() -> None:
+    ids_N = np.array([1, 2, 0, 2, 1, 2])
+    ours = count_bigrams(torch.from_numpy(ids_N), 3, first_context=0)  # type: ignore[arg-type]
+    assert ours == count_bigrams(ids_N, 3, first_context=0)
 
 
 def test_counting_leaves_the_stream_as_it_was():
