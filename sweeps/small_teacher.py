@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Can a small language model teach a larger one better than a trigram does, with its training time counted?
 
-    python sweeps/small_teacher.py --corpus books.parquet  # 90 min on 2 cores
+    python sweeps/small_teacher.py --corpus books.parquet  # hours on 2 cores
     python sweeps/small_teacher.py --scale published  # a GPU, BookCorpus
     python sweeps/small_teacher.py --set model.output_bias=none  # no bias
 

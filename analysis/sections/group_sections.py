@@ -145,7 +145,8 @@ def _best_settings(found: Findings, best: pd.DataFrame, risen: pd.DataFrame) -> 
         "The finished trial of each group with the lowest loss, on the search's seed and the validation rows that "
         "choose. The lowest of many losses is too good by chance: the verdict does not use it.",
         "Rise: mean loss on the fresh seeds - search loss. The part that comes from the other half of the validation "
-        "text is the same for all arms of a depth. An arm that rises more than the others was lucky in the search.",
+        "text is the same for all arms of a depth. An arm that rises more than the others may have been lucky in the "
+        "search.",
     ]
     rise_of = risen.set_index(GROUP)[RISE].to_dict()
     rows, ends = [], dict[int, list[str]]()
