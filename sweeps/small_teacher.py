@@ -6,11 +6,11 @@
     python sweeps/small_teacher.py --set model.output_bias=none  # no bias
 
 What varies: the teacher: none, uniform, a trigram table, or a small trained model with a quarter or half of the
-student's width. Each small model is trained once, on the student's rows and for as many steps as the student, and is
-asked once for its predictions, which all trials use. The report gives the seconds that this took, and the seconds saved
-after they are subtracted. Arms are tuned and confirmed as in sweeps/teacher_order.py, on 3 fresh seeds. What is fixed:
-the student (1 layer, an output bias that starts at the log unigram), linear schedule, minimum weight 0, at most one
-epoch.
+student's width. Each small model is trained once, on the student's rows, for as many steps as the student and at a
+learning rate that fits its width. It is asked once for its predictions, which all trials use. The report gives the
+seconds that this took, and the seconds saved after they are subtracted. Arms are tuned and confirmed as in
+sweeps/teacher_order.py, on 3 fresh seeds. What is fixed: the student (1 layer, an output bias that starts at the log
+unigram), linear schedule, minimum weight 0, at most one epoch.
 """
 
 import sys
@@ -25,22 +25,27 @@ from sweeps.engine.study import Scale
 from trainable.config import TrialConfig
 
 QUESTION = "Can a small language model teach a larger one, its own training counted in?"
-WIDTHS: Mapping[Scale, tuple[int, int]] = {"laptop": (32, 64), "published": (256, 512)}  # of students of 128 and 1,024
+STUDENT: Mapping[Scale, int] = {"laptop": 128, "published": 1024}  # its width
+WIDTHS: Mapping[Scale, tuple[int, int]] = {"laptop": (32, 64), "published": (256, 512)}  # of the teachers
 
 
 def small_teacher(options: ProtocolOptions) -> Sweep:
     """Five arms at 1 layer, tuned and confirmed at full length."""
 
     def teachers_of(base: TrialConfig) -> dict[str, Mapping[str, Any]]:
-        models = {f"model {width}": model_of(width, base) for width in WIDTHS[options.scale]}
+        models = {f"model {width}": model_of(width, STUDENT[options.scale], base) for width in WIDTHS[options.scale]}
         return {"uniform": TEACHERS["uniform"], "trigram": TEACHERS["trigram"], **models}
 
     return teachers_study("small_teacher", QUESTION, options, teachers_of)
 
 
-def model_of(width: int, base: TrialConfig) -> dict[str, Any]:
-    """Settings of a teacher model, trained for as many steps as the student and at the student's learning rate."""
-    model = {"hidden": width, "steps": base.loop.steps, "lr": base.optimizer.lr}
+def model_of(width: int, student: int, base: TrialConfig) -> dict[str, Any]:
+    """Settings of a teacher model of this width for a student of that width, trained for as many steps as the student.
+
+    With Adam the best learning rate falls as 1 / width (muP; Yang et al., 2022, "Tensor Programs V"), so the teacher's
+    is the student's, times the student's width over its own.
+    """
+    model = {"hidden": width, "steps": base.loop.steps, "lr": base.optimizer.lr * student / width}
     return {"teacher.kind": "model", **{f"teacher.model.{key}": value for key, value in model.items()}}
 
 

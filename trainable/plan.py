@@ -64,13 +64,14 @@ def table_key(config: TrialConfig) -> str:
 def teacher_run(config: TrialConfig) -> TrialConfig:
     """Settings of the run that trains a teacher of kind model: the student's loop, blocks and batches, no teacher.
 
-    They hold only what shapes that model, so that all trials of a sweep share one teacher.
+    They hold only what shapes that model, so that all trials of a sweep share one teacher. The model has an output bias
+    that starts at the log unigram: without one, a narrow model spends its first hundreds of steps on token frequencies.
     """
     model, loop = config.teacher.model, config.loop
     every = max(1, model.steps // TEACHER_REPORTS)
     return TrialConfig(
         tokens=TokensConfig(context=config.tokens.context),
-        model=ModelConfig(layers=model.layers, hidden=model.hidden),
+        model=ModelConfig(layers=model.layers, hidden=model.hidden, output_bias="unigram"),
         optimizer=replace(config.optimizer, lr=model.lr, warmup_steps=model.steps // 10),
         loop=LoopConfig(
             steps=model.steps,

@@ -146,7 +146,13 @@ class SmallTeacher:
         else:
             _ = self._trained
             _, parts = load_checkpoint(self._model_folder / _MODEL_FILE, fingerprint(identity(self._run)))
-            model = build_model(self._run.model, vocab_size=vocab_size, context=context, seed=self._run.seed)
+            model = build_model(
+                self._run.model,
+                vocab_size=vocab_size,
+                context=context,
+                seed=self._run.seed,
+                unigram_V=log_unigram(self._blocks),
+            )
             model.load_state_dict(parts["model"])
         return model.to(pick_device(self._run.loop)).eval()
 

@@ -7,7 +7,6 @@ the same rows and tokenizer does not repeat this work. The file is written whole
 a step is measured.
 """
 
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from trainable.errors import InputError, first_line, require
 from trainable.record.cache import cache_folder, check_cache
 from trainable.record.files import atomic_file, user_path
 from trainable.record.home import ensure_home
-from trainable.record.option import described, option
+from trainable.record.option import described, in_options, option
 from trainable.record.printing import steady_output
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
@@ -86,7 +85,7 @@ class Options:
     """measure the time of a guided step against a plain one on this machine: some seconds to half a minute"""
 
 
-# {option: setting that it sets}. `in_options` also uses it to name options, not settings, in messages.
+# {option: setting that it sets}; messages name the option.
 SETTINGS: Final = {
     "corpus": "corpus.source",
     "tokenizer": "tokens.tokenizer",
@@ -118,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             )
         except InputError as error:
-            return _refuse(in_options(str(error)))
+            return _refuse(in_options(str(error), SETTINGS))
         except ImportError as error:
             return _refuse(f"a library cannot be imported ({first_line(error)}): mend the installation.")
         except OSError as error:
@@ -217,17 +216,9 @@ def write_tokenizer(preparation: "Preparation", config: TrialConfig, path: Path)
         stream.write(preparation.tokenizer(config).encoder.to_str(pretty=True))
 
 
-def in_options(text: str) -> str:
-    """Replace the settings that a message names by the options of this command."""
-    by_setting = {setting: f"--{name.replace('_', '-')}" for name, setting in SETTINGS.items()}
-    longest_first = sorted(by_setting, key=len, reverse=True)
-    pattern = rf"(?:--set )?\b({'|'.join(map(re.escape, longest_first))})\b"
-    return re.sub(pattern, lambda found: by_setting[found.group(1)], text)
-
-
 def tell(line: str) -> None:
     """Print a line about prepared data."""
-    print(f"  {in_options(line)}", flush=True)
+    print(f"  {in_options(line, SETTINGS)}", flush=True)
 
 
 def _refuse(said: str) -> int:

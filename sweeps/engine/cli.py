@@ -34,6 +34,7 @@ from sweeps.engine.options import (
     resume_command,
     run_address,
     sampled,
+    typed_settings,
     with_size,
 )
 from sweeps.engine.parsing import parsed
@@ -45,6 +46,7 @@ from trainable.errors import InputError, first_line, require
 from trainable.record.cache import check_cache
 from trainable.record.home import ensure_home
 from trainable.record.lines import WIDTH, paragraph
+from trainable.record.option import in_options
 from trainable.record.printing import steady_output
 from trainable.record.store import ADVICE, StoreError
 
@@ -70,16 +72,18 @@ def main(
         console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=True, markup=False, emoji=False)
         if (said := ensure_home()) is not None:
             console.print(said)
+        arguments = sys.argv[1:] if arguments is None else arguments
         try:
             working_directory()
-            arguments = each_option_once(sys.argv[1:] if arguments is None else arguments)
+            arguments = each_option_once(arguments)
             options = parsed(options_type, description, arguments)
             if options.resume is not None:
                 check_beside_resume(arguments)
             with termination.interruption_first():
                 return _run(study, options, console)
         except (InputError, StoreError) as error:
-            return _refuse(f"{error}: {ADVICE}." if isinstance(error, StoreError) else str(error))
+            said = f"{error}: {ADVICE}." if isinstance(error, StoreError) else str(error)
+            return _refuse(in_options(said, typed_settings(arguments)))
         except ImportError as error:
             return _refuse(f"a library cannot be imported ({first_line(error)}): mend the installation.")
         except PermissionError as error:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -37,6 +37,18 @@ KEPT = (
 )  # options that run.json does not keep, so that the command to resume repeats them
 # Options that are allowed beside --resume: those above, and the new paths of the run's files.
 BESIDE_RESUME = (*KEPT, "--resume", "--run", "--corpus", "--tokenizer", "--dry-run", "--no-dry-run", "--no-watch")
+SETTINGS: Final = {  # {option: the setting that it sets}
+    "corpus": "corpus.source",
+    "column": "corpus.column",
+    "train_rows": "corpus.train_rows",
+    "eval_rows": "corpus.eval_rows",
+    "tokenizer": "tokens.tokenizer",
+    "packing": "tokens.packing",
+    "model": "model.name",
+    "steps": "loop.steps",
+    "smoothing": "teacher.smoothing",
+    "teacher_rows": "teacher.rows",
+}
 _PATHS = ("corpus.source", "tokens.tokenizer", "model.name")
 _JOB_COPY = "working_dir_files"  # a folder in the path of the copy that `ray job submit --working-dir` makes
 
@@ -171,18 +183,13 @@ def base_config(options: Options, setting: TrialConfig) -> TrialConfig:
 
 def named_settings(options: Options) -> dict[str, Any]:
     """Return {dotted key: value} of the settings that have an option of their own; None for an option not given."""
-    return {
-        "corpus.source": options.corpus,
-        "corpus.column": options.column,
-        "corpus.train_rows": options.train_rows,
-        "corpus.eval_rows": options.eval_rows,
-        "tokens.tokenizer": options.tokenizer,
-        "tokens.packing": options.packing,
-        "model.name": options.model,
-        "loop.steps": options.steps,
-        "teacher.smoothing": options.smoothing,
-        "teacher.rows": options.teacher_rows,
-    }
+    return {setting: getattr(options, name) for name, setting in SETTINGS.items()}
+
+
+def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the part of SETTINGS whose options are among these arguments, for messages in the user's own words."""
+    typed = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
+    return {name: setting for name, setting in SETTINGS.items() if name in typed}
 
 
 def free_settings(options: Options) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from student import Student, default_corpus
 
 from sweeps.engine.protocol import protocol_base
 from sweeps.engine.study import StudyOptions
-from sweeps.small_teacher import WIDTHS, model_of
+from sweeps.small_teacher import STUDENT, WIDTHS, model_of
 from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
 from trainable.small_teacher import TRUNCATIONS
@@ -71,7 +71,7 @@ def taught(base: TrialConfig, folder: Path, width: int, top_k: int | None = None
 
     If the folder has the trained model already, it is only asked.
     """
-    model = model_of(width, base)
+    model = model_of(width, STUDENT["laptop"], base)
     config = override(base, model if top_k is None else model | {"teacher.model.top_k": top_k})
     before = bytes_below(folder / "answers")
     data, facts = prepare_run(config, folder)

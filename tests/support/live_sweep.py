@@ -21,7 +21,7 @@ from trainable.record.ledger import read_lines
 
 SMALL_STUDY = Path(__file__).with_name("small_study.py")
 SEARCH = ROOT / "sweeps" / "schedule_search.py"
-PATIENCE = 240  # seconds that a test waits on a busy machine before it fails
+PATIENCE = 900  # seconds that a test waits on a busy machine before it fails
 
 
 class LiveSweep:

@@ -11,8 +11,10 @@ from sweeps.teacher_order import teacher_order
 from trainable.errors import InputError
 
 
-@pytest.mark.parametrize(("scale", "widths"), [("laptop", (32, 64)), ("published", (256, 512))])
-def test_the_arms_are_control_uniform_trigram_and_models_of_two_widths(scale: str, widths: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("scale", "student", "widths"), [("laptop", 128, (32, 64)), ("published", 1024, (256, 512))])
+def test_the_arms_are_control_uniform_trigram_and_models_of_two_widths(
+    scale: str, student: int, widths: tuple[int, int]
+) -> None:
     sweep = small_teacher(ProtocolOptions(scale=scale))
     narrow, wide = (f"model {width}" for width in widths)
     assert [arm.name for arm in sweep.arms] == ["control", "uniform", "trigram", narrow, wide]
@@ -22,7 +24,8 @@ def test_the_arms_are_control_uniform_trigram_and_models_of_two_widths(scale: st
         for config in (confirmation, searched):  # both have the same teacher, trained for the steps of a confirmation
             model = config.teacher.model
             assert (config.teacher.kind, model.hidden, model.layers) == ("model", width, 1)
-            assert (model.steps, model.lr) == (sweep.base.loop.steps, sweep.base.optimizer.lr)
+            assert model.steps == sweep.base.loop.steps
+            assert model.lr * width == sweep.base.optimizer.lr * student  # muP
 
 
 def test_every_arm_is_tuned_as_in_teacher_order() -> None:

@@ -1,5 +1,7 @@
-"""Options of a command line as `--help` shows them: a plain name for the value, one default, 80 columns."""
+"""Options of a command line as `--help` and messages show them: a plain name, one default, 80 columns."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import tyro
@@ -31,3 +33,16 @@ def described(text: str | None) -> str | None:
         else:
             shown += "\n\n" + paragraph(" ".join(part.split()))
     return shown.strip("\n")
+
+
+def in_options(text: str, setting_of: Mapping[str, str]) -> str:
+    """Replace the settings that a message names by the options that set them, so that it has the words of the user.
+
+    setting_of: {name of an option's field: setting}, such as {"train_rows": "corpus.train_rows"}.
+    """
+    if not setting_of:
+        return text
+    option_of = {setting: f"--{name.replace('_', '-')}" for name, setting in setting_of.items()}
+    longest_first = sorted(option_of, key=len, reverse=True)
+    pattern = rf"(?:--set )?(?<![\w.])({'|'.join(map(re.escape, longest_first))})\b"
+    return re.sub(pattern, lambda found: option_of[found.group(1)], text)

@@ -186,18 +186,20 @@ def in_place_losses(
 
     room_nxV: for logits in low precision, a buffer of `weight`'s dtype with at least as many rows; None: make one.
     """
-    # log-probabilities: they overwrite logits in float32, or a copy of logits in lower precision
+    # probabilities: they overwrite logits in float32, or a copy of logits in lower precision
     if room_nxV is None:
         precise_nxV = logits_nxV.to(weight.dtype)
     else:
         precise_nxV = room_nxV[: len(logits_nxV)].copy_(logits_nxV)
     if bias_V is not None:
         precise_nxV += bias_V
-    target_logit_nx1 = precise_nxV.gather(1, target_nx1)
-    log_p_nxV = torch.log_softmax(precise_nxV, 1, out=precise_nxV)
-    # the loss: logsumexp - (1 - w) z[y] = w z[y] - log p[y]; its gradient: p - (1 - w) onehot(y)
-    loss_nx1 = weight * target_logit_nx1 - log_p_nxV.gather(1, target_nx1)
-    p_nxV = log_p_nxV.exp_()
+    target_logit_nx1, largest_nx1 = precise_nxV.gather(1, target_nx1), precise_nxV.amax(1, keepdim=True)
+    p_nxV = torch.softmax(precise_nxV, 1, out=precise_nxV)
+    # logsumexp: the largest probability is 1 / sum of exp(z - largest z). Two passes for a maximum cost half of the
+    # pass of exponentials that log-probabilities would need more
+    log_sum_nx1 = largest_nx1 - p_nxV.amax(1, keepdim=True).log_()
+    # the loss: logsumexp - (1 - w) z[y]; its gradient: p - (1 - w) onehot(y)
+    loss_nx1 = log_sum_nx1 - (1 - weight) * target_logit_nx1
     p_nxV.scatter_add_(1, target_nx1, (weight - 1).expand(target_nx1.shape))
     return loss_nx1, p_nxV if p_nxV.dtype == logits_nxV.dtype else logits_nxV.copy_(p_nxV)
 
