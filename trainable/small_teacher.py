@@ -39,13 +39,15 @@ from trainable.student.precision import autocast_of
 from trainable.student.train import Report, RunData, pick_device, train
 from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import ANSWER_FILE, LEAST_RESIDUAL, Answers, kept, load_answers
-from trainable.teacher.table import column_dtype
+from trainable.teacher.build import count
+from trainable.teacher.smoothing import estimate_table
+from trainable.teacher.table import BigramTable, arrays_of, column_dtype, file_facts, probabilities
 from trainable.text.blocks import TokenBlocks
 from trainable.text.shards import Arrays, Shard, ShardMaker, progress_bar
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL
 
-FORMAT: Final = 1  # raise it when the same settings give another model, other answers or other losses
+FORMAT: Final = 2  # raise it when the same settings give another model, other answers or other losses
 TRUNCATIONS: Final = (8, 16, 32, 64)  # numbers of kept tokens for which run.json has the loss
 LOGITS_BYTES: Final = {"cpu": 32 << 20, "cuda": 512 << 20}  # largest logits of a batch that the model is asked about
 SHARD_POSITIONS: Final = 1 << 18
@@ -191,6 +193,7 @@ class SmallTeacher:
         # 2 join them in one file
         facts = {
             "shape": (blocks, positions, width),
+            "parent": file_facts(self._parent),
             "vocab_size": vocab_size,
             "model": self._name,
             "tokenizer_fingerprint": self._tokenizer.fingerprint,
@@ -199,7 +202,7 @@ class SmallTeacher:
         }
 
         def pieces() -> Iterator[np.ndarray]:
-            yield self._unigram.astype(np.float32)
+            yield from arrays_of(self._parent)
             for name, dtype in ((_IDS, column_dtype(vocab_size)), (_PROBABILITIES, np.dtype(np.float16))):
                 yield from (np.fromfile(path / name, dtype) for path in paths)
 
@@ -217,27 +220,32 @@ class SmallTeacher:
     # --- losses -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _unigram(self) -> np.ndarray:
-        """Unigram of the training rows, over which the mass of the tokens that are not kept is distributed."""
-        p_V: np.ndarray = log_unigram(self._blocks).double().softmax(0).numpy()
-        return p_V
+    def _parent(self) -> BigramTable:
+        """Bigram table of the training rows, over which the mass of the tokens that are not kept is distributed."""
+        counts = count(self._blocks)
+        facts = {"tokenizer_fingerprint": self._tokenizer.fingerprint, "rows": "student"}
+        try:
+            return estimate_table(counts, "modified_kneser_ney", **facts)
+        except InputError:  # too few rows for its discounts
+            return estimate_table(counts, "witten_bell", **facts)
 
     def _losses(self, blocks: TokenBlocks) -> dict[str, float]:
         """Mean losses on blocks, nats per token: of the whole model, and of its answers by number of kept tokens."""
         truncations = [k for k in TRUNCATIONS if k < self._tokenizer.vocab_size]
         total = np.zeros(1 + len(truncations))
-        unigram_V = torch.from_numpy(self._unigram).to(pick_device(self._run.loop))
         with progress_bar("validating the teacher", len(blocks.ids_BxT)) as advance:
-            for log_p_NxV, target_N in asked(self._model, blocks, (0, len(blocks.ids_BxT)), self._run.loop):
+            for log_p_NxV, token_N, target_N in asked(self._model, blocks, (0, len(blocks.ids_BxT)), self._run.loop):
                 counted_N = target_N != IGNORE_INDEX
-                log_p_NxV, target_N = log_p_NxV[counted_N], target_N[counted_N]
+                log_p_NxV, token_N, target_N = log_p_NxV[counted_N], token_N[counted_N], target_N[counted_N]
+                parent_N = probabilities(self._parent, token_N.cpu().numpy(), target_N.cpu().numpy())
+                parent_N = torch.from_numpy(parent_N).to(target_N.device)
                 own_N = log_p_NxV.gather(1, target_N.unsqueeze(1)).squeeze(1).double()
                 total[0] -= float(own_N.sum())
                 top = log_p_NxV.topk(max(truncations, default=0), dim=1)
                 for place, k in enumerate(truncations, 1):
                     left_N = (1 - top.values[:, :k].double().exp().sum(1)).clamp(min=LEAST_RESIDUAL)
                     is_kept_N = (top.indices[:, :k] == target_N.unsqueeze(1)).any(1)
-                    p_N = own_N.exp() * is_kept_N + left_N * unigram_V[target_N]
+                    p_N = own_N.exp() * is_kept_N + left_N * parent_N
                     total[place] -= float(p_N.log().sum())
                 advance(len(counted_N) // (blocks.ids_BxT.shape[1] - 1))
         total /= count_targets(blocks, np.arange(len(blocks.ids_BxT)))
@@ -252,7 +260,7 @@ def likeliest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Likeliest tokens at each position of blocks first to last, [N, k], with their stored probabilities."""
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    for log_p_NxV, _ in asked(model, blocks, span, loop):
+    for log_p_NxV, _, _ in asked(model, blocks, span, loop):
         log_p_Nxk, ids_Nxk = (found.cpu().numpy() for found in log_p_NxV.topk(top_k, dim=1))
         parts.append((ids_Nxk.astype(column_dtype(blocks.vocab_size)), kept(np.exp(log_p_Nxk))))
     ids_Nxk, p_Nxk = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -262,8 +270,8 @@ def likeliest(
 @torch.inference_mode()
 def asked(
     model: torch.nn.Module, blocks: TokenBlocks, span: tuple[int, int], loop: LoopConfig
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield log-probabilities of the tokenizer's tokens, float32 [N, V], and targets [N], a few blocks at a time."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield log-probabilities of the next token, float32 [N, V], tokens and targets [N], a few blocks at a time."""
     (first, last), vocab_size, device = span, blocks.vocab_size, pick_device(loop)
     at_once = max(1, LOGITS_BYTES[device.type] // (4 * vocab_size * (blocks.ids_BxT.shape[1] - 1)))
     autocast = autocast_of(loop, device)
@@ -271,4 +279,5 @@ def asked(
         batch = make_batch(blocks, np.arange(start, min(start + at_once, last)), device)
         with autocast:
             logits_BxTxV = model(input_ids=batch.context_BxT, use_cache=False).logits
-        yield logits_BxTxV[..., :vocab_size].flatten(0, 1).float().log_softmax(1), batch.target_BxT.flatten()
+        log_p_NxV = logits_BxTxV[..., :vocab_size].flatten(0, 1).float().log_softmax(1)
+        yield log_p_NxV, batch.context_BxT.flatten(), batch.target_BxT.flatten()

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from trainable.teacher.answers import Answers, kept
-from trainable.teacher.table import column_dtype
+from trainable.teacher.counts import count_bigrams
+from trainable.teacher.smoothing import estimate_table
+from trainable.teacher.table import BigramTable, column_dtype
 
 V = 13
 BLOCKS, POSITIONS = 6, 9
@@ -20,10 +22,16 @@ def distributions(
     return (p / p.sum(-1, keepdims=True)).astype(np.float32)
 
 
+def parent_of(vocab_size: int = V) -> BigramTable:
+    """A table of bigrams of random tokens; with many tokens, most of them have no bigrams."""
+    stream_N = np.random.default_rng(7).integers(0, min(vocab_size, V), 60)
+    return estimate_table(count_bigrams(stream_N, vocab_size, first_context=0), "witten_bell", tokenizer_fingerprint="abc")
+
+
 def answers_of(
     p_BxTxV: np.ndarray[Any, Any] | None = None, top_k: int = 4, blocks_fingerprint: str = "blocks"
 ) -> Answers:
-    """The likeliest tokens of each distribution, and a random unigram for the rest."""
+    """The likeliest tokens of each distribution, and a random bigram table for the rest."""
     p_BxTxV = distributions() if p_BxTxV is None else p_BxTxV
     vocab_size = p_BxTxV.shape[-1]
     ids_BxTxk = np.argsort(-p_BxTxV, axis=-1, kind="stable")[..., :top_k]
@@ -31,7 +39,7 @@ def answers_of(
     return Answers(
         ids_BxTxk=ids_BxTxk.astype(column_dtype(vocab_size)),
         p_BxTxk=kept(p_BxTxk.reshape(-1, top_k)).reshape(p_BxTxk.shape),
-        unigram_V=distributions((), vocab_size, seed=99, sharp=1.0),
+        parent=parent_of(vocab_size),
         vocab_size=vocab_size,
         model="model of 1 layer, width 8",
         tokenizer_fingerprint="abc",

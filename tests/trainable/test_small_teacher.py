@@ -22,7 +22,6 @@ from trainable.shared_data import checksums, data_of
 from trainable.student.evaluate import evaluate
 from trainable.student.precision import Best
 from trainable.student.train import RunData, train
-from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import Answers
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
@@ -97,15 +96,17 @@ def test_padding_does_not_count_in_the_teachers_own_loss(tmp_path: Path) -> None
 
 
 def test_a_truncated_loss_is_the_loss_of_the_truncated_distribution(prepared: Prepared) -> None:
-    """The truncated distribution keeps the k likeliest probabilities and adds the remaining mass times the unigram."""
+    """The truncated distribution keeps the k likeliest probabilities and adds the remaining mass times the bigrams."""
     config, cache, data, facts = prepared
     assert list(facts["truncated_losses"]) == ["8", "16", "32", "64"]
     ids_BxT = torch.from_numpy(data.eval.ids_BxT.astype(np.int64))
     with torch.inference_mode():
         p_NxV = model_of(config, data, cache)(input_ids=ids_BxT[:, :-1]).logits.double().softmax(-1).flatten(0, 1)
+    parent = small_of(config, data, cache)._parent
+    parent_NxV = torch.from_numpy(np.stack([parent.row(token) for token in ids_BxT[:, :-1].flatten()]))
     for k in (8, 64):
         kept_NxV = p_NxV * (p_NxV >= p_NxV.topk(k).values[:, -1:])
-        cut_NxV = kept_NxV + (1 - kept_NxV.sum(1, keepdim=True)) * log_unigram(data.train).double().exp()
+        cut_NxV = kept_NxV + (1 - kept_NxV.sum(1, keepdim=True)) * parent_NxV
         loss = -cut_NxV.gather(1, ids_BxT[:, 1:].reshape(-1, 1)).log().mean()
         assert facts["truncated_losses"][str(k)] == pytest.approx(float(loss), abs=1e-5)
 
@@ -313,51 +314,63 @@ def test_the_record_says_what_the_teacher_holds_and_what_it_cost(
 
 
 @pytest.fixture
-def trained(prepared: Prepared, tmp_path: Path) -> tuple[TrialConfig, Path]:
-    """Config that loads the trained teacher from a folder, and this folder, as transformers writes it."""
+def trained(prepared: Prepared, tmp_path: Path) -> tuple[TrialConfig, Path, Any]:
+    """Config that loads a trained model from a folder, this folder as transformers writes it, and the model.
+
+    It is the teacher without its output bias, for which the folder of a Llama has no place.
+    """
     config, cache, data, _ = prepared
-    folder = tmp_path / "trained"
-    model_of(config, data, cache).save_pretrained(folder)
+    folder, model = tmp_path / "trained", model_of(config, data, cache)
+    model.lm_head.bias = None
+    model.save_pretrained(folder)
     (tokenizer,) = (cache / "tokenizers").glob("*/tokenizer.json")
     shutil.copy(tokenizer, folder)
-    return override(config, {"teacher.model.folder": str(folder)}), folder
+    return override(config, {"teacher.model.folder": str(folder)}), folder, model
 
 
-def test_a_model_from_a_folder_gives_the_answers_of_the_same_model_trained_here(
+def test_a_model_from_a_folder_is_not_trained_and_gives_that_models_answers(
     prepared: Prepared,
-    trained: tuple[TrialConfig, Path],
+    trained: tuple[TrialConfig, Path, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _, cache, data, facts = prepared
+    (config, cache, data, _), (given_config, _, model) = prepared, trained
     monkeypatch.setattr(small_teacher, "train", lambda *_: pytest.fail("the model was trained"))
-    given, given_facts = prepare_run(trained[0], cache)
-    np.testing.assert_array_equal(answers_of(given).p_BxTxk, answers_of(data).p_BxTxk)
+    given, given_facts = prepare_run(given_config, cache)
+    blocks = len(data.train.ids_BxT)
+    ids_Nxk, p_Nxk = small_teacher.likeliest(model, data.train, (0, blocks), 8, config.loop)
+    answers = answers_of(given)
+    np.testing.assert_array_equal(answers.ids_BxTxk.reshape(ids_Nxk.shape), ids_Nxk)
+    np.testing.assert_array_equal(answers.p_BxTxk.reshape(p_Nxk.shape), p_Nxk)
     assert given_facts["teacher"]["smoothing"] == "model trained"
     assert given_facts["teacher"]["train_seconds"] == 0
-    assert given_facts["teacher"]["eval_loss"] == facts["eval_loss"]
+    assert given_facts["teacher"]["eval_loss"] == pytest.approx(evaluate(model, data.eval, 8, PLAIN).loss, abs=1e-5)
 
 
-def test_the_tokenizer_of_an_exported_model_is_accepted(prepared: Prepared, trained: tuple[TrialConfig, Path]) -> None:
+def test_the_tokenizer_of_an_exported_model_is_accepted(
+    prepared: Prepared, trained: tuple[TrialConfig, Path, Any]
+) -> None:
     """transformers writes a tokenizer in another form; special tokens that it adds around a text do not matter."""
     from sweeps.engine.export.model_folder import fast_tokenizer
 
     config, cache, data, _ = prepared
+    before, _ = prepare_run(trained[0], cache)
     small = small_of(config, data, cache)
     (trained[1] / "tokenizer.json").unlink()
     fast_tokenizer(small._tokenizer, config).save_pretrained(trained[1])
     given, _ = prepare_run(trained[0], cache)
-    np.testing.assert_array_equal(answers_of(given).p_BxTxk, answers_of(data).p_BxTxk)
+    np.testing.assert_array_equal(answers_of(given).p_BxTxk, answers_of(before).p_BxTxk)
 
 
-def test_other_weights_in_the_folder_are_another_teacher(prepared: Prepared, trained: tuple[TrialConfig, Path]) -> None:
-    config, cache, data, _ = prepared
-    prepare_run(trained[0], cache)
-    other = model_of(config, data, cache)
+def test_other_weights_in_the_folder_are_another_teacher(
+    prepared: Prepared, trained: tuple[TrialConfig, Path, Any]
+) -> None:
+    (_, cache, _, _), (config, folder, model) = prepared, trained
+    before, _ = prepare_run(config, cache)
     with torch.no_grad():
-        other.lm_head.weight.mul_(2)
-    other.save_pretrained(trained[1])
-    given, _ = prepare_run(trained[0], cache)
-    assert (answers_of(given).p_BxTxk != answers_of(data).p_BxTxk).any()
+        model.lm_head.weight.mul_(2)
+    model.save_pretrained(folder)
+    given, _ = prepare_run(config, cache)
+    assert (answers_of(given).p_BxTxk != answers_of(before).p_BxTxk).any()
 
 
 def another_tokenizer(folder: Path) -> None:
@@ -394,13 +407,22 @@ def unknown(folder: Path) -> None:
 )
 def test_a_model_that_does_not_fit_is_refused(
     prepared: Prepared,
-    trained: tuple[TrialConfig, Path],
+    trained: tuple[TrialConfig, Path, Any],
     spoil: Any,
     message: str,
 ) -> None:
     spoil(trained[1])
     with pytest.raises(InputError, match=message):
         prepare_run(trained[0], prepared[1])
+
+
+def test_a_model_with_an_output_bias_that_transformers_would_drop_is_refused(
+    prepared: Prepared, trained: tuple[TrialConfig, Path, Any]
+) -> None:
+    (config, cache, data, _), (given, folder, _) = prepared, trained
+    model_of(config, data, cache).save_pretrained(folder)
+    with pytest.raises(InputError, match="has an output bias, for which its architecture has no place: give a model"):
+        prepare_run(given, cache)
 
 
 def test_a_missing_model_folder_is_refused_before_any_text_is_read(tmp_path: Path) -> None:

@@ -70,6 +70,13 @@ def load_model(folder: Path) -> Any:
         ) from None
     missing = sorted(loading["missing_keys"])
     require(not missing, f"the teacher's model in {folder} lacks the weights {', '.join(missing[:3])}: save it whole.")
+    head = model.get_output_embeddings()
+    biases = [f"{name}.bias" for name, module in model.named_modules() if module is head]
+    require(
+        set(biases).isdisjoint(loading["unexpected_keys"]),
+        f"the teacher's model in {folder} has an output bias, for which its architecture has no place: give a model "
+        "without one.",  # transformers would drop the bias, and the answers would be another model's
+    )
     return model
 
 

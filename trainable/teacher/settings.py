@@ -44,7 +44,7 @@ class TeacherModelConfig:
     hidden: int = 64  # width
     steps: int = 300  # optimizer steps, with the student's batch size
     lr: float = 3e-3  # peak learning rate
-    top_k: int = 16  # likeliest tokens kept of each answer; the mass of the others goes to the unigram
+    top_k: int = 16  # likeliest tokens kept of each answer; the mass of the others goes to the bigrams
     folder: str = ""  # folder of a trained model that transformers loads, used unchanged; "": a model is trained
 
     def __post_init__(self) -> None:

@@ -75,7 +75,7 @@ class BigramTable:
     @property
     def checksum(self) -> str:
         """Hex SHA-256 of facts and arrays, computed at each use; the file of a saved table ends with it."""
-        return BIGRAM_FILE.checksum(_file_facts(self), _arrays(self))
+        return BIGRAM_FILE.checksum(file_facts(self), arrays_of(self))
 
     @property
     def nbytes(self) -> int:
@@ -224,7 +224,7 @@ def save_table(table: BigramTable, path: Path) -> None:
 
     Raises OSError if the file cannot be written.
     """
-    BIGRAM_FILE.write(path, _file_facts(table), _arrays(table))
+    BIGRAM_FILE.write(path, file_facts(table), arrays_of(table))
 
 
 def load_table(path: Path, expect_tokenizer: str | None = None) -> BigramTable:
@@ -234,7 +234,7 @@ def load_table(path: Path, expect_tokenizer: str | None = None) -> BigramTable:
     of the table. Raises DamagedFile if a byte differs from what was written. Raises InputError if the file is missing,
     is not a bigram table, has another format version, or was counted with another tokenizer than the expected one.
     """
-    table = BIGRAM_FILE.read(path, _made)
+    table = BIGRAM_FILE.read(path, made_table)
     require_tokenizer(path, table.tokenizer_fingerprint, expect_tokenizer)
     return table
 
@@ -248,18 +248,18 @@ def require_tokenizer(path: Path, counted_with: str, expected: str | None) -> No
     )
 
 
-def _arrays(table: BigramTable) -> list[NDArray[Any]]:
+def arrays_of(table: BigramTable) -> list[NDArray[Any]]:
     """Arrays in their order in the file."""
     return [getattr(table, name) for name in ARRAYS]
 
 
-def _file_facts(table: BigramTable) -> Facts:
+def file_facts(table: BigramTable) -> Facts:
     """Facts that the file holds: those of FACTS, and dtype and length of each array."""
     facts = {name: getattr(table, name) for name in FACTS}
     return facts | {"arrays": {name: [getattr(table, name).dtype.str, len(getattr(table, name))] for name in ARRAYS}}
 
 
-def _made(facts: Facts, arrays: Arrays) -> BigramTable:
+def made_table(facts: Facts, arrays: Arrays) -> BigramTable:
     """Make the table from a file. Raises ValueError for a row outside the arrays, or an invalid probability."""
     table = BigramTable(**arrays, **{name: facts[name] for name in FACTS})
     if (np.diff(table.indptr) < 0).any():

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from trainable.teacher.answers import Answers
 from trainable.teacher.build import material_of
-from trainable.teacher.counts import count_bigrams
+from trainable.teacher.counts import BigramCounts, count_bigrams
 from trainable.teacher.kinds import teacher_class
 from trainable.teacher.ngram_counts import count_ngrams
 from trainable.teacher.settings import TeacherConfig
-from trainable.teacher.table import column_dtype
+from trainable.teacher.smoothing import estimate_table
+from trainable.teacher.table import BigramTable, column_dtype
 from trainable.teacher.teacher import RowTeacher, Table
 from trainable.text.blocks import TokenBlocks
 from trainable.text.packing import id_dtype
@@ -63,7 +64,7 @@ def stand_in_blocks(vocab_size: int, context: int, blocks: int, seed: int) -> To
     )
 
 
-def drawn_answers(blocks: TokenBlocks, top_k: int) -> Answers:
+def drawn_answers(blocks: TokenBlocks, top_k: int, parent: BigramTable) -> Answers:
     """Stand-in for a model's answers to these blocks: `top_k` tokens at each position, with equal probabilities."""
     shape = (*blocks.ids_BxT[:, 1:].shape, min(top_k, blocks.vocab_size))
     first = drawn_tokens(blocks.vocab_size, int(np.prod(shape[:2])), seed=3).reshape(*shape[:2], 1).astype(np.int64)
@@ -71,7 +72,7 @@ def drawn_answers(blocks: TokenBlocks, top_k: int) -> Answers:
     return Answers(
         ids_BxTxk=ids_BxTxk.astype(column_dtype(blocks.vocab_size)),
         p_BxTxk=np.full(shape, 0.8 / shape[2], np.float16),
-        unigram_V=np.full(blocks.vocab_size, 1 / blocks.vocab_size, np.float32),
+        parent=parent,
         vocab_size=blocks.vocab_size,
         model="stand-in",
         tokenizer_fingerprint="stand-in",
@@ -86,13 +87,21 @@ def stand_in_table(teacher: TeacherConfig, text_N: NDArray[Any], blocks: TokenBl
     if not issubclass(kind, RowTeacher):
         return None
     vocab_size, threads = blocks.vocab_size, min(4, own_cores())  # as teacher/build.py counts
+
+    def counts() -> BigramCounts:
+        return count_bigrams(text_N, vocab_size, first_context=0, threads=threads)
+
+    def answers() -> Answers:
+        parent = estimate_table(counts(), "witten_bell", tokenizer_fingerprint="stand-in")
+        return drawn_answers(blocks, teacher.model.top_k, parent)
+
     return kind.prepare(
         material_of(
             teacher,
             vocab_size=vocab_size,
             tokenizer_fingerprint="stand-in",
-            counts=lambda: count_bigrams(text_N, vocab_size, first_context=0, threads=threads),
+            counts=counts,
             ngrams=lambda order: count_ngrams(text_N, vocab_size, order, eos_id=vocab_size - 1, threads=threads),
-            answers=lambda: drawn_answers(blocks, teacher.model.top_k),
+            answers=answers,
         )
     )

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_answers import BLOCKS, POSITIONS, V, answers_of, distributions
+from small_answers import BLOCKS, POSITIONS, V, answers_of, distributions, parent_of
 
 from trainable.errors import DamagedFile, InputError
 from trainable.teacher.answers import ARRAYS, FACTS, LEAST_RESIDUAL, Answers, kept, load_answers, residual, save_answers
+from trainable.teacher.table import table_without_context
 
 Array = np.ndarray[Any, Any]
 
@@ -47,7 +48,7 @@ def test_a_model_that_is_certain_leaves_one_rounding_to_other_tokens() -> None:
     assert residual(half_1xK) == 2**-11
 
 
-def test_a_probability_too_small_for_half_precision_goes_to_the_unigram() -> None:
+def test_a_probability_too_small_for_half_precision_goes_to_the_parent() -> None:
     half_1xK = kept(np.array([[0.5, 1e-8]], np.float32))
     assert half_1xK.tolist() == [[0.5, 0]]
     assert residual(half_1xK) == 0.5
@@ -56,25 +57,26 @@ def test_a_probability_too_small_for_half_precision_goes_to_the_unigram() -> Non
 @pytest.mark.parametrize("top_k", [1, 4, V])
 def test_every_row_sums_to_one(top_k: int) -> None:
     answers = answers_of(top_k=top_k)
-    rows = [answers.row(block, position) for block in range(BLOCKS) for position in range(POSITIONS)]
+    places = [(block, position) for block in range(BLOCKS) for position in range(POSITIONS)]
+    rows = [answers.row(block, position, token) for block, position in places for token in range(V)]
     np.testing.assert_allclose(np.sum(rows, axis=1), 1, atol=1e-6)
 
 
-def test_a_row_has_the_models_probabilities_of_the_likeliest_tokens_plus_a_share_of_the_unigram() -> None:
+def test_a_row_has_the_models_probabilities_of_the_likeliest_tokens_plus_a_share_of_the_bigrams() -> None:
     p_BxTxV = distributions()
     answers = answers_of(p_BxTxV, top_k=V // 2)
-    row_V, said_V = answers.row(2, 3), p_BxTxV[2, 3].astype(np.float64)
+    row_V, said_V = answers.row(2, 3, token=5), p_BxTxV[2, 3].astype(np.float64)
     first = np.argsort(-said_V)[: V // 2]
     others = np.setdiff1d(np.arange(V), first)
-    left = 1 - said_V[first].sum()
-    np.testing.assert_allclose(row_V[others], left * answers.unigram_V[others], atol=1e-3)
-    np.testing.assert_allclose(row_V[first], said_V[first] + left * answers.unigram_V[first], atol=1e-3)
+    left_V = (1 - said_V[first].sum()) * answers.parent.row(5)
+    np.testing.assert_allclose(row_V[others], left_V[others], atol=1e-3)
+    np.testing.assert_allclose(row_V[first], said_V[first] + left_V[first], atol=1e-3)
 
 
 @pytest.mark.parametrize(("vocab_size", "bytes_each"), [(V, 4), (65_536, 4), (65_537, 6)])
 def test_an_entry_takes_four_bytes_up_to_65536_tokens(vocab_size: int, bytes_each: int) -> None:
     answers = answers_of(distributions((1, 2), vocab_size))
-    assert answers.nbytes == 1 * 2 * 4 * bytes_each + 4 * vocab_size
+    assert answers.nbytes - answers.parent.nbytes == 1 * 2 * 4 * bytes_each
 
 
 def test_loaded_answers_equal_the_saved_ones_and_cannot_be_written(tmp_path: Path) -> None:
@@ -96,19 +98,22 @@ def test_the_checksum_of_fixed_answers_stays() -> None:
     answers = Answers(
         ids_BxTxk=np.array([[[0, 2], [1, 3]]], np.uint16),
         p_BxTxk=np.array([[[0.5, 0.25], [0.75, 0.125]]], np.float16),
-        unigram_V=np.full(4, 0.25, np.float32),
+        parent=table_without_context(
+            np.full(4, 0.25), smoothing="by hand", tokenizer_fingerprint="abc", counted_tokens=7, rows="student"
+        ),
         vocab_size=4,
         model="by hand",
         tokenizer_fingerprint="abc",
         blocks_fingerprint="blocks",
         counted_tokens=7,
     )
-    assert answers.checksum == "921f39def0ead3102184d283da8d858e5108ca8c208c66d0a8c416b4ae6a031e"
+    assert answers.checksum == "e5c539cf8639a2b1c86f0229f197a55b5e858bfa12b29444a59f18b0bcc27787"
 
 
 def test_a_changed_array_or_fact_changes_the_checksum() -> None:
     answers = answers_of()
     changed = [replace(answers, model="another"), replace(answers, blocks_fingerprint="others")]
+    changed.append(replace(answers, parent=replace(answers.parent, base_V=answers.parent.base_V / 2)))
     for name in ARRAYS:
         array = getattr(answers, name).copy()
         array[0] = array[0] / 2
@@ -144,7 +149,6 @@ def test_a_file_that_is_cut_off_or_too_long_is_refused(tmp_path: Path) -> None:
         ("p_BxTxk", np.nan, "negative or no number"),
         ("p_BxTxk", -0.5, "negative or no number"),
         ("p_BxTxk", 1.0, "sum to more than 1"),
-        ("unigram_V", np.inf, "negative or no number"),
     ],
 )
 def test_an_undamaged_file_with_impossible_values_is_refused(
@@ -156,6 +160,14 @@ def test_an_undamaged_file_with_impossible_values_is_refused(
     array.flat[1] = value
     save_answers(replace(answers, **{name: array}), tmp_path / "answers.bin")
     with pytest.raises(DamagedFile, match=reason):
+        load_answers(tmp_path / "answers.bin")
+
+
+def test_an_undamaged_file_with_an_impossible_parent_is_refused(tmp_path: Path) -> None:
+    answers = answers_of()
+    endless = replace(answers.parent, base_V=np.full(V, np.inf, np.float32))
+    save_answers(replace(answers, parent=endless), tmp_path / "answers.bin")
+    with pytest.raises(DamagedFile, match="negative or no number"):
         load_answers(tmp_path / "answers.bin")
 
 
@@ -181,6 +193,11 @@ def test_a_missing_answer_file_is_named(tmp_path: Path) -> None:
 
 def test_arrays_of_another_type_or_shape_are_refused() -> None:
     answers = answers_of()
-    for name, array in (("p_BxTxk", answers.p_BxTxk.astype(np.float32)), ("unigram_V", answers.unigram_V[:3])):
+    for name, array in (("p_BxTxk", answers.p_BxTxk.astype(np.float32)), ("ids_BxTxk", answers.ids_BxTxk.astype(np.int64))):
         with pytest.raises(InputError, match=f"answers need {name} as"):
             replace(answers, **{name: array})
+
+
+def test_a_parent_with_another_vocabulary_is_refused() -> None:
+    with pytest.raises(InputError, match=f"answers over {V} tokens have a parent of {V + 1}"):
+        replace(answers_of(), parent=parent_of(V + 1))

@@ -27,6 +27,7 @@ from trainable.teacher.answers import Answers
 from trainable.teacher.kinds import teacher_class
 from trainable.teacher.kinds.model import ModelTeacher
 from trainable.teacher.material import Material
+from trainable.teacher.table import BigramTable
 
 D = 5
 Numbers = np.ndarray[Any, Any]
@@ -46,13 +47,14 @@ def case_of(numbers_B: Numbers, dtype: torch.dtype = torch.float64, rows: int = 
     return Case(drawn(positions, D).requires_grad_(), output_VxD, context_BxT, target_N, bias_V)
 
 
-def dense_rows(answers: Answers, numbers_B: Numbers, rows: int = V) -> Tensor:
+def dense_rows(answers: Answers, numbers_B: Numbers, context_N: Tensor, rows: int = V) -> Tensor:
     """The distribution at each position of these blocks, over all rows of an output matrix, computed independently."""
+    parent_VxV = np.stack([answers.parent.row(token) for token in range(V)])
     kept_NxK, ids_NxK = (
         array[numbers_B.ravel()].reshape(-1, array.shape[-1]).astype(np.float64)
         for array in (answers.p_BxTxk, answers.ids_BxTxk)
     )
-    found_NxV = (1 - kept_NxK.sum(1, keepdims=True)) * answers.unigram_V.astype(np.float64)
+    found_NxV = (1 - kept_NxK.sum(1, keepdims=True)) * parent_VxV[context_N.flatten().numpy()]
     found_NxV[np.arange(len(kept_NxK))[:, None], ids_NxK.astype(np.int64)] += kept_NxK
     return F.pad(torch.from_numpy(found_NxV), (0, rows - V))
 
@@ -67,7 +69,9 @@ def dense_losses(logits_NxV: Tensor, target_N: Tensor, soft_NxV: Tensor, weight:
 def by_dense_target(c: Case, answers: Answers, numbers_B: Numbers, weight: float) -> tuple[Tensor, ...]:
     c.reset()
     logits_NxV = F.linear(c.hidden_NxD, c.output_VxD, c.bias_V)
-    losses_N = dense_losses(logits_NxV, c.target_N, dense_rows(answers, numbers_B, len(c.output_VxD)), weight)
+    losses_N = dense_losses(
+        logits_NxV, c.target_N, dense_rows(answers, numbers_B, c.context_N, len(c.output_VxD)), weight
+    )
     loss = losses_N[c.target_N != IGNORE_INDEX].sum()
     loss.backward()
     return loss.detach(), *c.gradients()
@@ -100,17 +104,31 @@ def test_the_loss_is_cross_entropy_with_the_dense_truncated_target(data: st.Data
 
 
 def exact_answers(top_k: int = 4) -> Answers:
-    """Answers whose unigram consists of binary fractions, so that rows sum to 1 without any error."""
-    unigram_V = np.full(V, 1 / 16, np.float32)
-    unigram_V[:3] *= 2
-    assert unigram_V.sum() == 1
-    return replace(answers_of(top_k=top_k), unigram_V=unigram_V)
+    """Answers whose parent has binary fractions, so that rows sum to 1 without any error; half of them are sparse."""
+    base_V = np.full(V, 1 / 16, np.float32)
+    base_V[:3] *= 2
+    assert base_V.sum() == 1
+    next_V = (np.arange(V) * 5 + 1) % V
+    parent = BigramTable(
+        indptr=np.arange(V + 1, dtype=np.int64),
+        indices=next_V.astype(np.uint16),
+        values=np.full(V, 0.5, np.float32),
+        backoff_V=np.full(V, 0.5, np.float32),
+        base_V=base_V,
+        vocab_size=V,
+        smoothing="by hand",
+        strength=None,
+        tokenizer_fingerprint="abc",
+        counted_tokens=1,
+        rows="student",
+    )
+    return replace(answers_of(top_k=top_k), parent=parent)
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("parts", [1, 3])
 def test_the_loss_is_exact_if_the_rows_sum_exactly_to_1(bias: bool, parts: int) -> None:
-    """The sum of an ordinary float32 unigram differs from 1 by up to 1e-7, which would hide errors of that size."""
+    """The sum of an ordinary float32 row differs from 1 by up to 1e-7, which would hide errors of that size."""
     numbers_B = np.array([3, 0, 5])
     c = case_of(numbers_B)
     c.bias_V = c.bias_V if bias else None
@@ -162,7 +180,8 @@ def test_a_step_of_a_model_has_the_gradients_of_the_dense_target(tied: bool) -> 
 
     logits_NxV = model(input_ids=torch.cat([batch.context_BxT for batch in batches])).logits.flatten(0, 1)
     target_N = torch.cat([batch.target_BxT for batch in batches]).flatten()
-    dense = dense_losses(logits_NxV, target_N, dense_rows(answers, numbers_AxB), 0.6).mean()
+    context_N = torch.cat([batch.context_BxT for batch in batches])
+    dense = dense_losses(logits_NxV, target_N, dense_rows(answers, numbers_AxB, context_N), 0.6).mean()
     dense.backward()
     torch.testing.assert_close(loss, dense.detach(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours, gradients(model), rtol=1e-4, atol=1e-6)

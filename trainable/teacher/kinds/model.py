@@ -1,7 +1,8 @@
 """Teacher with the answers of a small trained model: its likeliest tokens at each position of the training blocks.
 
 The model is asked once, before the trials. Each position has its own row, which depends on all tokens before it in the
-block. The parent of a row is the unigram, which gets the mass of the tokens that were not kept.
+block. The parent of a row is the bigram row of the token at its position, which gets the mass of the tokens that were
+not kept.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from trainable.teacher.answers import Answers, residual
 from trainable.teacher.device_rows import DeviceTable, to_device
 from trainable.teacher.host_rows import HostRows
 from trainable.teacher.material import Material
+from trainable.teacher.table import cut_rows
 from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows
 
 
@@ -31,7 +33,7 @@ class ModelTeacher(RowTeacher):
         self, table: Answers, device: torch.device | str = "cpu", *, product: torch.dtype | None = None
     ) -> None:
         super().__init__(table, device, product=product)
-        self.base_V = torch.tensor(table.unigram_V, device=device)
+        self.base_V = torch.tensor(table.parent.base_V, device=device)
 
     def rows(
         self,
@@ -40,27 +42,37 @@ class ModelTeacher(RowTeacher):
         dtype: torch.dtype,
         begins: np.ndarray | None = None,
     ) -> StepRows:
-        """Return one row for each position; `begins` is not used, because the model saw the whole block when asked."""
+        """Return one row for each distinct token, and one for each position; `begins` is not used.
+
+        The model saw the whole block when it was asked.
+        """
         answers: Answers = self.table
-        # 1 the answers to these blocks
         _check(answers, context, blocks)
+        # 1 the answers to these blocks, one row for each position
         width = answers.ids_BxTxk.shape[2]
         columns_NxK = answers.ids_BxTxk[blocks].reshape(-1, width).astype(np.int32)
         kept_NxK = answers.p_BxTxk[blocks].reshape(-1, width)
-        # 2 move them to the student's device; for a GPU the host cuts the rows
-        positions = len(kept_NxK)
-        columns_Z, values_Z = columns_NxK.ravel(), kept_NxK.ravel().astype(np.float32)
-        indptr_N1 = np.arange(positions + 1) * width
+        # 2 before them the rows of their parents, one for each distinct token
+        contexts_C, parent_N = np.unique(context.ravel(), return_inverse=True)
+        indptr_C1, columns_Z, values_Z = cut_rows(answers.parent, contexts_C, np.int32)
+        parents, positions = len(contexts_C), len(kept_NxK)
+        indptr_R1 = np.concatenate([indptr_C1, indptr_C1[-1] + np.arange(1, positions + 1) * width])
+        columns_Z = np.concatenate([columns_Z, columns_NxK.ravel()])
+        values_Z = np.concatenate([values_Z, kept_NxK.ravel().astype(np.float32)])
+        backoff_R = np.concatenate([answers.parent.backoff_V[contexts_C], residual(kept_NxK)])
+        # 3 move the rows to the student's device; for a GPU the host cuts them
         sparse: SparseRows
         if self.device.type == "cuda":
-            there = DeviceTable(indptr_N1, columns_Z, values_Z, answers.vocab_size, self.device, self.product)
-            sparse = there.cut(np.arange(positions), dtype)
+            there = DeviceTable(indptr_R1, columns_Z, values_Z, answers.vocab_size, self.device, self.product)
+            sparse = there.cut(np.arange(len(backoff_R)), dtype)
         else:
-            sparse = HostRows(indptr_N1, columns_Z, values_Z, answers.vocab_size, dtype)
+            sparse = HostRows(indptr_R1, columns_Z, values_Z, answers.vocab_size, dtype)
         return StepRows(
             sparse=sparse,
-            row=to_device(np.arange(positions).reshape(context.shape), self.device),
-            backoff_R=to_device(residual(kept_NxK), self.device).to(dtype),
+            row=to_device((parents + np.arange(positions)).reshape(context.shape), self.device),
+            backoff_R=to_device(backoff_R, self.device).to(dtype),
+            parent_R=to_device(np.concatenate([np.zeros(parents, np.int64), parent_N]), self.device),
+            levels=(slice(0, parents), slice(parents, parents + positions)),
         )
 
 
