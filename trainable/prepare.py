@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from trainable import names
 from trainable.config import CorpusConfig, TeacherConfig, TokensConfig, TrialConfig, identity
@@ -108,6 +108,10 @@ def prepare_runs(
     return Prepared(blocks, tables, facts | {"tables": listed})
 
 
+# The use of the validation text of corpus.eval_half, in words that follow "validation".
+_HALVES: Final = {"whole": "", "choosing": " for choosing", "reporting": " for the verdict"}
+
+
 class _Text(NamedTuple):
     """Rows of text with their split, and how they become tokens."""
 
@@ -155,7 +159,8 @@ class Preparation:
         train = self._joined(train_parts, f"training rows of {corpus.name}")
         held_out = self._joined(self._blocks(text, (split.eval_part,)), f"validation rows of {corpus.name}")
         _require_batch(config, train)
-        self._say(_blocks_line("training", train) + "; " + _blocks_line("validation", held_out))
+        use = _HALVES[config.corpus.eval_half]
+        self._say(_blocks_line("training", train) + "; " + _blocks_line(f"validation{use}", held_out))
         rows, empty, unread, eos = (
             getattr(train, name) + getattr(held_out, name) for name in ("rows", *RowCounts._fields)
         )
@@ -170,7 +175,7 @@ class Preparation:
         has_content = config.teacher.kind not in names.CONTENT_FREE
         if table is not None and has_content and facts["teacher"]["eval_loss"] is None:
             facts["teacher"]["kneser_ney_loss"] = self._kneser_ney_loss(text, train_parts, config.teacher, held_out)
-        self._say(_teacher_line(facts["teacher"]))
+        self._say(_teacher_line(facts["teacher"], use))
         return RunData(train=train, eval=held_out, table=table), facts
 
     def tokenizer(self, config: TrialConfig) -> TextTokenizer:
@@ -341,23 +346,24 @@ def _blocks_line(name: str, blocks: TokenBlocks) -> str:
     return f"{name} {blocks.rows:,} rows -> {len(blocks.ids_BxT):,} blocks of {blocks.ids_BxT.shape[1]}{empty}"
 
 
-def _teacher_line(facts: Mapping[str, Any]) -> str:
+def _teacher_line(facts: Mapping[str, Any], use: str) -> str:
     if not facts["checksum"]:
         return f"teacher {facts['smoothing']}: no table, so no loss of its own"
+    own = f"; its own loss on the validation text{use}:" if use else "; its own validation loss"
     loss, smoothed = facts["eval_loss"], facts.get("kneser_ney_loss")
-    infinite = "infinite (mle gives unseen pairs no chance)"
-    of_smoothed = "" if smoothed is None else f"; with modified Kneser-Ney it would be {smoothed:.4f}"
+    if loss is not None:
+        own += f" {loss:.4f}"
+    else:
+        own += " infinite, because with mle an unseen pair has probability 0"
+        own += "" if smoothed is None else f" ({smoothed:.4f} with modified Kneser-Ney, which smooths the same counts)"
     cut = ", ".join(f"{k}: {cut:.4f}" for k, cut in (facts.get("truncated_losses") or {}).items())
-    shown = f"{infinite}{of_smoothed}" if loss is None else f"{loss:.4f}"
     known = TeacherFacts(**facts)
     if not known.counted_tokens and known.making_seconds is None:
-        return f"teacher {known.smoothing} (no text is counted for it); its own validation loss {shown}"
+        return f"teacher {known.smoothing} (no text is counted for it){own}"
     from_rows = f"on {known.rows} rows: {known.holds}"
     if known.making_seconds is None:
-        return (
-            f"teacher {known.smoothing} {from_rows} of {known.counted_tokens:,} tokens; its own validation loss {shown}"
-        )
+        return f"teacher {known.smoothing} {from_rows} of {known.counted_tokens:,} tokens{own}"
     return (
-        f"teacher {known.smoothing}, trained {from_rows}; its own validation loss {shown} (by tokens kept {cut}); "
+        f"teacher {known.smoothing}, trained {from_rows}{own} (by tokens kept {cut}); "
         f"{known.train_seconds:,.0f} s of training, {known.answer_seconds:,.0f} s of asking it"
     )

@@ -48,7 +48,7 @@ from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import LOCAL
 
 FORMAT: Final = 2  # raise it when the same settings give another model, other answers or other losses
-TRUNCATIONS: Final = (8, 16, 32, 64)  # numbers of kept tokens for which run.json has the loss
+TRUNCATIONS: Final = (8, 16, 32, 64)  # numbers of kept tokens for which run.json has the loss, beside top_k
 LOGITS_BYTES: Final = {"cpu": 32 << 20, "cuda": 512 << 20}  # largest logits of a batch that the model is asked about
 SHARD_POSITIONS: Final = 1 << 18
 WATCHED_BLOCKS: Final = 8  # training blocks that are evaluated while the model trains; their loss decides nothing
@@ -81,7 +81,7 @@ class SmallTeacher:
 
     def facts(self, held_out: TokenBlocks) -> dict[str, Any]:
         """Losses of the model on validation blocks and its seconds, with keys of record.run_record.TeacherFacts."""
-        folder = self._cache / "teacher_losses" / fingerprint([*self._asked, held_out.fingerprint])
+        folder = self._cache / "teacher_losses" / fingerprint([*self._asked, self._top_k, held_out.fingerprint])
         losses = built_once(folder, lambda into: {"losses": self._losses(held_out)})["losses"]
         if self.__dict__.pop("_model", None) is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()  # the model is not used any more: free its memory for the trials
@@ -231,7 +231,7 @@ class SmallTeacher:
 
     def _losses(self, blocks: TokenBlocks) -> dict[str, float]:
         """Mean losses on blocks, nats per token: of the whole model, and of its answers by number of kept tokens."""
-        truncations = [k for k in TRUNCATIONS if k < self._tokenizer.vocab_size]
+        truncations = sorted(k for k in {*TRUNCATIONS, self._top_k} if k < self._tokenizer.vocab_size)
         total = np.zeros(1 + len(truncations))
         with progress_bar("validating the teacher", len(blocks.ids_BxT)) as advance:
             for log_p_NxV, token_N, target_N in asked(self._model, blocks, (0, len(blocks.ids_BxT)), self._run.loop):

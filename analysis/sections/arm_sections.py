@@ -70,7 +70,7 @@ def teacher_lines(found: Findings) -> Iterator[str]:
             by_kept = ", ".join(f"k = {k}: {cut:.4f}" for k, cut in (table.truncated_losses or {}).items())
             yield (
                 f"Teacher {table.smoothing}, trained on {table.rows} rows: {table.holds}; own validation loss {own}, "
-                f"with only the k likeliest tokens kept, {by_kept}."
+                f"with only the k likeliest tokens kept, and bigrams below them, {by_kept}."
             )
             continue
         counted = f"counted on {table.rows} rows" if table.rows != "none" else "counted on nothing"

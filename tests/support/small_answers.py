@@ -25,7 +25,8 @@ def distributions(
 def parent_of(vocab_size: int = V) -> BigramTable:
     """A table of bigrams of random tokens; with many tokens, most of them have no bigrams."""
     stream_N = np.random.default_rng(7).integers(0, min(vocab_size, V), 60)
-    return estimate_table(count_bigrams(stream_N, vocab_size, first_context=0), "witten_bell", tokenizer_fingerprint="abc")
+    counts = count_bigrams(stream_N, vocab_size, first_context=0)
+    return estimate_table(counts, "witten_bell", tokenizer_fingerprint="abc")
 
 
 def answers_of(

@@ -307,7 +307,7 @@ def test_the_record_says_what_the_teacher_holds_and_what_it_cost(
     assert facts.smoothing == "model of 1 layer, width 16"
     assert facts.holds == f"the 8 likeliest tokens at {facts.positions:,} positions"
     assert facts.making_seconds == prepared[3]["train_seconds"] + prepared[3]["answer_seconds"]
-    assert facts.own_loss == prepared[3]["eval_loss"]
+    assert facts.own_loss == prepared[3]["truncated_losses"]["8"] != prepared[3]["eval_loss"]
 
 
 # --- a model from a folder --------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class TeacherFacts:
     bigrams: int
     counted_tokens: int
     checksum: str  # "": the teacher has no table
-    eval_loss: float | None  # the table's own validation loss, nats per token; None: infinite, or no table
+    eval_loss: float | None  # validation loss of the table, or of the whole model; None: infinite, or no table
     kneser_ney_loss: float | None = None  # of the Kneser-Ney estimate of the same counts, where eval_loss is infinite
     ngrams: tuple[int, ...] = ()  # of an n-gram table: number of distinct n-grams of order 2, 3 and so on
     kind: str | None = None  # the setting teacher.kind; older records lack it
@@ -93,7 +93,14 @@ class TeacherFacts:
 
     @property
     def own_loss(self) -> float | None:
-        """Validation loss to compare with a student's: the table's own, else that of its Kneser-Ney estimate."""
+        """Validation loss to compare with a student's, of what the student is taught.
+
+        Of a model's answers it is the loss with the tokens that are kept; of a table without a finite loss, that of the
+        Kneser-Ney estimate of its counts.
+        """
+        of_answers = (self.truncated_losses or {}).get(str(self.top_k))
+        if of_answers is not None:
+            return of_answers
         return self.kneser_ney_loss if self.eval_loss is None else self.eval_loss
 
 

@@ -21,6 +21,7 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 # Seconds to wait before an operation is tried again; each time, pyarrow itself has already tried for 6 s.
 _PAUSES = (1.0, 4.0, 10.0, 30.0, 60.0)
 _CHUNK = 16 * 2**20
+_UNREACHED = re.compile(r"curlCode: \d+, (.+)$")  # in pyarrow's words for a store of S3 that was not reached
 # Refusals that a further try cannot change; pyarrow has no field for the reason, so its words for S3 are matched.
 _FINAL = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|INVALID|SIGNATURE|No response body")
 
@@ -70,7 +71,7 @@ class Store:
             self._filesystem, self._root = fs.FileSystem.from_uri(uri)
         except (ArrowException, OSError, ValueError) as error:
             raise InputError(
-                f"{uri} cannot be opened ({first_line(error)}): give a path, or a URI such as s3://bucket/folder."
+                f"{uri} cannot be opened ({_reason(error)}): give a path, or a URI such as s3://bucket/folder."
             ) from None
 
     def list(self, name: str = "") -> dict[str, Version]:
@@ -123,11 +124,18 @@ class Store:
             except OSError as error:
                 pause = next(pauses, None)
                 if pause is None or _is_final(error):
-                    raise StoreError(f"{self.uri}: {first_line(error)}") from error
+                    raise StoreError(f"{self.uri}: {_reason(error)}") from error
                 time.sleep(pause)
             else:
                 self._has_answered = True
                 return answer
+
+
+def _reason(error: Exception) -> str:
+    """Reason for a failure in words: what libcurl says where the store was not reached, else the first line."""
+    said = first_line(error)
+    unreached = _UNREACHED.search(said)
+    return f"the store cannot be reached: {unreached[1]}" if unreached else said
 
 
 def _is_final(error: OSError) -> bool:

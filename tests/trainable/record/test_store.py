@@ -133,6 +133,16 @@ def test_a_store_that_keeps_failing_is_given_up_with_the_reason(store: Store, mo
     assert system.calls == 6
 
 
+def test_a_store_that_is_not_reached_is_told_without_the_words_of_libraries(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "When listing: AWS Error NETWORK_CONNECTION during ListObjectsV2: curlCode: 6, Couldn't resolve host name"
+    faulty(store, failures=1, error=OSError(said))
+    with pytest.raises(StoreError) as told:
+        store.list()
+    assert str(told.value) == f"{store.uri}: the store cannot be reached: Couldn't resolve host name"
+
+
 @pytest.mark.parametrize("error", [OSError("AWS Error ACCESS_DENIED"), PermissionError("no")])
 def test_a_store_that_denies_access_is_not_asked_again(
     store: Store, error: OSError, monkeypatch: pytest.MonkeyPatch

@@ -193,9 +193,9 @@ def test_a_missing_answer_file_is_named(tmp_path: Path) -> None:
 
 def test_arrays_of_another_type_or_shape_are_refused() -> None:
     answers = answers_of()
-    for name, array in (("p_BxTxk", answers.p_BxTxk.astype(np.float32)), ("ids_BxTxk", answers.ids_BxTxk.astype(np.int64))):
+    for name, dtype in (("p_BxTxk", np.float32), ("ids_BxTxk", np.int64)):
         with pytest.raises(InputError, match=f"answers need {name} as"):
-            replace(answers, **{name: array})
+            replace(answers, **{name: getattr(answers, name).astype(dtype)})
 
 
 def test_a_parent_with_another_vocabulary_is_refused() -> None:
