@@ -191,15 +191,15 @@ def named_run(study: str | None) -> Callable[[Path], object]:
 # ---- the cases -----------------------------------------------------------------------------------------------------
 
 RUN = {
-    "no steps": Case("--steps 0", "loop.steps is 0", "loop.steps", "give at least 1"),
-    "run shorter than its intervals": Case("--steps 5", "but loop.steps is 5", "loop.eval_every is 16", "give more"),
-    "steps and again in --set": Case("--steps 96 --set loop.steps=192", "by its own option and", "loop.steps", "leave"),
+    "no steps": Case("--steps 0", "is 0", "--steps", "give at least 1"),
+    "run shorter than its intervals": Case("--steps 5", "but --steps is 5", "loop.eval_every is 16", "give more"),
+    "steps and again in --set": Case("--steps 96 --set loop.steps=192", "by its own option and", "--steps", "leave"),
     "option twice": Case("--steps 96 --steps 192", "given twice", "--steps", "give it once"),
     "setting twice": Case("--set seed=1 --set seed=2", "gives seed twice", "--set", "give it once"),
-    "no rows to train on": Case("--train-rows 0", "is 0", "corpus.train_rows", "give a positive number"),
-    "no rows to validate on": Case("--eval-rows 0", "is 0", "corpus.eval_rows", "give a positive number"),
-    "too many rows to train on": Case("--train-rows 5000", "needs 5,000", "corpus.train_rows", "give a larger corpus"),
-    "too many rows to validate on": Case("--eval-rows 65", "needs 130", "corpus.eval_rows", "give a larger corpus"),
+    "no rows to train on": Case("--train-rows 0", "is 0", "--train-rows", "give a positive number"),
+    "no rows to validate on": Case("--eval-rows 0", "is 0", "--eval-rows", "give a positive number"),
+    "too many rows to train on": Case("--train-rows 5000", "needs 5,000", "--train-rows", "give a larger corpus"),
+    "too many rows to validate on": Case("--eval-rows 65", "needs 130", "--eval-rows", "give a larger corpus"),
     "no CPU": Case("--cpus-per-trial 0", "is 0", "--cpus-per-trial", "give a positive number"),
     "CPUs that are no number": Case("--cpus-per-trial nan", "is nan", "--cpus-per-trial", "give a positive number"),
     "endless CPUs": Case("--cpus-per-trial inf", "is inf", "--cpus-per-trial", "give a whole number"),
@@ -338,7 +338,7 @@ SETTINGS = {
         ]
     },
     "fold beyond the last": Case("--set corpus.folds=3 corpus.fold=3", "is 3 of 3", "corpus.fold", "from 0 to 2"),
-    "more folds than rows": Case("--set corpus.folds=601", "has 0 of", "corpus.eval_rows", "change the split"),
+    "more folds than rows": Case("--set corpus.folds=601", "has 0 of", "--eval-rows", "change the split"),
     "strength over 1": Case(
         "--smoothing jelinek_mercer --set teacher.smoothing_strength=2", "is 2.0", "smoothing_strength", "weight in (0"
     ),
@@ -448,7 +448,7 @@ CORPUS = {
         "--corpus bad.txt", "is not UTF-8", "row 2 of", "convert the file", text(b"fine\nfa\xe7ade\n" * 300)
     ),
     "UTF-16": Case("--corpus bad.txt", "is UTF-16", "row 1 of", "convert the file", text("text\n".encode("utf-16"))),
-    "column of a text file": Case("--column body", "has no column 'body'", "small.txt", "leave corpus.column out"),
+    "column of a text file": Case("--column body", "has no column 'body'", "small.txt", "leave --column out"),
     "column of the built-in text": Case(
         "--corpus builtin --column body", "no column 'body'", "built-in", "use the column"
     ),
@@ -561,18 +561,18 @@ CORPUS = {
     "folder of several forms": Case(
         "--corpus three", "several forms (a.txt; b.csv)", "three", "give a pattern", split_files("a.txt", "b.csv")
     ),
-    "pattern of nothing": Case("--corpus three/*.txt", "no file matches", "three/*.txt", "correct corpus.source"),
+    "pattern of nothing": Case("--corpus three/*.txt", "no file matches", "three/*.txt", "correct --corpus"),
     "damaged saved data set": Case(
         "--corpus .", "is not a whole saved", "workplace", "save it again", text(b"{", "state.json")
     ),
 }
 
 TOKENIZER = {
-    "no size": Case("--tokenizer train:", "'train:'", "tokens.tokenizer", "give a vocabulary size"),
-    "size in words": Case("--tokenizer train:abc", "'train:abc'", "tokens.tokenizer", "give a vocabulary size"),
-    "size below the alphabet": Case("--tokenizer train:100", "'train:100'", "tokens.tokenizer", "from 512"),
-    "size beyond reason": Case("--tokenizer train:1000001", "'train:1000001'", "tokens.tokenizer", "to 1000000"),
-    "missing tokenizer": Case("--tokenizer ./none", "does not exist", "'./none'", "set tokens.tokenizer to"),
+    "no size": Case("--tokenizer train:", "'train:'", "--tokenizer", "give a vocabulary size"),
+    "size in words": Case("--tokenizer train:abc", "'train:abc'", "--tokenizer", "give a vocabulary size"),
+    "size below the alphabet": Case("--tokenizer train:100", "'train:100'", "--tokenizer", "from 512"),
+    "size beyond reason": Case("--tokenizer train:1000001", "'train:1000001'", "--tokenizer", "to 1000000"),
+    "missing tokenizer": Case("--tokenizer ./none", "does not exist", "'./none'", "set --tokenizer to"),
     "tokenizer in nobody's home": Case("--tokenizer ~nobody-here/t", "no such user", "~nobody-here/t", "correct it"),
     "folder without tokenizer.json": Case("--tokenizer .", "has no tokenizer.json", "tokenizer '", "save the fast"),
     "damaged tokenizer.json": Case(
@@ -717,7 +717,7 @@ STUDIES = {
     ),
     "folds of none": Case("--set corpus.folds=none", "is none", "corpus.folds", "give at least 2", script="kfold"),
     "validation set five times too large": Case(
-        "", "needs 250 rows", "corpus.eval_rows", "lower", script="validation_size"
+        "", "needs 250 rows", "--eval-rows", "lower", script="validation_size"
     ),
     "strength of an arm without": Case(
         "--smoothing add_k --set teacher.smoothing_strength=0.1",
@@ -726,7 +726,7 @@ STUDIES = {
         "leave",
         script="teacher_controls",
     ),
-    "study of no steps": Case("--steps 0", "is 0", "loop.steps", "give at least 1", script="schedule_steps"),
+    "study of no steps": Case("--steps 0", "is 0", "--steps", "give at least 1", script="schedule_steps"),
 }
 
 ANALYSES = ("summary", "report", "curves", "schedule_report", "asha_replay", "kfold_table", "contrasts")  # by `load`

@@ -237,7 +237,11 @@ def test_the_kneser_ney_estimate_uses_the_counts_that_exist_already(
     assert counted == [60]
     assert all(facts["kneser_ney_loss"] > 0 for facts in listed.values())
     assert len({facts["kneser_ney_loss"] for facts in listed.values()}) == 2, "each half has its own loss"
-    assert "with modified Kneser-Ney it would be " in said[-1]
+    told = " ".join(said)
+    assert "; validation for choosing " in told and "; validation for the verdict " in told
+    assert "its own loss on the validation text for choosing: infinite, because with mle an unseen pair has" in told
+    last = listed[list(listed)[-1]]["kneser_ney_loss"]
+    assert f"probability 0 ({last:.4f} with modified Kneser-Ney, which smooths the same counts)" in said[-1]
 
 
 def test_the_kneser_ney_loss_is_none_if_kneser_ney_cannot_be_estimated(
