@@ -716,9 +716,7 @@ STUDIES = {
         "--set teacher.tau=3", "change nothing", "teacher.tau", "leave", script="validation_size"
     ),
     "folds of none": Case("--set corpus.folds=none", "is none", "corpus.folds", "give at least 2", script="kfold"),
-    "validation set five times too large": Case(
-        "", "needs 250 rows", "--eval-rows", "lower", script="validation_size"
-    ),
+    "validation set five times too large": Case("", "needs 250 rows", "--eval-rows", "lower", script="validation_size"),
     "strength of an arm without": Case(
         "--smoothing add_k --set teacher.smoothing_strength=0.1",
         "no strength",
