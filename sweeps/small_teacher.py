@@ -5,12 +5,13 @@
     python sweeps/small_teacher.py --scale published  # a GPU, BookCorpus
     python sweeps/small_teacher.py --set model.output_bias=none  # no bias
 
-What varies: the teacher: none, uniform, a trigram table, or a small trained model with a quarter or half of the
-student's width. Each small model is trained once, on the student's rows, for as many steps as the student and at a
-learning rate that fits its width. It is asked once for its predictions, which all trials use. The report gives the
-seconds that this took, and the seconds saved after they are subtracted. Arms are tuned and confirmed as in
-sweeps/teacher_order.py, on 3 fresh seeds. What is fixed: the student (1 layer, an output bias that starts at the log
-unigram), linear schedule, minimum weight 0, at most one epoch.
+What varies: the teacher: none, uniform, a bigram or trigram table, or a small trained model with a quarter or half of
+the student's width. A model's answers stand on the bigrams, so the arm with bigrams shows what the model adds to them.
+Each small model is trained once, on the student's rows, for as many steps as the student and at a learning rate that
+fits its width. It is asked once for its predictions, which all trials use. The report gives the seconds that this took,
+and the seconds saved after they are subtracted. Arms are tuned and confirmed as in sweeps/teacher_order.py, on 3 fresh
+seeds. What is fixed: the student (1 layer, an output bias that starts at the log unigram), linear schedule, minimum
+weight 0, at most one epoch.
 """
 
 import sys
@@ -30,11 +31,11 @@ WIDTHS: Mapping[Scale, tuple[int, int]] = {"laptop": (32, 64), "published": (256
 
 
 def small_teacher(options: ProtocolOptions) -> Sweep:
-    """Five arms at 1 layer, tuned and confirmed at full length."""
+    """Six arms at 1 layer, tuned and confirmed at full length."""
 
     def teachers_of(base: TrialConfig) -> dict[str, Mapping[str, Any]]:
         models = {f"model {width}": model_of(width, STUDENT[options.scale], base) for width in WIDTHS[options.scale]}
-        return {"uniform": TEACHERS["uniform"], "trigram": TEACHERS["trigram"], **models}
+        return {**{name: TEACHERS[name] for name in ("uniform", "bigram", "trigram")}, **models}
 
     return teachers_study("small_teacher", QUESTION, options, teachers_of)
 

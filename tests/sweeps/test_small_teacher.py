@@ -12,13 +12,13 @@ from trainable.errors import InputError
 
 
 @pytest.mark.parametrize(("scale", "student", "widths"), [("laptop", 128, (32, 64)), ("published", 1024, (256, 512))])
-def test_the_arms_are_control_uniform_trigram_and_models_of_two_widths(
+def test_the_arms_are_control_uniform_bigram_trigram_and_models_of_two_widths(
     scale: str, student: int, widths: tuple[int, int]
 ) -> None:
     sweep = small_teacher(ProtocolOptions(scale=scale))
     narrow, wide = (f"model {width}" for width in widths)
-    assert [arm.name for arm in sweep.arms] == ["control", "uniform", "trigram", narrow, wide]
-    for group, width in zip(sweep.groups[3:], widths, strict=True):
+    assert [arm.name for arm in sweep.arms] == ["control", "uniform", "bigram", "trigram", narrow, wide]
+    for group, width in zip(sweep.groups[4:], widths, strict=True):
         confirmation = group.confirmation_plan(group.search_plan(group.dearest), 1, None).config
         searched = group.search_plan(group.dearest).config
         for config in (confirmation, searched):  # both have the same teacher, trained for the steps of a confirmation
