@@ -222,12 +222,11 @@ class SmallTeacher:
     @cached_property
     def _parent(self) -> BigramTable:
         """Bigram table of the training rows, over which the mass of the tokens that are not kept is distributed."""
-        counts = count(self._blocks)
-        facts = {"tokenizer_fingerprint": self._tokenizer.fingerprint, "rows": "student"}
+        counts, tokenizer = count(self._blocks), self._tokenizer.fingerprint
         try:
-            return estimate_table(counts, "modified_kneser_ney", **facts)
+            return estimate_table(counts, "modified_kneser_ney", tokenizer_fingerprint=tokenizer)
         except InputError:  # too few rows for its discounts
-            return estimate_table(counts, "witten_bell", **facts)
+            return estimate_table(counts, "witten_bell", tokenizer_fingerprint=tokenizer)
 
     def _losses(self, blocks: TokenBlocks) -> dict[str, float]:
         """Mean losses on blocks, nats per token: of the whole model, and of its answers by number of kept tokens."""
@@ -237,8 +236,8 @@ class SmallTeacher:
             for log_p_NxV, token_N, target_N in asked(self._model, blocks, (0, len(blocks.ids_BxT)), self._run.loop):
                 counted_N = target_N != IGNORE_INDEX
                 log_p_NxV, token_N, target_N = log_p_NxV[counted_N], token_N[counted_N], target_N[counted_N]
-                parent_N = probabilities(self._parent, token_N.cpu().numpy(), target_N.cpu().numpy())
-                parent_N = torch.from_numpy(parent_N).to(target_N.device)
+                of_parent = probabilities(self._parent, token_N.cpu().numpy(), target_N.cpu().numpy())
+                parent_N = torch.from_numpy(of_parent).to(target_N.device)
                 own_N = log_p_NxV.gather(1, target_N.unsqueeze(1)).squeeze(1).double()
                 total[0] -= float(own_N.sum())
                 top = log_p_NxV.topk(max(truncations, default=0), dim=1)
