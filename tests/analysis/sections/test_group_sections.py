@@ -304,7 +304,7 @@ def test_teachers_of_two_sizes_have_a_cost_and_a_loss_each(tmp_path: Path) -> No
         "train_seconds": 9.0,
         "answer_seconds": 0.0,
         "checksum": "4" * 16,
-        "eval_loss": 5.6,
+        "truncated_losses": {"16": 5.6},
     }
     halves = {
         f"{size} {half}": ANSWERS | more | {"blocks": half, "eval_half": half}
@@ -321,7 +321,7 @@ def test_teachers_of_two_sizes_have_a_cost_and_a_loss_each(tmp_path: Path) -> No
     assert ["30.0 s to train" in told[0], "9.0 s to train and 0.0 s to answer" in told[1]] == [True, True]
     assert all("shared by the 9 trials" in line for line in told)
     verdict = "\n".join(report(run)["Verdict"].lines)
-    assert "5.2000" in verdict and "5.6000" in verdict, "an arm is not compared with its own teacher's loss"
+    assert "(5.3000, " in verdict and "5.6000" in verdict, "an arm is not compared with its own teacher's loss"
 
 
 def test_a_run_without_a_trained_teacher_tells_no_cost_of_a_teacher(tmp_path: Path) -> None:
