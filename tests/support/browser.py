@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-PATIENCE = 120  # seconds that a busy machine may take
+PATIENCE = 900  # seconds that a busy machine may take
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
 
