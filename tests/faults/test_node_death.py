@@ -9,8 +9,6 @@ from ray.cluster_utils import Cluster
 
 from trainable import names
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:

@@ -22,7 +22,6 @@ from trainable.record.run_files import StoredRunFiles
 from trainable.record.store import Store
 
 NOT_SENT = (names.TUNE_FOLDER, names.FIGURES_FOLDER, names.SUMMARY_FILE)
-pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,6 @@ from synthetic_run import realistic_run
 
 from trainable import names
 
-pytestmark = pytest.mark.timeout(900)
 SHORT = ("--seeds", "0", "--arms", "1", "--cpus", "1")
 NOBODY = 54321  # id of a user without an account
 # Workers of Ray cannot import transformers as long as a file exists.

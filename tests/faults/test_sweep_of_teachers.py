@@ -4,14 +4,11 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
 from live_sweep import SEARCH, LiveSweep, finish, states, wait_until_gone
 from paths import child_environment
 
 from analysis.results import load
 from trainable import names
-
-pytestmark = pytest.mark.timeout(900)
 
 OWN = '''
 import numpy as np

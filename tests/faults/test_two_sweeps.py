@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 from live_sweep import SMALL_STUDY, LiveSweep, finish, same_losses
 
 from trainable.record.cache import MANIFEST_FILE
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_two_sweeps_share_cache_and_results_and_are_both_right(undisturbed: Path, tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ def head() -> Iterator[Cluster]:
         nodes.shutdown()
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a process mounts of its own")
 def test_results_on_a_disk_that_a_node_does_not_share_are_refused_before_any_trial(
     head: Cluster, tmp_path: Path

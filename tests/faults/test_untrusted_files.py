@@ -385,7 +385,6 @@ def test_the_dashboard_listens_on_this_machine_alone_by_default() -> None:
     assert Machine().dashboard_host == "127.0.0.1"
 
 
-@pytest.mark.timeout(240)
 def test_no_file_of_a_real_run_holds_a_secret_of_the_environment(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     words = [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), "--smoke-test"]

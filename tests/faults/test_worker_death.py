@@ -19,7 +19,6 @@ from sweeps.engine.run import RESTARTS
 from trainable import names
 from trainable.record.files import write_json
 
-pytestmark = pytest.mark.timeout(900)
 CGROUP = Path(f"/sys/fs/cgroup/memory/no-memory-{os.getpid()}")  # cgroups of version 1
 
 

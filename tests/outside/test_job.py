@@ -17,8 +17,6 @@ from paths import ROOT
 from analysis.results import load
 from trainable import names
 
-pytestmark = pytest.mark.timeout(900)
-
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 COMMAND = ("python", "sweeps/schedule_search.py", "--smoke-test")
 

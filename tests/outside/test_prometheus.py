@@ -23,7 +23,6 @@ PROMETHEUS = shutil.which("prometheus")
 CONTROL, ARM = "none-L1-s0", "linear-0-L1-s0"  # the trials that run first and second
 LONG_TRIALS = ("--seeds", "0", "--arms", "3", "--cpus", "1", "--set", "loop.steps=1200")
 pytestmark = [
-    pytest.mark.timeout(900),
     pytest.mark.skipif(PROMETHEUS is None, reason="needs Prometheus (apt-get install prometheus)"),
 ]
 

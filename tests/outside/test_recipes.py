@@ -256,7 +256,6 @@ def job(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(900)
 def test_slurm_job_that_runs_out_of_time_is_queued_again_and_goes_on(job: dict[str, str], tmp_path: Path) -> None:
     words = ["--corpus", str(corpus_file(tmp_path)), "--smoke-test", "--train-rows", "400", "--eval-rows", "50"]
     words += ["--set", "loop.eval_every=10", "loop.checkpoint_every=10", "--steps", "120", "--gpus-per-trial", "0"]
@@ -273,7 +272,7 @@ def test_slurm_job_that_runs_out_of_time_is_queued_again_and_goes_on(job: dict[s
                 break
         processes = descendants(first.pid)
         first.send_signal(signal.SIGUSR1)
-        first.wait(timeout=240)
+        first.wait()
         wait_until_gone(processes)
         assert (tmp_path / "asked").read_text() == f"requeue {job['SLURM_JOB_ID']}\n"
         begun = ledgers(run)

@@ -3,8 +3,6 @@
 import pytest
 from soak import Soak, keep, soak, table
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Soak:

@@ -18,7 +18,7 @@ PLAN = TrialPlan(
     config=override(TrialConfig(), {"model.layers": 2}),
 )
 ROW = {names.STEP: 20, names.EVAL_LOSS: 5.5, names.GAIN: 0.25, names.TEACHER_WEIGHT: 0.0, names.TOKENS_PER_SECOND: 9e3}
-PATIENCE = 60  # seconds
+PATIENCE = 900  # seconds
 
 
 class Recorder:
