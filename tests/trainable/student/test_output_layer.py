@@ -27,10 +27,13 @@ from trainable.student.guided_loss import guided_loss
 from trainable.student.output_layer import (
     CHUNK,
     IGNORE_INDEX,
+    PAGE,
     chunked_cross_entropy,
     compiled_losses,
+    cross_entropies,
     fusible_losses,
     in_place_losses,
+    logits_buffer,
 )
 from trainable.teacher.kinds.bigram import BigramTeacher
 
@@ -41,6 +44,22 @@ def test_size_of_the_chunks_does_not_matter(chunk: int, monkeypatch: pytest.Monk
     table, c = exact(table_of("witten_bell")), case()
     c.target_N[::3] = IGNORE_INDEX
     assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-10)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_padding_of_the_rows_changes_no_bit(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of whole pages are padded; a page of 8 bytes makes the rows of every vocabulary such rows."""
+    found = []
+    for page in (PAGE, 8):
+        monkeypatch.setattr("trainable.student.output_layer.PAGE", page)
+        c = case(bias=bias)
+        c.target_N[::3] = IGNORE_INDEX
+        buffer_nxV = logits_buffer(c.output_VxD, positions=7)
+        assert buffer_nxV.shape == (7, V) and buffer_nxV.is_contiguous() == (page == PAGE)
+        losses_N = cross_entropies(c.hidden_NxD, c.output_VxD, c.target_N, buffer_nxV, c.bias_V)
+        found.append((losses_N, *by_guided_loss(c, exact(table_of("witten_bell")), 0.7)))
+    for plain, padded in zip(*found, strict=True):
+        assert torch.equal(torch.as_tensor(plain), torch.as_tensor(padded))
 
 
 def test_very_large_logits_give_the_exact_loss_and_gradients() -> None:
