@@ -7,7 +7,7 @@ waits until the trial has done this, so no worker trains past a rung at which AS
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray.train
 import ray.train.torch
@@ -16,10 +16,12 @@ from ray.util.queue import Empty, Queue
 
 from trainable import names
 from trainable.config import TrialConfig
+from trainable.imports import no_garbage_yet
 from trainable.plan import Needs
 from trainable.record.run_files import RunFiles, run_files
-from trainable.student.ranks import Ranks
-from trainable.student.train import Report, RunData, train
+
+if TYPE_CHECKING:
+    from trainable.student.train import Report, RunData
 
 _PATIENCE = 0.5  # seconds between two checks that the workers still run
 _FAREWELL = 60.0  # seconds that the workers may take to end
@@ -34,8 +36,8 @@ class _Ended(Exception):
 
 def train_together(
     config: TrialConfig,
-    read: Callable[[], RunData],
-    report: Callable[[Report], None],
+    read: "Callable[[], RunData]",
+    report: "Callable[[Report], None]",
     files: RunFiles,
     checkpoint: str,
     needs: Needs,
@@ -86,7 +88,7 @@ def wait_for_workers() -> None:
         _AT_WORK.release()
 
 
-def _pass_on(handed_in: Queue, dealt_with: Queue, report: Callable[[Report], None], fit: "_Fit") -> None:
+def _pass_on(handed_in: Queue, dealt_with: Queue, report: "Callable[[Report], None]", fit: "_Fit") -> None:
     """Report what rank 0 hands in, until the workers have ended."""
     while fit.is_alive() or not handed_in.empty():
         try:
@@ -121,7 +123,11 @@ def _first_cause(error: ray.train.WorkerGroupError) -> BaseException:
 
 
 def _work(task: dict[str, Any]) -> None:
-    """Loop of one worker under Ray Train."""
+    """Loop of one worker under Ray Train; only here transformers is imported."""
+    with no_garbage_yet():
+        from trainable.student.ranks import Ranks
+        from trainable.student.train import train
+
     torch.set_num_threads(task["threads"])
     if (device := ray.train.torch.get_device()).type == "cuda":
         torch.cuda.set_device(device)
@@ -129,7 +135,7 @@ def _work(task: dict[str, Any]) -> None:
     context = ray.train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
 
-    def hand_in(row: Report) -> None:
+    def hand_in(row: "Report") -> None:
         files.publish()  # the checkpoint first, then the report that follows it
         task["handed_in"].put(row)
         if task["dealt_with"].get() != _GO_ON:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: each message is one sentence that says what is wrong, where, and what to do."""
+"""Errors that end a run or a trial: each message is one sentence that says what is wrong, where, and what to do."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +9,17 @@ LARGEST_SEED = 2**32 - 1  # largest seed that both numpy's and PyTorch's generat
 
 class InputError(ValueError):
     """Bad input, option or file. Command lines print the message alone, without a traceback, and exit with 2."""
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no longer finite, from optimizer step `step` on."""
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message, step)
+        self.message, self.step = message, step
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def require(condition: bool, message: str) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from trainable import names
 from trainable.config import LoopConfig, TrialConfig, identity
-from trainable.errors import InputError
+from trainable.errors import InputError, TrainingDiverged
 from trainable.plan import teacher_run
 from trainable.record.cache import ROOM_HINT, Manifest, built_once
 from trainable.record.files import fingerprint, require_room, user_path
@@ -32,7 +32,6 @@ from trainable.record.run_record import model_in_words
 from trainable.student.batches import count_targets, make_batch
 from trainable.student.checkpoint import load_checkpoint
 from trainable.student.given_model import folder_fingerprint, given_model
-from trainable.student.late_loss import TrainingDiverged
 from trainable.student.model import build_model
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.precision import autocast_of

@@ -2,37 +2,39 @@
 
 A trial writes everything that must not be lost (ledger, checkpoint, status) to `trials/<name>/` in its run folder. Tune
 decides when trials run and stop; nothing that must not be lost is kept by Tune.
+
+PyTorch and transformers are imported only where a process trains: the process of a trial with several workers does not.
 """
 
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
 from ray import tune
 from ray.tune.trainable import wrap_function
 from ray.util.metrics import Gauge
 
 from trainable import names
 from trainable.config import TrialConfig, flatten
-from trainable.errors import InputError
+from trainable.errors import InputError, TrainingDiverged
 from trainable.gauges import TrialGauges
+from trainable.imports import no_garbage_yet
 from trainable.plan import Needs, TrialPlan
-from trainable.prepare import BlocksByKey, TablesByKey
 from trainable.record.files import is_disk_full
 from trainable.record.ledger import append_row, read_reports
 from trainable.record.run_files import RunFiles, run_files
 from trainable.record.tensorboard import TensorBoardLog
 from trainable.record.trial_files import checkpoint_name, write_status
-from trainable.shared_data import data_of
-from trainable.student.late_loss import TrainingDiverged
-from trainable.student.train import Report, RunData, train
+
+if TYPE_CHECKING:
+    from trainable.prepare import BlocksByKey, TablesByKey
+    from trainable.student.train import Report, RunData
 
 
-def make_trainable(run: str, blocks: BlocksByKey, tables: TablesByKey, needs: Needs) -> Any:
+def make_trainable(run: str, blocks: "BlocksByKey", tables: "TablesByKey", needs: Needs) -> Any:
     """Make the trainable for a Tuner, and put blocks and tables in the object store, once.
 
     run: path or URI of the run folder, which all nodes must see. blocks: {data_key: (training, validation)}. tables:
@@ -106,21 +108,29 @@ def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs
         print(f"{folder} has no room ({error})", flush=True)
 
 
-def read_shared(shared: list[Any], config: TrialConfig, checksums: dict[str, str]) -> RunData:
+def read_shared(shared: list[Any], config: TrialConfig, checksums: dict[str, str]) -> "RunData":
     """Read the data of a run of `config` in this process or a worker; shared: [reference to blocks, tables]."""
+    with no_garbage_yet():
+        from trainable.shared_data import data_of
+
     return data_of(config, checksums, *ray.get(shared[0]))
 
 
 def _train(
     plan: TrialPlan,
-    read: Callable[[], RunData],
-    report: Callable[[Report], None],
+    read: "Callable[[], RunData]",
+    report: "Callable[[Report], None]",
     files: RunFiles,
     needs: Needs,
 ) -> None:
     """Train in this process or, with several workers, under Ray Train."""
     checkpoint = checkpoint_name(plan.name)
     if needs.workers == 1:
+        with no_garbage_yet():
+            import torch
+
+            from trainable.student.train import train
+
         torch.set_num_threads(max(1, int(needs.cpus)))
         train(plan.config, read(), report, files.path / checkpoint)
     else:
@@ -162,7 +172,7 @@ class _Reporter:
         self._board: TensorBoardLog | None = None
         self._gauges = TrialGauges(files.path.parent.name, files.path.name, plan, Gauge)
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: "Report") -> None:
         row = {name: (report | {names.GAIN: self._gain(report)})[name] for name in names.REPORT_COLUMNS}
         with self._files.writing():  # publishes the checkpoint too, which was written before
             append_row(self._folder / names.LEDGER_FILE, row)
@@ -178,7 +188,7 @@ class _Reporter:
         if self._board is not None:
             self._board.close()
 
-    def _gain(self, report: Report) -> float:
+    def _gain(self, report: "Report") -> float:
         if self._control is None:
             return 0.0
         step = report[names.STEP]

@@ -43,6 +43,7 @@ from sweeps.engine.resumption import check_data, check_resumable, check_same, re
 from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.errors import InputError, first_line, require
+from trainable.imports import no_garbage_yet
 from trainable.record.cache import check_cache
 from trainable.record.home import ensure_home
 from trainable.record.lines import WIDTH, paragraph
@@ -151,8 +152,9 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
 
             stack.enter_context(watched(folder.files, console))
         with RayStart(machine) as ray_start:  # Ray starts while these import it and torch
-            from sweeps.engine.provenance import provenance
-            from sweeps.engine.run import run_sweep
+            with no_garbage_yet():
+                from sweeps.engine.provenance import provenance
+                from sweeps.engine.run import run_sweep
 
             facts, resume = {**provenance(), "precision_from": precision_from}, resume_command(folder)
             status = run_sweep(folder, spec, machine, ray_start, console, facts, resume, places)

@@ -19,11 +19,11 @@ from sweeps.engine.cluster.ray_start import Machine, start_ray
 from trainable import names
 from trainable.config import TrialConfig, override
 from trainable.data_parallel import train_together
+from trainable.errors import TrainingDiverged
 from trainable.plan import Needs, data_key, table_key
 from trainable.prepare import prepare_run
 from trainable.record.run_files import RunFiles
 from trainable.shared_data import checksums
-from trainable.student.late_loss import TrainingDiverged
 from trainable.student.train import Report, train
 from trainable.trial import read_shared
 

@@ -12,18 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainable.errors import TrainingDiverged
 from trainable.student.checkpoint import RunState
-
-
-class TrainingDiverged(RuntimeError):
-    """The loss is no longer finite, from optimizer step `step` on."""
-
-    def __init__(self, message: str, step: int):
-        super().__init__(message, step)
-        self.message, self.step = message, step
-
-    def __str__(self) -> str:
-        return self.message
 
 
 @dataclass(frozen=True)

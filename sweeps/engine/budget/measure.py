@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import first_line
+from trainable.imports import no_garbage_yet
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -149,7 +150,9 @@ def serve() -> None:
     """Write the processor time that the imports of a trial took, then answer tasks until there are no more."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
-    import trainable.trial  # noqa: F401  (what a trial's process imports)
+    with no_garbage_yet():  # what a trial's process imports
+        import trainable.shared_data
+        import trainable.trial  # noqa: F401
 
     pickle.dump(time.process_time(), answers)
     answers.flush()

@@ -72,8 +72,6 @@ atexit.register(print, "finalization")
 print("interrupted")
 sys.exit(termination.leave(130))
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=child_environment()
-    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=child_environment())
     assert ended.returncode == 130
     assert ended.stdout.splitlines() == ["interrupted"] + ["finalization"] * (not half_started)

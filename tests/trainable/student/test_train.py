@@ -23,12 +23,12 @@ from transformers import LlamaForCausalLM
 
 from trainable import names
 from trainable.config import TrialConfig, override
-from trainable.errors import InputError
+from trainable.errors import InputError, TrainingDiverged
 from trainable.prepare import prepare_run
 from trainable.student.batches import count_targets, make_batch, step_numbers
 from trainable.student.checkpoint import RunState
 from trainable.student.evaluate import evaluate
-from trainable.student.late_loss import StepLosses, TrainingDiverged
+from trainable.student.late_loss import StepLosses
 from trainable.student.model import build_model
 from trainable.student.optimizer import make_optimizer, update
 from trainable.student.precision import Best
