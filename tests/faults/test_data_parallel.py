@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,11 @@ class TwoWorkers:
         self.run_of = {"bigram": bigrams, "ngram": trigrams, "ramp": bigrams, "model": answers}
         self._shared, self._sums = [ray.put((blocks, tables))], checksums(blocks, tables)
 
+    @cached_property
+    def whole(self) -> list[Report]:
+        """Reports of an undisturbed trial with two workers."""
+        return self.reports({}, "whole")
+
     def reports(
         self, changes: dict[str, Any], name: str, killed_at: int | None = None, stopped_at: int | None = None
     ) -> list[Report]:
@@ -112,15 +117,12 @@ def losses(reports: list[Report]) -> dict[int, float]:
     return {report[names.STEP]: report[names.EVAL_LOSS] for report in reports}
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"teacher.schedule": "none"}, {"teacher.kind": "ramp"}, {"model.output_bias": "unigram"}, TRIGRAM, MODEL],
-)
+@pytest.mark.parametrize("changes", [{}, {"teacher.kind": "ramp"}, TRIGRAM, MODEL])  # TRIGRAM with an output bias
 def test_two_workers_have_the_curve_of_one_but_for_rounding(two: TwoWorkers, changes: dict[str, Any]) -> None:
     alone: list[Report] = []
     config = override(two.config, changes)
     train(config, two.run_of[config.teacher.kind], alone.append)
-    together = two.reports(changes, "-".join(["guided", *map(str, changes.values())]))
+    together = two.reports(changes, "-".join(["guided", *map(str, changes.values())])) if changes else two.whole
     # sums over two workers round differently; with a teacher that was trained for few steps, the difference grows
     grows = changes is MODEL
     early = {step: loss for step, loss in losses(alone).items() if step <= STEPS // 2}
@@ -134,7 +136,7 @@ def test_two_workers_have_the_curve_of_one_but_for_rounding(two: TwoWorkers, cha
 
 
 def test_after_the_death_of_a_worker_both_workers_go_on_from_the_checkpoint(two: TwoWorkers) -> None:
-    whole = losses(two.reports({}, "whole"))
+    whole = losses(two.whole)
     with pytest.raises(Exception) as death:  # noqa: PT011  any exception ends the run
         two.reports({}, "killed", killed_at=DYING)
     assert not isinstance(death.value, AssertionError), death.value
