@@ -34,6 +34,7 @@ MEASURED = {
     ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
     ("sweep_overhead", "4fe0963"): "2026-11-26, alone on the machine",
     ("throughput", "c96a9c0"): "2026-11-23, other work on the second core",
+    ("throughput_amd", "6621e65"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("tokenising", "64cc85c"): "2026-11-23, other work on the second core",
     ("trial_memory", "faa0b56"): "2026-11-25, beside other work",
     ("trial_memory", "47c83de"): "2026-11-27, alone on the machine",
@@ -55,6 +56,10 @@ class Table:
         return None
 
 
+THROUGHPUT = (
+    (r"ours / Trainer: (.+)", r"plain training, \1", "transformers' Trainer"),
+    (r"ours / bare loop: (.+)", r"plain training, \1", "a bare PyTorch loop"),
+)
 SIZES = r"V (\d+), D (\d+), ([\d,]+) tokens(?: a step)?"
 TABLES = {
     "guided_step": Table(
@@ -80,13 +85,8 @@ TABLES = {
             (rf"time, .*: {SIZES}", r"time of a guided step, V \1, D \2", "a plain loop with all logits"),
         ),
     ),
-    "throughput": Table(
-        file="throughput",
-        rules=(
-            (r"ours / Trainer: (.+)", r"plain training, \1", "transformers' Trainer"),
-            (r"ours / bare loop: (.+)", r"plain training, \1", "a bare PyTorch loop"),
-        ),
-    ),
+    "throughput": Table(file="throughput", rules=THROUGHPUT),
+    "throughput_amd": Table(file="throughput_amd", rules=THROUGHPUT),
     "guided_trainer": Table(
         file="guided_trainer",
         rules=(

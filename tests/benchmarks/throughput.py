@@ -1,6 +1,6 @@
 """Plain training throughput: our loop against transformers' Trainer and a bare PyTorch loop. Tokens a second.
 
-    pip install accelerate && python tests/benchmarks/throughput.py [--repeats 7] [--threads 1]
+    pip install accelerate && python tests/benchmarks/throughput.py [--repeats 7] [--threads 1] [--name throughput]
 
 Llama, shape of the batches, AdamW (fused), clipping and precision are the same in all three; data are in memory;
 logging, saving and evaluation are off. The three take turns. On a GPU the published shape runs in bfloat16, and the
@@ -143,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7, help="pairs a case (7)")
     parser.add_argument("--threads", type=int, default=1, help="threads (1, a trial's share)")
+    parser.add_argument("--name", default="throughput", help="of the JSON file: one for each class of machine")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -162,7 +163,7 @@ def main() -> None:
             print(f"{rows[-1].case}: {rows[-1].ratio:.3f}", flush=True)
         if torch.cuda.is_available():
             print(utilisation(config, data, rows[-1].ours))
-    keep("throughput", rows)
+    keep(options.name, rows)
 
 
 if __name__ == "__main__":
