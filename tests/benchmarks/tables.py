@@ -29,6 +29,7 @@ MEASURED = {
     ("data_parallel", "f64c75b"): "2026-11-25, alone on the machine",
     ("guided_step", "92a981a"): "2026-11-25, alone on the machine",
     ("guided_step", "d0afbb4"): "2026-11-25, alone on the machine",
+    ("guided_step", "790de50"): "2026-11-27, alone, 5 repeats, on a machine whose speed varied by half",
     ("guided_step", "a0a6162"): "2026-11-26, other processes stopped",
     ("guided_trainer", "6adc42c"): "2026-11-26, alone on the machine",
     ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
