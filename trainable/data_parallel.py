@@ -16,7 +16,7 @@ from ray.util.queue import Empty, Queue
 
 from trainable import names
 from trainable.config import TrialConfig
-from trainable.imports import no_garbage_yet
+from trainable.imports import garbage_collector_off
 from trainable.plan import Needs
 from trainable.record.run_files import RunFiles, run_files
 
@@ -124,7 +124,7 @@ def _first_cause(error: ray.train.WorkerGroupError) -> BaseException:
 
 def _work(task: dict[str, Any]) -> None:
     """Loop of one worker under Ray Train; only here transformers is imported."""
-    with no_garbage_yet():
+    with garbage_collector_off():
         from trainable.student.ranks import Ranks
         from trainable.student.train import train
 

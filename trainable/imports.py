@@ -1,7 +1,7 @@
 """Import large libraries without Python's search for garbage.
 
-PyTorch, transformers and Ray make a million objects that stay. While they are imported, the collector looks through all
-of them again and again, and finds nothing: some 15 to 20 % of the time.
+PyTorch, transformers and Ray make half a million objects that stay. While they are imported, the collector looks through
+them again and again, and finds nothing. Without it the imports took 4 to 29 % less time (four pairs, an AMD EPYC).
 """
 
 import gc
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def no_garbage_yet() -> Iterator[None]:
+def garbage_collector_off() -> Iterator[None]:
     """Switch the garbage collector off for the imports inside a `with` block; leave it off if it was off before."""
     was_on = gc.isenabled()
     gc.disable()

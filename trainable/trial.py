@@ -3,7 +3,8 @@
 A trial writes everything that must not be lost (ledger, checkpoint, status) to `trials/<name>/` in its run folder. Tune
 decides when trials run and stop; nothing that must not be lost is kept by Tune.
 
-PyTorch and transformers are imported only where a process trains: the process of a trial with several workers does not.
+What trains is imported only in a process that trains, for transformers takes seconds to import. The process of a trial
+with several workers does not train.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from trainable import names
 from trainable.config import TrialConfig, flatten
 from trainable.errors import InputError, TrainingDiverged
 from trainable.gauges import TrialGauges
-from trainable.imports import no_garbage_yet
+from trainable.imports import garbage_collector_off
 from trainable.plan import Needs, TrialPlan
 from trainable.record.files import is_disk_full
 from trainable.record.ledger import append_row, read_reports
@@ -110,7 +111,7 @@ def run_trial(tune_config: dict[str, Any], *, run: str, shared: list[Any], needs
 
 def read_shared(shared: list[Any], config: TrialConfig, checksums: dict[str, str]) -> "RunData":
     """Read the data of a run of `config` in this process or a worker; shared: [reference to blocks, tables]."""
-    with no_garbage_yet():
+    with garbage_collector_off():
         from trainable.shared_data import data_of
 
     return data_of(config, checksums, *ray.get(shared[0]))
@@ -126,7 +127,7 @@ def _train(
     """Train in this process or, with several workers, under Ray Train."""
     checkpoint = checkpoint_name(plan.name)
     if needs.workers == 1:
-        with no_garbage_yet():
+        with garbage_collector_off():
             import torch
 
             from trainable.student.train import train

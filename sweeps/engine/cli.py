@@ -43,7 +43,7 @@ from sweeps.engine.resumption import check_data, check_resumable, check_same, re
 from sweeps.engine.specs.spec import Spec
 from trainable import names
 from trainable.errors import InputError, first_line, require
-from trainable.imports import no_garbage_yet
+from trainable.imports import garbage_collector_off
 from trainable.record.cache import check_cache
 from trainable.record.home import ensure_home
 from trainable.record.lines import WIDTH, paragraph
@@ -152,7 +152,7 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
 
             stack.enter_context(watched(folder.files, console))
         with RayStart(machine) as ray_start:  # Ray starts while these import it and torch
-            with no_garbage_yet():
+            with garbage_collector_off():
                 from sweeps.engine.provenance import provenance
                 from sweeps.engine.run import run_sweep
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import first_line
-from trainable.imports import no_garbage_yet
+from trainable.imports import garbage_collector_off
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -150,7 +150,7 @@ def serve() -> None:
     """Write the processor time that the imports of a trial took, then answer tasks until there are no more."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
-    with no_garbage_yet():  # what a trial's process imports
+    with garbage_collector_off():  # what a trial's process imports
         import trainable.shared_data
         import trainable.trial  # noqa: F401
 
