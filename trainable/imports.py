@@ -1,7 +1,8 @@
 """Import large libraries without Python's search for garbage.
 
-PyTorch, transformers and Ray make half a million objects that stay. While they are imported, the collector looks through
-them again and again, and finds nothing. Without it the imports took 4 to 29 % less time (four pairs, an AMD EPYC).
+PyTorch, transformers and Ray make half a million objects that stay. While they are imported, the collector looks
+through them again and again, and finds nothing. Without it the imports took 4 to 29 % less time (four pairs, an AMD
+EPYC).
 """
 
 import gc
