@@ -4,9 +4,12 @@ N positions, V tokens, D width. The reference makes the [N, V] target that the p
 """
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -147,3 +150,22 @@ def assert_equal(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolera
         scale = max(1.0, float(theirs.abs().max()))
         error = float((ours.double().cpu() - theirs.double().cpu()).abs().max()) / scale
         assert error <= tolerance, f"{name} is off by {error:.2g}"
+
+
+WAITS = ("item", "cpu", "numpy", "tolist", "nonzero", "__bool__", "__int__", "__float__")
+
+
+@contextmanager
+def refused_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have each Tensor method that waits, on a GPU, until all its work is done raise an error within this block."""
+    with monkeypatch.context() as patch:
+        for name in WAITS:
+            patch.setattr(Tensor, name, _refuse(name))
+        yield
+
+
+def _refuse(name: str) -> Any:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError(f"Tensor.{name} waits for the device")
+
+    return refused

@@ -12,7 +12,7 @@ also takes a target of weight below 1, which is all that the guided loss needs (
 import logging
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ from torch import Tensor
 from trainable.errors import first_line
 
 _log = logging.getLogger(__name__)
+Inputs = ParamSpec("Inputs")
+Made = TypeVar("Made")
 LossesOf = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 IGNORE_INDEX = -100
 CHUNK = {"cpu": 256, "cuda": 4096}  # positions of a chunk; measured on a CPU (2 MiB of cache a core) and on an H200
@@ -157,13 +159,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
         # 4 the teacher's part, <h, E> + B: a product of two rows, so each is the gradient for the other
         if expected is not None:
-            expected_NxD = expected.expected_CxD.index_select(0, expected.row_N)
-            counted_NxD = counted_NxD.to(expected_NxD.dtype)
-            loss -= expected.weight * torch.dot(counted_NxD.flatten(), expected_NxD.flatten())
-            grad_NxD.sub_(expected_NxD, alpha=expected.weight)
-            if expected.expected_bias_C is not None:
-                expected_N = expected.expected_bias_C.index_select(0, expected.row_N)
-                loss -= expected.weight * torch.dot(counted_Nx1.squeeze(1).to(expected_N.dtype), expected_N)
+            loss -= expected.weight * _subtract_expected(expected, weight, counted_NxD, counted_Nx1, grad_NxD)
         grad_NxD.mul_(counted_Nx1)
 
         ctx.save_for_backward(grad_NxD, grad_VxD, grad_V, *((counted_NxD, counted_Nx1) if expected else (None, None)))
@@ -182,13 +178,48 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return grad_NxD.mul_(scale).to(hidden_dtype), grad_VxD.mul_(scale).to(output_dtype), grad_V, None, None, None
 
 
+def _subtract_expected(
+    expected: Expected, weight: Tensor, counted_NxD: Tensor, counted_Nx1: Tensor, grad_NxD: Tensor
+) -> Tensor:
+    """Compute grad -= w E[row] in place; return the sum of <h, E[row]> + B[row] over the positions that count."""
+    subtract = _compiled_subtract() if grad_NxD.device.type == "cuda" else subtract_rows
+    total = subtract(grad_NxD, expected.expected_CxD, expected.row_N, counted_NxD, weight)
+    if expected.expected_bias_C is not None:
+        expected_N = expected.expected_bias_C.index_select(0, expected.row_N)
+        total = total + torch.dot(counted_Nx1.squeeze(1).to(expected_N.dtype), expected_N)
+    return total
+
+
+def subtract_rows(grad_NxD: Tensor, rows_CxD: Tensor, row_N: Tensor, hidden_NxD: Tensor, weight: Tensor) -> Tensor:
+    """Compute grad -= w rows[row] in place; return the sum of <h, rows[row]>."""
+    rows_NxD = rows_CxD.index_select(0, row_N)
+    total = torch.dot(hidden_NxD.to(rows_NxD.dtype).flatten(), rows_NxD.flatten())
+    grad_NxD.addcmul_(rows_NxD, weight, value=-1)
+    return total
+
+
+def fusible_subtract_rows(
+    grad_NxD: Tensor, rows_CxD: Tensor, row_N: Tensor, hidden_NxD: Tensor, weight: Tensor
+) -> Tensor:
+    """Like `subtract_rows`: compiled, it never writes the [N, D] rows to memory."""
+    rows_NxD = rows_CxD[row_N]
+    grad_NxD.copy_(grad_NxD - weight * rows_NxD)
+    return (hidden_NxD * rows_NxD).sum()
+
+
 def _add_expected_grads(expected: Expected, counted_NxD: Tensor, counted_Nx1: Tensor, scale: Tensor) -> None:
     """Compute E.grad[row] -= scale w h and B.grad[row] -= scale w, over the positions that count."""
     share = -expected.weight * scale
     for leaf, counted in ((expected.expected_CxD, counted_NxD), (expected.expected_bias_C, counted_Nx1.squeeze(1))):
         if leaf is not None:
             leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-            leaf.grad.index_add_(0, expected.row_N, (counted * share).to(leaf.dtype))
+            add = _compiled_add() if leaf.dim() == 2 and leaf.device.type == "cuda" else add_to_rows
+            add(leaf.grad, expected.row_N, counted, share)
+
+
+def add_to_rows(rows_CxD: Tensor, row_N: Tensor, hidden_NxD: Tensor, share: Tensor) -> None:
+    """Compute rows[row] += share h, in place."""
+    rows_CxD.index_add_(0, row_N, hidden_NxD.to(rows_CxD.dtype) * share)
 
 
 def in_place_losses(
@@ -248,27 +279,37 @@ def _losses_of(buffer_nxV: Tensor, precise: torch.dtype) -> LossesOf:
 
 @lru_cache
 def _compiled() -> LossesOf:
-    return compiled_losses()
+    return compiled_or(in_place_losses, fusible_losses)
 
 
-def compiled_losses() -> LossesOf:
-    """Return `fusible_losses`, compiled at its first call; if that fails, it becomes `in_place_losses`."""
-    compiled: LossesOf = torch.compile(fusible_losses, dynamic=True)
-    chosen: list[LossesOf] = []
+@lru_cache
+def _compiled_subtract() -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]:
+    return compiled_or(subtract_rows, fusible_subtract_rows)
 
-    def losses_of(
-        logits_nxV: Tensor, target_nx1: Tensor, weight: Tensor, bias_V: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        if not chosen:
-            try:
-                compiled(logits_nxV, target_nx1, weight, bias_V)
-                chosen.append(compiled)
-            except Exception as error:  # of dynamo, inductor, Triton or the system: none may end a trial
-                _log.warning("PyTorch cannot compile here (%s): the output layer is slower.", first_line(error))
-                chosen.append(in_place_losses)
-        return chosen[0](logits_nxV, target_nx1, weight, bias_V)
 
-    return losses_of
+@lru_cache
+def _compiled_add() -> Callable[[Tensor, Tensor, Tensor, Tensor], None]:
+    return compiled_or(add_to_rows, add_to_rows)
+
+
+def compiled_or(eager: Callable[Inputs, Made], fusible: Callable[Inputs, Made]) -> Callable[Inputs, Made]:
+    """Return `fusible`, compiled at its first call; if that fails, it becomes `eager`."""
+    compiled = torch.compile(fusible, dynamic=True)
+    chosen: list[Callable[Inputs, Made]] = []
+
+    def either(*inputs: Inputs.args, **named: Inputs.kwargs) -> Made:
+        if chosen:
+            return chosen[0](*inputs, **named)
+        try:
+            made = compiled(*inputs, **named)
+            chosen.append(compiled)
+        except Exception as error:  # of dynamo, inductor, Triton or the system: none may end a trial
+            _log.warning("PyTorch cannot compile here (%s): the output layer is slower.", first_line(error))
+            chosen.append(eager)
+            made = eager(*inputs, **named)
+        return made
+
+    return either
 
 
 def _add_product(sum_VxD: Tensor, left_VxN: Tensor, right_NxD: Tensor) -> None:

@@ -4,9 +4,9 @@ Nothing here waits for the device: the host knows the contexts of a step, and so
 In bfloat16 long rows are multiplied as dense tiles, which takes tensor cores almost no time. Short rows, and all rows
 in higher precision, are multiplied as a sparse matrix.
 
-Internally the longest rows come first; both products take and return rows in the order that the caller asked for.
+Internally long rows come first; both products take and return rows in the order that the caller asked for.
 
-    V vocabulary   D width   C distinct contexts of a step   c contexts with short rows
+    V vocabulary   D width   R rows of the table   C distinct rows of a step   c short rows of a step
     K non-zeros of the table   Z non-zeros of the step   z non-zeros in short rows
 """
 
@@ -22,52 +22,82 @@ LONG_ROW = {torch.bfloat16: 1 / 200}
 
 
 class DeviceTable:
-    """A table's sparse rows on a device. product: dtype of their products; None: that of the output matrix."""
+    """Sparse rows in a device's memory, from which each step cuts those that it needs.
+
+    start_R: index of each row's first non-zero in columns_K and values_K. product: dtype of products; None: that of
+    the output matrix.
+    """
 
     def __init__(
         self,
-        indptr_C1: np.ndarray,
+        start_R: Tensor,
+        columns_K: Tensor,
+        values_K: Tensor,
+        vocab_size: int,
+        product: torch.dtype | None = None,
+    ):
+        self.start_R, self.columns_K, self.values_K = start_R, columns_K, values_K
+        self.vocab_size, self.product = vocab_size, product
+
+    @classmethod
+    def of(
+        cls,
+        start_R: np.ndarray,
         columns_K: np.ndarray,
         values_K: np.ndarray,
         vocab_size: int,
         device: torch.device,
         product: torch.dtype | None = None,
-    ):
-        self.device, self.product, self.vocab_size = device, product, vocab_size
-        self.length_C = np.diff(indptr_C1)  # stays on the host, which computes all sizes from it
-        self.start_C = to_device(indptr_C1[:-1].astype(np.int64), device)
-        self.columns_K = to_device(columns_K.astype(np.int32), device)
-        self.values_K = to_device(np.array(values_K), device)  # a copy: the table's own memory is read-only
+    ) -> "DeviceTable":
+        """Copy a table's rows to a device, once for a whole run. The arrays may be read-only."""
+        arrays = (start_R.astype(np.int64), columns_K.astype(np.int32), np.array(values_K))
+        start, columns, values = (torch.from_numpy(array).to(device) for array in arrays)
+        return cls(start, columns, values, vocab_size, product)
 
-    def cut(self, contexts_C: np.ndarray, dtype: torch.dtype) -> "DeviceRows":
-        """Cut the sparse rows of some contexts, for an output matrix of `dtype`."""
-        return DeviceRows(self, contexts_C, self.product or dtype)
+    def with_rows(self, columns_NxK: Tensor, values_NxK: Tensor) -> "DeviceTable":
+        """Return these rows and, after them, N rows of K non-zeros each, which lie on the same device."""
+        rows, length = columns_NxK.shape
+        first = len(self.columns_K)
+        start_N = torch.arange(first, first + rows * length, length, device=self.start_R.device)
+        return DeviceTable(
+            torch.cat([self.start_R, start_N]),
+            torch.cat([self.columns_K, columns_NxK.flatten().to(self.columns_K.dtype)]),
+            torch.cat([self.values_K, values_NxK.flatten().to(self.values_K.dtype)]),
+            self.vocab_size,
+            self.product,
+        )
+
+    def cut(self, rows_C: np.ndarray, length_C: np.ndarray, dtype: torch.dtype) -> "DeviceRows":
+        """Cut some rows, whose numbers of non-zeros the caller knows, for an output matrix of `dtype`."""
+        return DeviceRows(self, rows_C, length_C, self.product or dtype)
 
 
 class DeviceRows:
-    """The sparse part S [C, V] of a table's rows for some contexts, and its two products."""
+    """The sparse part S [C, V] of a step's rows, and its two products."""
 
-    def __init__(self, table: DeviceTable, contexts_C: np.ndarray, product: torch.dtype):
+    def __init__(self, table: DeviceTable, rows_C: np.ndarray, length_C: np.ndarray, product: torch.dtype):
         self.vocab_size, self.product = table.vocab_size, product
+        device = table.columns_K.device
 
-        # 1 on the host: order the rows, longest first; bounds of each row's non-zeros; number of long rows
-        length_C = table.length_C[contexts_C]
-        order_C = np.argsort(-length_C, kind="stable")
-        contexts_C, length_C = contexts_C[order_C], length_C[order_C]
-        self.bound_C1 = np.concatenate([[0], np.cumsum(length_C)])
-        self.long = int((length_C > table.vocab_size * LONG_ROW.get(product, 1)).sum())
+        # 1 on the host: order the rows, long ones first; bounds of each row's non-zeros
+        is_long_C = length_C > table.vocab_size * LONG_ROW.get(product, 1)
+        order_C = np.concatenate([np.flatnonzero(is_long_C), np.flatnonzero(~is_long_C)])
+        place_C = np.empty_like(order_C)
+        place_C[order_C] = np.arange(len(order_C))
+        self.long = int(is_long_C.sum())
+        self.bound_C1 = np.concatenate([[0], np.cumsum(length_C[order_C])])
 
         # 2 on the device: the row of each non-zero, and its index in the table
         facts_5xC1 = np.stack(
-            [np.append(ids_C, 0) for ids_C in (contexts_C, length_C, order_C, np.argsort(order_C))] + [self.bound_C1]
+            [np.append(ids_C, 0) for ids_C in (rows_C[order_C], length_C[order_C], order_C, place_C)] + [self.bound_C1]
         )
-        contexts_C1, length_C1, order_C1, place_C1, self.first_C1 = to_device(facts_5xC1, table.device)
+        rows_C1, length_C1, order_C1, place_C1, self.first_C1 = to_device(facts_5xC1, device)
         self.order_C, self.place_C = order_C1[:-1], place_C1[:-1]
         total = int(self.bound_C1[-1])
-        row_C1 = torch.arange(len(contexts_C1), dtype=torch.int32, device=table.device)
+        row_C1 = torch.arange(len(rows_C1), dtype=torch.int32, device=device)
         self.row_Z = torch.repeat_interleave(row_C1, length_C1, output_size=total)
-        shift_C1 = table.start_C[contexts_C1] - self.first_C1
-        place_Z = torch.arange(total, device=table.device) + shift_C1[self.row_Z]
+        shift_C1 = table.start_R[rows_C1] - self.first_C1
+        place_Z = torch.arange(total, device=device) + shift_C1[self.row_Z]
         self.columns_Z, self.values_Z = table.columns_K[place_Z], table.values_K[place_Z]
 
     def times(self, output_VxD: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ arrays, so that an object store shares them between processes without a copy; no
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +32,7 @@ Discounts = tuple[float, float, float]  # of counts 1, 2, and 3 or more
 
 LONG_ROWS: Final = 100  # mean row length from which copying slices is faster than gathering by index
 CHUNK_POSITIONS: Final = 1 << 16  # positions that cross_entropy looks up at once
+CHUNK_ENTRIES: Final = 1 << 20  # entries whose values whole_level computes at once
 
 FACTS: Final = (
     "order", "vocab_size", "eos_id", "smoothing", "tokenizer_fingerprint", "counted_tokens", "rows", "discounts",
@@ -220,9 +222,24 @@ def find_rows(table: NgramTable, ids_BxT: Ids, begins_BxT: NDArray[np.bool_] | N
     return row_MxBxT
 
 
-def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
-    """Cut the distinct rows of some positions (from `find_rows`), with all rows that these back off to."""
-    # 1 the distinct rows of each level; the parent of a row is the row of the same position in the level before
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DistinctRows:
+    """The distinct rows of some positions, and all rows that these back off to: numbers of rows, without their content.
+
+    The rows of all levels stand end to end, shorter histories first.
+    """
+
+    rows: tuple[Ints, ...]  # [M - 1]: for each level its row numbers, ascending
+    parent_C: Ints  # place of each row's parent among all these rows; -1: base_V
+    bounds: tuple[int, ...]  # [M]: rows bounds[m - 1]:bounds[m] are those of histories of m tokens
+    row_BxT: Ints  # place of the row of each position's longest history that was seen; -1: base_V
+
+
+def distinct_rows(row_MxBxT: Ints) -> DistinctRows:
+    """Return the distinct rows among those of some positions (from `find_rows`).
+
+    The parent of a row is the row of the same position in the level before.
+    """
     number_N = np.full(row_MxBxT[0].size, -1, np.int64)
     rows, parents, bounds = [], [], [0]
     for row_N in row_MxBxT.reshape(len(row_MxBxT), -1):
@@ -232,6 +249,19 @@ def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
         number_N[here_n] = bounds[-1] + place_n
         rows.append(rows_C)
         bounds.append(bounds[-1] + len(rows_C))
+    return DistinctRows(
+        rows=tuple(rows),
+        parent_C=np.concatenate(parents),
+        bounds=tuple(bounds),
+        row_BxT=number_N.reshape(row_MxBxT.shape[1:]),
+    )
+
+
+def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
+    """Cut the distinct rows of some positions (from `find_rows`), with all rows that these back off to."""
+    # 1 the distinct rows of each level
+    distinct = distinct_rows(row_MxBxT)
+    rows, bounds = distinct.rows, distinct.bounds
     # 2 the place of their entries, all levels end to end
     spans = [level.spans(rows_C) for level, rows_C in zip(table.levels, rows, strict=True)]
     indptr_C1 = np.zeros(bounds[-1] + 1, np.int64)
@@ -251,10 +281,25 @@ def cut(table: NgramTable, row_MxBxT: Ints) -> RowSet:
         columns=columns_Z,
         values=values_Z,
         lambda_C=np.concatenate(lambdas),
-        parent_C=np.concatenate(parents),
-        bounds=tuple(bounds),
-        row_BxT=number_N.reshape(row_MxBxT.shape[1:]),
+        parent_C=distinct.parent_C,
+        bounds=bounds,
+        row_BxT=distinct.row_BxT,
     )
+
+
+def whole_level(level: Level, discounts: Discounts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the sparse values of all entries of a level, [K], and lambda of all its rows, [R]; 0 for an empty row."""
+    values_K, lambda_R = np.empty(len(level.columns), np.float32), np.zeros(len(level.indptr) - 1, np.float32)
+    rows_C = np.flatnonzero(level.indptr[1:] > level.indptr[:-1])
+    start_C, end_C = level.spans(rows_C)
+    pieces = np.searchsorted(start_C, np.arange(0, len(values_K), CHUNK_ENTRIES))
+    for first, last in pairwise(np.unique([*pieces, len(rows_C)]).tolist()):
+        here = slice(start_C[first], end_C[last - 1])  # neighbouring rows have neighbouring entries
+        rows_c, length_c = rows_C[first:last], (end_C - start_C)[first:last]
+        total_c, kept_c, kept_z = _masses(level, discounts, rows_c, length_c, level.codes[here])
+        np.multiply(kept_z, np.repeat(1 / total_c, length_c), out=values_K[here], casting="same_kind")
+        lambda_R[rows_c] = (total_c - kept_c) / total_c
+    return values_K, lambda_R
 
 
 def _gathered(level: Level, start_C: Ints, end_C: Ints, columns_Z: NDArray[np.int32]) -> Counts:

@@ -29,11 +29,13 @@ from trainable.student.output_layer import (
     IGNORE_INDEX,
     PAGE,
     chunked_cross_entropy,
-    compiled_losses,
+    compiled_or,
     cross_entropies,
     fusible_losses,
+    fusible_subtract_rows,
     in_place_losses,
     logits_buffer,
+    subtract_rows,
 )
 from trainable.teacher.kinds.bigram import BigramTeacher
 
@@ -145,6 +147,21 @@ def test_fusible_and_in_place_losses_agree(dtype: torch.dtype, weight: float, bi
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_fusible_and_separate_subtraction_of_rows_agree(dtype: torch.dtype) -> None:
+    """The function that is compiled for a GPU agrees with that for a CPU; both write the gradient in place."""
+    precise = torch.promote_types(dtype, torch.float32)
+    grad_NxD, hidden_NxD = torch.randn(9, D).to(dtype), torch.randn(9, D).to(dtype)
+    rows_CxD, row_N, weight = torch.randn(4, D, dtype=precise), torch.randint(0, 4, (9,)), torch.tensor(0.3)
+    ours_NxD, theirs_NxD = grad_NxD.clone(), grad_NxD.clone()
+    ours = fusible_subtract_rows(ours_NxD, rows_CxD, row_N, hidden_NxD, weight)
+    theirs = subtract_rows(theirs_NxD, rows_CxD, row_N, hidden_NxD, weight)
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[dtype]
+    assert not torch.equal(ours_NxD, grad_NxD)
+    torch.testing.assert_close(ours_NxD, theirs_NxD, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 def test_a_buffer_for_losses_of_logits_in_low_precision_changes_no_loss() -> None:
     logits_nxV, target_nx1, weight = torch.randn(9, V).bfloat16(), torch.randint(0, V, (9, 1)), torch.tensor(0.3)
     alone = in_place_losses(logits_nxV.clone(), target_nx1, weight)
@@ -160,7 +177,7 @@ def test_if_pytorch_cannot_compile_the_loss_is_computed_without_compilation(
         raise RuntimeError("Failed to find C compiler")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: fails)
-    losses_of, weight = compiled_losses(), torch.tensor(0.3)
+    losses_of, weight = compiled_or(in_place_losses, fusible_losses), torch.tensor(0.3)
     logits_nxV, target_nx1 = torch.randn(5, V), torch.randint(0, V, (5, 1))
     for _ in range(2):
         found = losses_of(logits_nxV.clone(), target_nx1, weight)

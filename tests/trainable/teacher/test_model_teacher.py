@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import CPU, Case, assert_equal
+from loss_cases import CPU, Case, assert_equal, refused_waits
 from small_answers import BLOCKS, POSITIONS, V, answers_of, distributions
 from small_tables import IDS
 from torch import Tensor
@@ -25,6 +25,7 @@ from trainable.student.ranks import Ranks
 from trainable.student.train import backward
 from trainable.teacher.answers import Answers
 from trainable.teacher.kinds import teacher_class
+from trainable.teacher.kinds.bigram import device_table
 from trainable.teacher.kinds.model import ModelTeacher
 from trainable.teacher.material import Material
 from trainable.teacher.table import BigramTable
@@ -77,10 +78,18 @@ def by_dense_target(c: Case, answers: Answers, numbers_B: Numbers, weight: float
     return loss.detach(), *c.gradients()
 
 
-def by_teacher(c: Case, answers: Answers, numbers_B: Numbers, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
-    """Loss and gradients by the teacher and `guided_loss`, in micro-batches of whole blocks."""
+def by_teacher(
+    c: Case, answers: Answers, numbers_B: Numbers, weight: float, parts: int = 1, as_on_a_gpu: bool = False
+) -> tuple[Tensor, ...]:
+    """Loss and gradients by the teacher and `guided_loss`, in micro-batches of whole blocks.
+
+    as_on_a_gpu: cut and multiply the rows by the code for a GPU.
+    """
     c.reset()
-    guidance = ModelTeacher(answers, CPU).guide(c.output_VxD, c.context_N, weight, c.bias_V, blocks=numbers_B)
+    teacher = ModelTeacher(answers, CPU)
+    if as_on_a_gpu:
+        teacher.parents_on_device = device_table(answers.parent, CPU)
+    guidance = teacher.guide(c.output_VxD, c.context_N.numpy(), weight, c.bias_V, blocks=numbers_B)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype)
     for part in torch.arange(len(numbers_B)).chunk(parts):
         here = slice(int(part[0]) * POSITIONS, (int(part[-1]) + 1) * POSITIONS)
@@ -98,9 +107,22 @@ def test_the_loss_is_cross_entropy_with_the_dense_truncated_target(data: st.Data
     answers = answers_of(p_BxTxV, top_k=data.draw(st.integers(1, V)))
     numbers_B = np.array(data.draw(st.lists(st.integers(0, BLOCKS - 1), min_size=1, max_size=8)), np.uint32)
     c = case_of(numbers_B, rows=V + data.draw(st.integers(0, 3)))
-    weight, parts = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 4))
+    weight, parts, as_on_a_gpu = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 4)), data.draw(st.booleans())
     expected = by_dense_target(c, answers, numbers_B, weight)
-    assert_equal(by_teacher(c, answers, numbers_B, weight, parts), expected, 1e-7)
+    assert_equal(by_teacher(c, answers, numbers_B, weight, parts, as_on_a_gpu), expected, 1e-7)
+
+
+def test_a_step_by_the_code_for_a_gpu_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, numbers_B = answers_of(top_k=3), np.array([3, 0, 3], np.uint32)
+    c = case_of(numbers_B, torch.float32)
+    teacher, context_BxT = ModelTeacher(answers, CPU), c.context_N.numpy()
+    teacher.parents_on_device = device_table(answers.parent, CPU)
+    with refused_waits(monkeypatch):
+        guidance = teacher.guide(c.output_VxD, context_BxT, 0.7, c.bias_V, blocks=numbers_B)
+        loss = guided_loss(c.hidden_NxD, c.output_VxD, c.target_N, guidance, c.bias_V)
+        loss.backward()
+    found = (loss.detach(), *c.gradients())
+    assert_equal(found, by_teacher(c, answers, numbers_B, 0.7), 1e-5)
 
 
 def exact_answers(top_k: int = 4) -> Answers:

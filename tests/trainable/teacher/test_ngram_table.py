@@ -17,7 +17,16 @@ from trainable.errors import DamagedFile, InputError
 from trainable.teacher import ngram_table
 from trainable.teacher.kneser_ney import estimate_ngrams
 from trainable.teacher.ngram_counts import count_ngrams
-from trainable.teacher.ngram_table import Level, NgramTable, cross_entropy, cut, find_rows, probabilities
+from trainable.teacher.ngram_table import (
+    Level,
+    NgramTable,
+    cross_entropy,
+    cut,
+    distinct_rows,
+    find_rows,
+    probabilities,
+    whole_level,
+)
 from trainable.teacher.ngram_table_file import load_ngrams, save_ngrams
 from trainable.teacher.smoothing import estimate_table
 from trainable.teacher.table import save_table
@@ -120,6 +129,26 @@ def test_rows_gathered_by_slices_and_by_index_are_the_same(monkeypatch, long_row
     for name in ("indptr", "columns", "values", "lambda_C", "parent_C", "row_BxT"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
         assert getattr(found, name).dtype == getattr(expected, name).dtype
+
+
+@given(streams, orders, st.sampled_from([1, 2]), st.sampled_from([1, 3, 1 << 20]))
+@settings(max_examples=40)
+def test_whole_levels_have_the_values_and_lambdas_of_cut_rows(tokens, order, min_count, chunk):
+    """Whatever the number of entries computed at once."""
+    table, ids_BxT = estimated(tokens, order, min_count=min_count), np.array([tokens])
+    row_MxBxT = find_rows(table, ids_BxT)
+    rows, distinct = cut(table, row_MxBxT), distinct_rows(row_MxBxT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ngram_table, "CHUNK_ENTRIES", chunk)
+        whole = [whole_level(level, table.discounts[i]) for i, level in enumerate(table.levels, 1)]
+    place = 0
+    for level, rows_C, (values_K, lambda_R) in zip(table.levels, distinct.rows, whole, strict=True):
+        for row in rows_C.tolist():
+            expected = rows.values[rows.indptr[place] : rows.indptr[place + 1]]
+            np.testing.assert_array_equal(values_K[level.indptr[row] : level.indptr[row + 1]], expected)
+            assert lambda_R[row] == rows.lambda_C[place]
+            place += 1
+    assert place == len(rows.lambda_C)
 
 
 def test_histories_never_reach_across_an_eos_or_out_of_the_block():

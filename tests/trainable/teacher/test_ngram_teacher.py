@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loss_cases import CPU, Case, assert_equal
+from loss_cases import CPU, Case, assert_equal, refused_waits
 from torch import Tensor
 
 from trainable.errors import InputError
 from trainable.student.guided_loss import guided_loss
 from trainable.student.output_layer import IGNORE_INDEX
-from trainable.teacher.kinds.ngram import NgramTeacher
+from trainable.teacher.kinds.ngram import DeviceNgrams, NgramTeacher
 from trainable.teacher.kneser_ney import estimate_ngrams
 from trainable.teacher.ngram_counts import count_ngrams
 from trainable.teacher.ngram_table import NgramTable
@@ -71,11 +71,19 @@ def by_dense_target(c: Case, table: NgramTable, weight: float) -> tuple[Tensor, 
     return loss.detach(), *c.gradients()
 
 
-def by_teacher(c: Case, table: NgramTable, weight: float, parts: int = 1) -> tuple[Tensor, ...]:
-    """Loss and gradients by the teacher and `guided_loss`, in micro-batches of whole blocks."""
+def by_teacher(
+    c: Case, table: NgramTable, weight: float, parts: int = 1, as_on_a_gpu: bool = False
+) -> tuple[Tensor, ...]:
+    """Loss and gradients by the teacher and `guided_loss`, in micro-batches of whole blocks.
+
+    as_on_a_gpu: cut and multiply the rows by the code for a GPU.
+    """
     c.reset()
     blocks, length = c.context_N.shape
-    guidance = NgramTeacher(table, CPU).guide(c.output_VxD, c.context_N, weight, c.bias_V)
+    teacher = NgramTeacher(table, CPU)
+    if as_on_a_gpu:
+        teacher.on_device = DeviceNgrams(table, CPU)
+    guidance = teacher.guide(c.output_VxD, c.context_N.numpy(), weight, c.bias_V)
     total = torch.zeros((), dtype=c.hidden_NxD.dtype)
     for part in torch.arange(blocks).chunk(parts):
         here = slice(int(part[0]) * length, (int(part[-1]) + 1) * length)
@@ -92,14 +100,39 @@ def test_the_loss_is_cross_entropy_with_the_dense_target(data: st.DataObject) ->
     order, seed = data.draw(st.integers(2, 5)), data.draw(st.integers(0, 2**20))
     table = table_of(order, seed, data.draw(st.integers(1, 400)), data.draw(st.sampled_from([1, 1, 2])))
     c = case_of(blocks_of(seed), rows=V + data.draw(st.integers(0, 3)))
-    weight, parts = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 6))
-    assert_equal(by_teacher(c, table, weight, parts), by_dense_target(c, table, weight), 1e-10)
+    weight, parts, as_on_a_gpu = data.draw(st.floats(1e-6, 1)), data.draw(st.integers(1, 6)), data.draw(st.booleans())
+    assert_equal(by_teacher(c, table, weight, parts, as_on_a_gpu), by_dense_target(c, table, weight), 1e-10)
 
 
+@pytest.mark.parametrize("as_on_a_gpu", [False, True])
 @pytest.mark.parametrize("order", [3, 5])
-def test_the_loss_agrees_in_float32(order: int) -> None:
+def test_the_loss_agrees_in_float32(order: int, as_on_a_gpu: bool) -> None:
     table, c = table_of(order), case_of(blocks_of(3), torch.float32)
-    assert_equal(by_teacher(c, table, 0.7, parts=3), by_dense_target(c, table, 0.7), 1e-5)
+    assert_equal(by_teacher(c, table, 0.7, 3, as_on_a_gpu), by_dense_target(c, table, 0.7), 1e-5)
+
+
+def test_a_step_by_the_code_for_a_gpu_never_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, c = table_of(4), case_of(blocks_of(3), torch.float32)
+    teacher, context_BxT = NgramTeacher(table, CPU), c.context_N.numpy()
+    teacher.on_device = DeviceNgrams(table, CPU)
+    with refused_waits(monkeypatch):
+        guidance = teacher.guide(c.output_VxD, context_BxT, 0.7, c.bias_V)
+        loss = guided_loss(c.hidden_NxD, c.output_VxD, c.target_N, guidance, c.bias_V)
+        loss.backward()
+    found = (loss.detach(), *c.gradients())
+    assert_equal(found, by_teacher(c, table, 0.7), 1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and PyTorch finds none here")
+@pytest.mark.parametrize(("product", "tolerance"), [(None, 1e-5), (torch.bfloat16, 2e-2)])
+def test_the_expectations_on_a_gpu_equal_those_of_the_host(product: torch.dtype | None, tolerance: float) -> None:
+    table, c = table_of(4, length=4000), case_of(blocks_of(3), torch.float32)
+    output_VxD = torch.nn.Parameter(c.output_VxD.detach().cuda())
+    here = NgramTeacher(table, CPU).guide(c.output_VxD, c.context_N.numpy(), 0.7)
+    there = NgramTeacher(table, "cuda", product=product).guide(output_VxD, c.context_N.numpy(), 0.7)
+    assert torch.equal(here.row, there.row.cpu())
+    torch.testing.assert_close(there.expected_RxD.cpu(), here.expected_RxD, rtol=tolerance, atol=tolerance)
 
 
 def test_longer_histories_are_used() -> None:

@@ -50,25 +50,35 @@ class BigramTeacher(RowTeacher):
         """Return one row for each distinct id; `begins` is not used."""
         # 1 the distinct contexts C, and the row of each position
         check_ids(self.table, context.reshape(-1))
-        row_V = np.zeros(self.table.vocab_size, np.int64)
-        row_V[context] = 1
-        contexts_C = np.flatnonzero(row_V)
-        row_V[contexts_C] = np.arange(len(contexts_C))
+        contexts_C, row = distinct(context, self.table.vocab_size)
 
         # 2 cut the sparse rows of the contexts, and their weights of the shared vector
         sparse: SparseRows
         if self.on_device is None:
             sparse = HostRows(*cut_rows(self.table, contexts_C, np.int32), self.table.vocab_size, dtype)
         else:
-            sparse = self.on_device.cut(contexts_C, dtype)
+            length_C = self.table.indptr[contexts_C + 1] - self.table.indptr[contexts_C]
+            sparse = self.on_device.cut(contexts_C, length_C, dtype)
         backoff_C = self.table.backoff_V[contexts_C]
         return StepRows(
             sparse=sparse,
-            row=to_device(row_V[context], self.device),
+            row=to_device(row, self.device),
             backoff_R=to_device(backoff_C, self.device).to(dtype) if backoff_C.any() else None,
         )
 
 
+def distinct(context: np.ndarray, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct ids, ascending [C], and the place of each context among them, in the shape of the contexts.
+
+    This takes a tenth of the time of numpy's unique, which sorts.
+    """
+    place_V = np.zeros(vocab_size, np.int64)
+    place_V[context] = 1
+    contexts_C = np.flatnonzero(place_V)
+    place_V[contexts_C] = np.arange(len(contexts_C))
+    return contexts_C, place_V[context]
+
+
 def device_table(table: BigramTable, device: torch.device, product: torch.dtype | None = None) -> DeviceTable:
     """Copy the table's sparse rows, one for each token, to a device."""
-    return DeviceTable(table.indptr, table.indices, table.values, table.vocab_size, device, product)
+    return DeviceTable.of(table.indptr[:-1], table.indices, table.values, table.vocab_size, device, product)

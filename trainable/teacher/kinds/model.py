@@ -10,8 +10,9 @@ import torch
 
 from trainable.errors import InputError, require
 from trainable.teacher.answers import Answers, residual
-from trainable.teacher.device_rows import DeviceTable, to_device
+from trainable.teacher.device_rows import to_device
 from trainable.teacher.host_rows import HostRows
+from trainable.teacher.kinds.bigram import device_table, distinct
 from trainable.teacher.material import Material
 from trainable.teacher.table import cut_rows
 from trainable.teacher.teacher import RowTeacher, SparseRows, StepRows
@@ -34,6 +35,8 @@ class ModelTeacher(RowTeacher):
     ) -> None:
         super().__init__(table, device, product=product)
         self.base_V = torch.tensor(table.parent.base_V, device=device)
+        on_gpu = self.device.type == "cuda"
+        self.parents_on_device = device_table(table.parent, self.device, product) if on_gpu else None
 
     def rows(
         self,
@@ -53,25 +56,28 @@ class ModelTeacher(RowTeacher):
         columns_NxK = answers.ids_BxTxk[blocks].reshape(-1, width).astype(np.int32)
         kept_NxK = answers.p_BxTxk[blocks].reshape(-1, width)
         # 2 before them the rows of their parents, one for each distinct token
-        contexts_C, parent_N = np.unique(context.ravel(), return_inverse=True)
-        indptr_C1, columns_Z, values_Z = cut_rows(answers.parent, contexts_C, np.int32)
+        contexts_C, parent = distinct(context, answers.vocab_size)
         parents, positions = len(contexts_C), len(kept_NxK)
-        indptr_R1 = np.concatenate([indptr_C1, indptr_C1[-1] + np.arange(1, positions + 1) * width])
-        columns_Z = np.concatenate([columns_Z, columns_NxK.ravel()])
-        values_Z = np.concatenate([values_Z, kept_NxK.ravel().astype(np.float32)])
-        backoff_R = np.concatenate([answers.parent.backoff_V[contexts_C], residual(kept_NxK)])
-        # 3 move the rows to the student's device; for a GPU the host cuts them
         sparse: SparseRows
-        if self.device.type == "cuda":
-            there = DeviceTable(indptr_R1, columns_Z, values_Z, answers.vocab_size, self.device, self.product)
-            sparse = there.cut(np.arange(len(backoff_R)), dtype)
-        else:
+        if self.parents_on_device is None:
+            indptr_C1, columns_Z, values_Z = cut_rows(answers.parent, contexts_C, np.int32)
+            indptr_R1 = np.concatenate([indptr_C1, indptr_C1[-1] + np.arange(1, positions + 1) * width])
+            columns_Z = np.concatenate([columns_Z, columns_NxK.ravel()])
+            values_Z = np.concatenate([values_Z, kept_NxK.ravel().astype(np.float32)])
             sparse = HostRows(indptr_R1, columns_Z, values_Z, answers.vocab_size, dtype)
+        else:
+            there = self.parents_on_device.with_rows(
+                *(to_device(part, self.device) for part in (columns_NxK, kept_NxK))
+            )
+            rows_R = np.concatenate([contexts_C, answers.vocab_size + np.arange(positions)])
+            length_C = answers.parent.indptr[contexts_C + 1] - answers.parent.indptr[contexts_C]
+            sparse = there.cut(rows_R, np.concatenate([length_C, np.full(positions, width)]), dtype)
+        backoff_R = np.concatenate([answers.parent.backoff_V[contexts_C], residual(kept_NxK)])
         return StepRows(
             sparse=sparse,
             row=to_device((parents + np.arange(positions)).reshape(context.shape), self.device),
             backoff_R=to_device(backoff_R, self.device).to(dtype),
-            parent_R=to_device(np.concatenate([np.zeros(parents, np.int64), parent_N]), self.device),
+            parent_R=to_device(np.concatenate([np.zeros(parents, np.int64), parent.ravel()]), self.device),
             levels=(slice(0, parents), slice(parents, parents + positions)),
         )
 
