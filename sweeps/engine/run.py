@@ -239,7 +239,7 @@ def write_run_file(
     head = {"study": spec.study, "run": folder.path.name, "created": now(), "spec": spec.to_dict()}
     name = spec.base.model.name
     model = None if name in NAMES else model_fingerprint(name)
-    commit = str(facts["git_commit"])
+    commit = facts["git_commit"] or ""  # "" outside of git
     registered = commit if spec.registered and commit.isalnum() else None  # a commit with changes registers nothing
     of_begin = {"model": model, "registered": registered}
     record = RunRecord.from_dict({**facts, **head, **of_begin}).with_own_names(Path.cwd())

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from loop import WARM_UP, now, student_model
 from record import Row, alternate, compare, keep
 from student import Student, config_of, default_corpus
-from throughput import WARM_UP, Clock, student_model, tokens_per_step
-from transformers import Trainer, TrainingArguments
+from throughput import tokens_per_step
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from trainable.config import TeacherConfig, TrialConfig
 from trainable.loops.guided_trainer import GuidedTrainer
@@ -59,6 +60,17 @@ def seconds_of(way: str, config: TrialConfig, data: RunData, steps: int) -> floa
             trainer = GuidedTrainer(**words, callbacks=[clock], schedule=schedule, teacher=data.table)
         trainer.train()
     return (clock.times[-1] - clock.times[WARM_UP - 1]) / steps
+
+
+class Clock(TrainerCallback):
+    """The time at the end of each step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Note the time after the optimizer's step."""
+        self.times.append(now())
 
 
 def peak_of(way: str, config: TrialConfig, threads: int) -> float:

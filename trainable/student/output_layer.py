@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from trainable.errors import first_line
+from trainable.products import add_product
 
 _log = logging.getLogger(__name__)
 Inputs = ParamSpec("Inputs")
 Made = TypeVar("Made")
 LossesOf = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 IGNORE_INDEX = -100
-CHUNK = {"cpu": 256, "cuda": 4096}  # positions of a chunk; measured on a CPU (2 MiB of cache a core) and on an H200
+CHUNK = {"cpu": 256, "cuda": 8192}  # positions of a chunk; measured on a CPU (2 MiB of cache a core) and on an H100
 PAGE, PADDING = 4096, 64  # bytes: rows of logits of whole pages get a cache line more, on a CPU
 
 
@@ -153,9 +154,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             loss += (loss_nx1 * counted_nx1).sum()
             # 3 from that the gradients for hidden states, output matrix and bias
             torch.mm(grad_logits_nxV, low_VxD, out=grad_NxD[here])
-            _add_product(grad_VxD, grad_logits_nxV.t(), counted_NxD[here])
+            add_product(grad_VxD, grad_logits_nxV.t(), counted_NxD[here])
             if grad_V is not None:
-                _add_product(grad_V.unsqueeze(1), grad_logits_nxV.t(), counted_nx1)  # a sum of rows, 10 times as fast
+                add_product(grad_V.unsqueeze(1), grad_logits_nxV.t(), counted_nx1)  # a sum of rows, 10 times as fast
 
         # 4 the teacher's part, <h, E> + B: a product of two rows, so each is the gradient for the other
         if expected is not None:
@@ -310,11 +311,3 @@ def compiled_or(eager: Callable[Inputs, Made], fusible: Callable[Inputs, Made]) 
         return made
 
     return either
-
-
-def _add_product(sum_VxD: Tensor, left_VxN: Tensor, right_NxD: Tensor) -> None:
-    """Compute sum += left @ right in place, in the precision of the sum."""
-    if left_VxN.dtype == sum_VxD.dtype:
-        sum_VxD.addmm_(left_VxN, right_NxD)
-    else:
-        sum_VxD += left_VxN @ right_NxD

@@ -24,6 +24,7 @@ from trainable.record.files import fingerprint
 from trainable.student.allocator import keep_freed_memory
 from trainable.student.batches import Batch
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
+from trainable.student.compiled_layers import compile_layers
 from trainable.student.evaluate import Evaluation, evaluate
 from trainable.student.guided_loss import guided_loss
 from trainable.student.late_loss import StepLosses, check_finite
@@ -32,7 +33,7 @@ from trainable.student.model import build_model, hidden_states, output_bias, out
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.precision import autocast_of, resolved
 from trainable.student.ranks import ALONE, Ranks
-from trainable.student.step_data import AHEAD, asked_about, made_ahead, step_data, weight_at
+from trainable.student.step_data import AHEAD, StepData, asked_about, made_ahead, step_data, weight_at
 from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import Answers
 from trainable.teacher.kinds import teacher_class
@@ -104,6 +105,8 @@ def train(
 
     dtype = output_matrix(model).dtype
     make_data = partial(step_data, data.train, config, teacher, device, ranks, dtype)
+    if device.type == "cuda" and state.step < loop.steps:
+        compile_layers(model, lambda: compiling_step(model, teacher, make_data(state.step), config, autocast, scaler))
     steps = made_ahead(make_data, state.step, loop.steps, AHEAD[device.type])
     losses = StepLosses(state, config.optimizer.clip_norm)
     while True:
@@ -236,6 +239,22 @@ def backward(
     # 3 the sum over ranks
     ranks.sum_gradients(model)
     return ranks.sum(step_loss)
+
+
+def compiling_step(
+    model: PreTrainedModel,
+    teacher: Teacher | None,
+    data: StepData,
+    config: TrialConfig,
+    autocast: torch.autocast,
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Make the gradients of one micro-batch: all that compiles at its first use compiles here, before the first step.
+
+    So the seconds of training are those of steps, whichever trial of a process is the first.
+    """
+    weight = weight_at(config.teacher, 0)
+    backward(model, teacher, data.batches[:1], data.targets, weight, autocast, scaler)
 
 
 def batch_loss(model: PreTrainedModel, batch: Batch, guidance: Guidance | None) -> torch.Tensor:

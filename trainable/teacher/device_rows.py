@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainable.products import add_product, product
+
 SCRATCH_BYTES = 256 << 20  # largest size of one dense tile
 # {dtype: share of V from which a dense row is faster}, measured on an H200; other dtypes have no long rows.
 LONG_ROW = {torch.bfloat16: 1 / 200}
@@ -75,12 +77,12 @@ class DeviceTable:
 class DeviceRows:
     """The sparse part S [C, V] of a step's rows, and its two products."""
 
-    def __init__(self, table: DeviceTable, rows_C: np.ndarray, length_C: np.ndarray, product: torch.dtype):
-        self.vocab_size, self.product = table.vocab_size, product
+    def __init__(self, table: DeviceTable, rows_C: np.ndarray, length_C: np.ndarray, dtype: torch.dtype):
+        self.vocab_size, self.product = table.vocab_size, dtype
         device = table.columns_K.device
 
         # 1 on the host: order the rows, long ones first; bounds of each row's non-zeros
-        is_long_C = length_C > table.vocab_size * LONG_ROW.get(product, 1)
+        is_long_C = length_C > table.vocab_size * LONG_ROW.get(dtype, 1)
         order_C = np.concatenate([np.flatnonzero(is_long_C), np.flatnonzero(~is_long_C)])
         place_C = np.empty_like(order_C)
         place_C[order_C] = np.arange(len(order_C))
@@ -107,7 +109,7 @@ class DeviceRows:
         if long:
             low_VxD = output_VxD.to(self.product)
             for first, last in self._tiles(long):
-                product_CxD[first:last] = _product(self._dense(first, last), low_VxD, output_VxD.dtype)
+                product_CxD[first:last] = product(self._dense(first, last), low_VxD, output_VxD.dtype)
         first_c1 = self.first_C1[long:] - short_Z
         columns_z, values_z = self.columns_Z[short_Z:], self.values_Z[short_Z:]
         product_CxD[long:] = _csr(first_c1, columns_z, values_z.to(output_VxD.dtype), self.vocab_size) @ output_VxD
@@ -120,7 +122,7 @@ class DeviceRows:
         if long:
             low_CxD = grad_CxD.to(self.product)
             for first, last in self._tiles(long):
-                grad_VxD += _product(self._dense(first, last).t(), low_CxD[first:last], grad_VxD.dtype)
+                add_product(grad_VxD, self._dense(first, last).t(), low_CxD[first:last])
         # transpose the short rows by sorting: a product with a CSR's .t() is several times slower
         columns_z, order_z = torch.sort(self.columns_Z[short_Z:], stable=True)
         ids_V1 = torch.arange(self.vocab_size + 1, dtype=torch.int32, device=columns_z.device)
@@ -162,12 +164,3 @@ def _csr(first: Tensor, columns: Tensor, values: Tensor, width: int) -> Tensor:
     with warnings.catch_warnings():  # "CSR support is in beta"
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(first.int(), columns, values, size=(len(first) - 1, width))
-
-
-def _product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-    """Matrix product, summed and returned in `dtype`, for factors of any dtype."""
-    if left.dtype == dtype:
-        return left @ right
-    if left.device.type == "cuda":
-        return torch.mm(left, right, out_dtype=dtype)
-    return left.to(dtype) @ right.to(dtype)

@@ -27,6 +27,7 @@ from trainable.errors import InputError, TrainingDiverged
 from trainable.prepare import prepare_run
 from trainable.student.batches import count_targets, make_batch, step_numbers
 from trainable.student.checkpoint import RunState
+from trainable.student.compiled_layers import compile_layers
 from trainable.student.evaluate import evaluate
 from trainable.student.late_loss import StepLosses
 from trainable.student.model import build_model
@@ -423,7 +424,7 @@ def test_a_step_on_a_gpu_never_waits_for_it(small: tuple[TrialConfig, RunData], 
         losses.add(loss, norm, state.step, 1e-3, weight)
         state.step += 1
 
-    step()  # compiles, and makes the optimizer's state
+    compile_layers(model, step)  # also makes the optimizer's state
     torch.cuda.set_sync_debug_mode("error")
     try:
         step()
