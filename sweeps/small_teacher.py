@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.engine.cli import main
-from sweeps.engine.protocol import ProtocolOptions, teachers_study
+from sweeps.engine.protocol import TeachersOptions, teachers_study
 from sweeps.engine.specs.search import Sweep
 from sweeps.engine.specs.teachers import TEACHERS
 from sweeps.engine.study import Scale
@@ -30,7 +30,7 @@ STUDENT: Mapping[Scale, int] = {"laptop": 128, "published": 1024}  # its width
 WIDTHS: Mapping[Scale, tuple[int, int]] = {"laptop": (32, 64), "published": (256, 512)}  # of the teachers
 
 
-def small_teacher(options: ProtocolOptions) -> Sweep:
+def small_teacher(options: TeachersOptions) -> Sweep:
     """Six arms at 1 layer, tuned and confirmed at full length."""
 
     def teachers_of(base: TrialConfig) -> dict[str, Mapping[str, Any]]:
@@ -51,4 +51,4 @@ def model_of(width: int, student: int, base: TrialConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(small_teacher, ProtocolOptions, __doc__))
+    sys.exit(main(small_teacher, TeachersOptions, __doc__))

@@ -17,7 +17,7 @@ The winners then run on 3 fresh seeds and on validation text that chose nothing.
 import sys
 
 from sweeps.engine.cli import main
-from sweeps.engine.protocol import ProtocolOptions, teachers_study
+from sweeps.engine.protocol import TeachersOptions, teachers_study
 from sweeps.engine.specs.search import Sweep
 from sweeps.engine.specs.teachers import TEACHERS
 
@@ -25,10 +25,10 @@ QUESTION = "Does a teacher that knows more of the text teach a student more?"
 ORDERED = ("uniform", "unigram", "bigram", "trigram", "4-gram", "5-gram")
 
 
-def teacher_order(options: ProtocolOptions) -> Sweep:
+def teacher_order(options: TeachersOptions) -> Sweep:
     """Seven arms at 1 layer, tuned and confirmed at full length."""
     return teachers_study("teacher_order", QUESTION, options, lambda _: {name: TEACHERS[name] for name in ORDERED})
 
 
 if __name__ == "__main__":
-    sys.exit(main(teacher_order, ProtocolOptions, __doc__))
+    sys.exit(main(teacher_order, TeachersOptions, __doc__))

@@ -6,7 +6,7 @@ sweeps/content_long.py (does the gain last?), sweeps/teacher_order.py (which tea
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from sweeps.engine.options import base_config
 from sweeps.engine.settings import LAPTOP, SMALL_LLAMA2, SMOKE
@@ -14,8 +14,10 @@ from sweeps.engine.specs.arms import RATE, SearchArm
 from sweeps.engine.specs.search import MARGIN, Sweep
 from sweeps.engine.specs.space import Parameter, levels
 from sweeps.engine.study import Scale, StudyOptions
+from sweeps.engine.winners import settled_arms
 from trainable.config import TrialConfig, override
 from trainable.errors import InputError
+from trainable.record.option import option
 
 CONTROL = "control"
 BETA2 = 0.999  # the better of the two that sweeps/content_gate.py tries, on the books
@@ -56,8 +58,22 @@ class MarginOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SettingsOptions:
+    """The option for a run whose search has chosen the settings."""
+
+    GROUP = "comparison"
+    settings_of: Annotated[str | None, option("DIR|URI", "none: every arm is tuned here")] = None
+    """run of this study, perhaps of another machine, whose best settings the arms take: here they are only confirmed"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProtocolOptions(MarginOptions, StudyOptions):
     """Options of a study whose arms are all tuned alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeachersOptions(SettingsOptions, ProtocolOptions):
+    """Options of a study of several teachers."""
 
 
 def protocol_base(options: StudyOptions, steps: int | None, changes: Mapping[str, Any]) -> TrialConfig:
@@ -134,7 +150,7 @@ def protocol_sweep(
 def teachers_study(
     study: str,
     question: str,
-    options: ProtocolOptions,
+    options: TeachersOptions,
     teachers_of: Callable[[TrialConfig], Mapping[str, Mapping[str, Any]]],
 ) -> Sweep:
     """Return a study of several teachers beside the control, with two choices that follow from sweeps/content.py.
@@ -153,4 +169,7 @@ def teachers_study(
         for name, changes in {CONTROL: {}, **teachers_of(base)}.items()
     )
     named = named_arms(study, arms, options.arms)
-    return protocol_sweep(study, question, base, named, options.margin, search_steps=steps)
+    if options.settings_of is not None:
+        named = settled_arms(study, named, options.settings_of)
+    sweep = protocol_sweep(study, question, base, named, options.margin, search_steps=steps)
+    return replace(sweep, extend_rates=options.settings_of is None)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sweeps.content import ContentOptions, content
-from sweeps.engine.protocol import ProtocolOptions
+from sweeps.engine.protocol import TeachersOptions
 from sweeps.engine.specs.spec import spec_from_dict
 from sweeps.teacher_order import teacher_order
 from trainable.config import override
@@ -13,7 +13,7 @@ from trainable.errors import InputError
 
 
 def test_the_arms_are_uniform_unigram_and_n_grams_up_to_order_5() -> None:
-    sweep = teacher_order(ProtocolOptions())
+    sweep = teacher_order(TeachersOptions())
     kinds = {arm.name: (arm.changes.get("teacher.kind"), arm.changes.get("teacher.order", 2)) for arm in sweep.arms[1:]}
     assert kinds == {
         "uniform": ("uniform", 2),
@@ -29,7 +29,7 @@ def test_the_arms_are_uniform_unigram_and_n_grams_up_to_order_5() -> None:
 
 
 def test_every_arm_is_tuned_over_the_space_of_content_but_at_full_length_and_with_an_output_bias() -> None:
-    ours, theirs = teacher_order(ProtocolOptions()), content(ContentOptions())
+    ours, theirs = teacher_order(TeachersOptions()), content(ContentOptions())
     half = {arm.name: arm.space for arm in theirs.arms}
     assert ours.base == override(theirs.base, {"model.output_bias": "unigram"})
     for arm in ours.arms:
@@ -46,9 +46,9 @@ def test_every_arm_is_tuned_over_the_space_of_content_but_at_full_length_and_wit
 
 
 def test_the_study_survives_run_json_and_takes_arms_by_name() -> None:
-    sweep = teacher_order(ProtocolOptions(arms=("5-gram", "uniform"), seeds=(7,)))
+    sweep = teacher_order(TeachersOptions(arms=("5-gram", "uniform"), seeds=(7,)))
     assert [arm.name for arm in sweep.arms] == ["control", "uniform", "5-gram"]
     assert {arm.seeds for arm in sweep.arms} == {(7,)}
     assert spec_from_dict(json.loads(json.dumps(sweep.to_dict()))) == sweep
     with pytest.raises(InputError, match="teacher_order has no arm '6-gram': give some of 'uniform', 'unigram'"):
-        teacher_order(ProtocolOptions(arms=("6-gram",)))
+        teacher_order(TeachersOptions(arms=("6-gram",)))
