@@ -115,8 +115,12 @@ class Needs:
 
     @property
     def actors_reusable(self) -> bool:
-        """Whether a process may run several trials in turn: this saves imports, but keeps CUDA state and workers."""
-        return self.gpus == 0 and self.workers == 1
+        """Whether a process may run several trials in turn, which saves imports, CUDA's start and compilation.
+
+        Several workers of a trial end with it. A process whose trial ended with an error is not used again, as its
+        CUDA state may be broken.
+        """
+        return self.workers == 1
 
     def slots(self, has: Mapping[str, float]) -> int:
         """Number of trials that a cluster with these resources runs at once; at least 1, as a cluster may grow."""

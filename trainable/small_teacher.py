@@ -32,6 +32,7 @@ from trainable.record.run_record import model_in_words
 from trainable.student.batches import count_targets, make_batch
 from trainable.student.checkpoint import load_checkpoint
 from trainable.student.given_model import folder_fingerprint, given_model
+from trainable.student.memory import free_gpu_memory
 from trainable.student.model import build_model
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.precision import autocast_of
@@ -82,8 +83,8 @@ class SmallTeacher:
         """Losses of the model on validation blocks and its seconds, with keys of record.run_record.TeacherFacts."""
         folder = self._cache / "teacher_losses" / fingerprint([*self._asked, self._top_k, held_out.fingerprint])
         losses = built_once(folder, lambda into: {"losses": self._losses(held_out)})["losses"]
-        if self.__dict__.pop("_model", None) is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()  # the model is not used any more: free its memory for the trials
+        if self.__dict__.pop("_model", None) is not None:
+            free_gpu_memory()  # the model is not used any more
         return {
             "eval_loss": losses["own"],
             "truncated_losses": {k: loss for k, loss in losses.items() if k != "own"},

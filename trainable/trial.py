@@ -47,7 +47,7 @@ def make_trainable(run: str, blocks: "BlocksByKey", tables: "TablesByKey", needs
     class GuidedTrial(wrap_function(function)):  # type: ignore[misc]
         __qualname__ = "GuidedTrial"  # the class name that the dashboard shows
 
-        def __repr__(self) -> str:  # the dashboard reads this name once; on CPUs an actor runs later trials too
+        def __repr__(self) -> str:  # the dashboard reads this name once; an actor may run later trials too
             return f"{self.config['name']}{' and later' if needs.actors_reusable else ''}"
 
         def step(self) -> Any:
@@ -130,10 +130,14 @@ def _train(
         with garbage_collector_off():
             import torch
 
+            from trainable.student.memory import free_gpu_memory
             from trainable.student.train import train
 
         torch.set_num_threads(max(1, int(needs.cpus)))
-        train(plan.config, read(), report, files.path / checkpoint)
+        try:
+            train(plan.config, read(), report, files.path / checkpoint)
+        finally:
+            free_gpu_memory()
     else:
         from trainable.data_parallel import train_together  # Ray Train takes a second to import
 

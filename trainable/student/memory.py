@@ -1,4 +1,4 @@
-"""Peak memory of one trial, in a process that may have run other trials before.
+"""Memory of one trial, in a process that may have run other trials before: its peak, and its return to a GPU.
 
 The high-water mark of a process never falls by itself: in a reused worker the second trial would show the peak of the
 first. So the mark is reset when a trial begins, through /proc/self/clear_refs on Linux and through PyTorch on CUDA.
@@ -6,6 +6,7 @@ Before that, memory that an earlier trial has freed but the allocator has kept (
 the system. If the mark cannot be reset, the peak is reported only if the mark rises while the trial runs.
 """
 
+import gc
 import math
 import re
 import resource
@@ -43,6 +44,13 @@ class PeakMemory:
             return _resident_kib()["VmHWM"] / 1024
         peak = _high_water_mib()
         return peak if peak > self._before else math.nan
+
+
+def free_gpu_memory() -> None:
+    """Give back what an ended trial has left in GPU memory, for a trial of another process on the same GPU."""
+    if torch.cuda.is_initialized():
+        gc.collect()  # a compiled layer and its module refer to each other
+        torch.cuda.empty_cache()
 
 
 def _clear() -> bool:

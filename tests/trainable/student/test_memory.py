@@ -1,14 +1,15 @@
-"""Peak memory of one trial, whatever ran before in the same process."""
+"""Peak memory of one trial, whatever ran before in the same process, and the return of GPU memory after a trial."""
 
 import math
 import platform
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
 from trainable.student import memory
-from trainable.student.memory import PeakMemory
+from trainable.student.memory import PeakMemory, free_gpu_memory
 
 CPU, MIB = torch.device("cpu"), 2**20
 
@@ -74,3 +75,21 @@ def test_a_container_that_accepts_the_reset_and_ignores_it_is_noticed(
     monkeypatch.setattr(memory, "_CLEAR", tmp_path / "clear_refs")
     monkeypatch.setattr(memory, "_STATUS", status)
     assert not PeakMemory(CPU)._cleared
+
+
+def test_an_ended_trial_is_collected_before_its_gpu_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory of a model that exists cannot be given back, and a model is in a cycle once its layers are compiled."""
+    model = torch.nn.Linear(2, 2)
+    model.forward = model.forward  # type: ignore[method-assign]  # a bound method: the cycle
+    alive, found = weakref.ref(model), []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: found.append(alive()))
+    del model
+    assert alive() is not None
+    free_gpu_memory()
+    assert found == [None]
+
+
+def test_a_process_that_has_not_used_a_gpu_gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: pytest.fail("this would start CUDA"))
+    free_gpu_memory()
