@@ -215,6 +215,9 @@ RUN = {
     "no CPU for Ray": Case("--cpus 0", "is 0", "--cpus", "give at least 1"),
     "less than no GPU": Case("--gpus-per-trial -1", "is -1", "--gpus-per-trial", "give 0, a fraction, or"),
     "one GPU and a half": Case("--gpus-per-trial 1.5", "is 1.5", "--gpus-per-trial", "give a whole number"),
+    "workers that share a GPU": Case(
+        "--workers-per-trial 2 --gpus-per-trial 0.5", "is 0.5", "no two workers can share", "give each a whole one"
+    ),
     "results are a file": Case("--results taken", "cannot be made", "taken", "give --results", text(b"", "taken")),
     "results in nobody's home": Case("--results ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),
     "results in a store of no kind": Case("--results ftp://host/x", "cannot be opened", "ftp://host/x", "give a path"),

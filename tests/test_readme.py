@@ -90,7 +90,7 @@ def test_the_table_of_records_has_every_kept_run_with_its_study_its_trials_and_i
         assert study.split(",")[0] == run["study"]
         assert int(trials.split()[0]) == len(load(RECORD / name).trials), name
         if run.get("ended") is not None:
-            day = run["ended"][:10] if run.get("complete", True) else "under way"
+            day = run["ended"][:10] if run.get("complete", True) else "cut off"
             assert (int(re.findall(r"\d+", minutes)[0]), ended) == (round(run["wall_seconds"] / 60), day)
 
 

@@ -85,6 +85,11 @@ def check_resources(options: Options) -> None:
     for option, wanted in (("--cpus-per-trial", options.cpus_per_trial), ("--gpus-per-trial", gpus)):
         shared = wanted <= 1 or float(wanted).is_integer()
         require(shared, f"{option} is {wanted:g}: give a whole number, or a fraction below 1.")
+    require(
+        workers == 1 or gpus == 0 or gpus >= 1,
+        f"--gpus-per-trial is {gpus:g} with --workers-per-trial {workers}, but no two workers can share a GPU (NCCL "
+        "refuses it): give each a whole one.",
+    )
     cpus = options.cpus
     if cpus is None:
         return

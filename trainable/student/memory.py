@@ -48,7 +48,7 @@ class PeakMemory:
 
 def free_gpu_memory() -> None:
     """Give back what an ended trial has left in GPU memory, for a trial of another process on the same GPU."""
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()  # a compiled layer and its module refer to each other
         torch.cuda.empty_cache()
 
