@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trainable.errors import first_line
-from trainable.products import add_product
+from trainable.teacher.products import add_product
 
 _log = logging.getLogger(__name__)
 Inputs = ParamSpec("Inputs")

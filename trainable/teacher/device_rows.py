@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.products import add_product, product
+from trainable.teacher.products import add_product, product
 
 SCRATCH_BYTES = 256 << 20  # largest size of one dense tile
 # {dtype: share of V from which a dense row is faster}, measured on an H200; other dtypes have no long rows.
