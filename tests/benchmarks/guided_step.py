@@ -145,7 +145,7 @@ def published_cases(repeats: int) -> Iterator[Row]:
         "n-grams of order 3": (ngrams(3), 1.06),
     }
     for layers in (1, 6):
-        changes = {"corpus.source": default_corpus(), "corpus.eval_rows": 20, "model.layers": layers}
+        changes = {"corpus.source": default_corpus(), "corpus.eval_rows": 200, "model.layers": layers}
         plain = override(SMALL_LLAMA2, changes)
         for teacher, (kind, limit) in teachers.items():
             always = {"teacher.schedule": "linear", "teacher.steps": 1, "teacher.min_weight": WEIGHT}

@@ -161,7 +161,7 @@ def cases(precision: str) -> Iterator[tuple[str, TrialConfig]]:
     """Laptop shapes in this precision, or the published one on a GPU."""
     if DEVICE.type == "cuda":
         for layers in (1, 6):
-            changes = {"corpus.source": default_corpus(), "corpus.eval_rows": 20, "model.layers": layers}
+            changes = {"corpus.source": default_corpus(), "corpus.eval_rows": 200, "model.layers": layers}
             one = override(SMALL_LLAMA2, changes | {"loop.batch_blocks": 16, "loop.accumulation": 1})
             yield f"small-llama2, {layers} layer{'s' * (layers > 1)}, bfloat16, 16 x 1024", one
         return

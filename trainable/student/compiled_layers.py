@@ -8,6 +8,7 @@ was compiled.
 import logging
 from collections.abc import Callable
 
+import torch
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -24,13 +25,13 @@ def compile_layers(model: PreTrainedModel, step: Callable[[], object]) -> None:
     """
     layers = layers_of(model)
     for layer in layers:
-        layer.compile()
+        layer.forward = torch.compile(layer.forward)  # type: ignore[method-assign]
     try:
         step()
     except Exception as error:  # of dynamo, inductor, Triton or the system: none may end a trial
         _log.warning("PyTorch cannot compile the model's layers here (%s): steps are slower.", first_line(error))
         for layer in layers:
-            layer._compiled_call_impl = None
+            del layer.forward  # of the instance, so that the method of the class is used again
     model.zero_grad(set_to_none=True)
 
 
