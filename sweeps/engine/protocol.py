@@ -63,7 +63,7 @@ class SettingsOptions:
 
     GROUP = "comparison"
     settings_of: Annotated[str | None, option("DIR|URI", "none: every arm is tuned here")] = None
-    """run of this study, perhaps of another machine, whose best settings the arms take: here they are only confirmed"""
+    """run of this study, also on another machine: each arm takes the best setting found there, and tries no other"""
 
 
 @dataclass(frozen=True, kw_only=True)
