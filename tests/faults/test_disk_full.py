@@ -218,6 +218,7 @@ def study(folder: Path, *words: str) -> list[str]:
     config = small_config(folder)
     common = ["--corpus", config.corpus.source, "--train-rows", "400", "--eval-rows", "50", "--tokenizer", "train:512"]
     common += ["--layers", "1", "--num-samples", "2", "--confirm-seeds", "1", "--steps", "60", "--cpus", "2"]
+    common += ["--teachers", "uniform"]
     common += ["--set", "tokens.context=32", "loop.batch_blocks=4", "loop.eval_every=10", "loop.checkpoint_every=10"]
     common += ["loop.precision=float32"]
     return [sys.executable, str(ROOT / "sweeps" / "schedule_search.py"), *words, *common]

@@ -9,6 +9,8 @@ from live_sweep import SMALL_STUDY, LiveSweep, last_step, ledgers, same_losses, 
 from analysis.results import load
 from trainable import names
 
+ONE_CPU = ("--cpus", "1")
+
 
 def press_ctrl_c(sweep: LiveSweep) -> None:
     """Send SIGINT to the whole group of processes, Ray's included, as a terminal does."""
@@ -16,13 +18,13 @@ def press_ctrl_c(sweep: LiveSweep) -> None:
 
 
 def resume_line(run: Path) -> str:
-    return f"Go on with: python {SMALL_STUDY} --resume {run}"
+    return f"Go on with: python {SMALL_STUDY} --resume {run} --cpus 1"
 
 
 def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_an_undisturbed_one(
     undisturbed: Path, tmp_path: Path
 ) -> None:
-    with LiveSweep(SMALL_STUDY, tmp_path) as sweep:
+    with LiveSweep(SMALL_STUDY, tmp_path, "--seeds", "0", "--arms", "1", *ONE_CPU) as sweep:
         control = sweep.wait_for_trial(names.CONTROL, after_step=40)
         started = sweep.processes()
         press_ctrl_c(sweep)
@@ -34,7 +36,7 @@ def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_an_undis
     assert states(run)[control] == names.RUNNING and last_step(run, control) >= 40
     assert (run / names.SUMMARY_FILE).exists(), "there is no summary of the results so far"
 
-    with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run)) as sweep:
+    with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run), *ONE_CPU) as sweep:
         sweep.wait_for_trial(names.ARM, after_step=20)
         started = sweep.processes()
         before = ledgers(run, names.FINISHED)
@@ -47,10 +49,10 @@ def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_an_undis
     wait_until_gone(started)
     load(run)  # every ledger can be read
 
-    with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run)) as sweep:
+    with LiveSweep(SMALL_STUDY, tmp_path, "--resume", str(run), *ONE_CPU) as sweep:
         assert sweep.end() == 0, sweep.printed
     assert {name: ledgers(run)[name] for name in before} == before, "a finished trial was run again"
-    same_losses(run, undisturbed)
+    same_losses(run, undisturbed, trials=2)
 
 
 def test_ctrl_c_while_ray_starts_leaves_no_process_and_no_empty_run(tmp_path: Path) -> None:

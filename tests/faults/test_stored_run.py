@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from live_sweep import PATIENCE, SMALL_STUDY, agents, corpus_file, descendants, losses, wait_until_gone
+from live_sweep import PATIENCE, SMALL_STUDY, agents, corpus_file, descendants, same_losses, wait_until_gone
 from own_disk import node_with_a_disk_of_its_own
 from ray.cluster_utils import Cluster
 from s3_server import BUCKET, s3_server
@@ -68,13 +68,6 @@ def analyse(module: str, run: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "500"})
 
 
-def assert_as_on_a_disk(run: str, undisturbed: Path) -> None:
-    """Assert that the control and the two arms of a seed have the losses of a run on a disk, bit for bit."""
-    found, whole = losses(run), losses(undisturbed)
-    assert len(found.index.unique("trial")) == 3
-    pd.testing.assert_series_equal(found, whole.loc[list(found.index.unique("trial"))], check_exact=True)
-
-
 def wait_until(condition: Callable[[], bool], sweep: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -83,7 +76,7 @@ def wait_until(condition: Callable[[], bool], sweep: subprocess.Popen[str]) -> N
 
 
 def test_a_killed_sweep_goes_on_and_ends_as_on_a_disk(undisturbed: Path, results: str, tmp_path: Path) -> None:
-    run, words = f"{results}/small_study/mine", ("--seeds", "0", "--results", results, "--run", "mine")
+    run, words = f"{results}/small_study/mine", ("--seeds", "0", "--cpus", "1", "--results", results, "--run", "mine")
     sweep = start(tmp_path, *words)
     wait_until(lambda: max(last_steps(run), default=0) > 20, sweep)
     lost = {sweep.pid} | descendants(sweep.pid)
@@ -93,7 +86,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_on_a_disk(undisturbed: Path, results
     assert len(last_steps(run)) < 3, "the sweep was killed too late"
     said = printed(start(tmp_path, *words))
     assert f"load('{run}')" in said and "bigram-run-" not in said
-    assert_as_on_a_disk(run, undisturbed)
+    same_losses(run, undisturbed, trials=3)
     stored = set(Store(run).list())
     assert {names.SUMMARY_FILE, names.TRIALS_TABLE, f"{names.FIGURES_FOLDER}/curves.png"} <= stored
     assert not [name for name in stored if name.startswith(names.TUNE_FOLDER) or "/." in name or name[0] == "."]
@@ -122,7 +115,7 @@ def test_nodes_that_share_no_disk_have_the_losses_of_one_node(
         words = ("--address", head.address, "--seeds", "0", "--results", results, "--run", "mine")
         printed(start(tmp_path, *words, "--export", "best", str(tmp_path / "model")))
     run = f"{results}/small_study/mine"
-    assert_as_on_a_disk(run, undisturbed)
+    same_losses(run, undisturbed, trials=3)
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 

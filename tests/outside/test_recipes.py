@@ -258,7 +258,8 @@ def job(tmp_path: Path) -> dict[str, str]:
 
 def test_slurm_job_that_runs_out_of_time_is_queued_again_and_goes_on(job: dict[str, str], tmp_path: Path) -> None:
     words = ["--corpus", str(corpus_file(tmp_path)), "--smoke-test", "--train-rows", "400", "--eval-rows", "50"]
-    words += ["--set", "loop.eval_every=10", "loop.checkpoint_every=10", "--steps", "120", "--gpus-per-trial", "0"]
+    words += ["--set", "loop.eval_every=10", "loop.checkpoint_every=10", "--steps", "60", "--gpus-per-trial", "0"]
+    words += ["--teachers", "uniform"]
     run = tmp_path / "results" / "schedule_search" / f"job-{job['SLURM_JOB_ID']}"
 
     def submit() -> subprocess.Popen[str]:

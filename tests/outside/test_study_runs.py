@@ -26,10 +26,13 @@ STUDIES = sorted({path.stem for path in (ROOT / "sweeps").glob("*.py")} - {"__in
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of a Ray cluster of two nodes on this machine, which studies join as users join theirs."""
+    """The address of a Ray cluster on this machine, which studies join as users join theirs.
+
+    It has a head that runs no trial and a node with one CPU, so that a study starts one process for its trials.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         nodes.add_node(num_cpus=1)
         yield nodes.address
         nodes.shutdown()

@@ -181,9 +181,17 @@ def losses(run: Path | str) -> pd.Series:
     return table
 
 
-def same_losses(run: Path, other: Path) -> None:
-    """Assert that two runs have the same trials, steps and losses, row for row and bit for bit."""
-    pd.testing.assert_series_equal(losses(run), losses(other), check_exact=True)
+def same_losses(run: Path | str, whole: Path, trials: int | None = None) -> None:
+    """Assert that a run has the losses of another one, row for row and bit for bit.
+
+    trials: number of trials of the run, if it has only some of the other's; None: it has all of them.
+    """
+    found, expected = losses(run), losses(whole)
+    if trials is not None:
+        names_found = found.index.unique("trial")
+        assert len(names_found) == trials, names_found
+        expected = expected.loc[list(names_found)]
+    pd.testing.assert_series_equal(found, expected, check_exact=True)
 
 
 # --- processes ---

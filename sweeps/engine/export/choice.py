@@ -39,7 +39,7 @@ def check_export(export: Export, spec: Spec, run: RunFolder | None) -> None:
     if export.trial == BEST:
         return
     require(
-        export.trial in spec.trial_names(),
+        spec.can_have(export.trial),
         f"--export: study {spec.study} has no trial {export.trial!r} with these options: give best, or a trial's name "
         "such as stands in trials/ of a run.",
     )

@@ -7,7 +7,7 @@ Every unit has one control, which differs from the arms in the teacher only. An 
 that grows with the run), so arms are given by a function.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, ClassVar
@@ -86,9 +86,9 @@ class Comparison:
         """One config for each pair of model and data."""
         return list({(config.model, data_key(config)): config for config in self.configs()}.values())
 
-    def trial_names(self) -> Iterator[str]:
-        """Names of all trials."""
-        return (plan.name for plan in self.plans)
+    def can_have(self, trial: str) -> bool:
+        """Whether a trial has this name."""
+        return any(plan.name == trial for plan in self.plans)
 
     def decides(self, key: str) -> bool:
         """Whether the arms or units set the dotted key; for keys of the teacher, controls are left out."""

@@ -5,20 +5,21 @@ within a search are measured against the depth's reference control, which is one
 only rank settings.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from sweeps.engine.specs.arms import RATE, SearchArm
 from sweeps.engine.specs.space import Point, levels, points
-from sweeps.engine.specs.trial_names import group_trial_name
+from sweeps.engine.specs.trial_names import group_trial_name, shown, slug
 from trainable import names
 from trainable.config import TrialConfig, defaults, flatten, override
 from trainable.plan import TrialPlan
 
 CHOOSING, REPORTING = "choosing", "reporting"
 _NO_TEACHER = defaults("teacher")
+_AT_EVERY_LENGTH = ("teacher.schedule", "teacher.min_weight", RATE)  # settings that `at_length` leaves as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +133,27 @@ class Group:
     def _at_rate(self, rate: float) -> list[Point]:
         return points({**self.arm.space, RATE: levels([rate])})
 
+    def can_have(self, trial: str) -> bool:
+        """Whether a trial of the group can have this name, whichever setting wins.
+
+        A space has up to 100,000 points, and names take a quarter of a millisecond each: only points whose values stand
+        in the name are tried.
+        """
+        if not trial.startswith(slug(self.arm.name)):
+            return False
+        return trial in self._names(
+            point for point in self._points() if all(shown(point.get(key, "")) in trial for key in _AT_EVERY_LENGTH)
+        )
+
     def trial_names(self) -> Iterator[str]:
         """Names of all trials that the group can have, whichever setting wins."""
-        found = points(self.arm.space) + [p for rate in self.next_rates or () for p in self._at_rate(rate)]
-        for point in found:
+        return self._names(self._points())
+
+    def _points(self) -> list[Point]:
+        return points(self.arm.space) + [point for rate in self.next_rates or () for point in self._at_rate(rate)]
+
+    def _names(self, settings: Iterable[Point]) -> Iterator[str]:
+        for point in settings:
             plan = self.search_plan(point)
             yield plan.name
             yield from (self.confirmation_plan(plan, seed, None).name for seed in self.arm.seeds)

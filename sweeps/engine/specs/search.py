@@ -4,7 +4,7 @@ Every arm is tuned as hard as its rivals: each group searches its own space with
 winner runs again on fresh seeds and on validation text that chose nothing. All is checked before anything runs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -105,10 +105,9 @@ class Sweep:
         deepest = [override(config, {"model.layers": max(self.layers)}) for config in self.configs()]
         return list({config.model: config for config in deepest}.values())
 
-    def trial_names(self) -> Iterator[str]:
-        """Names of the trials of every setting of every group, and of their confirmations."""
-        for group in self.groups:
-            yield from group.trial_names()
+    def can_have(self, trial: str) -> bool:
+        """Whether a searched trial of any setting of any group, or its confirmation, has this name."""
+        return any(group.can_have(trial) for group in self.groups)
 
     def decides(self, key: str) -> bool:
         """Whether every arm that reads the dotted key searches or fixes it, or the study has an option for it."""
@@ -257,9 +256,10 @@ def _check_arms(sweep: Sweep) -> None:
                 f"the range of the minimum weight is {min(weights)}..{max(weights)}: give weights between 0 and 1."
             )
     for group in sweep.groups[: len(sweep.arms)]:
+        dearest = group.dearest
         for key, parameter in group.arm.space.items():
             for value in parameter.grid():
-                group.search_plan({**group.dearest, key: value})
+                group.search_plan({**dearest, key: value})
 
 
 def _check_seeds(sweep: Sweep) -> None:

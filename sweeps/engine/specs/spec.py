@@ -4,7 +4,7 @@ To add a kind of run, add a class with these members, an entry in `KINDS`, and a
 (sweeps/engine/order/orders.py). Specs import neither Ray nor torch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from sweeps.engine.specs.asha_spec import AshaSpec
@@ -58,8 +58,8 @@ class Spec(Protocol):
     def largest(self) -> list[TrialConfig]:
         """Configs among which is that of the largest model."""
 
-    def trial_names(self) -> Iterator[str]:
-        """Names of all trials that the run can have; a search runs only some of them."""
+    def can_have(self, trial: str) -> bool:
+        """Whether a trial of the run can have this name; a search runs only some of the trials that it can have."""
 
     def decides(self, key: str) -> bool:
         """Whether the study itself sets the dotted key for its trials, so that a user's value would change nothing."""

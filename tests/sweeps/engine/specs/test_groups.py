@@ -199,3 +199,14 @@ def test_names_that_a_group_can_have_include_one_more_rate_and_every_confirmatio
     found = set(bigram.trial_names())
     assert len(found) == 2 * 5 * 3  # 2 schedules; 5 rates, one more at each end; 3 seeds
     assert {f"bigram-linear-T10-min0-lr0.027-L1-s{seed}" for seed in range(3)} < found
+
+
+def test_group_can_have_a_trial_of_each_of_its_names_and_of_no_other() -> None:
+    arms = small_arms((1, 2), teacher__min_weight=Range(0, 0.2, 0.1))
+    # trials of a search of 20 steps; confirmations of 40 have other scheduling steps
+    _, uniform, bigram = groups(arms=arms, search_steps=20, asha=None)
+    names = set(bigram.trial_names())
+    assert all(map(bigram.can_have, names)) and not any(map(uniform.can_have, names))
+    assert "bigram-linear-T20-min0.1-lr0.003-L1-s1" in names
+    for part, other in (("linear", "step"), ("T20", "T21"), ("min0.1", "min0.3"), ("lr0.003", "lr0.004"), ("s1", "s3")):
+        assert not bigram.can_have("bigram-linear-T20-min0.1-lr0.003-L1-s1".replace(part, other)), other

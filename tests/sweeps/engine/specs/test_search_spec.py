@@ -95,7 +95,7 @@ def test_configs_cover_every_arm_on_both_halves_of_the_validation_text() -> None
 
 
 def test_names_of_all_possible_trials_are_different_and_each_setting_has_a_confirmation() -> None:
-    names = list(small_sweep(extend_rates=True).trial_names())
+    names = [name for group in small_sweep(extend_rates=True).groups for name in group.trial_names()]
     assert (
         len(names) == len(set(names)) == 2 * 2 * (10 + 20 + 20)
     )  # 5 rates in place of 3; each setting may be searched, and be confirmed

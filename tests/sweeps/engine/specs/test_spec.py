@@ -4,7 +4,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,8 +47,8 @@ class OneTrial:
     def largest(self) -> list[TrialConfig]:
         return [self.base]
 
-    def trial_names(self) -> Iterator[str]:
-        yield control_plan(self.base).name
+    def can_have(self, trial: str) -> bool:
+        return trial == control_plan(self.base).name
 
     def decides(self, key: str) -> bool:
         return key == "seed"
