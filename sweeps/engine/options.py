@@ -32,11 +32,22 @@ KEPT = (
     "--cpus-per-trial",
     "--gpus-per-trial",
     "--cpus",
+    "--no-dashboard",
     "--dashboard-host",
     "--watch",
 )  # options that run.json does not keep, so that the command to resume repeats them
 # Options that are allowed beside --resume: those above, and the new paths of the run's files.
-BESIDE_RESUME = (*KEPT, "--resume", "--run", "--corpus", "--tokenizer", "--dry-run", "--no-dry-run", "--no-watch")
+BESIDE_RESUME = (
+    *KEPT,
+    "--resume",
+    "--run",
+    "--corpus",
+    "--tokenizer",
+    "--dry-run",
+    "--no-dry-run",
+    "--dashboard",
+    "--no-watch",
+)
 SETTINGS: Final = {  # {option: the setting that it sets}
     "corpus": "corpus.source",
     "column": "corpus.column",
@@ -114,6 +125,8 @@ class PlaceOptions:
     """GPUs of a trial (of each of its workers); may be a fraction"""
     cpus: Annotated[int | None, option("INT", "all that this process may use")] = None
     """CPUs for a Ray of its own"""
+    dashboard: bool = True
+    """start the dashboard of a Ray of its own"""
     dashboard_host: Annotated[str, option("HOST")] = "127.0.0.1"
     """address on which the dashboard of a Ray of its own listens"""
     watch: bool = False
@@ -234,6 +247,7 @@ def machine_of(options: Options) -> Machine:
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
         cpus=options.cpus,
+        dashboard=options.dashboard,
         dashboard_host=options.dashboard_host,
     )
 

@@ -18,7 +18,7 @@ def press_ctrl_c(sweep: LiveSweep) -> None:
 
 
 def resume_line(run: Path) -> str:
-    return f"Go on with: python {SMALL_STUDY} --resume {run} --cpus 1"
+    return f"Go on with: python {SMALL_STUDY} --resume {run} --cpus 1 --no-dashboard"
 
 
 def test_ctrl_c_then_twice_ctrl_c_then_a_run_to_the_end_has_the_rows_of_an_undisturbed_one(

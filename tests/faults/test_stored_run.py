@@ -37,7 +37,7 @@ def results(request: pytest.FixtureRequest) -> str:
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """Start the small study in a process of its own."""
-    command = [sys.executable, str(SMALL_STUDY), "--corpus", str(corpus_file(folder)), *words]
+    command = [sys.executable, str(SMALL_STUDY), "--corpus", str(corpus_file(folder)), "--no-dashboard", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

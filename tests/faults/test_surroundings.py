@@ -63,7 +63,7 @@ def test_sigterm_of_a_scheduler_is_taken_like_ctrl_c(tmp_path: Path) -> None:
         started = sweep.processes()
         sweep.kill(signal.SIGTERM)
         assert sweep.end() == 128 + signal.SIGTERM, sweep.printed
-    go_on = f"nothing is lost. Go on with: python {SMALL_STUDY} --resume {sweep.run} --cpus 1"
+    go_on = f"nothing is lost. Go on with: python {SMALL_STUDY} --resume {sweep.run} --cpus 1 --no-dashboard"
     assert f"SIGTERM: {go_on}" in sweep.printed and f"Interrupted; {go_on}" in sweep.printed
     assert "@ 0x" not in sweep.printed and "Traceback" not in sweep.printed
     assert states(sweep.run)[control] == names.RUNNING and last_step(sweep.run, control) >= 20

@@ -74,7 +74,7 @@ def test_each_running_trial_is_seen_by_its_name_with_the_numbers_of_its_ledger(
 ) -> None:
     environment = {"RAY_TMPDIR": str(ray_folder), "RAY_metrics_report_interval_ms": "2000"}
     config = ray_folder / "ray" / "session_latest" / "metrics" / "prometheus" / "prometheus.yml"
-    with LiveSweep(SMALL_STUDY, tmp_path, *LONG_TRIALS, environment=environment) as sweep:
+    with LiveSweep(SMALL_STUDY, tmp_path, *LONG_TRIALS, environment=environment, dashboard=True) as sweep:
         sweep.wait_for(config.exists, "Ray had written a configuration for Prometheus")
         with Prometheus(config, tmp_path / "prometheus") as prometheus:
             sweep.wait_for(lambda: prometheus.series(f'ray_step{{trial="{CONTROL}"}}'), "the control was seen")

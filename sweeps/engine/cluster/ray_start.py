@@ -33,6 +33,7 @@ class Machine:
     cpus_per_trial: float = 1  # of each worker
     gpus_per_trial: float | None = None  # of each worker; None: 1 if the cluster has GPUs, else 0
     cpus: int | None = None  # of the driver's own Ray; None: all that the process may use
+    dashboard: bool = True  # of the driver's own Ray
     dashboard_host: str = "127.0.0.1"
 
     @property
@@ -107,7 +108,8 @@ class RayStart:
         try:
             with kept_from_ray():
                 context = start_ray(self._machine, self._store)
-            self._dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else "none (it did not start)"
+            none = "none (it did not start)" if self._machine.dashboard else "none (--no-dashboard)"
+            self._dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else none
         except BaseException as error:  # raised again in the thread that waits
             self._error = error
         self._up.set()
@@ -139,7 +141,7 @@ def _no_cluster(machine: Machine, reason: str) -> InputError:
 
 
 def start_ray(machine: Machine, store: int | None = None) -> Any:
-    """Join the cluster, or start the driver's own Ray with a dashboard, and return Ray's context.
+    """Join the cluster, or start the driver's own Ray, and return Ray's context.
 
     store: bytes of its object store; None: Ray's default.
     """
@@ -166,8 +168,9 @@ def start_ray(machine: Machine, store: int | None = None) -> Any:
     cpus = machine.cpus or usable_cpus()
     check_open_files(cpus)
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes that Tune's actors never use
-    own = {"num_cpus": cpus, "dashboard_host": machine.dashboard_host, "object_store_memory": store}
-    context = _start_own(common | own | {"_temp_dir": ray_folder()})
+    dashboard = {"include_dashboard": machine.dashboard, "dashboard_host": machine.dashboard_host}
+    own = {"num_cpus": cpus, "object_store_memory": store, "_temp_dir": ray_folder()}
+    context = _start_own(common | dashboard | own)
     _check_room(machine)
     return context
 
@@ -200,12 +203,13 @@ def _start_own(settings: dict[str, Any]) -> Any:
     """Start the driver's own Ray, without a dashboard if that fails. Raises InputError if Ray fails, for any reason."""
     import ray
 
+    if settings["include_dashboard"]:
+        try:
+            return ray.init(address="local", **settings)
+        except Exception:  # the dashboard's start has been seen to fail on a busy machine; the sweep does not need it
+            ray.shutdown()
     try:
-        return ray.init(address="local", include_dashboard=True, **settings)
-    except Exception:  # the dashboard's start has been seen to fail on a busy machine; the sweep does not need it
-        ray.shutdown()
-    try:
-        return ray.init(address="local", include_dashboard=False, **settings)
+        return ray.init(address="local", **settings | {"include_dashboard": False})
     except Exception as error:
         raise InputError(
             f"Ray cannot start on this machine ({first_line(error)}): mend that, or join a running cluster with "

@@ -56,6 +56,7 @@ def test_the_resume_command_can_be_pasted_into_a_shell(
         "--resume=r --export best d",
         "--resume r --watch",
         "--resume r --no-watch",
+        "--resume r --no-dashboard",
         "--resume r --corpus c --tokenizer t --gpus_per_trial 1",
     ],
 )

@@ -61,7 +61,9 @@ def test_ray_waits_for_the_size_of_the_data_if_shared_memory_is_small(
     with RayStart(Machine()) as ray_start:
         assert asked == []
         assert ray_start.dashboard(lambda: 123) == "none (it did not start)"
-    assert asked == [123]
+    with RayStart(Machine(dashboard=False)) as ray_start:
+        assert ray_start.dashboard(lambda: 456) == "none (--no-dashboard)"
+    assert asked == [123, 456]
 
 
 def test_this_process_prepares_data_while_its_own_ray_starts_and_a_cluster_does_so_once_joined(
@@ -193,5 +195,9 @@ def test_any_error_that_keeps_ray_from_starting_is_one_sentence(
         machine.start_ray(Machine())
     assert [one["include_dashboard"] for one in asked] == [True, False]
     assert {one["num_cpus"] for one in asked} == {3}, "Ray must get the CPUs that the process may use, not all CPUs"
+    asked.clear()
+    with pytest.raises(InputError, match="^Ray cannot start on this machine"):
+        machine.start_ray(Machine(dashboard=False))
+    assert [one["include_dashboard"] for one in asked] == [False]
     with pytest.raises(InputError, match=r"no Ray cluster at head:1 \(of --address; no room for sockets\): give HOST"):
         machine.start_ray(Machine(address="head:1"))
