@@ -196,7 +196,7 @@ def test_any_error_that_keeps_ray_from_starting_is_one_sentence(
     assert [one["include_dashboard"] for one in asked] == [True, False]
     assert {one["num_cpus"] for one in asked} == {3}, "Ray must get the CPUs that the process may use, not all CPUs"
     asked.clear()
-    with pytest.raises(InputError, match="^Ray cannot start on this machine"):
+    with pytest.raises(InputError, match=r"^Ray cannot start on this machine"):
         machine.start_ray(Machine(dashboard=False))
     assert [one["include_dashboard"] for one in asked] == [False]
     with pytest.raises(InputError, match=r"no Ray cluster at head:1 \(of --address; no room for sockets\): give HOST"):
