@@ -1,5 +1,6 @@
 """The tiers of the tests (tests/README.md), and fixtures that several test modules share."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray
+from filelock import FileLock
 from hypothesis import settings
 from live_sweep import SEARCH, SMALL_STUDY, finish
 from paths import ROOT, child_environment
@@ -116,7 +118,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of tests/support/small_study.py after an undisturbed run."""
-    sweep = finish(SMALL_STUDY, tmp_path_factory.mktemp("undisturbed"))
-    assert sweep.driver.returncode == 0, sweep.printed
-    return sweep.run
+    """The run folder of tests/support/small_study.py after an undisturbed run; all processes share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "whole").exists():
+            sweep = finish(SMALL_STUDY, folder)
+            assert sweep.driver.returncode == 0, sweep.printed
+            (folder / "whole").symlink_to(sweep.run)
+    return (folder / "whole").resolve()

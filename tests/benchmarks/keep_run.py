@@ -21,7 +21,15 @@ from trainable.plan import data_key, table_key
 from trainable.record.files import read_json, write_json
 from trainable.record.trial_files import read_status
 
-LEFT_OUT = (names.TUNE_FOLDER, names.CHECKPOINT_FILE, "events.out.tfevents.*", ".lock", "*.lock", ".*.tmp", "report.html")
+LEFT_OUT = (
+    names.TUNE_FOLDER,
+    names.CHECKPOINT_FILE,
+    "events.out.tfevents.*",
+    ".lock",
+    "*.lock",
+    ".*.tmp",
+    "report.html",
+)
 
 
 def keep(run: Path, record: Path) -> None:

@@ -14,7 +14,6 @@ from live_sweep import (
     finish,
     last_step,
     ledgers,
-    losses,
     same_losses,
     states,
     wait_until_gone,
@@ -96,28 +95,6 @@ def test_comparison_killed_twice_has_the_rows_of_an_undisturbed_one(undisturbed:
     wait_until_gone(orphans)
 
 
-def test_search_killed_once_keeps_every_finished_trial_and_runs_none_twice(tmp_path: Path) -> None:
-    words = (*SEARCH_WORDS, "--run", "mine")
-    with LiveSweep(SEARCH, tmp_path, *words) as sweep:
-        sweep.wait_for_trial(names.CONFIRM, after_step=8)
-        kill(sweep)
-    run = sweep.run
-    assert run.name == "mine"
-    first, known = finished(run), states(run)
-    assert [name for name in first if name.startswith("control-")]
-    delete(run / "tune")
-
-    with LiveSweep(SEARCH, tmp_path, *words) as sweep:  # the same command, as a scheduler gives it
-        assert sweep.end() == 0, sweep.printed
-    last = ledgers(run)
-    assert {name: last[name] for name in first} == first, "a finished trial was run again"
-    assert known.keys() <= states(run).keys(), "a trial was forgotten"
-    trials = load(run).trials
-    assert set(trials["state"]) <= {names.FINISHED, names.STOPPED}
-    assert trials["role"].value_counts().to_dict() == {names.SEARCH: 5, names.CONTROL: 2, names.CONFIRM: 2}
-    assert len(losses(run)) == trials["step"].floordiv(8).add(1).sum(), "a report is missing or there twice"
-
-
 GRID = (  # proposals do not depend on which trial ended first; 2 + 2 + 2 settings, one confirmation a group
     *("--search", "grid", "--no-asha", "--rates", "3e-3", "--warmup-steps", "2", "4", "--schedules", "linear"),
     *("--schedule-steps", "12", "24", "12", "--min-weight", "0", "0", "1"),
@@ -132,15 +109,24 @@ def test_a_run_of_groups_killed_in_its_search_and_in_its_confirmations_has_the_t
     undisturbed = finish(SEARCH, tmp_path, *words)
     assert undisturbed.driver.returncode == 0, undisturbed.printed
     whole = undisturbed.run
+    words += ("--run", "mine")
     with LiveSweep(SEARCH, tmp_path, *words) as sweep:
         sweep.wait_for_trial(names.SEARCH, after_step=16)
         kill(sweep)
     run = sweep.run
+    assert run.name == "mine"
     with LiveSweep(SEARCH, tmp_path, "--resume", str(run)) as sweep:
         sweep.wait_for_trial(names.CONFIRM, after_step=24)
         kill(sweep)
-    with LiveSweep(SEARCH, tmp_path, "--resume", str(run)) as sweep:
+    first, known = finished(run), states(run)
+    assert [name for name in first if name.startswith("control-")]
+    delete(run / "tune")
+
+    with LiveSweep(SEARCH, tmp_path, *words) as sweep:  # the same command, as a scheduler gives it
         assert sweep.end() == 0, sweep.printed
+    last = ledgers(run)
+    assert {name: last[name] for name in first} == first, "a finished trial was run again"
+    assert known.keys() <= states(run).keys(), "a trial was forgotten"
     same_losses(run, whole)
     for ours, theirs, key in zip(load(run), load(whole), (["trial"], ["trial", names.STEP]), strict=True):
         timeless = [column for column in ours.columns if not re.search(TIMES, column)]

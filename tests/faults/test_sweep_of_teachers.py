@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from live_sweep import SEARCH, LiveSweep, finish, states, wait_until_gone
+from live_sweep import SEARCH, LiveSweep, finish, ledgers, states, wait_until_gone
 from paths import child_environment
 
 from analysis.results import load
@@ -43,10 +43,14 @@ def test_a_killed_sweep_over_teachers_is_resumed_to_its_end(tmp_path: Path) -> N
         sweep.kill(signal.SIGKILL)
         sweep.driver.wait()
         wait_until_gone(processes)
-    assert names.RUNNING in states(sweep.run).values()
+    known, first = states(sweep.run), ledgers(sweep.run, names.FINISHED)
+    assert names.RUNNING in known.values() and first
 
     again = finish(SEARCH, tmp_path, "--resume", str(sweep.run), environment=environment)
     assert again.driver.returncode == 0, again.printed
+    last = ledgers(sweep.run)
+    assert {name: last[name] for name in first} == first, "a finished trial was run again"
+    assert known.keys() <= states(sweep.run).keys(), "a trial was forgotten"
     trials = load(sweep.run).trials
     confirmations = trials[trials["corpus.eval_half"] == "reporting"]
     assert set(confirmations["arm"]) == {"control", "uniform", "bigram", "trigram", "Repeat"}

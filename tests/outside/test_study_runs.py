@@ -13,7 +13,7 @@ from analysis.results import load
 from sweeps.content import ContentOptions, content
 from sweeps.content_long import LongOptions, content_long
 from sweeps.engine.cli import main
-from sweeps.engine.protocol import ProtocolOptions
+from sweeps.engine.protocol import TeachersOptions
 from sweeps.engine.specs.comparison import Comparison
 from sweeps.engine.study import TeacherOptions
 from sweeps.small_teacher import small_teacher
@@ -89,7 +89,7 @@ def test_teacher_order_runs_to_its_summary(cluster: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
-    assert main(teacher_order, ProtocolOptions, "Study.", [*common, "--arms", "unigram", "4-gram"]) == 0
+    assert main(teacher_order, TeachersOptions, "Study.", [*common, "--arms", "unigram", "4-gram"]) == 0
     run = tmp_path / "results" / "teacher_order" / "it"
     confirmations = load(run).trials.query("`corpus.eval_half` == 'reporting'")
     assert set(confirmations["arm"]) == {"control", "unigram", "4-gram"}
@@ -103,7 +103,7 @@ def test_small_teacher_trains_its_models_and_runs_to_its_summary(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     common = ["--smoke-test", "--results", str(tmp_path / "results"), "--run", "it"]
-    assert main(small_teacher, ProtocolOptions, "Study.", [*common, "--arms", "model 32", "model 64"]) == 0
+    assert main(small_teacher, TeachersOptions, "Study.", [*common, "--arms", "model 32", "model 64"]) == 0
     run = tmp_path / "results" / "small_teacher" / "it"
     confirmations = load(run).trials.query("`corpus.eval_half` == 'reporting'")
     assert set(confirmations["arm"]) == {"control", "model 32", "model 64"}
