@@ -224,7 +224,7 @@ def to_dict(config: TrialConfig) -> dict[str, Any]:
 
 
 def _tree(group: Any) -> dict[str, Any]:
-    # a third of the time of dataclasses.asdict, which copies each value: here all values are immutable
+    # dataclasses.asdict also copies each value, which takes twice to four times as long: here all are immutable
     values = ((name, getattr(group, name)) for name in group.__dataclass_fields__)
     return {name: _tree(value) if dataclasses.is_dataclass(value) else value for name, value in values}
 

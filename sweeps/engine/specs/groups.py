@@ -136,8 +136,8 @@ class Group:
     def can_have(self, trial: str) -> bool:
         """Whether a trial of the group can have this name, whichever setting wins.
 
-        A space has up to 100,000 points, and names take a quarter of a millisecond each: only points whose values stand
-        in the name are tried.
+        A space may have 100,000 points, and each name needs a config: only points whose values stand in the name are
+        tried.
         """
         if not trial.startswith(slug(self.arm.name)):
             return False
