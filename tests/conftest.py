@@ -27,6 +27,22 @@ SHARE_RAY = (  # one Ray and one sweep, the fixtures `ray_address` and `finished
     "tests/sweeps/engine/export/test_export.py",
     "tests/trainable/test_trial.py",
 )
+LONG = (  # files that take minutes, longest first: begun last, one of them would run alone at the end of a tier
+    "test_data_parallel.py",
+    "test_driver_death.py",
+    "test_study_runs.py",
+    "test_surroundings.py",
+    "test_worker_death.py",
+    "test_stored_run.py",
+    "test_sweep_of_teachers.py",
+    "test_disk_full.py",
+    "test_watch_page.py",
+    "test_recipes.py",
+    "test_interrupt.py",
+    "test_job.py",
+    "test_every_decoder.py",
+    "test_soak.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,12 +56,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tiers by folder, and begin with the tests at the top, which run whole commands and take longest."""
+    """Mark the tiers by folder, and begin with what takes longest: LONG, then the tests at the top of tests/."""
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
         if tier in TIERS:
             item.add_marker(tier)
-    items.sort(key=lambda item: len(item.path.parts))
+    long = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: (long.get(item.path.name, len(LONG)), len(item.path.parts)))
 
 
 class ByFile(LoadFileScheduling):

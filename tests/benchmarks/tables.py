@@ -32,6 +32,7 @@ MEASURED = {
     ("guided_step", "790de50"): "2026-11-27, alone, 5 repeats, on a machine whose speed varied by half",
     ("guided_step", "a0a6162"): "2026-11-26, other processes stopped",
     ("guided_trainer", "6adc42c"): "2026-11-26, alone on the machine",
+    ("model_teacher", "425e3b7"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
     ("sweep_overhead", "4fe0963"): "2026-11-26, alone on the machine",
     ("throughput", "c96a9c0"): "2026-11-23, other work on the second core",
@@ -143,6 +144,19 @@ TABLES = {
             (r"([\d,]+ rows): (.+) against (.+) \(5 repeats\)", r"preparing \1, \2", r"\3"),
             (r"CPU time of the driver of 2 workers against (.+);.+", "CPU time of the driver of 2 workers", r"\1"),
         ),
+    ),
+    "model_teacher": Table(
+        file="model_teacher",
+        rules=(
+            (r"(time|rate): train a (teacher .+), against the (.+)", r"\1 of training a \2", r"the \3"),
+            (r"(time|rate): ask a (teacher .+), against the (.+)", r"\1 of asking a \2", r"the \3"),
+            (r"bytes of the answers' file, (.+) / tokens kept: (.+)", r"bytes of the answers, \1, \2", "tokens kept"),
+            (r"validation loss of a (teacher .+), against (.+)", r"own loss of a \1", r"\2"),
+        ),
+    ),
+    "model_steps": Table(
+        file="model_teacher",
+        rules=((r"guided / plain: (model's top .+)", r"a step with a \1", "a plain step"),),
     ),
     "data_parallel": Table(
         file="data_parallel",

@@ -1,7 +1,13 @@
-"""A trial in two processes under Ray Train has the curve of one (but for rounding) and survives a killed worker."""
+"""A trial in two processes has the curve of one (but for rounding), and survives a killed worker under Ray Train.
 
+What each kind of teacher does in two processes needs no Ray: torchrun starts one pair of them for all kinds.
+"""
+
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import cached_property, partial
@@ -11,13 +17,15 @@ from typing import Any
 import psutil
 import pytest
 import ray
+import torch
 from live_sweep import PATIENCE, SMALL_STUDY, finish
 from live_sweep import losses as sweep_losses
+from paths import SUPPORT, child_environment
 from small_corpus import small_config
 
 from sweeps.engine.cluster.ray_start import Machine, start_ray
 from trainable import names
-from trainable.config import TrialConfig, identity, override
+from trainable.config import TrialConfig, identity, override, to_dict
 from trainable.data_parallel import train_together
 from trainable.errors import TrainingDiverged
 from trainable.plan import Needs, data_key, table_key
@@ -43,14 +51,16 @@ SETTING = {
     "teacher.min_weight": 0.1,
 }
 
-
-TRIGRAM = {
-    "teacher.kind": "ngram",
-    "teacher.order": 3,
-    "teacher.smoothing": "modified_kneser_ney",
-    "model.output_bias": "unigram",
+KINDS: dict[str, dict[str, Any]] = {
+    "bigram": {},
+    "trigram, output bias": {
+        "teacher.kind": "ngram",
+        "teacher.order": 3,
+        "teacher.smoothing": "modified_kneser_ney",
+        "model.output_bias": "unigram",
+    },
+    "model": {"teacher.kind": "model", "teacher.model.hidden": 16, "teacher.model.steps": 20},
 }
-MODEL = {"teacher.kind": "model", "teacher.model.hidden": 16, "teacher.model.steps": 20}
 
 
 class Stopped(Exception):
@@ -58,18 +68,13 @@ class Stopped(Exception):
 
 
 class TwoWorkers:
-    """Trials with two workers on data in the object store: blocks, two tables, and the answers of a model."""
+    """Trials with two workers of Ray Train, on blocks and a table in the object store."""
 
     def __init__(self, config: TrialConfig, folder: Path):
-        bigrams = prepare_run(config, folder / "cache")[0]
-        trigrams = prepare_run(override(config, TRIGRAM), folder / "cache")[0]
-        answers = prepare_run(override(config, MODEL), folder / "cache")[0]
-        assert bigrams.table is not None and trigrams.table is not None and answers.table is not None
-        blocks = {data_key(config): (bigrams.train, bigrams.eval)}
-        tables = {table_key(config): bigrams.table, table_key(override(config, TRIGRAM)): trigrams.table}
-        tables |= {table_key(override(config, MODEL)): answers.table}
+        data = prepare_run(config, folder / "cache")[0]
+        assert data.table is not None
+        blocks, tables = {data_key(config): (data.train, data.eval)}, {table_key(config): data.table}
         self.config, self.folder = config, folder
-        self.run_of = {"bigram": bigrams, "ngram": trigrams, "model": answers}
         self._shared, self._sums = [ray.put((blocks, tables))], checksums(blocks, tables)
 
     @cached_property
@@ -119,14 +124,29 @@ def losses(reports: list[Report]) -> dict[int, float]:
     return {report[names.STEP]: report[names.EVAL_LOSS] for report in reports}
 
 
-@pytest.mark.parametrize("changes", [{}, TRIGRAM, MODEL])  # TRIGRAM with an output bias
-def test_two_workers_have_the_curve_of_one_but_for_rounding(two: TwoWorkers, changes: dict[str, Any]) -> None:
-    alone: list[Report] = []
-    config = override(two.config, changes)
-    train(config, two.run_of[config.teacher.kind], alone.append)
-    together = two.reports(changes, "-".join(["guided", *map(str, changes.values())])) if changes else two.whole
-    # sums over two workers round differently; with a teacher that was trained for few steps, the difference grows
-    grows = changes is MODEL
+@pytest.fixture(scope="module")
+def alone_and_together(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[Report]], ...]:
+    """Reports of each kind of teacher, in one process and in two processes of torchrun."""
+    folder = tmp_path_factory.mktemp("kinds")
+    configs = {kind: override(small_config(folder), SETTING | changes) for kind, changes in KINDS.items()}
+    alone: dict[str, list[Report]] = {kind: [] for kind in KINDS}
+    for kind, config in configs.items():
+        train(config, prepare_run(config, folder / "cache")[0], alone[kind].append)
+    (folder / "settings.json").write_text(json.dumps({kind: to_dict(config) for kind, config in configs.items()}))
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    command = [sys.executable, *launcher, str(SUPPORT / "trial_on_ranks.py"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment())
+    assert done.returncode == 0, done.stderr
+    return alone, torch.load(folder / "reports.pt")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_have_the_curve_of_one_but_for_rounding(
+    alone_and_together: tuple[dict[str, list[Report]], ...], kind: str
+) -> None:
+    alone, together = (reports[kind] for reports in alone_and_together)
+    # sums over two processes round differently; with a teacher that was trained for few steps, the difference grows
+    grows = kind == "model"
     early = {step: loss for step, loss in losses(alone).items() if step <= STEPS // 2}
     assert {step: losses(together)[step] for step in early} == pytest.approx(early, abs=1e-4)
     assert losses(together) == pytest.approx(losses(alone), abs=3e-3 if grows else 1e-4)
