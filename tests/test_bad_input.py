@@ -218,6 +218,9 @@ RUN = {
     "workers that share a GPU": Case(
         "--workers-per-trial 2 --gpus-per-trial 0.5", "is 0.5", "no two workers can share", "give each a whole one"
     ),
+    "workers without a dashboard": Case(
+        "--workers-per-trial 2 --no-dashboard", "after the death of", "--no-dashboard", "leave out one of the two"
+    ),
     "results are a file": Case("--results taken", "cannot be made", "taken", "give --results", text(b"", "taken")),
     "results in nobody's home": Case("--results ~nobody-here/r", "no such user", "~nobody-here/r", "correct it"),
     "results in a store of no kind": Case("--results ftp://host/x", "cannot be opened", "ftp://host/x", "give a path"),

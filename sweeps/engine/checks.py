@@ -90,6 +90,11 @@ def check_resources(options: Options) -> None:
         f"--gpus-per-trial is {gpus:g} with --workers-per-trial {workers}, but no two workers can share a GPU (NCCL "
         "refuses it): give each a whole one.",
     )
+    require(
+        workers == 1 or options.dashboard,
+        f"--no-dashboard is given with --workers-per-trial {workers}, but after the death of a trial's process Ray "
+        "asks the dashboard's server which CPUs are free again: leave out one of the two.",
+    )
     cpus = options.cpus
     if cpus is None:
         return

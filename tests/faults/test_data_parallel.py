@@ -1,4 +1,4 @@
-"""A trial in two processes has the curve of one (but for rounding), and survives a killed worker under Ray Train.
+"""A trial in two processes has the curve of one (but for rounding), and survives killed processes under Ray Train.
 
 What each kind of teacher does in two processes needs no Ray: torchrun starts one pair of them for all kinds.
 """
@@ -10,20 +10,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import ray
 import torch
-from live_sweep import PATIENCE, SMALL_STUDY, finish
+from live_sweep import PATIENCE, SMALL_STUDY, LiveSweep, command_line
 from live_sweep import losses as sweep_losses
 from paths import SUPPORT, child_environment
+from ray.cluster_utils import Cluster
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from small_corpus import small_config
 
 from sweeps.engine.cluster.ray_start import Machine, start_ray
+from sweeps.engine.folder import RunFolder
 from trainable import names
 from trainable.config import TrialConfig, identity, override, to_dict
 from trainable.data_parallel import train_together
@@ -39,7 +41,7 @@ from trainable.trial import read_shared
 
 STEPS = 50
 DIAGNOSIS = (names.OUTPUT_ENTROPY, names.HIDDEN_COSINE, names.UNIGRAM_KL)
-DYING = 30  # the step at whose report a worker is killed
+CONTROL, ARM = ("none-L1-s0", "linear-0-L1-s0")  # trials of tests/support/small_study.py
 SETTING = {
     "loop.steps": STEPS,
     "loop.eval_every": 10,
@@ -77,21 +79,10 @@ class TwoWorkers:
         self.config, self.folder = config, folder
         self._shared, self._sums = [ray.put((blocks, tables))], checksums(blocks, tables)
 
-    @cached_property
-    def whole(self) -> list[Report]:
-        """Reports of an undisturbed trial with two workers."""
-        return self.reports({}, "whole")
-
-    def reports(
-        self, changes: dict[str, Any], name: str, killed_at: int | None = None, stopped_at: int | None = None
-    ) -> list[Report]:
-        """Train with two workers and return their reports; kill a worker or stop the trial at the given step."""
-        reports: list[Report] = []
+    def train(self, changes: dict[str, Any], name: str, stopped_at: int | None = None) -> None:
+        """Train with two workers; stop the trial at the given step."""
 
         def book(report: Report) -> None:
-            reports.append(report)
-            if report[names.STEP] == killed_at:
-                os.kill(workers()[-1], signal.SIGKILL)
             if report[names.STEP] == stopped_at:
                 raise Stopped
 
@@ -99,23 +90,13 @@ class TwoWorkers:
         checkpoint = f"{name}/{names.CHECKPOINT_FILE}"
         read = partial(read_shared, self._shared, config, self._sums)
         train_together(config, read, book, RunFiles(self.folder), checkpoint, Needs(workers=2))
-        return reports
-
-
-def workers() -> list[int]:
-    """Return the process ids of the workers of Ray Train."""
-    return [
-        int(process.pid)
-        for process in psutil.Process().children(recursive=True)
-        if "RayTrainWorker" in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE
-    ]
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoWorkers]:
     folder = tmp_path_factory.mktemp("two")
     config = override(small_config(folder), SETTING)
-    start_ray(Machine(cpus=2))
+    start_ray(Machine(cpus=2, dashboard=False))
     yield TwoWorkers(config, folder)
     ray.shutdown()
 
@@ -124,20 +105,28 @@ def losses(reports: list[Report]) -> dict[int, float]:
     return {report[names.STEP]: report[names.EVAL_LOSS] for report in reports}
 
 
+def on_two_ranks(configs: dict[str, TrialConfig], folder: Path) -> dict[str, list[Report]]:
+    """Reports of each training by the two processes of torchrun, one thread each. Needs no Ray."""
+    for config in configs.values():
+        prepare_run(config, folder / "cache")
+    (folder / "settings.json").write_text(json.dumps({name: to_dict(config) for name, config in configs.items()}))
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    command = [sys.executable, *launcher, str(SUPPORT / "trial_on_ranks.py"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment())
+    assert done.returncode == 0, done.stderr
+    reports: dict[str, list[Report]] = torch.load(folder / "reports.pt")
+    return reports
+
+
 @pytest.fixture(scope="module")
 def alone_and_together(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[Report]], ...]:
-    """Reports of each kind of teacher, in one process and in two processes of torchrun."""
+    """Reports of each kind of teacher, in one process and in two."""
     folder = tmp_path_factory.mktemp("kinds")
     configs = {kind: override(small_config(folder), SETTING | changes) for kind, changes in KINDS.items()}
     alone: dict[str, list[Report]] = {kind: [] for kind in KINDS}
     for kind, config in configs.items():
         train(config, prepare_run(config, folder / "cache")[0], alone[kind].append)
-    (folder / "settings.json").write_text(json.dumps({kind: to_dict(config) for kind, config in configs.items()}))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    command = [sys.executable, *launcher, str(SUPPORT / "trial_on_ranks.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=child_environment())
-    assert done.returncode == 0, done.stderr
-    return alone, torch.load(folder / "reports.pt")
+    return alone, on_two_ranks(configs, folder)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,38 +146,57 @@ def test_two_processes_have_the_curve_of_one_but_for_rounding(
         assert together[-1][column] == pytest.approx(alone[-1][column], abs=1e-3), column
 
 
-def test_after_the_death_of_a_worker_both_workers_go_on_from_the_checkpoint(two: TwoWorkers) -> None:
-    whole = losses(two.whole)
-    with pytest.raises(Exception) as death:  # noqa: PT011  any exception ends the run
-        two.reports({}, "killed", killed_at=DYING)
-    assert not isinstance(death.value, AssertionError), death.value
-    resumed = losses(two.reports({}, "killed"))
-    assert min(resumed) in (DYING, DYING + 10)  # the other worker may have got to its next checkpoint
-    assert resumed == {step: loss for step, loss in whole.items() if step >= min(resumed)}  # bit for bit
-
-
 def test_a_stopped_trial_does_no_further_step_and_frees_its_cpus(two: TwoWorkers) -> None:
     with pytest.raises(Stopped):
-        two.reports({}, "stopped", stopped_at=20)
+        two.train({}, "stopped", stopped_at=20)
     deadline = time.monotonic() + PATIENCE
     while ray.available_resources().get("CPU") != 2:  # Ray tells free CPUs a little later
         assert time.monotonic() < deadline, ray.available_resources()
         time.sleep(0.1)
+    assert get_env_vars_to_propagate()["RAY_ADDRESS"] == ray.get_runtime_context().gcs_address, (
+        "Ray Train's own processes would ask another cluster, and free no CPUs of a killed trial"
+    )
     path = two.folder / "stopped" / names.CHECKPOINT_FILE
     kept, _ = load_checkpoint(path, fingerprint(identity(two.config)))
     assert kept.step == 20, "a checkpoint was written after the step of the stop"
 
 
-def test_a_sweep_with_two_workers_for_each_trial_has_the_losses_of_a_sweep_with_one(
-    undisturbed: Path, tmp_path: Path
+def processes(sweep: LiveSweep, title: str) -> list[int]:
+    return [pid for pid in sweep.processes() if command_line(pid).startswith(title)]
+
+
+@pytest.fixture
+def another_ray() -> Iterator[None]:
+    """A Ray beside that of the sweep, which Ray Train's own processes could take for theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        other = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        yield
+        other.shutdown()
+
+
+def test_trials_of_two_workers_go_on_after_the_death_of_a_worker_or_of_the_trials_own_process(
+    another_ray: None, undisturbed: Path, tmp_path: Path
 ) -> None:
-    done = finish(SMALL_STUDY, tmp_path, "--seeds", "0", "--arms", "1", "--workers-per-trial", "2")
-    assert done.driver.returncode == 0, done.printed
-    found = sweep_losses(done.run)
-    assert len(found.index.unique("trial")) == 2
-    assert found.to_dict() == pytest.approx(sweep_losses(undisturbed).loc[found.index].to_dict(), abs=1e-3)
+    """A sweep with two workers for each trial, and disturbed so, has the losses of undisturbed ones, bit for bit."""
+    words = ("--seeds", "0", "--arms", "1", "--workers-per-trial", "2")
+    with LiveSweep(SMALL_STUDY, tmp_path, *words, dashboard=True) as sweep:
+        sweep.wait_for_trial(names.CONTROL, after_step=40)
+        os.kill(processes(sweep, "ray::RayTrainWorker")[-1], signal.SIGKILL)
+        sweep.wait_for_trial(names.ARM, after_step=40)
+        [trial] = processes(sweep, f"ray::{ARM}")
+        os.kill(trial, signal.SIGKILL)
+        assert sweep.end() == 0, sweep.printed
+    assert sweep.printed.count("goes on from its last checkpoint (restart 1 of 2)") == 2
+    found = sweep_losses(sweep.run)
+    assert list(found.index.unique("trial")) == [ARM, CONTROL]
+    one = sweep_losses(undisturbed).loc[found.index]
+    assert found.to_dict() == pytest.approx(one.to_dict(), abs=1e-3)
+    plans = {plan.name: plan.config for plan, _, _ in RunFolder.open(sweep.run).trials()}
+    for name, reports in on_two_ranks(plans, tmp_path).items():
+        assert found[name].to_dict() == losses(reports), name
 
 
 def test_an_exception_of_a_worker_is_raised(two: TwoWorkers) -> None:
     with pytest.raises(TrainingDiverged, match="at step"):
-        two.reports({"optimizer.lr": 1e30, "optimizer.clip_norm": 1e30, "optimizer.warmup_steps": 0}, "diverging")
+        two.train({"optimizer.lr": 1e30, "optimizer.clip_norm": 1e30, "optimizer.warmup_steps": 0}, "diverging")

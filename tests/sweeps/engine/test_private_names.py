@@ -90,6 +90,17 @@ PRIVATE = [
     ),
     Private(
         "ray",
+        "ENV_VARS_TO_PROPAGATE",
+        "trainable/data_parallel.py",
+        lambda: (
+            {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"}
+            <= attribute("ray.train.v2._internal.constants", "ENV_VARS_TO_PROPAGATE")
+        ),
+        "look up how Ray Train's PlacementGroupCleaner finds its cluster, or leave _tell_ray_train out: where several "
+        "Rays run on a machine, a killed data-parallel trial then keeps its CPUs",
+    ),
+    Private(
+        "ray",
         "pickled_error_file",
         "sweeps/engine/failures.py",
         lambda: isinstance(
