@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainable.loops.found_schedule import load_schedule as load_schedule
     from trainable.loops.guided_trainer import GuidedTrainer as GuidedTrainer
     from trainable.student.guided_loss import guided_loss as guided_loss
-    from trainable.student.train import RunData as RunData
+    from trainable.student.run_data import RunData as RunData
     from trainable.student.train import train as train
     from trainable.teacher.counts import count_bigrams as count_bigrams
     from trainable.teacher.kinds.bigram import BigramTeacher as BigramTeacher
@@ -58,7 +58,7 @@ _HOMES = {
     "teacher_weight": "trainable.teacher.schedules",
     "GuidedTrainer": "trainable.loops.guided_trainer",
     "load_schedule": "trainable.loops.found_schedule",
-    "RunData": "trainable.student.train",
+    "RunData": "trainable.student.run_data",
     "train": "trainable.student.train",
     "load": "analysis.results",
 }

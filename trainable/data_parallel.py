@@ -23,7 +23,8 @@ from trainable.plan import Needs
 from trainable.record.run_files import RunFiles, run_files
 
 if TYPE_CHECKING:
-    from trainable.student.train import Report, RunData
+    from trainable.student.run_data import RunData
+    from trainable.student.train import Report
 
 _PATIENCE = 0.5  # seconds between two checks that the workers still run
 _FAREWELL = 60.0  # seconds that the workers may take to end

@@ -20,6 +20,7 @@ from trainable.config import (
 from trainable.record.files import fingerprint, require_folder_name
 
 TEACHER_REPORTS: Final = 20  # while a teacher model trains: how often progress is shown and a checkpoint written
+WATCHED_BLOCKS: Final = 8  # training blocks that are evaluated at each of these reports; their loss decides nothing
 A_BYTE = {"memory": 1}  # Ray refuses a trial that asks for no resources
 
 

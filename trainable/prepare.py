@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from trainable import names
 from trainable.config import CorpusConfig, TeacherConfig, TokensConfig, TrialConfig, identity
@@ -19,10 +19,8 @@ from trainable.plan import data_key, placed, table_key, teacher_run
 from trainable.record.cache import cache_folder
 from trainable.record.files import fingerprint, user_path
 from trainable.record.run_record import TeacherFacts
-from trainable.small_teacher import SmallTeacher
-from trainable.student.given_model import require_model_folder
 from trainable.student.precision import resolved
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 from trainable.teacher.build import Counter, teacher_loss, teacher_table
 from trainable.teacher.teacher import Table
 from trainable.text.blocks import Rows, TokenBlocks, blocks_of_parts, joined_blocks, separable, token_blocks
@@ -32,6 +30,9 @@ from trainable.text.split import Parts, Split, permuted_rows, split_rows, teache
 from trainable.text.tokenizer.reading import Reading, read_sample, reading_lines
 from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer, is_trained
 from trainable.text.workers import LOCAL, Workers
+
+if TYPE_CHECKING:
+    from trainable.small_teacher import SmallTeacher
 
 BlocksByKey = dict[str, tuple[TokenBlocks, TokenBlocks]]  # training, validation; by data_key
 TablesByKey = dict[str, Table]  # by table_key
@@ -182,8 +183,10 @@ class Preparation:
         """Tokenizer of one run."""
         return self._text(config).tokenizer
 
-    def _small_teacher(self, config: TrialConfig, train: TokenBlocks, tokenizer: TextTokenizer) -> SmallTeacher:
+    def _small_teacher(self, config: TrialConfig, train: TokenBlocks, tokenizer: TextTokenizer) -> "SmallTeacher":
         """Teacher model, shared by all runs with the same training rows and the same settings of this model."""
+        from trainable.small_teacher import SmallTeacher  # imports transformers, which other teachers do not need
+
         shaping = [*config.teacher.table_settings, identity(teacher_run(config)), tokenizer.fingerprint]
         return self._once(
             ("small teacher", train.fingerprint, fingerprint(shaping)),
@@ -208,7 +211,7 @@ class Preparation:
         text: "_Text",
         train_parts: list[TokenBlocks],
         teacher: TeacherConfig,
-        small: SmallTeacher | None = None,
+        small: "SmallTeacher | None" = None,
     ) -> Table:
         """Make the table of a teacher from the counts of its parts, or from the answers of a model."""
         counted = train_parts
@@ -223,6 +226,8 @@ class Preparation:
     def _text(self, config: TrialConfig) -> "_Text":
         """Corpus, split and tokenizer of a run; the tokenizer is given, or trained on the run's own training rows."""
         if config.teacher.kind == "model" and config.teacher.model.folder:  # check this before reading any text
+            from trainable.student.given_model import require_model_folder  # imports transformers
+
             require_model_folder(user_path(config.teacher.model.folder))
         wanted, spec, eos = config.corpus, config.tokens.tokenizer, config.tokens.eos
         corpus = self._open(

@@ -11,7 +11,7 @@ from trainable.errors import InputError
 from trainable.plan import data_key, table_key
 from trainable.prepare import BlocksByKey, TablesByKey
 from trainable.record.files import fingerprint
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 
 
 def data_of(config: TrialConfig, expected: dict[str, str], blocks: BlocksByKey, tables: TablesByKey) -> RunData:

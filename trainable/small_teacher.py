@@ -25,7 +25,7 @@ from torch import Tensor
 from trainable import names
 from trainable.config import LoopConfig, TrialConfig, identity
 from trainable.errors import InputError, TrainingDiverged
-from trainable.plan import teacher_run
+from trainable.plan import WATCHED_BLOCKS, teacher_run
 from trainable.record.cache import ROOM_HINT, Manifest, built_once
 from trainable.record.files import fingerprint, require_room, user_path
 from trainable.record.run_record import model_in_words
@@ -36,7 +36,8 @@ from trainable.student.memory import free_gpu_memory
 from trainable.student.model import build_model
 from trainable.student.output_layer import IGNORE_INDEX
 from trainable.student.precision import autocast_of
-from trainable.student.train import Report, RunData, pick_device, train
+from trainable.student.run_data import RunData
+from trainable.student.train import Report, pick_device, train
 from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import ANSWER_FILE, LEAST_RESIDUAL, Answers, kept, load_answers
 from trainable.teacher.build import count
@@ -51,7 +52,6 @@ FORMAT: Final = 2  # raise it when the same settings give another model, other a
 TRUNCATIONS: Final = (8, 16, 32, 64)  # numbers of kept tokens for which run.json has the loss, beside top_k
 LOGITS_BYTES: Final = {"cpu": 32 << 20, "cuda": 512 << 20}  # largest logits of a batch that the model is asked about
 SHARD_POSITIONS: Final = 1 << 18
-WATCHED_BLOCKS: Final = 8  # training blocks that are evaluated while the model trains; their loss decides nothing
 
 _MODEL_FILE, _ANSWERS_FILE = "checkpoint.pt", "answers.bin"
 _IDS, _PROBABILITIES, _SECONDS = "ids", "probabilities", "seconds"  # files of a shard

@@ -11,8 +11,9 @@ from trainable.config import TrialConfig, override
 from trainable.errors import first_line
 from trainable.record.files import mib
 from trainable.student.precision import resolved
+from trainable.student.run_data import RunData
 from trainable.student.step_cost import StepCost, step_cost
-from trainable.student.train import RunData, pick_device
+from trainable.student.train import pick_device
 from trainable.teacher.ngram_table import NgramTable
 from trainable.teacher.table import BigramTable
 

@@ -32,7 +32,8 @@ from trainable.record.trial_files import checkpoint_name, write_status
 
 if TYPE_CHECKING:
     from trainable.prepare import BlocksByKey, TablesByKey
-    from trainable.student.train import Report, RunData
+    from trainable.student.run_data import RunData
+    from trainable.student.train import Report
 
 
 def make_trainable(run: str, blocks: "BlocksByKey", tables: "TablesByKey", needs: Needs) -> Any:

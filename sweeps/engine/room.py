@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from ray import tune
 
 from sweeps.engine.folder import RunFolder
@@ -13,7 +12,7 @@ from trainable import names
 from trainable.config import TrialConfig
 from trainable.errors import InputError
 from trainable.record.files import MIB, free_bytes, mib, require_room
-from trainable.student.model import fresh_model, student_config
+from trainable.student.presets import PRESETS, preset_parameters
 
 # Measured: a report takes 0.7 KiB in the ledger and 0.7 KiB for TensorBoard; a trial takes 5 KiB more, and 30 KiB in
 # Tune's own record, of which a new copy is written beside the old one.
@@ -70,6 +69,12 @@ def checkpoint_bytes(spec: Spec, vocab_size: Callable[[TrialConfig], int]) -> in
 
 
 def _parameters(config: TrialConfig, vocab_size: int) -> int:
+    if config.model.name in PRESETS:
+        return preset_parameters(config.model, vocab_size)
+    import torch
+
+    from trainable.student.model import fresh_model, student_config  # imports transformers
+
     with torch.device("meta"):
         model = fresh_model(student_config(config.model, vocab_size, config.tokens.context), config.seed)
     return sum(parameter.numel() for parameter in model.parameters())

@@ -47,7 +47,7 @@ from trainable.record.run_record import RunRecord
 from trainable.record.store import StoreError
 from trainable.shared_data import checksums
 from trainable.student.config_keys import model_fingerprint
-from trainable.student.tiny_batch import check_trains
+from trainable.student.presets import PRESETS
 from trainable.trial import make_trainable
 
 TUNES_LOG = "ray.tune.execution.tune_controller"
@@ -117,9 +117,12 @@ def prepare(
 
 
 def check_models(spec: Spec, prepared: Prepared) -> None:
-    """Raise InputError if a model does not fit the tokenizer, or cannot be trained."""
-    fits = {(c.model, prepared.vocab_size(c), c.tokens.context, c.loop.precision) for c in spec.configs()}
+    """Raise InputError if a given model does not fit the tokenizer, or cannot be trained; presets can, at any size."""
+    given = [config for config in spec.configs() if config.model.name not in PRESETS]
+    fits = {(c.model, prepared.vocab_size(c), c.tokens.context, c.loop.precision) for c in given}
     for model, vocab_size, context, precision in fits:
+        from trainable.student.tiny_batch import check_trains  # imports transformers
+
         check_trains(model, vocab_size, context, precision)
 
 

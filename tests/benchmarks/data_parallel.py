@@ -27,7 +27,8 @@ from trainable.plan import Needs, data_key, table_key
 from trainable.prepare import prepare_run
 from trainable.record.run_files import RunFiles
 from trainable.shared_data import checksums
-from trainable.student.train import Report, RunData, train
+from trainable.student.run_data import RunData
+from trainable.student.train import Report, train
 from trainable.trial import read_shared
 
 STEPS = 50

@@ -34,7 +34,7 @@ from trainable.record.files import fingerprint, write_json
 from trainable.student.evaluate import evaluate
 from trainable.student.model import build_model
 from trainable.student.precision import autocast_of
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 
 
 def promised(run: RunFolder, config: TrialConfig) -> list[float]:

@@ -42,7 +42,7 @@ from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
 from trainable.student.batches import Batch
 from trainable.student.output_layer import IGNORE_INDEX
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 from trainable.teacher.counts import count_bigrams
 from trainable.teacher.host_rows import HostRows
 from trainable.teacher.smoothing import estimate_table

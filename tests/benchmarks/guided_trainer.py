@@ -25,7 +25,7 @@ from trainable.config import TeacherConfig, TrialConfig
 from trainable.loops.guided_trainer import GuidedTrainer
 from trainable.prepare import prepare_run
 from trainable.student.memory import PeakMemory
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 
 TAUGHT = TeacherConfig(schedule="linear", steps=1_000_000)  # a weight of nearly 1 in all steps measured
 

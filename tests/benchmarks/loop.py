@@ -20,8 +20,9 @@ from trainable.student.model import build_model, output_matrix
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.precision import autocast_of
 from trainable.student.ranks import ALONE
+from trainable.student.run_data import RunData
 from trainable.student.step_data import AHEAD, made_ahead, step_data, weight_at
-from trainable.student.train import RunData, backward, compiling_step, make_teacher, seed_step
+from trainable.student.train import backward, compiling_step, make_teacher, seed_step
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 STEPS_A_TURN = {"cpu": 1, "cuda": 10}[DEVICE.type]

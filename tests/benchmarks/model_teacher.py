@@ -36,7 +36,7 @@ from sweeps.small_teacher import STUDENT, WIDTHS, model_of
 from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
 from trainable.small_teacher import TRUNCATIONS
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 from trainable.teacher.answers import Answers
 from trainable.text.corpus import BUILTIN
 

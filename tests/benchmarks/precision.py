@@ -22,7 +22,8 @@ from sweeps.engine.study import StudyOptions
 from trainable import names
 from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
-from trainable.student.train import Report, RunData, train
+from trainable.student.run_data import RunData
+from trainable.student.train import Report, train
 
 LOW, FULL = "bfloat16", "float32"
 LIMIT = 0.1  # of the standard deviation over seeds

@@ -16,7 +16,8 @@ from trainable.student.allocator import keep_freed_memory
 from trainable.student.batches import Batch, count_targets, make_batch, step_numbers
 from trainable.student.model import build_model, hidden_states, output_matrix
 from trainable.student.precision import autocast_of
-from trainable.student.train import RunData, backward, make_optimizer, make_teacher, pick_device, update
+from trainable.student.run_data import RunData
+from trainable.student.train import backward, make_optimizer, make_teacher, pick_device, update
 from trainable.teacher.teacher import Teacher
 
 BOOKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "books" / "books.parquet"

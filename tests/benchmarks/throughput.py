@@ -40,7 +40,7 @@ from trainable.config import TrialConfig, override
 from trainable.prepare import prepare_run
 from trainable.student.optimizer import make_optimizer
 from trainable.student.precision import autocast_of
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 
 PEAK = 989  # TFLOP/s: dense bfloat16 of an H100 or H200, by NVIDIA's data sheet
 Seconds = tuple[list[float], list[float]]  # of our turns, and of the rival's

@@ -35,7 +35,8 @@ from trainable.plan import TrialPlan
 from trainable.prepare import prepare_run
 from trainable.record.ledger import append_row, read_lines
 from trainable.record.run_files import RunFiles
-from trainable.student.train import Report, RunData, train
+from trainable.student.run_data import RunData
+from trainable.student.train import Report, train
 
 RECORD = ROOT / "results" / "record"
 CONTROL = "none-L1-s0"

@@ -29,7 +29,8 @@ from trainable.record.files import MIB, free_bytes, is_disk_full, read_json, req
 from trainable.record.ledger import append_row, read_lines
 from trainable.record.tensorboard import TensorBoardLog
 from trainable.student.checkpoint import RunState, load_checkpoint, save_checkpoint
-from trainable.student.train import Report, RunData, train
+from trainable.student.run_data import RunData
+from trainable.student.train import Report, train
 
 ROW = {names.STEP: 0, names.EVAL_LOSS: 5.0}
 

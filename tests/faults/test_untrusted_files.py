@@ -41,7 +41,7 @@ from trainable.record.files import read_json, sha256_of_file, write_json
 from trainable.record.run_files import RunFiles
 from trainable.student.checkpoint import load_checkpoint
 from trainable.student.model import student_config
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 from trainable.teacher.table import BigramTable, load_table, save_table
 from trainable.text.corpus import open_corpus
 from trainable.text.sources.hub import hub_splits

@@ -21,7 +21,8 @@ from trainable.record.run_record import TeacherFacts
 from trainable.shared_data import checksums, data_of
 from trainable.student.evaluate import evaluate
 from trainable.student.precision import Best
-from trainable.student.train import RunData, train
+from trainable.student.run_data import RunData
+from trainable.student.train import train
 from trainable.teacher.answers import Answers
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows

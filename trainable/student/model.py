@@ -21,6 +21,7 @@ from trainable.errors import InputError, require
 from trainable.record.files import user_path
 from trainable.student.attention import CAUSAL, register_causal
 from trainable.student.config_keys import DEPTHS, PER_LAYER, UnfitModel, default_keys, read_settings, student_keys
+from trainable.student.presets import PRESETS, preset_keys
 
 # Architectures that use `CAUSAL` if no layer has a window; tiny_batch.py compares it with transformers' attention.
 ALL_CAUSAL: Final = (
@@ -28,24 +29,6 @@ ALL_CAUSAL: Final = (
     *("olmo2", "opt", "phi", "qwen2", "qwen3", "qwen3_moe", "smollm3", "stablelm"),
 )
 SPARE_LOG_PROBABILITY = -30.0  # of an output row that stands for no token of the tokenizer
-# `tiny` is for CPUs; `small-llama2` is the model of the published study, with 1 to 6 of its 12 layers.
-PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "hidden_size": 128,
-        "intermediate_size": 344,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-    },
-    "small-llama2": {
-        "hidden_size": 1024,
-        "intermediate_size": 1376,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 8,
-        "rms_norm_eps": 1e-5,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    },
-}
 
 
 def student_config(config: ModelConfig, vocab_size: int, context: int) -> PreTrainedConfig:
@@ -60,7 +43,7 @@ def student_settings(config: ModelConfig, vocab_size: int, context: int) -> dict
     """Keys and values, as in a config.json, that decide the architecture except for its depth."""
     if config.name in PRESETS:
         settings = {"model_type": "llama", "vocab_size": vocab_size, "max_position_embeddings": context}
-        return settings | PRESETS[config.name] | ({} if config.hidden is None else of_width(config.hidden))
+        return settings | preset_keys(config)
     if config.hidden is not None:
         raise InputError(
             f"model.hidden is {config.hidden} but the config.json of model {config.name} sets its width: "
@@ -114,14 +97,6 @@ def _is_per_layer(key: str, value: Any) -> bool:
     if isinstance(value, str):  # of Nemotron-H: one letter for each layer
         return key == "hybrid_override_pattern"
     return isinstance(value, list) and (key.endswith("_types") or any(part in key for part in PER_LAYER))
-
-
-def of_width(hidden: int) -> dict[str, Any]:
-    """Sizes of a Llama of this width: heads have width 32 if that divides it, else 16 or 8."""
-    heads = hidden // next(size for size in (32, 16, 8) if hidden % size == 0)
-    inner = 8 * round(hidden * 8 / 3 / 8)
-    sizes = {"hidden_size": hidden, "intermediate_size": inner}
-    return sizes | {"num_attention_heads": heads, "num_key_value_heads": heads}
 
 
 def unfit(config: ModelConfig, error: Exception) -> UnfitModel:

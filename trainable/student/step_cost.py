@@ -11,7 +11,8 @@ from typing import Final
 
 from trainable import names
 from trainable.config import TeacherConfig, TrialConfig
-from trainable.student.train import Report, RunData, pick_device, train
+from trainable.student.run_data import RunData
+from trainable.student.train import Report, pick_device, train
 
 PAIRS: Final = 5  # measured pairs; one pair before them, which chooses kernels and allocates memory, does not count
 LEAST_PAIRS: Final = 3  # measured pairs also if the steps are slow

@@ -8,7 +8,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,24 +32,15 @@ from trainable.student.model import build_model, hidden_states, output_bias, out
 from trainable.student.optimizer import learning_rate, make_optimizer, update
 from trainable.student.precision import autocast_of, resolved
 from trainable.student.ranks import ALONE, Ranks
+from trainable.student.run_data import RunData
 from trainable.student.step_data import AHEAD, StepData, asked_about, made_ahead, step_data, weight_at
 from trainable.student.unigram import log_unigram
 from trainable.teacher.answers import Answers
 from trainable.teacher.kinds import teacher_class
-from trainable.teacher.teacher import Guidance, RowTeacher, StepRows, Table, Teacher
-from trainable.text.blocks import TokenBlocks
+from trainable.teacher.teacher import Guidance, RowTeacher, StepRows, Teacher
 
 _log = logging.getLogger(__name__)
 Report = dict[str, Any]  # keys: names.REPORT_COLUMNS, without gain, which needs the report of a control
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunData:
-    """Data that a run of `train` reads: blocks to train on, blocks to validate on, and the table of its teacher."""
-
-    train: TokenBlocks  # made by `token_blocks`
-    eval: TokenBlocks
-    table: Table | None = None  # e.g. a bigram or n-gram table; None: a control, or a teacher without a table
 
 
 def train(

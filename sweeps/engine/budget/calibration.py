@@ -27,7 +27,7 @@ from sweeps.engine.preflight import usable_cpus
 from sweeps.engine.specs.spec import Spec
 from trainable.config import CorpusConfig, OptimizerConfig, TeacherConfig, TeacherModelConfig, TrialConfig
 from trainable.plan import Needs, teacher_run
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 from trainable.teacher.teacher import Table
 
 SECONDS = 8.0  # of measuring in all, shared by the shapes

@@ -27,7 +27,8 @@ from trainable.imports import garbage_collector_off
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from trainable.student.train import Report, RunData
+    from trainable.student.run_data import RunData
+    from trainable.student.train import Report
 
 WARM_REPORTS = 2  # first reports, whose steps are not counted: kernels are chosen, memory is allocated
 MOST_REPORTS = 8

@@ -13,8 +13,7 @@ from sweeps.engine.budget.data_size import DataSize, teacher_key
 from sweeps.engine.budget.measure import Rate
 from sweeps.engine.specs.spec import Spec
 from trainable.config import TrialConfig, override
-from trainable.plan import data_key, table_key, teacher_run
-from trainable.small_teacher import WATCHED_BLOCKS
+from trainable.plan import WATCHED_BLOCKS, data_key, table_key, teacher_run
 
 
 def teachers_seconds(spec: Spec, rates: Rates, size: DataSize) -> float:

@@ -20,7 +20,8 @@ from trainable.prepare import prepare_run
 from trainable.student.batches import step_numbers
 from trainable.student.model import build_model
 from trainable.student.optimizer import learning_rate, make_optimizer
-from trainable.student.train import RunData, train
+from trainable.student.run_data import RunData
+from trainable.student.train import train
 from trainable.teacher.kinds.bigram import BigramTeacher
 from trainable.teacher.kinds.ngram import NgramTeacher
 from trainable.teacher.kinds.uniform import UniformTeacher

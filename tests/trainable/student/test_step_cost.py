@@ -10,8 +10,8 @@ from trainable import names
 from trainable.config import TrialConfig
 from trainable.prepare import prepare_run
 from trainable.student import step_cost as module
+from trainable.student.run_data import RunData
 from trainable.student.step_cost import LEAST_PAIRS, PAIRS, cost_of, step_cost
-from trainable.student.train import RunData
 
 
 def test_the_ratio_is_the_median_over_pairs_with_the_least_and_the_greatest() -> None:

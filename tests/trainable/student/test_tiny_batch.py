@@ -14,7 +14,8 @@ from trainable.config import ModelConfig
 from trainable.errors import InputError
 from trainable.student import tiny_batch
 from trainable.student.config_keys import UnfitModel
-from trainable.student.model import PRESETS, student_config
+from trainable.student.model import student_config
+from trainable.student.presets import PRESETS
 from trainable.student.tiny_batch import check_trains
 
 

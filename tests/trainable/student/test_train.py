@@ -34,8 +34,9 @@ from trainable.student.model import build_model
 from trainable.student.optimizer import make_optimizer, update
 from trainable.student.precision import Best
 from trainable.student.ranks import ALONE
+from trainable.student.run_data import RunData
 from trainable.student.step_data import step_data
-from trainable.student.train import RunData, backward, make_teacher, train
+from trainable.student.train import backward, make_teacher, train
 from trainable.student.unigram import log_unigram
 
 GOLDEN = Path(__file__).parent / "golden" / "curves.json"

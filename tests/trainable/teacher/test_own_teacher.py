@@ -12,7 +12,8 @@ from trainable import names
 from trainable.config import TeacherConfig, TrialConfig
 from trainable.errors import InputError
 from trainable.prepare import prepare_run
-from trainable.student.train import RunData, train
+from trainable.student.run_data import RunData
+from trainable.student.train import train
 
 OWN = '''
 import numpy as np

@@ -19,7 +19,7 @@ from sweeps.engine.budget.stand_in import drawn_text, drawn_tokens, stand_in_blo
 from sweeps.engine.cluster.ray_start import Machine
 from trainable import names
 from trainable.config import TeacherConfig, TrialConfig, override
-from trainable.student.train import RunData
+from trainable.student.run_data import RunData
 from trainable.teacher.answers import Answers
 
 TINY = override(TrialConfig(), {"tokens.context": 16, "loop.batch_blocks": 2, "loop.eval_batch_blocks": 2})

@@ -11,7 +11,7 @@ from sweeps.engine.budget.prediction import predict
 from sweeps.engine.budget.teachers import teachers_seconds
 from sweeps.engine.specs.comparison import Arm, Comparison, grid, paired_plans
 from trainable.config import TrialConfig, override
-from trainable.small_teacher import WATCHED_BLOCKS
+from trainable.plan import WATCHED_BLOCKS
 
 BASE = override(TrialConfig(), {"loop.steps": 40, "loop.eval_every": 10, "loop.checkpoint_every": 20})
 MODEL = {"teacher.kind": "model", "teacher.model.steps": 200}
