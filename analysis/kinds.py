@@ -5,6 +5,7 @@ This is the only place that depends on the kind. A new plot is listed in the mod
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import pandas as pd
@@ -37,8 +38,13 @@ COMPARISON: Final = Kind(arm_sections, arm_plots.PLOTS, best_of_arms)
 
 def sections(found: Findings) -> list[Section]:
     """The sections of the summary, in order."""
-    middle = _kind(found).sections(found)
-    return [question(found), *middle, failed(found), not_controlled(found), where(found, pictures(found))]
+    return [question(found), *_of_kind(found), failed(found), not_controlled(found), where(found, pictures(found))]
+
+
+@lru_cache(maxsize=1)
+def _of_kind(found: Findings) -> tuple[Section, ...]:
+    """Sections of the run's kind; the last ones are kept, because summary, page and terminal show the same."""
+    return tuple(_kind(found).sections(found))
 
 
 def plots(found: Findings) -> tuple[Plot, ...]:

@@ -19,7 +19,7 @@ from analysis.command import RunPath, files_of, run_command, shown, write_or_say
 from analysis.page.html_page import page
 from analysis.page.server import address_of, listening
 from analysis.page.server import serve as serve_page
-from analysis.results import read_findings
+from analysis.results import Findings, read_findings
 from trainable.errors import require
 from trainable.record.files import atomic_file
 from trainable.record.option import option
@@ -33,8 +33,13 @@ def write_report(run: Path, out: Path | None = None, called: str = "") -> Path:
 
     called: name of the folder on the page, if not its path. Raises InputError if the folder is not a run.
     """
-    target = Path(out) if out is not None else Path(run) / REPORT_FILE
-    text = page(read_findings(Path(run), called), target.parent)
+    return write_page(read_findings(Path(run), called), out)
+
+
+def write_page(found: Findings, out: Path | None = None) -> Path:
+    """Write the page of a run that has been read, as `write_report` does."""
+    target = found.folder / REPORT_FILE if out is None else Path(out)
+    text = page(found, target.parent)
     with atomic_file(target, "w") as stream:
         stream.write(text)
     return target

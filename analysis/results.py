@@ -102,7 +102,7 @@ def _notebook() -> Any:
     return import_module("analysis.notebook")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
     """Input of a report: the record in run.json, and the tables of the run."""
 
@@ -195,9 +195,12 @@ def without_diverged(results: Results, known: Mapping[str, int] | None = None) -
     return Results(trials, curves)
 
 
-def write(run: Path) -> Results:
-    """Build the tables from the ledgers, write trials.parquet and curves.parquet (each atomically), and return them."""
-    results = build(run)
+def write(run: Path, results: Results | None = None) -> Results:
+    """Write trials.parquet and curves.parquet of a run folder (each atomically) and return the tables.
+
+    results: the tables, if the ledgers have been read already.
+    """
+    results = results or build(run)
     for name, table in ((names.TRIALS_TABLE, results.trials), (names.CURVES_TABLE, results.curves)):
         write_table(run / name, table)
     return results

@@ -19,7 +19,7 @@ from analysis.command import RunPath, run_command, shown
 from analysis.figures.draw import save_plot
 from analysis.kinds import pictures, plots, sections
 from analysis.plots.plot import Plot
-from analysis.report import REPORT_FILE, write_report
+from analysis.report import REPORT_FILE, write_page
 from analysis.results import Findings, read_findings, write
 from analysis.sections.document import Section, markdown, print_sections
 from analysis.sections.run_sections import again, mixed_precisions
@@ -41,9 +41,8 @@ def print_summary(run: Path, console: Console, called: str = "") -> None:
     print_sections(sections(read_findings(run, called)), console)
 
 
-def print_ending(run: Path, console: Console, called: str = "") -> None:
+def print_ending(found: Findings, console: Console) -> None:
     """Print what the end of a run shows: failures, the verdict, the tables that carry it, and where the rest is."""
-    found = read_findings(run, called)
     shown: list[Section] = []
     for section in sections(found):
         tables = tuple(table.of_brief() for table in section.tables if table.brief)
@@ -73,10 +72,13 @@ def rebuild(run: Path, called: str = "") -> list[str]:
     called: name of the folder in the summary, if not its path.
     Raises InputError if the folder is not a run, or if a file that they all need is damaged.
     """
-    found = read_findings(run, called)
+    return _rebuilt(read_findings(run, called))
+
+
+def _rebuilt(found: Findings) -> list[str]:
     pieces: list[tuple[str, Callable[[], object]]] = []
-    if (run / names.TRIALS_FOLDER).is_dir():
-        pieces.append(("the tables", partial(write, run)))
+    if (found.folder / names.TRIALS_FOLDER).is_dir():
+        pieces.append(("the tables", partial(write, found.folder, found.results)))
     pieces += [(" and ".join(plot.pictures), partial(_draw, plot, found)) for plot in plots(found) if plot.in_pictures]
     pieces.append((names.SUMMARY_FILE, partial(write_summary, found)))
     return [failure for what, make in pieces for failure in _made(what, make, found.called)]
@@ -109,9 +111,10 @@ def conclude(run: Path, console: Console, called: str) -> None:
     """Make the reports of a run that has just ended and print its answer; a failure is told and never raised."""
     failures = []
     try:
-        failures += rebuild(run, called)
-        failures += _made(REPORT_FILE, partial(write_report, run, None, called), called)
-        print_ending(run, console, called)
+        found = read_findings(run, called)
+        failures += _rebuilt(found)
+        failures += _made(REPORT_FILE, partial(write_page, found), called)
+        print_ending(found, console)
     except Exception as error:
         failures.append(_failure("the tables, figures and summary", error, called))
     for sentence in failures:

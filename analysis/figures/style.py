@@ -45,7 +45,12 @@ def save(figure: Figure, path: Path) -> Path:
 @rc_context(PLAIN_TEXT)
 def write_png(figure: Figure, stream: IO[bytes], dpi: int) -> None:
     """Write a figure as PNG into a stream."""
+    layout = figure.get_layout_engine()
+    if layout is not None:  # once: `savefig` would draw the figure twice, and lay it out each time
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     figure.savefig(stream, format="png", dpi=dpi, facecolor="white")
+    figure.set_layout_engine(layout)
 
 
 def dress(axes: Axes) -> None:

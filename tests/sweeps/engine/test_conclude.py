@@ -14,7 +14,7 @@ from sweeps.engine.run import conclude
 from trainable import names
 
 
-@pytest.mark.parametrize("broken", ["save_plot", "write", "write_summary", "print_sections", "write_report"])
+@pytest.mark.parametrize("broken", ["save_plot", "write", "write_summary", "print_sections", "write_page"])
 def test_a_report_that_fails_prints_a_sentence_and_the_exit_status_is_that_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
