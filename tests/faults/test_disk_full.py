@@ -218,7 +218,7 @@ def test_a_read_only_results_folder_is_refused_before_anything_runs(tmp_path: Pa
 def study(folder: Path, *words: str) -> list[str]:
     config = small_config(folder)
     common = ["--corpus", config.corpus.source, "--train-rows", "400", "--eval-rows", "50", "--tokenizer", "train:512"]
-    common += ["--layers", "1", "--num-samples", "2", "--confirm-seeds", "1", "--steps", "60", "--cpus", "2"]
+    common += ["--layers", "1", "--num-samples", "2", "--confirm-seeds", "1", "--steps", "60", "--cpus", "1"]
     common += ["--teachers", "uniform", "--no-dashboard"]
     common += ["--set", "tokens.context=32", "loop.batch_blocks=4", "loop.eval_every=10", "loop.checkpoint_every=10"]
     common += ["loop.precision=float32"]
@@ -249,7 +249,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_sweep_loses_nothing(tmp_path: P
 
         filler.unlink()
         done = subprocess.run(
-            [*words[:2], "--resume", str(run), "--cpus", "2", "--no-dashboard"],
+            [*words[:2], "--resume", str(run), "--cpus", "1", "--no-dashboard"],
             env=home,
             capture_output=True,
             text=True,

@@ -99,13 +99,14 @@ GRID = (  # proposals do not depend on which trial ended first; 2 + 2 + 2 settin
     *("--search", "grid", "--no-asha", "--rates", "3e-3", "--warmup-steps", "2", "4", "--schedules", "linear"),
     *("--schedule-steps", "12", "24", "12", "--min-weight", "0", "0", "1"),
 )
+ONE_CPU = ("--cpus", "1")  # one process for trials, which takes seconds to start
 TIMES = "seconds|timestamp|per_second|memory"  # columns that differ from run to run
 
 
 def test_a_run_of_groups_killed_in_its_search_and_in_its_confirmations_has_the_tables_of_an_undisturbed_one(
     tmp_path: Path,
 ) -> None:
-    words = (*SEARCH_WORDS, *GRID)
+    words = (*SEARCH_WORDS, *GRID, *ONE_CPU)
     undisturbed = finish(SEARCH, tmp_path, *words)
     assert undisturbed.driver.returncode == 0, undisturbed.printed
     whole = undisturbed.run
@@ -115,7 +116,7 @@ def test_a_run_of_groups_killed_in_its_search_and_in_its_confirmations_has_the_t
         kill(sweep)
     run = sweep.run
     assert run.name == "mine"
-    with LiveSweep(SEARCH, tmp_path, "--resume", str(run)) as sweep:
+    with LiveSweep(SEARCH, tmp_path, "--resume", str(run), *ONE_CPU) as sweep:
         sweep.wait_for_trial(names.CONFIRM, after_step=24)
         kill(sweep)
     first, known = finished(run), states(run)

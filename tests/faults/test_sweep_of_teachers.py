@@ -31,7 +31,8 @@ class Repeat(UniformTeacher):
         )
 '''
 TEACHERS = ("uniform", "bigram", "trigram", "my_teachers:Repeat")
-WORDS = ("--smoke-test", "--train-rows", "400", "--eval-rows", "50", "--teachers", *TEACHERS)
+ONE_CPU = ("--cpus", "1")  # one process for trials, which takes seconds to start
+WORDS = ("--smoke-test", "--train-rows", "400", "--eval-rows", "50", "--teachers", *TEACHERS, *ONE_CPU)
 
 
 def test_a_killed_sweep_over_teachers_is_resumed_to_its_end(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_killed_sweep_over_teachers_is_resumed_to_its_end(tmp_path: Path) -> N
     known, first = states(sweep.run), ledgers(sweep.run, names.FINISHED)
     assert names.RUNNING in known.values() and first
 
-    again = finish(SEARCH, tmp_path, "--resume", str(sweep.run), environment=environment)
+    again = finish(SEARCH, tmp_path, "--resume", str(sweep.run), *ONE_CPU, environment=environment)
     assert again.driver.returncode == 0, again.printed
     last = ledgers(sweep.run)
     assert {name: last[name] for name in first} == first, "a finished trial was run again"

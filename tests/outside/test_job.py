@@ -18,7 +18,7 @@ from analysis.results import load
 from trainable import names
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
-COMMAND = ("python", "sweeps/schedule_search.py", "--smoke-test")
+COMMAND = ("python", "sweeps/schedule_search.py", "--smoke-test", "--layers", "1", "--teachers", "bigram")
 
 
 def free_ports(count: int) -> list[int]:
