@@ -31,7 +31,7 @@ from trainable.record.ledger import read_reports
 
 SLOTS = 2
 START_LIMIT = 3.0  # seconds, of a trial that is not the first of its slot
-SHARE_LIMIT = 0.20
+SHARE_LIMIT = 0.15
 SCRIPT = Path(__file__).resolve().parents[2] / "sweeps" / "schedule_search.py"
 MARKS = {"  teacher ": "prepared", "Ray dashboard:": "ray"}  # lines that the job prints when a part is done
 PARTS = (
