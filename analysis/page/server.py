@@ -75,6 +75,7 @@ class Answer:
     body: bytes
     kind: str = "text/html; charset=utf-8"
     status: int = 200
+    is_report: bool = False
 
     @property
     def tag(self) -> str:
@@ -92,7 +93,12 @@ class RunPage:
         self._looked = -1e9  # when the run's files were last looked at
         self._made: dict[str, Answer] = {}  # cleared when the run has something new
         self._lock = threading.Lock()
-        self.report_seen = False  # whether a browser was given the report
+        self.report_seen = False  # whether a browser was given the whole report
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is being made; the report of a large run takes many seconds."""
+        return self._lock.locked()
 
     def answer(self, path: str) -> Answer:
         """The answer to a path; where a file cannot be read, a sentence with status 503."""
@@ -116,8 +122,7 @@ class RunPage:
 
     def _answer(self, path: str) -> Answer:
         if path == "/":
-            self.report_seen = self._live.phase == "over"
-            return self._kept(path, self._report if self.report_seen else live_page)
+            return self._kept(path, self._report if self._live.phase == "over" else live_page)
         if path == "/state.json":
             return self._kept(path, lambda: _json(self._live.state()))
         if path == "/plots.json":
@@ -142,7 +147,7 @@ class RunPage:
     def _report(self) -> Answer:
         """The report of an ended run, the same bytes as from the command; nothing is written."""
         run = self._files.path
-        return Answer(page(read_findings(run, self._live.called), run).encode())
+        return Answer(page(read_findings(run, self._live.called), run).encode(), is_report=True)
 
 
 def live_page() -> Answer:
@@ -212,6 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if not is_known and self.command == "GET":
             self.wfile.write(answer.body)
+        self.server.page.report_seen |= answer.is_report and self.command == "GET"
 
     def log_message(self, *_: object) -> None:
         """Print nothing for a request."""

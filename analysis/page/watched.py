@@ -16,7 +16,7 @@ from typing import Final
 from analysis.page.server import PageServer, RunPage, at_low_priority
 from trainable.record.run_files import run_files
 
-AFTER_SECONDS: Final = 20.0  # time that the page outlives its driver, unless a browser has fetched the report
+AFTER_SECONDS: Final = 20.0  # time in which an open page may ask for the report after the driver's end
 SOON_SECONDS: Final = 2.0  # time for the requests that follow the report
 
 
@@ -33,7 +33,7 @@ def _end_after_driver(server: PageServer, page: RunPage) -> None:
     sys.stdin.buffer.read()
     page.report_seen = False
     deadline = time.monotonic() + AFTER_SECONDS
-    while not page.report_seen and time.monotonic() < deadline:
+    while not page.report_seen and (page.is_busy or time.monotonic() < deadline):
         time.sleep(0.1)
     time.sleep(SOON_SECONDS)
     server.shutdown()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import ray
@@ -96,9 +97,10 @@ class TwoWorkers:
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoWorkers]:
     folder = tmp_path_factory.mktemp("two")
     config = override(small_config(folder), SETTING)
-    start_ray(Machine(cpus=2, dashboard=False))
-    yield TwoWorkers(config, folder)
-    ray.shutdown()
+    with mock.patch.dict(os.environ):  # restored after: a trial sets variables for Ray Train in its process
+        start_ray(Machine(cpus=2, dashboard=False))
+        yield TwoWorkers(config, folder)
+        ray.shutdown()
 
 
 def losses(reports: list[Report]) -> dict[int, float]:

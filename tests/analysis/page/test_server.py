@@ -5,9 +5,11 @@ import http.client
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from comparisons import comparison
@@ -81,6 +83,31 @@ def test_an_ended_run_has_its_report_byte_for_byte_and_nothing_is_written(tmp_pa
         assert "bigram-linear-lr0.003-L1-s1-reporting" in ask(port, "/trials")[1].decode().splitlines()
     assert sorted(run.rglob("*")) == before
     assert body == write_report(run).read_bytes()
+
+
+def test_the_report_is_seen_only_once_all_of_it_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of --watch ends soon after the report was seen, and must not end while the report is being made."""
+    run = groups_run(tmp_path / "run")
+    making, go_on, write = threading.Event(), threading.Event(), module.page
+
+    def slow_page(*arguments: Any) -> str:
+        making.set()
+        assert go_on.wait(60)
+        return write(*arguments)
+
+    monkeypatch.setattr(module, "page", slow_page)
+    shown = RunPage(run_files(run), "run")
+    with PageServer(listening(None), shown) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        browser = threading.Thread(target=ask, args=(server.server_port, "/"))
+        browser.start()
+        assert making.wait(60)
+        assert shown.is_busy and not shown.report_seen
+        go_on.set()
+        browser.join()
+        while not shown.report_seen:  # set a moment after the last byte was sent
+            time.sleep(0.01)
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
