@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -24,9 +24,15 @@ def folder(path: Path, **changes: Any) -> ModelConfig:
     return ModelConfig(name=str(path), layers=500)
 
 
+@pytest.mark.parametrize("bias", ["none", "unigram"])
+@pytest.mark.parametrize("hidden", [None, 8, 48, 344])
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_presets_train(name: str) -> None:
-    check_trains(ModelConfig(name=name, layers=12), vocab_size=32_000, context=1024)
+def test_the_presets_train_at_any_width_so_no_sweep_checks_them(
+    name: str, hidden: int | None, bias: Literal["none", "unigram"]
+) -> None:
+    config = ModelConfig(name=name, layers=12, hidden=hidden, output_bias=bias)
+    for precision in ("float32", "bfloat16"):
+        check_trains(config, vocab_size=32_000, context=1024, precision=precision)
 
 
 @pytest.mark.parametrize(
