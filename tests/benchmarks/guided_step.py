@@ -1,6 +1,7 @@
 """Cost of a guided optimizer step: against a plain one, against dense targets, in memory, and as the work grows.
 
     python tests/benchmarks/guided_step.py [--repeats 7] [--threads 1] [--only PART ...] [--name guided_step]
+    python tests/benchmarks/guided_step.py --only plain orders --precision bfloat16 --name guided_step_bfloat16
 
 Parts:
 - plain: a guided step against our own plain step;
@@ -54,14 +55,19 @@ WEIGHT = 0.5
 # --- the students ---
 
 
-def student_config(vocabulary: int, width: int = 128, layers: int = 1) -> TrialConfig:
+def student_config(vocabulary: int, width: int = 128, layers: int = 1, precision: str = "float32") -> TrialConfig:
     """The laptop's setting on as many book rows as the vocabulary needs; `tiny`, or a Llama of another width."""
     corpus = default_corpus()
     rows = None if vocabulary > 8192 or corpus == "builtin" else 100_000
     model = "tiny" if width == 128 else model_folder(width)
     tokenizer = f"train:{vocabulary}"
     return config_of(
-        corpus, corpus__train_rows=rows, tokens__tokenizer=tokenizer, model__name=model, model__layers=layers
+        corpus,
+        corpus__train_rows=rows,
+        tokens__tokenizer=tokenizer,
+        model__name=model,
+        model__layers=layers,
+        loop__precision=precision,
     )
 
 
@@ -102,21 +108,22 @@ def against_plain(
     student = Student(resized(config, tokens), data)
     student.guided(), student.plain()
     ours, against = alternate(steps_of(student.guided, tokens), steps_of(student.plain, tokens), repeats)
-    limit = at_most or (None if tokens < 4096 else 1.05 if tokens >= 16_384 else 1.10)
-    return compare(f"guided / plain: {name}, {tokens:,} tokens a step", ours, against, "ms a step", at_most=limit)
+    limit = at_most or (1.10 if tokens == 4096 else 1.05)
+    size = f"{tokens:,} tokens a step" + (", bfloat16" if config.loop.precision == "bfloat16" else "")
+    return compare(f"guided / plain: {name}, {size}", ours, against, "ms a step", at_most=limit)
 
 
-def plain_cases(repeats: int) -> Iterator[Row]:
+def plain_cases(repeats: int, precision: str) -> Iterator[Row]:
     """Guided against plain: the laptop's students, and two of vocabulary 32,000."""
     for vocabulary in vocabularies()[:2]:
         for layers, sizes in ((1, (1024, 4096, 16_384)), (2, (4096,)), (3, (4096,))):
-            config = student_config(vocabulary, layers=layers)
+            config = student_config(vocabulary, layers=layers, precision=precision)
             data, _ = prepare_run(config)
             name = f"V {vocabulary}, D 128, {layers} layer{'s' * (layers > 1)}"
             yield from (against_plain(config, data, tokens, repeats, name) for tokens in sizes)
     for width, sizes in ((256, (4096, 16_384)), (1024, (4096,))):
         if 32_000 in vocabularies():
-            config = student_config(32_000, width)
+            config = student_config(32_000, width, precision=precision)
             data, _ = prepare_run(config)
             name = f"V 32000, D {width}, 1 layer"
             yield from (against_plain(config, data, tokens, repeats, name) for tokens in sizes)
@@ -127,10 +134,10 @@ def ngrams(order: int) -> dict[str, Any]:
     return {"teacher.kind": "ngram", "teacher.order": order, "teacher.smoothing": "modified_kneser_ney"}
 
 
-def order_cases(repeats: int) -> Iterator[Row]:
+def order_cases(repeats: int, precision: str) -> Iterator[Row]:
     """N-gram teachers of order 3 and 5 at V 8192, with the limits of a bigram, and a little more for the longest."""
     for order, limits in ((3, {4096: 1.10, 16_384: 1.05}), (5, {4096: 1.15, 16_384: 1.10})):
-        config = override(student_config(8192), ngrams(order))
+        config = override(student_config(8192, precision=precision), ngrams(order))
         data, _ = prepare_run(config)
         for tokens, limit in limits.items():
             name = f"order {order}, V 8192, D 128, 1 layer"
@@ -363,16 +370,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="pairs a case (7)")
     parser.add_argument("--threads", type=int, default=1, help="threads of a step (1)")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="parts to run (all)")
+    precisions = ("float32", "bfloat16")
+    parser.add_argument("--precision", choices=precisions, default="float32", help="of plain and orders, on a CPU")
     parser.add_argument("--name", default="guided_step", help="of the JSON file: one for each class of machine")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    gpu = torch.cuda.is_available()
+    gpu, repeats, precision = torch.cuda.is_available(), options.repeats, options.precision
     cases = {
-        "plain": lambda: published_cases(options.repeats) if gpu else plain_cases(options.repeats),
-        "orders": lambda: order_cases(options.repeats),
-        "dense": lambda: dense_cases(options.repeats),
-        "memory": lambda: memory_cases(options.repeats, options.threads),
-        "growth": lambda: growth_cases(options.repeats),
+        "plain": lambda: published_cases(repeats) if gpu else plain_cases(repeats, precision),
+        "orders": lambda: order_cases(repeats, precision),
+        "dense": lambda: dense_cases(repeats),
+        "memory": lambda: memory_cases(repeats, options.threads),
+        "growth": lambda: growth_cases(repeats),
     }
     rows = []
     for part in options.only:

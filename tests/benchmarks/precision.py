@@ -1,16 +1,19 @@
 """Effect of bfloat16 against float32 on the final loss of a run, and on the time of a step.
 
-    python tests/benchmarks/precision.py [--corpus books.parquet] [--seeds 5] [--steps 704] [--threads 1]
+    python tests/benchmarks/precision.py [--corpus books.parquet] [--seeds 5] [--steps 704] [--processes 1]
     python tests/benchmarks/precision.py --corpus builtin --small    # all of it at a small size; nothing is kept
 
 The laptop's setting of the sceptic's study (sweeps/engine/protocol.py), its control and its bigram teacher, which fades
-over 40 % of the run. Each arm runs on each seed in both precisions, one after the other: the same initial weights,
-batches and validation text. The mean difference of final losses is compared with the standard deviation over seeds of
-the final losses in float32. Times are of single steps of two students, in turn.
+over 40 % of the run. Each arm runs on each seed in both precisions: the same initial weights, batches and validation
+text. The mean difference of final losses is compared with the standard deviation over seeds of the final losses in
+float32. Runs have one thread each, and --processes of them run at once. Times are of single steps of two students, in
+turn, with one thread, after all runs.
 """
 
 import argparse
+import multiprocessing
 from collections.abc import Iterator, Sequence
+from multiprocessing.pool import Pool
 from statistics import mean, stdev
 
 import torch
@@ -38,13 +41,26 @@ def arms_of(corpus: str, steps: int | None, small: bool) -> dict[str, TrialConfi
     return {CONTROL: control, "bigram": override(control, teacher)}
 
 
-def final_loss(config: TrialConfig, data: RunData, precision: str, seed: int) -> float:
-    """Validation loss at the end of one run, in nats per token."""
+def final_loss(config: TrialConfig) -> float:
+    """Validation loss at the end of one run, in nats per token. It runs in a process of its own."""
+    torch.set_num_threads(1)
+    data, _ = prepare_run(config)
     reports: list[Report] = []
-    train(override(config, {"loop.precision": precision, "seed": seed}), data, reports.append)
+    train(config, data, reports.append)
     loss = float(reports[-1][names.EVAL_LOSS])
-    print(f"{config.teacher.schedule}, seed {seed}, {precision}: {loss:.4f}", flush=True)
+    print(f"{config.teacher.schedule}, seed {config.seed}, {config.loop.precision}: {loss:.4f}", flush=True)
     return loss
+
+
+def final_losses(config: TrialConfig, seeds: int, pool: Pool) -> tuple[list[float], list[float]]:
+    """Final losses (in bfloat16, in float32) on each seed."""
+    runs = [
+        override(config, {"loop.precision": precision, "seed": seed})
+        for precision in (LOW, FULL)
+        for seed in range(seeds)
+    ]
+    losses = pool.map(final_loss, runs, chunksize=1)
+    return losses[:seeds], losses[seeds:]
 
 
 def loss_row(arm: str, low: Sequence[float], full: Sequence[float]) -> Row:
@@ -74,14 +90,14 @@ def time_row(arm: str, config: TrialConfig, data: RunData, repeats: int) -> Row:
     return compare(f"{arm}: a step, {LOW} / {FULL}", *alternate(*steps, repeats), "s")
 
 
-def rows_of(arms: dict[str, TrialConfig], seeds: int, repeats: int) -> Iterator[Row]:
-    """Loss and time of each arm."""
+def rows_of(arms: dict[str, TrialConfig], seeds: int, repeats: int, processes: int) -> Iterator[Row]:
+    """Loss of each arm, then time of each arm."""
+    data = {arm: prepare_run(config)[0] for arm, config in arms.items()}  # before the processes: they find it made
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for arm, config in arms.items():
+            yield loss_row(arm, *final_losses(config, seeds, pool))
     for arm, config in arms.items():
-        data, _ = prepare_run(config)
-        losses = [[final_loss(config, data, precision, seed) for precision in (LOW, FULL)] for seed in range(seeds)]
-        low, full = zip(*losses, strict=True)
-        yield loss_row(arm, low, full)
-        yield time_row(arm, config, data, repeats)
+        yield time_row(arm, config, data[arm], repeats)
 
 
 def main() -> None:
@@ -91,15 +107,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of each arm in each precision (5)")
     parser.add_argument("--steps", type=int, help="of a run (704)")
     parser.add_argument("--repeats", type=int, default=REPEATS, help=f"pairs of steps ({REPEATS})")
-    parser.add_argument("--threads", type=int, default=1, help="threads (1, a trial's share)")
+    parser.add_argument("--processes", type=int, default=1, help="runs at once (1), for the losses")
     parser.add_argument("--small", action="store_true", help="12 steps on 2 seeds, shown and not kept")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     arms = arms_of(options.corpus, options.steps, options.small)
     if options.small:
-        print(*rows_of(arms, SMALL_SEEDS, 2), sep="\n")
+        print(*rows_of(arms, SMALL_SEEDS, 2, options.processes), sep="\n")
     else:
-        keep("precision", list(rows_of(arms, options.seeds, options.repeats)))
+        keep("precision", list(rows_of(arms, options.seeds, options.repeats, options.processes)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     python tests/benchmarks/throughput.py --precision bfloat16 --name throughput_bfloat16
 
 All three train the same Llama with batches of the same shape, the same AdamW (fused), clipping and precision. Their
-data are in memory. They log, save and evaluate nothing. "Ours" is the training loop's own step (loop.py).
+data are in memory. They log, save and evaluate nothing. "Ours" is the training loop's own step (loop.py). With
+--precision bfloat16 a further row has Trainer as it comes, in float32.
 
 The speed of a machine changes within seconds. So this project and its rival take turns, and a turn is as short as
 possible:
@@ -25,7 +26,8 @@ GPU's speed is used (model FLOP utilisation).
 import argparse
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,11 +104,11 @@ def beside_bare_loop(config: TrialConfig, data: RunData, turns: int) -> Seconds:
     return alternate(lambda: seconds_of(ours), lambda: seconds_of(bare), turns)
 
 
-def beside_trainer(config: TrialConfig, data: RunData, turns: int) -> Seconds:
-    """A turn of Trainer, a turn of ours, and so on."""
+def beside_trainer(config: TrialConfig, data: RunData, turns: int, *, precision: str | None = None) -> Seconds:
+    """A turn of Trainer, a turn of ours, and so on. precision: Trainer's, if not ours."""
     total = WARM_UP + turns * STEPS_A_TURN
     taken = TurnsBetween(our_loop(config, data, total))
-    train_by_trainer(config, data, total, taken)
+    train_by_trainer(override(config, {"loop.precision": precision or config.loop.precision}), data, total, taken)
     return taken.ours, taken.trainers
 
 
@@ -145,7 +147,13 @@ def rows_of(name: str, config: TrialConfig, data: RunData, repeats: int) -> Iter
     """A row for each rival."""
     tokens = tokens_per_step(config)
     turns_a_group = 1 if DEVICE.type == "cuda" else max(2, 16_384 // tokens)
-    for rival, run, limit in (("Trainer", beside_trainer, 1.3), ("bare loop", beside_bare_loop, 1.0)):
+    rivals: list[tuple[str, Callable[[TrialConfig, RunData, int], Seconds], float]] = [
+        ("Trainer", beside_trainer, 1.3),
+        ("bare loop", beside_bare_loop, 1.0),
+    ]
+    if DEVICE.type == "cpu" and config.loop.precision == "bfloat16":
+        rivals.append(("Trainer in float32", partial(beside_trainer, precision="float32"), 2.0))
+    for rival, run, limit in rivals:
         ours, against = (
             rates(seconds, tokens * STEPS_A_TURN, repeats) for seconds in run(config, data, repeats * turns_a_group)
         )
