@@ -231,7 +231,7 @@ def teacher_mib(student: Student) -> float:
     assert guidance.rows is not None and guidance.expected_RxD is not None and guidance.row is not None
     assert isinstance(guidance.rows.sparse, HostRows)
     sparse = guidance.rows.sparse
-    matrix = sparse.values_Z.nbytes + sparse.columns_Z.nbytes + sparse.first_R1.nbytes
+    matrix = sum(part.nbytes for part in sparse.bags)
     made = guidance.expected_RxD.nbytes * 2 + guidance.row.nbytes + matrix * 2  # E with its gradient, S and S^T
     return (student.teacher.table.nbytes + made) / 2**20
 

@@ -180,10 +180,11 @@ def cut_rows(
     starts, lengths = table.indptr[contexts], table.indptr[contexts + 1] - table.indptr[contexts]
     indptr_C1 = np.zeros(len(contexts) + 1, np.int64)
     np.cumsum(lengths, out=indptr_C1[1:])
-    # One gather is faster than copying slices for short rows (some 75 entries a row in a step of 1,024 tokens).
-    entries_Z = np.arange(indptr_C1[-1]) + np.repeat(starts - indptr_C1[:-1], lengths)
-    columns_Z = table.indices[entries_Z].astype(index_dtype, casting="safe")
-    values_Z = table.values[entries_Z]
+    # one gather is faster than copying slices, and mode clip makes no copy, unlike mode raise
+    entries_Z = np.repeat(starts - indptr_C1[:-1], lengths)
+    entries_Z += np.arange(len(entries_Z))
+    columns_Z = np.take(table.indices, entries_Z, mode="clip").astype(index_dtype, casting="safe")
+    values_Z = np.take(table.values, entries_Z, mode="clip")
     return indptr_C1, columns_Z, values_Z
 
 
