@@ -114,7 +114,9 @@ def against_plain(
 
 
 def plain_cases(repeats: int, precision: str) -> Iterator[Row]:
-    """Guided against plain: the laptop's students, and two of vocabulary 32,000."""
+    """Guided against plain: the main job's first depth, the laptop's students, and two of vocabulary 32,000."""
+    main_job = config_of("builtin", loop__precision=precision)
+    yield against_plain(main_job, prepare_run(main_job)[0], 1024, repeats, "V 4096, D 128, 1 layer, built-in text")
     for vocabulary in vocabularies()[:2]:
         for layers, sizes in ((1, (1024, 4096, 16_384)), (2, (4096,)), (3, (4096,))):
             config = student_config(vocabulary, layers=layers, precision=precision)
