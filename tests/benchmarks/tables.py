@@ -27,16 +27,16 @@ MEASURED = {
     ("counting", "d0afbb4"): "2026-11-25, beside other work",
     ("counting", "4cde6c2"): "2026-11-26",
     ("data_parallel", "f64c75b"): "2026-11-25, alone on the machine",
-    ("guided_step", "92a981a"): "2026-11-25, alone on the machine",
-    ("guided_step", "d0afbb4"): "2026-11-25, alone on the machine",
     ("guided_step", "790de50"): "2026-11-27, alone, 5 repeats, on a machine whose speed varied by half",
-    ("guided_step", "a0a6162"): "2026-11-26, other processes stopped",
+    ("guided_step", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
+    ("guided_step_bfloat16", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_trainer", "6adc42c"): "2026-11-26, alone on the machine",
     ("model_teacher", "425e3b7"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
-    ("sweep_overhead", "4fe0963"): "2026-11-26, alone on the machine",
-    ("throughput", "c96a9c0"): "2026-11-23, other work on the second core",
+    ("throughput", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
+    ("throughput_bfloat16", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput_amd", "6621e65"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
+    ("sweep_overhead", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("tokenising", "64cc85c"): "2026-11-23, other work on the second core",
     ("trial_memory", "faa0b56"): "2026-11-25, beside other work",
     ("trial_memory", "47c83de"): "2026-11-27, alone on the machine",
@@ -58,20 +58,18 @@ class Table:
         return None
 
 
+GUIDED = (r"guided / plain: (V .+)", r"a guided step, \1", "a plain step")
+ORDERS = (r"guided / plain: order (\d), (.+)", r"a step with n-grams of order \1, \2", "a plain step")
 THROUGHPUT = (
     (r"ours / Trainer: (.+)", r"plain training, \1", "transformers' Trainer"),
+    (r"ours / Trainer in float32: (.+)", r"plain training, \1", "transformers' Trainer in float32"),
     (r"ours / bare loop: (.+)", r"plain training, \1", "a bare PyTorch loop"),
 )
 SIZES = r"V (\d+), D (\d+), ([\d,]+) tokens(?: a step)?"
 TABLES = {
-    "guided_step": Table(
-        file="guided_step",
-        rules=((r"guided / plain: (V .+)", r"a guided step, \1", "a plain step"),),
-    ),
-    "orders": Table(
-        file="guided_step",
-        rules=((r"guided / plain: order (\d), (.+)", r"a step with n-grams of order \1, \2", "a plain step"),),
-    ),
+    "guided_step": Table(file="guided_step", rules=(GUIDED,)),
+    "orders": Table(file="guided_step", rules=(ORDERS,)),
+    "guided_step_bfloat16": Table(file="guided_step_bfloat16", rules=(GUIDED, ORDERS)),
     "dense": Table(
         file="guided_step",
         rules=(
@@ -88,6 +86,7 @@ TABLES = {
         ),
     ),
     "throughput": Table(file="throughput", rules=THROUGHPUT),
+    "throughput_bfloat16": Table(file="throughput_bfloat16", rules=THROUGHPUT),
     "throughput_amd": Table(file="throughput_amd", rules=THROUGHPUT),
     "guided_trainer": Table(
         file="guided_trainer",

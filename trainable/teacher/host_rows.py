@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PANEL = 256  # columns of W in one product: with so few, the rows of W stay in the CPU's cache also at D 1024
+PIECE = 4096  # rows of S^T in one product, which is then added: a product of all V rows fragments the heap at D 1024
 
 
 class HostRows:
@@ -25,8 +26,15 @@ class HostRows:
     ):
         size = (len(indptr_R1) - 1, vocab_size)
         rows_RxV = scipy.sparse.csr_array((values_Z, columns_Z, indptr_R1.astype(np.int32)), shape=size)
-        self.bags = _Bags.of(rows_RxV, dtype)
-        self.transposed = _Bags.of(rows_RxV.tocsc(), dtype)  # the arrays of S^T by rows
+        self.bags = _Bags.of(rows_RxV.indptr, rows_RxV.indices, rows_RxV.data, dtype)
+        columns = rows_RxV.tocsc()  # the columns of S are the rows of S^T
+        self.pieces = [
+            (
+                slice(first, first + PIECE),
+                _Bags.of(columns.indptr[first : first + PIECE + 1], columns.indices, columns.data, dtype),
+            )
+            for first in range(0, vocab_size, PIECE)
+        ]
 
     def times(self, output_VxD: Tensor) -> Tensor:
         """Return S W, [R, D], computed by panels of columns. All panels use one buffer; new ones fragment the heap."""
@@ -42,23 +50,27 @@ class HostRows:
         return product_RxD
 
     def add_transposed(self, grad_VxD: Tensor, grad_RxD: Tensor) -> None:
-        """Compute grad_VxD += S^T grad_RxD, in place, by panels of columns."""
+        """Compute grad_VxD += S^T grad_RxD, in place, by panels of columns and pieces of rows."""
         for first in range(0, grad_RxD.shape[1], PANEL):
             here = slice(first, first + PANEL)
-            grad_VxD[:, here] += self.transposed.times(grad_RxD[:, here].contiguous())
+            panel_RxP = grad_RxD[:, here].contiguous()
+            for rows, bags in self.pieces:
+                grad_VxD[rows, here] += bags.times(panel_RxP)
 
 
 class _Bags(NamedTuple):
-    """A sparse matrix by rows: each row of a product with it is a weighted sum of rows of the other factor."""
+    """Rows of a sparse matrix: each row of their product is a weighted sum of rows of the other factor."""
 
     first: Tensor  # int32: where each row begins, and where the last one ends
     columns_Z: Tensor  # int32
     values_Z: Tensor
 
     @classmethod
-    def of(cls, matrix: scipy.sparse.csr_array | scipy.sparse.csc_array, dtype: torch.dtype) -> "_Bags":
-        first, columns_Z, values_Z = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
-        return cls(first, columns_Z, values_Z.to(dtype))
+    def of(cls, indptr: np.ndarray, columns_Z: np.ndarray, values_Z: np.ndarray, dtype: torch.dtype) -> "_Bags":
+        """Neighbouring rows of a CSR matrix, with values of `dtype`; `indptr` is cut to these rows."""
+        here = slice(indptr[0], indptr[-1])
+        values = torch.from_numpy(values_Z[here]).to(dtype)
+        return cls(torch.from_numpy(indptr - indptr[0]), torch.from_numpy(columns_Z[here]), values)
 
     @property
     def rows(self) -> int:

@@ -18,9 +18,10 @@ def test_smoothed_tables_give_weight_to_the_shared_vector() -> None:
         assert table.base_V.std() > 0.01
 
 
-@pytest.mark.parametrize("panel", [1, 2, 4])
-def test_width_of_the_panels_does_not_matter(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("panel", "piece"), [(1, 4096), (2, 3), (4, 1)])
+def test_size_of_panels_and_pieces_does_not_matter(panel: int, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainable.teacher.host_rows.PANEL", panel)
+    monkeypatch.setattr("trainable.teacher.host_rows.PIECE", piece)
     table, c = exact(table_of("modified_kneser_ney")), case()
     assert_equal(by_guided_loss(c, table, 0.7), by_dense_target(c, table, 0.7), 1e-10)
 
