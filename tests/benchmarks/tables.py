@@ -32,6 +32,7 @@ MEASURED = {
     ("guided_step_bfloat16", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_trainer", "6adc42c"): "2026-11-26, alone on the machine",
     ("model_teacher", "425e3b7"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
+    ("precision", "77ef214"): "2026-11-28, losses beside other work, times alone, on a machine with AVX512_BF16",
     ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
     ("throughput", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput_bfloat16", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
@@ -88,6 +89,17 @@ TABLES = {
     "throughput": Table(file="throughput", rules=THROUGHPUT),
     "throughput_bfloat16": Table(file="throughput_bfloat16", rules=THROUGHPUT),
     "throughput_amd": Table(file="throughput_amd", rules=THROUGHPUT),
+    "precision": Table(
+        file="precision",
+        rules=(
+            (
+                r"(.+): mean difference of final loss, (.+) - (.+), of one sd over (\d+) seeds",
+                r"final loss, \1, \2 minus \3",
+                r"sd over \4 seeds in \3",
+            ),
+            (r"(.+): a step, (.+) / (.+)", r"a step, \1, \2", r"\3"),
+        ),
+    ),
     "guided_trainer": Table(
         file="guided_trainer",
         rules=(
