@@ -21,7 +21,7 @@ from trainable.record.ledger import read_reports
 
 PROMETHEUS = shutil.which("prometheus")
 CONTROL, ARM = "none-L1-s0", "linear-0-L1-s0"  # the trials that run first and second
-LONG_TRIALS = ("--seeds", "0", "--arms", "3", "--cpus", "1", "--set", "loop.steps=1200")
+LONG_TRIALS = ("--seeds", "0", "--arms", "1", "--cpus", "1", "--set", "loop.steps=1200")
 pytestmark = [
     pytest.mark.skipif(PROMETHEUS is None, reason="needs Prometheus (apt-get install prometheus)"),
 ]
@@ -77,14 +77,16 @@ def test_each_running_trial_is_seen_by_its_name_with_the_numbers_of_its_ledger(
     with LiveSweep(SMALL_STUDY, tmp_path, *LONG_TRIALS, environment=environment, dashboard=True) as sweep:
         sweep.wait_for(config.exists, "Ray had written a configuration for Prometheus")
         with Prometheus(config, tmp_path / "prometheus") as prometheus:
-            sweep.wait_for(lambda: prometheus.series(f'ray_step{{trial="{CONTROL}"}}'), "the control was seen")
-            named = {("GuidedTrial", f"{CONTROL} and later")}
-            sweep.wait_for(lambda: actors(sweep) == named, "the dashboard had named the worker")
-            sweep.wait_for(lambda: f"ray::{ARM}" in titles(sweep), "a process was named after the arm")
-            sweep.wait_for(
-                lambda: len(set(prometheus.values(names.GAIN, ARM))) >= 2, "two reports of the arm were seen"
-            )
-            assert len(set(prometheus.values(names.EVAL_LOSS, CONTROL))) >= 2
+            control = sweep.wait_for_worker(CONTROL)
+
+            def two_values(gauge: str, trial: str) -> bool:
+                return len(set(prometheus.values(gauge, trial))) >= 2
+
+            sweep.wait_slowly(control, lambda: two_values(names.EVAL_LOSS, CONTROL), "the control was seen twice")
+            assert actors(sweep) == {("GuidedTrial", f"{CONTROL} and later")}
+            arm = sweep.wait_for_worker(ARM)
+            assert f"ray::{ARM}" in titles(sweep)
+            sweep.wait_slowly(arm, lambda: two_values(names.GAIN, ARM), "two reports of the arm were seen")
             for gauge in GAUGES:
                 for trial in (CONTROL, ARM):
                     seen = set(prometheus.values(gauge, trial))
@@ -92,7 +94,9 @@ def test_each_running_trial_is_seen_by_its_name_with_the_numbers_of_its_ledger(
             tags = {"study": "small_study", "run": sweep.run.name, "role": "arm", "layers": "1"}
             found = prometheus.series(f'ray_gain{{trial="{ARM}"}}[1h]')
             assert found and all(tags.items() <= one["metric"].items() for one in found)
-            sweep.wait_for(lambda: not prometheus.series(f'ray_step{{trial="{CONTROL}"}}'), "the control had left")
+            sweep.wait_slowly(
+                arm, lambda: not prometheus.series(f'ray_step{{trial="{CONTROL}"}}'), "the control had left"
+            )
             assert prometheus.series('ray_step{role="arm"}'), "Prometheus must still see the trial that runs"
 
 

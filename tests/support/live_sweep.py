@@ -95,6 +95,22 @@ class LiveSweep:
             assert time.monotonic() < deadline, f"waited too long for {what}:\n{self.printed}"
             time.sleep(0.02)
 
+    def wait_slowly(self, worker: int, condition: Callable[[], object], what: str) -> None:
+        """As `wait_for`, while a worker runs a tenth of the time: its trial has not ended before others saw it."""
+
+        def after_a_slice() -> bool:
+            os.kill(worker, signal.SIGCONT)
+            time.sleep(0.05)
+            os.kill(worker, signal.SIGSTOP)
+            time.sleep(0.45)
+            return bool(condition())
+
+        try:
+            self.wait_for(after_a_slice, what)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGCONT)
+
     def wait_for_trial(self, role: str, *, after_step: int = 1) -> str:
         """Wait until a running trial of this role has reported and kept a checkpoint; return its name."""
         found: list[str] = []
@@ -122,17 +138,23 @@ class LiveSweep:
         folder = str(self.run / names.TRIALS_FOLDER / trial)
         return next((pid for pid in all_processes() if any(f.startswith(folder) for f in open_files(pid))), None)
 
-    def kill_worker(self, trial: str, number: int = signal.SIGKILL) -> int:
-        """Send a signal to the worker of a trial after its first report; return the worker's process."""
+    def wait_for_worker(self, trial: str) -> int:
+        """Wait for a trial's first report, and return the process of its worker."""
         found: list[int] = []
 
         def there() -> bool:
-            found[:] = [pid for pid in [self.worker(trial)] if pid is not None]
+            if any(self._runs()):
+                found[:] = [pid for pid in [self.worker(trial)] if pid is not None]
             return bool(found)
 
         self.wait_for(there, f"trial {trial} had a worker")
-        os.kill(found[0], number)
         return found[0]
+
+    def kill_worker(self, trial: str, number: int = signal.SIGKILL) -> int:
+        """Send a signal to the worker of a trial after its first report; return the worker's process."""
+        worker = self.wait_for_worker(trial)
+        os.kill(worker, number)
+        return worker
 
 
 def corpus_file(folder: Path) -> Path:
