@@ -52,7 +52,9 @@ from trainable.record.printing import steady_output
 from trainable.record.store import ADVICE, StoreError
 
 USAGE_ERROR = 2
-SHORT = 1_000_000  # tokens in all trials: a run of fewer is over before it is worth measuring how long it takes
+# Tokens in all trials of a short run. Measuring takes 13 s, so the first trial of a short run would have told its rate
+# by then.
+SHORT, SHORT_FOR_TINY = 1_000_000, 10_000_000
 
 
 def setup() -> None:
@@ -123,9 +125,11 @@ def _run(study: Callable[[AnyOptions], Spec], options: AnyOptions, console: Cons
     show_aim(spec, console)
     if prediction is not None:
         show(f"time: {prediction.line()}", console)
-    elif not export_alone and (options.dry_run or ((folder is None or not folder.begun) and is_long(spec))):
-        with console.status("measuring this machine for some seconds"):
-            said = time_of(spec, machine, folder, places)
+    elif not export_alone and (options.dry_run or folder is None or not folder.begun):
+        said = "not measured for a run this short; its progress shows the time left (--dry-run measures it beforehand)"
+        if options.dry_run or is_long(spec):
+            with console.status("measuring this machine for some seconds"):
+                said = time_of(spec, machine, folder, places)
         show(f"time: {said}", console)
     show_plan(spec, console, told)
     if options.dry_run:
@@ -165,7 +169,8 @@ def is_long(spec: Spec) -> bool:
     """Whether a run is long enough to measure first how long it takes."""
     steps = sum(load.trials * load.steps for load in spec.workloads())
     loop = spec.base.loop
-    return steps * loop.batch_blocks * loop.accumulation * spec.base.tokens.context >= SHORT
+    tokens = steps * loop.batch_blocks * loop.accumulation * spec.base.tokens.context
+    return tokens >= (SHORT_FOR_TINY if spec.base.model.name == "tiny" else SHORT)
 
 
 def time_of(spec: Spec, machine: Machine, folder: RunFolder | None, places: Mapping[str, str]) -> str:

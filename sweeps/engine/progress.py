@@ -16,7 +16,7 @@ from trainable.plan import TrialPlan
 from trainable.record.lines import paragraph
 
 MEMORY = 300.0  # seconds of reports from which the rate is taken
-EVERY = 60.0  # seconds between two lines of progress where there is no bar
+FIRST, EVERY = 10.0, 60.0  # seconds from the first report to the first line of progress, and between later lines
 
 
 class LiveProgress(tune.Callback):  # type: ignore[misc]
@@ -53,7 +53,7 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
         self._task = self._bar.add_task(
             self._counted(), total=max(1.0, steps), completed=sum(self._reached.values()), note=""
         )
-        self._said = 0.0  # when the last line of progress was printed
+        self._next = 0.0  # when the next line of progress is due
         self._reported = False
 
     def __enter__(self) -> "LiveProgress":
@@ -77,7 +77,7 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
         self._running = sum(one.status == "RUNNING" for one in trials)
         if not self._reported and not self._console.is_terminal:
             self._print(f"first report: {plan.name} at step {step}, {_note(plan, result)}")
-            self._said = self._console.get_time()
+            self._next = self._console.get_time() + FIRST
         self._reported = True
         self._show()
 
@@ -109,8 +109,8 @@ class LiveProgress(tune.Callback):  # type: ignore[misc]
             total=max(task.total or 0.0, task.completed),
             note=note,
         )
-        if not self._console.is_terminal and self._console.get_time() - self._said >= EVERY and self._reported:
-            self._said = self._console.get_time()
+        if not self._console.is_terminal and self._console.get_time() >= self._next and self._reported:
+            self._next = self._console.get_time() + EVERY
             left = "" if task.time_remaining is None else f", about {duration(task.time_remaining)} left"
             self._print(f"{self._counted()} ended, {note}{left}")
 

@@ -10,7 +10,7 @@ TINY = TrialConfig(
     tokens=TokensConfig(tokenizer="train:4096", context=128),
     model=ModelConfig(name="tiny"),
     optimizer=OptimizerConfig(lr=3e-3, warmup_steps=10),
-    loop=LoopConfig(steps=96, batch_blocks=8, eval_every=16, checkpoint_every=16),
+    loop=LoopConfig(steps=96, batch_blocks=8, eval_every=16, checkpoint_every=48),
 )
 
 # The published study's hyper-parameters on one GPU: 32 x 1024 tokens a step, one epoch of 1 M rows. A step has two

@@ -11,7 +11,7 @@ from foreign_tokenizers import save, word_level
 from paths import ROOT
 from small_corpus import small_sentences
 
-from sweeps.engine.cli import USAGE_ERROR, main
+from sweeps.engine.cli import USAGE_ERROR, is_long, main
 from sweeps.engine.options import run_address
 from sweeps.schedule_search import SearchOptions, schedule_search
 
@@ -55,6 +55,15 @@ def test_dry_run_shows_the_plan_and_runs_nothing(workplace: Path, capsys: pytest
     assert "the winner of every group again on new seeds 1, 2, 3, on validation text that chose nothing" in plan
     assert "at most 48 trials, about " in plan
     assert sorted(path.name for path in workplace.iterdir()) == ["small.txt"]
+
+
+def test_only_runs_that_take_longer_than_their_measurement_are_measured_without_dry_run() -> None:
+    def long(*free: str, model: str | None = None) -> bool:
+        return is_long(schedule_search(SearchOptions(set=free, model=model)))
+
+    assert not long()  # the main job: some 4.4 M tokens
+    assert long("loop.steps=480")
+    assert long(model="small-llama2")
 
 
 def test_the_plan_lists_the_changed_and_the_ignored_keys_of_a_model_folder(

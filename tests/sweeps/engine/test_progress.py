@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from small_study import SmallOptions, small_study
 
-from sweeps.engine.progress import EVERY, LiveProgress
+from sweeps.engine.progress import EVERY, FIRST, LiveProgress
 from trainable import names
 
 PLANS = small_study(SmallOptions(seeds=(0,))).plans  # a control and two guided trials of 120 steps
@@ -57,21 +57,22 @@ def report(shown: LiveProgress, trials: list[Trial], number: int, step: int) -> 
     shown.on_trial_result(step, trials, trial, trial.last_result)
 
 
-def test_a_file_gets_the_first_report_the_end_of_each_trial_and_the_time_left_once_a_minute(
+def test_a_file_gets_the_first_report_the_end_of_each_trial_and_the_time_left_soon_and_then_once_a_minute(
     clock: Clock, trials: list[Trial]
 ) -> None:
     shown, stream = shown_on(clock)
     trials[2].status = "PENDING"
     with shown:
         report(shown, trials, 0, 0)
-        for step in (20, 40, 60, 80, 100, 120):  # 2 steps a second
+        for number, step in [(0, 20), (0, 40), (0, 60), (0, 80), (0, 100), (0, 120), (1, 20)]:  # 2 steps a second
             clock.now += 10
-            report(shown, trials, 0, step)
+            report(shown, trials, number, step)
         shown.on_trial_complete(120, trials, trials[0])
-    assert EVERY == 60
+    assert (FIRST, EVERY) == (10, 60)
     assert stream.getvalue().splitlines() == [
         "first report: none-L1-s0 at step 0, loss 5.0000",
-        "0 of 3 trials ended, 2 running, 2.0 steps/s, about 2 min left",
+        "0 of 3 trials ended, 2 running, 2.0 steps/s, about 2.8 min left",
+        "0 of 3 trials ended, 2 running, 2.0 steps/s, about 1.8 min left",
         "  none-L1-s0                         120/120  loss 3.8000",
     ]
 
