@@ -31,7 +31,7 @@ MEASURED = {
     ("guided_step", "cb39fd5"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step_bfloat16", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
-    ("guided_trainer", "6adc42c"): "2026-11-26, alone on the machine",
+    ("guided_trainer", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("model_teacher", "425e3b7"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("precision", "77ef214"): "2026-11-28, losses beside other work, times alone, on a machine with AVX512_BF16",
     ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
