@@ -52,8 +52,8 @@ from trainable.record.printing import steady_output
 from trainable.record.store import ADVICE, StoreError
 
 USAGE_ERROR = 2
-# Tokens in all trials of a short run, which is not measured beforehand: measuring takes 13 s on two cores of an AMD EPYC,
-# and by then the first trials of a short run have told their rate.
+# Tokens in all trials of a short run, which is not measured beforehand: measuring takes 13 s (on two cores of an AMD
+# EPYC), and by then the first trials of a short run have told their rate.
 SHORT, SHORT_FOR_TINY = 1_000_000, 10_000_000
 
 
