@@ -15,6 +15,7 @@ from live_sweep import SEARCH, SMALL_STUDY, finish
 from paths import ROOT, child_environment
 from ray.cluster_utils import Cluster
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 settings.register_profile("any machine", deadline=None)  # tests never assert on wall-clock time
 settings.load_profile("any machine")
@@ -71,6 +72,25 @@ class ByFile(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         return "ray" if file in SHARE_RAY else file
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Give others what a dead process left, but not the test that killed it, which xdist 3.8 gives out again."""
+        left = {file: tests for file, tests in self.assigned_work.pop(node).items() if not all(tests.values())}
+        if not left:
+            return None
+        tests = next(iter(left.values()))
+        killed = next(test for test, is_done in tests.items() if not is_done)
+        tests[killed] = True
+        self.workqueue.update(left)
+        for other in self.nodes:
+            self._reschedule(other)
+        return killed
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Go on until a process has two tests: with one it waits for the next, for ever once a process has died."""
+        super()._reschedule(node)
+        if not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            self._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:

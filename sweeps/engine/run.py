@@ -6,10 +6,8 @@ a finished trial.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -88,25 +86,14 @@ def run_sweep(
         # From here on there is something to resume.
         with EndAtOnce(resume), termination.farewell(f"nothing is lost. Go on with: {resume}"):
             complete = run_trials(folder, spec, prepared, machine, console, resume)
-            with ray_shutting_down():
-                return conclude(folder, complete, started, console, resume)
+            ray.shutdown()  # not in a thread beside the report: a Ray reference freed there ends the process
+            return conclude(folder, complete, started, console, resume)
     except StoreError as error:
         raise InputError(f"{error}: once it answers, go on with: {resume}") from error
     except OSError as error:
         if not is_disk_full(error):
             raise
         raise disk_full(folder, error, resume) from error
-
-
-@contextmanager
-def ray_shutting_down() -> Iterator[None]:
-    """Shut Ray down during a `with` block, in a thread: for a second or two its servers only have to be waited for."""
-    thread = threading.Thread(target=ray.shutdown, name="Ray shutdown")
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 def setup() -> None:
