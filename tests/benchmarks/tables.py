@@ -28,7 +28,7 @@ MEASURED = {
     ("counting", "4cde6c2"): "2026-11-26",
     ("data_parallel", "f64c75b"): "2026-11-25, alone on the machine",
     ("guided_step", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
-    ("guided_step", "cb39fd5"): "2026-11-28, alone, on a machine with AVX512_BF16",
+    ("guided_step", "8410a4a"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step_bfloat16", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_trainer", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
