@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 from paths import child_environment
@@ -11,6 +12,16 @@ from paths import child_environment
 from sweeps.engine import termination
 
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def handled_as_in_a_terminal() -> Iterator[None]:
+    """Handle signals as Python does: a shell ignores SIGINT in its background jobs, and nohup SIGHUP."""
+    mine = [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]
+    before = [signal.signal(number, handler) for number, handler in zip(ENDS, mine, strict=True)]
+    yield
+    for number, handler in zip(ENDS, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", ENDS)
