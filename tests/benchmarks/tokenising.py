@@ -34,6 +34,7 @@ from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer
 TOKENS = TokensConfig(tokenizer="train:32000", context=1024)
 CORES = os.cpu_count() or 1
 BATCH_ROWS = 1000  # of datasets.map: its default
+THREADS = "TOKENIZERS_PARALLELISM"  # whether the tokenizer uses threads
 
 
 def prepare(corpus: Corpus, tokenizer: TextTokenizer, rows: int) -> None:
@@ -61,6 +62,7 @@ def map_rows(texts: datasets.Dataset, tokenizer: TextTokenizer) -> None:
             new_fingerprint=os.urandom(8).hex(),
             cache_file_name=str(Path(folder) / "mapped.arrow"),
         )
+    os.putenv(THREADS, os.environ.get(THREADS, "true"))  # datasets leaves "false" there: one thread for what comes next
 
 
 def encode_rows(texts: list[str], tokenizer: TextTokenizer) -> None:
