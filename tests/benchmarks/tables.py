@@ -34,14 +34,13 @@ MEASURED = {
     ("guided_trainer", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("model_teacher", "425e3b7"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("precision", "77ef214"): "2026-11-28, losses beside other work, times alone, on a machine with AVX512_BF16",
-    ("preparation", "d194ac6"): "2026-11-25, alone on the machine",
+    ("preparation", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput_bfloat16", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput_amd", "6621e65"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
-    ("sweep_overhead", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
+    ("sweep_overhead", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("tokenising", "64cc85c"): "2026-11-23, other work on the second core",
-    ("trial_memory", "faa0b56"): "2026-11-25, beside other work",
-    ("trial_memory", "47c83de"): "2026-11-27, alone on the machine",
+    ("trial_memory", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
 }
 
 

@@ -10,13 +10,14 @@ when memory is read. The same is done with a table and blocks of a few KB: the d
 Memory is the PSS of the object store's mapping, summed over all processes that map it, plus the anonymous PSS of the
 workers, where private copies would be. The sum includes driver and raylet: without them the first trial would be
 charged with a share of their pages. Left out are the libraries' files, and a worker's page tables (2 bytes in 1,000, in
-no PSS).
+no PSS). Memory that a worker has freed is given back to the system first: it varies by 30 MiB from run to run.
 """
 
 import argparse
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ from trainable.plan import Needs, data_key, table_key
 from trainable.record.files import write_json
 from trainable.record.ledger import append_row
 from trainable.shared_data import checksums
+from trainable.student.allocator import return_freed_memory
 from trainable.teacher.kneser_ney import estimate_ngrams
 from trainable.teacher.ngram_counts import count_ngrams
 from trainable.teacher.ngram_table import NgramTable
@@ -225,6 +227,24 @@ def mappings(pid: int) -> Iterator[tuple[str, int]]:
             yield name, int(line.split()[1])
 
 
+def trimmed(trainable: Any) -> Any:
+    """The same trainable, in a process that gives freed memory back all the time: free holes of a heap vary by MiB."""
+
+    class Trimmed(trainable):  # type: ignore[misc]
+        def setup(self, config: dict[str, Any]) -> None:
+            threading.Thread(target=trim_all_the_time, daemon=True).start()
+            super().setup(config)
+
+    return Trimmed
+
+
+def trim_all_the_time() -> None:
+    """Give freed memory back to the system, often enough for a standstill."""
+    while True:
+        return_freed_memory()
+        time.sleep(STANDSTILL_SECONDS / 4)
+
+
 def run(trials: int, case: Case, data: Data, folder: Path) -> Memory:
     """Train that many trials at once and read their memory."""
     write_json(folder / names.RUN_FILE, {})
@@ -243,7 +263,7 @@ def run(trials: int, case: Case, data: Data, folder: Path) -> Memory:
     by_name = {plan.name: plan.to_dict() for plan in plans}
     measure = MeasureOnce(trials)
     tune.Tuner(
-        make_trainable(str(folder), by_key, tables, Needs(cpus=CPUS / max(trials, CPUS))),
+        trimmed(make_trainable(str(folder), by_key, tables, Needs(cpus=CPUS / max(trials, CPUS)))),
         param_space={
             "name": tune.grid_search(list(by_name)),
             "plan": tune.sample_from(lambda spec: by_name[spec.config.name]),
