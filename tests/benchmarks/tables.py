@@ -39,7 +39,7 @@ MEASURED = {
     ("throughput_bfloat16", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput_amd", "6621e65"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("sweep_overhead", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
-    ("tokenising", "64cc85c"): "2026-11-23, other work on the second core",
+    ("tokenising", "277fe74"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("trial_memory", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
 }
 
