@@ -40,7 +40,7 @@ from student import default_corpus
 
 from trainable.config import CorpusConfig, TokensConfig
 from trainable.record.cache import cache_folder, read_manifest
-from trainable.teacher.counts import count_bigrams
+from trainable.teacher.counts import CHUNK_TOKENS, _stream_chunks, add_all, count_bigrams
 from trainable.teacher.kneser_ney import estimate_ngrams
 from trainable.teacher.ngram_counts import count_ngrams
 from trainable.text.blocks import TokenBlocks, token_blocks
@@ -239,7 +239,7 @@ def ngram_peak_of(folder: Path, tokens: int) -> tuple[float, int, int]:
 
 
 class Repeated:
-    """The stream repeated, with the parts of an array that `count_bigrams` uses; `varied`: other ids in each pass."""
+    """The stream repeated, with the parts of an array that counting uses; `varied`: other ids in each pass."""
 
     def __init__(self, stream_N: Ids, vocab_size: int, tokens: int, varied: bool):
         self.stream_N, self.vocab_size, self.tokens, self.varied = stream_N, vocab_size, tokens, varied
@@ -274,7 +274,9 @@ def peak_of(folder: Path, tokens: int, varied: bool) -> tuple[float, int]:
     vocab_size = manifest["vocab_size"]
     stream_N: Any = Repeated(np.fromfile(folder / STREAM_FILE, manifest["dtype"]), vocab_size, tokens, varied)
     before = resident_mib("VmRSS")
-    counts = count_bigrams(stream_N, vocab_size, first_context=manifest["eos_id"])
+    # not count_bigrams, which makes an array of a stream that is none
+    chunks = _stream_chunks(stream_N, vocab_size, manifest["eos_id"], CHUNK_TOKENS, 1)
+    counts = add_all(chunks, vocab_size)
     return resident_mib("VmHWM") - before, len(counts.keys_K)
 
 
