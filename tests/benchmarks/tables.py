@@ -40,7 +40,7 @@ MEASURED = {
     ("throughput_amd", "6621e65"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("sweep_overhead", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("tokenising", "277fe74"): "2026-11-28, alone, on a machine with AVX512_BF16",
-    ("trial_memory", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
+    ("trial_memory", "e983aa0"): "2026-11-28, beside other work, on a machine with AVX512_BF16",
 }
 
 
@@ -182,7 +182,11 @@ TABLES = {
         rules=(
             (r"data of 1 trial, of table \+ blocks", "memory of 1 trial's data", "table and blocks"),
             (r"each further of (\d) trials, of table .+", r"what each further of \1 trials adds", "table and blocks"),
-            (r"  of this private to the workers", "part of this that is private to the workers", "table and blocks"),
+            (
+                r"  private to the workers: each further of (\d) trials, of table .+",
+                r"part of what each further of \1 trials adds that is private to the workers",
+                "table and blocks",
+            ),
         ),
     ),
     "trie_memory": Table(
