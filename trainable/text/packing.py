@@ -3,7 +3,7 @@
 Rows are used in a shuffled order but can only be read fast in the order of the file. So they are tokenised in the order
 of the file, in shards (text/shards.py), and the tokens, not the text, are then gathered into the shuffled order
 (text/gather.py). In one process the tokenizer uses all cores by itself (Rust threads): on 2 cores this writes
-40,000 sentences a second, 0.77 of what the tokenizer alone does.
+40,000 sentences a second, 0.77 of what the tokenizer alone does (AMD EPYC, tests/benchmarks/tokenising.py).
 
 A row's position is its place in the order of use, which is the order of the given row ids.
 
