@@ -14,4 +14,9 @@ except ImportError:  # a user's file of that name comes before ours on the path,
         file=sys.stderr,
     )
     raise SystemExit(2) from None
-_require_own("trainable", is_command=Path(sys.argv[0]).parent.name == "sweeps")
+_is_command = Path(sys.argv[0]).parent.name == "sweeps"
+_require_own("trainable", _is_command)
+if _is_command:
+    from trainable.numpy_sorts import avoid_slow_sorts as _avoid_slow_sorts
+
+    _avoid_slow_sorts()  # before anything imports numpy

@@ -13,7 +13,7 @@ from paths import ROOT
 PACKAGES = ("trainable", "sweeps", "analysis")
 # Rooms (folders or modules) of trainable/ from the ground floor up: a room imports from its own floor and those below.
 FLOORS = (
-    ("names", "errors", "imports"),
+    ("names", "errors", "imports", "numpy_sorts"),
     ("record",),
     ("text",),
     ("teacher",),

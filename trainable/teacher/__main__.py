@@ -17,6 +17,9 @@ def leave_working_directory() -> None:
 
 if __name__ == "__main__":
     leave_working_directory()
+    from trainable.numpy_sorts import avoid_slow_sorts
+
+    avoid_slow_sorts()  # before anything imports numpy
     from trainable.table_command import main
 
     sys.exit(main())

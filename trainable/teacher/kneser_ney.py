@@ -157,8 +157,9 @@ def _next_lower(grams: Grams, eos_id: int, threads: int) -> Grams:
     others = tuple(np.concatenate([word_K[:eos], word_K[past_eos:nothing]]) for word_K in words)
     raw_K = None
     if grams.raw_K is not None:
-        _, raw_K = sums_of_equal(others, np.concatenate([grams.raw_K[:eos], grams.raw_K[past_eos:nothing]]))
-    found, count_K = count_equal(others, packing.vocab_size, threads)
+        others_raw_K = np.concatenate([grams.raw_K[:eos], grams.raw_K[past_eos:nothing]])
+        _, raw_K = sums_of_equal(others, others_raw_K, packing, threads)
+    found, count_K = count_equal(others, packing, threads)
     # 3 join both in order: no n-gram is in both
     place = packing.first_at_least(found, eos_id)
 

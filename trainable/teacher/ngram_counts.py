@@ -6,7 +6,7 @@ in a record. A shorter record is filled on its left with the symbol V, "nothing"
 made from the records (teacher/kneser_ney.py), after all sums and differences.
 
 A record is one number, whose digits to the base V + 1 are its symbols, so records are counted by sorting numbers and
-measuring runs. If M digits do not fit in 64 bits, the first digits stand in a second word and the pair is sorted.
+measuring runs. If M digits do not fit in 64 bits, the first digits stand in a word of their own, and pairs are sorted.
 Counts add and subtract as bigram counts do (teacher/counts.py), so one pass over the tokens serves every fold.
 
     N tokens   n tokens of a chunk   K distinct records   M order   V vocabulary   B blocks   T tokens of a block
@@ -109,6 +109,11 @@ class Packing:
         carried_K = words[0] % base * np.uint64(self.base ** (self.sizes[1] - 1)) + words[1] // base
         return (carried_K,) if self.sizes[0] == 1 else (words[0] // base, carried_K)
 
+    def oldest(self, words: Words) -> Ids:
+        """First symbol of each n-gram, as uint16 if all symbols fit, else int64."""
+        dtype = np.uint16 if self.base <= 1 << 16 else np.int64
+        return (words[0] // np.uint64(self.base ** (self.sizes[0] - 1))).astype(dtype)
+
     def first_at_least(self, words: Words, symbol: int) -> int:
         """Index, in ascending n-grams, of the first n-gram whose oldest token is `symbol` or more."""
         return int(np.searchsorted(words[0], np.uint64(symbol * self.base ** (self.sizes[0] - 1))))
@@ -179,7 +184,7 @@ class NgramCounts:
             "count both with the same order and tokenizer.",
         )
         words = tuple(np.concatenate(both) for both in zip(self.words, other.words, strict=True))
-        return self._like(*sums_of_equal(words, np.concatenate([self.counts_K, others_K])))
+        return self._like(*sums_of_equal(words, np.concatenate([self.counts_K, others_K]), self.packing))
 
     @property
     def kind(self) -> tuple[int, int, int]:
@@ -242,24 +247,58 @@ def tokens_before(stream_N: Ids, first: int, order: int, eos_id: int) -> Ids:
     return np.concatenate([start, stream_N[max(0, first - order + 1) : first]])[1 - order :]
 
 
-def count_equal(words: Words, vocab_size: int, threads: int) -> tuple[Words, Ints]:
+def count_equal(words: Words, packing: Packing, threads: int) -> tuple[Words, Ints]:
     """Return the distinct n-grams, ascending, and the number of each; may sort the given arrays in place."""
     if len(words) == 1:
-        runs = count_keys(words[0], vocab_size, threads)
+        runs = count_keys(words[0], packing.vocab_size, threads)
         return (runs.keys_K.astype(np.uint64, copy=False),), runs.counts_K
-    return sums_of_equal(words, np.ones(len(words[0]), np.int64))
-
-
-def sums_of_equal(words: Words, weights_N: Ints) -> tuple[Words, Ints]:
-    """Return the distinct n-grams, ascending, with the sum of weights of each; fast if parts of the input ascend."""
-    first_N: Ids = words[0]
-    if len(words) == 2 and first_N.max(initial=0) < 1 << 16:
-        first_N = first_N.astype(np.uint16)  # numpy sorts uint16 by radix, in linear time
-    sorted_N = np.lexsort((*words[:0:-1], first_N))
-    words = tuple(word_N[sorted_N] for word_N in words)
+    words, _ = _ascending(words, (), packing, threads)
     starts_K = run_starts(words)
-    sums_K = np.add.reduceat(weights_N[sorted_N], starts_K) if len(starts_K) else weights_N
+    return tuple(word_N[starts_K] for word_N in words), np.diff(starts_K, append=len(words[0]))
+
+
+def sums_of_equal(words: Words, weights_N: Ints, packing: Packing, threads: int = 1) -> tuple[Words, Ints]:
+    """Return the distinct n-grams, ascending, with the sum of weights of each; fast if parts of the input ascend."""
+    words, (weights_N,) = _ascending(words, (weights_N,), packing, threads)
+    starts_K = run_starts(words)
+    sums_K = np.add.reduceat(weights_N, starts_K) if len(starts_K) else weights_N
     return tuple(word_N[starts_K] for word_N in words), sums_K
+
+
+def _ascending(
+    words: Words, others: tuple[Ints, ...], packing: Packing, threads: int
+) -> tuple[Words, tuple[Ints, ...]]:
+    """Sort n-grams, and with them other arrays that have a value for each; return copies.
+
+    N-grams of two words are first grouped by their oldest symbol. If the first word is this symbol, the second word
+    alone decides within a group. A group fits in the CPU's cache, and is sorted in linear time if its parts ascend.
+    """
+    if len(words) == 1:
+        sorted_N = np.argsort(words[0], kind="stable")
+        return (words[0][sorted_N],), tuple(other_N[sorted_N] for other_N in others)
+    # 1 group: numpy sorts uint16 by radix, in linear time
+    oldest_N = packing.oldest(words)
+    grouped_N = np.argsort(oldest_N, kind="stable")
+    size_S = np.bincount(oldest_N)
+    bounds_G = np.unique(np.append(0, np.cumsum(size_S)))
+    keys = tuple(word_N[grouped_N] for word_N in (words[1:] if packing.sizes[0] == 1 else words))
+    others = tuple(other_N[grouped_N] for other_N in others)
+
+    # 2 sort within each group, in place: a thread takes the groups that begin in its part
+    def sort_groups(part: slice) -> None:
+        first, last = np.searchsorted(bounds_G, (part.start, part.stop))
+        for start, end in pairwise(bounds_G[first : last + 1].tolist()):
+            if len(keys) == 1 and not others:
+                keys[0][start:end].sort()
+                continue
+            sorted_n = np.lexsort([key_N[start:end] for key_N in reversed(keys)])
+            for array_N in (*keys, *others):
+                array_N[start:end] = array_N[start:end][sorted_n]
+
+    in_threads(sort_groups, len(grouped_N), threads)
+    if len(keys) == 1:
+        keys = (np.repeat(np.arange(len(size_S), dtype=np.uint64), size_S), *keys)
+    return keys, others
 
 
 def run_starts(words: Words) -> Ints:
@@ -301,7 +340,7 @@ def _stream_chunks(
     for start in range(0, max(1, len(stream_N)), chunk):
         words = tuple(buffer[: len(stream_N) - start] for buffer in buffers)
         in_threads(partial(_fill, words, stream_N, start, before_n, packing, eos_id), len(words[0]), threads)
-        yield NgramCounts(*count_equal(words, packing.vocab_size, threads), packing.order, packing.vocab_size, eos_id)
+        yield NgramCounts(*count_equal(words, packing, threads), packing.order, packing.vocab_size, eos_id)
 
 
 def _fill(
@@ -334,4 +373,4 @@ def _count_padded(ids_BxT: Ids, lengths_B: Ids, packing: Packing, eos_id: int) -
     real_BxT = place_T < lengths_B[:, None]
     check_ids(ids_BxT[real_BxT], packing.vocab_size)
     words = tuple(word_BxT[real_BxT & (place_T > 0)] for word_BxT in packing.records(tokens, eos_id))
-    return NgramCounts(*count_equal(words, packing.vocab_size, 1), packing.order, packing.vocab_size, eos_id)
+    return NgramCounts(*count_equal(words, packing, 1), packing.order, packing.vocab_size, eos_id)
