@@ -2,8 +2,7 @@
 
 Rows are used in a shuffled order but can only be read fast in the order of the file. So they are tokenised in the order
 of the file, in shards (text/shards.py), and the tokens, not the text, are then gathered into the shuffled order
-(text/gather.py). In one process the tokenizer uses all cores by itself (Rust threads): on 2 cores this writes
-40,000 sentences a second, 0.77 of what the tokenizer alone does (AMD EPYC, tests/benchmarks/tokenising.py).
+(text/gather.py). A shard is tokenised in portions, each in a thread of its own (tokenizer/encode.py).
 
 A row's position is its place in the order of use, which is the order of the given row ids.
 
@@ -12,6 +11,7 @@ Shapes: R rows (r of them in a portion, b in a batch of the corpus), n tokens, B
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +26,16 @@ from trainable.text.gather import FLAG, FLAGS_FILE, LENGTHS_FILE, POSITIONS_FILE
 from trainable.text.shards import Arrays, Shard, ShardMaker
 from trainable.text.sources.rows import TEXT
 from trainable.text.split import RowIds, row_id_dtype
-from trainable.text.tokenizer.encode import Encoded, checked_ids, encode_rows, encodings
+from trainable.text.tokenizer.encode import Encoded, checked_ids, each_in_a_thread, encode_rows, encodings
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 
 BLOCK_LENGTHS_FILE = "lengths.bin"  # number of real tokens of each padded block
 BLOCK_LENGTH = np.dtype("<i4")
 EMPTY, UNREAD, EOS = 1, 2, 4  # bits of FLAGS_FILE, one byte for each row
 SHARD_BYTES, SHARD_ROWS = 1 << 22, 1 << 17  # text of a shard, at most: some seconds of work
-ENCODE_BYTES = 1 << 19  # of text given to the tokenizer at once; it holds some 100 bytes of memory for each token
+ENCODE_BYTES = 1 << 17  # of text given to the tokenizer at once; it holds some 100 bytes of memory for each token
 PUBLISHED_ROWS = 200  # rows joined into one string
-PUBLISHED_BATCH = 64  # strings tokenised at once
+PUBLISHED_BATCH = 8  # strings given to the tokenizer at once
 COUNTED_ROWS = 1 << 20  # rows whose flags are counted at once
 
 
@@ -99,20 +99,23 @@ def pad_id(tokenizer: TextTokenizer) -> int:
 def tokenise(tokenizer: TextTokenizer, texts: pa.Array) -> Arrays:
     """Tokenise a shard's rows: tokens end to end, an eos after each row; length (0: empty) and flags of each row."""
     dtype = id_dtype(tokenizer.vocab_size)
-    # 1 tokenise the rows that hold text, a portion at a time: tokens take far more memory than text
+    # 1 tokenise the rows that hold text, in portions: tokens take far more memory than text
     full = pc.invert(_is_empty(texts))
-    ids, lengths, flags = [np.zeros(0, dtype)], [np.zeros(0, np.uint32)], [np.zeros(0, FLAG)]
     text_r = texts.filter(full)
-    for first, last, _ in _spans(text_r, ENCODE_BYTES):
-        encoded = encode_rows(tokenizer, text_r.slice(first, last - first).to_pylist())
-        ids.append(encoded.ids_n.astype(dtype))
-        lengths.append(encoded.length_R)
-        flags.append(_flags(encoded))
+
+    def encoded(span: tuple[int, int, int]) -> tuple[NDArray[Any], ...]:
+        first, last, _ = span
+        found = encode_rows(tokenizer, text_r.slice(first, last - first).to_pylist())
+        return found.ids_n.astype(dtype), found.length_R, _flags(found)
+
+    nothing = (np.zeros(0, dtype), np.zeros(0, np.uint32), np.zeros(0, FLAG))
+    portions = [nothing, *each_in_a_thread(encoded, _spans(text_r, ENCODE_BYTES))]
+    ids_n, length_r, flag_r = (np.concatenate(arrays) for arrays in zip(*portions, strict=True))
     # 2 spread lengths and flags over all rows
     full_R = full.to_numpy(zero_copy_only=False)
     length_R, flag_R = np.zeros(len(texts), np.uint32), np.full(len(texts), EMPTY, FLAG)
-    length_R[full_R], flag_R[full_R] = np.concatenate(lengths), np.concatenate(flags)
-    return {STREAM_FILE: np.concatenate(ids), LENGTHS_FILE: length_R, FLAGS_FILE: flag_R}
+    length_R[full_R], flag_R[full_R] = length_r, flag_r
+    return {STREAM_FILE: ids_n, LENGTHS_FILE: length_R, FLAGS_FILE: flag_R}
 
 
 def _flags(encoded: Encoded) -> NDArray[np.uint8]:
@@ -198,18 +201,21 @@ def _texts_in_order(corpus: Corpus, row_ids_R: RowIds) -> pa.Array:
 def _padded_blocks(tokenizer: TextTokenizer, context: int, pad_id: int, strings: list[list[str | None]]) -> Arrays:
     """Tokenise strings into padded blocks: blocks end to end, number of real tokens of each, flags of the rows."""
     dtype = id_dtype(tokenizer.vocab_size)
-    blocks, lengths = [np.zeros(0, dtype)], [np.zeros(0, BLOCK_LENGTH)]
     full = [[text for text in texts if text is not None] for texts in strings]
     joined = ["".join(texts) for texts in full if texts]  # empty rows alone make no string
-    for first in range(0, len(joined), PUBLISHED_BATCH):
-        for encoding in encodings(tokenizer, joined[first : first + PUBLISHED_BATCH], special=True):
-            blocks_BxT, lengths_B = _padded(checked_ids(encoding.ids, tokenizer.vocab_size), context, pad_id)
-            blocks.append(blocks_BxT.astype(dtype).ravel())
-            lengths.append(lengths_B.astype(BLOCK_LENGTH))
+
+    def padded(first: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        found = encodings(tokenizer, joined[first : first + PUBLISHED_BATCH], special=True)
+        made = [_padded(checked_ids(encoding.ids, tokenizer.vocab_size), context, pad_id) for encoding in found]
+        return [(blocks_BxT.astype(dtype).ravel(), lengths_B) for blocks_BxT, lengths_B in made]
+
+    nothing = (np.zeros(0, dtype), np.zeros(0, BLOCK_LENGTH))
+    batches = each_in_a_thread(padded, range(0, len(joined), PUBLISHED_BATCH))
+    blocks, lengths = zip(nothing, *chain.from_iterable(batches), strict=True)
     # a joined string hides which rows cannot be read, so rows are also tokenised by themselves
     flag_R = np.array([EMPTY if text is None else 0 for texts in strings for text in texts], FLAG)
     if tokenizer.may_misread:
-        flags = (_flags(encode_rows(tokenizer, texts)) for texts in full if texts)
+        flags = each_in_a_thread(lambda texts: _flags(encode_rows(tokenizer, texts)), [some for some in full if some])
         flag_R[flag_R == 0] = np.concatenate([np.zeros(0, FLAG), *flags])
     return {STREAM_FILE: np.concatenate(blocks), BLOCK_LENGTHS_FILE: np.concatenate(lengths), FLAGS_FILE: flag_R}
 
@@ -219,6 +225,6 @@ def _padded(ids_n: NDArray[np.uint32], context: int, pad_id: int) -> tuple[NDArr
     blocks = -(-len(ids_n) // context)
     padded = np.full(blocks * context, pad_id, np.uint32)
     padded[: len(ids_n)] = ids_n
-    lengths_B = np.full(blocks, context, np.int32)
+    lengths_B = np.full(blocks, context, BLOCK_LENGTH)
     lengths_B[-1:] = len(ids_n) - (blocks - 1) * context
     return padded.reshape(blocks, context), lengths_B

@@ -44,9 +44,14 @@ LOCAL = Local()
 
 
 def own_cores() -> int:
-    """Number of cores that a piece of work may use by threads: OMP_NUM_THREADS if set, as Ray sets it, else all."""
+    """Number of cores that a piece of work may use by threads: OMP_NUM_THREADS if set, as Ray sets it, else all.
+
+    All cores are those that this process is bound to (taskset, SLURM).
+    """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdigit() and int(wanted) else os.cpu_count() or 1
+    if wanted.isdigit() and int(wanted):
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tree_sum(values: Iterable[Any], add: Callable[[Any, Any], Any] = operator.add) -> Any:

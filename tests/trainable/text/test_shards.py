@@ -158,4 +158,8 @@ def test_own_cores_are_omp_num_threads_if_that_is_a_number_else_all(monkeypatch:
     assert own_cores() == 1
     for nothing in ("", "0", "2,1"):
         monkeypatch.setenv("OMP_NUM_THREADS", nothing)
-        assert own_cores() == os.cpu_count()
+        assert own_cores() == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 4, 5})
+    assert own_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on a Mac
+    assert own_cores() == os.cpu_count()

@@ -7,9 +7,12 @@ the tokens that it would get as a whole, even from a tokenizer that puts a mark 
 Shapes: R rows, n tokens.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +20,12 @@ from numpy.typing import NDArray
 from trainable.errors import InputError, require
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.tokenizer.unread import mostly_dropped, mostly_unknown, occurrences
+from trainable.text.workers import own_cores
 
+Portion = TypeVar("Portion")
+Made = TypeVar("Made")
+
+LIBRARY_THREADS: Final = "TOKENIZERS_PARALLELISM"  # the library looks at each call whether it may use its threads
 WHOLE_ROW_BYTES = 1 << 22  # longer rows are given in windows
 PIECE_CHARACTERS = 1 << 16  # of a window: a word of millions of letters would take hours
 OVERLAPS = 1 / 16, 1 / 4, 3 / 4  # of two windows, as shares of one; each is tried if the one before has no joint
@@ -31,6 +39,29 @@ class Encoded(NamedTuple):
     length_R: NDArray[np.uint32]
     unread_R: NDArray[np.bool_]  # rows that give no token, or are mostly unknown (text/tokenizer/unread.py)
     eos_R: NDArray[np.bool_]  # rows whose own text gives an eos
+
+
+def each_in_a_thread(tokenise: Callable[[Portion], Made], portions: Iterable[Portion]) -> list[Made]:
+    """Tokenise each portion of text in a thread of its own, as many at once as this process has cores.
+
+    Meanwhile the library uses no threads of its own: these share a portion, and then wait until Python has made arrays
+    of its tokens. On two cores this tokenises 1.2 to 1.4 times as many rows a second.
+    """
+    with _without_threads_of_the_library(), ThreadPoolExecutor(own_cores()) as pool:
+        return list(pool.map(tokenise, portions))
+
+
+@contextmanager
+def _without_threads_of_the_library() -> Iterator[None]:
+    before = os.environ.get(LIBRARY_THREADS)
+    os.environ[LIBRARY_THREADS] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[LIBRARY_THREADS]
+        else:
+            os.environ[LIBRARY_THREADS] = before
 
 
 def encode_rows(tokenizer: TextTokenizer, texts: list[str]) -> Encoded:

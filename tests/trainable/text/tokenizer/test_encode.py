@@ -1,7 +1,10 @@
 """Rows to tokens: a row has the same tokens whole or in windows, and rows that cannot be read are counted."""
 
+import os
 import random
 from pathlib import Path
+from threading import Barrier, current_thread
+from time import sleep
 
 import pytest
 from foreign_tokenizers import ODD_TEXTS, published_kinds, save, word_level
@@ -16,7 +19,7 @@ from trainable.text.blocks import token_blocks
 from trainable.text.corpus import open_corpus
 from trainable.text.split import split_rows
 from trainable.text.tokenizer import encode
-from trainable.text.tokenizer.encode import encode_rows
+from trainable.text.tokenizer.encode import LIBRARY_THREADS, each_in_a_thread, encode_rows
 from trainable.text.tokenizer.tokenizer import TextTokenizer, corpus_tokenizer, given_tokenizer
 
 KINDS = published_kinds()
@@ -179,3 +182,52 @@ def test_text_that_a_tokenizer_cannot_encode_is_refused(tmp_path: Path) -> None:
     tokenizer = loaded(word_level(["a"], ["</s>"], unknown="[UNK]"), tmp_path)
     with pytest.raises(InputError, match=r"tokenizer '.*' cannot read a row \(.*Missing \[UNK\] token.*\): its vocab"):
         encode_rows(tokenizer, ["a b"])
+
+
+@pytest.mark.parametrize("before", [None, "true", "false"])
+def test_the_library_has_no_threads_while_portions_have_and_its_setting_comes_back(
+    monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    monkeypatch.delenv(LIBRARY_THREADS, raising=False)
+    if before is not None:
+        monkeypatch.setenv(LIBRARY_THREADS, before)
+    assert each_in_a_thread(lambda portion: (portion, os.environ[LIBRARY_THREADS]), "ab") == [
+        ("a", "false"),
+        ("b", "false"),
+    ]
+    assert os.environ.get(LIBRARY_THREADS) == before
+    with pytest.raises(ZeroDivisionError):
+        each_in_a_thread(lambda portion: 1 // portion, [1, 0])
+    assert os.environ.get(LIBRARY_THREADS) == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_as_many_portions_are_tokenised_at_once_as_there_are_cores(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """Each portion waits until as many are at work; with one thread less they would wait for ever."""
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    together, names = Barrier(threads, timeout=60), set()
+
+    def tokenise(portion: int) -> int:
+        together.wait()
+        names.add(current_thread().name)
+        return -portion
+
+    assert each_in_a_thread(tokenise, range(2 * threads)) == [-portion for portion in range(2 * threads)]
+    assert len(names) == threads
+
+
+def test_after_an_error_no_further_portion_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    begun = []
+
+    def tokenise(portion: int) -> None:
+        begun.append(portion)
+        if portion == 0:
+            raise InputError("row 0 is wrong.")
+        sleep(0.01)
+
+    with pytest.raises(InputError, match="row 0 is wrong"):
+        each_in_a_thread(tokenise, range(1000))
+    assert len(begun) < 500
