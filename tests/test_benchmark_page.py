@@ -57,7 +57,7 @@ def test_what_is_said_of_the_exported_schedule_is_what_its_file_has() -> None:
 def test_a_table_tells_its_command_its_machine_and_its_day() -> None:
     assert (
         "Measured by `python tests/benchmarks/data_parallel.py --repeats 5` on 2 cores of AMD EPYC, 24 GiB, no GPU; "
-        "2026-11-25, alone on the machine; commit f64c75b."
+        "2026-11-28, alone, on a machine with AVX512_BF16; commit 5cb29c5."
     ) in PAGE
 
 

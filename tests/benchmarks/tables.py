@@ -26,7 +26,7 @@ MEASURED = {
     ("asha_savings", "b2e81c4"): "2026-11-23, other work on the second core",
     ("counting", "d0afbb4"): "2026-11-25, beside other work",
     ("counting", "4cde6c2"): "2026-11-26",
-    ("data_parallel", "f64c75b"): "2026-11-25, alone on the machine",
+    ("data_parallel", "5cb29c5"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step", "8410a4a"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",

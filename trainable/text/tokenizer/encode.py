@@ -69,9 +69,10 @@ def encode_rows(tokenizer: TextTokenizer, texts: list[str]) -> Encoded:
     if len(texts) == 1 and len(texts[0].encode()) > WHOLE_ROW_BYTES:
         return _encode_long(tokenizer, texts[0])
     # 1 the tokens, and an eos after each row that has any
-    rows = [encoding.ids for encoding in encodings(tokenizer, texts)]
-    length_R = np.fromiter((len(ids) + bool(ids) for ids in rows), np.uint32, len(rows))
-    with_eos = ([*ids, tokenizer.eos_id] if ids else ids for ids in rows)
+    found = encodings(tokenizer, texts)
+    length_R = np.fromiter(map(len, found), np.uint32, len(found))
+    length_R += length_R > 0
+    with_eos = (_with_eos(encoding.ids, tokenizer.eos_id) for encoding in found)
     ids_n = checked_ids(chain.from_iterable(with_eos), tokenizer.vocab_size, int(length_R.sum()))
     # 2 the rows that could not be read
     ends_R = occurrences(ids_n, tokenizer.eos_id, length_R) - (length_R > 0)
@@ -88,6 +89,12 @@ def encode_rows(tokenizer: TextTokenizer, texts: list[str]) -> Encoded:
         lost = (mostly_dropped(tokenizer.encoder, tokenizer.dropped, text) for text in texts)
         unread_R |= np.fromiter(lost, np.bool_, len(texts))
     return Encoded(ids_n, length_R, unread_R, ends_R > 0)
+
+
+def _with_eos(ids: list[int], eos_id: int) -> list[int]:
+    if ids:
+        ids.append(eos_id)
+    return ids
 
 
 def encodings(tokenizer: TextTokenizer, texts: list[str], *, special: bool = False, places: bool = False) -> list[Any]:
