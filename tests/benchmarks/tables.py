@@ -24,8 +24,7 @@ HEADINGS = ("what", "against", "here", "there", "unit", "here / there (lowest to
 # (file, first digits of the commit in it): day of the measurement, and other work on the machine.
 MEASURED = {
     ("asha_savings", "b2e81c4"): "2026-11-23, other work on the second core",
-    ("counting", "d0afbb4"): "2026-11-25, beside other work",
-    ("counting", "4cde6c2"): "2026-11-26",
+    ("counting", "f3c1d4d"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("data_parallel", "5cb29c5"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step", "8410a4a"): "2026-11-28, alone, on a machine with AVX512_BF16",
@@ -34,12 +33,12 @@ MEASURED = {
     ("guided_trainer", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("model_teacher", "425e3b7"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("precision", "77ef214"): "2026-11-28, losses beside other work, times alone, on a machine with AVX512_BF16",
-    ("preparation", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
+    ("preparation", "756f67f"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput_bfloat16", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput_amd", "6621e65"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
     ("sweep_overhead", "fcae4f4"): "2026-11-28, alone, on a machine with AVX512_BF16",
-    ("tokenising", "277fe74"): "2026-11-28, alone, on a machine with AVX512_BF16",
+    ("tokenising", "756f67f"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("trial_memory", "e983aa0"): "2026-11-28, beside other work, on a machine with AVX512_BF16",
 }
 
@@ -152,7 +151,7 @@ TABLES = {
     "preparation": Table(
         file="preparation",
         rules=(
-            (r"([\d,]+ rows): (.+) against (.+) \(5 repeats\)", r"preparing \1, \2", r"\3"),
+            (r"([\d,]+ rows): (.+) against (.+) \(\d repeats\)", r"preparing \1, \2", r"\3"),
             (r"CPU time of the driver of 2 workers against (.+);.+", "CPU time of the driver of 2 workers", r"\1"),
         ),
     ),

@@ -2,8 +2,8 @@
 
 Additive means that the counts of a whole minus the counts of a fold are the counts of the rest, so one pass over the
 tokens serves every fold. A pair is one number, prev * V + next. The numbers are sorted; the length of a run of equal
-numbers is the count of that pair. This counts some 200 M tokens a second, in chunks, so that memory does not grow with
-the stream.
+numbers is the count of that pair. A core counts 100 to 200 M tokens a second, in chunks, so that memory does not grow
+with the stream.
 
     N tokens   n tokens of a chunk   s tokens of a slice   K distinct bigrams   M keys of two counts together
     V vocabulary   B blocks   T tokens of a block
