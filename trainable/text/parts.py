@@ -42,6 +42,7 @@ from trainable.text.packing import (
 from trainable.text.settings import TokensConfig
 from trainable.text.shards import ShardMaker, progress_bar
 from trainable.text.split import RowIds
+from trainable.text.tokenizer.encode import without_library_threads
 from trainable.text.tokenizer.tokenizer import TextTokenizer
 from trainable.text.workers import Workers
 
@@ -162,7 +163,7 @@ class PartMaker:
         # 2 the tokens of each piece, in a folder of its own
         folders = [work / f"piece.{piece.start}-{piece.stop}" for piece in pieces]
         method = pack if self._is_packed else partial(pack_as_published, context=self.config.context)
-        with progress_bar(what, len(row_ids_R), self.progress) as advance:
+        with progress_bar(what, len(row_ids_R), self.progress) as advance, without_library_threads():
             method(self.corpus, row_ids_R, spans, self.tokenizer, folders, ShardMaker(work, self.workers, advance))
         return {piece: _Source(folder, is_ours=True) for piece, folder in zip(pieces, folders, strict=True)}
 

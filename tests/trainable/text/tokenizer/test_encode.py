@@ -5,14 +5,16 @@ import random
 from pathlib import Path
 from threading import Barrier, current_thread
 from time import sleep
+from typing import Any
 
+import numpy as np
 import pytest
 from foreign_tokenizers import ODD_TEXTS, published_kinds, save, word_level
 from one_file import config
 from small_corpus import small_sentences
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from trainable.config import TokensConfig
+from trainable.config import CorpusConfig, TokensConfig
 from trainable.errors import InputError
 from trainable.text import packing
 from trainable.text.blocks import token_blocks
@@ -185,19 +187,33 @@ def test_text_that_a_tokenizer_cannot_encode_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "true", "false"])
-def test_the_library_has_no_threads_while_portions_have_and_its_setting_comes_back(
-    monkeypatch: pytest.MonkeyPatch, before: str | None
+@pytest.mark.parametrize("packed", ["packed", "as_published"])
+def test_the_library_has_no_threads_while_a_text_is_tokenised_and_its_setting_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, packed: Any
 ) -> None:
     monkeypatch.delenv(LIBRARY_THREADS, raising=False)
     if before is not None:
         monkeypatch.setenv(LIBRARY_THREADS, before)
-    assert each_in_a_thread(lambda portion: (portion, os.environ[LIBRARY_THREADS]), "ab") == [
-        ("a", "false"),
-        ("b", "false"),
-    ]
-    assert os.environ.get(LIBRARY_THREADS) == before
-    with pytest.raises(ZeroDivisionError):
-        each_in_a_thread(lambda portion: 1 // portion, [1, 0])
+    corpus = open_corpus(CorpusConfig())
+    tokenizer = corpus_tokenizer("train:512", corpus, np.arange(300), tmp_path)
+    settings, during = TokensConfig(context=8, packing=packed), []
+    library = encode.encodings
+
+    def noted(*texts: Any, **how: bool) -> list[Any]:
+        during.append(os.environ[LIBRARY_THREADS])
+        return library(*texts, **how)
+
+    def wrong(*texts: Any, **how: bool) -> list[Any]:
+        raise InputError("this portion is wrong.")
+
+    for module in (encode, packing):
+        monkeypatch.setattr(module, "encodings", noted)
+    token_blocks(corpus, np.arange(200), tokenizer, settings, tmp_path)
+    assert set(during) == {"false"} and os.environ.get(LIBRARY_THREADS) == before
+    for module in (encode, packing):
+        monkeypatch.setattr(module, "encodings", wrong)
+    with pytest.raises(InputError, match="this portion is wrong"):
+        token_blocks(corpus, np.arange(300), tokenizer, settings, tmp_path)
     assert os.environ.get(LIBRARY_THREADS) == before
 
 
