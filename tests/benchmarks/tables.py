@@ -31,7 +31,7 @@ MEASURED = {
     ("guided_step", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_step_bfloat16", "77ef214"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("guided_trainer", "5bb2078"): "2026-11-28, alone, on a machine with AVX512_BF16",
-    ("model_teacher", "425e3b7"): "2026-11-27, alone, on a machine whose speed varied by half from minute to minute",
+    ("model_teacher", "2b5d22e"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("precision", "77ef214"): "2026-11-28, losses beside other work, times alone, on a machine with AVX512_BF16",
     ("preparation", "756f67f"): "2026-11-28, alone, on a machine with AVX512_BF16",
     ("throughput", "343ff11"): "2026-11-28, alone, on a machine with AVX512_BF16",
