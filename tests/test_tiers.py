@@ -2,14 +2,11 @@
 
 import ast
 import re
-import subprocess
-import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from paths import ROOT, SUPPORT, child_environment
+from paths import ROOT, SUPPORT
 
 TESTS = ROOT / "tests"
 ARGS = pytest.Config.ArgsSource.ARGS
@@ -54,41 +51,6 @@ def test_files_that_use_the_shared_ray_or_the_shared_sweep_go_to_one_process(con
     uses = re.compile(r"\b(one_ray|ray_address|finished): |usefixtures\(\"one_ray\"\)")
     files = [path for path in TESTS.rglob("test_*.py") if uses.search(path.read_text(encoding="utf-8"))]
     assert sorted(path.relative_to(ROOT).as_posix() for path in files) == sorted(conftest.SHARE_RAY)
-
-
-def test_a_test_that_kills_its_process_fails_and_all_others_run_once(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(
-        f"import runpy\npytest_xdist_make_scheduler = runpy.run_path({str(TESTS / 'conftest.py')!r})"
-        '["pytest_xdist_make_scheduler"]\n',
-        encoding="utf-8",
-    )
-    said = tmp_path / "said.txt"
-    begin = f"def say(name):\n    with open({str(said)!r}, 'a') as file:\n        print(name, file=file)\n\n"
-    for number in range(8):
-        (tmp_path / f"test_{number}.py").write_text(f"{begin}def test(): say('file {number}')\n", encoding="utf-8")
-    (tmp_path / "test_2_kills.py").write_text(
-        f"import os\n{begin}def test_before(): say('before')\ndef test_kills(): say('kills'); os._exit(1)\n"
-        "def test_after(): say('after')\n",
-        encoding="utf-8",
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(tmp_path),
-        str(tmp_path),
-    ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=child_environment(), cwd=tmp_path, timeout=300, check=False
-    )
-    assert "1 failed, 10 passed" in done.stdout, done.stdout + done.stderr
-    ran = said.read_text(encoding="utf-8").splitlines()
-    assert sorted(ran) == sorted(["before", "kills", "after", *(f"file {number}" for number in range(8))])
 
 
 def test_no_test_module_imports_another_and_helpers_lie_in_support() -> None:

@@ -158,16 +158,3 @@ def test_a_cluster_that_does_not_answer_is_named_before_a_run_folder_is_made(
 @pytest.mark.parametrize("text", ["file:///a%20folder/b", "file://localhost/a%20folder/b", "/a folder/b"])
 def test_a_file_uri_is_the_path_that_it_names(text: str) -> None:
     assert run_address("--results", text) == Path("/a folder/b")
-
-
-@pytest.mark.parametrize("option", ["--results", "--resume"])
-def test_a_store_that_does_not_answer_is_reported_in_one_sentence(
-    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    settings = SMALL if option == "--results" else []  # a resumed run uses its own settings
-    assert call(*settings, option, "s3://bucket/results") == USAGE_ERROR
-    told = capsys.readouterr().err
-    assert told.startswith("error: s3://bucket/results") and told.count("\n") == 1
-    assert told.endswith(": check its name, the network, and your credentials.\n")
