@@ -2,7 +2,8 @@
 
 Sorting is what counting bigrams and n-grams costs. The AVX-512 form writes with an instruction (vpcompress to memory)
 that Zen 4 runs in microcode; Zen 5 and Intel do not (numpy/x86-simd-sort, issue 6). numpy chooses a form when it is
-imported, so a command calls this before; its Ray workers get the same environment.
+imported, so a command calls this before. Workers of a Ray that the command starts get the same environment, those of a
+cluster that it joins do not.
 """
 
 import os
