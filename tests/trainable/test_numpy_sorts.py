@@ -86,7 +86,7 @@ def test_a_command_keeps_numpy_from_avx512_before_it_is_imported(tmp_path: Path,
 
 def test_numpy_knows_the_names_and_leaves_avx512_out() -> None:
     """On a CPU that lacks the instructions numpy ignores the names, so the test says nothing there."""
-    shown = "from numpy._core._multiarray_umath import __cpu_features__ as has; print(*(has.get(n) for n in %r.split()))"
+    shown = "from numpy._core._multiarray_umath import __cpu_features__ as has; print(*map(has.get, %r.split()))"
     before, after = (
         subprocess.run(
             [sys.executable, "-c", shown % AVX512], capture_output=True, text=True, env=os.environ | more, check=True

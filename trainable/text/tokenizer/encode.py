@@ -44,8 +44,8 @@ class Encoded(NamedTuple):
 def each_in_a_thread(tokenise: Callable[[Portion], Made], portions: Iterable[Portion]) -> list[Made]:
     """Tokenise each portion of text in a thread of its own, as many at once as this process has cores.
 
-    Inside `without_library_threads` this tokenises 1.3 times as many rows a second on two cores (three turns, AMD EPYC):
-    the library's threads share a portion, and then wait until Python has made arrays of its tokens.
+    Inside `without_library_threads` this tokenises 1.3 times as many rows a second (two cores, three turns): the
+    library's threads share a portion, and then wait until Python has made arrays of its tokens.
     """
     with ThreadPoolExecutor(own_cores()) as pool:
         return list(pool.map(tokenise, portions))
